@@ -1,0 +1,1 @@
+"""Reads records, fits, tests, draws, reports; never imports torch or ray."""

@@ -1,0 +1,1 @@
+"""A scaling study of transformers on market data: spec in, records out."""

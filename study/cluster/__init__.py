@@ -1,0 +1,1 @@
+"""Ray itself: its start, and the resources of a trial."""

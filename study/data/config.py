@@ -1,0 +1,134 @@
+"""What a cell's data set is made of: source, features, inputs, label and splits."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from study.errors import require
+
+Normalization = Literal["relative", "zscore", "revin", "none"]
+LabelKind = Literal["high", "close", "direction"]
+
+_THRESHOLD_TASK = re.compile(r"threshold_(\d+(?:\.\d+)?)pct")
+
+
+def task_threshold(task: str) -> float | None:
+    """Return the threshold that a task name asks for, or None for ``direction``.
+
+    ``threshold_1pct`` is 0.01, ``threshold_0.5pct`` is 0.005: the name is the number, so that two
+    tasks never share a folder.
+
+    Raises:
+        SpecError: the name is neither ``direction`` nor ``threshold_<number>pct``.
+    """
+    if task == "direction":
+        return None
+    match = _THRESHOLD_TASK.fullmatch(task)
+    require(
+        match is not None,
+        "task",
+        "must be direction or threshold_<percent>pct",
+        got=f"task={task}",
+        remedy="Write for example threshold_1pct or threshold_0.5pct.",
+    )
+    assert match is not None
+    percent = float(match.group(1))
+    require(
+        0 < percent < 100,
+        "task",
+        "the threshold must lie between 0 and 100 %",
+        got=f"task={task}",
+        remedy="Write for example threshold_1pct.",
+    )
+    return percent / 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """The data set of one cell. Equal configs and equal prices give bit-equal arrays."""
+
+    horizon: int
+    """Trading days ahead that the label looks, >= 1; the day itself is excluded."""
+    source: str = "sp500"
+    """An embedded market (sp500, nasdaq), the name of an imported one, or a CSV/Parquet path."""
+    tier: Literal["a25"] = "a25"
+    """Named feature set."""
+    normalization: Normalization = "relative"
+    """How features become model inputs; ``revin`` and ``none`` leave raw levels in the arrays."""
+    label_price: Literal["high", "close"] = "high"
+    """Which later price must reach the threshold; ignored by the task ``direction``."""
+    task: str = "threshold_1pct"
+    """``threshold_<percent>pct`` or ``direction`` (is the close higher in ``horizon`` days?)."""
+    context_length: int = 60
+    """Days a model sees; the last of them is the sample's day."""
+    validation_share: float = 0.15
+    """Share of the usable days, the ones before the test part."""
+    test_share: float = 0.15
+    """Share of the usable days, the latest ones."""
+    purge_days: int = 5
+    """Days dropped before a border so that no label reaches over it; at least the longest horizon
+    of the study, which keeps the evaluation days the same for every horizon."""
+    embargo_days: int = 5
+    """Days dropped after a border, on top of the purge."""
+    max_shift: float = 3.0
+    """Largest allowed |validation mean - train mean| of a model input, in train standard
+    deviations; larger fails the build."""
+
+    def __post_init__(self) -> None:
+        where = "DataConfig"
+        for name, least in (("horizon", 1), ("context_length", 1), ("embargo_days", 0)):
+            value = getattr(self, name)
+            require(
+                isinstance(value, int) and value >= least,
+                where,
+                f"{name} must be a whole number >= {least}",
+                got=f"{name}={value!r}",
+                remedy="Count trading days.",
+            )
+        require(
+            self.purge_days >= self.horizon,
+            where,
+            "purge_days must be at least the horizon, or labels reach into the next part",
+            got=f"purge_days={self.purge_days}, horizon={self.horizon}",
+            remedy="Raise purge_days to the longest horizon of the study.",
+        )
+        for name, choices in (
+            ("tier", ("a25",)),
+            ("normalization", get_args(Normalization)),
+            ("label_price", ("high", "close")),
+        ):
+            value = getattr(self, name)
+            require(
+                value in choices,
+                where,
+                f"{name} must be one of {', '.join(choices)}",
+                got=f"{name}={value!r}",
+                remedy="Choose one of them.",
+            )
+        for name in ("validation_share", "test_share"):
+            value = getattr(self, name)
+            require(
+                0 < value < 0.5,
+                where,
+                f"{name} must lie between 0 and 0.5",
+                got=f"{name}={value!r}",
+                remedy="0.15 suits twenty years of days.",
+            )
+        require(
+            self.max_shift > 0,
+            where,
+            "max_shift must be > 0",
+            got=f"max_shift={self.max_shift!r}",
+            remedy="Give a number of standard deviations.",
+        )
+        task_threshold(self.task)
+
+    @property
+    def label_kind(self) -> LabelKind:
+        """Which label function applies: ``high``, ``close`` or ``direction``."""
+        return "direction" if self.task == "direction" else self.label_price
+
+    @property
+    def threshold(self) -> float:
+        """Return that a price must reach, as a fraction; 0 for ``direction``."""
+        return task_threshold(self.task) or 0.0

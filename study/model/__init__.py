@@ -1,0 +1,1 @@
+"""The network, its exact size, and the memory of one training step."""

@@ -1,0 +1,1 @@
+"""Records: their types, their one writer and their one reader."""

@@ -1,0 +1,1 @@
+"""Trains one configuration; knows nothing of Ray, Optuna or folders."""
