@@ -1,0 +1,99 @@
+"""The pre-norm transformer encoder layer."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from study.model.dropout import dropout
+
+# Shapes: B window, T token, Q query token (T, or 1 for the last only), D d_model, H head,
+# E width of a head, M d_ff.
+
+
+def native_bf16(device: torch.device | str) -> bool:
+    """Does ``device`` multiply bfloat16 matrices natively, so that it is worth using?"""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if kind == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
+
+
+def linear(x: Tensor, layer: nn.Linear, dtype: torch.dtype) -> Tensor:
+    """``layer(x)`` with operands in ``dtype``."""
+    bias = None if layer.bias is None else layer.bias.to(dtype)
+    return F.linear(x.to(dtype), layer.weight.to(dtype), bias)
+
+
+class EncoderLayer(nn.Module):
+    """x + drop(attention(norm x)), then x + drop(feed-forward(norm x)), GELU inside.
+
+    The residual stream is float32 whatever the precision of the matrix products, because depth
+    goes to 256. Attention weights have no dropout: with a dozen tokens it is the one dropout that
+    costs more than the layer it regularises, and the outputs of attention are dropped anyway.
+    """
+
+    def __init__(self, d_model: int, n_heads: int, d_ff: int, dropout_rate: float) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.dropout_rate = dropout_rate
+        self.attention_norm = nn.LayerNorm(d_model)
+        self.query_key_value = nn.Linear(d_model, 3 * d_model)
+        self.attention_out = nn.Linear(d_model, d_model)
+        self.feed_forward_norm = nn.LayerNorm(d_model)
+        self.feed_forward_in = nn.Linear(d_model, d_ff)
+        self.feed_forward_out = nn.Linear(d_ff, d_model)
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        *,
+        generator: torch.Generator,
+        bf16: bool = False,
+        last_only: bool = False,
+    ) -> Tensor:
+        """Apply the layer; with ``last_only`` compute the last token alone, exactly.
+
+        Args:
+            x_BTD: residual stream, float32.
+            generator: source of the dropout masks on the CPU.
+            bf16: matrix products in bfloat16.
+            last_only: every token is still a key and a value, but only the last asks.
+
+        Returns: float32 (B, T, D), or (B, 1, D) with ``last_only``.
+        """
+        dtype = torch.bfloat16 if bf16 else x_BTD.dtype
+
+        def drop(x: Tensor) -> Tensor:
+            return dropout(x, self.dropout_rate, training=self.training, generator=generator)
+
+        def split_heads(x_BTD: Tensor) -> Tensor:
+            return x_BTD.view(*x_BTD.shape[:2], self.n_heads, -1).transpose(1, 2)
+
+        normed_BTD = self.attention_norm(x_BTD).to(dtype)
+        if last_only:
+            d_model = x_BTD.shape[-1]
+            weight, bias = (
+                self.query_key_value.weight.to(dtype),
+                self.query_key_value.bias.to(dtype),
+            )
+            query_BQD = F.linear(normed_BTD[:, -1:], weight[:d_model], bias[:d_model])
+            key_value = F.linear(normed_BTD, weight[d_model:], bias[d_model:])
+            key_BTD, value_BTD = key_value.chunk(2, dim=-1)
+            x_BQD = x_BTD[:, -1:]
+        else:
+            query_BQD, key_BTD, value_BTD = linear(normed_BTD, self.query_key_value, dtype).chunk(
+                3, dim=-1
+            )
+            x_BQD = x_BTD
+        mixed_BHQE = F.scaled_dot_product_attention(
+            split_heads(query_BQD),
+            split_heads(key_BTD),
+            split_heads(value_BTD),
+        )
+        mixed_BQD = mixed_BHQE.transpose(1, 2).flatten(2)
+        x_BQD = x_BQD + drop(linear(mixed_BQD, self.attention_out, dtype))
+        hidden_BQM = linear(self.feed_forward_norm(x_BQD), self.feed_forward_in, dtype)
+        hidden_BQM = drop(F.gelu(hidden_BQM))
+        return x_BQD + drop(linear(hidden_BQM, self.feed_forward_out, dtype))

@@ -1,0 +1,155 @@
+"""PatchTST: a window of days in, one logit out."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from study.errors import require
+from study.model.config import ModelConfig
+from study.model.dropout import dropout
+from study.model.encoder import EncoderLayer, linear
+
+# Shapes: B window, C day of the context, F feature, N patch, P days of a patch times features,
+# D d_model, R what the head reads (D, or N*D for the flatten head).
+
+_REVIN_EPSILON = 1e-5
+_POSITION_STD = 0.02
+
+
+class Prediction(NamedTuple):
+    """What the network says about a batch of windows."""
+
+    logit_B: Tensor
+    """Log-odds of the label, float32; the sigmoid is the loss's or the reader's."""
+    auxiliary_B: Tensor | None
+    """Standardised log range of the coming days, float32; None without an auxiliary head."""
+
+
+class PatchTST(nn.Module):
+    """A transformer over patches of days, all features of a patch in one token.
+
+    Weights have no values until ``initialise`` or ``load_state_dict``; a large model is built as
+
+        with torch.device("meta"):
+            model = PatchTST(config)
+        model.to_empty(device=device)
+        model.initialise(generator, base_rate)
+
+    which allocates it once. Dropout on the CPU draws from ``dropout_generator``, whose state a
+    trainer saves and restores to go on bit for bit; on an accelerator it draws from the device's
+    own generator.
+
+    Args:
+        config: the architecture.
+        bf16: matrix products in bfloat16; the residual stream, the norms and the heads stay
+            float32. Ask ``encoder.native_bf16``. Do not wrap the model in autocast.
+    """
+
+    def __init__(self, config: ModelConfig, *, bf16: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.bf16 = bf16
+        self.dropout_generator = torch.Generator(device="cpu")
+        c = config
+        if c.revin:
+            self.revin_gain = nn.Parameter(torch.empty(c.n_features))
+            self.revin_shift = nn.Parameter(torch.empty(c.n_features))
+        self.embedding = nn.Linear(c.patch_length * c.n_features, c.d_model)
+        self.position = nn.Parameter(torch.empty(c.n_patches, c.d_model))
+        self.layers = nn.ModuleList(
+            EncoderLayer(c.d_model, c.n_heads, c.d_ff, c.dropout) for _ in range(c.n_layers)
+        )
+        self.final_norm = nn.LayerNorm(c.d_model)
+        read_width = c.d_model * (c.n_patches if c.head == "flatten" else 1)
+        self.head = nn.Linear(read_width, 1)
+        if c.auxiliary_head:
+            self.auxiliary_head = nn.Linear(read_width, 1)
+        if c.last_day_skip:
+            self.last_day_skip = nn.Linear(c.n_features, 1, bias=False)
+
+    def initialise(self, generator: torch.Generator, base_rate: float) -> None:
+        """Fill every weight from ``generator`` and seed the dropout stream from it.
+
+        Matrices are N(0, 1 / fan_in), and those that write to the residual stream are divided by
+        sqrt(2 * n_layers) more, so that its variance does not grow with depth (GPT-2, section
+        2.3). Positions are N(0, 0.02^2), biases zero, norms one. All heads are zero but for the
+        bias of the logit, so that training starts at the base rate.
+
+        Args:
+            generator: on the CPU, so that the same seed gives the same weights on every device.
+            base_rate: share of positive labels in the training part, in (0, 1).
+        """
+        require(
+            0 < base_rate < 1,
+            "PatchTST",
+            "base_rate must lie in (0, 1)",
+            got=f"base_rate={base_rate!r}",
+            remedy="The training part needs both labels.",
+        )
+        depth_scale = (2 * self.config.n_layers) ** -0.5
+        for name, parameter in self.named_parameters():
+            if name == "position":
+                _fill_normal(parameter, _POSITION_STD, generator)
+            elif name.endswith(("norm.weight", "revin_gain")):
+                nn.init.ones_(parameter)
+            elif parameter.ndim < 2 or "head" in name or "skip" in name:
+                nn.init.zeros_(parameter)
+            else:
+                std = parameter.shape[1] ** -0.5
+                writes_stream = name.endswith("_out.weight")
+                _fill_normal(parameter, std * depth_scale if writes_stream else std, generator)
+        nn.init.constant_(self.head.bias, math.log(base_rate / (1 - base_rate)))
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        self.dropout_generator.manual_seed(seed)
+
+    def forward(self, x_BCF: Tensor) -> Prediction:
+        """Predict from windows, float32 of shape (B, context_length, n_features), oldest first."""
+        c = self.config
+        patch_BNP = self._patches(self._normalise(x_BCF) if c.revin else x_BCF)
+        dtype = torch.bfloat16 if self.bf16 else x_BCF.dtype
+        x_BND = linear(patch_BNP, self.embedding, dtype) + self.position
+        x_BND = dropout(x_BND, c.dropout, training=self.training, generator=self.dropout_generator)
+        for index, layer in enumerate(self.layers):
+            last_only = c.head == "last" and index == c.n_layers - 1
+            x_BND = layer(
+                x_BND, generator=self.dropout_generator, bf16=self.bf16, last_only=last_only
+            )
+        x_BND = self.final_norm(x_BND)
+        read_BR = x_BND.mean(dim=1) if c.head == "mean" else x_BND.flatten(1)
+        logit_B = self.head(read_BR).squeeze(-1)
+        if c.last_day_skip:
+            # The raw features: RevIN would have removed the level that the path is for.
+            logit_B = logit_B + self.last_day_skip(x_BCF[:, -1]).squeeze(-1)
+        auxiliary_B = self.auxiliary_head(read_BR).squeeze(-1) if c.auxiliary_head else None
+        return Prediction(logit_B, auxiliary_B)
+
+    def _normalise(self, x_BCF: Tensor) -> Tensor:
+        centred_BCF = x_BCF - x_BCF.mean(dim=1, keepdim=True)
+        sd_B1F = x_BCF.std(dim=1, keepdim=True)
+        return centred_BCF / (sd_B1F + _REVIN_EPSILON) * self.revin_gain + self.revin_shift
+
+    def _patches(self, x_BCF: Tensor) -> Tensor:
+        # ModelConfig refuses lengths that leave days over: the last patch ends with the last day.
+        c = self.config
+        patch_BNFL = x_BCF.unfold(1, c.patch_length, c.patch_stride)
+        return patch_BNFL.transpose(2, 3).flatten(2)
+
+
+def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Split the weights into those that weight decay applies to, and norms, biases, positions."""
+    decayed: list[nn.Parameter] = []
+    undecayed: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        is_matrix = parameter.ndim >= 2 and not name.endswith("position")
+        (decayed if is_matrix else undecayed).append(parameter)
+    return decayed, undecayed
+
+
+def _fill_normal(parameter: nn.Parameter, std: float, generator: torch.Generator) -> None:
+    # One tensor at a time: the draw is made where the generator lives and copied.
+    draw = torch.empty(parameter.shape, device=generator.device)
+    draw.normal_(0, std, generator=generator)
+    with torch.no_grad():
+        parameter.copy_(draw)
