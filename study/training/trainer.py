@@ -1,0 +1,462 @@
+"""Training of one trial, an epoch at a time."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from study.errors import require
+from study.model.config import ModelConfig
+from study.model.patchtst import PatchTST, decay_groups
+from study.training.average import WeightAverage
+from study.training.config import TrainConfig
+from study.training.device import (
+    DeviceRandomness,
+    PhaseClock,
+    is_out_of_memory,
+    peak_memory_bytes,
+    release_cached_memory,
+    reset_peak_memory,
+    synchronise,
+)
+from study.training.losses import loss_sums
+from study.training.metrics import Metrics, evaluate
+from study.training.optimizer import (
+    OptimizerRecord,
+    build_optimizer,
+    learning_rate,
+    read_optimizer,
+    set_learning_rate,
+)
+from study.training.report import EpochReport, StopReason
+from study.training.seeds import derived_generator, derived_seed
+from study.training.stopping import EarlyStopping, is_collapsed
+from study.training.windows import Batch, DayArray, FloatArray, TrainingData, Windows
+
+
+@dataclass(frozen=True, slots=True)
+class _Best:
+    epoch: int
+    metrics: Metrics
+    weights: dict[str, Tensor]
+    """On the CPU: they are needed once, and an accelerator's memory is needed all the time."""
+
+
+class _StepSums(NamedTuple):
+    """Over the samples of one optimizer step, on the device."""
+
+    log_loss: Tensor
+    auxiliary: Tensor
+    total: Tensor
+
+
+class _TrainPart(NamedTuple):
+    """Means over the samples (of the norm: over the steps) of one epoch."""
+
+    log_loss: float
+    auxiliary: float | None
+    gradient_norm: float
+
+
+class Trainer:
+    """Trains one model; the caller may stop after any epoch, save the state and go on.
+
+    The gradient of an optimizer step is the mean over its own samples, whatever the micro-batch
+    and however few samples the last step of an epoch has. Nothing waits for the device inside an
+    epoch on CUDA.
+
+    A loss or a gradient norm that is not finite ends the trial as ``diverged`` before the optimizer
+    can write it into a weight. On the CPU and on MPS every step is checked by the host; on CUDA
+    the fused optimizer reads the flag on the device and skips that step and all that follow, and
+    the host reads it once at the end of the epoch.
+
+    Memory running out in a step's forward or backward pass undoes that step, halves the
+    micro-batch and does the step again, with the same samples; anything else is raised.
+
+    Randomness is the seed's alone: no global generator is read or moved.
+
+    Args:
+        model: the architecture.
+        train: how it is trained.
+        data: what it learns from.
+        device: where.
+        micro_batch: most samples in one forward and backward pass.
+        seed: of the weights, the order of the samples and dropout, each a stream of its own.
+        bf16: matrix products in bfloat16; see ``study.training.device.supports_bf16``.
+
+    Raises: StudyError if the parts do not fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: ModelConfig,
+        train: TrainConfig,
+        data: TrainingData,
+        device: torch.device,
+        micro_batch: int,
+        seed: int,
+        bf16: bool,
+    ) -> None:
+        require(
+            model.n_features == data.n_features,
+            "Trainer",
+            "the model must read as many features as the data has",
+            got=f"n_features={model.n_features}, data with {data.n_features}",
+            remedy="Build the ModelConfig from the Dataset.",
+        )
+        require(
+            train.auxiliary_weight == 0 or model.auxiliary_head,
+            "Trainer",
+            "an auxiliary_weight above 0 needs a model with an auxiliary head",
+            got=f"auxiliary_weight={train.auxiliary_weight}, auxiliary_head=False",
+            remedy="Set auxiliary_head, or the weight would train nothing.",
+        )
+        require(
+            micro_batch >= 1,
+            "Trainer",
+            "micro_batch must be >= 1",
+            got=f"micro_batch={micro_batch}",
+            remedy="Derive it from the memory model.",
+        )
+        require(seed >= 0, "Trainer", "seed must be >= 0", got=f"seed={seed}", remedy="Mend it.")
+        self._model_config = model
+        self._config = train
+        self._data = data
+        self._device = device
+        self._seed = seed
+        self.micro_batch = min(micro_batch, train.effective_batch)
+
+        self._windows = Windows(data, context_length=model.context_length, device=device)
+        self._validation_labels = data.labels[data.validation_days]
+        self._steps_per_epoch = math.ceil(len(data.train_days) / train.effective_batch)
+        self._total_steps = self._steps_per_epoch * train.epochs
+
+        # A large model is allocated once, on its device; its first values come from the CPU, so
+        # that a seed means the same weights everywhere.
+        with torch.device("meta"):
+            self.model = PatchTST(model, bf16=bf16)
+        self.model.to_empty(device=device)
+        self.model.initialise(derived_generator(seed, "weights"), data.base_rate)
+        self.model.dropout_generator.manual_seed(derived_seed(seed, "dropout"))
+        self._device_random = DeviceRandomness(device, derived_seed(seed, "dropout"))
+        self._shuffle = derived_generator(seed, "shuffle")
+
+        self._parameters = list(self.model.parameters())
+        self._optimizer = build_optimizer(*decay_groups(self.model), train)
+        self._average = (
+            WeightAverage(self._parameters, train.ema_decay) if train.ema_decay > 0 else None
+        )
+        self._stopping = EarlyStopping(train)
+        self._best: _Best | None = None
+        self._epoch = 0
+        self._step = 0
+        self._out_of_memory_count = 0
+        self._is_restored = False
+        self.report: EpochReport | None = None
+        """Of the last epoch run."""
+        reset_peak_memory(device)
+
+    @property
+    def optimizer_record(self) -> OptimizerRecord:
+        """What the optimizer object holds."""
+        return read_optimizer(self._optimizer)
+
+    def run_epoch(self) -> EpochReport:
+        """Train one epoch, validate, and report."""
+        if self._is_restored or (self.report is not None and self.report.stop_reason is not None):
+            raise RuntimeError("Trainer: the trial has ended, so no further epoch can be run")
+        synchronise(self._device)
+        began = time.perf_counter()
+        clock = PhaseClock(self._device)
+        self.model.train()
+        with self._device_random.active():
+            trained = self._train_part(clock)
+        synchronise(self._device)
+        trained_at = time.perf_counter()
+        data_seconds = clock.seconds()
+
+        self._epoch += 1
+        metrics = None if trained is None else self._validate()
+        validated_at = time.perf_counter()
+        if metrics is not None:
+            self._stopping.update(metrics.loss)
+            if self._best is None or metrics.loss < self._best.metrics.loss:
+                self._keep_best(metrics)
+
+        best = self._best
+        self.report = EpochReport(
+            epoch=self._epoch,
+            step=self._step,
+            schedule_percent=100 * self._epoch // self._config.epochs,
+            stop_reason="diverged" if metrics is None else self._stop_reason(),
+            train_loss=trained.log_loss if trained else None,
+            train_auxiliary_loss=trained.auxiliary if trained else None,
+            gradient_norm=trained.gradient_norm if trained else None,
+            validation_loss=metrics.loss if metrics else None,
+            skill=metrics.skill if metrics else None,
+            skill_own_base_rate=metrics.skill_own_base_rate if metrics else None,
+            auc=metrics.auc if metrics else None,
+            brier=metrics.brier if metrics else None,
+            prediction_sd=metrics.prediction_sd if metrics else None,
+            prediction_min=metrics.prediction_min if metrics else None,
+            prediction_max=metrics.prediction_max if metrics else None,
+            logit_sd=metrics.logit_sd if metrics else None,
+            best_validation_loss=best.metrics.loss if best else None,
+            best_epoch=best.epoch if best else None,
+            best_skill=best.metrics.skill if best else None,
+            best_skill_own_base_rate=best.metrics.skill_own_base_rate if best else None,
+            best_auc=best.metrics.auc if best else None,
+            best_brier=best.metrics.brier if best else None,
+            best_is_collapsed=is_collapsed(best.metrics) if best else None,
+            learning_rate=self.optimizer_record.learning_rate,
+            data_seconds=data_seconds,
+            step_seconds=max(0.0, trained_at - began - data_seconds),
+            validation_seconds=validated_at - trained_at,
+            samples_per_second=len(self._data.train_days) / (trained_at - began),
+            peak_memory_bytes=peak_memory_bytes(self._device),
+            micro_batch=self.micro_batch,
+            accumulation_steps=math.ceil(
+                min(self._config.effective_batch, len(self._data.train_days)) / self.micro_batch
+            ),
+            out_of_memory_count=self._out_of_memory_count,
+        )
+        return self.report
+
+    def predict(self, days: DayArray) -> FloatArray:
+        """Logits of the samples of ``days``, float32 (n,).
+
+        From the restored best weights after ``restore_best``; before, from the weights as they
+        are, averaged if the trial averages.
+        """
+        weights = self._evaluated_weights()
+        self.model.eval()
+        with torch.no_grad():
+            parts = [
+                functional_call(self.model, weights, (batch.x_BTC,)).logit_B
+                for batch in self._windows.batches(self._windows.days(days), self.micro_batch)
+            ]
+        logit: FloatArray = torch.cat(parts).float().cpu().numpy()
+        return logit
+
+    def restore_best(self) -> None:
+        """Put the weights of the best epoch into the model. Nothing can be trained after that."""
+        if self._best is None:
+            raise RuntimeError("Trainer: no epoch has been validated, so there are no best weights")
+        self.model.load_state_dict(self._best.weights)
+        self._is_restored = True
+
+    def best_weights(self) -> dict[str, Tensor] | None:
+        """Weights of the best epoch by name, float32 on the CPU, not a copy; None before one."""
+        return None if self._best is None else self._best.weights
+
+    def reduce_micro_batch(self) -> None:
+        """Halve the micro-batch; what is trained stays the same but for the order of additions."""
+        require(
+            self.micro_batch > 1,
+            "Trainer",
+            "a micro-batch of one sample cannot be halved",
+            got=f"micro_batch={self.micro_batch}",
+            remedy="Give the trial a larger share of the device.",
+        )
+        self.micro_batch = (self.micro_batch + 1) // 2
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole state: tensors, numbers, strings, lists and dicts.
+
+        The tensors are the live ones, so that saving a large model needs no second one: write
+        them out before the next epoch.
+        """
+        if self._is_restored:
+            raise RuntimeError("Trainer: the best weights were restored, the state is no more")
+        best = self._best
+        return {
+            "model_config": asdict(self._model_config),
+            "train_config": asdict(self._config),
+            "seed": self._seed,
+            "epoch": self._epoch,
+            "step": self._step,
+            "micro_batch": self.micro_batch,
+            "out_of_memory_count": self._out_of_memory_count,
+            "model": dict(self.model.state_dict()),
+            "optimizer": self._optimizer.state_dict(),
+            "average": None if self._average is None else self._average.weights,
+            "stopping": self._stopping.state_dict(),
+            "best": None
+            if best is None
+            else {"epoch": best.epoch, "metrics": asdict(best.metrics), "weights": best.weights},
+            "shuffle": self._shuffle.get_state(),
+            "dropout": self.model.dropout_generator.get_state(),
+            "device": self._device.type,
+            "device_random": self._device_random.state(),
+            "report": None if self.report is None else asdict(self.report),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state, bit for bit on the CPU; ``state`` is copied from, not kept.
+
+        On another kind of device than it was saved on, the dropout masks differ from then on.
+
+        Raises: StudyError if the state is that of another trial.
+        """
+        for name, own in (
+            ("model_config", asdict(self._model_config)),
+            ("train_config", asdict(self._config)),
+            ("seed", self._seed),
+        ):
+            require(
+                state[name] == own,
+                "checkpoint",
+                f"must hold the state of this trial, whose {name} is {own}",
+                got=state[name],
+                remedy="Load it into a trainer built from the same values.",
+            )
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        # torch keeps the very tensors it was given where neither type nor device changes.
+        for moments in self._optimizer.state.values():
+            for name, value in moments.items():
+                moments[name] = value.clone()
+        if self._average is not None:
+            self._average.load(state["average"])
+        self._stopping.load_state_dict(state["stopping"])
+        best = state["best"]
+        self._best = best and _Best(
+            best["epoch"],
+            Metrics(**best["metrics"]),
+            {name: weight.clone() for name, weight in best["weights"].items()},
+        )
+        self._shuffle.set_state(state["shuffle"])
+        self.model.dropout_generator.set_state(state["dropout"])
+        if state["device"] == self._device.type:
+            self._device_random.load(state["device_random"])
+        self._epoch = state["epoch"]
+        self._step = state["step"]
+        # A shortage that was met once is not forgotten, nor is one that was met since.
+        self.micro_batch = min(self.micro_batch, state["micro_batch"])
+        self._out_of_memory_count = max(self._out_of_memory_count, state["out_of_memory_count"])
+        self.report = None if state["report"] is None else EpochReport(**state["report"])
+        self._is_restored = False
+
+    def _train_part(self, clock: PhaseClock) -> _TrainPart | None:
+        """One pass over the training days; None if it diverged."""
+        days = self._windows.shuffled(self._data.train_days, self._shuffle)
+        checks_on_device = self._device.type == "cuda"
+        is_broken = torch.zeros((), device=self._device)
+        if checks_on_device:
+            # Read by the fused kernel, which leaves weights and moments alone if it is not zero.
+            self._optimizer.found_inf = is_broken  # type: ignore[attr-defined]
+        sums: list[_StepSums] = []
+        norms: list[Tensor] = []
+        for step_days in torch.split(days, self._config.effective_batch):
+            step_sums = self._gradients(step_days, clock)
+            gradients = [p.grad for p in self._parameters if p.grad is not None]
+            norm = get_total_norm(gradients)
+            is_broken.logical_or_(~torch.isfinite(step_sums.total + norm))
+            if not checks_on_device and bool(is_broken):
+                break
+            clip_grads_with_norm_(self._parameters, self._config.clip_norm, norm)
+            set_learning_rate(
+                self._optimizer, learning_rate(self._step, self._total_steps, self._config)
+            )
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+            self._step += 1
+            if self._average is not None:
+                self._average.update(self._parameters, self._step)
+            sums.append(step_sums)
+            norms.append(norm)
+        if bool(is_broken):
+            return None
+        # Added up in float64 on the host, once per epoch.
+        log_loss, auxiliary, _ = torch.stack([torch.stack(s) for s in sums]).cpu().double().sum(0)
+        return _TrainPart(
+            float(log_loss) / len(days),
+            float(auxiliary) / len(days) if self._model_config.auxiliary_head else None,
+            float(torch.stack(norms).cpu().double().mean()),
+        )
+
+    def _gradients(self, days: Tensor, clock: PhaseClock) -> _StepSums:
+        """Gradients of the mean loss over ``days``, in smaller parts if memory runs out."""
+        while True:
+            dropout = self.model.dropout_generator.get_state()
+            position = self._device_random.position()
+            try:
+                return self._accumulate(days, clock)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self.micro_batch == 1:
+                    raise
+            # Out here the error and with it the activations that it held are gone.
+            self._optimizer.zero_grad()
+            release_cached_memory(self._device)
+            self.reduce_micro_batch()
+            self._out_of_memory_count += 1
+            self.model.dropout_generator.set_state(dropout)
+            self._device_random.rewind_to(position)
+
+    def _accumulate(self, days: Tensor, clock: PhaseClock) -> _StepSums:
+        weight = self._config.auxiliary_weight
+        zero = torch.zeros((), device=self._device)
+        log_loss, auxiliary, total = zero, zero, zero
+        batches = self._windows.batches(days, self.micro_batch)
+        for batch in _timed(batches, clock):
+            prediction = self.model(batch.x_BTC)
+            sums = loss_sums(
+                prediction.logit_B, batch.label_B, prediction.auxiliary_B, batch.auxiliary_B
+            )
+            loss = sums.total(weight)
+            torch.autograd.backward(loss / len(days))
+            log_loss = log_loss + sums.log_loss.detach()
+            total = total + loss.detach()
+            if sums.auxiliary is not None:
+                auxiliary = auxiliary + sums.auxiliary.detach()
+        return _StepSums(log_loss, auxiliary, total)
+
+    def _evaluated_weights(self) -> dict[str, Tensor]:
+        """The weights that are validated and kept, by name: live, without gradients."""
+        names = [name for name, _ in self.model.named_parameters()]
+        if self._average is None or self._is_restored:
+            return dict(zip(names, (p.detach() for p in self._parameters), strict=True))
+        return dict(zip(names, self._average.weights, strict=True))
+
+    def _validate(self) -> Metrics | None:
+        logit = self.predict(self._data.validation_days)
+        return evaluate(logit, self._validation_labels, base_rate=self._data.base_rate)
+
+    def _keep_best(self, metrics: Metrics) -> None:
+        current = self._evaluated_weights()
+        if self._best is None:
+            weights = {name: torch.empty_like(w, device="cpu") for name, w in current.items()}
+        else:
+            # Written over, not made anew: at two billion weights a second copy is 8 GB.
+            weights = self._best.weights
+        for name, value in current.items():
+            weights[name].copy_(value)
+        self._best = _Best(self._epoch, metrics, weights)
+
+    def _stop_reason(self) -> StopReason | None:
+        reason: StopReason | None = None
+        if self._epoch == self._config.epochs:
+            reason = "completed"
+        elif self._stopping.is_exhausted:
+            reason = "early_stopping"
+        is_graced = self._epoch < self._config.collapse_grace_share * self._config.epochs
+        if self._best is not None and is_collapsed(self._best.metrics):
+            # However it ended, a collapsed best is no result.
+            return "collapsed" if reason is not None or not is_graced else None
+        return reason
+
+
+def _timed(batches: Iterator[Batch], clock: PhaseClock) -> Iterator[Batch]:
+    while True:
+        with clock.running():
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
