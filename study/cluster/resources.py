@@ -1,0 +1,143 @@
+"""What one trial asks Ray for: one shape per cell, from the memory model and the nodes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from study.errors import require
+
+MOST_TRIALS_PER_DEVICE = 8
+"""Trials that may share one accelerator: past a handful of processes time-slicing loses what
+sharing gains (measured 2.0x at 5 and 1.5x at 10 processes, Hydro OSDI'23 artefact)."""
+
+_HEADROOM = 1.25
+"""Allocator slack and the context of the framework, on top of the modelled step."""
+
+_EXCLUSIVE_SHARE = 0.5
+"""A step that needs more than this share of a device or machine gets it alone."""
+
+_USABLE_SHARE = 0.95
+"""Share of a node's memory that an exclusive trial asks for; the rest is the system's."""
+
+_PROCESS_BYTES = 512 * 2**20
+"""Resident size of a worker with Python, torch and Ray loaded, before its model."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """What one machine of the cluster offers."""
+
+    name: str
+    cpus: int
+    gpus: int
+    memory_bytes: int
+    device_bytes: int
+    """Memory of one accelerator; of the machine if it has none or shares its memory with it."""
+    unified_memory: bool
+    """Does an accelerator's memory count against the machine's (Apple, or no accelerator)?"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialResources:
+    """The request of every trial of a cell."""
+
+    cpus: int
+    gpus: float
+    memory_bytes: int
+    share_bytes: int
+    """What a training step may use of the device; the micro-batch follows from it."""
+    exclusive: bool
+    """Does a trial take a whole node's device and memory?"""
+    capacity: int
+    """Trials that fit on the cluster at once."""
+
+    def request(self) -> dict[str, float]:
+        """Return the request in Ray's words."""
+        request: dict[str, float] = {"CPU": self.cpus, "memory": self.memory_bytes}
+        return {**request, "GPU": self.gpus} if self.gpus else request
+
+
+def plan_resources(
+    nodes: Sequence[Node], *, wanted_bytes: int, least_bytes: int, label: str
+) -> TrialResources:
+    """Return the one request that every trial of a cell makes.
+
+    Args:
+        nodes: the machines of the cluster, at least one.
+        wanted_bytes: modelled bytes of a step of the largest architecture at its full batch.
+        least_bytes: the same at a micro-batch of one sample.
+        label: the cell, for messages.
+
+    Raises:
+        SpecError: no node has the memory for even one sample at a time.
+    """
+    roomiest = max(nodes, key=lambda node: (node.gpus > 0, node.device_bytes))
+    usable = int(roomiest.device_bytes * _USABLE_SHARE)
+    require(
+        least_bytes * _HEADROOM + _PROCESS_BYTES <= usable,
+        label,
+        "one training step of the largest architecture must fit the memory of a node",
+        got=f"{_gib(int(least_bytes * _HEADROOM) + _PROCESS_BYTES)} GiB at micro-batch 1 against "
+        f"{_gib(usable)} GiB on {roomiest.name}, the roomiest node",
+        remedy="Choose a smaller budget or a larger machine.",
+    )
+    need = int(wanted_bytes * _HEADROOM) + _PROCESS_BYTES
+    if need > _EXCLUSIVE_SHARE * roomiest.device_bytes:
+        return _exclusive(nodes, roomiest, usable)
+    kind = [node for node in nodes if (node.gpus > 0) == (roomiest.gpus > 0)]
+    return _shared(kind, roomiest, need)
+
+
+def _exclusive(nodes: Sequence[Node], node: Node, usable: int) -> TrialResources:
+    memory = int(node.memory_bytes * _USABLE_SHARE)
+    gpus = 1.0 if node.gpus else 0.0
+    cpus = node.cpus if node.unified_memory else max(1, node.cpus // max(1, node.gpus))
+    if not node.unified_memory:
+        memory //= max(1, node.gpus)
+    fitting = [n for n in nodes if n.cpus >= cpus and n.memory_bytes >= memory and n.gpus >= gpus]
+    return TrialResources(
+        cpus=cpus,
+        gpus=gpus,
+        memory_bytes=memory,
+        share_bytes=_step_share(usable),
+        exclusive=True,
+        capacity=sum(_fits(n, cpus=cpus, gpus=gpus, memory=memory) for n in fitting),
+    )
+
+
+def _shared(nodes: Sequence[Node], node: Node, need: int) -> TrialResources:
+    if node.gpus == 0:
+        share = _step_share(need)
+        capacity = sum(_fits(n, cpus=1, gpus=0.0, memory=need) for n in nodes)
+        return TrialResources(
+            cpus=1, gpus=0.0, memory_bytes=need, share_bytes=share, exclusive=False,
+            capacity=capacity,
+        )  # fmt: skip
+    per_device = min(
+        MOST_TRIALS_PER_DEVICE, node.device_bytes // need, max(1, node.cpus // node.gpus)
+    )
+    gpus = 1.0 / per_device
+    cpus = max(1, node.cpus // (node.gpus * per_device))
+    memory = need if node.unified_memory else _PROCESS_BYTES
+    return TrialResources(
+        cpus=cpus,
+        gpus=gpus,
+        memory_bytes=memory,
+        share_bytes=_step_share(node.device_bytes // per_device),
+        exclusive=False,
+        capacity=sum(_fits(n, cpus=cpus, gpus=gpus, memory=memory) for n in nodes),
+    )
+
+
+def _fits(node: Node, *, cpus: int, gpus: float, memory: int) -> int:
+    by_gpu = math.floor(node.gpus / gpus + 1e-9) if gpus else node.cpus
+    return min(node.cpus // cpus, node.memory_bytes // memory, by_gpu)
+
+
+def _step_share(granted: int) -> int:
+    """Return the part of a trial's memory that the modelled step may fill."""
+    return int((granted - _PROCESS_BYTES) / _HEADROOM)
+
+
+def _gib(n_bytes: int) -> str:
+    return f"{n_bytes / 2**30:.1f}"

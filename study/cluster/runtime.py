@@ -1,0 +1,119 @@
+"""Starts Ray quietly and safely, or joins a running cluster, and says what its nodes offer."""
+
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import ray
+
+from study.cluster.resources import Node
+from study.errors import SpecError, require
+
+_OBJECT_STORE_BYTES = 200 * 2**20
+"""A cell's data set is about a megabyte; Ray's default is 30 % of the machine."""
+
+_SETTINGS = {
+    # One voice: our own lines. Ray's tables, headers and duplicate loggers stay off.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # A trial may end without a metric (diverged): that is a state, not a crash of the run.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # Reports come once an epoch; buffering would hold back the decision to stop a trial.
+    "TUNE_RESULT_BUFFER_LENGTH": "1",
+    # Paths stay relative to where the user stands.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Ours handles it: the first Ctrl+C ends gracefully, the second at once.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+@contextmanager
+def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Node]]:
+    """Yield the nodes of a Ray cluster; one that we started is shut down at the end.
+
+    A cluster that we start has token authentication on, its dashboard off, and a token that lives
+    in this process's environment only, so that nothing is written to the home folder.
+
+    Args:
+        address: of a running cluster, or None to start one on this machine. A Ray instance that
+            this process has already initialised is used as it is.
+        use_accelerators: False starts the local cluster without any.
+
+    Raises:
+        SpecError: the cluster cannot be reached or started.
+    """
+    os.environ.update({name: os.environ.get(name, value) for name, value in _SETTINGS.items()})
+    if ray.is_initialized():
+        yield _nodes()
+        return
+    options: dict[str, object] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        options |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+        # What is free now, less a tenth for the system: Ray's default also keeps 30 % for objects.
+        options["_memory"] = int(psutil.virtual_memory().available * 0.9) - _OBJECT_STORE_BYTES
+        if not use_accelerators:
+            options["num_gpus"] = 0
+    else:
+        options["address"] = address
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, OSError, ValueError) as error:
+        what = "start Ray on this machine" if address is None else f"reach Ray at {address}"
+        raise SpecError(
+            f"Ray: could not {what}, but got {type(error).__name__}: {error}. "
+            "Check --address, the token and free memory."
+        ) from error
+    try:
+        yield _nodes()
+    finally:
+        ray.shutdown()
+
+
+def _nodes() -> list[Node]:
+    nodes = []
+    for alive in (node for node in ray.nodes() if node["Alive"]):
+        offered = alive["Resources"]
+        memory, gpus = int(offered.get("memory", 0)), int(offered.get("GPU", 0))
+        device_bytes, unified = _device_memory(alive["NodeID"]) if gpus else (None, True)
+        nodes.append(
+            Node(
+                name=alive["NodeManagerHostname"],
+                cpus=int(offered.get("CPU", 0)),
+                gpus=gpus,
+                memory_bytes=memory,
+                device_bytes=memory if device_bytes is None else device_bytes,
+                unified_memory=unified,
+            )
+        )
+    usable = [node for node in nodes if node.cpus >= 1 and node.memory_bytes > 0]
+    require(
+        bool(usable),
+        "Ray",
+        "some node must offer a CPU and memory",
+        got=f"{len(nodes)} nodes without",
+        remedy="Start a worker node.",
+    )
+    return usable
+
+
+def _device_memory(node_id: str) -> tuple[int | None, bool]:
+    """Ask a node for the memory of its accelerator; None if it is only a logical one."""
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node_id, soft=False)
+    probe = ray.remote(num_cpus=0, num_gpus=0.01)(_probe).options(scheduling_strategy=strategy)
+    found: tuple[int | None, bool] = ray.get(probe.remote())
+    return found
+
+
+def _probe() -> tuple[int | None, bool]:
+    from study.training.device import accelerator_memory_bytes
+
+    return accelerator_memory_bytes()

@@ -1,0 +1,115 @@
+"""One value of a search space: fixed, chosen from a list, or drawn from a range."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from study.errors import require
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A value that every trial shares."""
+
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a list of values; ``middle`` is the middle one as listed."""
+
+    values: tuple[Scalar, ...]
+
+    @property
+    def middle(self) -> Scalar:
+        """The value that a forced trial takes."""
+        return self.values[len(self.values) // 2]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A real number between two bounds, uniform on a linear or a logarithmic scale."""
+
+    low: float
+    high: float
+    log: bool
+
+    @property
+    def middle(self) -> float:
+        """The value that a forced trial takes: the arithmetic or geometric mean of the bounds."""
+        return math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
+
+
+Dimension = Fixed | Choice | Range
+"""What a field of a configuration may be in a search space."""
+
+Kind = Literal["choice", "uniform", "log_uniform"]
+
+
+def parse_dimension(raw: object, where: str) -> Dimension:
+    """Read one YAML value: a scalar, or a mapping with the one key choice, uniform or log_uniform.
+
+    Args:
+        raw: what PyYAML returned.
+        where: file and key for messages.
+
+    Raises:
+        SpecError: the value has another form, an empty list, or bounds out of order.
+    """
+    if not isinstance(raw, dict):
+        require(
+            raw is None or isinstance(raw, str | int | float | bool),
+            where,
+            "must be a number, a word, or one of {choice: [...]}, {uniform: [low, high]}, "
+            "{log_uniform: [low, high]}",
+            got=repr(raw),
+            remedy="Write one of these forms.",
+        )
+        assert raw is None or isinstance(raw, str | int | float | bool)
+        return Fixed(raw)
+    require(
+        len(raw) == 1 and next(iter(raw)) in ("choice", "uniform", "log_uniform"),
+        where,
+        "must have exactly one of the keys choice, uniform, log_uniform",
+        got=f"keys {', '.join(map(str, raw)) or 'none'}",
+        remedy="Write for example {log_uniform: [1.0e-4, 1.0e-3]}.",
+    )
+    kind, values = next(iter(raw.items()))
+    require(
+        isinstance(values, list) and len(values) >= 1,
+        where,
+        f"{kind} needs a list",
+        got=repr(values),
+        remedy="Write the values in brackets.",
+    )
+    if kind == "choice":
+        require(
+            len(set(map(repr, values))) == len(values),
+            where,
+            "choice must not repeat a value",
+            got=repr(values),
+            remedy="List each value once.",
+        )
+        return Choice(tuple(values))
+    require(
+        len(values) == 2 and all(_is_number(value) for value in values),
+        where,
+        f"{kind} needs two numbers (PyYAML reads 1e-4 as text: write 1.0e-4)",
+        got=repr(values),
+        remedy="Write [low, high].",
+    )
+    low, high = float(values[0]), float(values[1])
+    require(
+        low < high and (kind == "uniform" or low > 0),
+        where,
+        f"{kind} needs low < high" + ("" if kind == "uniform" else " and low > 0"),
+        got=repr(values),
+        remedy="Mend the bounds.",
+    )
+    return Range(low, high, log=kind == "log_uniform")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

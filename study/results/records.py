@@ -1,0 +1,106 @@
+"""The record types: what a study keeps of a trial and of a cell, as plain values.
+
+Nothing here defaults: a value that is missing is None on purpose and stays missing in every file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+TrialState = Literal["COMPLETE", "PRUNED", "FAIL"]
+"""Optuna's words: ran to its end, ended before it on merit, or ended without a usable value."""
+
+StopReason = Literal[
+    "completed", "early_stopping", "asha", "diverged", "collapsed", "oom", "stalled",
+    "interrupted", "thermal", "error",
+]  # fmt: skip
+"""Why a trial ended."""
+
+_STATE_OF_REASON: Mapping[StopReason, TrialState] = {
+    "completed": "COMPLETE",
+    "early_stopping": "COMPLETE",
+    "asha": "PRUNED",
+    "collapsed": "PRUNED",
+    "thermal": "PRUNED",
+    "interrupted": "PRUNED",
+    "diverged": "FAIL",
+    "oom": "FAIL",
+    "stalled": "FAIL",
+    "error": "FAIL",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialRecord:
+    """One trial that has ended: the configuration that trained, and what came of it."""
+
+    number: int
+    trial_id: str
+    source: str
+    """``sampled`` or ``forced:<slot>``."""
+    folder: str
+    """Name of the trial's folder inside the cell's."""
+    seed: int
+    params: Mapping[str, Any]
+    """Every field of ModelConfig and TrainConfig that trained."""
+    d_ff: int
+    param_count: int
+    """Exact, counted from the architecture."""
+    reason: StopReason
+    message: str | None
+    """What went wrong, in the words of the error; None if nothing did."""
+    value: float | None
+    """Best validation log-loss; None if no epoch had a finite one."""
+    best_epoch: int | None
+    epochs_trained: int
+    skill: float | None
+    """Of the best epoch, against a constant at the training base rate."""
+    skill_own_base_rate: float | None
+    """Of the best epoch, against a constant at the validation part's own base rate."""
+    auc: float | None
+    brier: float | None
+    micro_batch: int | None
+    accumulation_steps: int | None
+    out_of_memory_count: int | None
+    device: str | None
+    assigned_cpus: float | None
+    assigned_gpus: float | None
+    peak_memory_bytes: int | None
+    seconds: Mapping[str, float]
+    """By phase: data, step, validation, checkpoint."""
+    started: float | None
+    """Unix time at which the trial got its actor."""
+    ended: float
+    """Unix time of its last report."""
+
+    @property
+    def state(self) -> TrialState:
+        """Return the reason in Optuna's words."""
+        return _STATE_OF_REASON[self.reason]
+
+    @property
+    def is_rankable(self) -> bool:
+        """Can this trial be the best of its cell? A collapsed or failed one cannot."""
+        return self.value is not None and self.reason in ("completed", "early_stopping", "asha")
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """Wall time from the actor to the last report; None if it never got one."""
+        return None if self.started is None else self.ended - self.started
+
+
+def best_trial(records: list[TrialRecord]) -> TrialRecord | None:
+    """Return the rankable trial with the lowest value, the earliest of equals; None without one."""
+    rankable = [record for record in records if record.is_rankable]
+    return min(rankable, key=lambda record: (record.value or 0.0, record.number), default=None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaselineRecord:
+    """What a sceptic would use instead, on the same validation days."""
+
+    name: str
+    log_loss: float
+    log_loss_se: float
+    auc: float | None
+    skill: float

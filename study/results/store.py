@@ -1,0 +1,254 @@
+"""The one writer and the one reader of a cell's folder.
+
+    cell.yaml              resolved spec, versions, data, machine, baselines
+    all_trials.json        every trial that ended, rewritten after each
+    best_params.json       the best so far, rewritten when it changes or a trial ends
+    log.txt                what the terminal said, with the time
+    <trial>/result.json    one line per epoch, append-only
+    <trial>/metrics.json   the trial's record with its learning curve
+    ../experiment_results.csv   one line per trial of every cell, append-only, keyed by run id
+"""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from study.errors import StudyError
+from study.results.files import append_line, read_json_lines, write_json, write_yaml
+from study.results.records import TrialRecord, best_trial
+
+CSV_COLUMNS = (
+    # The columns of the study that this one replaces, in its order.
+    "timestamp", "experiment", "phase", "budget", "task", "horizon", "timescale", "script_path",
+    "run_type", "status", "duration_seconds", "val_loss", "test_accuracy", "hyperparameters",
+    "error_message", "thermal_max_temp", "data_md5", "d_model", "n_layers", "n_heads", "d_ff",
+    "param_count",
+    # Ours.
+    "run_id", "trial_number", "source", "reason", "best_epoch", "epochs_trained", "skill", "auc",
+    "data_sha256",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class CellIdentity:
+    """What every file of a cell says about where it belongs."""
+
+    name: str
+    study: str
+    budget: str
+    horizon: int
+    task: str
+    data_sha256: str
+    data_md5: str
+    versions: Mapping[str, str]
+
+
+class CellStore:
+    """Writes and reads the records of one cell."""
+
+    def __init__(self, folder: Path, identity: CellIdentity) -> None:
+        self.folder = folder
+        self._identity = identity
+        self._records: dict[int, TrialRecord] = {r.number: r for r in read_trials(folder)}
+        self._csv = folder.parent / "experiment_results.csv"
+        self._logged = _csv_run_ids(self._csv)
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """Every trial that ended, by number."""
+        return [self._records[number] for number in sorted(self._records)]
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best rankable trial so far."""
+        return best_trial(self.records)
+
+    def log(self, text: str) -> None:
+        """Append to the cell's log, each line with the time."""
+        stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        for line in text.splitlines():
+            append_line(self.folder / "log.txt", f"{stamp} {line}")
+
+    def trial_epochs(self, trial_folder: str) -> list[dict[str, Any]]:
+        """Return the epochs of a trial that are on disk, in order."""
+        return list(read_json_lines(self.folder / trial_folder / "result.json"))
+
+    def add_epoch(self, trial_folder: str, report: Mapping[str, Any]) -> None:
+        """Append one epoch to a trial's log."""
+        append_line(
+            self.folder / trial_folder / "result.json", json.dumps(report, allow_nan=False)
+        )
+
+    def add_trial(self, record: TrialRecord) -> None:
+        """Write the record of a trial that ended into every file that holds it."""
+        self._records[record.number] = record
+        learning_curve = self.trial_epochs(record.folder)
+        trial_folder = self.folder / record.folder
+        trial_folder.mkdir(exist_ok=True)
+        write_json(
+            trial_folder / "metrics.json",
+            {**_row(record), "learning_curve": learning_curve},
+        )
+        write_json(self.folder / "all_trials.json", [_row(each) for each in self.records])
+        self._write_best()
+        self._append_csv(record)
+
+    def _write_best(self) -> None:
+        best = self.best
+        if best is None:
+            return
+        identity, params = self._identity, best.params
+        states = [record.state for record in self.records]
+        write_json(
+            self.folder / "best_params.json",
+            {
+                "experiment": identity.name,
+                "study_name": identity.study,
+                "budget": identity.budget,
+                "horizon": identity.horizon,
+                "architecture": {
+                    "d_model": params["d_model"],
+                    "n_layers": params["n_layers"],
+                    "n_heads": params["n_heads"],
+                    "d_ff": best.d_ff,
+                    "patch_len": params["patch_length"],
+                    "stride": params["patch_stride"],
+                },
+                "training": {
+                    "learning_rate": params["learning_rate"],
+                    "epochs": params["epochs"],
+                    "batch_size": params["effective_batch"],
+                    "weight_decay": params["weight_decay"],
+                    "warmup_share": params["warmup_share"],
+                    "dropout": params["dropout"],
+                },
+                "param_count": best.param_count,
+                "best_val_loss": best.value,
+                "best_value": best.value,
+                "best_trial_number": best.number,
+                "best_epoch": best.best_epoch,
+                "best_params": dict(params),
+                "skill": best.skill,
+                "auc": best.auc,
+                "n_trials": len(states),
+                "n_trials_completed": states.count("COMPLETE"),
+                "n_trials_pruned": states.count("PRUNED"),
+                "n_trials_failed": states.count("FAIL"),
+                "timestamp": _stamp(datetime.now(UTC).timestamp()),
+                "versions": dict(identity.versions),
+            },
+        )
+
+    def _append_csv(self, record: TrialRecord) -> None:
+        identity = self._identity
+        run_id = f"{identity.name}/{record.trial_id}"
+        if run_id in self._logged:
+            return
+        row: dict[str, object] = {
+            "timestamp": _stamp(record.ended),
+            "experiment": identity.name,
+            "phase": identity.study,
+            "budget": identity.budget,
+            "task": identity.task,
+            "horizon": identity.horizon,
+            "timescale": "daily",
+            "script_path": "study.tune",
+            "run_type": "hpo",
+            "status": "failed" if record.state == "FAIL" else "success",
+            "duration_seconds": _rounded(record.duration_seconds, 3),
+            "val_loss": record.value,
+            "hyperparameters": json.dumps(dict(record.params), sort_keys=True),
+            "error_message": record.message,
+            "data_md5": identity.data_md5,
+            "d_model": record.params["d_model"],
+            "n_layers": record.params["n_layers"],
+            "n_heads": record.params["n_heads"],
+            "d_ff": record.d_ff,
+            "param_count": record.param_count,
+            "run_id": run_id,
+            "trial_number": record.number,
+            "source": record.source,
+            "reason": record.reason,
+            "best_epoch": record.best_epoch,
+            "epochs_trained": record.epochs_trained,
+            "skill": record.skill,
+            "auc": record.auc,
+            "data_sha256": identity.data_sha256,
+        }
+        if not self._csv.exists():
+            append_line(self._csv, ",".join(CSV_COLUMNS))
+        append_line(self._csv, _csv_line([row.get(column) for column in CSV_COLUMNS]))
+        self._logged.add(run_id)
+
+
+def write_cell(folder: Path, description: Mapping[str, Any]) -> None:
+    """Write ``cell.yaml``: what the cell is, and on what it was run."""
+    write_yaml(folder / "cell.yaml", dict(description))
+
+
+def read_cell(folder: Path) -> dict[str, Any]:
+    """Return ``cell.yaml``.
+
+    Raises:
+        StudyError: it is missing or not a mapping.
+    """
+    path = folder / "cell.yaml"
+    try:
+        description = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise StudyError(f"{path}: must be readable, but got {error}. Start with --fresh.") from error
+    if not isinstance(description, dict):
+        raise StudyError(f"{path}: must be a mapping, but got {description!r}. Start with --fresh.")
+    return description
+
+
+def read_trials(folder: Path) -> list[TrialRecord]:
+    """Return the trials of a cell that ended; empty if none has yet.
+
+    Raises:
+        StudyError: the file is malformed, or a field of a record is missing.
+    """
+    path = folder / "all_trials.json"
+    if not path.exists():
+        return []
+    names = [field.name for field in dataclasses.fields(TrialRecord)]
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return [TrialRecord(**{name: row[name] for name in names}) for row in rows]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise StudyError(
+            f"{path}: must hold the records of this version, but got {error!r}. "
+            "Start with --fresh."
+        ) from error
+
+
+def _row(record: TrialRecord) -> dict[str, Any]:
+    return {**dataclasses.asdict(record), "state": record.state}
+
+
+def _csv_run_ids(path: Path) -> set[str]:
+    if not path.exists():
+        return set()
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["run_id"] for row in csv.DictReader(file) if row.get("run_id")}
+
+
+def _csv_line(values: list[object]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(values)
+    return buffer.getvalue().replace("\n", " ")
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,230 @@
+"""The define-by-run search space of a cell: width, then the depths and ratios that fit, then heads.
+
+A parameter whose choices depend on earlier ones carries that condition in its Optuna name
+(``n_layers[d_model=64]``), because Optuna requires one fixed set of choices per name. The
+configuration that is trained and recorded holds plain field names and values only.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import optuna
+
+from study.dimension import Choice, Dimension, Fixed, Range, Scalar
+from study.errors import require
+from study.model.config import ModelConfig
+from study.model.sizing import feasible_grid
+from study.spec import SHAPE_FIELDS, Cell
+from study.training.config import TrainConfig
+
+Shape = tuple[int, int, int, int]
+"""d_model, n_layers, d_ff_ratio, n_heads: the order in which they are drawn."""
+
+_SHAPE_ORDER = ("d_model", "n_layers", "d_ff_ratio", "n_heads")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialConfig:
+    """Everything that one trial trains with; the record of a trial is exactly this."""
+
+    model: ModelConfig
+    train: TrainConfig
+
+    def flat(self) -> dict[str, Any]:
+        """Return both parts as one mapping of plain values; their field names never collide."""
+        return {**dataclasses.asdict(self.model), **dataclasses.asdict(self.train)}
+
+    @classmethod
+    def from_flat(cls, flat: Mapping[str, Any]) -> "TrialConfig":
+        """Rebuild the configuration from ``flat``; keys of neither part are ignored."""
+        return cls(
+            model=ModelConfig(**{f.name: flat[f.name] for f in dataclasses.fields(ModelConfig)}),
+            train=TrainConfig(**{f.name: flat[f.name] for f in dataclasses.fields(TrainConfig)}),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchSpace:
+    """The feasible architectures of a cell and the ranges of everything else."""
+
+    shapes: tuple[Shape, ...]
+    """Every (d_model, n_layers, d_ff_ratio, n_heads) that fits the budget."""
+    model: Mapping[str, Dimension]
+    """Other fields of ModelConfig."""
+    train: Mapping[str, Dimension]
+    """Fields of TrainConfig."""
+    n_features: int
+    context_length: int
+
+    @property
+    def n_dimensions(self) -> int:
+        """How many values the sampler chooses for a trial."""
+        shape = sum(len({row[i] for row in self.shapes}) > 1 for i in range(len(_SHAPE_ORDER)))
+        others = (*self.model.values(), *self.train.values())
+        return shape + sum(not isinstance(dimension, Fixed) for dimension in others)
+
+    def sample(self, trial: optuna.Trial) -> TrialConfig:
+        """Draw one configuration, architecture first."""
+        rows: tuple[Shape, ...] = self.shapes
+        for position in range(len(_SHAPE_ORDER)):
+            choices = _choices(rows, position)
+            value = choices[0]
+            if len(choices) > 1:
+                name = self._shape_name(rows, position)
+                value = trial.suggest_categorical(name, choices)
+            rows = tuple(row for row in rows if row[position] == value)
+        return self._config(rows[0], lambda name, dimension: _suggest(trial, name, dimension))
+
+    def forced(self, shape: Shape) -> TrialConfig:
+        """Return ``shape`` with the middle of every other range.
+
+        Forced trials so differ in their architecture only.
+        """
+        return self._config(shape, lambda _, dimension: _middle(dimension))
+
+    def configs(self) -> Iterable[TrialConfig]:
+        """Yield every feasible architecture, with the middle of every other range."""
+        return (self.forced(shape) for shape in self.shapes)
+
+    def optuna_params(self, config: TrialConfig) -> dict[str, Any]:
+        """Return the Optuna parameters whose sample is ``config``; the inverse of ``sample``."""
+        flat = config.flat()
+        params: dict[str, Any] = {}
+        rows = self.shapes
+        for position, field in enumerate(_SHAPE_ORDER):
+            if len(_choices(rows, position)) > 1:
+                params[self._shape_name(rows, position)] = flat[field]
+            rows = tuple(row for row in rows if row[position] == flat[field])
+        for name, dimension in (*self.model.items(), *self.train.items()):
+            if not isinstance(dimension, Fixed):
+                params[name] = flat[name]
+        return params
+
+    def _shape_name(self, rows: tuple[Shape, ...], position: int) -> str:
+        """Name a shape parameter by its condition, unless its choices do not depend on one."""
+        field = _SHAPE_ORDER[position]
+        if _choices(rows, position) == _choices(self.shapes, position) and all(
+            _choices(group, position) == _choices(rows, position)
+            for group in _groups(self.shapes, position)
+        ):
+            return field
+        condition = ",".join(
+            f"{name}={value}" for name, value in zip(_SHAPE_ORDER[:position], rows[0], strict=False)
+        )
+        return f"{field}[{condition}]"
+
+    def _config(self, shape: Shape, value: Callable[[str, Dimension], Scalar]) -> TrialConfig:
+        train = TrainConfig(
+            **cast(Any, {name: value(name, dimension) for name, dimension in self.train.items()})
+        )
+        others = {name: value(name, dimension) for name, dimension in self.model.items()}
+        return TrialConfig(
+            model=ModelConfig(
+                **cast(Any, dict(zip(_SHAPE_ORDER, shape, strict=True))),
+                **cast(Any, others),
+                n_features=self.n_features,
+                context_length=self.context_length,
+                auxiliary_head=train.auxiliary_weight > 0,
+            ),
+            train=train,
+        )
+
+
+def build_space(cell: Cell, n_features: int) -> SearchSpace:
+    """Return the search space of ``cell`` for data with ``n_features`` inputs.
+
+    An architecture belongs to it if its exact parameter count stays within the budget's tolerance
+    for every combination of the other searched fields (heads of the network, patch sizes, ...), so
+    that no draw can leave the budget.
+
+    Raises:
+        SpecError: no architecture fits.
+    """
+    others = {name: d for name, d in cell.model.items() if name not in SHAPE_FIELDS}
+    auxiliary = sorted({weight > 0 for weight in _numbers(cell.train, "auxiliary_weight")})
+    options = {
+        name: [dimension.value] if isinstance(dimension, Fixed) else list(dimension.values)
+        for name, dimension in others.items()
+        if not isinstance(dimension, Range)
+    }
+    shapes: set[Shape] | None = None
+    for has_auxiliary, *values in itertools.product(auxiliary, *options.values()):
+        template = ModelConfig(
+            n_features=n_features,
+            d_model=1,
+            n_layers=1,
+            n_heads=1,
+            context_length=cell.data.context_length,
+            auxiliary_head=has_auxiliary,
+            **cast(Any, dict(zip(options, values, strict=True))),
+        )
+        rows = feasible_grid(
+            cell.budget.target,
+            cell.budget.tolerance,
+            template=template,
+            **{name: _shape_values(cell.model[name], name) for name in SHAPE_FIELDS},
+        )
+        found = {(row.d_model, row.n_layers, row.d_ff_ratio, row.n_heads) for row in rows}
+        shapes = found if shapes is None else shapes & found
+    require(
+        bool(shapes),
+        f"{cell.study}, budget {cell.budget.label}",
+        f"some architecture must count {cell.budget.target:,} parameters "
+        f"+-{cell.budget.tolerance:.0%}",
+        got="none of the combinations of d_model, n_layers, n_heads and d_ff_ratio",
+        remedy="Widen the choices in the search space, or choose another budget.",
+    )
+    assert shapes is not None
+    return SearchSpace(
+        shapes=tuple(sorted(shapes)),
+        model=others,
+        train=dict(cell.train),
+        n_features=n_features,
+        context_length=cell.data.context_length,
+    )
+
+
+def _choices(rows: Iterable[Shape], position: int) -> list[int]:
+    return sorted({row[position] for row in rows})
+
+
+def _groups(rows: tuple[Shape, ...], position: int) -> list[tuple[Shape, ...]]:
+    """Return the rows grouped by everything that is drawn before ``position``."""
+    return [tuple(g) for _, g in itertools.groupby(sorted(rows), key=lambda row: row[:position])]
+
+
+def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Scalar:
+    match dimension:
+        case Fixed(value):
+            return value
+        case Choice(values):
+            return trial.suggest_categorical(name, values)
+        case Range(low, high, log):
+            return trial.suggest_float(name, low, high, log=log)
+
+
+def _middle(dimension: Dimension) -> Scalar:
+    return dimension.value if isinstance(dimension, Fixed) else dimension.middle
+
+
+def _numbers(dimensions: Mapping[str, Dimension], name: str) -> tuple[float, ...]:
+    match dimensions.get(name, Fixed(0.0)):
+        case Fixed(value):
+            return (float(cast(float, value)),)
+        case Choice(values):
+            return tuple(float(cast(float, value)) for value in values)
+        case Range(low, high, _):
+            return (low, high)
+
+
+def _shape_values(dimension: Dimension, name: str) -> list[int]:
+    match dimension:
+        case Fixed(value):
+            return [cast(int, value)]
+        case Choice(values):
+            return [cast(int, value) for value in values]
+        case Range():
+            raise AssertionError(f"{name}: ranges are refused when the file is read")

@@ -1,0 +1,166 @@
+"""The Ray trainable: a thin shell that runs one epoch of a Trainer per step."""
+
+import dataclasses
+import gc
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from study.data.dataset import Dataset
+from study.model.memory import largest_micro_batch
+from study.search.space import TrialConfig
+from study.training.checkpoint import CheckpointFolder
+from study.training.device import (
+    is_out_of_memory,
+    limit_memory,
+    release_cached_memory,
+    resolve_device,
+    supports_bf16,
+)
+from study.training.report import EpochReport
+from study.training.trainer import Trainer
+from study.training.windows import TrainingData
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialSettings:
+    """What every trial of a cell is told besides its configuration."""
+
+    cell_folder: Path
+    """Absolute; a trial keeps its checkpoints in its own folder there."""
+    device: str | None
+    """The user's choice; None follows what Ray assigned."""
+    share_bytes: int
+    """What a training step may use of the device's memory."""
+
+
+def trial_folder_name(number: int) -> str:
+    """Return the folder of trial ``number`` inside its cell."""
+    return f"trial_{number:04d}"
+
+
+class CellTrainable(tune.Trainable):  # type: ignore[misc]
+    """One trial. An actor is handed from trial to trial, so that a start costs no process.
+
+    The trial's newest intact checkpoint on disk is the one truth about how far it came: it is
+    written before the epoch is reported, so it is never older than Ray's snapshot, and a restored
+    trial first repeats its last report, which every reader ignores if it has it already.
+    """
+
+    def setup(self, config: dict[str, Any], *, data: Dataset, settings: TrialSettings) -> None:
+        """Take the cell's data out of the object store, then begin the first trial."""
+        self._data = TrainingData(
+            features=data.features,
+            labels=data.labels,
+            auxiliary=data.auxiliary,
+            train_days=data.train_days,
+            validation_days=data.validation_days,
+            base_rate=data.base_rate,
+        )
+        self._settings = settings
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another trial in the same process."""
+        self._begin(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """Let go of the model when the actor ends."""
+        self._release()
+
+    def step(self) -> dict[str, Any]:
+        """Run and save one epoch, and report it."""
+        if self._replay is not None:
+            report, self._replay = self._replay, None
+            return self._result(report, checkpoint_seconds=0.0, replayed=True)
+        report = self._run_epoch()
+        began = time.perf_counter()
+        self._checkpoints.save(self._trainer.state_dict(), report.epoch)
+        return self._result(report, checkpoint_seconds=time.perf_counter() - began, replayed=False)
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._release()
+        self._began = time.time()
+        assigned = ray.get_runtime_context().get_assigned_resources()
+        share = float(assigned.get("GPU", 0.0))
+        device = resolve_device(share, self._settings.device)
+        torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
+        limit_memory(device, share)
+        trial = TrialConfig.from_flat(config)
+        bf16 = supports_bf16(device)
+        micro_batch = largest_micro_batch(
+            trial.model,
+            effective_batch=trial.train.effective_batch,
+            limit_bytes=self._settings.share_bytes,
+            bf16=bf16,
+            ema=trial.train.ema_decay > 0,
+        )
+        self._resources = {"CPU": float(assigned.get("CPU", 0)), "GPU": share}
+        self._folder = self._settings.cell_folder / trial_folder_name(config["number"])
+        self._checkpoints = CheckpointFolder(self._folder / "checkpoints")
+        self._build = {
+            "model": trial.model,
+            "train": trial.train,
+            "data": self._data,
+            "device": device,
+            "seed": config["seed"],
+            "bf16": bf16,
+        }
+        self._out_of_memory_retries = 0
+        self._trainer = Trainer(**self._build, micro_batch=micro_batch)
+        state = self._checkpoints.newest_intact()
+        self._replay: EpochReport | None = None
+        if state is not None:
+            self._trainer.load_state_dict(state)
+            self._replay = self._trainer.last_report
+
+    def _run_epoch(self) -> EpochReport:
+        """Run one epoch; out of memory halves the micro-batch and runs the same epoch again."""
+        while True:
+            try:
+                return self._trainer.run_epoch()
+            except (RuntimeError, MemoryError) as error:
+                micro_batch = self._trainer.micro_batch // 2
+                if not is_out_of_memory(error) or micro_batch < 1:
+                    raise
+            # Outside the handler, because the traceback keeps the failed step's tensors alive.
+            device = self._build["device"]
+            del self._trainer
+            gc.collect()
+            release_cached_memory(device)
+            self._out_of_memory_retries += 1
+            self._trainer = Trainer(**self._build, micro_batch=micro_batch)
+            state = self._checkpoints.newest_intact()
+            if state is not None:
+                self._trainer.load_state_dict(state)
+
+    def _result(
+        self, report: EpochReport, *, checkpoint_seconds: float, replayed: bool
+    ) -> dict[str, Any]:
+        """Return the flat report; a value that is missing is left out, never stood in for."""
+        values = {
+            **dataclasses.asdict(report),
+            "checkpoint_seconds": checkpoint_seconds,
+            "replayed": replayed,
+            "out_of_memory_retries": self._out_of_memory_retries,
+            "device": str(self._build["device"]),
+            "assigned_cpus": self._resources["CPU"],
+            "assigned_gpus": self._resources["GPU"],
+            "began": self._began,
+            "reported": time.time(),
+            "done": report.stop_reason is not None,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _release(self) -> None:
+        if hasattr(self, "_trainer"):
+            device = self._build["device"]
+            del self._trainer
+            gc.collect()
+            release_cached_memory(device)

@@ -1,0 +1,436 @@
+"""A study's YAML and a command's flags become validated values: Study, Budget, Cell."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from study.data.config import DataConfig
+from study.dimension import Choice, Dimension, Fixed, Range, parse_dimension
+from study.errors import SpecError, require
+from study.model.config import ModelConfig
+from study.training.config import TrainConfig
+
+SHAPE_FIELDS = ("d_model", "n_layers", "n_heads", "d_ff_ratio")
+"""The four fields that a budget is spent on."""
+
+DERIVED_MODEL_FIELDS = ("n_features", "context_length", "auxiliary_head")
+"""Fields of ModelConfig that follow from the data and the training settings."""
+
+ForcedSet = Literal["none", "extremes6"]
+Scheduler = Literal["asha", "fifo"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """A target parameter count. Always checked by counting; the label is only its name."""
+
+    label: str
+    target: int
+    tolerance: float
+    """Largest relative distance of a model's exact count from the target."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchConfig:
+    """How a cell is searched."""
+
+    trials: int
+    seed: int = 42
+    forced: ForcedSet = "extremes6"
+    startup_trials: int = 10
+    """Random trials before TPE uses what it learnt; forced ones count."""
+    scheduler: Scheduler = "asha"
+    grace_share: float = 0.25
+    """Share of its own schedule that every trial gets before ASHA may stop it."""
+    reduction_factor: float = 3.0
+    """ASHA's eta: one in eta goes on at each rung."""
+
+    def __post_init__(self) -> None:
+        where = "search"
+        rules: tuple[tuple[bool, str, str], ...] = (
+            (self.trials >= 1, "trials must be >= 1", "trials"),
+            (self.seed >= 0, "seed must be >= 0", "seed"),
+            (self.startup_trials >= 1, "startup_trials must be >= 1", "startup_trials"),
+            (0 < self.grace_share <= 1, "grace_share must lie in (0, 1]", "grace_share"),
+            (self.reduction_factor > 1, "reduction_factor must be > 1", "reduction_factor"),
+            (
+                self.forced in get_args(ForcedSet),
+                f"forced must be one of {', '.join(get_args(ForcedSet))}",
+                "forced",
+            ),
+            (
+                self.scheduler in get_args(Scheduler),
+                f"scheduler must be one of {', '.join(get_args(Scheduler))}",
+                "scheduler",
+            ),
+        )
+        for holds, rule, name in rules:
+            require(
+                holds,
+                where,
+                rule,
+                got=f"{name}={getattr(self, name)!r}",
+                remedy="Mend the search space or the flag.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One budget x one horizon: one Tune experiment, one folder."""
+
+    study: str
+    budget: Budget
+    data: DataConfig
+    model: Mapping[str, Dimension]
+    """Dimensions of ModelConfig, its derived fields left out."""
+    train: Mapping[str, Dimension]
+    """Dimensions of TrainConfig."""
+    search: SearchConfig
+
+    @property
+    def name(self) -> str:
+        """Folder name, ``<study>_<budget>_h<H>_<task>``; sources other than sp500 are appended."""
+        parts = [self.study, self.budget.label, f"h{self.data.horizon}", self.data.task]
+        if self.data.task != "direction" and self.data.label_price != "high":
+            parts.append(self.data.label_price)
+        if self.data.source != "sp500":
+            parts.append(re.sub(r"[^A-Za-z0-9.\-]+", "-", Path(self.data.source).stem))
+        return "_".join(parts)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the whole cell as plain values, for ``cell.yaml`` and for comparison."""
+        return {
+            "study": self.study,
+            "budget": dataclasses.asdict(self.budget),
+            "data": dataclasses.asdict(self.data),
+            "model": {name: _plain(dimension) for name, dimension in self.model.items()},
+            "train": {name: _plain(dimension) for name, dimension in self.train.items()},
+            "search": dataclasses.asdict(self.search),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """A named set of cells from one YAML file."""
+
+    name: str
+    budgets: Mapping[str, int]
+    tolerance: float
+    horizons: tuple[int, ...]
+    data: Mapping[str, Any]
+    model: Mapping[str, Dimension]
+    train: Mapping[str, Dimension]
+    search: Mapping[str, Any]
+    path: str
+
+    def cell(
+        self,
+        budget: str,
+        horizon: int,
+        *,
+        data: Mapping[str, Any],
+        search: Mapping[str, Any],
+        max_epochs: int | None = None,
+    ) -> Cell:
+        """Return one cell of the study, flags laid over the file's values.
+
+        Args:
+            budget: a label of the file.
+            horizon: trading days, >= 1.
+            data: fields of DataConfig that flags override.
+            search: fields of SearchConfig that flags override.
+            max_epochs: cuts every schedule to at most this many epochs.
+
+        Raises:
+            SpecError: the budget is unknown or a value breaks its rule.
+        """
+        require(
+            budget in self.budgets,
+            "--budget",
+            f"must be one of {', '.join(self.budgets)} ({self.path})",
+            got=f"--budget {budget}",
+            remedy="Choose one, or add it to the file.",
+        )
+        require(
+            horizon >= 1,
+            "--horizon",
+            "must be at least 1 trading day",
+            got=f"--horizon {horizon}",
+            remedy=f"The study's horizons are {', '.join(map(str, self.horizons))}.",
+        )
+        train = dict(self.train)
+        if max_epochs is not None:
+            require(
+                max_epochs >= 1,
+                "--max-epochs",
+                "must be >= 1",
+                got=f"--max-epochs {max_epochs}",
+                remedy="Give a number of epochs.",
+            )
+            train["epochs"] = _cut_epochs(train["epochs"], max_epochs)
+        merged = {
+            "purge_days": max((horizon, *self.horizons)),
+            **self.data,
+            **data,
+            "horizon": horizon,
+        }
+        cell = Cell(
+            study=self.name,
+            budget=Budget(label=budget, target=self.budgets[budget], tolerance=self.tolerance),
+            data=DataConfig(**merged),
+            model=self.model,
+            train=train,
+            search=SearchConfig(**{**self.search, **search}),
+        )
+        if cell.data.normalization == "revin":
+            require(
+                cell.model.get("revin") == Fixed(True),
+                self.path,
+                "normalization revin leaves raw levels, so model.revin must be true",
+                got=f"model.revin={_plain(cell.model.get('revin', Fixed(False)))!r}",
+                remedy="Set model.revin to true.",
+            )
+        _check_grace(cell, self.path)
+        return cell
+
+
+def load_study(path: Path) -> Study:
+    """Read and validate a search space.
+
+    Raises:
+        SpecError: the file is missing or malformed, a key is unknown or missing, a search
+            dimension is no config field, or a value has the wrong form.
+    """
+    where = str(path)
+    require(
+        path.is_file(),
+        where,
+        "the search space must be a YAML file",
+        got="no such file",
+        remedy="Choose one of the files in search_spaces/.",
+    )
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise SpecError(f"{where}: must be YAML, but got: {problem}. Mend the line.") from error
+    require(
+        isinstance(raw, dict),
+        where,
+        "must be a mapping",
+        got=type(raw).__name__,
+        remedy="Start from search_spaces/phase6a.yaml.",
+    )
+    sections = ("study", "budgets", "tolerance", "horizons", "data", "model", "train", "search")
+    _check_keys(raw, expected=sections, required=sections, where=where)
+    require(
+        isinstance(raw["study"], str) and _NAME.fullmatch(raw["study"]) is not None,
+        f"{where}: study",
+        "must be a plain name (letters, digits, dots, dashes): it becomes a folder",
+        got=repr(raw["study"]),
+        remedy="Rename the study.",
+    )
+    budgets = _section(raw, "budgets", where)
+    for label, target in budgets.items():
+        require(
+            isinstance(label, str)
+            and _NAME.fullmatch(label) is not None
+            and isinstance(target, int)
+            and target > 0,
+            f"{where}: budgets",
+            "must map plain labels to whole parameter counts",
+            got=f"{label}: {target!r}",
+            remedy="Write for example 2M: 2_000_000.",
+        )
+    horizons = raw["horizons"]
+    require(
+        isinstance(horizons, list)
+        and len(horizons) >= 1
+        and all(isinstance(h, int) and not isinstance(h, bool) and h >= 1 for h in horizons),
+        f"{where}: horizons",
+        "must be a list of trading days >= 1",
+        got=repr(horizons),
+        remedy="Write for example [1, 3, 5].",
+    )
+    tolerance = raw["tolerance"]
+    require(
+        isinstance(tolerance, float) and 0 < tolerance < 1,
+        f"{where}: tolerance",
+        "must be a fraction between 0 and 1",
+        got=repr(tolerance),
+        remedy="Write for example 0.25.",
+    )
+    data_fields = _names(DataConfig, leave_out=("horizon",))
+    search_fields = _names(SearchConfig)
+    data, search = _section(raw, "data", where), _section(raw, "search", where)
+    _check_keys(data, expected=data_fields, required=(), where=f"{where}: data")
+    _check_keys(search, expected=search_fields, required=("trials",), where=f"{where}: search")
+    _check_types(data, DataConfig, f"{where}: data")
+    _check_types(search, SearchConfig, f"{where}: search")
+    model_fields = _names(ModelConfig, leave_out=DERIVED_MODEL_FIELDS)
+    train_fields = _names(TrainConfig)
+    return Study(
+        name=raw["study"],
+        budgets=dict(budgets),
+        tolerance=tolerance,
+        horizons=tuple(horizons),
+        data=data,
+        model=_dimensions(
+            _section(raw, "model", where),
+            ModelConfig,
+            model_fields,
+            SHAPE_FIELDS,
+            f"{where}: model",
+        ),
+        train=_dimensions(
+            _section(raw, "train", where),
+            TrainConfig,
+            train_fields,
+            ("learning_rate", "epochs"),
+            f"{where}: train",
+        ),
+        search=search,
+        path=where,
+    )
+
+
+def _dimensions(
+    section: Mapping[str, Any],
+    config: type,
+    expected: Sequence[str],
+    required: Sequence[str],
+    where: str,
+) -> dict[str, Dimension]:
+    """Parse every dimension, and check that each value it can take suits its field."""
+    _check_keys(section, expected=expected, required=required, where=where)
+    types = {field.name: field.type for field in dataclasses.fields(config)}
+    dimensions = {}
+    for name, raw in section.items():
+        dimension = parse_dimension(raw, f"{where}.{name}")
+        for value in _values(dimension):
+            _check_type(value, types[name], f"{where}.{name}")
+        require(
+            not (name in SHAPE_FIELDS and isinstance(dimension, Range)),
+            f"{where}.{name}",
+            "must be a number or a choice, because the grid is counted row by row",
+            got=repr(raw),
+            remedy="List the values.",
+        )
+        dimensions[name] = dimension
+    return dimensions
+
+
+def _values(dimension: Dimension) -> tuple[Any, ...]:
+    match dimension:
+        case Fixed(value):
+            return (value,)
+        case Choice(values):
+            return values
+        case Range(low, high, _):
+            return (low, high)
+
+
+def _plain(dimension: Dimension) -> Any:
+    match dimension:
+        case Fixed(value):
+            return value
+        case Choice(values):
+            return {"choice": list(values)}
+        case Range(low, high, log):
+            return {"log_uniform" if log else "uniform": [low, high]}
+
+
+def _cut_epochs(dimension: Dimension, most: int) -> Dimension:
+    """Return the schedule lengths cut to ``most``; equal ones are merged."""
+    match dimension:
+        case Choice(values):
+            cut = tuple(dict.fromkeys(min(int(str(value)), most) for value in values))
+            return Choice(cut) if len(cut) > 1 else Fixed(cut[0])
+        case Fixed(value):
+            return Fixed(min(int(str(value)), most))
+        case Range():
+            raise SpecError("train.epochs: must be a number or a choice, but got a range. List it.")
+
+
+def _check_grace(cell: Cell, path: str) -> None:
+    warmup = max(float(value) for value in _values(cell.train.get("warmup_share", Fixed(0.1))))
+    require(
+        cell.search.scheduler == "fifo" or cell.search.grace_share > warmup,
+        f"{path}: search.grace_share",
+        "must exceed train.warmup_share, or ASHA judges trials that have not begun to learn",
+        got=f"grace_share={cell.search.grace_share}, warmup_share={warmup}",
+        remedy="Lengthen the grace or shorten the warm-up.",
+    )
+
+
+def _section(raw: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
+    section = raw[name]
+    require(
+        isinstance(section, dict),
+        f"{where}: {name}",
+        "must be a mapping",
+        got=repr(section),
+        remedy="Start from search_spaces/phase6a.yaml.",
+    )
+    return dict(section)
+
+
+def _names(config: type, leave_out: Sequence[str] = ()) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(config) if f.name not in leave_out)
+
+
+def _check_keys(
+    section: Mapping[Any, Any], *, expected: Sequence[str], required: Sequence[str], where: str
+) -> None:
+    for key in section:
+        require(
+            key in expected,
+            f"{where}: {key}",
+            "unknown field",
+            got=repr(key),
+            remedy=f"Expected one of {', '.join(expected)}.",
+        )
+    for key in required:
+        require(
+            key in section,
+            where,
+            f"the field {key} is missing",
+            got=f"{', '.join(map(str, section)) or 'nothing'}",
+            remedy=f"Add {key}.",
+        )
+
+
+def _check_types(section: Mapping[str, Any], config: type, where: str) -> None:
+    types = {field.name: field.type for field in dataclasses.fields(config)}
+    for name, value in section.items():
+        _check_type(value, types[name], f"{where}.{name}")
+
+
+def _check_type(value: object, expected: Any, where: str) -> None:
+    """Check a YAML value against a field's type: the loader rejects text where a number is due."""
+    options = get_args(expected) or (expected,)
+    fits = any(
+        (option is float and isinstance(value, int | float) and not isinstance(value, bool))
+        or (option is int and isinstance(value, int) and not isinstance(value, bool))
+        or (option is bool and isinstance(value, bool))
+        or (option is str and isinstance(value, str))
+        or (option is type(None) and value is None)
+        or value == option
+        for option in options
+    )
+    wanted = " | ".join(getattr(option, "__name__", repr(option)) for option in options)
+    hint = " (PyYAML reads 1e-4 as text: write 1.0e-4)" if isinstance(value, str) else ""
+    require(
+        fits,
+        where,
+        f"must be {wanted}{hint}",
+        got=repr(value),
+        remedy="Mend the value.",
+    )
