@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from study.model.dropout import dropout
+from study.model.dropout import draw_mask, dropout, keep_probability
+from study.model.fused_layer import LayerOptions, LayerWeights, fused_layer, n_masked
 
 # Shapes: B window, T token, Q query token (T, or 1 for the last only), D d_model, H head,
 # E width of a head, M d_ff.
@@ -64,6 +65,38 @@ class EncoderLayer(nn.Module):
         Returns: float32 (B, T, D), or (B, 1, D) with ``last_only``.
         """
         dtype = torch.bfloat16 if bf16 else x_BTD.dtype
+        if x_BTD.device.type != "cpu":
+            return self.compose(x_BTD, generator=generator, dtype=dtype, last_only=last_only)
+        n_windows, n_tokens, d_model = x_BTD.shape
+        mask, keep = None, 1.0
+        if self.training and self.dropout_rate > 0:
+            n_queries = 1 if last_only else n_tokens
+            n_elements = n_masked(n_windows, n_queries, d_model, self.feed_forward_in.out_features)
+            mask = draw_mask(n_elements, self.dropout_rate, generator)
+            keep = keep_probability(self.dropout_rate)
+        options = LayerOptions(self.n_heads, dtype, last_only, keep)
+        return fused_layer(x_BTD, mask, options, self._weights())
+
+    def _weights(self) -> LayerWeights:
+        modules = (
+            self.attention_norm,
+            self.query_key_value,
+            self.attention_out,
+            self.feed_forward_norm,
+            self.feed_forward_in,
+            self.feed_forward_out,
+        )
+        return LayerWeights(*(p for module in modules for p in (module.weight, module.bias)))
+
+    def compose(
+        self,
+        x_BTD: Tensor,
+        *,
+        generator: torch.Generator,
+        dtype: torch.dtype,
+        last_only: bool = False,
+    ) -> Tensor:
+        """The same layer from library kernels, which are the fast ones on an accelerator."""
 
         def drop(x: Tensor) -> Tensor:
             return dropout(x, self.dropout_rate, training=self.training, generator=generator)
@@ -88,9 +121,7 @@ class EncoderLayer(nn.Module):
             )
             x_BQD = x_BTD
         mixed_BHQE = F.scaled_dot_product_attention(
-            split_heads(query_BQD),
-            split_heads(key_BTD),
-            split_heads(value_BTD),
+            split_heads(query_BQD), split_heads(key_BTD), split_heads(value_BTD)
         )
         mixed_BQD = mixed_BHQE.transpose(1, 2).flatten(2)
         x_BQD = x_BQD + drop(linear(mixed_BQD, self.attention_out, dtype))

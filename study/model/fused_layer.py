@@ -1,0 +1,287 @@
+"""One encoder layer as a single autograd node, for the CPU.
+
+Composed of library modules, the layer spends more time around its matrix products than in them:
+Bernoulli masks, attention kernels made for long sequences, and for narrow models the bookkeeping of
+forty small nodes. Here the same arithmetic is written out:
+
+- dropout masks are bytes of one random draw for the whole layer, and the 1 / keep scales are
+  carried by the weights' copies, which are small, not by the activations;
+- attention is two batched products with the softmax between them taken along a middle axis, with
+  all windows and heads innermost: over rows of a dozen numbers the usual layout cannot vectorise.
+
+`tests/model/test_encoder.py` holds it to the plain composition, gradients included.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from study.model.dropout import apply_mask_
+
+# Shapes: B window, T key token, Q query token (T of them, or the last alone), D d_model, H head,
+# E width of a head, M d_ff; S = B*H; rows of a product are written (B*T), one axis.
+
+_NORM_EPSILON = 1e-5
+
+
+class LayerOptions(NamedTuple):
+    """What a layer needs besides tensors."""
+
+    n_heads: int
+    dtype: torch.dtype
+    """Operands of the matrix products."""
+    last_only: bool
+    """Compute the last token alone; all tokens are keys and values."""
+    keep: float
+    """Share of elements that ``mask`` keeps; 1 without a mask."""
+
+
+class LayerWeights(NamedTuple):
+    """The parameters of a layer, float32, in the order the autograd node takes them."""
+
+    attention_gain: Tensor
+    attention_shift: Tensor
+    query_key_value: Tensor
+    query_key_value_bias: Tensor
+    attention_out: Tensor
+    attention_out_bias: Tensor
+    feed_forward_gain: Tensor
+    feed_forward_shift: Tensor
+    feed_forward_in: Tensor
+    feed_forward_in_bias: Tensor
+    feed_forward_out: Tensor
+    feed_forward_out_bias: Tensor
+
+
+def n_masked(n_windows: int, n_queries: int, d_model: int, d_ff: int) -> int:
+    """Elements that one layer's dropout decides: attention output, hidden, feed-forward output."""
+    return n_windows * n_queries * (2 * d_model + d_ff)
+
+
+def fused_layer(
+    x_BTD: Tensor, mask: Tensor | None, options: LayerOptions, weights: LayerWeights
+) -> Tensor:
+    """Apply x + drop(attention(norm x)), then x + drop(feed-forward(norm x)).
+
+    Args:
+        x_BTD: residual stream, float32 (float64 in tests).
+        mask: uint8 of ``n_masked`` elements, or None for no dropout.
+        options: see its fields.
+        weights: see its fields.
+
+    Returns: the residual stream, (B, T, D) or (B, 1, D) with ``last_only``.
+    """
+    result: Tensor = _FusedLayer.apply(x_BTD, mask, options, *weights)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _FusedLayer(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        x_BTD: Tensor,
+        mask: Tensor | None,
+        options: LayerOptions,
+        *parameters: Tensor,
+    ) -> Tensor:
+        w = LayerWeights(*parameters)
+        dtype, scale = options.dtype, 1 / options.keep
+        n_windows, _, d_model = x_BTD.shape
+        d_ff = w.feed_forward_in.shape[0]
+        stream_BQD = x_BTD[:, -1:] if options.last_only else x_BTD
+        n_rows = n_windows * stream_BQD.shape[1]
+        masks = _split_mask(mask, n_rows * d_model, n_rows * d_ff)
+
+        # The scales of dropout ride on the weights: once after attention, and in the feed-forward
+        # block once for the hidden and once for the output.
+        qkv_weight, qkv_bias = w.query_key_value.to(dtype), w.query_key_value_bias.to(dtype)
+        attention_out = (w.attention_out * scale).to(dtype)
+        attention_out_bias = (w.attention_out_bias * scale).to(dtype)
+        feed_forward_in = w.feed_forward_in.to(dtype)
+        feed_forward_out = (w.feed_forward_out * scale**2).to(dtype)
+        feed_forward_out_bias = (w.feed_forward_out_bias * scale).to(dtype)
+
+        normed, mean, rstd = torch.native_layer_norm(
+            x_BTD, (d_model,), w.attention_gain, w.attention_shift, _NORM_EPSILON
+        )
+        normed = normed.to(dtype)
+        if options.last_only:
+            query = F.linear(normed[:, -1:], qkv_weight[:d_model], qkv_bias[:d_model])
+            key_value = F.linear(normed, qkv_weight[d_model:], qkv_bias[d_model:])
+            query_SQE = _to_heads(query, 1, options.n_heads)[0]
+            key_STE, value_STE = _to_heads(key_value, 2, options.n_heads)
+        else:
+            qkv = F.linear(normed, qkv_weight, qkv_bias)
+            query_SQE, key_STE, value_STE = _to_heads(qkv, 3, options.n_heads)
+        weight_QTS, weight_SQT = _attention_weights(query_SQE, key_STE)
+        mixed = _from_heads(torch.bmm(weight_SQT, value_STE).unsqueeze(0), n_windows)
+        mixed = mixed.view(n_rows, d_model)
+
+        update = F.linear(mixed, attention_out, attention_out_bias)
+        middle_BQD = stream_BQD + _masked(update, masks[0]).view_as(stream_BQD)
+
+        normed_2, mean_2, rstd_2 = torch.native_layer_norm(
+            middle_BQD, (d_model,), w.feed_forward_gain, w.feed_forward_shift, _NORM_EPSILON
+        )
+        normed_2 = normed_2.to(dtype).view(n_rows, d_model)
+        inner = F.linear(normed_2, feed_forward_in, w.feed_forward_in_bias.to(dtype))
+        hidden = _masked(F.gelu(inner), masks[1])
+        update = F.linear(hidden, feed_forward_out, feed_forward_out_bias)
+
+        ctx.options = options  # type: ignore[attr-defined]
+        ctx.save_for_backward(
+            x_BTD, mean, rstd, normed, qkv_weight, query_SQE, key_STE, value_STE,
+            weight_QTS, weight_SQT, mixed, attention_out,
+            middle_BQD, mean_2, rstd_2, normed_2, feed_forward_in, inner, hidden,
+            feed_forward_out, mask,  # type: ignore[arg-type]  # None may be saved
+            w.attention_gain, w.attention_shift, w.feed_forward_gain, w.feed_forward_shift,
+        )  # fmt: skip
+        return middle_BQD + _masked(update, masks[2]).view_as(middle_BQD)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad_BQD: Tensor) -> tuple[Tensor | None, ...]:
+        options: LayerOptions = ctx.options  # type: ignore[attr-defined]
+        (
+            x_BTD, mean, rstd, normed, qkv_weight, query_SQE, key_STE, value_STE,
+            weight_QTS, weight_SQT, mixed, attention_out,
+            middle_BQD, mean_2, rstd_2, normed_2, feed_forward_in, inner, hidden,
+            feed_forward_out, mask,
+            attention_gain, attention_shift, feed_forward_gain, feed_forward_shift,
+        ) = ctx.saved_tensors  # type: ignore[attr-defined]  # fmt: skip
+        dtype, scale = options.dtype, 1 / options.keep
+        n_windows, _, d_model = x_BTD.shape
+        n_rows, d_ff = inner.shape
+        stream_dtype = x_BTD.dtype
+        masks = _split_mask(mask, n_rows * d_model, n_rows * d_ff)
+
+        grad_update = _masked(_fresh(grad_BQD, dtype).view(n_rows, d_model), masks[2])
+        grad_feed_forward_out = (grad_update.t() @ hidden).to(stream_dtype).mul_(scale**2)
+        grad_feed_forward_out_bias = grad_update.sum(0).to(stream_dtype).mul_(scale)
+        grad_hidden = _masked(grad_update @ feed_forward_out, masks[1])
+        grad_inner = torch.ops.aten.gelu_backward(grad_hidden, inner)
+        grad_feed_forward_in = (grad_inner.t() @ normed_2).to(stream_dtype)
+        grad_feed_forward_in_bias = grad_inner.sum(0).to(stream_dtype)
+        grad_middle_BQD, grad_gain_2, grad_shift_2 = torch.ops.aten.native_layer_norm_backward(
+            (grad_inner @ feed_forward_in).to(stream_dtype).view_as(middle_BQD),
+            middle_BQD, (d_model,), mean_2, rstd_2, feed_forward_gain, feed_forward_shift,
+            [True, True, True],
+        )  # fmt: skip
+        grad_middle_BQD += grad_BQD
+
+        grad_update = _masked(_fresh(grad_middle_BQD, dtype).view(n_rows, d_model), masks[0])
+        grad_attention_out = (grad_update.t() @ mixed).to(stream_dtype).mul_(scale)
+        grad_attention_out_bias = grad_update.sum(0).to(stream_dtype).mul_(scale)
+        grad_mixed = (grad_update @ attention_out).view(n_windows, -1, d_model)
+        grad_mixed_SQE = _to_heads(grad_mixed, 1, options.n_heads)[0]
+        grads_SXE = _attention_backward(
+            grad_mixed_SQE, query_SQE, key_STE, value_STE, weight_QTS, weight_SQT
+        )
+        normed_rows = normed.view(-1, d_model)
+        if options.last_only:
+            grad_query = _from_heads(grads_SXE[0].unsqueeze(0), n_windows).view(-1, d_model)
+            grad_key_value = _from_heads(torch.stack(grads_SXE[1:]), n_windows)
+            grad_key_value = grad_key_value.view(-1, 2 * d_model)
+            grad_qkv_weight = torch.cat(
+                (grad_query.t() @ normed[:, -1], grad_key_value.t() @ normed_rows)
+            )
+            grad_qkv_bias = torch.cat((grad_query.sum(0), grad_key_value.sum(0)))
+            grad_normed = (grad_key_value @ qkv_weight[d_model:]).view_as(normed)
+            grad_normed[:, -1] += grad_query @ qkv_weight[:d_model]
+        else:
+            grad_qkv = _from_heads(torch.stack(grads_SXE), n_windows).view(-1, 3 * d_model)
+            grad_qkv_weight = grad_qkv.t() @ normed_rows
+            grad_qkv_bias = grad_qkv.sum(0)
+            grad_normed = (grad_qkv @ qkv_weight).view_as(normed)
+        grad_x_BTD, grad_gain, grad_shift = torch.ops.aten.native_layer_norm_backward(
+            grad_normed.to(stream_dtype),
+            x_BTD, (d_model,), mean, rstd, attention_gain, attention_shift,
+            [True, True, True],
+        )  # fmt: skip
+        (grad_x_BTD[:, -1:] if options.last_only else grad_x_BTD).add_(grad_middle_BQD)
+
+        return (
+            grad_x_BTD, None, None,
+            grad_gain, grad_shift,
+            grad_qkv_weight.to(stream_dtype), grad_qkv_bias.to(stream_dtype),
+            grad_attention_out, grad_attention_out_bias,
+            grad_gain_2, grad_shift_2,
+            grad_feed_forward_in, grad_feed_forward_in_bias,
+            grad_feed_forward_out, grad_feed_forward_out_bias,
+        )  # fmt: skip
+
+
+def _attention_weights(query_SQE: Tensor, key_STE: Tensor) -> tuple[Tensor, Tensor]:
+    """Softmax over keys, as (T, Q, S) for its own backward and as (S, Q, T) for the products."""
+    n_batch, n_queries, width = query_SQE.shape
+    n_keys = key_STE.shape[1]
+    score_SQT = torch.baddbmm(
+        query_SQE.new_zeros(1), query_SQE, key_STE.transpose(1, 2), beta=0, alpha=width**-0.5
+    )
+    score_QTS = score_SQT.view(n_batch, -1).t().contiguous().view(n_queries, n_keys, n_batch)
+    weight_QTS = torch.softmax(score_QTS, dim=1)
+    weight_SQT = weight_QTS.view(-1, n_batch).t().contiguous().view_as(score_SQT)
+    return weight_QTS, weight_SQT
+
+
+def _attention_backward(
+    grad_SQE: Tensor,
+    query_SQE: Tensor,
+    key_STE: Tensor,
+    value_STE: Tensor,
+    weight_QTS: Tensor,
+    weight_SQT: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    n_batch, _, width = query_SQE.shape
+    grad_value_STE = torch.bmm(weight_SQT.transpose(1, 2), grad_SQE)
+    grad_weight_SQT = torch.bmm(grad_SQE, value_STE.transpose(1, 2))
+    grad_weight_QTS = grad_weight_SQT.view(n_batch, -1).t().contiguous().view_as(weight_QTS)
+    grad_score_QTS = torch.ops.aten._softmax_backward_data(
+        grad_weight_QTS, weight_QTS, 1, weight_QTS.dtype
+    )
+    grad_score_SQT = grad_score_QTS.view(-1, n_batch).t().contiguous().view_as(weight_SQT)
+    zero = query_SQE.new_zeros(1)
+    alpha = width**-0.5
+    grad_query_SQE = torch.baddbmm(zero, grad_score_SQT, key_STE, beta=0, alpha=alpha)
+    grad_key_STE = torch.baddbmm(
+        zero, grad_score_SQT.transpose(1, 2), query_SQE, beta=0, alpha=alpha
+    )
+    return grad_query_SQE, grad_key_STE, grad_value_STE
+
+
+def _to_heads(x: Tensor, n_parts: int, n_heads: int) -> Tensor:
+    """(B, T, parts*H*E) to contiguous (parts, B*H, T, E)."""
+    n_windows, n_tokens, width = x.shape
+    head_width = width // (n_parts * n_heads)
+    parts = x.view(n_windows, n_tokens, n_parts, n_heads, head_width).permute(2, 0, 3, 1, 4)
+    return parts.reshape(n_parts, n_windows * n_heads, n_tokens, head_width)
+
+
+def _from_heads(parts: Tensor, n_windows: int) -> Tensor:
+    """(parts, B*H, T, E) to contiguous (B, T, parts*H*E)."""
+    n_parts, _, n_tokens, head_width = parts.shape
+    split = parts.view(n_parts, n_windows, -1, n_tokens, head_width)
+    return split.permute(1, 3, 0, 2, 4).reshape(n_windows, n_tokens, -1)
+
+
+def _split_mask(
+    mask: Tensor | None, n_stream: int, n_hidden: int
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Masks of the attention output, the hidden, the feed-forward output."""
+    if mask is None:
+        return None, None, None
+    attention, hidden, feed_forward = torch.split(mask, [n_stream, n_hidden, n_stream])
+    return attention, hidden, feed_forward
+
+
+def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    """``x``, changed in place: it must be nobody else's."""
+    return x if mask is None else apply_mask_(x, mask)
+
+
+def _fresh(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """A contiguous copy in ``dtype`` that may be changed in place."""
+    return x.to(dtype, copy=True, memory_format=torch.contiguous_format)
