@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,13 @@ def load(path: Path) -> State:
             f"{path}: content must have the hash it was written with, but got sha256={found}. "
             "Use an older checkpoint."
         )
-    state: State = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    try:
+        state: State = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: must hold plain values and tensors, but got another object. "
+            "Only states written by save can be read."
+        ) from error
     return state
 
 

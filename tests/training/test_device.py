@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from study.errors import SpecError
+from study.training.device import (
+    is_out_of_memory,
+    peak_memory_bytes,
+    resolve_device,
+    supports_bf16,
+)
+from study.training.seeds import derived_seed
+
+CPU = torch.device("cpu")
+HAS_ACCELERATOR = torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def test_the_device_follows_the_assignment() -> None:
+    assert resolve_device(0.0) == CPU
+    assert resolve_device(0.5, "cpu") == CPU
+    with pytest.raises(SpecError, match="must be one of cpu, cuda, mps"):
+        resolve_device(0.0, "tpu")
+
+
+@pytest.mark.skipif(HAS_ACCELERATOR, reason="needs a machine without an accelerator")
+def test_an_assigned_accelerator_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(SpecError, match="must find one"):
+        resolve_device(0.25)
+    with pytest.raises(SpecError, match="must be present"):
+        resolve_device(0.0, "cuda")
+
+
+def test_the_process_has_a_peak() -> None:
+    held = torch.ones(30_000_000)
+    assert peak_memory_bytes(CPU) > held.nbytes
+    assert isinstance(supports_bf16(CPU), bool)
+
+
+def test_a_real_lack_of_memory_is_known() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+    assert is_out_of_memory(torch.OutOfMemoryError())
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("shapes do not match"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_streams_of_one_seed_are_unlike() -> None:
+    seeds = {derived_seed(s, p) for s in range(50) for p in ("weights", "shuffle", "dropout")}
+    assert len(seeds) == 150
+    assert all(0 <= s < 2**63 for s in seeds)
