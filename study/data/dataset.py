@@ -1,0 +1,158 @@
+"""From prices to the arrays that a search may see."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from study.data.arrays import DayArray, IndexArray, PriceArray, SampleArray
+from study.data.config import DataConfig
+from study.data.features import WARM_UP_DAYS, build_features, feature_hash
+from study.data.inputs import (
+    INPUT_WARM_UP_DAYS,
+    Scaler,
+    fit_scaler,
+    make_inputs,
+    measure_shift,
+    require_small_shift,
+    scale_inputs,
+)
+from study.data.labels import log_range, make_labels
+from study.data.sources import IMPORT_FOLDER, Prices, load_prices
+from study.data.splits import Part, SplitSummary, require_answerable, split_days, summarise
+from study.errors import DataError, require
+
+_DROPPED_DAYS = WARM_UP_DAYS + INPUT_WARM_UP_DAYS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dataset:
+    """One cell's data, all that a search may see. Arrays are read-only.
+
+    The arrays end on the last validation day: features and labels of the test part are not in here.
+    All that is told of the test part is its summary in ``splits``, with the number of its
+    positives, because without it nobody can say whether the study can be answered at all.
+    """
+
+    features: SampleArray
+    """Model inputs, float32, C-contiguous, shape (n_days, n_features), no NaN."""
+    labels: SampleArray
+    """float32 of shape (n_days,): 0 or 1 on train and validation days, NaN on all others."""
+    auxiliary: SampleArray
+    """Log range of the next ``horizon`` days, standardised over the training days; float32 of shape
+    (n_days,), NaN where ``labels`` is."""
+    dates: DayArray
+    """datetime64[D] of shape (n_days,), ascending."""
+    feature_names: tuple[str, ...]
+    train_days: IndexArray
+    """Row of each training sample's day; its window is rows day - context_length + 1 .. day."""
+    validation_days: IndexArray
+    """The same for validation."""
+    base_rate: float
+    """Share of positives among the training samples."""
+    context_length: int
+    horizon: int
+    scaler: Scaler
+    """Turns unstandardised inputs into ``features``."""
+    splits: dict[Part, SplitSummary]
+    shift: dict[str, float]
+    """(validation mean - train mean) / train sd, by input."""
+    warnings: tuple[str, ...]
+    """Oddities of the price file."""
+    fingerprint: str
+    """sha256 of the price content."""
+    feature_hash: str
+    """sha256 of the features' names, order and definitions."""
+    source: str
+
+
+def build_dataset(
+    config: DataConfig, prices: Prices | None = None, import_folder: Path = IMPORT_FOLDER
+) -> Dataset:
+    """Build the arrays of one cell.
+
+    Args:
+        config: what to build.
+        prices: bars to use in place of those that ``config.source`` names.
+        import_folder: where imported markets live.
+
+    Raises:
+        DataError: the source is missing or breaks a rule, is too short, cannot answer the question,
+            or its inputs drift too far from training to validation.
+    """
+    prices = load_prices(config.source, import_folder) if prices is None else prices
+    n_days = len(prices.frame) - _DROPPED_DAYS
+    require(
+        n_days > 0,
+        prices.name,
+        f"tier {config.tier} needs more than {_DROPPED_DAYS} bars before its first sample",
+        got=f"rows={len(prices.frame)}",
+        remedy="Give a longer history.",
+        error=DataError,
+    )
+    days = split_days(n_days, config)
+    n_visible = int(days.validation[-1]) + 1
+
+    # Labels of the validation part end before the test part, thanks to the purge.
+    bars = prices.frame
+    all_labels = make_labels(
+        bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
+    )[_DROPPED_DAYS:]
+    all_dates = bars.index.to_numpy().astype("datetime64[D]")[_DROPPED_DAYS:]
+    splits: dict[Part, SplitSummary] = {
+        "train": summarise(days.train, all_labels, all_dates, config.horizon),
+        "validation": summarise(days.validation, all_labels, all_dates, config.horizon),
+        "test": summarise(days.test, all_labels, all_dates, config.horizon),
+    }
+    require_answerable(splits)
+
+    # Bars after the last validation day are cut off before the first feature is computed.
+    visible = replace(prices, frame=bars.iloc[: _DROPPED_DAYS + n_visible])
+    inputs = make_inputs(build_features(visible), config.normalization)
+    # Every row that a training window holds; the same rows for every context length.
+    train_rows = np.arange(days.train[0] - config.context_length + 1, days.train[-1] + 1)
+    scaler = fit_scaler(inputs, train_rows, config.normalization)
+    shift = measure_shift(inputs, train_rows, days.validation)
+    require_small_shift(shift, config.max_shift, config.normalization)
+
+    in_parts = np.zeros(n_visible, dtype=np.bool_)
+    in_parts[days.train] = in_parts[days.validation] = True
+    labels = np.where(in_parts, all_labels[:n_visible], np.float32("nan"))
+    ranges = log_range(bars["High"].to_numpy(), bars["Low"].to_numpy(), horizon=config.horizon)
+    auxiliary = _standardise(ranges[_DROPPED_DAYS:][:n_visible], days.train)
+    return Dataset(
+        features=_frozen(scale_inputs(inputs, scaler, config.normalization)),
+        labels=_frozen(labels),
+        auxiliary=_frozen(np.where(in_parts, auxiliary, np.float32("nan"))),
+        dates=_frozen(all_dates[:n_visible].copy()),
+        feature_names=scaler.names,
+        train_days=_frozen(days.train),
+        validation_days=_frozen(days.validation),
+        base_rate=splits["train"].base_rate,
+        context_length=config.context_length,
+        horizon=config.horizon,
+        scaler=scaler,
+        splits=splits,
+        shift=shift,
+        warnings=prices.warnings,
+        fingerprint=prices.fingerprint,
+        feature_hash=feature_hash(config.tier),
+        source=prices.name,
+    )
+
+
+def _standardise(target: PriceArray, train_days: IndexArray) -> SampleArray:
+    train = target[train_days]
+    standardised: SampleArray = ((target - train.mean()) / train.std()).astype(np.float32)
+    return standardised
+
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+def _frozen(values: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
+    """Forbid writing: one array serves every trial of a cell."""
+    values.setflags(write=False)
+    return values

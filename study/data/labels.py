@@ -1,0 +1,68 @@
+"""What a day is asked: labels and the auxiliary target, from raw prices only."""
+
+import numpy as np
+import pandas as pd
+
+from study.data.arrays import PriceArray, SampleArray
+from study.data.config import LabelKind
+
+
+def make_labels(
+    bars: pd.DataFrame, *, kind: LabelKind, horizon: int, threshold: float
+) -> SampleArray:
+    """Return the label of each day under one of the three kinds.
+
+    Args:
+        bars: raw daily bars, oldest first.
+        kind: see ``label_high``, ``label_close`` and ``label_direction``.
+        horizon: trading days ahead, >= 1; day t itself is excluded.
+        threshold: return that must be reached, 0.01 for 1 %; ignored by ``direction``.
+
+    Returns: float32 of shape (n_days,): 1 yes, 0 no, NaN for the last ``horizon`` days.
+    """
+    high, close = bars["High"].to_numpy(), bars["Close"].to_numpy()
+    if kind == "high":
+        return label_high(high, close, horizon=horizon, threshold=threshold)
+    if kind == "close":
+        return label_close(close, horizon=horizon, threshold=threshold)
+    return label_direction(close, horizon=horizon)
+
+
+def label_high(
+    high: PriceArray, close: PriceArray, *, horizon: int, threshold: float
+) -> SampleArray:
+    """Does the high reach close * (1 + threshold) within the next ``horizon`` days?"""
+    return _as_label(_next_days(high, horizon).max(axis=1) >= close * (1 + threshold), horizon)
+
+
+def label_close(close: PriceArray, *, horizon: int, threshold: float) -> SampleArray:
+    """Does a close reach close * (1 + threshold) within the next ``horizon`` days?"""
+    return _as_label(_next_days(close, horizon).max(axis=1) >= close * (1 + threshold), horizon)
+
+
+def label_direction(close: PriceArray, *, horizon: int) -> SampleArray:
+    """Is the close after ``horizon`` days higher than today's?"""
+    return _as_label(_next_days(close, horizon)[:, -1] > close, horizon)
+
+
+def log_range(high: PriceArray, low: PriceArray, *, horizon: int) -> PriceArray:
+    """Return log(highest high / lowest low) of the next ``horizon`` days.
+
+    Returns: float64 of shape (n_days,), >= 0, NaN for the last ``horizon`` days.
+    """
+    highest = _next_days(high, horizon).max(axis=1)
+    lowest = _next_days(low, horizon).min(axis=1)
+    log_ratio: PriceArray = np.log(highest / lowest)
+    return log_ratio
+
+
+def _next_days(values: PriceArray, horizon: int) -> PriceArray:
+    """Return values[t + 1 .. t + horizon] in row t, NaN past the end; shape (n_days, horizon)."""
+    padded = np.append(values, np.full(horizon, np.nan))
+    return np.lib.stride_tricks.sliding_window_view(padded[1:], horizon)
+
+
+def _as_label(answer: np.ndarray[tuple[int], np.dtype[np.bool_]], horizon: int) -> SampleArray:
+    label = answer.astype(np.float32)
+    label[max(len(label) - horizon, 0) :] = np.nan
+    return label

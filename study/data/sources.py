@@ -1,0 +1,197 @@
+"""Where prices come from: embedded markets, imported ones, files."""
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from arch.data import nasdaq, sp500
+
+from study.data.checks import check_table, require_clean
+from study.data.tables import (
+    BAR_COLUMNS,
+    CSV_SUFFIXES,
+    DATE_COLUMN,
+    PARQUET_SUFFIXES,
+    BarTable,
+    read_table,
+    table_from_frame,
+)
+from study.errors import DataError, require
+
+IMPORT_FOLDER = Path("ray_results/data")
+"""Where ``import`` puts markets, unless another folder is given."""
+
+# The files stay inside the installed package: their provider is not named, so they are not copied.
+_EMBEDDED: dict[str, Callable[[], pd.DataFrame]] = {"sp500": sp500.load, "nasdaq": nasdaq.load}
+EMBEDDED_SOURCES = tuple(_EMBEDDED)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prices:
+    """Daily bars that passed every check."""
+
+    name: str
+    frame: pd.DataFrame
+    """Index ``Date`` at midnight, oldest first; float64 columns Open High Low Close Volume, prices
+    in quote currency, volume in the vendor's unit."""
+    fingerprint: str
+    """sha256 of the content, the same whatever file the content came from."""
+    origin: str
+    """Where the bars were read, for records and messages."""
+    warnings: tuple[str, ...] = ()
+    """Oddities that break no rule."""
+
+
+def load_prices(source: str, import_folder: Path = IMPORT_FOLDER) -> Prices:
+    """Load an embedded market, an imported one by name, or a CSV/Parquet file by path.
+
+    Raises:
+        DataError: there is no such source (the message lists what exists), or its bars break a
+            rule.
+    """
+    if source in _EMBEDDED:
+        return prices_from_table(source, read_source(source), origin=f"arch.data.{source}")
+    path = _source_path(source, import_folder)
+    return prices_from_table(path.stem, read_table(path), origin=str(path))
+
+
+def read_source(source: str, import_folder: Path = IMPORT_FOLDER) -> BarTable:
+    """Read the bars of a source unchecked, for a report on them.
+
+    Raises:
+        DataError: there is no such source, or it has not the six columns.
+    """
+    if source in _EMBEDDED:
+        return table_from_frame(_EMBEDDED[source](), source)
+    return read_table(_source_path(source, import_folder))
+
+
+def prices_from_table(name: str, table: BarTable, origin: str) -> Prices:
+    """Check bars and make prices of them.
+
+    Raises:
+        DataError: a rule is broken; the message names file, row, date, column and value.
+    """
+    warnings = require_clean(check_table(table))
+    frame = pd.DataFrame(
+        table.values,
+        columns=list(BAR_COLUMNS),
+        index=pd.DatetimeIndex(table.days, name=DATE_COLUMN),
+    )
+    digest = hashlib.sha256()
+    digest.update(table.days.astype("<i8").tobytes())
+    digest.update(np.ascontiguousarray(table.values, dtype="<f8").tobytes())
+    return Prices(
+        name=name,
+        frame=frame,
+        fingerprint=digest.hexdigest(),
+        origin=origin,
+        warnings=warnings,
+    )
+
+
+def prices_from_frame(name: str, frame: pd.DataFrame, origin: str = "memory") -> Prices:
+    """Check the bars of a frame, dated by its index or a column, and make prices of them."""
+    return prices_from_table(name, table_from_frame(frame, name), origin)
+
+
+def import_prices(file: Path, name: str | None = None, folder: Path = IMPORT_FOLDER) -> Prices:
+    """Check a CSV or Parquet file and keep it as ``<folder>/<name>.parquet``.
+
+    An earlier import of that name is replaced, in one step, so that a reader never sees half a
+    file; records hold the fingerprint and so still tell the two apart.
+
+    Args:
+        file: the file to import.
+        name: how the market will be called; the file's own name without suffix if None.
+        folder: where imported markets live.
+
+    Raises:
+        DataError: the file is missing, breaks a rule, or the name cannot be used.
+    """
+    name = file.stem if name is None else name
+    _require_name(name)
+    require(
+        name not in _EMBEDDED,
+        "import",
+        "the name must not be that of an embedded market",
+        got=f"name={name}",
+        remedy="Give another one with --name.",
+        error=DataError,
+    )
+    _require_file(file, folder)
+    prices = prices_from_table(name, read_table(file), origin=str(file))
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=folder, prefix=f".{name}-", suffix=".partial")
+    os.close(handle)
+    try:
+        prices.frame.to_parquet(partial)
+        os.replace(partial, _imported_path(name, folder))
+    finally:
+        Path(partial).unlink(missing_ok=True)
+    return prices
+
+
+def list_imported(folder: Path = IMPORT_FOLDER) -> tuple[str, ...]:
+    """Return the names of the imported markets, sorted."""
+    return tuple(sorted(path.stem for path in folder.glob("*.parquet")))
+
+
+def _source_path(source: str, import_folder: Path) -> Path:
+    path = Path(source)
+    is_path = path.suffix.lower() in CSV_SUFFIXES + PARQUET_SUFFIXES or len(path.parts) > 1
+    if not is_path:
+        _require_name(source)
+        path = _imported_path(source, import_folder)
+    _require_file(path, import_folder, source=source)
+    return path
+
+
+def _imported_path(name: str, folder: Path) -> Path:
+    return folder / f"{name}.parquet"
+
+
+def _require_name(name: str) -> None:
+    # Letters, digits, - and _ only: a name can then not lead out of the import folder.
+    require(
+        _NAME.fullmatch(name) is not None,
+        "source",
+        "a market's name has only letters, digits, - and _",
+        got=f"name={name!r}",
+        remedy="Choose such a name (import takes it as --name), or give a .csv or .parquet path.",
+        error=DataError,
+    )
+
+
+def _require_file(path: Path, folder: Path, source: str | None = None) -> None:
+    near = sorted(
+        file.name
+        for file in (path.parent.iterdir() if path.parent.is_dir() else ())
+        if file.suffix.lower() in CSV_SUFFIXES + PARQUET_SUFFIXES and path.parent != folder
+    )
+    exists = [
+        f"embedded {', '.join(EMBEDDED_SOURCES)}",
+        f"imported {_shown(list_imported(folder))}",
+    ]
+    if path.parent != folder:
+        exists.append(f"files in {path.parent}/ {_shown(near)}")
+    require(
+        path.is_file(),
+        "source",
+        "must be an embedded market, an imported one or a file",
+        got=f"source={source or path}, which is no file ({path})",
+        remedy=f"There are: {'; '.join(exists)}.",
+        error=DataError,
+    )
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (" ..." if len(names) > 10 else "") if names else "(none)"

@@ -1,0 +1,156 @@
+"""Which days train, validate and test, and how much they can tell."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from study.data.arrays import DayArray, IndexArray, SampleArray
+from study.data.config import DataConfig
+from study.errors import DataError, require
+
+Part = Literal["train", "validation", "test"]
+
+MIN_OF_EACH_CLASS = 50
+"""Fewest positives, and negatives, that training and validation must hold."""
+MIN_EFFECTIVE_SIZE = 100.0
+"""Smallest effective sample size of the validation part."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Splits:
+    """The sample days of each part, as row positions, ascending.
+
+    A sample's window ends on its day, and its label looks at the ``horizon`` days after it. The
+    rows left out at the borders are the purge (before) and the embargo (after).
+    """
+
+    train: IndexArray
+    validation: IndexArray
+    test: IndexArray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitSummary:
+    """How much one part holds."""
+
+    rows: int
+    """Samples: days with a label."""
+    positives: int
+    base_rate: float
+    """Share of positives; nan without rows."""
+    effective_size: float
+    """Sum of the labels' average uniqueness: what the overlapping labels are worth in independent
+    ones."""
+    first_day: str
+    """ISO date of the first sample, empty without rows."""
+    last_day: str
+
+
+def split_days(n_days: int, config: DataConfig) -> Splits:
+    """Cut the days into consecutive parts: train, validation, test.
+
+    The borders depend on the shares only. The last ``purge_days`` before a border (and before the
+    end) and the first ``embargo_days`` after one are left out. Windows may reach back over a
+    border, since past inputs are no leak, so validation and test are the same days for every
+    horizon up to ``purge_days``, context and normalization; the context only delays the first
+    training day.
+
+    Args:
+        n_days: days with inputs.
+        config: shares, purge, embargo and context.
+
+    Raises:
+        DataError: a part would be empty, or validation could not be reached by a whole context.
+    """
+    n_test = round(n_days * config.test_share)
+    n_validation = round(n_days * config.validation_share)
+    validation_start = n_days - n_test - n_validation
+    test_start = n_days - n_test
+    first_validation = validation_start + config.embargo_days
+    splits = Splits(
+        train=np.arange(config.context_length - 1, validation_start - config.purge_days),
+        validation=np.arange(first_validation, test_start - config.purge_days),
+        test=np.arange(test_start + config.embargo_days, n_days - config.purge_days),
+    )
+    sizes = {
+        "train": len(splits.train),
+        "validation": len(splits.validation),
+        "test": len(splits.test),
+    }
+    require(
+        all(sizes.values()),
+        "splits",
+        "every part must keep days after context, purge and embargo",
+        got=", ".join(f"{part}={size}" for part, size in sizes.items()) + f" of {n_days} days",
+        remedy="Give a longer history, or lower context_length, purge_days or embargo_days.",
+        error=DataError,
+    )
+    return splits
+
+
+def effective_size(days: IndexArray, horizon: int) -> float:
+    """Return the sum of average uniqueness of overlapping labels.
+
+    The label of day t covers days t+1..t+horizon. A day covered by c labels gives each of them 1/c;
+    a label's uniqueness is its mean over its days (Lopez de Prado, Advances in Financial Machine
+    Learning, 4.3). About len(days) / horizon for consecutive days.
+    """
+    if not len(days):
+        return 0.0
+    covered = (days - days[0])[:, None] + np.arange(horizon)
+    concurrency = np.bincount(covered.ravel())
+    return float((1 / concurrency[covered]).mean(axis=1).sum())
+
+
+def summarise(days: IndexArray, labels: SampleArray, dates: DayArray, horizon: int) -> SplitSummary:
+    """Count one part.
+
+    Args:
+        days: the part's sample days.
+        labels: of every day, shape (n_days,); those of ``days`` are 0 or 1.
+        dates: datetime64[D] of every day.
+        horizon: trading days that a label covers.
+    """
+    positives = int(labels[days].sum())
+    return SplitSummary(
+        rows=len(days),
+        positives=positives,
+        base_rate=positives / len(days) if len(days) else float("nan"),
+        effective_size=effective_size(days, horizon),
+        first_day=str(dates[days[0]]) if len(days) else "",
+        last_day=str(dates[days[-1]]) if len(days) else "",
+    )
+
+
+def require_answerable(summaries: dict[Part, SplitSummary]) -> None:
+    """Refuse parts that cannot answer the question, before anything is spent on them.
+
+    Raises:
+        DataError: training or validation has too few of a class, or the validation labels are
+            worth too few independent ones.
+    """
+    for part in ("train", "validation"):
+        summary = summaries[part]
+        for kind, count in (
+            ("positives", summary.positives),
+            ("negatives", summary.rows - summary.positives),
+        ):
+            require(
+                count >= MIN_OF_EACH_CLASS,
+                f"{part} part",
+                f"needs at least {MIN_OF_EACH_CLASS} {kind}",
+                got=f"{kind}={count} of {summary.rows} days",
+                remedy="Give a longer history, a larger validation_share, or a task and horizon "
+                "whose answer varies more.",
+                error=DataError,
+            )
+    validation = summaries["validation"]
+    require(
+        validation.effective_size >= MIN_EFFECTIVE_SIZE,
+        "validation part",
+        f"needs an effective sample size of at least {MIN_EFFECTIVE_SIZE:g}",
+        got=f"effective_size={validation.effective_size:.1f} from {validation.rows} days",
+        remedy="Give a longer history, a shorter horizon or a larger validation_share.",
+        error=DataError,
+    )
