@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from study.model.memory import largest_micro_batch
 from study.search.space import TrialConfig
 from study.training.checkpoint import CheckpointFolder
 from study.training.device import (
-    is_out_of_memory,
     limit_memory,
     release_cached_memory,
     resolve_device,
@@ -39,9 +39,22 @@ class TrialSettings:
     """What a training step may use of the device's memory."""
 
 
-def trial_folder_name(number: int) -> str:
-    """Return the folder of trial ``number`` inside its cell."""
-    return f"trial_{number:04d}"
+def trial_folder_name(config: Mapping[str, Any]) -> str:
+    """Return the name of a trial's folder inside its cell, from its flat configuration."""
+    shape = f"d{config['d_model']}_L{config['n_layers']}_h{config['n_heads']}"
+    return f"trial_{config['number']:04d}_{shape}"
+
+
+def training_data(data: Dataset) -> TrainingData:
+    """Return the part of a data set that a trainer reads."""
+    return TrainingData(
+        features=data.features,
+        labels=data.labels,
+        auxiliary=data.auxiliary,
+        train_days=data.train_days,
+        validation_days=data.validation_days,
+        base_rate=data.base_rate,
+    )
 
 
 class CellTrainable(tune.Trainable):  # type: ignore[misc]
@@ -54,14 +67,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any], *, data: Dataset, settings: TrialSettings) -> None:
         """Take the cell's data out of the object store, then begin the first trial."""
-        self._data = TrainingData(
-            features=data.features,
-            labels=data.labels,
-            auxiliary=data.auxiliary,
-            train_days=data.train_days,
-            validation_days=data.validation_days,
-            base_rate=data.base_rate,
-        )
+        self._data = training_data(data)
         self._settings = settings
         self._begin(config)
 
@@ -79,7 +85,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         if self._replay is not None:
             report, self._replay = self._replay, None
             return self._result(report, checkpoint_seconds=0.0, replayed=True)
-        report = self._run_epoch()
+        report = self._trainer.run_epoch()
         began = time.perf_counter()
         self._checkpoints.save(self._trainer.state_dict(), report.epoch)
         return self._result(report, checkpoint_seconds=time.perf_counter() - began, replayed=False)
@@ -102,43 +108,23 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             ema=trial.train.ema_decay > 0,
         )
         self._resources = {"CPU": float(assigned.get("CPU", 0)), "GPU": share}
-        self._folder = self._settings.cell_folder / trial_folder_name(config["number"])
+        self._folder = self._settings.cell_folder / trial_folder_name(config)
         self._checkpoints = CheckpointFolder(self._folder / "checkpoints")
-        self._build = {
-            "model": trial.model,
-            "train": trial.train,
-            "data": self._data,
-            "device": device,
-            "seed": config["seed"],
-            "bf16": bf16,
-        }
-        self._out_of_memory_retries = 0
-        self._trainer = Trainer(**self._build, micro_batch=micro_batch)
+        self._device = device
+        self._trainer = Trainer(
+            model=trial.model,
+            train=trial.train,
+            data=self._data,
+            device=device,
+            micro_batch=micro_batch,
+            seed=config["seed"],
+            bf16=bf16,
+        )
         state = self._checkpoints.newest_intact()
         self._replay: EpochReport | None = None
         if state is not None:
             self._trainer.load_state_dict(state)
-            self._replay = self._trainer.last_report
-
-    def _run_epoch(self) -> EpochReport:
-        """Run one epoch; out of memory halves the micro-batch and runs the same epoch again."""
-        while True:
-            try:
-                return self._trainer.run_epoch()
-            except (RuntimeError, MemoryError) as error:
-                micro_batch = self._trainer.micro_batch // 2
-                if not is_out_of_memory(error) or micro_batch < 1:
-                    raise
-            # Outside the handler, because the traceback keeps the failed step's tensors alive.
-            device = self._build["device"]
-            del self._trainer
-            gc.collect()
-            release_cached_memory(device)
-            self._out_of_memory_retries += 1
-            self._trainer = Trainer(**self._build, micro_batch=micro_batch)
-            state = self._checkpoints.newest_intact()
-            if state is not None:
-                self._trainer.load_state_dict(state)
+            self._replay = self._trainer.report
 
     def _result(
         self, report: EpochReport, *, checkpoint_seconds: float, replayed: bool
@@ -148,8 +134,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             **dataclasses.asdict(report),
             "checkpoint_seconds": checkpoint_seconds,
             "replayed": replayed,
-            "out_of_memory_retries": self._out_of_memory_retries,
-            "device": str(self._build["device"]),
+            "device": str(self._device),
             "assigned_cpus": self._resources["CPU"],
             "assigned_gpus": self._resources["GPU"],
             "began": self._began,
@@ -160,7 +145,6 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _release(self) -> None:
         if hasattr(self, "_trainer"):
-            device = self._build["device"]
             del self._trainer
             gc.collect()
-            release_cached_memory(device)
+            release_cached_memory(self._device)

@@ -1,0 +1,124 @@
+"""The header before a cell's first trial, and the summary after its last."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from study.results.progress import architecture, duration
+from study.results.records import TrialRecord
+
+_GIB = 2**30
+
+
+def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
+    """Print what will run: data, splits, grid, resources, time, baselines, forced trials."""
+    console.print(Text(plan["cell"], style="bold"))
+    estimate, request = plan["estimate"], plan["trial_resources"]
+    gpu = f"{request['GPU']:.3g} of an accelerator, " if "GPU" in request else ""
+    alone = ", alone on its node" if plan["exclusive"] else ""
+    facts = {
+        "data": f"{plan['source']}, {plan['n_rows']:,} days x {plan['n_features']} features "
+        f"(tier {plan['tier']}, inputs {plan['normalization']})",
+        "label": plan["label"],
+        "grid": f"{plan['grid_size']} architectures of {plan['params_min']:,} to "
+        f"{plan['params_max']:,} parameters, {plan['n_dimensions']} search dimensions",
+        "device": f"{plan['device']}; {plan['concurrency']} trials at once, each {gpu}"
+        f"{request['CPU']:g} CPU, {request['memory'] / _GIB:.1f} GiB{alone}",
+        "time": f"{plan['trials']} trials, {_seconds(estimate['epoch_seconds_min'])} to "
+        f"{_seconds(estimate['epoch_seconds_max'])} per epoch (measured steps): "
+        f"about {duration(estimate['search_seconds_expected'])}, "
+        f"at most {duration(estimate['search_seconds_most'])}",
+    }
+    for name, text in facts.items():
+        console.print(Text(f"  {name:<8}{text}"), soft_wrap=True)
+    console.print(_splits(plan["splits"]))
+    console.print(_baselines(plan["baselines"]))
+    for warning in plan["warnings"]:
+        console.print(Text(f"  note    {warning}", style="yellow"), soft_wrap=True)
+    for slot in plan["forced"]:
+        if "problem" in slot:
+            text = f"{slot['name']:<13} cannot be tried: {slot['problem']}"
+        else:
+            text = f"{slot['name']:<13} {architecture(slot)}, {slot['param_count']:,} parameters"
+        console.print(Text(f"  forced  {text}"), soft_wrap=True)
+
+
+def print_summary(
+    console: Console,
+    *,
+    records: list[TrialRecord],
+    best: TrialRecord | None,
+    plan: Mapping[str, Any],
+    folder: str,
+    seconds: float,
+) -> None:
+    """Print how a search ended: best loss beside the baselines, architecture, where to look."""
+    reasons: dict[str, int] = {}
+    for record in records:
+        reasons[record.reason] = reasons.get(record.reason, 0) + 1
+    ends = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    console.print()
+    console.print(Text(plan["cell"], style="bold"))
+    lines = [f"trials      {len(records)} of {plan['trials']} in {duration(seconds)}: {ends}"]
+    if best is None or best.value is None or best.skill is None:
+        lines.append("best        none: no trial ended with a usable value")
+    else:
+        auc = "undefined" if best.auc is None else f"{best.auc:.3f}"
+        lines += [
+            f"best        {best.value:.4f} validation log-loss (trial {best.number}, epoch "
+            f"{best.best_epoch}), skill {best.skill:+.3f} against the base rate, AUC {auc}",
+            f"            {architecture(best.params)}, {best.param_count:,} parameters",
+        ]
+    lines += [
+        f"{baseline['name']:<11} {baseline['log_loss']:.4f} +- {baseline['log_loss_se']:.4f} "
+        "on the same days"
+        for baseline in plan["baselines"]
+    ]
+    lines += [
+        f"results     {folder}",
+        f"look        tensorboard --logdir {folder.rsplit('/', 1)[0]}",
+    ]
+    for line in lines:
+        console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def _splits(splits: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=True)
+    table.add_column("part", no_wrap=True)
+    table.add_column("days", no_wrap=True)
+    for heading in ("samples", "positives", "base rate", "effective"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, part in splits.items():
+        table.add_row(
+            name,
+            f"{part['first_day']} to {part['last_day']}",
+            f"{part['rows']:,}",
+            f"{part['positives']:,}",
+            f"{part['base_rate']:.3f}",
+            f"{part['effective_size']:,.0f}",
+        )
+    return table
+
+
+def _baselines(baselines: list[Mapping[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=True)
+    table.add_column("baseline on the validation days", no_wrap=True)
+    for heading in ("log-loss", "standard error", "skill", "AUC"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for baseline in baselines:
+        table.add_row(
+            baseline["name"],
+            f"{baseline['log_loss']:.4f}",
+            f"{baseline['log_loss_se']:.4f}",
+            f"{baseline['skill']:+.3f}",
+            "-" if baseline["auc"] is None else f"{baseline['auc']:.3f}",
+        )
+    return table
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value < 60 else duration(value)

@@ -1,0 +1,176 @@
+"""What the terminal shows while a cell runs: a line per event, and a live view of what runs now."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from study.results.records import BaselineRecord, TrialRecord
+
+
+def duration(seconds: float) -> str:
+    """Return ``seconds`` as a person says it: 42 s, 7 min 30 s, 3 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def architecture(params: Mapping[str, Any]) -> str:
+    """Return every architecture value of a flat configuration in a short form, heads included."""
+    d_ff = params["d_ff_ratio"] * params["d_model"]
+    skip = " skip" if params["last_day_skip"] else ""
+    return (
+        f"d{params['d_model']} L{params['n_layers']} h{params['n_heads']} ff{d_ff} "
+        f"patch {params['patch_length']}/{params['patch_stride']} {params['head']}{skip}"
+    )
+
+
+class Progress:
+    """Prints events as lines; on a terminal a live table of the running trials stands below them.
+
+    Args:
+        console: where to print; lines are never wrapped, so that a log stays greppable.
+        log: receives every line too.
+        total: trials asked for.
+        slots: trials that run at once, for the estimate of the time left.
+        baseline: the one to beat, shown beside the best.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        log: Callable[[str], None],
+        *,
+        total: int,
+        slots: int,
+        baseline: BaselineRecord,
+    ) -> None:
+        self._console = console
+        self._log = log
+        self._total = total
+        self._slots = slots
+        self._baseline = baseline
+        self._running: dict[int, dict[str, Any]] = {}
+        self._ended: list[TrialRecord] = []
+        self._best: TrialRecord | None = None
+        self._live: Live | None = None
+
+    def start(self, ended: list[TrialRecord], best: TrialRecord | None) -> None:
+        """Begin; ``ended`` are the trials that a resumed cell has already."""
+        self._ended, self._best = list(ended), best
+        if self._console.is_terminal:
+            self._live = Live(
+                get_renderable=self._view,
+                console=self._console,
+                refresh_per_second=2,
+                transient=True,
+            )
+            self._live.start()
+
+    def stop(self) -> None:
+        """Take the live view off the screen."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def line(self, text: str) -> None:
+        """Print one line and log it."""
+        self._console.print(Text(text), soft_wrap=True)
+        self._log(text)
+
+    def trial_started(
+        self, number: int, params: Mapping[str, Any], *, source: str, param_count: int, resumed: int
+    ) -> None:
+        """Say that a trial begins, or goes on after ``resumed`` epochs."""
+        self._running[number] = {"params": params, "report": None, "since": time.monotonic()}
+        verb = f"resumes after epoch {resumed}" if resumed else "starts"
+        self.line(
+            f"trial {number:>3} {verb}: {source}, {architecture(params)}, "
+            f"{param_count:,} parameters, lr {params['learning_rate']:.2e}, "
+            f"wd {params['weight_decay']:.2e}, dropout {params['dropout']:.2f}, "
+            f"batch {params['effective_batch']}"
+        )
+
+    def epoch(self, number: int, report: Mapping[str, Any]) -> None:
+        """Take in an epoch of a running trial; the first one tells the micro-batch."""
+        running = self._running.get(number)
+        if running is None:
+            return
+        if running["report"] is None:
+            params = running["params"]
+            self.line(
+                f"trial {number:>3} runs: batch {params['effective_batch']} = "
+                f"{report['micro_batch']} x {report['accumulation_steps']}, "
+                f"{_epoch_seconds(report):.1f} s per epoch on {report['device']}"
+            )
+        running["report"] = dict(report)
+
+    def trial_ended(self, record: TrialRecord, best: TrialRecord | None) -> None:
+        """Say how a trial ended, and the best so far beside the baseline."""
+        self._running.pop(record.number, None)
+        self._ended.append(record)
+        self._best = best
+        if record.value is None:
+            outcome = f"{record.reason}, no value"
+        else:
+            auc = "undefined" if record.auc is None else f"{record.auc:.3f}"
+            outcome = (
+                f"{record.value:.4f} at epoch {record.best_epoch} of {record.epochs_trained}, "
+                f"AUC {auc}, {record.reason}"
+            )
+        took = "" if record.duration_seconds is None else f", {duration(record.duration_seconds)}"
+        self.line(f"trial {record.number:>3} ends: {outcome}{took} | {self._best_so_far()}")
+        if record.message:
+            self.line(f"trial {record.number:>3} said: {record.message}")
+
+    def _best_so_far(self) -> str:
+        counted = f"{len(self._ended)}/{self._total}"
+        baseline = f"{self._baseline.name} {self._baseline.log_loss:.4f}"
+        if self._best is None or self._best.value is None:
+            return f"{counted}, no usable value yet, {baseline}"
+        return f"{counted}, best {self._best.value:.4f} (trial {self._best.number}), {baseline}"
+
+    def _view(self) -> Group:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for heading in ("trial", "architecture"):
+            table.add_column(heading, no_wrap=True)
+        for heading in ("epoch", "train", "validation", "best", "s/epoch", "since"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for number, running in sorted(self._running.items()):
+            report, params = running["report"] or {}, running["params"]
+            table.add_row(
+                str(number),
+                architecture(params),
+                f"{report.get('epoch', 0)}/{params['epochs']}",
+                _loss(report.get("train_loss")),
+                _loss(report.get("validation_loss")),
+                _loss(report.get("best_validation_loss")),
+                f"{_epoch_seconds(report):.1f}" if report else "",
+                duration(time.monotonic() - running["since"]),
+            )
+        left = self._seconds_left()
+        eta = "" if left is None else f", about {duration(left)} left"
+        return Group(Text(""), table, Text(f"{self._best_so_far()}{eta}", style="bold"))
+
+    def _seconds_left(self) -> float | None:
+        """Estimate from the trials that ended; None before the first."""
+        times = [r.duration_seconds for r in self._ended if r.duration_seconds is not None]
+        if not times:
+            return None
+        return sum(times) / len(times) * (self._total - len(self._ended)) / self._slots
+
+
+def _epoch_seconds(report: Mapping[str, Any]) -> float:
+    phases = ("data_seconds", "step_seconds", "validation_seconds", "checkpoint_seconds")
+    return float(sum(report.get(phase, 0.0) for phase in phases))
+
+
+def _loss(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

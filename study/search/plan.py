@@ -1,0 +1,213 @@
+"""Everything that is known of a cell before its first trial: what the header and --dry-run show."""
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from study.cluster.resources import Node, TrialResources, plan_resources
+from study.data.baselines import evaluate_baselines
+from study.data.dataset import Dataset
+from study.errors import require
+from study.model.memory import step_memory
+from study.model.sizing import count_parameters
+from study.results.records import BaselineRecord
+from study.search.estimate import Estimate, estimate_search
+from study.search.forced import Forced, forced_configurations
+from study.search.space import SearchSpace, TrialConfig, build_space
+from study.spec import Cell
+from study.training.device import supports_bf16
+
+_PACKAGES = ("ray", "optuna", "torch", "numpy", "pandas", "TA-Lib", "scikit-learn", "arch")
+"""Libraries on which a restore or a number depends."""
+
+BASELINE_TO_BEAT = "logistic"
+"""The baseline that the terminal shows beside the best so far."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class CellPlan:
+    """A cell ready to run."""
+
+    cell: Cell
+    data: Dataset
+    space: SearchSpace
+    forced: tuple[Forced, ...]
+    resources: TrialResources
+    concurrency: int
+    device: str | None
+    """The user's choice; None follows what Ray assigns."""
+    device_label: str
+    baselines: tuple[BaselineRecord, ...]
+    estimate: Estimate
+
+    @property
+    def baseline(self) -> BaselineRecord:
+        """The baseline to beat."""
+        return next(b for b in self.baselines if b.name == BASELINE_TO_BEAT)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the plan as plain values: for ``--dry-run --json``, the header and cell.yaml."""
+        counts = [count_parameters(config.model) for config in self.space.configs()]
+        cell, data = self.cell, self.data
+        return {
+            "cell": cell.name,
+            "study": cell.study,
+            "budget": cell.budget.label,
+            "horizon": cell.data.horizon,
+            "task": cell.data.task,
+            "label": data.label_text,
+            "source": cell.data.source,
+            "tier": cell.data.tier,
+            "normalization": cell.data.normalization,
+            "n_rows": data.n_rows,
+            "n_features": len(data.feature_names),
+            "features": list(data.feature_names),
+            "splits": {name: _plain(summary) for name, summary in data.splits.items()},
+            "warnings": list(data.warnings),
+            "grid_size": len(self.space.shapes),
+            "params_min": min(counts),
+            "params_max": max(counts),
+            "n_dimensions": self.space.n_dimensions,
+            "trials": cell.search.trials,
+            "scheduler": cell.search.scheduler,
+            "device": self.device_label,
+            "trial_resources": self.resources.request(),
+            "exclusive": self.resources.exclusive,
+            "concurrency": self.concurrency,
+            "estimate": dataclasses.asdict(self.estimate),
+            "baselines": [dataclasses.asdict(baseline) for baseline in self.baselines],
+            "forced": [_describe_forced(slot) for slot in self.forced],
+        }
+
+
+def plan_cell(
+    cell: Cell,
+    data: Dataset,
+    nodes: Sequence[Node],
+    *,
+    device: str | None,
+    concurrency: int | None,
+) -> CellPlan:
+    """Check a cell against its data and the cluster, and measure what it will take.
+
+    Args:
+        cell: what to search.
+        data: its data set.
+        nodes: the machines of the running Ray cluster.
+        device: ``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns.
+        concurrency: trials at once; None takes as many as fit.
+
+    Raises:
+        SpecError: no architecture fits the budget, a step fits no node, or more trials at once
+            are asked for than fit.
+    """
+    space = build_space(cell, n_features=len(data.feature_names))
+    where = _device(nodes, device)
+    bf16 = supports_bf16(where)
+    configs = list(space.configs())
+    resources = plan_resources(
+        nodes,
+        wanted_bytes=max(_step_bytes(c, c.train.effective_batch, bf16=bf16) for c in configs),
+        least_bytes=max(_step_bytes(c, 1, bf16=bf16) for c in configs),
+        label=cell.name,
+    )
+    require(
+        concurrency is None or 1 <= concurrency <= resources.capacity,
+        "--concurrency",
+        f"must lie between 1 and {resources.capacity}, the trials that fit at once",
+        got=f"--concurrency {concurrency}",
+        remedy="Leave it at auto, or add nodes.",
+    )
+    at_once = min(concurrency or resources.capacity, cell.search.trials)
+    estimate = estimate_search(
+        space,
+        cell.search,
+        data,
+        request=resources.request(),
+        device=device,
+        concurrency=at_once,
+    )
+    return CellPlan(
+        cell=cell,
+        data=data,
+        space=space,
+        forced=forced_configurations(space, cell.search.forced)[: cell.search.trials],
+        resources=resources,
+        concurrency=at_once,
+        device=device,
+        device_label=f"{where.type}, {'bfloat16' if bf16 else 'float32'}",
+        baselines=tuple(
+            BaselineRecord(
+                name=b.name, log_loss=b.log_loss, log_loss_se=b.log_loss_se, auc=b.auc, skill=b.skill
+            )
+            for b in evaluate_baselines(data)
+        ),
+        estimate=estimate,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of the libraries that matter and of this code."""
+    found = {"python": platform.python_version()}
+    found |= {name.lower(): importlib.metadata.version(name) for name in _PACKAGES}
+    return {**found, "code": _git_commit()}
+
+
+def machine() -> dict[str, Any]:
+    """Return what the driver runs on."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+    }
+
+
+def _git_commit() -> str:
+    """Return the commit of the working tree, ``-dirty`` if it has changes; else the version."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return importlib.metadata.version("market-scaling-study")
+    return done.stdout.strip()
+
+
+def _device(nodes: Sequence[Node], device: str | None) -> torch.device:
+    if device is not None:
+        return torch.device(device)
+    if not any(node.gpus for node in nodes):
+        return torch.device("cpu")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cuda")
+
+
+def _step_bytes(config: TrialConfig, micro_batch: int, *, bf16: bool) -> int:
+    ema = config.train.ema_decay > 0
+    return step_memory(config.model, micro_batch, bf16=bf16, ema=ema).total
+
+
+def _plain(summary: Any) -> dict[str, Any]:
+    return {
+        name: value if isinstance(value, int | float | None) else str(value)
+        for name, value in dataclasses.asdict(summary).items()
+    }
+
+
+def _describe_forced(slot: Forced) -> dict[str, Any]:
+    if slot.config is None:
+        return {"name": slot.name, "problem": slot.problem}
+    return {
+        "name": slot.name,
+        "param_count": count_parameters(slot.config.model),
+        "d_ff": slot.config.model.d_ff,
+        **slot.config.flat(),
+    }

@@ -1,0 +1,209 @@
+"""Search one cell: python -m study.tune --budget 2M --horizon 3."""
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from study.cluster.runtime import cluster
+from study.data.dataset import build_dataset
+from study.errors import StudyError, require
+from study.results.overview import print_plan, print_summary
+from study.results.records import best_trial
+from study.results.store import read_trials
+from study.search.plan import CellPlan, plan_cell
+from study.search.tuner import check_resumable, search_cell
+from study.spec import Cell, load_study
+
+EXIT_OK, EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+_EXAMPLES = """examples:
+  python -m study.tune --budget 2M --horizon 3
+  python -m study.tune --budget 2M --horizon 3 --trials 20 --resume
+  python -m study.tune --budget 20M --horizon 1 --dry-run
+  python -m study.tune --search search_spaces/smoke.yaml --budget 2M --horizon 1
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's flags."""
+    flags = argparse.ArgumentParser(
+        prog="python -m study.tune",
+        description="Search the best architecture and training settings of one budget and horizon.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = flags.add_argument
+    add("--budget", required=True, help="label of a parameter budget in the search space, as 2M")
+    add("--horizon", required=True, type=int, help="trading days ahead, as 1, 3 or 5")
+    add("--search", type=Path, default=Path("search_spaces/phase6a.yaml"), metavar="FILE",
+        help="search space (default: %(default)s)")  # fmt: skip
+    add("--trials", type=int, help="trials in all (default: the search space's)")
+    add("--max-epochs", type=int, help="cut every schedule to at most this many epochs")
+    add("--seed", type=int, help="of the sampler and, plus its number, of each trial")
+    add("--source", help="sp500, nasdaq, the name of an imported market, or a CSV/Parquet file")
+    add("--tier", help="feature set (default: the search space's)")
+    add("--task", help="threshold_1pct, threshold_0.5pct, ..., or direction")
+    add("--label", choices=("high", "close"), help="price that must reach the threshold")
+    add("--normalization", help="relative, zscore, revin or none")
+    add("--concurrency", default="auto", help="trials at once: a number or auto (default)")
+    add("--device", choices=("cpu", "cuda", "mps"), help="default: what Ray assigns to a trial")
+    add("--address", help="of a running Ray cluster (default: start one on this machine)")
+    add("--storage", type=Path, default=Path("ray_results"), metavar="FOLDER",
+        help="results folder (default: %(default)s)")  # fmt: skip
+    add("--resume", action="store_true", help="go on with an interrupted search")
+    add("--fresh", action="store_true", help="start anew; an existing cell is moved aside")
+    add("--dry-run", action="store_true", help="print what would run, train nothing, write nothing")
+    add("--json", action="store_true", help="with --dry-run: print the plan as JSON")
+    return flags
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        return run(arguments)
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plan the cell, and search it unless it is a dry run."""
+    require(
+        not (arguments.resume and arguments.fresh),
+        "flags",
+        "--resume and --fresh exclude each other",
+        got="both",
+        remedy="Give one of them.",
+    )
+    require(
+        arguments.dry_run or not arguments.json,
+        "flags",
+        "--json belongs to --dry-run",
+        got="--json alone",
+        remedy="Read ray_results/<cell>/best_params.json after a search.",
+    )
+    cell = _cell(arguments)
+    folder = arguments.storage.resolve() / cell.name
+    if not arguments.dry_run:
+        _check_folder(folder, arguments)
+    data = build_dataset(cell.data, import_folder=arguments.storage / "data")
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
+        plan = plan_cell(
+            cell,
+            data,
+            nodes,
+            device=arguments.device,
+            concurrency=_concurrency(arguments.concurrency),
+        )
+        if arguments.dry_run and arguments.json:
+            print(json.dumps(plan.describe(), indent=2, allow_nan=False))
+            return EXIT_OK
+        print_plan(console, plan.describe())
+        if arguments.dry_run:
+            return EXIT_OK
+        return _search(plan, folder, arguments, console)
+
+
+def _search(plan: CellPlan, folder: Path, arguments: argparse.Namespace, console: Console) -> int:
+    resume = arguments.resume and folder.exists()
+    if resume:
+        check_resumable(plan, folder)
+    elif folder.exists():
+        aside = folder.with_name(f".replaced-{datetime.now(UTC):%Y%m%dT%H%M%S}-{folder.name}")
+        folder.rename(aside)
+        console.print(f"  moved   the earlier search to {aside}", soft_wrap=True)
+    began = time.monotonic()
+    records = read_trials(folder)
+    is_interrupted = False
+    if len(records) < plan.cell.search.trials:
+        outcome = search_cell(plan, folder.parent, resume=resume)
+        records, is_interrupted = outcome.records, outcome.is_interrupted
+    best = best_trial(records)
+    if is_interrupted and len(records) < plan.cell.search.trials:
+        console.print(
+            f"\ninterrupted: {len(records)} of {plan.cell.search.trials} trials ended and are kept"
+            f". Go on with:\n  {_resume_command()}",
+            soft_wrap=True,
+        )
+        return EXIT_INTERRUPTED
+    print_summary(
+        console,
+        records=records,
+        best=best,
+        plan=plan.describe(),
+        folder=str(_shown(folder)),
+        seconds=time.monotonic() - began,
+    )
+    return EXIT_OK if best is not None else EXIT_FAILED
+
+
+def _cell(arguments: argparse.Namespace) -> Cell:
+    data = {
+        "source": arguments.source,
+        "tier": arguments.tier,
+        "task": arguments.task,
+        "label_price": arguments.label,
+        "normalization": arguments.normalization,
+    }
+    search = {"trials": arguments.trials, "seed": arguments.seed}
+    return load_study(arguments.search).cell(
+        arguments.budget,
+        arguments.horizon,
+        data={name: value for name, value in data.items() if value is not None},
+        search={name: value for name, value in search.items() if value is not None},
+        max_epochs=arguments.max_epochs,
+    )
+
+
+def _check_folder(folder: Path, arguments: argparse.Namespace) -> None:
+    require(
+        not folder.exists() or arguments.resume or arguments.fresh,
+        str(_shown(folder)),
+        "a cell is searched once",
+        got="an existing folder",
+        remedy="Go on with --resume, or start anew with --fresh (the old one is moved aside).",
+    )
+    require(
+        folder.exists() or not arguments.resume,
+        str(_shown(folder)),
+        "--resume needs a search to go on with",
+        got="no such folder",
+        remedy="Leave --resume out.",
+    )
+
+
+def _concurrency(text: str) -> int | None:
+    require(
+        text == "auto" or text.isdecimal(),
+        "--concurrency",
+        "must be auto or a whole number",
+        got=f"--concurrency {text}",
+        remedy="Leave it out for auto.",
+    )
+    return None if text == "auto" else int(text)
+
+
+def _shown(folder: Path) -> Path:
+    """Return the folder as seen from where the user stands, if it lies below."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def _resume_command() -> str:
+    flags = [flag for flag in sys.argv[1:] if flag not in ("--resume", "--fresh")]
+    return shlex.join(["python", "-m", "study.tune", *flags, "--resume"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
