@@ -19,6 +19,8 @@ _OPEN, _HIGH, _LOW, _CLOSE, _VOLUME = range(5)
 # Adjusted prices are rounded by their vendors, so a High may miss the Close by a last digit.
 _ROUNDING = 1e-6
 
+_MAX_SHOWN = 20
+
 # Below this share, equal prices are chance; the S&P 500 of 2000 has 98 %.
 _STALE_OPEN_SHARE = 0.2
 
@@ -191,8 +193,8 @@ def _zero_volumes(table: BarTable) -> list[str]:
     zero = np.flatnonzero(table.values[:, _VOLUME] == 0)
     if not len(zero):
         return []
-    shown = ", ".join(str(day) for day in table.days[zero[:5]])
-    more = f" and {len(zero) - 5} more" if len(zero) > 5 else ""
+    shown = ", ".join(str(day) for day in table.days[zero[:_MAX_SHOWN]])
+    more = f" and {len(zero) - _MAX_SHOWN} more" if len(zero) > _MAX_SHOWN else ""
     return [f"{table.where}: zero volume on {len(zero)} days: {shown}{more}"]
 
 
@@ -201,8 +203,9 @@ def _stale_opens(table: BarTable) -> list[str]:
     stale = {year: share for year, share in shares.items() if share > _STALE_OPEN_SHARE}
     if not stale:
         return []
-    shown = ", ".join(f"{year} {share:.0%}" for year, share in stale.items())
-    return [f"{table.where}: Open equals the previous Close on many days: {shown}"]
+    shown = ", ".join(f"{year} {share:.0%}" for year, share in list(stale.items())[:_MAX_SHOWN])
+    more = f" and {len(stale) - _MAX_SHOWN} more years" if len(stale) > _MAX_SHOWN else ""
+    return [f"{table.where}: Open equals the previous Close on many days: {shown}{more}"]
 
 
 def stale_open_share(days: DayArray, values: PriceArray) -> dict[int, float]:
