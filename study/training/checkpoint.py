@@ -94,7 +94,7 @@ class CheckpointFolder:
         self._folder = folder
         self._keep = keep
 
-    def save(self, state: State, *, epoch: int) -> Path:
+    def save(self, state: State, epoch: int) -> Path:
         """Write the state of ``epoch`` and drop what is then too old. Returns the file."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"epoch_{epoch:04d}.pt"

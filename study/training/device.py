@@ -5,7 +5,8 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Literal, get_args
 
 import torch
@@ -14,6 +15,10 @@ from torch import Tensor
 from study.errors import require
 
 DeviceName = Literal["cpu", "cuda", "mps"]
+
+# proc(5): 5 written to clear_refs resets VmHWM, the peak resident set in status.
+_LINUX_RESET = Path("/proc/self/clear_refs")
+_LINUX_STATUS = Path("/proc/self/status")
 
 
 def resolve_device(accelerator_share: float, override: str | None = None) -> torch.device:
@@ -80,23 +85,46 @@ def synchronise(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def limit_memory(device: torch.device, share: float) -> None:
+    """Let this process allocate no more than ``share`` of an accelerator's memory.
+
+    Then a trial that outgrows its share is told so itself, instead of starving the trials that it
+    shares the device with. On the CPU, or with a share of 0, nothing is limited.
+    """
+    if share <= 0:
+        return
+    if device.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(min(share, 1.0), device)
+    elif device.type == "mps":
+        torch.mps.set_per_process_memory_fraction(min(share, 1.0))
+
+
 def reset_peak_memory(device: torch.device) -> None:
-    """Start a new peak where the device can; MPS and the CPU cannot."""
+    """Start a new peak where the system can: not on MPS, nor for the CPU outside Linux."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+    elif device.type == "cpu" and _LINUX_RESET.exists():
+        # A container may forbid it; then the peak is that of the process so far.
+        with suppress(OSError):
+            _LINUX_RESET.write_text("5")
 
 
 def peak_memory_bytes(device: torch.device) -> int:
     """Most memory that was held.
 
     On CUDA the peak of this process's tensors since ``reset_peak_memory``; on MPS what its driver
-    holds, which only grows while caches are kept; on the CPU the largest resident set since the
-    process began, so an earlier trial in the same process may have set it.
+    holds, which only grows while caches are kept; on the CPU the process's largest resident set,
+    data and libraries included, since ``reset_peak_memory`` (outside Linux: since it began, so that
+    an earlier trial in the same process may have set it).
     """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     if device.type == "mps":
         return int(torch.mps.driver_allocated_memory())
+    if _LINUX_STATUS.exists():
+        for line in _LINUX_STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -210,3 +238,26 @@ class PhaseClock:
         """Total so far; call it after ``synchronise``."""
         device_ms = sum(float(a.elapsed_time(b)) for a, b in self._events)
         return self._host_seconds + device_ms / 1000
+
+
+def accelerator_memory_bytes() -> tuple[int | None, bool]:
+    """Memory of this machine's accelerator, and whether it is the machine's own memory.
+
+    Returns: bytes, or None if no accelerator can be used (a logical one, for tests); True where
+        the accelerator shares the machine's memory (Apple), as if there were none.
+    """
+    if torch.cuda.is_available():
+        return int(torch.cuda.get_device_properties(0).total_memory), False
+    if torch.backends.mps.is_available():
+        return int(torch.mps.recommended_max_memory()), True
+    return None, True
+
+
+def limit_memory(device: torch.device, share: float) -> None:
+    """Let this process allocate at most its share of the accelerator, so that a neighbour's trial
+    never pays for this one's mistake. The CPU has no such limit.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(min(1.0, share), device)
+    elif device.type == "mps" and share > 0:
+        torch.mps.set_per_process_memory_fraction(min(1.0, share))

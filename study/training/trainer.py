@@ -361,7 +361,9 @@ class Trainer:
             is_broken.logical_or_(~torch.isfinite(step_sums.total + norm))
             if not checks_on_device and bool(is_broken):
                 break
-            clip_grads_with_norm_(self._parameters, self._config.clip_norm, norm)
+            # Where the norm is known on the host, gradients that need no clipping are left unread.
+            if checks_on_device or float(norm) > self._config.clip_norm:
+                clip_grads_with_norm_(self._parameters, self._config.clip_norm, norm)
             set_learning_rate(
                 self._optimizer, learning_rate(self._step, self._total_steps, self._config)
             )

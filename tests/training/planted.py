@@ -58,6 +58,7 @@ def make_trainer(
     data: TrainingData = DATA,
     micro_batch: int = 64,
     seed: int = 7,
+    bf16: bool = False,
     **changes: Any,
 ) -> Trainer:
     """A trainer on the CPU; ``changes`` are fields of TrainConfig."""
@@ -68,7 +69,7 @@ def make_trainer(
         device=CPU,
         micro_batch=micro_batch,
         seed=seed,
-        bf16=False,
+        bf16=bf16,
     )
 
 

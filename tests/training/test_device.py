@@ -1,12 +1,15 @@
+import sys
+
 import pytest
 import torch
 
 from study.errors import SpecError
 from study.training.device import (
     is_out_of_memory,
+    limit_memory,
     peak_memory_bytes,
+    reset_peak_memory,
     resolve_device,
-    supports_bf16,
 )
 from study.training.seeds import derived_seed
 
@@ -31,8 +34,22 @@ def test_an_assigned_accelerator_that_is_not_there_is_an_error() -> None:
 
 def test_the_process_has_a_peak() -> None:
     held = torch.ones(30_000_000)
-    assert peak_memory_bytes(CPU) > held.nbytes
-    assert isinstance(supports_bf16(CPU), bool)
+    before = peak_memory_bytes(CPU)
+    assert before > held.nbytes
+    del held
+    reset_peak_memory(CPU)
+    assert peak_memory_bytes(CPU) <= before
+    limit_memory(CPU, 0.5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can start a new peak")
+def test_a_new_peak_forgets_an_earlier_trial() -> None:
+    held = torch.ones(50_000_000)
+    before = peak_memory_bytes(CPU)
+    size = held.nbytes
+    del held
+    reset_peak_memory(CPU)
+    assert peak_memory_bytes(CPU) < before - size // 2
 
 
 def test_a_real_lack_of_memory_is_known() -> None:

@@ -1,3 +1,4 @@
+import copy
 import math
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from study.training.average import WeightAverage
 from study.training.config import TrainConfig
-from study.training.optimizer import learning_rate
+from study.training.optimizer import build_optimizer, learning_rate
 
 CONFIG = TrainConfig(learning_rate=1e-3, epochs=1)
 
@@ -35,6 +36,21 @@ def test_without_warm_up_the_first_step_is_at_the_peak() -> None:
 def test_every_step_has_a_rate(total: int, share: float, data: st.DataObject) -> None:
     step = data.draw(st.integers(0, total - 1))
     assert 0 < learning_rate(step, total, replace(CONFIG, warmup_share=share)) <= 1e-3
+
+
+def test_a_raised_flag_keeps_weights_and_moments_as_they_are() -> None:
+    # What the trainer relies on where it does not wait for the device.
+    weight = torch.nn.Parameter(torch.ones(4))
+    optimizer = build_optimizer([weight], [], CONFIG)
+    flag = torch.zeros(())
+    optimizer.found_inf = flag  # type: ignore[attr-defined]
+    weight.grad = torch.ones(4)
+    optimizer.step()
+    before = copy.deepcopy((weight.data, optimizer.state_dict()["state"]))
+    flag.logical_or_(torch.tensor(True))
+    weight.grad = torch.full((4,), math.nan)
+    optimizer.step()
+    assert str(before) == str((weight.data, optimizer.state_dict()["state"]))
 
 
 def test_the_average_follows_its_definition() -> None:

@@ -12,8 +12,9 @@ from study.errors import StudyError
 from study.model.config import ModelConfig
 from study.training.checkpoint import load, save
 from study.training.config import TrainConfig
+from study.training.device import supports_bf16
 from study.training.trainer import Trainer
-from tests.training.planted import DATA, MODEL, TRAIN, make_trainer, run_to_end, trace
+from tests.training.planted import CPU, DATA, MODEL, TRAIN, make_trainer, run_to_end, trace
 
 FULL_MODEL = replace(MODEL, dropout=0.2, auxiliary_head=True, revin=True, last_day_skip=True)
 FULL_TRAIN = replace(
@@ -75,6 +76,21 @@ def test_a_loaded_state_is_copied_from() -> None:
     report = second.run_epoch()
     assert_same(state, before)
     assert trace([first.run_epoch()]) == trace([report])
+
+
+@pytest.mark.skipif(not supports_bf16(CPU), reason="this CPU has no native bfloat16")
+def test_bfloat16_trains_and_resumes_too() -> None:
+    first = full_trainer(bf16=True)
+    first.run_epoch()
+    second = full_trainer(bf16=True)
+    second.load_state_dict(first.state_dict())
+    report = second.run_epoch()
+    assert trace([first.run_epoch()]) == trace([report])
+    plain = full_trainer()
+    plain.run_epoch()
+    other = plain.run_epoch()
+    assert report.train_loss != other.train_loss
+    assert report.train_loss == pytest.approx(other.train_loss, rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""The paths that only an accelerator takes: run by hand with ``pytest -m gpu``."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from study.training.device import resolve_device
+from study.training.trainer import Trainer
+from study.training.windows import TrainingData
+from tests.training.planted import DATA, MODEL, TRAIN
+
+HAS_ACCELERATOR = torch.cuda.is_available() or torch.backends.mps.is_available()
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not HAS_ACCELERATOR, reason="needs an accelerator"),
+]
+
+
+def accelerated(data: TrainingData = DATA) -> Trainer:
+    return Trainer(
+        model=replace(MODEL, dropout=0.2, auxiliary_head=True),
+        train=replace(TRAIN, auxiliary_weight=0.5, ema_decay=0.9),
+        data=data,
+        device=resolve_device(1.0),
+        micro_batch=24,
+        seed=7,
+        bf16=False,
+    )
+
+
+def test_dropout_has_a_stream_of_its_own_that_is_resumed() -> None:
+    torch.manual_seed(1)
+    straight = accelerated()
+    expected = [straight.run_epoch().train_loss for _ in range(2)]
+    torch.manual_seed(2)
+    first = accelerated()
+    losses = [first.run_epoch().train_loss]
+    second = accelerated()
+    second.load_state_dict(first.state_dict())
+    losses.append(second.run_epoch().train_loss)
+    # Kernels may add in another order from run to run; other masks would differ far more.
+    assert losses == pytest.approx(expected, abs=1e-4)
+    after = torch.rand(3, device=resolve_device(1.0))
+    torch.manual_seed(2)
+    assert torch.equal(torch.rand(3, device=resolve_device(1.0)), after)
+
+
+def test_divergence_touches_no_weight() -> None:
+    features = DATA.features.copy()
+    features[DATA.train_days[-1]] = np.nan
+    trainer = accelerated(replace(DATA, features=features))
+    report = trainer.run_epoch()
+    assert report.stop_reason == "diverged"
+    assert report.train_loss is None
+    assert all(bool(torch.isfinite(p).all()) for p in trainer.model.parameters())
+
+
+def test_the_epoch_is_timed_in_parts() -> None:
+    report = accelerated().run_epoch()
+    assert report.data_seconds > 0
+    assert report.step_seconds > 0
+    assert report.peak_memory_bytes > 0
