@@ -314,8 +314,6 @@ def _dimensions(
     dimensions = {}
     for name, raw in section.items():
         dimension = parse_dimension(raw, f"{where}.{name}")
-        for value in _values(dimension):
-            _check_type(value, types[name], f"{where}.{name}")
         require(
             not (name in SHAPE_FIELDS and isinstance(dimension, Range)),
             f"{where}.{name}",
@@ -323,6 +321,8 @@ def _dimensions(
             got=repr(raw),
             remedy="List the values.",
         )
+        for value in _values(dimension):
+            _check_type(value, types[name], f"{where}.{name}")
         dimensions[name] = dimension
     return dimensions
 

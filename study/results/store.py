@@ -1,12 +1,12 @@
 """The one writer and the one reader of a cell's folder.
 
-    cell.yaml              resolved spec, versions, data, machine, baselines
-    all_trials.json        every trial that ended, rewritten after each
-    best_params.json       the best so far, rewritten when it changes or a trial ends
-    log.txt                what the terminal said, with the time
-    <trial>/result.json    one line per epoch, append-only
-    <trial>/metrics.json   the trial's record with its learning curve
-    ../experiment_results.csv   one line per trial of every cell, append-only, keyed by run id
+cell.yaml              resolved spec, versions, data, machine, baselines
+all_trials.json        every trial that ended, rewritten after each
+best_params.json       the best so far, rewritten when it changes or a trial ends
+log.txt                what the terminal said, with the time
+<trial>/result.json    one line per epoch, append-only
+<trial>/metrics.json   the trial's record with its learning curve
+../experiment_results.csv   one line per trial of every cell, append-only, keyed by run id
 """
 
 import csv
@@ -25,7 +25,8 @@ from study.results.files import append_line, read_json_lines, write_json, write_
 from study.results.records import TrialRecord, best_trial
 
 CSV_COLUMNS = (
-    # The columns of the study that this one replaces, in its order.
+    # The columns of the study that this one replaces, in its order. Three stay empty in a search:
+    # test_accuracy (no test label is read), thermal_max_temp, and data_md5 (see data_sha256).
     "timestamp", "experiment", "phase", "budget", "task", "horizon", "timescale", "script_path",
     "run_type", "status", "duration_seconds", "val_loss", "test_accuracy", "hyperparameters",
     "error_message", "thermal_max_temp", "data_md5", "d_model", "n_layers", "n_heads", "d_ff",
@@ -46,7 +47,6 @@ class CellIdentity:
     horizon: int
     task: str
     data_sha256: str
-    data_md5: str
     versions: Mapping[str, str]
 
 
@@ -82,9 +82,7 @@ class CellStore:
 
     def add_epoch(self, trial_folder: str, report: Mapping[str, Any]) -> None:
         """Append one epoch to a trial's log."""
-        append_line(
-            self.folder / trial_folder / "result.json", json.dumps(report, allow_nan=False)
-        )
+        append_line(self.folder / trial_folder / "result.json", json.dumps(report, allow_nan=False))
 
     def add_trial(self, record: TrialRecord) -> None:
         """Write the record of a trial that ended into every file that holds it."""
@@ -166,7 +164,6 @@ class CellStore:
             "val_loss": record.value,
             "hyperparameters": json.dumps(dict(record.params), sort_keys=True),
             "error_message": record.message,
-            "data_md5": identity.data_md5,
             "d_model": record.params["d_model"],
             "n_layers": record.params["n_layers"],
             "n_heads": record.params["n_heads"],
@@ -203,7 +200,9 @@ def read_cell(folder: Path) -> dict[str, Any]:
     try:
         description = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise StudyError(f"{path}: must be readable, but got {error}. Start with --fresh.") from error
+        raise StudyError(
+            f"{path}: must be readable, but got {error}. Start with --fresh."
+        ) from error
     if not isinstance(description, dict):
         raise StudyError(f"{path}: must be a mapping, but got {description!r}. Start with --fresh.")
     return description
@@ -224,8 +223,7 @@ def read_trials(folder: Path) -> list[TrialRecord]:
         return [TrialRecord(**{name: row[name] for name in names}) for row in rows]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise StudyError(
-            f"{path}: must hold the records of this version, but got {error!r}. "
-            "Start with --fresh."
+            f"{path}: must hold the records of this version, but got {error!r}. Start with --fresh."
         ) from error
 
 

@@ -13,7 +13,8 @@ import psutil
 import torch
 
 from study.cluster.resources import Node, TrialResources, plan_resources
-from study.data.baselines import evaluate_baselines
+from study.data.baselines import score_baselines
+from study.data.config import DataConfig
 from study.data.dataset import Dataset
 from study.errors import require
 from study.model.memory import step_memory
@@ -63,11 +64,11 @@ class CellPlan:
             "budget": cell.budget.label,
             "horizon": cell.data.horizon,
             "task": cell.data.task,
-            "label": data.label_text,
+            "label": _label(cell.data),
             "source": cell.data.source,
             "tier": cell.data.tier,
             "normalization": cell.data.normalization,
-            "n_rows": data.n_rows,
+            "n_rows": len(data.dates) + data.splits["test"].rows,
             "n_features": len(data.feature_names),
             "features": list(data.feature_names),
             "splits": {name: _plain(summary) for name, summary in data.splits.items()},
@@ -146,9 +147,13 @@ def plan_cell(
         device_label=f"{where.type}, {'bfloat16' if bf16 else 'float32'}",
         baselines=tuple(
             BaselineRecord(
-                name=b.name, log_loss=b.log_loss, log_loss_se=b.log_loss_se, auc=b.auc, skill=b.skill
+                name=b.name,
+                log_loss=b.log_loss,
+                log_loss_se=b.log_loss_se,
+                auc=b.auc,
+                skill=b.skill,
             )
-            for b in evaluate_baselines(data)
+            for b in score_baselines(data)
         ),
         estimate=estimate,
     )
@@ -169,6 +174,13 @@ def machine() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
     }
+
+
+def _label(data: DataConfig) -> str:
+    days = "the next day" if data.horizon == 1 else f"the next {data.horizon} days"
+    if data.label_kind == "direction":
+        return f"is the close higher after {data.horizon} trading days?"
+    return f"does the {data.label_kind} reach +{100 * data.threshold:.4g} % within {days}?"
 
 
 def _git_commit() -> str:

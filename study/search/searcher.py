@@ -59,6 +59,12 @@ class CellSearcher(Searcher):  # type: ignore[misc]
         self._seen: set[TrialConfig] = set()
         self._n_suggested = 0
 
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Tell Ray that the searcher has its own metric and space."""
+        return True
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """Return the next trial's flat configuration, or FINISHED if the space is exhausted."""
         for _ in range(_REDRAWS):
@@ -89,7 +95,7 @@ class CellSearcher(Searcher):  # type: ignore[misc]
         asked = self._asked.get(trial_id)
         value = result.get(METRIC)
         if asked is not None and value is not None:
-            asked.report(value, step=result[PROGRESS])
+            self._report(asked, value, result[PROGRESS])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -108,10 +114,15 @@ class CellSearcher(Searcher):  # type: ignore[misc]
         elif reason in (None, "asha", "collapsed"):
             # Ray does not forward the report on which a trial is stopped; a pruned trial without
             # a value would rank below one that came less far.
-            asked.report(value, step=result[PROGRESS])
+            self._report(asked, value, result[PROGRESS])
             self._study.tell(asked, state=TrialState.PRUNED)
         else:
             self._study.tell(asked, state=TrialState.FAIL)
+
+    def _report(self, asked: optuna.Trial, value: float, step: int) -> None:
+        """Note a value once; after a restore a trial repeats its last report."""
+        if step not in self._study.trials[asked.number].intermediate_values:
+            asked.report(value, step)
 
     def save(self, checkpoint_path: str) -> None:
         """Write the whole state; Ray calls it for every snapshot of the experiment."""

@@ -120,7 +120,6 @@ def _new_tuner(plan: CellPlan, folder: Path, trainable: object) -> tune.Tuner:
         horizon=cell.data.horizon,
         task=cell.data.task,
         data_sha256=plan.data.fingerprint,
-        data_md5=plan.data.md5,
         versions=versions(),
     )
     return tune.Tuner(

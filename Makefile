@@ -1,0 +1,34 @@
+# `make tune BUDGET=2M HORIZON=3` searches one cell, `make test` runs the tests. Both first create
+# the virtual environment and install the project if that has not been done.
+VENV ?= .venv
+PYTHON ?= python3
+BUDGET ?= 2M
+HORIZON ?= 3
+TRIALS ?=
+ARGS ?=
+
+.PHONY: tune test check bench tensorboard
+.DEFAULT_GOAL := test
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+tune: $(VENV)/installed
+	$(VENV)/bin/python -m study.tune --budget $(BUDGET) --horizon $(HORIZON) \
+		$(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
+
+test: $(VENV)/installed
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+check: $(VENV)/installed
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/installed
+	$(VENV)/bin/python -m pytest -m bench -s tests/bench $(ARGS)
+
+tensorboard: $(VENV)/installed
+	$(VENV)/bin/tensorboard --logdir ray_results

@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import optuna
+import pytest
+
+from study.errors import SpecError
+from study.model.sizing import count_parameters
+from study.search.forced import forced_configurations
+from study.search.space import SearchSpace, TrialConfig, build_space
+from study.spec import load_study
+
+SPACES = Path(__file__).parent.parent.parent / "search_spaces"
+FEATURES_A25 = 25
+
+
+def space(study: str, budget: str) -> SearchSpace:
+    cell = load_study(SPACES / f"{study}.yaml").cell(budget, 3, data={}, search={})
+    return build_space(cell, FEATURES_A25)
+
+
+@pytest.mark.parametrize(("budget", "rows"), [("2M", 80), ("20M", 75), ("200M", 125), ("2B", 75)])
+def test_the_origin_grid_has_its_documented_size(budget: str, rows: int) -> None:
+    assert len(space("origin", budget).shapes) == rows
+
+
+@pytest.mark.parametrize("budget", ["750k", "2M", "20M", "200M", "2B"])
+def test_every_draw_stays_within_the_budget(budget: str) -> None:
+    study = load_study(SPACES / "phase6a.yaml")
+    drawn_from = space("phase6a", budget)
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    optuna_study = optuna.create_study(sampler=sampler)
+    for _ in range(50):
+        config = drawn_from.sample(optuna_study.ask())
+        count = count_parameters(config.model)
+        assert abs(count / study.budgets[budget] - 1) <= study.tolerance
+        assert config.model.auxiliary_head == (config.train.auxiliary_weight > 0)
+
+
+def test_every_architecture_of_the_grid_can_be_drawn() -> None:
+    drawn_from = space("phase6a", "2M")
+    optuna_study = optuna.create_study()
+    for config in drawn_from.configs():
+        optuna_study.enqueue_trial(drawn_from.optuna_params(config))
+        assert drawn_from.sample(optuna_study.ask()) == config
+
+
+def test_a_flat_configuration_is_the_whole_configuration() -> None:
+    config = next(iter(space("phase6a", "2M").configs()))
+    assert TrialConfig.from_flat({**config.flat(), "number": 3}) == config
+
+
+def test_a_space_without_an_architecture_is_refused() -> None:
+    study = load_study(SPACES / "smoke.yaml")
+    cell = study.cell("50k", 1, data={"context_length": 60}, search={})
+    with pytest.raises(SpecError, match="some architecture must count 50,000 parameters"):
+        build_space(cell, n_features=5_000)
+
+
+@pytest.mark.parametrize("budget", ["750k", "2M", "20M", "200M", "2B"])
+def test_the_six_extremes_are_six_architectures_at_the_ends(budget: str) -> None:
+    drawn_from = space("phase6a", budget)
+    slots = forced_configurations(drawn_from, "extremes6")
+    shapes = {slot.name: slot.config.model for slot in slots if slot.config is not None}
+    names = ["narrowest", "widest", "shallowest", "deepest", "fewest_heads", "most_heads"]
+    assert list(shapes) == names
+    assert len(set(shapes.values())) == len(names)
+    widths = {row[0] for row in drawn_from.shapes}
+    heads = {row[3] for row in drawn_from.shapes}
+    assert shapes["narrowest"].d_model == min(widths)
+    assert shapes["widest"].d_model == max(widths)
+    assert shapes["shallowest"].d_model == shapes["deepest"].d_model
+    assert shapes["shallowest"].n_layers < shapes["deepest"].n_layers
+    assert shapes["fewest_heads"].n_heads == min(heads)
+    assert shapes["most_heads"].n_heads == max(heads)
+    assert shapes["fewest_heads"].n_layers == shapes["most_heads"].n_layers
+    assert len({slot.config.train for slot in slots if slot.config is not None}) == 1
+
+
+def test_a_slot_without_an_architecture_says_so() -> None:
+    drawn_from = space("phase6a", "2M")
+    two = SearchSpace(
+        shapes=drawn_from.shapes[:2],
+        model=drawn_from.model,
+        train=drawn_from.train,
+        n_features=FEATURES_A25,
+        context_length=60,
+    )
+    slots = forced_configurations(two, "extremes6")
+    assert len(slots) == 6
+    assert [slot.problem is None for slot in slots] == [True, True, False, False, False, False]

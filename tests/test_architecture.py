@@ -1,0 +1,76 @@
+"""The import directions of the design, held by reading every import of the project."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+ALLOWED = {
+    "errors": set(),
+    "dimension": {"errors"},
+    "results": {"errors"},
+    "data": {"errors", "results"},
+    "model": {"errors"},
+    "training": {"errors", "data", "model"},
+    "spec": {"errors", "dimension", "data", "model", "training"},
+    "cluster": {"errors", "training"},
+    "search": {
+        "errors", "dimension", "spec", "results", "data", "model", "training", "cluster",
+    },
+}  # fmt: skip
+COMMANDS = {"tune"}
+ANALYSIS = {"results"}
+
+RAY = {"search", "cluster"}
+TORCH = {"model", "training", "search"}
+
+
+def modules() -> list[Path]:
+    return sorted([*ROOT.glob("study/**/*.py"), *ROOT.glob("analysis/**/*.py")])
+
+
+def part(path: Path) -> str:
+    """Return the package or module below study/ that a file belongs to, or analysis."""
+    relative = path.relative_to(ROOT)
+    return "analysis" if relative.parts[0] == "analysis" else relative.parts[1].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+    return found
+
+
+def parts_imported(path: Path) -> set[str]:
+    names = (name.split(".") for name in imports(path) if name.startswith("study."))
+    return {name[1] for name in names} - {part(path)}
+
+
+def test_every_part_of_the_project_is_placed() -> None:
+    assert {part(path) for path in modules()} == {*ALLOWED, *COMMANDS, "analysis", "__init__"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    name = part(path)
+    if name in COMMANDS or name == "__init__":
+        assert not parts_imported(path) & COMMANDS
+    elif name == "analysis":
+        assert parts_imported(path) <= ANALYSIS
+    else:
+        assert parts_imported(path) <= ALLOWED[name]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_ray_and_torch_stay_where_they_belong(path: Path) -> None:
+    roots = {name.split(".")[0] for name in imports(path)}
+    assert "ray" not in roots or part(path) in RAY
+    assert "torch" not in roots or part(path) in TORCH
+    assert "optuna" not in roots or part(path) == "search"

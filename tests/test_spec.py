@@ -1,0 +1,122 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from study.dimension import Choice, Fixed, Range
+from study.errors import SpecError
+from study.spec import Cell, load_study
+
+SPACES = Path(__file__).parent.parent / "search_spaces"
+
+
+def edited(tmp_path: Path, edit: dict[str, Any]) -> Path:
+    """Write phase6a with some nested keys replaced (dotted names; None deletes)."""
+    raw = yaml.safe_load((SPACES / "phase6a.yaml").read_text())
+    for dotted, value in edit.items():
+        *parents, last = dotted.split(".")
+        section = raw
+        for parent in parents:
+            section = section[parent]
+        if value is KeyError:
+            del section[last]
+        else:
+            section[last] = value
+    path = tmp_path / "space.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    return path
+
+
+def cell(path: Path, **search: Any) -> Cell:
+    return load_study(path).cell("2M", 3, data={}, search=search)
+
+
+@pytest.mark.parametrize("path", sorted(SPACES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_spaces_load_for_every_cell(path: Path) -> None:
+    study = load_study(path)
+    names = {
+        study.cell(budget, horizon, data={}, search={}).name
+        for budget in study.budgets
+        for horizon in study.horizons
+    }
+    assert len(names) == len(study.budgets) * len(study.horizons)
+
+
+def test_cell_is_named_by_study_budget_horizon_and_task() -> None:
+    study = load_study(SPACES / "phase6a.yaml")
+    assert study.cell("2M", 3, data={}, search={}).name == "phase6a_2M_h3_threshold_1pct"
+    other = study.cell("2M", 3, data={"source": "nasdaq", "label_price": "close"}, search={})
+    assert other.name == "phase6a_2M_h3_threshold_1pct_close_nasdaq"
+
+
+def test_flags_win_over_the_file_and_epochs_are_cut() -> None:
+    study = load_study(SPACES / "origin.yaml")
+    found = study.cell("2M", 1, data={"task": "direction"}, search={"trials": 7}, max_epochs=60)
+    assert found.data.task == "direction"
+    assert found.search.trials == 7
+    assert found.train["epochs"] == Choice((50, 60))
+
+
+def test_values_keep_their_kind() -> None:
+    found = cell(SPACES / "phase6a.yaml")
+    assert found.train["learning_rate"] == Range(1e-4, 1e-3, log=True)
+    assert found.model["dropout"] == Range(0.2, 0.5, log=False)
+    assert found.model["head"] == Fixed("last")
+
+
+def test_evaluation_days_do_not_depend_on_the_horizon() -> None:
+    study = load_study(SPACES / "phase6a.yaml")
+    purges = {study.cell("2M", h, data={}, search={}).data.purge_days for h in study.horizons}
+    assert purges == {5}
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (
+            {"train.lr": 0.1},
+            "train: lr: unknown field, but got 'lr'. Expected one of learning_rate",
+        ),
+        ({"model.n_features": 3}, "model: n_features: unknown field"),
+        ({"train.learning_rate": "1e-4"}, "PyYAML reads 1e-4 as text"),
+        ({"train.learning_rate": {"log_uniform": ["1e-4", 1.0]}}, "PyYAML reads 1e-4 as text"),
+        ({"train.learning_rate": {"log_uniform": [1.0, 0.1]}}, "needs low < high"),
+        ({"model.d_model": {"uniform": [64, 128]}}, "must be a number or a choice"),
+        ({"model.d_model": {"choice": []}}, "choice needs a list"),
+        ({"model.d_model": {"choice": [64, 64]}}, "must not repeat"),
+        ({"model.head": {"choice": ["last", "first"]}}, "model.head: must be"),
+        ({"train.learning_rate": KeyError}, "the field learning_rate is missing"),
+        ({"search.trials": KeyError}, "the field trials is missing"),
+        ({"search.trials": 0}, "trials must be >= 1"),
+        ({"search.grace_share": 0.05}, "must exceed train.warmup_share"),
+        ({"budgets": {"2M": "many"}}, "must map plain labels"),
+        ({"budgets": {"../2M": 2}}, "must map plain labels"),
+        ({"study": "../escape"}, "must be a plain name"),
+        ({"horizons": [0]}, "must be a list of trading days >= 1"),
+        ({"data.normalization": "revin"}, "model.revin must be true"),
+        ({"data.purge_days": 1}, "purge_days must be at least the horizon"),
+    ],
+)
+def test_a_broken_space_is_refused(tmp_path: Path, edit: dict[str, Any], message: str) -> None:
+    path = edited(tmp_path, edit)
+    with pytest.raises(SpecError) as caught:
+        cell(path)
+    assert message in str(caught.value)
+
+
+def test_a_missing_or_malformed_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="no such file"):
+        load_study(tmp_path / "absent.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("study: [")
+    with pytest.raises(SpecError, match="must be YAML"):
+        load_study(broken)
+
+
+def test_unknown_budget_and_horizon_are_refused() -> None:
+    study = load_study(SPACES / "phase6a.yaml")
+    with pytest.raises(SpecError, match="--budget: must be one of 750k, 2M"):
+        study.cell("3M", 3, data={}, search={})
+    with pytest.raises(SpecError, match="--horizon: must be at least 1"):
+        study.cell("2M", 0, data={}, search={})
