@@ -251,13 +251,3 @@ def accelerator_memory_bytes() -> tuple[int | None, bool]:
     if torch.backends.mps.is_available():
         return int(torch.mps.recommended_max_memory()), True
     return None, True
-
-
-def limit_memory(device: torch.device, share: float) -> None:
-    """Let this process allocate at most its share of the accelerator, so that a neighbour's trial
-    never pays for this one's mistake. The CPU has no such limit.
-    """
-    if device.type == "cuda":
-        torch.cuda.set_per_process_memory_fraction(min(1.0, share), device)
-    elif device.type == "mps" and share > 0:
-        torch.mps.set_per_process_memory_fraction(min(1.0, share))
