@@ -48,6 +48,7 @@ def search_cell(plan: CellPlan, results: Path, *, resume: bool) -> SearchOutcome
     Raises:
         StudyError: the folder cannot be resumed.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = results / plan.cell.name
     trainable = tune.with_resources(
         tune.with_parameters(
@@ -67,7 +68,6 @@ def search_cell(plan: CellPlan, results: Path, *, resume: bool) -> SearchOutcome
         folder.mkdir(parents=True)
         write_cell(folder, _description(plan))
         tuner = _new_tuner(plan, folder, trainable)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _ray_log_in(folder), _graceful_interruption() as interruption:
         tuner.fit()
     return SearchOutcome(
@@ -144,6 +144,8 @@ def _new_tuner(plan: CellPlan, folder: Path, trainable: object) -> tune.Tuner:
                 Recorder(folder, identity, plan.baseline, slots=plan.concurrency),
                 RungKeeper(scheduler),
             ],
+            # The trainable writes its own checkpoints, before it reports an epoch.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=_WORKER_RETRIES),
             verbose=0,
         ),
