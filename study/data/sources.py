@@ -1,16 +1,16 @@
 """Where prices come from: embedded markets, imported ones, files."""
 
 import hashlib
+import importlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from arch.data import nasdaq, sp500
 
 from study.data.checks import check_table, require_clean
 from study.data.tables import (
@@ -27,9 +27,9 @@ from study.errors import DataError, require
 IMPORT_FOLDER = Path("ray_results/data")
 """Where ``import`` puts markets, unless another folder is given."""
 
-# The files stay inside the installed package: their provider is not named, so they are not copied.
-_EMBEDDED: dict[str, Callable[[], pd.DataFrame]] = {"sp500": sp500.load, "nasdaq": nasdaq.load}
-EMBEDDED_SOURCES = tuple(_EMBEDDED)
+EMBEDDED_SOURCES = ("sp500", "nasdaq")
+"""Markets inside the installed package ``arch``; their provider is not named, so the files stay
+there and are not copied."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -57,7 +57,7 @@ def load_prices(source: str, import_folder: Path = IMPORT_FOLDER) -> Prices:
         DataError: there is no such source (the message lists what exists), or its bars break a
             rule.
     """
-    if source in _EMBEDDED:
+    if source in EMBEDDED_SOURCES:
         return prices_from_table(source, read_source(source), origin=f"arch.data.{source}")
     path = _source_path(source, import_folder)
     return prices_from_table(path.stem, read_table(path), origin=str(path))
@@ -69,8 +69,8 @@ def read_source(source: str, import_folder: Path = IMPORT_FOLDER) -> BarTable:
     Raises:
         DataError: there is no such source, or it has not the six columns.
     """
-    if source in _EMBEDDED:
-        return table_from_frame(_EMBEDDED[source](), source)
+    if source in EMBEDDED_SOURCES:
+        return _embedded_table(source)
     return read_table(_source_path(source, import_folder))
 
 
@@ -120,7 +120,7 @@ def import_prices(file: Path, name: str | None = None, folder: Path = IMPORT_FOL
     name = file.stem if name is None else name
     _require_name(name)
     require(
-        name not in _EMBEDDED,
+        name not in EMBEDDED_SOURCES,
         "import",
         "the name must not be that of an embedded market",
         got=f"name={name}",
@@ -143,6 +143,13 @@ def import_prices(file: Path, name: str | None = None, folder: Path = IMPORT_FOL
 def list_imported(folder: Path = IMPORT_FOLDER) -> tuple[str, ...]:
     """Return the names of the imported markets, sorted."""
     return tuple(sorted(path.stem for path in folder.glob("*.parquet")))
+
+
+def _embedded_table(name: str) -> BarTable:
+    # Imported on use: arch brings in statsmodels, a second that a worker which only receives a
+    # finished data set would pay as well.
+    module = importlib.import_module(f"arch.data.{name}")
+    return table_from_frame(module.load(), name)
 
 
 def _source_path(source: str, import_folder: Path) -> Path:

@@ -91,7 +91,7 @@ def _read_csv(path: Path) -> BarTable:
                 )
                 records.append(record)
                 rows.append(reader.line_num)
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{where}: must be comma-separated text in UTF-8, but got {error}. Save it as CSV."
         ) from error

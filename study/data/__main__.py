@@ -1,0 +1,215 @@
+"""The data command: list sources, check one, build a cell's data set, import a market."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import get_args
+
+from study.data import show
+from study.data.baselines import score_baselines
+from study.data.checks import check_table, require_clean
+from study.data.config import DataConfig, Normalization
+from study.data.dataset import build_dataset
+from study.data.features import TIERS
+from study.data.sources import (
+    EMBEDDED_SOURCES,
+    IMPORT_FOLDER,
+    import_prices,
+    list_imported,
+    load_prices,
+    read_source,
+)
+from study.errors import StudyError
+
+_EXAMPLES = """\
+examples:
+  python -m study.data list                      the markets at hand
+  python -m study.data list --tier a25           the features of a tier
+  python -m study.data check prices.csv          every rule, with row and date of a breach
+  python -m study.data import prices.csv --name spy
+  python -m study.data build --source spy --horizon 3 --baselines
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return the exit code: 0, or 2 for an error of the user."""
+    arguments = _parser().parse_args(argv)
+    commands = {"list": _list, "check": _check, "build": _build, "import": _import}
+    try:
+        return commands[arguments.command](arguments)
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    if arguments.tier is not None:
+        specs = TIERS[arguments.tier]
+        _print_json([asdict(spec) for spec in specs]) if arguments.json else show.features(specs)
+        return 0
+    names = (*EMBEDDED_SOURCES, *list_imported(arguments.import_folder))
+    prices = [load_prices(name, arguments.import_folder) for name in names]
+    if arguments.json:
+        _print_json(
+            [
+                {
+                    "name": each.name,
+                    "rows": len(each.frame),
+                    "first_day": f"{each.frame.index[0]:%Y-%m-%d}",
+                    "last_day": f"{each.frame.index[-1]:%Y-%m-%d}",
+                    "fingerprint": each.fingerprint,
+                    "origin": each.origin,
+                }
+                for each in prices
+            ]
+        )
+    else:
+        show.sources(prices)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    table = read_source(arguments.source, arguments.import_folder)
+    results = check_table(table)
+    if arguments.json:
+        _print_json([asdict(result) for result in results])
+    else:
+        show.checks(table, results)
+    require_clean(results)
+    return 0
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    config = DataConfig(
+        source=arguments.source,
+        tier=arguments.tier,
+        horizon=arguments.horizon,
+        task=arguments.task,
+        label_price=arguments.label,
+        normalization=arguments.normalization,
+        context_length=arguments.context_length,
+        validation_share=arguments.validation_share,
+        test_share=arguments.test_share,
+        purge_days=arguments.purge_days,
+        embargo_days=arguments.embargo_days,
+        max_shift=arguments.max_shift,
+    )
+    dataset = build_dataset(config, import_folder=arguments.import_folder)
+    scores = score_baselines(dataset) if arguments.baselines else ()
+    if arguments.json:
+        _print_json(
+            {
+                "config": asdict(config),
+                "source": dataset.source,
+                "fingerprint": dataset.fingerprint,
+                "feature_hash": dataset.feature_hash,
+                "rows": len(dataset.dates),
+                "features": dataset.feature_names,
+                "base_rate": dataset.base_rate,
+                "splits": {part: asdict(each) for part, each in dataset.splits.items()},
+                "shift": dataset.shift,
+                "baselines": [asdict(score) for score in scores],
+                "warnings": dataset.warnings,
+            }
+        )
+    else:
+        show.dataset(dataset, config, scores)
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    prices = import_prices(arguments.file, arguments.name, arguments.import_folder)
+    show.sources([prices])
+    print(f"Use it with --source {prices.name}")
+    return 0
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m study.data",
+        description="Prices, features and splits of the study.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def add(name: str, help_: str, example: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            help=help_,
+            description=help_,
+            epilog=f"example:\n  python -m study.data {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument(
+            "--import-folder",
+            type=Path,
+            default=IMPORT_FOLDER,
+            help=f"where imported markets live (default {IMPORT_FOLDER})",
+        )
+        return command
+
+    listing = add("list", "show the markets at hand, or the features of a tier", "list --tier a25")
+    listing.add_argument("--tier", choices=tuple(TIERS), help="show its features instead")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+
+    check = add("check", "check the bars of a source, rule by rule", "check prices.csv")
+    check.add_argument("source", help="embedded or imported market, or CSV/Parquet path")
+    check.add_argument("--json", action="store_true", help="print JSON")
+
+    importing = add(
+        "import", "check a CSV or Parquet file and keep it", "import prices.csv --name spy"
+    )
+    importing.add_argument("file", type=Path, help="Date, Open, High, Low, Close, Volume")
+    importing.add_argument("--name", help="how to call the market (default: the file's name)")
+
+    _add_build_flags(
+        add("build", "build one cell's data set and describe it", "build --horizon 3 --baselines")
+    )
+    return parser
+
+
+def _add_build_flags(build: argparse.ArgumentParser) -> None:
+    default = DataConfig(horizon=1)
+    build.add_argument("--source", default=default.source, help="market or path (%(default)s)")
+    build.add_argument("--tier", choices=tuple(TIERS), default=default.tier, help="(%(default)s)")
+    build.add_argument("--horizon", type=int, default=1, help="trading days ahead (%(default)s)")
+    build.add_argument(
+        "--task", default=default.task, help="threshold_<percent>pct or direction (%(default)s)"
+    )
+    build.add_argument(
+        "--label",
+        choices=("high", "close"),
+        default=default.label_price,
+        help="price that must reach the threshold (%(default)s)",
+    )
+    build.add_argument(
+        "--normalization",
+        choices=get_args(Normalization),
+        default=default.normalization,
+        help="how features become inputs (%(default)s)",
+    )
+    for flag, kind, value, help_ in (
+        ("--context-length", int, default.context_length, "days a model sees"),
+        ("--validation-share", float, default.validation_share, "share of the days"),
+        ("--test-share", float, default.test_share, "share of the days, the latest"),
+        ("--purge-days", int, default.purge_days, "days left out before a border"),
+        ("--embargo-days", int, default.embargo_days, "days left out after a border"),
+        ("--max-shift", float, default.max_shift, "largest input drift, in train sd"),
+    ):
+        build.add_argument(flag, type=kind, default=value, help=f"{help_} (%(default)s)")
+    build.add_argument(
+        "--baselines", action="store_true", help="score a constant and logistic regression too"
+    )
+    build.add_argument("--json", action="store_true", help="print JSON")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Tables that people read in a terminal or in a pipe."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from study.data.baselines import Baseline
+from study.data.checks import CheckResult
+from study.data.config import DataConfig
+from study.data.dataset import Dataset
+from study.data.features import FeatureSpec
+from study.data.sources import Prices
+from study.data.tables import BarTable
+
+_PIPED_WIDTH = 140
+_SHIFTS_SHOWN = 5
+_SHORT_HASH = 16
+
+
+def sources(prices: Sequence[Prices]) -> None:
+    """Print one row per market."""
+    table = _table(None, "name", ">rows", "first day", "last day", "fingerprint", "origin")
+    for each in prices:
+        days = each.frame.index
+        table.add_row(
+            each.name,
+            str(len(days)),
+            f"{days[0]:%Y-%m-%d}",
+            f"{days[-1]:%Y-%m-%d}",
+            each.fingerprint[:_SHORT_HASH],
+            each.origin,
+        )
+    _console().print(table)
+
+
+def features(specs: Sequence[FeatureSpec]) -> None:
+    """Print one row per feature."""
+    table = _table(None, "#", "name", "formula", ">look-back", "source")
+    for number, spec in enumerate(specs, start=1):
+        unit = "weeks" if spec.weekly else "days"
+        table.add_row(str(number), spec.name, spec.formula, f"{spec.look_back} {unit}", spec.source)
+    _console().print(table)
+
+
+def checks(bars: BarTable, results: Sequence[CheckResult]) -> None:
+    """Print one row per check, with every message."""
+    table = _table(f"{bars.where}: {len(bars.days)} rows", "check", "result", "what was found")
+    for result in results:
+        table.add_row(result.name, result.status, "\n".join(result.messages))
+    console = _console()
+    console.print(table)
+    if any(result.status == "error" for result in results):
+        console.print("Warnings are looked for once no rule is broken.")
+
+
+def dataset(built: Dataset, config: DataConfig, scores: Sequence[Baseline]) -> None:
+    """Print what a data set holds, and what could spoil it."""
+    console = _console()
+    console.print(
+        f"{built.source}, {config.task} ({config.label_kind}), horizon {config.horizon}, tier "
+        f"{config.tier}, {config.normalization}: {len(built.dates)} days x "
+        f"{len(built.feature_names)} features up to {built.dates[-1]}\n"
+        f"prices {built.fingerprint[:_SHORT_HASH]}, features {built.feature_hash[:_SHORT_HASH]}"
+    )
+    parts = _table(
+        "splits", "part", "first day", "last day", ">rows", ">positives", ">rate", ">effective"
+    )
+    for part, summary in built.splits.items():
+        parts.add_row(
+            part,
+            summary.first_day,
+            summary.last_day,
+            str(summary.rows),
+            str(summary.positives),
+            f"{summary.base_rate:.3f}",
+            f"{summary.effective_size:.0f}",
+        )
+    console.print(parts)
+    worst = sorted(built.shift, key=lambda name: -abs(built.shift[name]))[:_SHIFTS_SHOWN]
+    shifts = _table("largest shifts, training to validation", "input", ">train sd")
+    for name in worst:
+        shifts.add_row(name, f"{built.shift[name]:+.2f}")
+    console.print(shifts)
+    if scores:
+        console.print(_baselines(scores))
+    for warning in built.warnings:
+        console.print(f"warning: {warning}")
+
+
+def _baselines(scores: Sequence[Baseline]) -> Table:
+    table = _table("baselines on validation", "name", ">log loss", ">AUC", ">Brier", ">skill")
+    for score in scores:
+        auc = "-" if score.auc is None else f"{score.auc:.3f}"
+        table.add_row(
+            score.name,
+            f"{score.log_loss:.4f} +- {score.log_loss_se:.4f}",
+            auc if score.auc_se is None else f"{auc} +- {score.auc_se:.3f}",
+            f"{score.brier:.4f}",
+            f"{score.skill:+.3f}",
+        )
+    return table
+
+
+def _table(title: str | None, *headings: str) -> Table:
+    """Return an empty table; a heading that starts with > is aligned right."""
+    table = Table(title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(
+            heading.removeprefix(">"),
+            justify="right" if heading.startswith(">") else "left",
+            # A cell wraps where it is too long: a message that is cut off helps nobody.
+            overflow="fold",
+        )
+    return table
+
+
+def _console() -> Console:
+    # Without a terminal rich assumes 80 columns, too few for a message with a path in it.
+    console = Console(highlight=False, markup=False)
+    return (
+        console
+        if console.is_terminal
+        else Console(highlight=False, markup=False, width=_PIPED_WIDTH)
+    )

@@ -1,0 +1,14 @@
+import pytest
+
+from study.data.sources import Prices, load_prices
+from study.data.synthetic import SyntheticMarket, simulate_market
+
+
+@pytest.fixture(scope="session")
+def sp500() -> Prices:
+    return load_prices("sp500")
+
+
+@pytest.fixture(scope="session")
+def market() -> SyntheticMarket:
+    return simulate_market(n_days=3000, seed=11)

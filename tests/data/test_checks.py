@@ -1,0 +1,123 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from study.data.checks import check_table, require_clean, stale_open_share
+from study.data.sources import Prices, prices_from_frame
+from study.data.tables import BAR_COLUMNS, read_table, table_from_frame
+from study.errors import DataError
+
+GOOD = [
+    "2020-01-02,10,12,9,11,100",
+    "2020-01-03,11,12,10,11,100",
+    "2020-01-06,12,13,11,12,100",
+    "2020-01-07,12,14,12,13,100",
+]
+
+
+def check_rows(folder: Path, rows: list[str]) -> str:
+    path = folder / "prices.csv"
+    path.write_text("Date,Open,High,Low,Close,Volume\n" + "\n".join(rows) + "\n")
+    with pytest.raises(DataError) as caught:
+        require_clean(check_table(read_table(path)))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            "2020-01-06,12,13,11,abc,100",
+            "prices.csv row 4 (2020-01-06) column Close: must be a finite number, "
+            "but got Close=abc. Fill in the value or remove the row.",
+        ),
+        (
+            "2020-01-06,12,13,11,12,",
+            "prices.csv row 4 (2020-01-06) column Volume: must be a finite number, but got Volume=",
+        ),
+        ("2020-01-06,12,inf,11,12,1", "row 4 (2020-01-06) column High: must be a finite number"),
+        ("2020-01-06,12,13,11,1_2,1", "row 4 (2020-01-06) column Close: must be a finite number"),
+        (
+            "2020-01-06,12,13,-11,12,100",
+            "prices.csv row 4 (2020-01-06) column Low: must be > 0, but got Low=-11",
+        ),
+        ("2020-01-06,0,13,11,12,100", "row 4 (2020-01-06) column Open: must be > 0"),
+        ("2020-01-06,12,13,11,12,-1", "row 4 (2020-01-06) column Volume: must be >= 0"),
+        (
+            "2020-01-06,12,11.5,11,12,100",
+            "prices.csv row 4 (2020-01-06) column High: must be >= Open, Low and Close, but got "
+            "High=11.5, Open=12, Low=11, Close=12. Correct or remove the row.",
+        ),
+        (
+            "2020-01-06,12,13,12.5,13,100",
+            "row 4 (2020-01-06) column Low: must be <= Open, High and Close, but got Low=12.5",
+        ),
+        (
+            "2020-01-03,12,13,11,12,100",
+            "row 4 (2020-01-03) column Date: must differ from the row before",
+        ),
+        (
+            "2019-01-06,12,13,11,12,100",
+            "row 4 (2019-01-06) column Date: must be later than the row before, but got "
+            "Date=2019-01-06. Sort the file, oldest first.",
+        ),
+        (
+            "06/01/2020,12,13,11,12,100",
+            "row 4 (no date) column Date: must be an ISO date such as 2024-03-28, "
+            "but got Date=06/01/2020.",
+        ),
+    ],
+)
+def test_a_broken_row_is_named(tmp_path: Path, row: str, message: str) -> None:
+    assert message in check_rows(tmp_path, [*GOOD[:2], row, GOOD[3]])
+
+
+def test_the_first_of_many_broken_rows_is_named_and_the_others_counted(tmp_path: Path) -> None:
+    rows = [GOOD[0], "2020-01-03,x,1,1,1,1", "2020-01-06,x,1,1,1,1", "2020-01-07,x,1,1,1,1"]
+    message = check_rows(tmp_path, rows)
+    assert "row 3 (2020-01-03) column Open" in message
+    assert "(and 2 more rows)" in message
+
+
+def test_a_newest_first_file_is_refused(tmp_path: Path) -> None:
+    assert "row 3 (2020-01-06) column Date: must be later" in check_rows(tmp_path, GOOD[::-1])
+
+
+def test_a_file_without_bars_is_refused(tmp_path: Path) -> None:
+    assert "must hold daily bars" in check_rows(tmp_path, [])
+
+
+def test_a_high_that_misses_by_rounding_passes() -> None:
+    frame = pd.DataFrame(
+        [[10.0, 11.0, 9.0, 11.0 + 1e-9, 1.0]],
+        columns=list(BAR_COLUMNS),
+        index=pd.DatetimeIndex(["2020-01-02"]),
+    )
+    assert prices_from_frame("rounded", frame).warnings == ()
+
+
+def test_oddities_are_warnings_with_their_days() -> None:
+    frame = pd.DataFrame(
+        [[10, 12, 9, 11, 100], [11, 12, 10, 11, 0], [12, 13, 11, 12, 100]],
+        columns=list(BAR_COLUMNS),
+        index=pd.DatetimeIndex(["2020-01-02", "2020-01-03", "2020-01-11"]),
+    )
+    by_name = {result.name: result for result in check_table(table_from_frame(frame, "odd"))}
+    assert by_name["gaps over 7 days"].messages == (
+        "odd row 4: 8 calendar days without a bar, 2020-01-03 to 2020-01-11",
+    )
+    assert by_name["zero volume"].messages == ("odd: zero volume on 1 days: 2020-01-03",)
+    assert by_name["Open equals previous Close"].messages == (
+        "odd: Open equals the previous Close on many days: 2020 50%",
+    )
+
+
+def test_stale_opens_of_the_sp500_tell_the_era(sp500: Prices) -> None:
+    days = sp500.frame.index.to_numpy().astype("datetime64[D]")
+    shares = stale_open_share(days, sp500.frame.to_numpy())
+    assert min(shares[year] for year in range(1999, 2006)) > 0.9
+    assert max(shares[year] for year in range(2014, 2019)) < 0.05
+    assert list(shares) == list(range(1999, 2019))
+    assert np.isclose(shares[2003], 0.98, atol=0.01)

@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from study.data.sources import (
+    Prices,
+    import_prices,
+    list_imported,
+    load_prices,
+    prices_from_frame,
+)
+from study.data.tables import BAR_COLUMNS
+from study.errors import DataError
+
+
+def test_the_embedded_markets_load() -> None:
+    for name in ("sp500", "nasdaq"):
+        prices = load_prices(name)
+        assert prices.frame.shape == (5031, 5)
+        assert tuple(prices.frame.columns) == BAR_COLUMNS
+        assert all(dtype == np.float64 for dtype in prices.frame.dtypes)
+        assert prices.frame.index.is_monotonic_increasing
+        index = pd.DatetimeIndex(prices.frame.index)
+        assert (index == index.normalize()).all()
+    assert any("2015-05-12, 2018-01-09" in warning for warning in load_prices("nasdaq").warnings)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".pq"])
+def test_an_imported_market_is_the_same_content(sp500: Prices, tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"spy{suffix}"
+    if suffix == ".csv":
+        sp500.frame.rename(columns=str.lower).to_csv(file)
+    else:
+        sp500.frame.reset_index().to_parquet(file)
+    folder = tmp_path / "imported"
+    written = import_prices(file, folder=folder)
+    loaded = load_prices("spy", folder)
+    assert written.fingerprint == loaded.fingerprint == sp500.fingerprint
+    pd.testing.assert_frame_equal(loaded.frame, sp500.frame)
+    assert list_imported(folder) == ("spy",)
+    assert [path.name for path in folder.iterdir()] == ["spy.parquet"]
+    assert load_prices(str(file)).fingerprint == sp500.fingerprint
+
+
+def test_the_fingerprint_sees_a_single_changed_cell(sp500: Prices) -> None:
+    changed = sp500.frame.copy()
+    changed["Volume"] += np.eye(1, len(changed), 100)[0]
+    assert prices_from_frame("x", changed).fingerprint != sp500.fingerprint
+    moved = sp500.frame.set_axis(sp500.frame.index + pd.Timedelta(days=1))
+    assert prices_from_frame("x", moved).fingerprint != sp500.fingerprint
+
+
+def test_a_broken_file_is_not_imported(tmp_path: Path) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text("Date,Open,High,Low,Close,Volume\n2020-01-02,1,1,1,0,1\n")
+    folder = tmp_path / "imported"
+    with pytest.raises(DataError, match=r"bad.csv row 2 \(2020-01-02\) column Close: must be > 0"):
+        import_prices(file, folder=folder)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/b", "", ".hidden", "a b", "x.parquet"])
+def test_a_name_cannot_leave_the_import_folder(sp500: Prices, tmp_path: Path, name: str) -> None:
+    file = tmp_path / "good.csv"
+    sp500.frame.to_csv(file)
+    with pytest.raises(DataError, match="only letters, digits"):
+        import_prices(file, name, tmp_path / "imported")
+    assert not (tmp_path / "imported").exists()
+
+
+def test_an_embedded_market_cannot_be_shadowed(sp500: Prices, tmp_path: Path) -> None:
+    file = tmp_path / "good.csv"
+    sp500.frame.to_csv(file)
+    with pytest.raises(DataError, match="embedded market, but got name=nasdaq"):
+        import_prices(file, "nasdaq", tmp_path)
+
+
+def test_a_missing_source_lists_what_exists(sp500: Prices, tmp_path: Path) -> None:
+    folder = tmp_path / "imported"
+    sp500.frame.to_csv(tmp_path / "near.csv")
+    import_prices(tmp_path / "near.csv", "mine", folder)
+    with pytest.raises(DataError) as caught:
+        load_prices("yours", folder)
+    assert "got source=yours" in str(caught.value)
+    assert "embedded sp500, nasdaq; imported mine" in str(caught.value)
+    with pytest.raises(DataError, match=r"files in .* near\.csv"):
+        load_prices(str(tmp_path / "far.csv"), folder)
