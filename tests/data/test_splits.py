@@ -137,7 +137,7 @@ def test_a_validation_part_that_cannot_answer_is_refused(
     )
     summaries: dict[Part, SplitSummary] = {"train": good, "validation": good, "test": good}
     require_answerable(summaries)
+    poor = replace(good, positives=positives, effective_size=size)
     with pytest.raises(DataError, match="longer history") as caught:
-        poor = replace(good, positives=positives, effective_size=size)
         require_answerable({**summaries, "validation": poor})
     assert words in str(caught.value)
