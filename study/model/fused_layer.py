@@ -255,16 +255,25 @@ def _attention_backward(
 def _to_heads(x: Tensor, n_parts: int, n_heads: int) -> Tensor:
     """(B, T, parts*H*E) to contiguous (parts, B*H, T, E)."""
     n_windows, n_tokens, width = x.shape
-    head_width = width // (n_parts * n_heads)
-    parts = x.view(n_windows, n_tokens, n_parts, n_heads, head_width).permute(2, 0, 3, 1, 4)
-    return parts.reshape(n_parts, n_windows * n_heads, n_tokens, head_width)
+    word = _widest_word(x.dtype, width // (n_parts * n_heads))
+    parts = x.view(word).view(n_windows, n_tokens, n_parts, n_heads, -1).permute(2, 0, 3, 1, 4)
+    return parts.contiguous().view(n_parts, n_windows * n_heads, n_tokens, -1).view(x.dtype)
 
 
 def _from_heads(parts: Tensor, n_windows: int) -> Tensor:
     """(parts, B*H, T, E) to contiguous (B, T, parts*H*E)."""
-    n_parts, _, n_tokens, head_width = parts.shape
-    split = parts.view(n_parts, n_windows, -1, n_tokens, head_width)
-    return split.permute(1, 3, 0, 2, 4).reshape(n_windows, n_tokens, -1)
+    n_parts, n_batch, n_tokens, head_width = parts.shape
+    word = _widest_word(parts.dtype, head_width)
+    split = parts.view(word).view(n_parts, n_windows, n_batch // n_windows, n_tokens, -1)
+    joined = split.permute(1, 3, 0, 2, 4).contiguous()
+    return joined.view(n_windows, n_tokens, -1).view(parts.dtype)
+
+
+def _widest_word(dtype: torch.dtype, n_elements: int) -> torch.dtype:
+    """The widest type a run of ``n_elements`` divides into: a permuting copy costs by the word."""
+    n_bytes = dtype.itemsize * n_elements
+    words = (torch.complex128, torch.int64, torch.int32)
+    return next((word for word in words if n_bytes % word.itemsize == 0), dtype)
 
 
 def _split_mask(
