@@ -17,6 +17,7 @@ from study.results.overview import print_plan, print_summary
 from study.results.records import best_trial
 from study.results.store import read_trials
 from study.search.plan import CellPlan, plan_cell
+from study.search.space import build_space
 from study.search.tuner import check_resumable, search_cell
 from study.spec import Cell, load_study
 
@@ -97,11 +98,15 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.dry_run:
         _check_folder(folder, arguments)
     data = build_dataset(cell.data, import_folder=arguments.storage / "data")
+    space = build_space(cell, n_features=len(data.feature_names))
+    if folder.exists() and arguments.resume:
+        check_resumable(cell, data, folder)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
         plan = plan_cell(
             cell,
             data,
+            space,
             nodes,
             device=arguments.device,
             concurrency=_concurrency(arguments.concurrency),
@@ -117,9 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _search(plan: CellPlan, folder: Path, arguments: argparse.Namespace, console: Console) -> int:
     resume = arguments.resume and folder.exists()
-    if resume:
-        check_resumable(plan, folder)
-    elif folder.exists():
+    if folder.exists() and not resume:
         aside = folder.with_name(f".replaced-{datetime.now(UTC):%Y%m%dT%H%M%S}-{folder.name}")
         folder.rename(aside)
         console.print(f"  moved   the earlier search to {aside}", soft_wrap=True)

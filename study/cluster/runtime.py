@@ -53,11 +53,15 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
     if ray.is_initialized():
         yield _nodes()
         return
+    # Ray's notices on starting; errors come as exceptions.
+    logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        # Ray turns token authentication on by itself, and takes this token instead of a new file.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        options |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+        # "local" never joins a cluster that happens to run on this machine.
+        options |= {"address": "local", "include_dashboard": False}
+        options["object_store_memory"] = _OBJECT_STORE_BYTES
         # What is free now, less a tenth for the system: Ray's default also keeps 30 % for objects.
         options["_memory"] = int(psutil.virtual_memory().available * 0.9) - _OBJECT_STORE_BYTES
         if not use_accelerators:

@@ -22,7 +22,7 @@ from study.model.sizing import count_parameters
 from study.results.records import BaselineRecord
 from study.search.estimate import Estimate, estimate_search
 from study.search.forced import Forced, forced_configurations
-from study.search.space import SearchSpace, TrialConfig, build_space
+from study.search.space import SearchSpace, TrialConfig
 from study.spec import Cell
 from study.training.device import supports_bf16
 
@@ -92,6 +92,7 @@ class CellPlan:
 def plan_cell(
     cell: Cell,
     data: Dataset,
+    space: SearchSpace,
     nodes: Sequence[Node],
     *,
     device: str | None,
@@ -102,15 +103,14 @@ def plan_cell(
     Args:
         cell: what to search.
         data: its data set.
+        space: its search space.
         nodes: the machines of the running Ray cluster.
         device: ``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns.
         concurrency: trials at once; None takes as many as fit.
 
     Raises:
-        SpecError: no architecture fits the budget, a step fits no node, or more trials at once
-            are asked for than fit.
+        SpecError: a step fits no node, or more trials at once are asked for than fit.
     """
-    space = build_space(cell, n_features=len(data.feature_names))
     where = _device(nodes, device)
     bf16 = supports_bf16(where)
     configs = list(space.configs())

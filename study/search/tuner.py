@@ -14,6 +14,7 @@ import optuna
 from ray import tune
 from ray.tune.experiment import Trial
 
+from study.data.dataset import Dataset
 from study.errors import StudyError, require
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity, read_cell, read_trials, write_cell
@@ -22,6 +23,11 @@ from study.search.recorder import Recorder
 from study.search.scheduler import RungKeeper, build_scheduler
 from study.search.searcher import CellSearcher
 from study.search.trainable import CellTrainable, TrialSettings, trial_folder_name
+from study.spec import Cell
+
+RAY_FOLDER = "ray"
+"""Ray's own files live apart from ours: on a restore it copies every JSON file of its folder aside
+and later writes the stale copies back."""
 
 _WORKER_RETRIES = 2
 """Times a trial goes on from its checkpoint after its worker died; a shortage of memory and a
@@ -63,7 +69,7 @@ def search_cell(plan: CellPlan, results: Path, *, resume: bool) -> SearchOutcome
         plan.resources.request(),
     )
     if resume:
-        tuner = tune.Tuner.restore(str(folder), trainable=trainable)
+        tuner = tune.Tuner.restore(str(folder / RAY_FOLDER), trainable=trainable)
     else:
         folder.mkdir(parents=True)
         write_cell(folder, _description(plan))
@@ -75,15 +81,15 @@ def search_cell(plan: CellPlan, results: Path, *, resume: bool) -> SearchOutcome
     )
 
 
-def check_resumable(plan: CellPlan, folder: Path) -> None:
+def check_resumable(cell: Cell, data: Dataset, folder: Path) -> None:
     """Refuse to resume what was started differently, and say what differs.
 
     Raises:
         StudyError: the folder holds no restorable search, or its space, data or versions differ.
     """
-    before, now = read_cell(folder), _description(plan)
-    for part in ("spec", "data_sha256", "versions"):
-        differences = _differences(before.get(part), now[part], part)
+    before = read_cell(folder)
+    for part, now in _identity(cell, data).items():
+        differences = _differences(before.get(part), now, part)
         require(
             not differences,
             str(folder),
@@ -92,9 +98,10 @@ def check_resumable(plan: CellPlan, folder: Path) -> None:
             remedy="Start with the same file, flags, data and versions, or use --fresh.",
             error=StudyError,
         )
-    states = sorted(folder.glob("experiment_state-*.json"))
+    ray_folder = folder / RAY_FOLDER
+    states = sorted(ray_folder.glob("experiment_state-*.json"))
     require(
-        bool(states) and (folder / "tuner.pkl").is_file(),
+        bool(states) and (ray_folder / "tuner.pkl").is_file(),
         str(folder),
         "must hold Ray's saved state",
         got="none: it was interrupted before the first save",
@@ -138,8 +145,8 @@ def _new_tuner(plan: CellPlan, folder: Path, trainable: object) -> tune.Tuner:
             trial_dirname_creator=_trial_folder,
         ),
         run_config=tune.RunConfig(
-            name=folder.name,
-            storage_path=str(folder.parent),
+            name=RAY_FOLDER,
+            storage_path=str(folder),
             callbacks=[
                 Recorder(folder, identity, plan.baseline, slots=plan.concurrency),
                 RungKeeper(scheduler),
@@ -157,14 +164,16 @@ def _trial_folder(trial: Trial) -> str:
 
 
 def _description(plan: CellPlan) -> dict[str, object]:
-    described = plan.describe()
-    described.pop("features")
+    return {**_identity(plan.cell, plan.data), "machine": machine(), **plan.describe()}
+
+
+def _identity(cell: Cell, data: Dataset) -> dict[str, object]:
+    """Return what must be equal for a search to go on."""
     return {
-        "spec": plan.cell.resolved(),
-        "data_sha256": plan.data.fingerprint,
+        "spec": cell.resolved(),
+        "data_sha256": data.fingerprint,
+        "feature_hash": data.feature_hash,
         "versions": versions(),
-        "machine": machine(),
-        **described,
     }
 
 

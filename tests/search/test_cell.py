@@ -1,0 +1,237 @@
+"""One cell through the command line, with real Ray, on real prices."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+SPACES = Path(__file__).parent.parent.parent / "search_spaces"
+CELL = "tiny_50k_h3_threshold_1pct"
+TRIALS = 7
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A folder to stand in, with a space of models so small that a trial takes a second."""
+    raw = yaml.safe_load((SPACES / "smoke.yaml").read_text())
+    raw["study"] = "tiny"
+    raw["search"]["trials"] = TRIALS
+    raw["train"]["epochs"] = 3
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(raw))
+    (tmp_path / "home").mkdir()
+    return tmp_path
+
+
+def command(here: Path, *flags: str) -> list[str]:
+    cell = ["--search", "tiny.yaml", "--budget", "50k", "--horizon", "3"]
+    return [sys.executable, "-m", "study.tune", *cell, *flags]
+
+
+def start(here: Path, *flags: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(here, *flags),
+        cwd=here,
+        env={**os.environ, "HOME": str(here / "home"), "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(here: Path, *flags: str, expect: int = 0) -> tuple[str, str]:
+    process = start(here, *flags)
+    try:
+        output, errors = process.communicate(timeout=240)
+    finally:
+        assert not left_over(process.pid), "Ray processes were left"
+    assert process.returncode == expect, output + errors
+    assert not list((here / "home").iterdir()), "something was written to the home folder"
+    return output, errors
+
+
+def left_over(group: int, patience_seconds: float = 20.0) -> list[str]:
+    """Return the processes of a session that outlive its command."""
+    until = time.monotonic() + patience_seconds
+    while True:
+        names = []
+        for process in psutil.process_iter(["name", "status"]):
+            try:
+                if os.getsid(process.pid) == group and process.info["status"] != "zombie":
+                    names.append(process.info["name"])
+            except (ProcessLookupError, psutil.NoSuchProcess):
+                continue
+        if not names or time.monotonic() > until:
+            return names
+        time.sleep(0.2)
+
+
+def trials(here: Path) -> list[dict[str, Any]]:
+    path = here / "ray_results" / CELL / "all_trials.json"
+    rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    return rows
+
+
+def steps(folder: Path, tag: str) -> list[int]:
+    """Return the steps of a scalar as TensorBoard shows them, events of every start merged."""
+    accumulator = EventAccumulator(str(folder))
+    accumulator.Reload()
+    return [event.step for event in accumulator.Scalars(tag)]
+
+
+def hparams(folder: Path) -> dict[str, Any]:
+    accumulator = EventAccumulator(str(folder))
+    accumulator.Reload()
+    content = accumulator.PluginTagToContent(metadata.PLUGIN_NAME)
+    assert metadata.SESSION_START_INFO_TAG in content
+    assert metadata.SESSION_END_INFO_TAG in content
+    data = plugin_data_pb2.HParamsPluginData.FromString(content[metadata.SESSION_START_INFO_TAG])
+    values = data.session_start_info.hparams
+    return {name: getattr(value, value.WhichOneof("kind")) for name, value in values.items()}
+
+
+def check_records(here: Path) -> None:
+    folder = here / "ray_results" / CELL
+    rows = trials(here)
+    assert [row["number"] for row in rows] == list(range(TRIALS))
+    assert [row["source"].split(":")[0] for row in rows] == ["forced"] * 6 + ["sampled"]
+    assert {row["state"] for row in rows} <= {"COMPLETE", "PRUNED"}
+    for row in rows:
+        trial_folder = folder / row["folder"]
+        lines = (trial_folder / "result.json").read_text().splitlines()
+        epochs = [json.loads(line) for line in lines]
+        assert [epoch["epoch"] for epoch in epochs] == list(range(1, row["epochs_trained"] + 1))
+        assert row["value"] == min(epoch["validation_loss"] for epoch in epochs)
+        assert steps(trial_folder, "validation_loss") == [epoch["epoch"] for epoch in epochs]
+        shown = hparams(trial_folder)
+        assert shown["budget"] == "50k"
+        assert shown["horizon"] == 3
+        assert shown["param_count"] == row["param_count"]
+        for name, value in row["params"].items():
+            assert value is None or shown[name] == value
+        metrics = json.loads((trial_folder / "metrics.json").read_text())
+        assert metrics["learning_curve"] == epochs
+        assert metrics["value"] == row["value"]
+
+    best = json.loads((folder / "best_params.json").read_text())
+    rankable = [row for row in rows if row["reason"] != "collapsed"]
+    assert best["best_val_loss"] == min(row["value"] for row in rankable)
+    assert best["n_trials"] == TRIALS
+    assert set(best["architecture"]) == {
+        "d_model", "n_layers", "n_heads", "d_ff", "patch_len", "stride",
+    }  # fmt: skip
+    states = Counter(row["state"] for row in rows)
+    assert best["n_trials_completed"] == states["COMPLETE"]
+    assert best["n_trials_pruned"] == states["PRUNED"]
+
+    with (here / "ray_results" / "experiment_results.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert sorted(int(row["trial_number"]) for row in table) == list(range(TRIALS))
+    assert len({row["run_id"] for row in table}) == TRIALS
+    values = {row["number"]: row["value"] for row in rows}
+    for row in table:
+        assert float(row["val_loss"]) == values[int(row["trial_number"])]
+
+    described = yaml.safe_load((folder / "cell.yaml").read_text())
+    assert described["spec"]["budget"]["target"] == 50_000
+    assert [baseline["name"] for baseline in described["baselines"]] == ["constant", "logistic"]
+
+
+def test_a_search_interrupted_and_resumed_loses_and_repeats_nothing(here: Path) -> None:
+    process = start(here)
+    until = time.monotonic() + 180
+    while len(trials(here)) < 2 and time.monotonic() < until and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, output + errors
+    assert not left_over(process.pid)
+    assert "python -m study.tune" in output
+    assert "--resume" in output.splitlines()[-1]
+    before = trials(here)
+    assert 2 <= len(before) < TRIALS
+    log_before = (here / "ray_results" / CELL / "log.txt").read_text()
+
+    output, _ = run(here, "--resume")
+    after = {row["number"]: row for row in trials(here)}
+    assert [after[row["number"]] for row in before] == before
+    assert (here / "ray_results" / CELL / "log.txt").read_text().startswith(log_before)
+    check_records(here)
+    assert f"{TRIALS} of {TRIALS}" in output
+
+    output, _ = run(here, "--resume")
+    assert [after[number] for number in sorted(after)] == trials(here)
+    _, errors = run(here, "--resume", "--seed", "7", expect=2)
+    assert "spec.search.seed was 42 and is 7" in errors
+    _, errors = run(here, expect=2)
+    assert "--resume" in errors
+    assert "--fresh" in errors
+
+
+def test_a_dry_run_tells_what_a_search_does_and_writes_nothing(here: Path) -> None:
+    output, _ = run(here, "--dry-run", "--json")
+    plan = json.loads(output)
+    assert not (here / "ray_results").exists()
+    assert plan["n_features"] == 25
+    assert plan["grid_size"] == 24
+    assert 37_500 <= plan["params_min"] <= plan["params_max"] <= 62_500
+    assert set(plan["splits"]) == {"train", "validation", "test"}
+    for part in plan["splits"].values():
+        assert 0 < part["positives"] < part["rows"]
+        assert part["effective_size"] < part["rows"]
+    names = ["narrowest", "widest", "shallowest", "deepest", "fewest_heads", "most_heads"]
+    assert [slot["name"] for slot in plan["forced"]] == names
+    assert plan["trial_resources"]["CPU"] == 1
+
+    run(here)
+    check_records(here)
+    forced = [row["params"] for row in trials(here)][:6]
+    assert forced == [{name: slot[name] for name in forced[0]} for slot in plan["forced"]]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--budget", "3M"), "--budget: must be one of"),
+        (("--horizon", "0"), "--horizon: must be at least 1"),
+        (("--source", "absent.csv"), "absent.csv"),
+        (("--source", "prices.csv"), "row 3"),
+        (("--search", "absent.yaml"), "absent.yaml: the search space must be a YAML file"),
+        (("--search", "unknown.yaml"), "train: lr: unknown field"),
+        (("--concurrency", "99"), "--concurrency"),
+        (("--resume",), "--resume needs a search to go on with"),
+        (("--budget", "2B", "--search", "large.yaml"), "must fit the memory of a node"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(
+    here: Path, flags: tuple[str, ...], message: str
+) -> None:
+    (here / "prices.csv").write_text(
+        "Date,Open,High,Low,Close,Volume\n2020-01-02,1,2,1,2,5\n2020-01-03,1,2,1,-2,5\n"
+    )
+    unknown = (here / "tiny.yaml").read_text().replace("learning_rate:", "lr:")
+    (here / "unknown.yaml").write_text(unknown)
+    large = (SPACES / "phase6a.yaml").read_text().replace("2_000_000_000", "900_000_000_000")
+    large = large.replace("[2, 3, 4, 6, 8,", "[18000, ").replace(
+        "tolerance: 0.25", "tolerance: 0.9"
+    )
+    (here / "large.yaml").write_text(large)
+    _, errors = run(here, *flags, expect=2)
+    lines = [line for line in errors.splitlines() if line]
+    assert len(lines) == 1, errors
+    assert message in lines[0]
+    assert not (here / "ray_results").exists()
