@@ -70,7 +70,8 @@ def estimate_search(
         base, per_layer = lines[nearest]
         # Between the measured widths a layer's work grows with the square of its width.
         scale = (config.model.d_model / nearest) ** 2
-        return (base + per_layer * config.model.n_layers * scale) * len(data.train_days)
+        seconds: float = base + per_layer * config.model.n_layers * scale
+        return seconds * len(data.train_days)
 
     seconds = sorted(epoch_seconds(config) for config in configs)
     median = seconds[len(seconds) // 2]

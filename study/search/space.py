@@ -158,8 +158,9 @@ def build_space(cell: Cell, n_features: int) -> SearchSpace:
             n_layers=1,
             n_heads=1,
             context_length=cell.data.context_length,
-            auxiliary_head=has_auxiliary,
-            **cast(Any, dict(zip(options, values, strict=True))),
+            **cast(
+                Any, {"auxiliary_head": has_auxiliary, **dict(zip(options, values, strict=True))}
+            ),
         )
         rows = feasible_grid(
             cell.budget.target,

@@ -65,6 +65,9 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     trial first repeats its last report, which every reader ignores if it has it already.
     """
 
+    _replay: EpochReport | None
+    """The last report of a restored trial, until it has been repeated."""
+
     def setup(self, config: dict[str, Any], *, data: Dataset, settings: TrialSettings) -> None:
         """Take the cell's data out of the object store, then begin the first trial."""
         self._data = training_data(data)
@@ -83,8 +86,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Run and save one epoch, and report it."""
         if self._replay is not None:
-            report, self._replay = self._replay, None
-            return self._result(report, checkpoint_seconds=0.0, replayed=True)
+            restored, self._replay = self._replay, None
+            return self._result(restored, checkpoint_seconds=0.0, replayed=True)
         report = self._trainer.run_epoch()
         began = time.perf_counter()
         self._checkpoints.save(self._trainer.state_dict(), report.epoch)
@@ -121,10 +124,9 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             bf16=bf16,
         )
         state = self._checkpoints.newest_intact()
-        self._replay: EpochReport | None = None
         if state is not None:
             self._trainer.load_state_dict(state)
-            self._replay = self._trainer.report
+        self._replay = self._trainer.report
 
     def _result(
         self, report: EpochReport, *, checkpoint_seconds: float, replayed: bool
