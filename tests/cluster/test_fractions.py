@@ -1,0 +1,119 @@
+"""Fractions of an accelerator, proven with a logical one and the device mapped to the CPU."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import ray
+
+from study.cluster.resources import MOST_TRIALS_PER_DEVICE, Node, plan_resources
+from study.cluster.runtime import cluster
+from study.data.dataset import build_dataset
+from study.model.memory import step_memory
+from study.search.plan import plan_cell
+from study.search.space import SearchSpace, build_space
+from study.search.tuner import search_cell
+from study.spec import load_study
+
+SPACES = Path(__file__).parent.parent.parent / "search_spaces"
+GIB = 2**30
+
+pytestmark = [
+    pytest.mark.ray,
+    # Ray leaves sockets and files to the end of the process.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[list[Node]]:
+    """A cluster of one machine with 16 CPUs, one GPU and 256 GiB, all of them only logical."""
+    os.environ["RAY_AUTH_TOKEN"] = "a-token-for-this-test-alone"
+    ray.init(
+        address="local",
+        num_cpus=16,
+        num_gpus=1,
+        _memory=256 * GIB,
+        include_dashboard=False,
+        object_store_memory=200 * 2**20,
+        logging_level="ERROR",
+        log_to_driver=False,
+    )
+    try:
+        with cluster(None, use_accelerators=True) as found:
+            yield found
+    finally:
+        ray.shutdown()
+        del os.environ["RAY_AUTH_TOKEN"]
+
+
+def space(budget: str) -> SearchSpace:
+    cell = load_study(SPACES / "phase6a.yaml").cell(budget, 1, data={}, search={})
+    return build_space(cell, n_features=25)
+
+
+def request(nodes: list[Node], budget: str) -> dict[str, float]:
+    configs = [config.model for config in space(budget).configs()]
+    return plan_resources(
+        nodes,
+        wanted_bytes=max(step_memory(c, 256, bf16=True, ema=True).total for c in configs),
+        least_bytes=max(step_memory(c, 1, bf16=True, ema=True).total for c in configs),
+        label=budget,
+    ).request()
+
+
+def assigned_while(seconds: float) -> tuple[float, float, float]:
+    """Return the share of the device that a task got, and when it had it."""
+    began = time.time()
+    time.sleep(seconds)
+    share = ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0)
+    return share, began, time.time()
+
+
+def run_together(requests: list[dict[str, float]]) -> list[tuple[float, float, float]]:
+    tasks = [
+        ray.remote(assigned_while).options(
+            num_gpus=request["GPU"], num_cpus=request["CPU"], memory=request["memory"]
+        )
+        for request in requests
+    ]
+    found: list[tuple[float, float, float]] = ray.get([task.remote(3.0) for task in tasks])
+    return found
+
+
+def overlap(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
+    return one[1] < other[2] and other[1] < one[2]
+
+
+def test_2m_trials_share_the_device_and_a_2b_trial_has_it_alone(nodes: list[Node]) -> None:
+    small, large = request(nodes, "2M"), request(nodes, "2B")
+    assert small["GPU"] == 1 / MOST_TRIALS_PER_DEVICE
+    assert large["GPU"] == 1
+    assert large["CPU"] == 16
+
+    together = run_together([small, small, small])
+    assert [share for share, *_ in together] == [1 / MOST_TRIALS_PER_DEVICE] * 3
+    assert all(overlap(one, other) for one in together for other in together)
+
+    whole, *others = run_together([large, small, small])
+    assert whole[0] == 1
+    assert not any(overlap(whole, other) for other in others)
+
+
+def test_trials_of_a_cell_run_on_their_fraction(nodes: list[Node], tmp_path: Path) -> None:
+    study = load_study(SPACES / "smoke.yaml")
+    cell = study.cell("50k", 1, data={}, search={"trials": 4}, max_epochs=1)
+    data = build_dataset(cell.data)
+    drawn_from = build_space(cell, n_features=25)
+    plan = plan_cell(cell, data, drawn_from, nodes, device="cpu", concurrency=2)
+    assert plan.resources.gpus == 1 / MOST_TRIALS_PER_DEVICE
+    outcome = search_cell(replace(plan, concurrency=2), tmp_path, resume=False)
+    assert len(outcome.records) == 4
+    assert {record.assigned_gpus for record in outcome.records} == {1 / MOST_TRIALS_PER_DEVICE}
+    assert {record.device for record in outcome.records} == {"cpu"}

@@ -1,0 +1,77 @@
+import pytest
+
+from study.cluster.resources import MOST_TRIALS_PER_DEVICE, Node, TrialResources, plan_resources
+from study.errors import SpecError
+
+GIB = 2**30
+
+
+def node(
+    *, cpus: int = 16, gpus: int = 0, memory: int = 64, device: int | None = None, name: str = "a"
+) -> Node:
+    return Node(
+        name=name,
+        cpus=cpus,
+        gpus=gpus,
+        memory_bytes=memory * GIB,
+        device_bytes=(memory if device is None else device) * GIB,
+        unified_memory=device is None,
+    )
+
+
+def plan(*nodes: Node, wanted: float, least: float = 0.1) -> TrialResources:
+    return plan_resources(
+        nodes, wanted_bytes=int(wanted * GIB), least_bytes=int(least * GIB), label="cell"
+    )
+
+
+def test_small_trials_on_the_cpu_take_one_core_each() -> None:
+    found = plan(node(cpus=2, memory=20), wanted=0.5)
+    assert found.request() == {"CPU": 1, "memory": found.memory_bytes}
+    assert found.capacity == 2
+    assert not found.exclusive
+
+
+def test_memory_bounds_the_trials_at_once() -> None:
+    found = plan(node(cpus=16, memory=20), wanted=4.0)
+    assert found.capacity == 20 * GIB // found.memory_bytes < 16
+
+
+def test_small_trials_share_a_device_up_to_the_floor() -> None:
+    found = plan(node(gpus=1, device=80), wanted=0.5)
+    assert found.gpus == 1 / MOST_TRIALS_PER_DEVICE
+    assert found.capacity == MOST_TRIALS_PER_DEVICE
+    assert found.cpus == 2
+
+
+def test_fractions_follow_the_memory_of_the_device() -> None:
+    found = plan(node(gpus=1, device=24), wanted=6.0)
+    assert found.gpus == pytest.approx(1 / 3)
+    assert found.capacity == 3
+    assert found.share_bytes >= 5.9 * GIB
+
+
+def test_a_trial_that_needs_most_of_a_machine_gets_it_alone() -> None:
+    found = plan(node(cpus=16, gpus=1, memory=128), wanted=80.0, least=45.0)
+    assert found.exclusive
+    assert found.gpus == 1
+    assert found.cpus == 16
+    assert found.capacity == 1
+    assert found.memory_bytes > 0.9 * 128 * GIB
+
+
+def test_an_exclusive_trial_leaves_the_other_devices_of_its_node() -> None:
+    found = plan(node(cpus=16, gpus=4, memory=256, device=80), wanted=60.0)
+    assert found.exclusive
+    assert found.cpus == 4
+    assert found.capacity == 4
+
+
+def test_capacity_counts_every_node() -> None:
+    nodes = [node(cpus=4, memory=16, name=name) for name in "abc"]
+    assert plan(*nodes, wanted=0.5).capacity == 12
+
+
+def test_a_step_that_fits_no_node_is_refused_with_the_numbers() -> None:
+    with pytest.raises(SpecError, match=r"38\.0 GiB at micro-batch 1 against 22\.8 GiB on a"):
+        plan(node(cpus=2, memory=24), wanted=100.0, least=30.0)

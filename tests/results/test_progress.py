@@ -1,0 +1,63 @@
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from study.results.progress import Progress, duration
+from study.results.records import BaselineRecord
+from tests.results.conftest import PARAMS, record
+
+BASELINE = BaselineRecord(name="logistic", log_loss=0.6, log_loss_se=0.01, auc=0.7, skill=0.1)
+REPORT: dict[str, Any] = {
+    "epoch": 1, "train_loss": 0.7, "validation_loss": 0.65, "best_validation_loss": 0.65,
+    "data_seconds": 0.1, "step_seconds": 2.0, "validation_seconds": 0.2, "checkpoint_seconds": 0.1,
+    "micro_batch": 128, "accumulation_steps": 2, "device": "cpu",
+}  # fmt: skip
+
+
+def progress(*, terminal: bool) -> tuple[Progress, io.StringIO, list[str]]:
+    stream, log = io.StringIO(), list[str]()
+    console = Console(file=stream, force_terminal=terminal, width=80)
+    return (
+        Progress(console, log.append, total=3, slots=1, baseline=BASELINE),
+        stream,
+        log,
+    )
+
+
+def events(shown: Progress) -> None:
+    shown.start([], None)
+    shown.trial_started(0, PARAMS, source="forced:widest", param_count=100_000, resumed=0)
+    shown.epoch(0, REPORT)
+    shown.trial_ended(record(0), record(0))
+    shown.trial_ended(record(1, value=None, reason="error", message="Boom: why"), record(0))
+    shown.stop()
+
+
+def test_piped_output_is_one_unbroken_line_per_event() -> None:
+    shown, stream, log = progress(terminal=False)
+    events(shown)
+    lines = stream.getvalue().splitlines()
+    assert lines == log
+    assert len(lines) == 5
+    assert "d64 L2 h4 ff128 patch 10/5 last, 100,000 parameters" in lines[0]
+    assert "batch 256 = 128 x 2, 2.4 s per epoch on cpu" in lines[1]
+    assert "0.5000 at epoch 3 of 20, AUC 0.700, completed, 20 s" in lines[2]
+    assert lines[2].endswith("1/3, best 0.5000 (trial 0), logistic 0.6000")
+    assert lines[4] == "trial   1 said: Boom: why"
+
+
+def test_a_terminal_has_the_same_lines_and_a_live_view() -> None:
+    shown, stream, log = progress(terminal=True)
+    events(shown)
+    assert all(line in stream.getvalue() for line in log)
+    assert "s/epoch" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 00 s"), (3599, "59 min 59 s"), (7380, "2 h 03 min")],
+)
+def test_durations_are_said_as_a_person_would(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
