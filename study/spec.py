@@ -197,6 +197,16 @@ class Study:
                 got=f"model.revin={_plain(cell.model.get('revin', Fixed(False)))!r}",
                 remedy="Set model.revin to true.",
             )
+        if cell.data.normalization in ("revin", "none"):
+            skip = cell.model.get("last_day_skip", Fixed(False))
+            require(
+                True not in _values(skip),
+                self.path,
+                f"normalization {cell.data.normalization} leaves raw levels, which the linear path "
+                "of model.last_day_skip cannot take",
+                got=f"model.last_day_skip={_plain(skip)!r}",
+                remedy="Set model.last_day_skip to false.",
+            )
         _check_grace(cell, self.path)
         return cell
 

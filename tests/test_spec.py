@@ -60,7 +60,7 @@ def test_flags_win_over_the_file_and_epochs_are_cut() -> None:
 
 def test_values_keep_their_kind() -> None:
     found = cell(SPACES / "phase6a.yaml")
-    assert found.train["learning_rate"] == Range(1e-4, 1e-3, log=True)
+    assert found.train["learning_rate"] == Range(3e-4, 2e-3, log=True)
     assert found.model["dropout"] == Range(0.2, 0.5, log=False)
     assert found.model["head"] == Fixed("last")
 
@@ -95,6 +95,7 @@ def test_evaluation_days_do_not_depend_on_the_horizon() -> None:
         ({"study": "../escape"}, "must be a plain name"),
         ({"horizons": [0]}, "must be a list of trading days >= 1"),
         ({"data.normalization": "revin"}, "model.revin must be true"),
+        ({"data.normalization": "none"}, "cannot take, but got model.last_day_skip=True"),
         ({"data.purge_days": 1}, "purge_days must be at least the horizon"),
     ],
 )

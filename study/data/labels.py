@@ -45,15 +45,22 @@ def label_direction(close: PriceArray, *, horizon: int) -> SampleArray:
     return _as_label(_next_days(close, horizon)[:, -1] > close, horizon)
 
 
-def log_range(high: PriceArray, low: PriceArray, *, horizon: int) -> PriceArray:
-    """Return log(highest high / lowest low) of the next ``horizon`` days.
+LEAST_RANGE = 1e-4
+"""A range below one basis point counts as one: a day without a trade has no logarithm."""
 
-    Returns: float64 of shape (n_days,), >= 0, NaN for the last ``horizon`` days.
+
+def log_range(high: PriceArray, low: PriceArray, *, horizon: int) -> PriceArray:
+    """Return the logarithm of the range, ln(highest high / lowest low), of the next days.
+
+    The logarithm is taken twice because ranges are near log-normal: a squared error on the range
+    itself would be about a few days of 2008.
+
+    Returns: float64 of shape (n_days,), NaN for the last ``horizon`` days.
     """
     highest = _next_days(high, horizon).max(axis=1)
     lowest = _next_days(low, horizon).min(axis=1)
-    log_ratio: PriceArray = np.log(highest / lowest)
-    return log_ratio
+    target: PriceArray = np.log(np.maximum(np.log(highest / lowest), LEAST_RANGE))
+    return target
 
 
 def _next_days(values: PriceArray, horizon: int) -> PriceArray:

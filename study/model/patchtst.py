@@ -16,6 +16,10 @@ from study.model.encoder import EncoderLayer, linear
 
 _REVIN_EPSILON = 1e-5
 _POSITION_STD = 0.02
+_SKIP_GAIN = 30.0
+"""Factor of the linear path. Adam moves each weight by about the learning rate per step, whatever
+its gradient: enough for a matrix with hundreds of columns, but 25 weights would need thousands of
+steps to reach the size that logistic regression gives them. See "Findings" in the README."""
 
 
 class Prediction(NamedTuple):
@@ -121,7 +125,7 @@ class PatchTST(nn.Module):
         logit_B = self.head(read_BR).squeeze(-1)
         if c.last_day_skip:
             # The raw features: RevIN would have removed the level that the path is for.
-            logit_B = logit_B + self.last_day_skip(x_BCF[:, -1]).squeeze(-1)
+            logit_B = logit_B + _SKIP_GAIN * self.last_day_skip(x_BCF[:, -1]).squeeze(-1)
         auxiliary_B = self.auxiliary_head(read_BR).squeeze(-1) if c.auxiliary_head else None
         return Prediction(logit_B, auxiliary_B)
 
