@@ -3,6 +3,7 @@
 import argparse
 import json
 import shlex
+import shutil
 import sys
 import time
 from datetime import UTC, datetime
@@ -66,9 +67,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    arguments = parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        return run(arguments)
+        return run(parser().parse_args(argv), argv)
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
@@ -77,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Plan the cell, and search it unless it is a dry run."""
     require(
         not (arguments.resume and arguments.fresh),
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         _check_folder(folder, arguments)
     data = build_dataset(cell.data, import_folder=arguments.storage / "data")
     space = build_space(cell, n_features=len(data.feature_names))
-    if folder.exists() and arguments.resume:
+    if arguments.resume and not arguments.dry_run:
         check_resumable(cell, data, folder)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
@@ -117,11 +118,12 @@ def run(arguments: argparse.Namespace) -> int:
         print_plan(console, plan.describe())
         if arguments.dry_run:
             return EXIT_OK
-        return _search(plan, folder, arguments, console)
+        return _search(plan, folder, argv, resume=arguments.resume, console=console)
 
 
-def _search(plan: CellPlan, folder: Path, arguments: argparse.Namespace, console: Console) -> int:
-    resume = arguments.resume and folder.exists()
+def _search(
+    plan: CellPlan, folder: Path, argv: list[str], *, resume: bool, console: Console
+) -> int:
     if folder.exists() and not resume:
         aside = folder.with_name(f".replaced-{datetime.now(UTC):%Y%m%dT%H%M%S}-{folder.name}")
         folder.rename(aside)
@@ -136,7 +138,7 @@ def _search(plan: CellPlan, folder: Path, arguments: argparse.Namespace, console
     if is_interrupted and len(records) < plan.cell.search.trials:
         console.print(
             f"\ninterrupted: {len(records)} of {plan.cell.search.trials} trials ended and are kept"
-            f". Go on with:\n  {_resume_command()}",
+            f". Go on with:\n  {_resume_command(argv)}",
             soft_wrap=True,
         )
         return EXIT_INTERRUPTED
@@ -146,6 +148,7 @@ def _search(plan: CellPlan, folder: Path, arguments: argparse.Namespace, console
         best=best,
         plan=plan.describe(),
         folder=str(_shown(folder)),
+        baseline_name=plan.baseline.name,
         seconds=time.monotonic() - began,
     )
     return EXIT_OK if best is not None else EXIT_FAILED
@@ -203,9 +206,12 @@ def _shown(folder: Path) -> Path:
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
-def _resume_command() -> str:
-    flags = [flag for flag in sys.argv[1:] if flag not in ("--resume", "--fresh")]
-    return shlex.join(["python", "-m", "study.tune", *flags, "--resume"])
+def _resume_command(argv: list[str]) -> str:
+    """Return the command that goes on, with the Python that runs now."""
+    python = Path(sys.executable)
+    name = "python" if shutil.which("python") == sys.executable else str(_shown(python))
+    flags = [flag for flag in argv if flag not in ("--resume", "--fresh")]
+    return shlex.join([name, "-m", "study.tune", *flags, "--resume"])
 
 
 if __name__ == "__main__":

@@ -92,9 +92,10 @@ def _baselines(scores: Sequence[Baseline]) -> Table:
     table = _table("baselines on validation", "name", ">log loss", ">AUC", ">Brier", ">skill")
     for score in scores:
         auc = "-" if score.auc is None else f"{score.auc:.3f}"
+        loss = f"{score.log_loss:.4f}"
         table.add_row(
             score.name,
-            f"{score.log_loss:.4f} +- {score.log_loss_se:.4f}",
+            loss if score.log_loss_se is None else f"{loss} +- {score.log_loss_se:.4f}",
             auc if score.auc_se is None else f"{auc} +- {score.auc_se:.3f}",
             f"{score.brier:.4f}",
             f"{score.skill:+.3f}",

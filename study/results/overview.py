@@ -26,7 +26,8 @@ def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
         "label": plan["label"],
         "grid": f"{plan['grid_size']} architectures of {plan['params_min']:,} to "
         f"{plan['params_max']:,} parameters, {plan['n_dimensions']} search dimensions",
-        "device": f"{plan['device']}; {plan['concurrency']} trials at once, each {gpu}"
+        "device": f"{plan['device']}, {plan['precision']}; {plan['concurrency']} trials at once, "
+        f"each {gpu}"
         f"{request['CPU']:g} CPU, {request['memory'] / _GIB:.1f} GiB{alone}",
         "time": f"{plan['trials']} trials, {_seconds(estimate['epoch_seconds_min'])} to "
         f"{_seconds(estimate['epoch_seconds_max'])} per epoch (measured steps): "
@@ -54,6 +55,7 @@ def print_summary(
     best: TrialRecord | None,
     plan: Mapping[str, Any],
     folder: str,
+    baseline_name: str,
     seconds: float,
 ) -> None:
     """Print how a search ended: best loss beside the baselines, architecture, where to look."""
@@ -69,12 +71,15 @@ def print_summary(
     else:
         auc = "undefined" if best.auc is None else f"{best.auc:.3f}"
         lines += [
-            f"best        {best.value:.4f} validation log-loss (trial {best.number}, epoch "
-            f"{best.best_epoch}), skill {best.skill:+.3f} against the base rate, AUC {auc}",
+            f"best        {with_error(best.value, best.value_se)} validation log-loss (trial "
+            f"{best.number}, epoch {best.best_epoch}), skill {best.skill:+.3f} against the base "
+            f"rate, AUC {auc}",
+            f"            {with_error(best.difference, best.difference_se, sign=True)} against "
+            f"{baseline_name} (negative is better; the best of {len(records)} is optimistic)",
             f"            {architecture(best.params)}, {best.param_count:,} parameters",
         ]
     lines += [
-        f"{baseline['name']:<11} {baseline['log_loss']:.4f} +- {baseline['log_loss_se']:.4f} "
+        f"{baseline['name']:<11} {with_error(baseline['log_loss'], baseline['log_loss_se'])} "
         "on the same days"
         for baseline in plan["baselines"]
     ]
@@ -84,6 +89,16 @@ def print_summary(
     ]
     for line in lines:
         console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def number(value: float | None, *, sign: bool = False) -> str:
+    """Return a loss with four digits, or a dash for what is unknown."""
+    return "-" if value is None else f"{value:{'+' if sign else ''}.4f}"
+
+
+def with_error(value: float | None, error: float | None, *, sign: bool = False) -> str:
+    """Return a value and its standard error."""
+    return f"{number(value, sign=sign)} +- {number(error)}"
 
 
 def _splits(splits: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -113,7 +128,7 @@ def _baselines(baselines: list[Mapping[str, Any]]) -> Table:
         table.add_row(
             baseline["name"],
             f"{baseline['log_loss']:.4f}",
-            f"{baseline['log_loss_se']:.4f}",
+            number(baseline["log_loss_se"]),
             f"{baseline['skill']:+.3f}",
             "-" if baseline["auc"] is None else f"{baseline['auc']:.3f}",
         )

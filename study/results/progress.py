@@ -86,7 +86,14 @@ class Progress:
         self._log(text)
 
     def trial_started(
-        self, number: int, params: Mapping[str, Any], *, source: str, param_count: int, resumed: int
+        self,
+        number: int,
+        params: Mapping[str, Any],
+        *,
+        source: str,
+        param_count: int,
+        micro_batch: int,
+        resumed: int,
     ) -> None:
         """Say that a trial begins, or goes on after ``resumed`` epochs."""
         self._running[number] = {"params": params, "report": None, "since": time.monotonic()}
@@ -95,22 +102,13 @@ class Progress:
             f"trial {number:>3} {verb}: {source}, {architecture(params)}, "
             f"{param_count:,} parameters, lr {params['learning_rate']:.2e}, "
             f"wd {params['weight_decay']:.2e}, dropout {params['dropout']:.2f}, "
-            f"batch {params['effective_batch']}"
+            f"batch {micro_batch} x {-(-params['effective_batch'] // micro_batch)}"
         )
 
     def epoch(self, number: int, report: Mapping[str, Any]) -> None:
-        """Take in an epoch of a running trial; the first one tells the micro-batch."""
-        running = self._running.get(number)
-        if running is None:
-            return
-        if running["report"] is None:
-            params = running["params"]
-            self.line(
-                f"trial {number:>3} runs: batch {params['effective_batch']} = "
-                f"{report['micro_batch']} x {report['accumulation_steps']}, "
-                f"{_epoch_seconds(report):.1f} s per epoch on {report['device']}"
-            )
-        running["report"] = dict(report)
+        """Take in an epoch of a running trial, for the live view."""
+        if number in self._running:
+            self._running[number]["report"] = dict(report)
 
     def trial_ended(self, record: TrialRecord, best: TrialRecord | None) -> None:
         """Say how a trial ended, and the best so far beside the baseline."""

@@ -51,6 +51,12 @@ class TrialRecord:
     """What went wrong, in the words of the error; None if nothing did."""
     value: float | None
     """Best validation log-loss; None if no epoch had a finite one."""
+    value_se: float | None
+    """Standard error of ``value`` over dependent days."""
+    difference: float | None
+    """``value`` less the baseline's loss on the same days: negative is better."""
+    difference_se: float | None
+    """Its standard error, from the paired daily differences."""
     best_epoch: int | None
     epochs_trained: int
     skill: float | None
@@ -101,6 +107,6 @@ class BaselineRecord:
 
     name: str
     log_loss: float
-    log_loss_se: float
+    log_loss_se: float | None
     auc: float | None
     skill: float

@@ -32,7 +32,8 @@ CSV_COLUMNS = (
     "error_message", "thermal_max_temp", "data_md5", "d_model", "n_layers", "n_heads", "d_ff",
     "param_count",
     # Ours.
-    "run_id", "trial_number", "source", "reason", "best_epoch", "epochs_trained", "skill", "auc",
+    "run_id", "trial_number", "source", "reason", "val_loss_se", "difference_to_baseline",
+    "difference_se", "best_epoch", "epochs_trained", "skill", "auc",
     "data_sha256",
 )  # fmt: skip
 
@@ -129,6 +130,9 @@ class CellStore:
                 },
                 "param_count": best.param_count,
                 "best_val_loss": best.value,
+                "best_val_loss_se": best.value_se,
+                "difference_to_baseline": best.difference,
+                "difference_se": best.difference_se,
                 "best_value": best.value,
                 "best_trial_number": best.number,
                 "best_epoch": best.best_epoch,
@@ -173,6 +177,9 @@ class CellStore:
             "trial_number": record.number,
             "source": record.source,
             "reason": record.reason,
+            "val_loss_se": record.value_se,
+            "difference_to_baseline": record.difference,
+            "difference_se": record.difference_se,
             "best_epoch": record.best_epoch,
             "epochs_trained": record.epochs_trained,
             "skill": record.skill,

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import psutil
 import torch
 
@@ -45,8 +47,13 @@ class CellPlan:
     concurrency: int
     device: str | None
     """The user's choice; None follows what Ray assigns."""
-    device_label: str
+    device_type: str
+    """``cpu``, ``cuda`` or ``mps``, where the trials will run."""
+    bf16: bool
+    """Are matrix products in bfloat16 there?"""
     baselines: tuple[BaselineRecord, ...]
+    baseline_losses: npt.NDArray[np.float64]
+    """Daily log-losses of the baseline to beat on the validation days."""
     estimate: Estimate
 
     @property
@@ -79,7 +86,8 @@ class CellPlan:
             "n_dimensions": self.space.n_dimensions,
             "trials": cell.search.trials,
             "scheduler": cell.search.scheduler,
-            "device": self.device_label,
+            "device": self.device_type,
+            "precision": "bfloat16" if self.bf16 else "float32",
             "trial_resources": self.resources.request(),
             "exclusive": self.resources.exclusive,
             "concurrency": self.concurrency,
@@ -136,6 +144,7 @@ def plan_cell(
         device=device,
         concurrency=at_once,
     )
+    baselines = score_baselines(data)
     return CellPlan(
         cell=cell,
         data=data,
@@ -144,7 +153,8 @@ def plan_cell(
         resources=resources,
         concurrency=at_once,
         device=device,
-        device_label=f"{where.type}, {'bfloat16' if bf16 else 'float32'}",
+        device_type=where.type,
+        bf16=bf16,
         baselines=tuple(
             BaselineRecord(
                 name=b.name,
@@ -153,8 +163,9 @@ def plan_cell(
                 auc=b.auc,
                 skill=b.skill,
             )
-            for b in score_baselines(data)
+            for b in baselines
         ),
+        baseline_losses=next(b.losses for b in baselines if b.name == BASELINE_TO_BEAT),
         estimate=estimate,
     )
 

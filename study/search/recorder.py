@@ -13,7 +13,7 @@ from study.results.records import BaselineRecord, StopReason, TrialRecord
 from study.results.store import CellIdentity, CellStore
 from study.results.tensorboard import TrialEvents
 from study.search.space import TrialConfig
-from study.search.trainable import trial_folder_name
+from study.search.trainable import first_micro_batch, trial_folder_name
 
 _RAY_KEYS = frozenset(
     {
@@ -34,9 +34,18 @@ class Recorder(Callback):  # type: ignore[misc]
     """
 
     def __init__(
-        self, folder: Path, identity: CellIdentity, baseline: BaselineRecord, *, slots: int
+        self,
+        folder: Path,
+        identity: CellIdentity,
+        baseline: BaselineRecord,
+        *,
+        slots: int,
+        share_bytes: int,
+        bf16: bool,
     ) -> None:
         self._folder = folder
+        self._share_bytes = share_bytes
+        self._bf16 = bf16
         self._identity = identity
         self._baseline = baseline
         self._slots = slots
@@ -84,6 +93,7 @@ class Recorder(Callback):  # type: ignore[misc]
             config.flat(),
             source=trial.config["source"],
             param_count=param_count,
+            micro_batch=first_micro_batch(config, self._share_bytes, bf16=self._bf16),
             resumed=done,
         )
 
@@ -156,6 +166,9 @@ class Recorder(Callback):  # type: ignore[misc]
             reason=reason,
             message=message,
             value=last.get("best_validation_loss"),
+            value_se=last.get("best_validation_loss_se"),
+            difference=last.get("best_difference"),
+            difference_se=last.get("best_difference_se"),
             best_epoch=last.get("best_epoch"),
             epochs_trained=last.get("epoch", 0),
             skill=last.get("best_skill"),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import ray
 import torch
 from ray import tune
@@ -45,8 +47,21 @@ def trial_folder_name(config: Mapping[str, Any]) -> str:
     return f"trial_{config['number']:04d}_{shape}"
 
 
-def training_data(data: Dataset) -> TrainingData:
-    """Return the part of a data set that a trainer reads."""
+def first_micro_batch(trial: TrialConfig, share_bytes: int, *, bf16: bool) -> int:
+    """Return the micro-batch that a trial starts with; running out of memory may halve it."""
+    return largest_micro_batch(
+        trial.model,
+        effective_batch=trial.train.effective_batch,
+        limit_bytes=share_bytes,
+        bf16=bf16,
+        ema=trial.train.ema_decay > 0,
+    )
+
+
+def training_data(
+    data: Dataset, baseline_losses: npt.NDArray[np.float64] | None = None
+) -> TrainingData:
+    """Return the part of a data set that a trainer reads, beside the baseline to beat."""
     return TrainingData(
         features=data.features,
         labels=data.labels,
@@ -54,6 +69,8 @@ def training_data(data: Dataset) -> TrainingData:
         train_days=data.train_days,
         validation_days=data.validation_days,
         base_rate=data.base_rate,
+        horizon=data.horizon,
+        baseline_losses=baseline_losses,
     )
 
 
@@ -68,9 +85,16 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     _replay: EpochReport | None
     """The last report of a restored trial, until it has been repeated."""
 
-    def setup(self, config: dict[str, Any], *, data: Dataset, settings: TrialSettings) -> None:
+    def setup(
+        self,
+        config: dict[str, Any],
+        *,
+        data: Dataset,
+        baseline_losses: npt.NDArray[np.float64],
+        settings: TrialSettings,
+    ) -> None:
         """Take the cell's data out of the object store, then begin the first trial."""
-        self._data = training_data(data)
+        self._data = training_data(data, baseline_losses)
         self._settings = settings
         self._begin(config)
 
@@ -103,13 +127,6 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         limit_memory(device, share)
         trial = TrialConfig.from_flat(config)
         bf16 = supports_bf16(device)
-        micro_batch = largest_micro_batch(
-            trial.model,
-            effective_batch=trial.train.effective_batch,
-            limit_bytes=self._settings.share_bytes,
-            bf16=bf16,
-            ema=trial.train.ema_decay > 0,
-        )
         self._resources = {"CPU": float(assigned.get("CPU", 0)), "GPU": share}
         self._folder = self._settings.cell_folder / trial_folder_name(config)
         self._checkpoints = CheckpointFolder(self._folder / "checkpoints")
@@ -119,7 +136,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             train=trial.train,
             data=self._data,
             device=device,
-            micro_batch=micro_batch,
+            micro_batch=first_micro_batch(trial, self._settings.share_bytes, bf16=bf16),
             seed=config["seed"],
             bf16=bf16,
         )

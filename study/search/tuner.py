@@ -60,6 +60,7 @@ def search_cell(plan: CellPlan, results: Path, *, resume: bool) -> SearchOutcome
         tune.with_parameters(
             CellTrainable,
             data=plan.data,
+            baseline_losses=plan.baseline_losses,
             settings=TrialSettings(
                 cell_folder=folder,
                 device=plan.device,
@@ -148,7 +149,14 @@ def _new_tuner(plan: CellPlan, folder: Path, trainable: object) -> tune.Tuner:
             name=RAY_FOLDER,
             storage_path=str(folder),
             callbacks=[
-                Recorder(folder, identity, plan.baseline, slots=plan.concurrency),
+                Recorder(
+                    folder,
+                    identity,
+                    plan.baseline,
+                    slots=plan.concurrency,
+                    share_bytes=plan.resources.share_bytes,
+                    bf16=plan.bf16,
+                ),
                 RungKeeper(scheduler),
             ],
             # The trainable writes its own checkpoints, before it reports an epoch.

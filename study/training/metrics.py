@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from study.data.scores import auc, block_days, log_losses, standard_error
+
 Float64Array = npt.NDArray[np.float64]
 
 
@@ -15,6 +17,12 @@ class Metrics:
 
     loss: float
     """Mean log-loss, nats."""
+    loss_se: float | None
+    """Its standard error over dependent days; None with too few of them."""
+    difference: float | None
+    """Mean of this loss less the baseline's, day by day; None without a baseline."""
+    difference_se: float | None
+    """Standard error of that mean, far smaller than that of either loss."""
     skill: float
     """1 - loss / loss of a constant at the training base rate."""
     skill_own_base_rate: float | None
@@ -32,7 +40,12 @@ class Metrics:
 
 
 def evaluate(
-    logit: npt.NDArray[np.float32], label: npt.NDArray[np.float32], *, base_rate: float
+    logit: npt.NDArray[np.float32],
+    label: npt.NDArray[np.float32],
+    *,
+    base_rate: float,
+    horizon: int = 1,
+    baseline_losses: Float64Array | None = None,
 ) -> Metrics | None:
     """Score logits against labels, or None if a logit is not finite.
 
@@ -40,19 +53,27 @@ def evaluate(
         logit: (n,), n >= 1.
         label: (n,), each 0 or 1.
         base_rate: share of positives in training, strictly between 0 and 1.
+        horizon: trading days that a label looks ahead, for the standard errors.
+        baseline_losses: (n,), the log-losses of the baseline to beat on the same days.
     """
     if not np.isfinite(logit).all():
         return None
     z = logit.astype(np.float64)
     y = label.astype(np.float64)
     p = probability(z)
-    loss = log_loss(z, y)
+    losses = log_losses(z, y)
+    loss = float(losses.mean())
+    block = block_days(horizon)
+    difference = None if baseline_losses is None else losses - baseline_losses
     own = float(y.mean())
     # Both constants are scored on this part's labels.
     loss_constant = -own * math.log(base_rate) - (1 - own) * math.log1p(-base_rate)
     entropy = -own * math.log(own) - (1 - own) * math.log1p(-own) if 0 < own < 1 else None
     return Metrics(
         loss=loss,
+        loss_se=standard_error(losses, block),
+        difference=None if difference is None else float(difference.mean()),
+        difference_se=None if difference is None else standard_error(difference, block),
         skill=1 - loss / loss_constant,
         skill_own_base_rate=None if entropy is None else 1 - loss / entropy,
         auc=auc(z, y),
@@ -68,21 +89,3 @@ def probability(logit: Float64Array) -> Float64Array:
     """The logistic function without overflow: the one place where logits become probabilities."""
     tail = np.exp(-np.abs(logit))
     return np.where(logit >= 0, 1.0, tail) / (1.0 + tail)
-
-
-def log_loss(logit: Float64Array, label: Float64Array) -> float:
-    """Mean log-loss from logits, nats. Exact where a probability would round to 0 or 1."""
-    return float(np.mean(np.logaddexp(0.0, logit) - label * logit))
-
-
-def auc(score: Float64Array, label: Float64Array) -> float | None:
-    """Area under the ROC curve from mean ranks, or None if a class is missing."""
-    is_positive = label == 1
-    n_positive = int(is_positive.sum())
-    n_negative = len(label) - n_positive
-    if n_positive == 0 or n_negative == 0:
-        return None
-    _, group, count = np.unique(score, return_inverse=True, return_counts=True)
-    mean_rank = np.cumsum(count) - (count - 1) / 2
-    rank_sum = float(mean_rank[group][is_positive].sum())
-    return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)

@@ -43,6 +43,11 @@ class EpochReport:
 
     best_validation_loss: float | None
     """The trial's objective: the lowest validation loss so far, however small the gain."""
+    best_validation_loss_se: float | None
+    """Its standard error over dependent days."""
+    best_difference: float | None
+    """The best epoch's loss less the baseline's, day by day; None without a baseline."""
+    best_difference_se: float | None
     best_epoch: int | None
     best_skill: float | None
     best_skill_own_base_rate: float | None

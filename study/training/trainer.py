@@ -209,6 +209,9 @@ class Trainer:
             prediction_max=metrics.prediction_max if metrics else None,
             logit_sd=metrics.logit_sd if metrics else None,
             best_validation_loss=best.metrics.loss if best else None,
+            best_validation_loss_se=best.metrics.loss_se if best else None,
+            best_difference=best.metrics.difference if best else None,
+            best_difference_se=best.metrics.difference_se if best else None,
             best_epoch=best.epoch if best else None,
             best_skill=best.metrics.skill if best else None,
             best_skill_own_base_rate=best.metrics.skill_own_base_rate if best else None,
@@ -429,7 +432,13 @@ class Trainer:
 
     def _validate(self) -> Metrics | None:
         logit = self.predict(self._data.validation_days)
-        return evaluate(logit, self._validation_labels, base_rate=self._data.base_rate)
+        return evaluate(
+            logit,
+            self._validation_labels,
+            base_rate=self._data.base_rate,
+            horizon=self._data.horizon,
+            baseline_losses=self._data.baseline_losses,
+        )
 
     def _keep_best(self, metrics: Metrics) -> None:
         current = self._evaluated_weights()

@@ -12,6 +12,7 @@ from study.errors import DataError, require
 
 FloatArray = npt.NDArray[np.float32]
 DayArray = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
 
 # Shapes: B batch, T context day, C channel.
 
@@ -37,6 +38,10 @@ class TrainingData:
     """Row numbers of the validation samples, all of them labelled."""
     base_rate: float
     """Share of positive training labels, which the constant predictor of ``skill`` uses."""
+    horizon: int = 1
+    """Trading days that a label looks ahead, which sets the standard errors."""
+    baseline_losses: Float64Array | None = None
+    """(n_validation,): log-losses of the baseline to beat on the validation days."""
 
     def __post_init__(self) -> None:
         where = "TrainingData"
@@ -76,6 +81,12 @@ class TrainingData:
                 f"labels must be 0 or 1 on every one of {name}",
                 f"{int((~np.isin(labels, (0.0, 1.0))).sum())} others",
             )
+        losses = self.baseline_losses
+        check(
+            losses is None or losses.shape == self.validation_days.shape,
+            "baseline_losses must hold one loss per validation day",
+            "None" if losses is None else f"shape {losses.shape}",
+        )
         unknown = ~np.isfinite(self.auxiliary[self.train_days])
         check(
             not unknown.any(),

@@ -3,6 +3,7 @@
 Run by hand with ``make bench``. Times come from the records that the search itself leaves.
 """
 
+import itertools
 import json
 import os
 import subprocess
@@ -59,7 +60,7 @@ def slot_use(trials: list[list[dict[str, Any]]]) -> SlotUse:
     starts = [
         after[0]["reported"] - sum(after[0][phase] for phase in PHASES) - before[-1]["reported"]
         for slot in slots
-        for before, after in zip(slot, slot[1:], strict=False)
+        for before, after in itertools.pairwise(slot)
     ]
     return SlotUse(outside_training=1 - inside / whole, starts=starts)
 

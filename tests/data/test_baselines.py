@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from study.data.baselines import _auc, _score, score_baselines
+from study.data.baselines import _score, score_baselines
 from study.data.config import DataConfig
 from study.data.dataset import build_dataset
 from study.data.sources import Prices
@@ -41,9 +41,12 @@ def test_overlapping_labels_widen_the_standard_error() -> None:
     losses = -np.log(np.where(answer == 1, probability, 1 - probability))
     score = _score("constant", answer, probability, 5, 0.69)
     # Five equal days in a row hold one day's information: sqrt(5) = 2.2 times the plain error.
+    assert score.log_loss_se is not None
     assert score.log_loss_se > 1.7 * losses.std() / np.sqrt(500)
 
 
 def test_auc_is_none_where_it_is_undefined() -> None:
-    assert _auc(np.ones(5), np.linspace(0.1, 0.9, 5)) is None
-    assert _auc(np.array([0.0, 1.0, 1.0]), np.full(3, 0.4)) is None
+    one_class = _score("model", np.ones(50), np.linspace(0.1, 0.9, 50), 1, 0.69)
+    constant = _score("model", np.tile([0.0, 1.0], 25), np.full(50, 0.4), 1, 0.69)
+    assert one_class.auc is None
+    assert constant.auc is None

@@ -28,7 +28,9 @@ def progress(*, terminal: bool) -> tuple[Progress, io.StringIO, list[str]]:
 
 def events(shown: Progress) -> None:
     shown.start([], None)
-    shown.trial_started(0, PARAMS, source="forced:widest", param_count=100_000, resumed=0)
+    shown.trial_started(
+        0, PARAMS, source="forced:widest", param_count=100_000, micro_batch=128, resumed=0
+    )
     shown.epoch(0, REPORT)
     shown.trial_ended(record(0), record(0))
     shown.trial_ended(record(1, value=None, reason="error", message="Boom: why"), record(0))
@@ -40,12 +42,12 @@ def test_piped_output_is_one_unbroken_line_per_event() -> None:
     events(shown)
     lines = stream.getvalue().splitlines()
     assert lines == log
-    assert len(lines) == 5
+    assert len(lines) == 4
     assert "d64 L2 h4 ff128 patch 10/5 last, 100,000 parameters" in lines[0]
-    assert "batch 256 = 128 x 2, 2.4 s per epoch on cpu" in lines[1]
-    assert "0.5000 at epoch 3 of 20, AUC 0.700, completed, 20 s" in lines[2]
-    assert lines[2].endswith("1/3, best 0.5000 (trial 0), logistic 0.6000")
-    assert lines[4] == "trial   1 said: Boom: why"
+    assert lines[0].endswith("batch 128 x 2")
+    assert "0.5000 at epoch 3 of 20, AUC 0.700, completed, 20 s" in lines[1]
+    assert lines[1].endswith("1/3, best 0.5000 (trial 0), logistic 0.6000")
+    assert lines[3] == "trial   1 said: Boom: why"
 
 
 def test_a_terminal_has_the_same_lines_and_a_live_view() -> None:

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from study.data.scores import log_losses
 from study.errors import DataError, StudyError
-from study.training.metrics import evaluate, log_loss
+from study.training.metrics import evaluate
 from study.training.stopping import EarlyStopping
 from study.training.trainer import Trainer
 from study.training.windows import Windows
@@ -93,7 +94,7 @@ def test_objective_is_the_loss_of_the_restored_best_weights(ema_decay: float) ->
     trainer.restore_best()
     logit = trainer.predict(data.validation_days).astype(np.float64)
     labels = data.labels[data.validation_days].astype(np.float64)
-    assert log_loss(logit, labels) == last.best_validation_loss
+    assert float(log_losses(logit, labels).mean()) == last.best_validation_loss
     with pytest.raises(RuntimeError, match="has ended"):
         trainer.run_epoch()
 

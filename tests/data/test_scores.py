@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+from arch.bootstrap import CircularBlockBootstrap
+
+from study.data.scores import block_days, standard_error
+
+
+def dependent(n: int, seed: int = 3) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    draw = np.random.default_rng(seed).standard_normal(n)
+    values = np.empty(n)
+    values[0] = draw[0]
+    for t in range(1, n):
+        values[t] = 0.8 * values[t - 1] + draw[t]
+    return values
+
+
+@pytest.mark.parametrize("block", [1, 5, 20])
+def test_the_standard_error_is_that_of_a_circular_block_bootstrap(block: int) -> None:
+    values = dependent(600)
+    bootstrap = CircularBlockBootstrap(block, values, seed=1)
+    means = bootstrap.apply(np.mean, 4000)
+    assert standard_error(values, block) == pytest.approx(float(means.std()), rel=0.05)
+
+
+def test_dependent_days_tell_less_than_independent_ones() -> None:
+    values = dependent(5000)
+    plain = values.std() / np.sqrt(len(values))
+    found = standard_error(values, block_days(1))
+    # An AR(1) of 0.8 triples the error: sqrt((1 + 0.8) / (1 - 0.8)).
+    assert found is not None
+    assert 2.2 * plain < found < 3.2 * plain
+
+
+def test_too_few_days_have_no_standard_error() -> None:
+    assert standard_error(np.arange(39.0), 20) is None
+    assert standard_error(np.arange(40.0), 20) is not None
+
+
+def test_blocks_outlast_the_horizon() -> None:
+    assert [block_days(h) for h in (1, 5, 10)] == [20, 20, 40]
