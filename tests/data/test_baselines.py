@@ -36,13 +36,13 @@ def test_scores_agree_with_scikit_learn() -> None:
 
 def test_overlapping_labels_widen_the_standard_error() -> None:
     generator = np.random.default_rng(5)
-    answer = np.repeat((generator.random(100) < 0.4).astype(float), 5)
-    probability = np.full(500, 0.3)
+    answer = np.repeat((generator.random(1000) < 0.4).astype(float), 5)
+    probability = np.full(5000, 0.3)
     losses = -np.log(np.where(answer == 1, probability, 1 - probability))
     score = _score("constant", answer, probability, 5, 0.69)
     # Five equal days in a row hold one day's information: sqrt(5) = 2.2 times the plain error.
     assert score.log_loss_se is not None
-    assert score.log_loss_se > 1.7 * losses.std() / np.sqrt(500)
+    assert score.log_loss_se > 1.7 * losses.std() / np.sqrt(5000)
 
 
 def test_auc_is_none_where_it_is_undefined() -> None:
