@@ -1,25 +1,12 @@
 """Search one cell: python -m study.tune --budget 2M --horizon 3."""
 
 import argparse
-import json
 import shlex
 import shutil
 import sys
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-
-from study.cluster.runtime import cluster
-from study.data.dataset import build_dataset
 from study.errors import StudyError, require
-from study.results.overview import print_plan, print_summary
-from study.results.records import best_trial
-from study.results.store import read_trials
-from study.search.plan import CellPlan, plan_cell
-from study.search.space import build_space
-from study.search.tuner import check_resumable, search_cell
 from study.spec import Cell, load_study
 
 EXIT_OK, EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -79,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Plan the cell, and search it unless it is a dry run."""
+    """Check the flags, then run the cell."""
     require(
         not (arguments.resume and arguments.fresh),
         "flags",
@@ -95,63 +82,29 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
         remedy="Read ray_results/<cell>/best_params.json after a search.",
     )
     cell = _cell(arguments)
-    folder = arguments.storage.resolve() / cell.name
+    concurrency = _concurrency(arguments.concurrency)
+    results = arguments.storage.resolve()
     if not arguments.dry_run:
-        _check_folder(folder, arguments)
-    data = build_dataset(cell.data, import_folder=arguments.storage / "data")
-    space = build_space(cell, n_features=len(data.feature_names))
-    if arguments.resume and not arguments.dry_run:
-        check_resumable(cell, data, folder)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
-        plan = plan_cell(
-            cell,
-            data,
-            space,
-            nodes,
+        _check_folder(results / cell.name, arguments)
+    # Ray and torch take seconds to import: a wrong flag and --help are answered before.
+    from study.search.run import RunOptions, run_cell
+
+    result = run_cell(
+        cell,
+        RunOptions(
+            results=results,
+            resume=arguments.resume,
+            dry_run=arguments.dry_run,
+            as_json=arguments.json,
+            concurrency=concurrency,
             device=arguments.device,
-            concurrency=_concurrency(arguments.concurrency),
-        )
-        if arguments.dry_run and arguments.json:
-            print(json.dumps(plan.describe(), indent=2, allow_nan=False))
-            return EXIT_OK
-        print_plan(console, plan.describe())
-        if arguments.dry_run:
-            return EXIT_OK
-        return _search(plan, folder, argv, resume=arguments.resume, console=console)
-
-
-def _search(
-    plan: CellPlan, folder: Path, argv: list[str], *, resume: bool, console: Console
-) -> int:
-    if folder.exists() and not resume:
-        aside = folder.with_name(f".replaced-{datetime.now(UTC):%Y%m%dT%H%M%S}-{folder.name}")
-        folder.rename(aside)
-        console.print(f"  moved   the earlier search to {aside}", soft_wrap=True)
-    began = time.monotonic()
-    records = read_trials(folder)
-    is_interrupted = False
-    if len(records) < plan.cell.search.trials:
-        outcome = search_cell(plan, folder.parent, resume=resume)
-        records, is_interrupted = outcome.records, outcome.is_interrupted
-    best = best_trial(records)
-    if is_interrupted and len(records) < plan.cell.search.trials:
-        console.print(
-            f"\ninterrupted: {len(records)} of {plan.cell.search.trials} trials ended and are kept"
-            f". Go on with:\n  {_resume_command(argv)}",
-            soft_wrap=True,
-        )
-        return EXIT_INTERRUPTED
-    print_summary(
-        console,
-        records=records,
-        best=best,
-        plan=plan.describe(),
-        folder=str(_shown(folder)),
-        baseline_name=plan.baseline.name,
-        seconds=time.monotonic() - began,
+            address=arguments.address,
+            resume_command=_resume_command(argv),
+        ),
     )
-    return EXIT_OK if best is not None else EXIT_FAILED
+    if result.is_interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_OK if result.has_best else EXIT_FAILED
 
 
 def _cell(arguments: argparse.Namespace) -> Cell:
@@ -175,14 +128,14 @@ def _cell(arguments: argparse.Namespace) -> Cell:
 def _check_folder(folder: Path, arguments: argparse.Namespace) -> None:
     require(
         not folder.exists() or arguments.resume or arguments.fresh,
-        str(_shown(folder)),
+        str(folder),
         "a cell is searched once",
         got="an existing folder",
         remedy="Go on with --resume, or start anew with --fresh (the old one is moved aside).",
     )
     require(
         folder.exists() or not arguments.resume,
-        str(_shown(folder)),
+        str(folder),
         "--resume needs a search to go on with",
         got="no such folder",
         remedy="Leave --resume out.",
@@ -200,16 +153,13 @@ def _concurrency(text: str) -> int | None:
     return None if text == "auto" else int(text)
 
 
-def _shown(folder: Path) -> Path:
-    """Return the folder as seen from where the user stands, if it lies below."""
-    here = Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder
-
-
 def _resume_command(argv: list[str]) -> str:
     """Return the command that goes on, with the Python that runs now."""
-    python = Path(sys.executable)
-    name = "python" if shutil.which("python") == sys.executable else str(_shown(python))
+    python, here = Path(sys.executable), Path.cwd()
+    if shutil.which("python") == sys.executable:
+        name = "python"
+    else:
+        name = str(python.relative_to(here) if python.is_relative_to(here) else python)
     flags = [flag for flag in argv if flag not in ("--resume", "--fresh")]
     return shlex.join([name, "-m", "study.tune", *flags, "--resume"])
 
