@@ -11,16 +11,6 @@ from study.model.fused_layer import LayerOptions, LayerWeights, fused_layer, n_m
 # E width of a head, M d_ff.
 
 
-def native_bf16(device: torch.device | str) -> bool:
-    """Does ``device`` multiply bfloat16 matrices natively, so that it is worth using?"""
-    kind = torch.device(device).type
-    if kind == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if kind == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return False
-
-
 def linear(x: Tensor, layer: nn.Linear, dtype: torch.dtype) -> Tensor:
     """``layer(x)`` with operands in ``dtype``."""
     bias = None if layer.bias is None else layer.bias.to(dtype)

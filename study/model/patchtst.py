@@ -48,7 +48,7 @@ class PatchTST(nn.Module):
     Args:
         config: the architecture.
         bf16: matrix products in bfloat16; the residual stream, the norms and the heads stay
-            float32. Ask ``encoder.native_bf16``. Do not wrap the model in autocast.
+            float32. Where the device multiplies them natively. Do not wrap the model in autocast.
     """
 
     def __init__(self, config: ModelConfig, *, bf16: bool = False) -> None:

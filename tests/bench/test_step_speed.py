@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from study.model.config import Head, ModelConfig
-from study.model.encoder import native_bf16
 from study.model.patchtst import PatchTST
 from study.model.sizing import count_parameters, step_flops
+from study.training.device import supports_bf16
 
 BATCH = 256
 ROUNDS = 9
@@ -187,7 +187,7 @@ def n_threads(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 @pytest.mark.bench
-@pytest.mark.skipif(not native_bf16("cpu"), reason="the bar is for native bfloat16")
+@pytest.mark.skipif(not supports_bf16(torch.device("cpu")), reason="the bar is for native bfloat16")
 @pytest.mark.parametrize("head", ["last", "flatten"])
 def test_a_step_of_a_wide_model(head: Head, n_threads: int) -> None:
     print(f"\n{n_threads} threads", end="")
@@ -219,7 +219,7 @@ def test_a_step_of_a_wide_model(head: Head, n_threads: int) -> None:
 @pytest.mark.bench
 @pytest.mark.parametrize("config", [WIDE, DEEP], ids=["wide", "deep"])
 def test_samples_per_second(config: ModelConfig, n_threads: int) -> None:
-    bf16 = native_bf16("cpu")
+    bf16 = supports_bf16(torch.device("cpu"))
     steps = {"ours": our_step(config, bf16), "reference": reference_step(config)}
     seconds = interleaved_seconds(steps, 7)
     rate = BATCH / statistics.median(seconds["ours"])
