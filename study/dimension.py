@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from study.errors import require
 
@@ -45,7 +44,16 @@ class Range:
 Dimension = Fixed | Choice | Range
 """What a field of a configuration may be in a search space."""
 
-Kind = Literal["choice", "uniform", "log_uniform"]
+
+def dimension_values(dimension: Dimension) -> tuple[Scalar, ...]:
+    """Return every value that a dimension lists: its choices, or the bounds of its range."""
+    match dimension:
+        case Fixed(value):
+            return (value,)
+        case Choice(values):
+            return values
+        case Range(low, high, _):
+            return (low, high)
 
 
 def parse_dimension(raw: object, where: str) -> Dimension:

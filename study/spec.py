@@ -5,12 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import yaml
 
 from study.data.config import DataConfig
-from study.dimension import Choice, Dimension, Fixed, Range, parse_dimension
+from study.dimension import Choice, Dimension, Fixed, Range, dimension_values, parse_dimension
 from study.errors import SpecError, require
 from study.model.config import ModelConfig
 from study.training.config import TrainConfig
@@ -200,7 +200,7 @@ class Study:
         if cell.data.normalization in ("revin", "none"):
             skip = cell.model.get("last_day_skip", Fixed(False))
             require(
-                True not in _values(skip),
+                True not in dimension_values(skip),
                 self.path,
                 f"normalization {cell.data.normalization} leaves raw levels, which the linear path "
                 "of model.last_day_skip cannot take",
@@ -331,20 +331,10 @@ def _dimensions(
             got=repr(raw),
             remedy="List the values.",
         )
-        for value in _values(dimension):
+        for value in dimension_values(dimension):
             _check_type(value, types[name], f"{where}.{name}")
         dimensions[name] = dimension
     return dimensions
-
-
-def _values(dimension: Dimension) -> tuple[Any, ...]:
-    match dimension:
-        case Fixed(value):
-            return (value,)
-        case Choice(values):
-            return values
-        case Range(low, high, _):
-            return (low, high)
 
 
 def _plain(dimension: Dimension) -> Any:
@@ -370,7 +360,10 @@ def _cut_epochs(dimension: Dimension, most: int) -> Dimension:
 
 
 def _check_grace(cell: Cell, path: str) -> None:
-    warmup = max(float(value) for value in _values(cell.train.get("warmup_share", Fixed(0.1))))
+    warmup = max(
+        float(cast(float, value))
+        for value in dimension_values(cell.train.get("warmup_share", Fixed(0.1)))
+    )
     require(
         cell.search.scheduler == "fifo" or cell.search.grace_share > warmup,
         f"{path}: search.grace_share",

@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
         description="Search the best architecture and training settings of one budget and horizon.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = flags.add_argument
     add("--budget", required=True, help="label of a parameter budget in the search space, as 2M")

@@ -1,7 +1,7 @@
 """What one trial asks Ray for: one shape per cell, from the memory model and the nodes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from study.errors import require
@@ -10,8 +10,9 @@ MOST_TRIALS_PER_DEVICE = 8
 """Trials that may share one accelerator: past a handful of processes time-slicing loses what
 sharing gains (measured 2.0x at 5 and 1.5x at 10 processes, Hydro OSDI'23 artefact)."""
 
-_HEADROOM = 1.25
-"""Allocator slack and the context of the framework, on top of the modelled step."""
+_HEADROOM = 1.1
+"""On top of the modelled step, which holds the framework and reads 1.1 to 1.5 times what is
+measured (tests/model/test_memory.py)."""
 
 _EXCLUSIVE_SHARE = 0.5
 """A step that needs more than this share of a device or machine gets it alone."""
@@ -19,8 +20,9 @@ _EXCLUSIVE_SHARE = 0.5
 _USABLE_SHARE = 0.95
 """Share of a node's memory that an exclusive trial asks for; the rest is the system's."""
 
-_PROCESS_BYTES = 512 * 2**20
-"""Resident size of a worker with Python, torch and Ray loaded, before its model."""
+_HOST_BYTES = 2 * 2**30
+"""Resident size of a worker whose model lives on a device with memory of its own: the CUDA
+libraries, and the copy of the best weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,18 +76,44 @@ def plan_resources(
     roomiest = max(nodes, key=lambda node: (node.gpus > 0, node.device_bytes))
     usable = int(roomiest.device_bytes * _USABLE_SHARE)
     require(
-        least_bytes * _HEADROOM + _PROCESS_BYTES <= usable,
+        least_bytes * _HEADROOM <= usable,
         label,
         "one training step of the largest architecture must fit the memory of a node",
-        got=f"{_gib(int(least_bytes * _HEADROOM) + _PROCESS_BYTES)} GiB at micro-batch 1 against "
+        got=f"{_gib(int(least_bytes * _HEADROOM))} GiB at micro-batch 1 against "
         f"{_gib(usable)} GiB on {roomiest.name}, the roomiest node",
         remedy="Choose a smaller budget or a larger machine.",
     )
-    need = int(wanted_bytes * _HEADROOM) + _PROCESS_BYTES
+    need = int(wanted_bytes * _HEADROOM)
     if need > _EXCLUSIVE_SHARE * roomiest.device_bytes:
         return _exclusive(nodes, roomiest, usable)
     kind = [node for node in nodes if (node.gpus > 0) == (roomiest.gpus > 0)]
     return _shared(kind, roomiest, need)
+
+
+def require_capacity(
+    nodes: Sequence[Node], request: Mapping[str, float], trials: int, *, label: str
+) -> None:
+    """Refuse a saved request that the cluster cannot serve: Ray would wait for ever without a word.
+
+    Raises:
+        SpecError: fewer than ``trials`` such requests fit at once.
+    """
+    capacity = sum(
+        _fits(
+            node,
+            cpus=int(request["CPU"]),
+            gpus=request.get("GPU", 0.0),
+            memory=int(request["memory"]),
+        )
+        for node in nodes
+    )
+    require(
+        capacity >= trials,
+        label,
+        f"needs room for {trials} trials at once, each with {dict(request)}",
+        got=f"room for {capacity}",
+        remedy="Free memory, or add nodes, and resume again.",
+    )
 
 
 def _exclusive(nodes: Sequence[Node], node: Node, usable: int) -> TrialResources:
@@ -116,9 +144,10 @@ def _shared(nodes: Sequence[Node], node: Node, need: int) -> TrialResources:
     per_device = min(
         MOST_TRIALS_PER_DEVICE, node.device_bytes // need, max(1, node.cpus // node.gpus)
     )
-    gpus = 1.0 / per_device
+    # Ray counts in ten-thousandths and rounds up: 6 x 0.1667 would be more than a device.
+    gpus = math.floor(10_000 / per_device) / 10_000
     cpus = max(1, node.cpus // (node.gpus * per_device))
-    memory = need if node.unified_memory else _PROCESS_BYTES
+    memory = need if node.unified_memory else _HOST_BYTES
     return TrialResources(
         cpus=cpus,
         gpus=gpus,
@@ -136,7 +165,7 @@ def _fits(node: Node, *, cpus: int, gpus: float, memory: int) -> int:
 
 def _step_share(granted: int) -> int:
     """Return the part of a trial's memory that the modelled step may fill."""
-    return int((granted - _PROCESS_BYTES) / _HEADROOM)
+    return int(granted / _HEADROOM)
 
 
 def _gib(n_bytes: int) -> str:

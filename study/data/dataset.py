@@ -50,6 +50,8 @@ class Dataset:
     """Row of each training sample's day; its window is rows day - context_length + 1 .. day."""
     validation_days: IndexArray
     """The same for validation."""
+    n_rows: int
+    """Days with inputs in the whole history, the sealed test part included."""
     base_rate: float
     """Share of positives among the training samples."""
     context_length: int
@@ -130,6 +132,7 @@ def build_dataset(
         feature_names=scaler.names,
         train_days=_frozen(days.train),
         validation_days=_frozen(days.validation),
+        n_rows=n_days,
         base_rate=splits["train"].base_rate,
         context_length=config.context_length,
         horizon=config.horizon,

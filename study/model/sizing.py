@@ -2,35 +2,10 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from study.errors import require
 from study.model.config import ModelConfig
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
-class Architecture:
-    """What a search over sizes chooses; its values are its identity."""
-
-    d_model: int
-    n_layers: int
-    n_heads: int
-    d_ff_ratio: int
-
-    @property
-    def d_ff(self) -> int:
-        """Width of the feed-forward block."""
-        return self.d_ff_ratio * self.d_model
-
-    @classmethod
-    def of(cls, config: ModelConfig) -> "Architecture":
-        """The architecture inside ``config``."""
-        return cls(
-            d_model=config.d_model,
-            n_layers=config.n_layers,
-            n_heads=config.n_heads,
-            d_ff_ratio=config.d_ff_ratio,
-        )
 
 
 def count_parameters(config: ModelConfig) -> int:

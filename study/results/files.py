@@ -30,10 +30,13 @@ def write_yaml(path: Path, value: Any) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line; a torn last line of an earlier crash is closed first."""
-    torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
+    """Append one line; a torn last line, which only a crash leaves, is cut off first."""
+    if path.exists():
+        whole = path.read_bytes().rfind(b"\n") + 1
+        if whole < path.stat().st_size:
+            os.truncate(path, whole)
     with path.open("a", encoding="utf-8", newline="") as file:
-        file.write(("\n" if torn else "") + line + "\n")
+        file.write(line + "\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -48,9 +51,3 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
         yield row
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"

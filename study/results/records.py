@@ -16,11 +16,11 @@ StopReason = Literal[
 ]  # fmt: skip
 """Why a trial ended."""
 
-_STATE_OF_REASON: Mapping[StopReason, TrialState] = {
+STATE_OF_REASON: Mapping[StopReason, TrialState] = {
     "completed": "COMPLETE",
     "early_stopping": "COMPLETE",
     "asha": "PRUNED",
-    "collapsed": "PRUNED",
+    "collapsed": "FAIL",
     "thermal": "PRUNED",
     "interrupted": "PRUNED",
     "diverged": "FAIL",
@@ -28,6 +28,17 @@ _STATE_OF_REASON: Mapping[StopReason, TrialState] = {
     "stalled": "FAIL",
     "error": "FAIL",
 }
+
+
+def end_reason(report: Mapping[str, Any]) -> StopReason:
+    """Return why a trial ended, from its last report: only ASHA stops one that did not say so.
+
+    A trial whose best epoch is a collapsed one is collapsed, whoever stopped it.
+    """
+    reason: StopReason = report.get("stop_reason") or "asha"
+    if STATE_OF_REASON[reason] != "FAIL" and report.get("best_is_collapsed"):
+        return "collapsed"
+    return reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,14 +86,14 @@ class TrialRecord:
     seconds: Mapping[str, float]
     """By phase: data, step, validation, checkpoint."""
     started: float | None
-    """Unix time at which the trial got its actor."""
+    """Unix time at which the trial first got an actor."""
     ended: float
     """Unix time of its last report."""
 
     @property
     def state(self) -> TrialState:
         """Return the reason in Optuna's words."""
-        return _STATE_OF_REASON[self.reason]
+        return STATE_OF_REASON[self.reason]
 
     @property
     def is_rankable(self) -> bool:
@@ -91,14 +102,14 @@ class TrialRecord:
 
     @property
     def duration_seconds(self) -> float | None:
-        """Wall time from the actor to the last report; None if it never got one."""
-        return None if self.started is None else self.ended - self.started
+        """Time at work; a pause between an interruption and its resume does not count."""
+        return sum(self.seconds.values()) if self.seconds else None
 
 
 def best_trial(records: list[TrialRecord]) -> TrialRecord | None:
     """Return the rankable trial with the lowest value, the earliest of equals; None without one."""
     rankable = [record for record in records if record.is_rankable]
-    return min(rankable, key=lambda record: (record.value or 0.0, record.number), default=None)
+    return min(rankable, key=lambda record: (record.value, record.number), default=None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

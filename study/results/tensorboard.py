@@ -23,10 +23,11 @@ class TrialEvents:
         Args:
             folder: the trial's folder; created if needed.
             params: budget, horizon, every architecture and training value, parameter count.
-            first_epoch: the next epoch that will be written. Above 1, events of that epoch and
-                later are hidden: a crash may have left some that are written again now.
+            first_epoch: the next epoch that will be written. If there are events already, those
+                of that epoch and later are hidden: a crash may have left some that are written
+                again now.
         """
-        resumed = first_epoch > 1
+        resumed = any(folder.glob("events.out.*"))
         self._writer = SummaryWriter(str(folder), purge_step=first_epoch if resumed else None)
         plain = {name: value for name, value in params.items() if value is not None}
         # The experiment-level summary is left out: TensorBoard then gathers names and values

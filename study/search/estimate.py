@@ -9,14 +9,19 @@ import ray
 import torch
 
 from study.data.dataset import Dataset
+from study.model.sizing import step_flops
 from study.search.space import SearchSpace, TrialConfig
 from study.search.trainable import training_data
 from study.spec import SearchConfig
 from study.training.device import resolve_device, supports_bf16
 from study.training.trainer import Trainer
 
-_SAMPLE = 32
-"""Windows in the measured step; a step's time grows with its windows, so a few tell the rest."""
+_PROBE_FLOPS = 2e11
+"""Work of a measured step at most: seconds on a slow core. A smaller step has the whole batch,
+because what a step costs besides its windows (the optimizer) must be shared by as many."""
+
+_FEWEST_WINDOWS = 8
+"""Windows in a measured step at least."""
 
 _DEPTHS = (1, 3)
 """Layers of the two models that are timed per width; the rest is a straight line."""
@@ -48,6 +53,8 @@ def estimate_search(
     concurrency: int,
 ) -> Estimate:
     """Time a few steps inside a Ray task with a trial's resources, and extrapolate.
+
+    The probe runs alone: trials that share a device slow each other down more than this says.
 
     Args:
         space: whose architectures are extrapolated to.
@@ -107,26 +114,29 @@ def _measure(
     torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
     where = resolve_device(float(assigned.get("GPU", 0.0)), device)
     whole = training_data(data)
-    few = dataclasses.replace(
-        whole, train_days=whole.train_days[:_SAMPLE], validation_days=whole.validation_days[:1]
-    )
     lines = []
     for config in configs:
         times = []
         for depth in _DEPTHS:
+            model = dataclasses.replace(config.model, n_layers=depth)
+            affordable = max(_FEWEST_WINDOWS, int(_PROBE_FLOPS / step_flops(model, 1)))
+            windows = min(config.train.effective_batch, len(whole.train_days), affordable)
+            few = dataclasses.replace(
+                whole, train_days=whole.train_days[:windows], validation_days=whole.train_days[:1]
+            )
             trainer = Trainer(
-                model=dataclasses.replace(config.model, n_layers=depth),
+                model=model,
                 train=dataclasses.replace(
                     config.train, epochs=_REPEATS, patience=None, collapse_grace_share=1.0
                 ),
                 data=few,
                 device=where,
-                micro_batch=_SAMPLE,
+                micro_batch=windows,
                 seed=0,
                 bf16=supports_bf16(where),
             )
             reports = [trainer.run_epoch() for _ in range(_REPEATS)]
-            times.append(min(report.step_seconds for report in reports) / _SAMPLE)
+            times.append(min(report.step_seconds for report in reports) / windows)
         per_layer = max(0.0, (times[1] - times[0]) / (_DEPTHS[1] - _DEPTHS[0]))
         lines.append((max(0.0, times[0] - _DEPTHS[0] * per_layer), per_layer))
     return lines

@@ -1,6 +1,7 @@
 """Everything that is known of a cell before its first trial: what the header and --dry-run show."""
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -75,7 +76,7 @@ class CellPlan:
             "source": cell.data.source,
             "tier": cell.data.tier,
             "normalization": cell.data.normalization,
-            "n_rows": len(data.dates) + data.splits["test"].rows,
+            "n_rows": data.n_rows,
             "n_features": len(data.feature_names),
             "features": list(data.feature_names),
             "splits": {name: _plain(summary) for name, summary in data.splits.items()},
@@ -171,10 +172,10 @@ def plan_cell(
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, of the libraries that matter and of this code."""
+    """Return the versions of Python and of the libraries that matter, and a hash of this code."""
     found = {"python": platform.python_version()}
     found |= {name.lower(): importlib.metadata.version(name) for name in _PACKAGES}
-    return {**found, "code": _git_commit()}
+    return {**found, "code": _code_hash()}
 
 
 def machine() -> dict[str, Any]:
@@ -194,7 +195,16 @@ def _label(data: DataConfig) -> str:
     return f"does the {data.label_kind} reach +{100 * data.threshold:.4g} % within {days}?"
 
 
-def _git_commit() -> str:
+def _code_hash() -> str:
+    """Return the first digits of the sha256 of every module: a commit says nothing of edits."""
+    package = Path(__file__).parent.parent
+    content = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return content.hexdigest()[:16]
+
+
+def commit() -> str:
     """Return the commit of the working tree, ``-dirty`` if it has changes; else the version."""
     here = Path(__file__).parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from study.model.sizing import count_parameters
 from study.results.progress import Progress
-from study.results.records import BaselineRecord, StopReason, TrialRecord
+from study.results.records import BaselineRecord, StopReason, TrialRecord, end_reason
 from study.results.store import CellIdentity, CellStore
 from study.results.tensorboard import TrialEvents
 from study.search.space import TrialConfig
@@ -25,6 +25,11 @@ _RAY_KEYS = frozenset(
 """What Ray adds to a result; our records keep our own clock and counters."""
 
 _PHASES = ("data", "step", "validation", "checkpoint")
+
+
+def _lacks_memory(error: str) -> bool:
+    """Recognise torch's words, and those of Ray's memory monitor when it killed the worker."""
+    return "out of memory" in error.lower() or "low on memory" in error.lower()
 
 
 class Recorder(Callback):  # type: ignore[misc]
@@ -121,18 +126,13 @@ class Recorder(Callback):  # type: ignore[misc]
     ) -> None:
         """Record a trial that ran to its end or was stopped by the scheduler."""
         epochs = self._epochs.get(trial.trial_id, [])
-        last = epochs[-1] if epochs else {}
-        if last.get("best_is_collapsed"):
-            reason: StopReason = "collapsed"
-        else:
-            reason = last.get("stop_reason", "asha")
-        self._end(trial, reason, message=None)
+        self._end(trial, end_reason(epochs[-1] if epochs else {}), message=None)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Record a trial that failed, with the last line of its error."""
         error = str(trial.get_error() or "the worker died without a word").strip()
         message = error.splitlines()[-1]
-        reason: StopReason = "oom" if "out of memory" in error.lower() else "error"
+        reason: StopReason = "oom" if _lacks_memory(error) else "error"
         self._end(trial, reason, message=message)
 
     def on_experiment_end(self, trials: list[Trial], **_: Any) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from study.cluster.resources import require_capacity
 from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
 from study.results.overview import print_plan, print_summary
@@ -18,6 +19,7 @@ from study.search.plan import CellPlan, plan_cell
 from study.search.space import build_space
 from study.search.tuner import check_resumable, search_cell
 from study.spec import Cell
+from study.training.device import resolve_device
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,13 +68,17 @@ def run_cell(cell: Cell, options: RunOptions) -> RunResult:
     folder = options.results / cell.name
     data = build_dataset(cell.data, import_folder=options.results / "data")
     space = build_space(cell, n_features=len(data.feature_names))
+    concurrency, request = options.concurrency, None
     if options.resume and not options.dry_run:
-        check_resumable(cell, data, folder)
+        before = check_resumable(cell, data, folder, concurrency=concurrency)
+        concurrency, request = before["concurrency"], before["trial_resources"]
+    if options.device is not None and options.address is None:
+        resolve_device(0.0, options.device)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     with cluster(options.address, use_accelerators=options.device != "cpu") as nodes:
-        plan = plan_cell(
-            cell, data, space, nodes, device=options.device, concurrency=options.concurrency
-        )
+        if request is not None:
+            require_capacity(nodes, request, concurrency or 1, label=str(options.shown(folder)))
+        plan = plan_cell(cell, data, space, nodes, device=options.device, concurrency=concurrency)
         if options.dry_run and options.as_json:
             print(json.dumps(plan.describe(), indent=2, allow_nan=False))
             return RunResult(is_interrupted=False, has_best=True)
@@ -84,7 +90,10 @@ def run_cell(cell: Cell, options: RunOptions) -> RunResult:
 
 def _search(plan: CellPlan, folder: Path, options: RunOptions, console: Console) -> RunResult:
     if folder.exists() and not options.resume:
-        aside = folder.with_name(f".replaced-{datetime.now(UTC):%Y%m%dT%H%M%S}-{folder.name}")
+        # Outside the results folder, where TensorBoard would show it among the current ones.
+        replaced = options.results.with_name(f"{options.results.name}_replaced")
+        replaced.mkdir(exist_ok=True)
+        aside = replaced / f"{folder.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
         folder.rename(aside)
         console.print(f"  moved   the earlier search to {options.shown(aside)}", soft_wrap=True)
     began = time.monotonic()

@@ -5,8 +5,9 @@ value, cannot take NaN, and puts the conditional parameter names of a define-by-
 trial's configuration. This searcher asks and tells the study itself:
 
 - a trial that ran to its end is COMPLETE with its best value;
-- a trial that ASHA or a collapse ended is PRUNED: TPE ranks it behind, by how far it came;
-- a trial without a usable value (diverged, out of memory, error) is FAIL. Nothing becomes a score.
+- a trial that ASHA ended is PRUNED: TPE ranks it behind, by how far it came;
+- a trial without a usable value (collapsed, diverged, out of memory, error) is FAIL. Nothing
+  becomes a score.
 """
 
 import pickle
@@ -17,6 +18,7 @@ import optuna
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from study.results.records import STATE_OF_REASON, end_reason
 from study.search.forced import Forced
 from study.search.space import SearchSpace, TrialConfig
 
@@ -108,10 +110,10 @@ class CellSearcher(Searcher):  # type: ignore[misc]
         if result is None or value is None:
             self._study.tell(asked, state=TrialState.FAIL)
             return
-        reason = result.get("stop_reason")
-        if reason in ("completed", "early_stopping"):
+        state = STATE_OF_REASON[end_reason(result)]
+        if state == "COMPLETE":
             self._study.tell(asked, value)
-        elif reason in (None, "asha", "collapsed"):
+        elif state == "PRUNED":
             # Ray does not forward the report on which a trial is stopped; a pruned trial without
             # a value would rank below one that came less far.
             self._report(asked, value, result[PROGRESS])

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import optuna
 
-from study.dimension import Choice, Dimension, Fixed, Range, Scalar
+from study.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
 from study.errors import require
 from study.model.config import ModelConfig
 from study.model.sizing import feasible_grid
@@ -141,7 +141,7 @@ def build_space(cell: Cell, n_features: int) -> SearchSpace:
     that no draw can leave the budget.
 
     Raises:
-        SpecError: no architecture fits.
+        SpecError: no architecture fits, or a value or bound breaks its field's rule.
     """
     others = {name: d for name, d in cell.model.items() if name not in SHAPE_FIELDS}
     auxiliary = sorted({weight > 0 for weight in _numbers(cell.train, "auxiliary_weight")})
@@ -166,7 +166,7 @@ def build_space(cell: Cell, n_features: int) -> SearchSpace:
             cell.budget.target,
             cell.budget.tolerance,
             template=template,
-            **{name: _shape_values(cell.model[name], name) for name in SHAPE_FIELDS},
+            **{name: _shape_values(cell.model[name]) for name in SHAPE_FIELDS},
         )
         found = {(row.d_model, row.n_layers, row.d_ff_ratio, row.n_heads) for row in rows}
         shapes = found if shapes is None else shapes & found
@@ -179,13 +179,26 @@ def build_space(cell: Cell, n_features: int) -> SearchSpace:
         remedy="Widen the choices in the search space, or choose another budget.",
     )
     assert shapes is not None
-    return SearchSpace(
+    space = SearchSpace(
         shapes=tuple(sorted(shapes)),
         model=others,
         train=dict(cell.train),
         n_features=n_features,
         context_length=cell.data.context_length,
     )
+    _check_every_value(space)
+    return space
+
+
+def _check_every_value(space: SearchSpace) -> None:
+    """Build a configuration with each value and bound, so that no draw can break a rule later."""
+    config = space.forced(space.shapes[0])
+    for name, dimension in space.model.items():
+        for value in dimension_values(dimension):
+            dataclasses.replace(config.model, **cast(Any, {name: value}))
+    for name, dimension in space.train.items():
+        for value in dimension_values(dimension):
+            dataclasses.replace(config.train, **cast(Any, {name: value}))
 
 
 def _choices(rows: Iterable[Shape], position: int) -> list[int]:
@@ -212,20 +225,9 @@ def _middle(dimension: Dimension) -> Scalar:
 
 
 def _numbers(dimensions: Mapping[str, Dimension], name: str) -> tuple[float, ...]:
-    match dimensions.get(name, Fixed(0.0)):
-        case Fixed(value):
-            return (float(cast(float, value)),)
-        case Choice(values):
-            return tuple(float(cast(float, value)) for value in values)
-        case Range(low, high, _):
-            return (low, high)
+    values = dimension_values(dimensions.get(name, Fixed(0.0)))
+    return tuple(float(cast(float, value)) for value in values)
 
 
-def _shape_values(dimension: Dimension, name: str) -> list[int]:
-    match dimension:
-        case Fixed(value):
-            return [cast(int, value)]
-        case Choice(values):
-            return [cast(int, value) for value in values]
-        case Range():
-            raise AssertionError(f"{name}: ranges are refused when the file is read")
+def _shape_values(dimension: Dimension) -> list[int]:
+    return [cast(int, value) for value in dimension_values(dimension)]

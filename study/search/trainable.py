@@ -154,6 +154,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             "checkpoint_seconds": checkpoint_seconds,
             "replayed": replayed,
             "device": str(self._device),
+            "optimizer": dataclasses.asdict(self._trainer.optimizer_record),
             "assigned_cpus": self._resources["CPU"],
             "assigned_gpus": self._resources["GPU"],
             "began": self._began,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import optuna
 from ray import tune
@@ -18,7 +19,7 @@ from study.data.dataset import Dataset
 from study.errors import StudyError, require
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity, read_cell, read_trials, write_cell
-from study.search.plan import CellPlan, machine, versions
+from study.search.plan import CellPlan, commit, machine, versions
 from study.search.recorder import Recorder
 from study.search.scheduler import RungKeeper, build_scheduler
 from study.search.searcher import CellSearcher
@@ -73,7 +74,7 @@ def search_cell(plan: CellPlan, results: Path, *, resume: bool) -> SearchOutcome
         tuner = tune.Tuner.restore(str(folder / RAY_FOLDER), trainable=trainable)
     else:
         folder.mkdir(parents=True)
-        write_cell(folder, _description(plan))
+        write_cell(folder, _description(plan, folder))
         tuner = _new_tuner(plan, folder, trainable)
     with _ray_log_in(folder), _graceful_interruption() as interruption:
         tuner.fit()
@@ -82,14 +83,18 @@ def search_cell(plan: CellPlan, results: Path, *, resume: bool) -> SearchOutcome
     )
 
 
-def check_resumable(cell: Cell, data: Dataset, folder: Path) -> None:
+def check_resumable(
+    cell: Cell, data: Dataset, folder: Path, *, concurrency: int | None
+) -> dict[str, Any]:
     """Refuse to resume what was started differently, and say what differs.
+
+    Returns: what ``cell.yaml`` says: Ray goes on with the concurrency and the resources of then.
 
     Raises:
         StudyError: the folder holds no restorable search, or its space, data or versions differ.
     """
     before = read_cell(folder)
-    for part, now in _identity(cell, data).items():
+    for part, now in _identity(cell, data, folder).items():
         differences = _differences(before.get(part), now, part)
         require(
             not differences,
@@ -99,6 +104,15 @@ def check_resumable(cell: Cell, data: Dataset, folder: Path) -> None:
             remedy="Start with the same file, flags, data and versions, or use --fresh.",
             error=StudyError,
         )
+    require(
+        concurrency in (None, before["concurrency"]),
+        "--concurrency",
+        f"a search goes on with as many trials at once as it was started with, "
+        f"{before['concurrency']}",
+        got=f"--concurrency {concurrency}",
+        remedy="Leave it out.",
+        error=StudyError,
+    )
     ray_folder = folder / RAY_FOLDER
     states = sorted(ray_folder.glob("experiment_state-*.json"))
     require(
@@ -116,6 +130,7 @@ def check_resumable(cell: Cell, data: Dataset, folder: Path) -> None:
             f"{states[-1]}: must be Ray's saved state, but got a damaged file ({error}). "
             "Use --fresh; the trials so far are kept aside."
         ) from error
+    return before
 
 
 def _new_tuner(plan: CellPlan, folder: Path, trainable: object) -> tune.Tuner:
@@ -171,17 +186,24 @@ def _trial_folder(trial: Trial) -> str:
     return trial_folder_name(trial.config)
 
 
-def _description(plan: CellPlan) -> dict[str, object]:
-    return {**_identity(plan.cell, plan.data), "machine": machine(), **plan.describe()}
+def _description(plan: CellPlan, folder: Path) -> dict[str, object]:
+    return {
+        **_identity(plan.cell, plan.data, folder),
+        "commit": commit(),
+        "machine": machine(),
+        **plan.describe(),
+    }
 
 
-def _identity(cell: Cell, data: Dataset) -> dict[str, object]:
+def _identity(cell: Cell, data: Dataset, folder: Path) -> dict[str, object]:
     """Return what must be equal for a search to go on."""
     return {
         "spec": cell.resolved(),
         "data_sha256": data.fingerprint,
         "feature_hash": data.feature_hash,
         "versions": versions(),
+        # Ray and the records keep absolute paths: a moved folder would be continued in two places.
+        "folder": str(folder),
     }
 
 

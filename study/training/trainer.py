@@ -37,7 +37,7 @@ from study.training.optimizer import (
 from study.training.report import EpochReport, StopReason
 from study.training.seeds import derived_generator, derived_seed
 from study.training.stopping import EarlyStopping, is_collapsed
-from study.training.windows import Batch, DayArray, FloatArray, TrainingData, Windows
+from study.training.windows import Batch, FloatArray, IndexArray, TrainingData, Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ class Trainer:
         )
         return self.report
 
-    def predict(self, days: DayArray) -> FloatArray:
+    def predict(self, days: IndexArray) -> FloatArray:
         """Logits of the samples of ``days``, float32 (n,).
 
         From the restored best weights after ``restore_best``; before, from the weights as they

@@ -11,7 +11,7 @@ from torch import Tensor
 from study.errors import DataError, require
 
 FloatArray = npt.NDArray[np.float32]
-DayArray = npt.NDArray[np.int64]
+IndexArray = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
 
 # Shapes: B batch, T context day, C channel.
@@ -32,9 +32,9 @@ class TrainingData:
     """(n_days,): 0 or 1, NaN where unknown."""
     auxiliary: FloatArray
     """(n_days,): standardised log range of the coming days, NaN where unknown."""
-    train_days: DayArray
+    train_days: IndexArray
     """Row numbers of the training samples, all of them labelled."""
-    validation_days: DayArray
+    validation_days: IndexArray
     """Row numbers of the validation samples, all of them labelled."""
     base_rate: float
     """Share of positive training labels, which the constant predictor of ``skill`` uses."""
@@ -68,7 +68,7 @@ class TrainingData:
             f"base_rate={self.base_rate!r}",
         )
         for name in ("train_days", "validation_days"):
-            days: DayArray = getattr(self, name)
+            days: IndexArray = getattr(self, name)
             check(days.ndim == 1 and len(days) > 0, f"{name} must hold days", f"shape {days.shape}")
             check(
                 bool(days.min() >= 0 and days.max() < n_days),
@@ -129,7 +129,7 @@ class Windows:
         self.days(data.train_days)
         self.days(data.validation_days)
 
-    def days(self, days: DayArray) -> Tensor:
+    def days(self, days: IndexArray) -> Tensor:
         """Row numbers on the device, int64 (n,).
 
         Raises: DataError if a window would begin before the series; indexing would wrap around.
@@ -144,7 +144,7 @@ class Windows:
         )
         return torch.tensor(days, dtype=torch.int64, device=self._device)
 
-    def shuffled(self, days: DayArray, generator: torch.Generator) -> Tensor:
+    def shuffled(self, days: IndexArray, generator: torch.Generator) -> Tensor:
         """``days`` in an order from ``generator``, a CPU one so that all devices see one order."""
         order = torch.randperm(len(days), generator=generator)
         return torch.tensor(days, dtype=torch.int64)[order].to(self._device)

@@ -1,6 +1,12 @@
 import pytest
 
-from study.cluster.resources import MOST_TRIALS_PER_DEVICE, Node, TrialResources, plan_resources
+from study.cluster.resources import (
+    MOST_TRIALS_PER_DEVICE,
+    Node,
+    TrialResources,
+    plan_resources,
+    require_capacity,
+)
 from study.errors import SpecError
 
 GIB = 2**30
@@ -46,9 +52,19 @@ def test_small_trials_share_a_device_up_to_the_floor() -> None:
 
 def test_fractions_follow_the_memory_of_the_device() -> None:
     found = plan(node(gpus=1, device=24), wanted=6.0)
-    assert found.gpus == pytest.approx(1 / 3)
+    assert found.gpus == 0.3333
     assert found.capacity == 3
     assert found.share_bytes >= 5.9 * GIB
+
+
+@pytest.mark.parametrize("at_once", range(1, 9))
+def test_as_many_fractions_fit_as_are_planned(at_once: int) -> None:
+    device = node(gpus=1, memory=256, device=100)
+    found = plan(device, wanted=100 / 1.1 / (at_once + 0.5))
+    if found.exclusive:
+        return
+    assert found.capacity == at_once
+    assert round(found.gpus * 10_000) * at_once <= 10_000
 
 
 def test_a_trial_that_needs_most_of_a_machine_gets_it_alone() -> None:
@@ -73,5 +89,12 @@ def test_capacity_counts_every_node() -> None:
 
 
 def test_a_step_that_fits_no_node_is_refused_with_the_numbers() -> None:
-    with pytest.raises(SpecError, match=r"38\.0 GiB at micro-batch 1 against 22\.8 GiB on a"):
+    with pytest.raises(SpecError, match=r"33\.0 GiB at micro-batch 1 against 22\.8 GiB on a"):
         plan(node(cpus=2, memory=24), wanted=100.0, least=30.0)
+
+
+def test_a_saved_request_that_no_longer_fits_is_refused() -> None:
+    request = {"CPU": 1, "memory": 10 * GIB}
+    require_capacity([node(cpus=2, memory=24)], request, 2, label="cell")
+    with pytest.raises(SpecError, match="room for 1"):
+        require_capacity([node(cpus=2, memory=16)], request, 2, label="cell")

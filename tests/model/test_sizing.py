@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from study.errors import SpecError
 from study.model.config import Head, ModelConfig
 from study.model.patchtst import PatchTST
-from study.model.sizing import Architecture, count_parameters, feasible_grid, step_flops
+from study.model.sizing import count_parameters, feasible_grid, step_flops
 
 CHOICES = {
     "d_model": (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048),
@@ -83,12 +83,6 @@ def test_a_head_that_does_not_divide_the_width_is_left_out() -> None:
 def test_a_meaningless_tolerance_is_refused() -> None:
     with pytest.raises(SpecError, match="tolerance=1"):
         feasible_grid(2_000_000, 1.0, template=TEMPLATE, **CHOICES)
-
-
-def test_an_architecture_is_its_values() -> None:
-    a = Architecture.of(TEMPLATE)
-    assert a == Architecture(d_model=64, n_layers=2, n_heads=2, d_ff_ratio=4)
-    assert a.d_ff == TEMPLATE.d_ff
 
 
 def test_a_step_costs_about_six_operations_per_weight_and_token() -> None:

@@ -23,7 +23,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {"value": 1}
 
 
-def test_a_torn_last_line_is_skipped_and_closed(tmp_path: Path) -> None:
+def test_a_torn_last_line_is_skipped_and_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "log.json"
     append_line(path, '{"epoch": 1}')
     write_text(path, path.read_text() + '{"epoch": 2, "lo')

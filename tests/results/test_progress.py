@@ -45,7 +45,7 @@ def test_piped_output_is_one_unbroken_line_per_event() -> None:
     assert len(lines) == 4
     assert "d64 L2 h4 ff128 patch 10/5 last, 100,000 parameters" in lines[0]
     assert lines[0].endswith("batch 128 x 2")
-    assert "0.5000 at epoch 3 of 20, AUC 0.700, completed, 20 s" in lines[1]
+    assert "0.5000 at epoch 3 of 20, AUC 0.700, completed, 10 s" in lines[1]
     assert lines[1].endswith("1/3, best 0.5000 (trial 0), logistic 0.6000")
     assert lines[3] == "trial   1 said: Boom: why"
 

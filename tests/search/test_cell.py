@@ -109,7 +109,7 @@ def check_records(here: Path) -> None:
     rows = trials(here)
     assert [row["number"] for row in rows] == list(range(TRIALS))
     assert [row["source"].split(":")[0] for row in rows] == ["forced"] * 6 + ["sampled"]
-    assert {row["state"] for row in rows} <= {"COMPLETE", "PRUNED"}
+    assert {row["reason"] for row in rows} <= {"completed", "asha", "collapsed"}
     for row in rows:
         trial_folder = folder / row["folder"]
         lines = (trial_folder / "result.json").read_text().splitlines()

@@ -57,7 +57,7 @@ def test_how_a_trial_ended_is_what_optuna_is_told(space: SearchSpace) -> None:
     found.on_trial_complete("id4", {PROGRESS: 5, "stop_reason": "diverged"})
     found.on_trial_complete("id5", None, error=True)
     assert states(found) == [
-        TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED,
+        TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL,
         TrialState.FAIL, TrialState.FAIL,
     ]  # fmt: skip
     trials = found._study.trials
