@@ -33,13 +33,13 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[list[Node]]:
-    """A cluster of one machine with 16 CPUs, one GPU and 256 GiB, all of them only logical."""
+    """A cluster of one machine with 16 CPUs, one GPU and 128 GiB, all of them only logical."""
     os.environ["RAY_AUTH_TOKEN"] = "a-token-for-this-test-alone"
     ray.init(
         address="local",
         num_cpus=16,
         num_gpus=1,
-        _memory=256 * GIB,
+        _memory=128 * GIB,
         include_dashboard=False,
         object_store_memory=200 * 2**20,
         logging_level="ERROR",

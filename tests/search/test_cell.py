@@ -156,7 +156,8 @@ def test_a_search_interrupted_and_resumed_loses_and_repeats_nothing(here: Path) 
     until = time.monotonic() + 180
     while len(trials(here)) < 2 and time.monotonic() < until and process.poll() is None:
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    # A terminal sends Ctrl+C to the whole group; the workers must not die of it.
+    os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, output + errors
     assert not left_over(process.pid)
