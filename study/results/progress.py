@@ -125,6 +125,13 @@ class Progress:
             )
         took = "" if record.duration_seconds is None else f", {duration(record.duration_seconds)}"
         self.line(f"trial {record.number:>3} ends: {outcome}{took} | {self._best_so_far()}")
+        peak, modelled = record.peak_memory_bytes, record.modelled_memory_bytes
+        if peak is not None and modelled is not None and peak > modelled:
+            self.line(
+                f"trial {record.number:>3} used {peak / 2**30:.2f} GiB, more than the "
+                f"{modelled / 2**30:.2f} GiB of the memory model: lower --concurrency if memory "
+                "runs out"
+            )
         if record.message:
             self.line(f"trial {record.number:>3} said: {record.message}")
 

@@ -83,6 +83,9 @@ class TrialRecord:
     assigned_cpus: float | None
     assigned_gpus: float | None
     peak_memory_bytes: int | None
+    """Measured; on the CPU the resident size of the worker."""
+    modelled_memory_bytes: int | None
+    """What the memory model promised for this micro-batch."""
     seconds: Mapping[str, float]
     """By phase: data, step, validation, checkpoint."""
     started: float | None
