@@ -334,7 +334,13 @@ def _dimensions(
         for value in dimension_values(dimension):
             _check_type(value, types[name], f"{where}.{name}")
         dimensions[name] = dimension
-    return dimensions
+    # What the file leaves out is resolved here, so that the record holds every value.
+    defaults = {
+        field.name: Fixed(field.default)
+        for field in dataclasses.fields(config)
+        if field.name in expected and field.default is not dataclasses.MISSING
+    }
+    return {**defaults, **dimensions}
 
 
 def _plain(dimension: Dimension) -> Any:

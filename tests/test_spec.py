@@ -1,3 +1,4 @@
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,9 @@ import yaml
 
 from study.dimension import Choice, Fixed, Range
 from study.errors import SpecError
+from study.model.config import ModelConfig
 from study.spec import Cell, load_study
+from study.training.config import TrainConfig
 
 SPACES = Path(__file__).parent.parent / "search_spaces"
 
@@ -63,6 +66,15 @@ def test_values_keep_their_kind() -> None:
     assert found.train["learning_rate"] == Range(3e-4, 2e-3, log=True)
     assert found.model["dropout"] == Range(0.2, 0.5, log=False)
     assert found.model["head"] == Fixed("last")
+
+
+def test_the_resolved_cell_names_every_field_that_trains() -> None:
+    study = load_study(SPACES / "smoke.yaml")
+    resolved = study.cell("50k", 1, data={}, search={}).resolved()
+    assert set(resolved["train"]) == {field.name for field in fields(TrainConfig)}
+    derived = {"n_features", "context_length", "auxiliary_head"}
+    assert set(resolved["model"]) == {field.name for field in fields(ModelConfig)} - derived
+    assert resolved["train"]["clip_norm"] == TrainConfig(learning_rate=1.0, epochs=1).clip_norm
 
 
 def test_evaluation_days_do_not_depend_on_the_horizon() -> None:

@@ -25,8 +25,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_yaml(path: Path, value: Any) -> None:
-    """Write ``value`` atomically, keys in the order given."""
-    write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=False))
+    """Write ``value`` atomically, keys in the order given, innermost lists on one line."""
+    write_text(path, yaml.safe_dump(value, sort_keys=False, default_flow_style=None))
 
 
 def append_line(path: Path, line: str) -> None:
