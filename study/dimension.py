@@ -68,9 +68,9 @@ def parse_dimension(raw: object, where: str) -> Dimension:
     """
     if not isinstance(raw, dict):
         require(
-            raw is None or isinstance(raw, str | int | float | bool),
+            raw is None or isinstance(raw, str | bool) or _is_number(raw),
             where,
-            "must be a number, a word, or one of {choice: [...]}, {uniform: [low, high]}, "
+            "must be a finite number, a word, or one of {choice: [...]}, {uniform: [low, high]}, "
             "{log_uniform: [low, high]}",
             got=repr(raw),
             remedy="Write one of these forms.",
@@ -93,6 +93,8 @@ def parse_dimension(raw: object, where: str) -> Dimension:
         remedy="Write the values in brackets.",
     )
     if kind == "choice":
+        for value in values:
+            parse_dimension(value, where)
         require(
             len(set(map(repr, values))) == len(values),
             where,
@@ -104,7 +106,7 @@ def parse_dimension(raw: object, where: str) -> Dimension:
     require(
         len(values) == 2 and all(_is_number(value) for value in values),
         where,
-        f"{kind} needs two numbers (PyYAML reads 1e-4 as text: write 1.0e-4)",
+        f"{kind} needs two finite numbers (PyYAML reads 1e-4 as text: write 1.0e-4)",
         got=repr(values),
         remedy="Write [low, high].",
     )
@@ -120,4 +122,4 @@ def parse_dimension(raw: object, where: str) -> Dimension:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

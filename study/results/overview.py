@@ -1,6 +1,8 @@
 """The header before a cell's first trial, and the summary after its last."""
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -85,7 +87,7 @@ def print_summary(
     ]
     lines += [
         f"results     {folder}",
-        f"look        tensorboard --logdir {folder.rsplit('/', 1)[0]}",
+        f"look        tensorboard --logdir {shlex.quote(str(Path(folder).parent))}",
     ]
     for line in lines:
         console.print(Text(f"  {line}"), soft_wrap=True)

@@ -20,6 +20,8 @@ _PROBE_FLOPS = 2e11
 """Work of a measured step at most: seconds on a slow core. A smaller step has the whole batch,
 because what a step costs besides its windows (the optimizer) must be shared by as many."""
 
+_PROBE_RATE = 1e-9
+
 _FEWEST_WINDOWS = 8
 """Windows in a measured step at least."""
 
@@ -127,7 +129,12 @@ def _measure(
             trainer = Trainer(
                 model=model,
                 train=dataclasses.replace(
-                    config.train, epochs=_REPEATS, patience=None, collapse_grace_share=1.0
+                    config.train,
+                    # A step takes as long at any rate, and cannot diverge at this one.
+                    learning_rate=_PROBE_RATE,
+                    epochs=_REPEATS,
+                    patience=None,
+                    collapse_grace_share=1.0,
                 ),
                 data=few,
                 device=where,
