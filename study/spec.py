@@ -56,7 +56,7 @@ class SearchConfig:
         where = "search"
         rules: tuple[tuple[bool, str, str], ...] = (
             (self.trials >= 1, "trials must be >= 1", "trials"),
-            (self.seed >= 0, "seed must be >= 0", "seed"),
+            (0 <= self.seed < 2**31, "seed must lie in [0, 2**31)", "seed"),
             (self.startup_trials >= 1, "startup_trials must be >= 1", "startup_trials"),
             (0 < self.grace_share <= 1, "grace_share must lie in (0, 1]", "grace_share"),
             (self.reduction_factor > 1, "reduction_factor must be > 1", "reduction_factor"),

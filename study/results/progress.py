@@ -125,12 +125,12 @@ class Progress:
             )
         took = "" if record.duration_seconds is None else f", {duration(record.duration_seconds)}"
         self.line(f"trial {record.number:>3} ends: {outcome}{took} | {self._best_so_far()}")
-        peak, modelled = record.peak_memory_bytes, record.modelled_memory_bytes
-        if peak is not None and modelled is not None and peak > modelled:
+        peak, granted = record.peak_memory_bytes, record.granted_memory_bytes
+        if peak is not None and granted is not None and peak > granted:
             self.line(
                 f"trial {record.number:>3} used {peak / 2**30:.2f} GiB, more than the "
-                f"{modelled / 2**30:.2f} GiB of the memory model: lower --concurrency if memory "
-                "runs out"
+                f"{granted / 2**30:.2f} GiB that the memory model granted it: lower --concurrency "
+                "if memory runs out"
             )
         if record.message:
             self.line(f"trial {record.number:>3} said: {record.message}")

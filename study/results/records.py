@@ -84,8 +84,8 @@ class TrialRecord:
     assigned_gpus: float | None
     peak_memory_bytes: int | None
     """Measured; on the CPU the resident size of the worker."""
-    modelled_memory_bytes: int | None
-    """What the memory model promised for this micro-batch."""
+    granted_memory_bytes: int | None
+    """What the trial was granted of its device's memory."""
     seconds: Mapping[str, float]
     """By phase: data, step, validation, checkpoint."""
     started: float | None

@@ -7,7 +7,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from study.model.memory import step_memory
+from study.cluster.resources import TrialResources
 from study.model.sizing import count_parameters
 from study.results.progress import Progress
 from study.results.records import BaselineRecord, StopReason, TrialRecord, end_reason
@@ -46,11 +46,11 @@ class Recorder(Callback):  # type: ignore[misc]
         baseline: BaselineRecord,
         *,
         slots: int,
-        share_bytes: int,
+        resources: TrialResources,
         bf16: bool,
     ) -> None:
         self._folder = folder
-        self._share_bytes = share_bytes
+        self._resources = resources
         self._bf16 = bf16
         self._identity = identity
         self._baseline = baseline
@@ -99,7 +99,7 @@ class Recorder(Callback):  # type: ignore[misc]
             config.flat(),
             source=trial.config["source"],
             param_count=param_count,
-            micro_batch=first_micro_batch(config, self._share_bytes, bf16=self._bf16),
+            micro_batch=first_micro_batch(config, self._resources.share_bytes, bf16=self._bf16),
             resumed=done,
         )
 
@@ -151,12 +151,6 @@ class Recorder(Callback):  # type: ignore[misc]
         self._store.add_trial(record)
         self._progress.trial_ended(record, self._store.best)
 
-    def _modelled_bytes(self, config: TrialConfig, micro_batch: int | None) -> int | None:
-        if micro_batch is None:
-            return None
-        ema = config.train.ema_decay > 0
-        return step_memory(config.model, micro_batch, bf16=self._bf16, ema=ema).total
-
     def _record(self, trial: Trial, reason: StopReason, message: str | None) -> TrialRecord:
         epochs = self._epochs.pop(trial.trial_id, [])
         first, last = (epochs[0], epochs[-1]) if epochs else ({}, {})
@@ -189,7 +183,7 @@ class Recorder(Callback):  # type: ignore[misc]
             assigned_cpus=last.get("assigned_cpus"),
             assigned_gpus=last.get("assigned_gpus"),
             peak_memory_bytes=last.get("peak_memory_bytes"),
-            modelled_memory_bytes=self._modelled_bytes(config, last.get("micro_batch")),
+            granted_memory_bytes=self._resources.granted_bytes if epochs else None,
             seconds={
                 phase: sum(epoch[f"{phase}_seconds"] for epoch in epochs) for phase in _PHASES
             },

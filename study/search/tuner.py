@@ -169,7 +169,7 @@ def _new_tuner(plan: CellPlan, folder: Path, trainable: object) -> tune.Tuner:
                     identity,
                     plan.baseline,
                     slots=plan.concurrency,
-                    share_bytes=plan.resources.share_bytes,
+                    resources=plan.resources,
                     bf16=plan.bf16,
                 ),
                 RungKeeper(scheduler),

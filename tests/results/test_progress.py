@@ -53,8 +53,10 @@ def test_piped_output_is_one_unbroken_line_per_event() -> None:
 def test_a_trial_that_outgrew_the_memory_model_says_so() -> None:
     shown, stream, _ = progress(terminal=False)
     shown.start([], None)
-    shown.trial_ended(record(0, peak_memory_bytes=3 * 2**30, modelled_memory_bytes=2**30), None)
-    assert "used 3.00 GiB, more than the 1.00 GiB of the memory model" in stream.getvalue()
+    shown.trial_ended(record(0, peak_memory_bytes=3 * 2**30, granted_memory_bytes=2**30), None)
+    assert (
+        "used 3.00 GiB, more than the 1.00 GiB that the memory model granted" in stream.getvalue()
+    )
 
 
 def test_a_terminal_has_the_same_lines_and_a_live_view() -> None:

@@ -117,7 +117,7 @@ def check_records(here: Path) -> None:
         assert [epoch["epoch"] for epoch in epochs] == list(range(1, row["epochs_trained"] + 1))
         assert row["value"] == min(epoch["validation_loss"] for epoch in epochs)
         assert steps(trial_folder, "validation_loss") == [epoch["epoch"] for epoch in epochs]
-        assert 0 < row["peak_memory_bytes"] <= row["modelled_memory_bytes"]
+        assert 0 < row["peak_memory_bytes"] <= row["granted_memory_bytes"]
         shown = hparams(trial_folder)
         assert shown["budget"] == "50k"
         assert shown["horizon"] == 3
