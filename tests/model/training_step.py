@@ -1,7 +1,6 @@
 """Run as a program: a few training steps of one architecture; prints the peak resident bytes."""
 
 import json
-import resource
 import sys
 
 import torch
@@ -9,6 +8,7 @@ from torch.nn import functional
 
 from study.model.config import ModelConfig
 from study.model.patchtst import PatchTST
+from study.training.device import peak_memory_bytes
 
 
 def main() -> None:
@@ -33,9 +33,8 @@ def main() -> None:
         optimizer.step()
         optimizer.zero_grad()
     assert copies
-    # Kibibytes on Linux, bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    # Not getrusage: on Linux a child's ru_maxrss starts at that of the process that forked it.
+    print(peak_memory_bytes(torch.device("cpu")))
 
 
 if __name__ == "__main__":
