@@ -236,6 +236,8 @@ def _graceful_interruption() -> Iterator[_Interruption]:
         if interruption.requested:
             raise KeyboardInterrupt
         interruption.requested = True
+        # Not print: the handler may run inside one, and its buffer is not reentrant.
+        os.write(2, b"\nending: saving what runs. Ctrl+C again ends at once.\n")
         os.kill(os.getpid(), signal.SIGUSR1)
 
     def too_early(signum: int, frame: FrameType | None) -> None:
