@@ -24,6 +24,8 @@ DERIVED_MODEL_FIELDS = ("n_features", "context_length", "auxiliary_head")
 ForcedSet = Literal["none", "extremes6"]
 Scheduler = Literal["asha", "fifo"]
 
+_NUMBER_TEXT = re.compile(r"[+-]?[\d.]+[eE][+-]?\d+")
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]*")
 
 
@@ -211,6 +213,20 @@ class Study:
         return cell
 
 
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a key that is given twice: the second would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping, or raise for a repeated key."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 def load_study(path: Path) -> Study:
     """Read and validate a search space.
 
@@ -227,8 +243,8 @@ def load_study(path: Path) -> Study:
         remedy="Choose one of the files in search_spaces/.",
     )
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         problem = " ".join(str(error).split())
         raise SpecError(f"{where}: must be YAML, but got: {problem}. Mend the line.") from error
     require(
@@ -435,7 +451,8 @@ def _check_type(value: object, expected: Any, where: str) -> None:
         for option in options
     )
     wanted = " | ".join(getattr(option, "__name__", repr(option)) for option in options)
-    hint = " (PyYAML reads 1e-4 as text: write 1.0e-4)" if isinstance(value, str) else ""
+    is_number_text = isinstance(value, str) and _NUMBER_TEXT.fullmatch(value) is not None
+    hint = " (PyYAML reads 1e-4 as text: write 1.0e-4)" if is_number_text else ""
     require(
         fits,
         where,

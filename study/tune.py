@@ -1,6 +1,7 @@
 """Search one cell: python -m study.tune --budget 2M --horizon 3."""
 
 import argparse
+import os
 import shlex
 import shutil
 import sys
@@ -127,6 +128,14 @@ def _cell(arguments: argparse.Namespace) -> Cell:
 
 
 def _check_folder(folder: Path, arguments: argparse.Namespace) -> None:
+    above = next(parent for parent in folder.parents if parent.exists())
+    require(
+        above.is_dir() and os.access(above, os.W_OK),
+        "--storage",
+        "must be a folder that can be written",
+        got=str(above),
+        remedy="Choose another one.",
+    )
     require(
         not folder.exists() or arguments.resume or arguments.fresh,
         str(folder),

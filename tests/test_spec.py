@@ -124,6 +124,16 @@ def test_a_broken_space_is_refused(tmp_path: Path, edit: dict[str, Any], message
 def test_a_missing_or_malformed_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no such file"):
         load_study(tmp_path / "absent.yaml")
+    twice = tmp_path / "twice.yaml"
+    twice.write_text(
+        (SPACES / "smoke.yaml").read_text().replace("epochs: 2", "epochs: 2\n  epochs: 5")
+    )
+    with pytest.raises(SpecError, match="'epochs' is given twice"):
+        load_study(twice)
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00s")
+    with pytest.raises(SpecError, match="must be YAML"):
+        load_study(binary)
     broken = tmp_path / "broken.yaml"
     broken.write_text("study: [")
     with pytest.raises(SpecError, match="must be YAML"):

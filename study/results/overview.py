@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -32,7 +31,7 @@ def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
         f"each {gpu}"
         f"{request['CPU']:g} CPU, {request['memory'] / _GIB:.1f} GiB{alone}",
         "time": f"{plan['trials']} trials, {_seconds(estimate['epoch_seconds_min'])} to "
-        f"{_seconds(estimate['epoch_seconds_max'])} per epoch (measured steps): "
+        f"{_seconds(estimate['epoch_seconds_max'])} per epoch (measured steps): training takes "
         f"about {duration(estimate['search_seconds_expected'])}, "
         f"at most {duration(estimate['search_seconds_most'])}",
     }
@@ -69,7 +68,9 @@ def print_summary(
     console.print(Text(plan["cell"], style="bold"))
     lines = [f"trials      {len(records)} of {plan['trials']} in {duration(seconds)}: {ends}"]
     if best is None or best.value is None or best.skill is None:
-        lines.append("best        none: no trial ended with a usable value")
+        values = [record.value for record in records if record.value is not None]
+        lowest = f"; the lowest loss of a collapsed one is {min(values):.4f}" if values else ""
+        lines.append(f"best        none: no trial learnt more than the base rate{lowest}")
     else:
         auc = "undefined" if best.auc is None else f"{best.auc:.3f}"
         lines += [
@@ -104,7 +105,7 @@ def with_error(value: float | None, error: float | None, *, sign: bool = False) 
 
 
 def _splits(splits: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=True)
+    table = Table(box=None, padding=(0, 1))
     table.add_column("part", no_wrap=True)
     table.add_column("days", no_wrap=True)
     for heading in ("samples", "positives", "base rate", "effective"):
@@ -122,7 +123,7 @@ def _splits(splits: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _baselines(baselines: list[Mapping[str, Any]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=True)
+    table = Table(box=None, padding=(0, 1))
     table.add_column("baseline on the validation days", no_wrap=True)
     for heading in ("log-loss", "standard error", "skill", "AUC"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -1,5 +1,6 @@
 """What the terminal shows while a cell runs: a line per event, and a live view of what runs now."""
 
+import atexit
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -58,13 +59,13 @@ class Progress:
         self._slots = slots
         self._baseline = baseline
         self._running: dict[int, dict[str, Any]] = {}
-        self._ended: list[TrialRecord] = []
+        self._ended: dict[int, TrialRecord] = {}
         self._best: TrialRecord | None = None
         self._live: Live | None = None
 
     def start(self, ended: list[TrialRecord], best: TrialRecord | None) -> None:
         """Begin; ``ended`` are the trials that a resumed cell has already."""
-        self._ended, self._best = list(ended), best
+        self._ended, self._best = {record.number: record for record in ended}, best
         if self._console.is_terminal:
             self._live = Live(
                 get_renderable=self._view,
@@ -73,6 +74,8 @@ class Progress:
                 transient=True,
             )
             self._live.start()
+            # A second Ctrl+C skips every other way out, and a live view hides the cursor.
+            atexit.register(self.stop)
 
     def stop(self) -> None:
         """Take the live view off the screen."""
@@ -95,7 +98,12 @@ class Progress:
         micro_batch: int,
         resumed: int,
     ) -> None:
-        """Say that a trial begins, or goes on after ``resumed`` epochs."""
+        """Say that a trial begins, or goes on after ``resumed`` epochs.
+
+        One whose end is on record, which a restore after a crash starts again, is passed over.
+        """
+        if number in self._ended:
+            return
         self._running[number] = {"params": params, "report": None, "since": time.monotonic()}
         verb = f"resumes after epoch {resumed}" if resumed else "starts"
         self.line(
@@ -113,15 +121,18 @@ class Progress:
     def trial_ended(self, record: TrialRecord, best: TrialRecord | None) -> None:
         """Say how a trial ended, and the best so far beside the baseline."""
         self._running.pop(record.number, None)
-        self._ended.append(record)
+        is_repeated = record.number in self._ended
+        self._ended[record.number] = record
         self._best = best
+        if is_repeated:
+            return
         if record.value is None:
             outcome = f"{record.reason}, no value"
         else:
             auc = "undefined" if record.auc is None else f"{record.auc:.3f}"
             outcome = (
-                f"{record.value:.4f} at epoch {record.best_epoch} of {record.epochs_trained}, "
-                f"AUC {auc}, {record.reason}"
+                f"{record.value:.4f} at epoch {record.best_epoch}, AUC {auc}, {record.reason} "
+                f"after {record.epochs_trained} of {record.params['epochs']} epochs"
             )
         took = "" if record.duration_seconds is None else f", {duration(record.duration_seconds)}"
         self.line(f"trial {record.number:>3} ends: {outcome}{took} | {self._best_so_far()}")
@@ -166,7 +177,8 @@ class Progress:
 
     def _seconds_left(self) -> float | None:
         """Estimate from the trials that ended; None before the first."""
-        times = [r.duration_seconds for r in self._ended if r.duration_seconds is not None]
+        ended = self._ended.values()
+        times = [r.duration_seconds for r in ended if r.duration_seconds is not None]
         if not times:
             return None
         return sum(times) / len(times) * (self._total - len(self._ended)) / self._slots

@@ -127,7 +127,16 @@ class Recorder(Callback):  # type: ignore[misc]
     ) -> None:
         """Record a trial that ran to its end or was stopped by the scheduler."""
         epochs = self._epochs.get(trial.trial_id, [])
-        self._end(trial, end_reason(epochs[-1] if epochs else {}), message=None)
+        last = epochs[-1] if epochs else {}
+        reason = end_reason(last)
+        message = None
+        if reason == "collapsed":
+            message = (
+                f"predicts next to a constant or no better than the base rate: skill "
+                f"{last['best_skill']:+.3f} at its best epoch, logits that vary by "
+                f"{last['logit_sd']:.3f} in its last"
+            )
+        self._end(trial, reason, message=message)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Record a trial that failed, with the last line of its error."""

@@ -100,8 +100,12 @@ def _search(plan: CellPlan, folder: Path, options: RunOptions, console: Console)
     asked = plan.cell.search.trials
     records, is_interrupted = read_trials(folder), False
     if len(records) < asked:
-        outcome = search_cell(plan, options.results, resume=options.resume)
-        records, is_interrupted = outcome.records, outcome.is_interrupted
+        try:
+            outcome = search_cell(plan, options.results, resume=options.resume)
+            records, is_interrupted = outcome.records, outcome.is_interrupted
+        except KeyboardInterrupt:
+            # The second Ctrl+C: Ray's last snapshot and our records are on disk.
+            records, is_interrupted = read_trials(folder), True
     best = best_trial(records)
     if is_interrupted and len(records) < asked:
         console.print(

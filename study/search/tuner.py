@@ -73,7 +73,13 @@ def search_cell(plan: CellPlan, results: Path, *, resume: bool) -> SearchOutcome
     if resume:
         tuner = tune.Tuner.restore(str(folder / RAY_FOLDER), trainable=trainable)
     else:
-        folder.mkdir(parents=True)
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise StudyError(
+                f"{folder}: must be a folder that can be made, but got {error.strerror}. "
+                "Choose another --storage."
+            ) from error
         write_cell(folder, _description(plan, folder))
         tuner = _new_tuner(plan, folder, trainable)
     with _ray_log_in(folder), _graceful_interruption() as interruption:

@@ -45,9 +45,21 @@ def test_piped_output_is_one_unbroken_line_per_event() -> None:
     assert len(lines) == 4
     assert "d64 L2 h4 ff128 patch 10/5 last, 100,000 parameters" in lines[0]
     assert lines[0].endswith("batch 128 x 2")
-    assert "0.5000 at epoch 3 of 20, AUC 0.700, completed, 10 s" in lines[1]
+    assert "0.5000 at epoch 3, AUC 0.700, completed after 20 of 20 epochs, 10 s" in lines[1]
     assert lines[1].endswith("1/3, best 0.5000 (trial 0), logistic 0.6000")
     assert lines[3] == "trial   1 said: Boom: why"
+
+
+def test_a_trial_that_a_restore_repeats_is_counted_once() -> None:
+    shown, _, log = progress(terminal=False)
+    shown.start([record(0)], record(0))
+    shown.trial_started(
+        0, PARAMS, source="sampled", param_count=100_000, micro_batch=128, resumed=20
+    )
+    shown.trial_ended(record(0), record(0))
+    assert log == []
+    shown.trial_ended(record(1), record(0))
+    assert "| 2/3, best" in log[0]
 
 
 def test_a_trial_that_outgrew_the_memory_model_says_so() -> None:

@@ -215,6 +215,7 @@ def test_a_dry_run_tells_what_a_search_does_and_writes_nothing(here: Path) -> No
         (("--search", "absent.yaml"), "absent.yaml: the search space must be a YAML file"),
         (("--search", "unknown.yaml"), "train: lr: unknown field"),
         (("--concurrency", "99"), "--concurrency"),
+        (("--storage", "tiny.yaml"), "--storage: must be a folder that can be written"),
         (("--resume",), "--resume needs a search to go on with"),
         (("--budget", "2B", "--search", "large.yaml"), "must fit the memory of a node"),
     ],
