@@ -59,6 +59,7 @@ def test_rungs_survive_a_restore() -> None:
     assert isinstance(restored, ASHAScheduler)
     restored_keeper.set_state(state)
     for each in (scheduler, restored):
-        assert decide(each, "good", 40, 0.35) == TrialScheduler.CONTINUE
+        # First, before anything else could refill an empty rung.
         assert decide(each, "worse", 25, 0.5) == TrialScheduler.STOP
+        assert decide(each, "good", 40, 0.35) == TrialScheduler.CONTINUE
         assert decide(each, "better", 25, 0.3) == TrialScheduler.CONTINUE
