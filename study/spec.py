@@ -53,6 +53,10 @@ class SearchConfig:
     """Share of its own schedule that every trial gets before ASHA may stop it."""
     reduction_factor: float = 3.0
     """ASHA's eta: one in eta goes on at each rung."""
+    stall_minutes: float = 30.0
+    """Time without a training step after which a trial counts as stalled."""
+    max_failure_share: float = 0.5
+    """Share of failed trials above which the search stops instead of wasting the night."""
 
     def __post_init__(self) -> None:
         where = "search"
@@ -62,6 +66,12 @@ class SearchConfig:
             (self.startup_trials >= 1, "startup_trials must be >= 1", "startup_trials"),
             (0 < self.grace_share <= 1, "grace_share must lie in (0, 1]", "grace_share"),
             (self.reduction_factor > 1, "reduction_factor must be > 1", "reduction_factor"),
+            (self.stall_minutes > 0, "stall_minutes must be > 0", "stall_minutes"),
+            (
+                0 < self.max_failure_share <= 1,
+                "max_failure_share must lie in (0, 1]",
+                "max_failure_share",
+            ),
             (
                 self.forced in get_args(ForcedSet),
                 f"forced must be one of {', '.join(get_args(ForcedSet))}",

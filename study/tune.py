@@ -17,6 +17,8 @@ _EXAMPLES = """examples:
   python -m study.tune --budget 2M --horizon 3 --trials 20 --resume
   python -m study.tune --budget 20M --horizon 1 --dry-run
   python -m study.tune --search search_spaces/smoke.yaml --budget 2M --horizon 1
+  python -m study.tune --budget 2M --horizon 3 --fresh \\
+      --import-trials ray_results/phase6a_2M_h3_threshold_1pct
 """
 
 
@@ -49,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
         help="results folder (default: %(default)s)")  # fmt: skip
     add("--resume", action="store_true", help="go on with an interrupted search")
     add("--fresh", action="store_true", help="start anew; an existing cell is moved aside")
+    add("--import-trials", type=Path, metavar="FOLDER",
+        help="folder of an earlier search whose trials a new one shall know")  # fmt: skip
     add("--dry-run", action="store_true", help="print what would run, train nothing, write nothing")
     add("--json", action="store_true", help="with --dry-run: print the plan as JSON")
     return flags
@@ -77,6 +81,13 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
         remedy="Give one of them.",
     )
     require(
+        arguments.import_trials is None or not arguments.resume,
+        "flags",
+        "--import-trials belongs to a new search",
+        got="it with --resume",
+        remedy="Leave one of them out.",
+    )
+    require(
         arguments.dry_run or not arguments.json,
         "flags",
         "--json belongs to --dry-run",
@@ -89,9 +100,9 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
     if not arguments.dry_run:
         _check_folder(results / cell.name, arguments)
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
-    from study.search.run import RunOptions, run_cell
+    from study.search.run import RunOptions, RunStatus, run_cell
 
-    result = run_cell(
+    status = run_cell(
         cell,
         RunOptions(
             results=results,
@@ -101,12 +112,15 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
             concurrency=concurrency,
             device=arguments.device,
             address=arguments.address,
+            import_trials=arguments.import_trials,
             resume_command=_resume_command(argv),
         ),
     )
-    if result.is_interrupted:
-        return EXIT_INTERRUPTED
-    return EXIT_OK if result.has_best else EXIT_FAILED
+    return {
+        RunStatus.DONE: EXIT_OK,
+        RunStatus.FAILED: EXIT_FAILED,
+        RunStatus.INTERRUPTED: EXIT_INTERRUPTED,
+    }[status]
 
 
 def _cell(arguments: argparse.Namespace) -> Cell:
@@ -170,7 +184,12 @@ def _resume_command(argv: list[str]) -> str:
         name = "python"
     else:
         name = str(python.relative_to(here) if python.is_relative_to(here) else python)
-    flags = [flag for flag in argv if flag not in ("--resume", "--fresh")]
+    flags, rest = [], iter(argv)
+    for flag in rest:
+        if flag == "--import-trials":
+            next(rest)
+        elif flag not in ("--resume", "--fresh") and not flag.startswith("--import-trials="):
+            flags.append(flag)
     return shlex.join([name, "-m", "study.tune", *flags, "--resume"])
 
 

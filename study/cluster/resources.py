@@ -1,7 +1,7 @@
 """What one trial asks Ray for: one shape per cell, from the memory model and the nodes."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from study.errors import require
@@ -93,32 +93,6 @@ def plan_resources(
         return _exclusive(nodes, roomiest, usable)
     kind = [node for node in nodes if (node.gpus > 0) == (roomiest.gpus > 0)]
     return _shared(kind, roomiest, need)
-
-
-def require_capacity(
-    nodes: Sequence[Node], request: Mapping[str, float], trials: int, *, label: str
-) -> None:
-    """Refuse a saved request that the cluster cannot serve: Ray would wait for ever without a word.
-
-    Raises:
-        SpecError: fewer than ``trials`` such requests fit at once.
-    """
-    capacity = sum(
-        _fits(
-            node,
-            cpus=int(request["CPU"]),
-            gpus=request.get("GPU", 0.0),
-            memory=int(request["memory"]),
-        )
-        for node in nodes
-    )
-    require(
-        capacity >= trials,
-        label,
-        f"needs room for {trials} trials at once, each with {dict(request)}",
-        got=f"room for {capacity}",
-        remedy="Free memory, or add nodes, and resume again.",
-    )
 
 
 def _exclusive(nodes: Sequence[Node], node: Node, usable: int) -> TrialResources:

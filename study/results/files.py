@@ -1,8 +1,7 @@
-"""Atomic writes and torn-line-tolerant reads: the only way this project touches its records."""
+"""Atomic writes, whole lines, and reads that tolerate damage: how the records are touched."""
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,24 +29,34 @@ def write_yaml(path: Path, value: Any) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line; a torn last line, which only a crash leaves, is cut off first."""
-    if path.exists():
-        whole = path.read_bytes().rfind(b"\n") + 1
-        if whole < path.stat().st_size:
-            os.truncate(path, whole)
+    """Append one line; a torn last line, which a crash or a full disk leaves, is cut off first."""
+    cut_torn_line(path)
     with path.open("a", encoding="utf-8", newline="") as file:
         file.write(line + "\n")
         file.flush()
         os.fsync(file.fileno())
 
 
-def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of an append-only log; a torn line, which only a crash leaves, is skipped."""
+def cut_torn_line(path: Path) -> None:
+    """Cut off a last line without an end."""
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        yield row
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        if file.read(1) in (b"", b"\n"):
+            return
+    os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+
+
+def read_json(path: Path) -> Any:
+    """Return the value of a JSON file, or None if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def read_text(path: Path) -> str | None:
+    """Return a file's text, or None if it is missing; bytes that are no text are replaced."""
+    return path.read_bytes().decode("utf-8", errors="replace") if path.is_file() else None

@@ -30,6 +30,8 @@ def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
         "device": f"{plan['device']}, {plan['precision']}; {plan['concurrency']} trials at once, "
         f"each {gpu}"
         f"{request['CPU']:g} CPU, {request['memory'] / _GIB:.1f} GiB{alone}",
+        "disk": f"checkpoints take up to {_size(plan['running_checkpoint_bytes'])} while trials "
+        f"run, the best weights {_size(plan['kept_checkpoint_bytes'])} in the end",
         "time": f"{plan['trials']} trials, {_seconds(estimate['epoch_seconds_min'])} to "
         f"{_seconds(estimate['epoch_seconds_max'])} per epoch (measured steps): training takes "
         f"about {duration(estimate['search_seconds_expected'])}, "
@@ -140,3 +142,7 @@ def _baselines(baselines: list[Mapping[str, Any]]) -> Table:
 
 def _seconds(value: float) -> str:
     return f"{value:.1f} s" if value < 60 else duration(value)
+
+
+def _size(count: int) -> str:
+    return f"{count / _GIB:.1f} GiB" if count >= _GIB else f"{count / 2**20:.0f} MiB"

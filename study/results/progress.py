@@ -3,6 +3,7 @@
 import atexit
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
@@ -98,12 +99,7 @@ class Progress:
         micro_batch: int,
         resumed: int,
     ) -> None:
-        """Say that a trial begins, or goes on after ``resumed`` epochs.
-
-        One whose end is on record, which a restore after a crash starts again, is passed over.
-        """
-        if number in self._ended:
-            return
+        """Say that a trial begins, or goes on after ``resumed`` epochs."""
         self._running[number] = {"params": params, "report": None, "since": time.monotonic()}
         verb = f"resumes after epoch {resumed}" if resumed else "starts"
         self.line(
@@ -118,14 +114,19 @@ class Progress:
         if number in self._running:
             self._running[number]["report"] = dict(report)
 
+    def trial_broke_off(
+        self, number: int, message: str, *, is_tried_again: bool, log: Path
+    ) -> None:
+        """Say what broke a trial off; its end, if it is not tried again, has a line of its own."""
+        self._running.pop(number, None)
+        if is_tried_again:
+            self.line(f"trial {number:>3} broke off and is tried again: {message} ({log})")
+
     def trial_ended(self, record: TrialRecord, best: TrialRecord | None) -> None:
         """Say how a trial ended, and the best so far beside the baseline."""
         self._running.pop(record.number, None)
-        is_repeated = record.number in self._ended
         self._ended[record.number] = record
         self._best = best
-        if is_repeated:
-            return
         if record.value is None:
             outcome = f"{record.reason}, no value"
         else:

@@ -3,7 +3,7 @@
 Nothing here defaults: a value that is missing is None on purpose and stays missing in every file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,6 +60,8 @@ class TrialRecord:
     reason: StopReason
     message: str | None
     """What went wrong, in the words of the error; None if nothing did."""
+    faults: Sequence[str]
+    """What broke the trial off and was tried again, oldest first."""
     value: float | None
     """Best validation log-loss; None if no epoch had a finite one."""
     value_se: float | None
@@ -109,7 +111,7 @@ class TrialRecord:
         return sum(self.seconds.values()) if self.seconds else None
 
 
-def best_trial(records: list[TrialRecord]) -> TrialRecord | None:
+def best_trial(records: Sequence[TrialRecord]) -> TrialRecord | None:
     """Return the rankable trial with the lowest value, the earliest of equals; None without one."""
     rankable = [record for record in records if record.is_rankable]
     return min(rankable, key=lambda record: (record.value, record.number), default=None)

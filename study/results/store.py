@@ -1,8 +1,8 @@
-"""The one writer and the one reader of a cell's folder.
+"""The one writer and the one reader of the records of a cell: views of its journal.
 
 cell.yaml              resolved spec, versions, data, machine, baselines
 all_trials.json        every trial that ended, rewritten after each
-best_params.json       the best so far, rewritten when it changes or a trial ends
+best_params.json       the best so far, rewritten when a trial ends
 log.txt                what the terminal said, with the time
 <trial>/result.json    one line per epoch, append-only
 <trial>/metrics.json   the trial's record with its learning curve
@@ -13,7 +13,8 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,16 @@ from typing import Any
 import yaml
 
 from study.errors import StudyError
-from study.results.files import append_line, read_json_lines, write_json, write_yaml
+from study.results.files import (
+    append_line,
+    cut_torn_line,
+    read_json,
+    read_text,
+    write_json,
+    write_text,
+    write_yaml,
+)
+from study.results.lock import FolderLock
 from study.results.records import TrialRecord, best_trial
 
 CSV_COLUMNS = (
@@ -38,6 +48,10 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
+_TABLE_WAIT_SECONDS = 60.0
+"""For another cell to write its lines, which takes milliseconds."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class CellIdentity:
     """What every file of a cell says about where it belongs."""
@@ -52,24 +66,15 @@ class CellIdentity:
 
 
 class CellStore:
-    """Writes and reads the records of one cell."""
+    """Writes the records of one cell. It decides nothing and remembers nothing of its own.
+
+    Every method may be repeated after a crash, and leaves the same files.
+    """
 
     def __init__(self, folder: Path, identity: CellIdentity) -> None:
         self.folder = folder
         self._identity = identity
-        self._records: dict[int, TrialRecord] = {r.number: r for r in read_trials(folder)}
         self._csv = folder.parent / "experiment_results.csv"
-        self._logged = _csv_run_ids(self._csv)
-
-    @property
-    def records(self) -> list[TrialRecord]:
-        """Every trial that ended, by number."""
-        return [self._records[number] for number in sorted(self._records)]
-
-    @property
-    def best(self) -> TrialRecord | None:
-        """The best rankable trial so far."""
-        return best_trial(self.records)
 
     def log(self, text: str) -> None:
         """Append to the cell's log, each line with the time."""
@@ -77,34 +82,42 @@ class CellStore:
         for line in text.splitlines():
             append_line(self.folder / "log.txt", f"{stamp} {line}")
 
-    def trial_epochs(self, trial_folder: str) -> list[dict[str, Any]]:
-        """Return the epochs of a trial that are on disk, in order."""
-        return list(read_json_lines(self.folder / trial_folder / "result.json"))
+    def write_epochs(self, trial_folder: str, epochs: Sequence[Mapping[str, Any]]) -> None:
+        """Make a trial's log hold exactly these epochs."""
+        text = "".join(f"{_json_line(epoch)}\n" for epoch in epochs)
+        path = self.folder / trial_folder / "result.json"
+        if read_text(path) != text:
+            write_text(path, text)
 
     def add_epoch(self, trial_folder: str, report: Mapping[str, Any]) -> None:
         """Append one epoch to a trial's log."""
-        append_line(self.folder / trial_folder / "result.json", json.dumps(report, allow_nan=False))
+        append_line(self.folder / trial_folder / "result.json", _json_line(report))
 
-    def add_trial(self, record: TrialRecord) -> None:
-        """Write the record of a trial that ended into every file that holds it."""
-        self._records[record.number] = record
-        learning_curve = self.trial_epochs(record.folder)
-        trial_folder = self.folder / record.folder
-        trial_folder.mkdir(exist_ok=True)
-        write_json(
-            trial_folder / "metrics.json",
-            {**_row(record), "learning_curve": learning_curve},
-        )
-        write_json(self.folder / "all_trials.json", [_row(each) for each in self.records])
-        self._write_best()
-        self._append_csv(record)
+    def write_trial(self, record: TrialRecord, epochs: Sequence[Mapping[str, Any]]) -> None:
+        """Write the record of a trial that ended into its folder."""
+        write_json(self._metrics(record), _metrics(record, epochs))
 
-    def _write_best(self) -> None:
-        best = self.best
+    def has_trial(self, record: TrialRecord, epochs: Sequence[Mapping[str, Any]]) -> bool:
+        """Is the record of a trial in its folder, as ``write_trial`` leaves it?"""
+        return bool(read_json(self._metrics(record)) == _metrics(record, epochs))
+
+    def write_trials(self, records: Sequence[TrialRecord]) -> None:
+        """Write what holds of the whole cell: all trials, the best, and the table of all cells."""
+        write_json(self.folder / "all_trials.json", [_row(record) for record in records])
+        self._write_best(records)
+        # Other cells append to the same table.
+        with FolderLock(self._csv.parent, wait_seconds=_TABLE_WAIT_SECONDS):
+            self._append_csv(records)
+
+    def _metrics(self, record: TrialRecord) -> Path:
+        return self.folder / record.folder / "metrics.json"
+
+    def _write_best(self, records: Sequence[TrialRecord]) -> None:
+        best = best_trial(records)
         if best is None:
             return
         identity, params = self._identity, best.params
-        states = [record.state for record in self.records]
+        states = [record.state for record in records]
         write_json(
             self.folder / "best_params.json",
             {
@@ -148,11 +161,27 @@ class CellStore:
             },
         )
 
-    def _append_csv(self, record: TrialRecord) -> None:
+    def _append_csv(self, records: Sequence[TrialRecord]) -> None:
+        header = ",".join(CSV_COLUMNS)
+        if self._csv.exists():
+            cut_torn_line(self._csv)
+            with self._csv.open(encoding="utf-8", errors="replace") as file:
+                is_damaged = file.readline().rstrip("\n") != header
+            if is_damaged:
+                # Nothing is thrown away; the rows of this cell are written again.
+                self._csv.rename(self._csv.with_name(f"damaged-{time.time_ns()}.csv"))
+        if not self._csv.exists():
+            append_line(self._csv, header)
+        logged = _csv_run_ids(self._csv)
+        for record in records:
+            if self._run_id(record) not in logged:
+                append_line(self._csv, _csv_line(self._csv_row(record)))
+
+    def _run_id(self, record: TrialRecord) -> str:
+        return f"{self._identity.name}/{record.trial_id}"
+
+    def _csv_row(self, record: TrialRecord) -> list[object]:
         identity = self._identity
-        run_id = f"{identity.name}/{record.trial_id}"
-        if run_id in self._logged:
-            return
         row: dict[str, object] = {
             "timestamp": _stamp(record.ended),
             "experiment": identity.name,
@@ -173,7 +202,7 @@ class CellStore:
             "n_heads": record.params["n_heads"],
             "d_ff": record.d_ff,
             "param_count": record.param_count,
-            "run_id": run_id,
+            "run_id": self._run_id(record),
             "trial_number": record.number,
             "source": record.source,
             "reason": record.reason,
@@ -186,10 +215,7 @@ class CellStore:
             "auc": record.auc,
             "data_sha256": identity.data_sha256,
         }
-        if not self._csv.exists():
-            append_line(self._csv, ",".join(CSV_COLUMNS))
-        append_line(self._csv, _csv_line([row.get(column) for column in CSV_COLUMNS]))
-        self._logged.add(run_id)
+        return [row.get(column) for column in CSV_COLUMNS]
 
 
 def write_cell(folder: Path, description: Mapping[str, Any]) -> None:
@@ -208,10 +234,12 @@ def read_cell(folder: Path) -> dict[str, Any]:
         description = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise StudyError(
-            f"{path}: must be readable, but got {error}. Start with --fresh."
+            f"{path}: must be readable, but got {error}. Mend it with --resume."
         ) from error
     if not isinstance(description, dict):
-        raise StudyError(f"{path}: must be a mapping, but got {description!r}. Start with --fresh.")
+        raise StudyError(
+            f"{path}: must be a mapping, but got {description!r}. Mend it with --resume."
+        )
     return description
 
 
@@ -230,7 +258,8 @@ def read_trials(folder: Path) -> list[TrialRecord]:
         return [TrialRecord(**{name: row[name] for name in names}) for row in rows]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise StudyError(
-            f"{path}: must hold the records of this version, but got {error!r}. Start with --fresh."
+            f"{path}: must hold the records of this version, but got {error!r}. "
+            "Mend it with --resume."
         ) from error
 
 
@@ -243,6 +272,14 @@ def _csv_run_ids(path: Path) -> set[str]:
         return set()
     with path.open(encoding="utf-8", newline="") as file:
         return {row["run_id"] for row in csv.DictReader(file) if row.get("run_id")}
+
+
+def _metrics(record: TrialRecord, epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {**_row(record), "learning_curve": list(epochs)}
+
+
+def _json_line(report: Mapping[str, Any]) -> str:
+    return json.dumps(report, allow_nan=False)
 
 
 def _csv_line(values: list[object]) -> str:

@@ -1,11 +1,18 @@
-"""TensorBoard: one event folder per trial, its HParams from the first epoch on."""
+"""TensorBoard: one event file per trial, its HParams from the first epoch on."""
 
-from collections.abc import Mapping
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import FileWriter, SummaryWriter
-from tensorboardX.summary import hparams
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 _SCALARS = (
     "train_loss", "validation_loss", "best_validation_loss", "skill", "auc", "brier",
@@ -13,42 +20,79 @@ _SCALARS = (
     "data_seconds", "step_seconds", "validation_seconds", "checkpoint_seconds",
 )  # fmt: skip
 
+_FILES = "events.out.tfevents.*"
+
 
 class TrialEvents:
-    """The event file of one trial. Steps are epochs."""
+    """The event file of one trial. Steps are epochs.
 
-    def __init__(self, folder: Path, params: Mapping[str, Any], *, first_epoch: int) -> None:
-        """Open the folder and, for a new trial, write its HParams.
+    Opening it writes everything that is known of the trial into a new file and then removes the
+    old one, so that each epoch is there once whatever a crash left. What is written is on its way
+    to the disk before the call returns: no thread could be left hanging by a full disk.
+    """
+
+    def __init__(
+        self, folder: Path, params: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Begin the file.
 
         Args:
-            folder: the trial's folder; created if needed.
+            folder: the trial's; it exists.
             params: budget, horizon, every architecture and training value, parameter count.
-            first_epoch: the next epoch that will be written. If there are events already, those
-                of that epoch and later are hidden: a crash may have left some that are written
-                again now.
+            epochs: reports so far, in order.
+
+        Raises:
+            OSError: it could not be written; the old file is still there.
         """
-        resumed = any(folder.glob("events.out.*"))
-        self._writer = SummaryWriter(str(folder), purge_step=first_epoch if resumed else None)
-        plain = {name: value for name, value in params.items() if value is not None}
-        # The experiment-level summary is left out: TensorBoard then gathers names and values
-        # from all trials of all cells, instead of trusting the first that it meets.
-        _, start, self._end = hparams(plain, {})
-        if not resumed:
-            self._file().add_summary(start)
+        before = list(folder.glob(_FILES))
+        # Readers take files in the order of their names, which begin with the time.
+        name = f"{time.time_ns() // 1000}.{socket.gethostname()}.{os.getpid()}"
+        self._path = folder / f"events.out.tfevents.{name}"
+        self._file = self._path.open("xb")
+        self._writer = RecordWriter(self._file)
+        self._write(file_version="brain.Event:2")
+        # For a TensorBoard that has read the old file already: these steps come anew.
+        self._write(step=1, session_log=SessionLog(status=SessionLog.START))
+        plain = {key: value for key, value in params.items() if value is not None}
+        # TensorBoard merges what has one name, and two cells may have folders of the same name.
+        self._write(summary=hparams_pb(plain, trial_id=f"{folder.parent.name}/{folder.name}"))
+        for report in epochs:
+            self._epoch(report)
         self._writer.flush()
+        for path in before:
+            path.unlink()
 
     def epoch(self, report: Mapping[str, Any]) -> None:
         """Write one epoch's scalars; missing ones are left out."""
-        for name in _SCALARS:
-            if report.get(name) is not None:
-                self._writer.add_scalar(name, report[name], global_step=report["epoch"])
+        self._epoch(report)
         self._writer.flush()
 
     def close(self, *, ended: bool) -> None:
         """Close the file; ``ended`` marks the trial's session as finished."""
         if ended:
-            self._file().add_summary(self._end)
+            self._write(summary=_session_end())
         self._writer.close()
 
-    def _file(self) -> FileWriter:
-        return self._writer._get_file_writer()
+    def _epoch(self, report: Mapping[str, Any]) -> None:
+        values = [
+            Summary.Value(tag=name, simple_value=report[name])
+            for name in _SCALARS
+            if report.get(name) is not None
+        ]
+        self._write(
+            wall_time=report["reported"], step=report["epoch"], summary=Summary(value=values)
+        )
+
+    def _write(self, **fields: Any) -> None:
+        event = Event(**{"wall_time": time.time(), **fields})
+        self._writer.write(event.SerializeToString())
+
+
+def _session_end() -> Summary:
+    """Mark the trial as finished; TensorBoard's own function for it needs TensorFlow."""
+    end = SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
+    data = HParamsPluginData(session_end_info=end, version=metadata.PLUGIN_DATA_VERSION)
+    value = Summary.Value(
+        tag=metadata.SESSION_END_INFO_TAG, metadata=metadata.create_summary_metadata(data)
+    )
+    return Summary(value=[value])

@@ -32,6 +32,8 @@ from study.training.device import supports_bf16
 _PACKAGES = ("ray", "optuna", "torch", "numpy", "pandas", "TA-Lib", "scikit-learn", "arch")
 """Libraries on which a restore or a number depends."""
 
+_FLOAT_BYTES = 4
+
 BASELINE_TO_BEAT = "logistic"
 """The baseline that the terminal shows beside the best so far."""
 
@@ -56,6 +58,18 @@ class CellPlan:
     baseline_losses: npt.NDArray[np.float64]
     """Daily log-losses of the baseline to beat on the validation days."""
     estimate: Estimate
+
+    @property
+    def running_checkpoint_bytes(self) -> int:
+        """What the checkpoints of the trials that run at once may take on the disk."""
+        # Two states, each with the best weights it refers to; a third pair while it is written.
+        return self.concurrency * 3 * max(map(_checkpoint_bytes, self.space.configs()))
+
+    @property
+    def kept_checkpoint_bytes(self) -> int:
+        """What the best weights of all trials may take on the disk in the end."""
+        largest = max(count_parameters(config.model) for config in self.space.configs())
+        return self.cell.search.trials * _FLOAT_BYTES * largest
 
     @property
     def baseline(self) -> BaselineRecord:
@@ -92,6 +106,8 @@ class CellPlan:
             "trial_resources": self.resources.request(),
             "exclusive": self.resources.exclusive,
             "concurrency": self.concurrency,
+            "running_checkpoint_bytes": self.running_checkpoint_bytes,
+            "kept_checkpoint_bytes": self.kept_checkpoint_bytes,
             "estimate": dataclasses.asdict(self.estimate),
             "baselines": [dataclasses.asdict(baseline) for baseline in self.baselines],
             "forced": [_describe_forced(slot) for slot in self.forced],
@@ -226,6 +242,12 @@ def _device(nodes: Sequence[Node], device: str | None) -> torch.device:
 def _step_bytes(config: TrialConfig, micro_batch: int, *, bf16: bool) -> int:
     ema = config.train.ema_decay > 0
     return step_memory(config.model, micro_batch, bf16=bf16, ema=ema).total
+
+
+def _checkpoint_bytes(config: TrialConfig) -> int:
+    """Return the size of a state (weights, two moments, average) and of its best weights."""
+    copies = 4 + (config.train.ema_decay > 0)
+    return copies * _FLOAT_BYTES * count_parameters(config.model)
 
 
 def _plain(summary: Any) -> dict[str, Any]:

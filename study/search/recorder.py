@@ -1,5 +1,8 @@
-"""The Ray callback that turns what happens to trials into records, events and lines."""
+"""The Ray callback that keeps every view of the journal up to date: records, events and lines."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -7,195 +10,188 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from study.cluster.resources import TrialResources
 from study.model.sizing import count_parameters
+from study.results.files import write_text
 from study.results.progress import Progress
-from study.results.records import BaselineRecord, StopReason, TrialRecord, end_reason
+from study.results.records import BaselineRecord, TrialRecord
 from study.results.store import CellIdentity, CellStore
 from study.results.tensorboard import TrialEvents
-from study.search.space import TrialConfig
-from study.search.trainable import first_micro_batch, trial_folder_name
+from study.search.faults import Fault, fault_of
+from study.search.hooks import Watchdog, storage_problem
+from study.search.ledger import Ledger
+from study.search.stop import Stop
+from study.search.trainable import CHECKPOINTS, first_micro_batch
+from study.training.checkpoint import CheckpointFolder
 
-_RAY_KEYS = frozenset(
-    {
-        "config", "trial_id", "experiment_tag", "hostname", "node_ip", "pid", "date", "timestamp",
-        "time_this_iter_s", "time_total_s", "time_since_restore", "iterations_since_restore",
-        "training_iteration", "done", "replayed", "timesteps_total", "episodes_total",
-    }
-)  # fmt: skip
-"""What Ray adds to a result; our records keep our own clock and counters."""
-
-_PHASES = ("data", "step", "validation", "checkpoint")
+ERROR_FILE = "error.txt"
+"""In a trial's folder: what broke it off, with the traceback."""
 
 
-def _lacks_memory(error: str) -> bool:
-    """Recognise torch's words, and those of Ray's memory monitor when it killed the worker."""
-    return "out of memory" in error.lower() or "low on memory" in error.lower()
+@dataclass(slots=True)
+class _View:
+    """What is open of a running trial."""
+
+    events: TrialEvents
+    n_epochs: int
+    """Written so far."""
 
 
 class Recorder(Callback):  # type: ignore[misc]
-    """Writes each epoch once and each end once, whatever is repeated after a restore.
+    """Writes each epoch once and each end once, and mends what a crash left behind.
 
-    Pickled with the Tuner, so everything that is open is opened in ``setup``.
+    What it writes can be written again from the ledger, so a view that cannot be written ends the
+    search without harm.
     """
 
     def __init__(
         self,
         folder: Path,
         identity: CellIdentity,
-        baseline: BaselineRecord,
+        ledger: Ledger,
+        stop: Stop,
+        watchdog: Watchdog,
         *,
+        baseline: BaselineRecord,
+        trials: int,
         slots: int,
-        resources: TrialResources,
+        share_bytes: int,
         bf16: bool,
     ) -> None:
         self._folder = folder
-        self._resources = resources
-        self._bf16 = bf16
         self._identity = identity
-        self._baseline = baseline
-        self._slots = slots
-
-    def setup(self, *args: Any, total_num_samples: int | None = None, **info: Any) -> None:
-        """Open the records and the terminal."""
-        self._store = CellStore(self._folder, self._identity)
-        self._events: dict[str, TrialEvents] = {}
-        self._epochs: dict[str, list[dict[str, Any]]] = {}
+        self._ledger = ledger
+        self._stop = stop
+        self._watchdog = watchdog
+        self._share_bytes = share_bytes
+        self._bf16 = bf16
+        self._store = CellStore(folder, identity)
+        self._views: dict[int, _View] = {}
         self._progress = Progress(
-            Console(highlight=False),
-            self._store.log,
-            total=total_num_samples or 0,
-            slots=self._slots,
-            baseline=self._baseline,
+            Console(highlight=False), self._store.log, total=trials, slots=slots, baseline=baseline
         )
-        self._progress.start(self._store.records, self._store.best)
+
+    def mend(self) -> None:
+        """Write again whatever a crash has left missing, torn or behind the journal.
+
+        Raises:
+            OSError: something cannot be written.
+        """
+        for record in self._ledger.records:
+            if not self._store.has_trial(record, self._ledger.epochs(record.number)):
+                self._views[record.number] = self._open(record.number)
+                self._write_end(record)
+        self._store.write_trials(self._ledger.records)
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        """Open the terminal."""
+        self._progress.start(self._ledger.records, self._ledger.best)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Open a trial's event file, its HParams included, and say what it is."""
-        if trial.trial_id in self._events:
-            return
-        folder = trial_folder_name(trial.config)
-        (self._folder / folder).mkdir(exist_ok=True)
-        self._epochs[trial.trial_id] = self._store.trial_epochs(folder)
-        config = TrialConfig.from_flat(trial.config)
-        param_count = count_parameters(config.model)
-        done = len(self._epochs[trial.trial_id])
-        self._events[trial.trial_id] = TrialEvents(
-            self._folder / folder,
-            {
-                "budget": self._identity.budget,
-                "horizon": self._identity.horizon,
-                "task": self._identity.task,
-                **config.flat(),
-                "d_ff": config.model.d_ff,
-                "param_count": param_count,
-                "source": trial.config["source"],
-                "seed": trial.config["seed"],
-            },
-            first_epoch=done + 1,
-        )
-        self._progress.trial_started(
-            trial.config["number"],
-            config.flat(),
-            source=trial.config["source"],
-            param_count=param_count,
-            micro_batch=first_micro_batch(config, self._resources.share_bytes, bf16=self._bf16),
-            resumed=done,
-        )
-
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Trial],
-        trial: Trial,
-        result: dict[str, Any],
-        **_: Any,
-    ) -> None:
-        """Write an epoch that is not on disk yet."""
-        epochs = self._epochs[trial.trial_id]
-        if epochs and result["epoch"] <= epochs[-1]["epoch"]:
-            return
-        report = {name: value for name, value in result.items() if name not in _RAY_KEYS}
-        # Events first: a crash between the two leaves an event that the resumed run hides.
-        self._events[trial.trial_id].epoch(report)
-        self._store.add_epoch(trial_folder_name(trial.config), report)
-        epochs.append(report)
-        self._progress.epoch(trial.config["number"], report)
-
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
-    ) -> None:
-        """Record a trial that ran to its end or was stopped by the scheduler."""
-        epochs = self._epochs.get(trial.trial_id, [])
-        last = epochs[-1] if epochs else {}
-        reason = end_reason(last)
-        message = None
-        if reason == "collapsed":
-            message = (
-                f"predicts next to a constant or no better than the base rate: skill "
-                f"{last['best_skill']:+.3f} at its best epoch, logits that vary by "
-                f"{last['logit_sd']:.3f} in its last"
+        assignment = self._ledger.assignment(trial.config["number"])
+        with self._storage():
+            self._views[assignment.number] = view = self._open(assignment.number)
+            self._progress.trial_started(
+                assignment.number,
+                assignment.config.flat(),
+                source=assignment.source,
+                param_count=count_parameters(assignment.config.model),
+                micro_batch=first_micro_batch(assignment, self._share_bytes, bf16=self._bf16),
+                resumed=view.n_epochs,
             )
-        self._end(trial, reason, message=message)
+
+    def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """Write the epoch that the ledger has just taken in, and the end that it has decided."""
+        number = trial.config["number"]
+        with self._storage():
+            view = self._views[number]
+            for report in self._ledger.epochs(number)[view.n_epochs :]:
+                view.events.epoch(report)
+                self._store.add_epoch(self._ledger.assignment(number).folder, report)
+                view.n_epochs += 1
+                self._progress.epoch(number, report)
+                for problem in report.get("checkpoint_problems", ()):
+                    self._progress.line(f"trial {number:>3} found: {problem}")
+            self._end(number)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Record a trial that failed, with the last line of its error."""
-        error = str(trial.get_error() or "the worker died without a word").strip()
-        message = error.splitlines()[-1]
-        reason: StopReason = "oom" if _lacks_memory(error) else "error"
-        self._end(trial, reason, message=message)
+        """Decide what becomes of a trial that broke off."""
+        number, fault = trial.config["number"], fault_of(trial)
+        if number in self._watchdog.stalled:
+            fault = Fault("stall", self._watchdog.stalled.pop(number), fault.detail)
+        if fault.kind == "storage":
+            self._stop.request(f"trial {number}: {fault.message}", is_fault=True)
+            return
+        with self._storage():
+            folder = self._folder / self._ledger.assignment(number).folder
+            folder.mkdir(exist_ok=True)
+            write_text(folder / ERROR_FILE, fault.detail)
+            is_tried_again = self._ledger.fault(
+                number, fault.kind, fault.message, micro_batch=self._micro_batch(number)
+            )
+            self._progress.trial_broke_off(
+                number, fault.message, is_tried_again=is_tried_again, log=folder / ERROR_FILE
+            )
+            self._end(number)
 
     def on_experiment_end(self, trials: list[Trial], **_: Any) -> None:
-        """Close what is open; trials that still run keep their files for the next start."""
-        for events in self._events.values():
-            events.close(ended=False)
-        self._events.clear()
+        """Close what is open; trials that have not ended go on at the next start."""
+        for view in self._views.values():
+            view.events.close(ended=False)
+        self._views.clear()
         self._progress.stop()
 
-    def _end(self, trial: Trial, reason: StopReason, message: str | None) -> None:
-        events = self._events.pop(trial.trial_id, None)
-        if events is not None:
-            events.close(ended=True)
-        record = self._record(trial, reason, message)
-        self._store.add_trial(record)
-        self._progress.trial_ended(record, self._store.best)
+    def _end(self, number: int) -> None:
+        record = self._ledger.record(number)
+        if record is None or number not in self._views:
+            return
+        self._write_end(record)
+        self._store.write_trials(self._ledger.records)
+        self._progress.trial_ended(record, self._ledger.best)
+        problem = self._ledger.too_many_failures()
+        if problem is not None:
+            self._stop.request(problem, is_fault=True)
 
-    def _record(self, trial: Trial, reason: StopReason, message: str | None) -> TrialRecord:
-        epochs = self._epochs.pop(trial.trial_id, [])
-        first, last = (epochs[0], epochs[-1]) if epochs else ({}, {})
-        config = TrialConfig.from_flat(trial.config)
-        return TrialRecord(
-            number=trial.config["number"],
-            trial_id=trial.trial_id,
-            source=trial.config["source"],
-            folder=trial_folder_name(trial.config),
-            seed=trial.config["seed"],
-            params=config.flat(),
-            d_ff=config.model.d_ff,
-            param_count=count_parameters(config.model),
-            reason=reason,
-            message=message,
-            value=last.get("best_validation_loss"),
-            value_se=last.get("best_validation_loss_se"),
-            difference=last.get("best_difference"),
-            difference_se=last.get("best_difference_se"),
-            best_epoch=last.get("best_epoch"),
-            epochs_trained=last.get("epoch", 0),
-            skill=last.get("best_skill"),
-            skill_own_base_rate=last.get("best_skill_own_base_rate"),
-            auc=last.get("best_auc"),
-            brier=last.get("best_brier"),
-            micro_batch=last.get("micro_batch"),
-            accumulation_steps=last.get("accumulation_steps"),
-            out_of_memory_count=last.get("out_of_memory_count"),
-            device=last.get("device"),
-            assigned_cpus=last.get("assigned_cpus"),
-            assigned_gpus=last.get("assigned_gpus"),
-            peak_memory_bytes=last.get("peak_memory_bytes"),
-            granted_memory_bytes=self._resources.granted_bytes if epochs else None,
-            seconds={
-                phase: sum(epoch[f"{phase}_seconds"] for epoch in epochs) for phase in _PHASES
-            },
-            started=first.get("began"),
-            ended=last.get("reported", trial.run_metadata.last_result_time),
-        )
+    def _open(self, number: int) -> _View:
+        """Write everything that is known of a trial into its folder."""
+        assignment, epochs = self._ledger.assignment(number), self._ledger.epochs(number)
+        if number in self._views:
+            self._views.pop(number).events.close(ended=False)
+        folder = self._folder / assignment.folder
+        folder.mkdir(exist_ok=True)
+        self._store.write_epochs(assignment.folder, epochs)
+        params = {
+            "budget": self._identity.budget,
+            "horizon": self._identity.horizon,
+            "task": self._identity.task,
+            **assignment.config.flat(),
+            "d_ff": assignment.config.model.d_ff,
+            "param_count": count_parameters(assignment.config.model),
+            "source": assignment.source,
+            "seed": assignment.seed,
+        }
+        return _View(TrialEvents(folder, params, epochs), len(epochs))
+
+    def _write_end(self, record: TrialRecord) -> None:
+        """Close a trial; its record, which says that all else is there, is written last."""
+        self._views.pop(record.number).events.close(ended=True)
+        checkpoints = CheckpointFolder(self._folder / record.folder / CHECKPOINTS)
+        if record.is_rankable:
+            checkpoints.keep_best()
+        else:
+            checkpoints.clear()
+        self._store.write_trial(record, self._ledger.epochs(record.number))
+
+    def _micro_batch(self, number: int) -> int:
+        """Return with which micro-batch a trial was last seen."""
+        epochs, assignment = self._ledger.epochs(number), self._ledger.assignment(number)
+        first = first_micro_batch(assignment, self._share_bytes, bf16=self._bf16)
+        return min(first, epochs[-1]["micro_batch"]) if epochs else first
+
+    @contextmanager
+    def _storage(self) -> Iterator[None]:
+        """End the search if a record cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            self._stop.request(storage_problem(error), is_fault=True)

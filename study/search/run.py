@@ -1,23 +1,31 @@
 """One cell from its specification to its summary: what the search command does after its checks."""
 
 import json
+import shutil
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
-from study.cluster.resources import require_capacity
 from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
+from study.errors import require
+from study.results.lock import FolderLock
 from study.results.overview import print_plan, print_summary
 from study.results.records import best_trial
-from study.results.store import read_trials
-from study.search.plan import CellPlan, plan_cell
+from study.search.cell_folder import CellFolder, create, identity, reopen
+from study.search.imports import Imported, import_trials
+from study.search.plan import CellPlan, commit, machine, plan_cell
 from study.search.space import build_space
-from study.search.tuner import check_resumable, search_cell
+from study.search.stop import Interruptions, interruptible
+from study.search.tuner import search_cell
 from study.spec import Cell
 from study.training.device import resolve_device
 
@@ -40,6 +48,8 @@ class RunOptions:
     """``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns."""
     address: str | None
     """Of a running Ray cluster; None starts one."""
+    import_trials: Path | None
+    """Folder of an earlier search that a new one shall know."""
     resume_command: str
     """What to tell a user who interrupts."""
 
@@ -49,15 +59,15 @@ class RunOptions:
         return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunResult:
-    """What a caller needs for its exit code."""
+class RunStatus(Enum):
+    """How a command ended."""
 
-    is_interrupted: bool
-    has_best: bool
+    DONE = "every trial ended, one of them with a usable result"
+    FAILED = "no usable result, or something broke"
+    INTERRUPTED = "the user ended it"
 
 
-def run_cell(cell: Cell, options: RunOptions) -> RunResult:
+def run_cell(cell: Cell, options: RunOptions) -> RunStatus:
     """Plan the cell, and search it unless it is a dry run.
 
     An existing folder is resumed or, without ``resume``, moved aside: nothing is deleted.
@@ -65,62 +75,112 @@ def run_cell(cell: Cell, options: RunOptions) -> RunResult:
     Raises:
         StudyError: the data, the space, the folder or the cluster cannot serve the cell.
     """
-    folder = options.results / cell.name
+    path = options.results / cell.name
     data = build_dataset(cell.data, import_folder=options.results / "data")
     space = build_space(cell, n_features=len(data.feature_names))
-    concurrency, request = options.concurrency, None
-    if options.resume and not options.dry_run:
-        before = check_resumable(cell, data, folder, concurrency=concurrency)
-        concurrency, request = before["concurrency"], before["trial_resources"]
     if options.device is not None and options.address is None:
         resolve_device(0.0, options.device)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    with cluster(options.address, use_accelerators=options.device != "cpu") as nodes:
-        if request is not None:
-            require_capacity(nodes, request, concurrency or 1, label=str(options.shown(folder)))
-        plan = plan_cell(cell, data, space, nodes, device=options.device, concurrency=concurrency)
+    with interruptible() as interruptions, ExitStack() as held:
+        imported = None
+        if options.import_trials is not None:
+            imported = import_trials(options.import_trials, cell, data, space)
+        folder = None
+        if options.resume and not options.dry_run:
+            folder = reopen(path, cell, data)
+            held.callback(folder.lock.release)
+        elif path.exists() and not options.dry_run:
+            # Not from under another process.
+            held.enter_context(FolderLock(path))
+        nodes = held.enter_context(
+            cluster(options.address, use_accelerators=options.device != "cpu")
+        )
+        plan = plan_cell(
+            cell, data, space, nodes, device=options.device, concurrency=options.concurrency
+        )
         if options.dry_run and options.as_json:
             print(json.dumps(plan.describe(), indent=2, allow_nan=False))
-            return RunResult(is_interrupted=False, has_best=True)
+            return RunStatus.DONE
         print_plan(console, plan.describe())
+        if imported is not None:
+            console.print(Text(f"  import  {imported.describe()}"), soft_wrap=True)
         if options.dry_run:
-            return RunResult(is_interrupted=False, has_best=True)
-        return _search(plan, folder, options, console)
+            return RunStatus.DONE
+        require_space(options.results, plan)
+        if folder is None:
+            if path.exists():
+                _move_aside(path, options, console)
+            folder = create(path, describe(plan, path))
+            held.callback(folder.lock.release)
+        return _search(plan, folder, options, console, interruptions, imported)
 
 
-def _search(plan: CellPlan, folder: Path, options: RunOptions, console: Console) -> RunResult:
-    if folder.exists() and not options.resume:
-        # Outside the results folder, where TensorBoard would show it among the current ones.
-        replaced = options.results.with_name(f"{options.results.name}_replaced")
-        replaced.mkdir(exist_ok=True)
-        aside = replaced / f"{folder.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-        folder.rename(aside)
-        console.print(f"  moved   the earlier search to {options.shown(aside)}", soft_wrap=True)
+def describe(plan: CellPlan, path: Path) -> dict[str, Any]:
+    """Return what the folder of a search says about it: what must stay equal, and where it ran."""
+    described = {
+        **identity(plan.cell, plan.data, path),
+        "commit": commit(),
+        "machine": machine(),
+        **plan.describe(),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(described, allow_nan=False))
+    return plain
+
+
+def require_space(results: Path, plan: CellPlan) -> None:
+    """Refuse to start on a disk that the first trials would fill.
+
+    Raises:
+        SpecError: the checkpoints of the trials that run at once do not fit.
+    """
+    above = next(folder for folder in (results, *results.parents) if folder.exists())
+    free, needed = shutil.disk_usage(above).free, plan.running_checkpoint_bytes
+    require(
+        free >= needed,
+        str(results),
+        f"must have room for the checkpoints of {plan.concurrency} trials at once, "
+        f"{needed / 2**20:,.0f} MiB",
+        got=f"{free / 2**20:,.0f} MiB free",
+        remedy="Free some, choose another --storage, or lower --concurrency.",
+    )
+
+
+def _move_aside(path: Path, options: RunOptions, console: Console) -> None:
+    # Outside the results folder, where TensorBoard would show it among the current ones.
+    replaced = options.results.with_name(f"{options.results.name}_replaced")
+    replaced.mkdir(exist_ok=True)
+    aside = replaced / f"{path.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    path.rename(aside)
+    console.print(f"  moved   the earlier search to {options.shown(aside)}", soft_wrap=True)
+
+
+def _search(
+    plan: CellPlan,
+    folder: CellFolder,
+    options: RunOptions,
+    console: Console,
+    interruptions: Interruptions,
+    imported: Imported | None,
+) -> RunStatus:
     began = time.monotonic()
-    asked = plan.cell.search.trials
-    records, is_interrupted = read_trials(folder), False
-    if len(records) < asked:
-        try:
-            outcome = search_cell(plan, options.results, resume=options.resume)
-            records, is_interrupted = outcome.records, outcome.is_interrupted
-        except KeyboardInterrupt:
-            # The second Ctrl+C: Ray's last snapshot and our records are on disk.
-            records, is_interrupted = read_trials(folder), True
-    best = best_trial(records)
-    if is_interrupted and len(records) < asked:
+    outcome = search_cell(plan, folder, interruptions, imported=imported)
+    best = best_trial(outcome.records)
+    if not outcome.is_complete:
+        what = "stopped" if outcome.is_fault else "interrupted"
         console.print(
-            f"\ninterrupted: {len(records)} of {asked} trials ended and are kept. Go on with:\n"
-            f"  {options.resume_command}",
+            f"\n{what}: {outcome.stopped}\n{len(outcome.records)} of {plan.cell.search.trials} "
+            f"trials ended and are kept. Go on with:\n  {options.resume_command}",
             soft_wrap=True,
+            markup=False,
         )
-        return RunResult(is_interrupted=True, has_best=best is not None)
+        return RunStatus.FAILED if outcome.is_fault else RunStatus.INTERRUPTED
     print_summary(
         console,
-        records=records,
+        records=outcome.records,
         best=best,
         plan=plan.describe(),
-        folder=str(options.shown(folder)),
+        folder=str(options.shown(folder.path)),
         baseline_name=plan.baseline.name,
         seconds=time.monotonic() - began,
     )
-    return RunResult(is_interrupted=False, has_best=best is not None)
+    return RunStatus.DONE if best is not None else RunStatus.FAILED

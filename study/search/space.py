@@ -103,6 +103,17 @@ class SearchSpace:
                 params[name] = flat[name]
         return params
 
+    def contains(self, config: TrialConfig) -> bool:
+        """Could ``sample`` draw this configuration?"""
+        flat = config.flat()
+        shape = tuple(flat[field] for field in _SHAPE_ORDER)
+        others = (*self.model.items(), *self.train.items())
+        return (
+            shape in self.shapes
+            and all(_contains(dimension, flat[name]) for name, dimension in others)
+            and self._config(shape, lambda name, _: flat[name]) == config
+        )
+
     def _shape_name(self, rows: tuple[Shape, ...], position: int) -> str:
         """Name a shape parameter by its condition, unless its choices do not depend on one."""
         field = _SHAPE_ORDER[position]
@@ -222,6 +233,16 @@ def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Scalar:
 
 def _middle(dimension: Dimension) -> Scalar:
     return dimension.value if isinstance(dimension, Fixed) else dimension.middle
+
+
+def _contains(dimension: Dimension, value: object) -> bool:
+    match dimension:
+        case Fixed(fixed):
+            return value == fixed
+        case Choice(values):
+            return value in values
+        case Range(low, high, _):
+            return isinstance(value, int | float) and low <= value <= high
 
 
 def _numbers(dimensions: Mapping[str, Dimension], name: str) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from ray import tune
 
 from study.data.dataset import Dataset
 from study.model.memory import largest_micro_batch
-from study.search.space import TrialConfig
-from study.training.checkpoint import CheckpointFolder
+from study.results.lock import FolderLock
+from study.search.assignment import Assignment
+from study.search.stop import STOP_FILE
+from study.training.checkpoint import CheckpointError, CheckpointFolder
 from study.training.device import (
     limit_memory,
     release_cached_memory,
@@ -28,10 +31,21 @@ from study.training.report import EpochReport
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 
+CHECKPOINTS = "checkpoints"
+
+_LOOK_SECONDS = 0.5
+"""Between two looks at the stop file, and between two signs of life."""
+
+_SAVE_SECONDS = 600.0
+"""After which a long epoch is saved before its end."""
+
+_ORPHAN_SECONDS = 60.0
+"""For the worker of a killed driver to die; Ray takes a few seconds."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialSettings:
-    """What every trial of a cell is told besides its configuration."""
+    """What every trial of a cell is told besides its assignment."""
 
     cell_folder: Path
     """Absolute; a trial keeps its checkpoints in its own folder there."""
@@ -41,21 +55,48 @@ class TrialSettings:
     """What a training step may use of the device's memory."""
 
 
-def trial_folder_name(config: Mapping[str, Any]) -> str:
-    """Return the name of a trial's folder inside its cell, from its flat configuration."""
-    shape = f"d{config['d_model']}_L{config['n_layers']}_h{config['n_heads']}"
-    return f"trial_{config['number']:04d}_{shape}"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepResult:
+    """What one call of a worker brings."""
+
+    report: dict[str, Any] | None
+    """Of an epoch that is saved; None if the worker paused before the end of one."""
+    is_paused: bool
+    """Has the worker done all that it can for now?"""
+    problem: str | None
+    """Why no trial can go on; None if it was asked to pause."""
+
+    def write(self) -> dict[str, Any]:
+        """Return it in the form in which Ray passes it on, which adds keys and flattens mappings.
+
+        NaN and infinity are errors, because no record may hold them.
+        """
+        return {
+            "report": json.dumps(self.report, allow_nan=False),
+            "is_paused": self.is_paused,
+            "problem": self.problem,
+        }
+
+    @classmethod
+    def read(cls, result: Mapping[str, Any]) -> "StepResult":
+        """Return what ``write`` was given."""
+        return cls(
+            report=json.loads(result["report"]),
+            is_paused=result["is_paused"],
+            problem=result["problem"],
+        )
 
 
-def first_micro_batch(trial: TrialConfig, share_bytes: int, *, bf16: bool) -> int:
+def first_micro_batch(trial: Assignment, share_bytes: int, *, bf16: bool) -> int:
     """Return the micro-batch that a trial starts with; running out of memory may halve it."""
-    return largest_micro_batch(
-        trial.model,
-        effective_batch=trial.train.effective_batch,
+    largest = largest_micro_batch(
+        trial.config.model,
+        effective_batch=trial.config.train.effective_batch,
         limit_bytes=share_bytes,
         bf16=bf16,
-        ema=trial.train.ema_decay > 0,
+        ema=trial.config.train.ema_decay > 0,
     )
+    return min(largest, trial.micro_batch_limit or largest)
 
 
 def training_data(
@@ -77,13 +118,19 @@ def training_data(
 class CellTrainable(tune.Trainable):  # type: ignore[misc]
     """One trial. An actor is handed from trial to trial, so that a start costs no process.
 
-    The trial's newest intact checkpoint on disk is the one truth about how far it came: it is
-    written before the epoch is reported, so it is never older than Ray's snapshot, and a restored
-    trial first repeats its last report, which every reader ignores if it has it already.
+    The trial's newest intact checkpoint is the one truth about how far it came: it is written
+    before the epoch is reported, so it is never older than the journal, and a restored trial first
+    repeats its last report, which the ledger ignores if it has it already.
     """
 
+    _trainer: Trainer
+    _checkpoints: CheckpointFolder
     _replay: EpochReport | None
     """The last report of a restored trial, until it has been repeated."""
+    _looked: float
+    """When the stop file was last looked for."""
+    _saved: float
+    """When the last checkpoint was written, or the trial began."""
 
     def setup(
         self,
@@ -96,28 +143,54 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         """Take the cell's data out of the object store, then begin the first trial."""
         self._data = training_data(data, baseline_losses)
         self._settings = settings
-        self._begin(config)
+        self._stop_file = settings.cell_folder / STOP_FILE
+        self._begin(Assignment.from_flat(config))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial in the same process."""
-        self._begin(new_config)
+        self._begin(Assignment.from_flat(new_config))
         return True
 
     def cleanup(self) -> None:
-        """Let go of the model when the actor ends."""
+        """Let go of the model and the folder when the actor ends."""
         self._release()
 
     def step(self) -> dict[str, Any]:
-        """Run and save one epoch, and report it."""
+        """Run and save one epoch, and report it; less if the search is to end."""
+        return self._step().write()
+
+    def _step(self) -> StepResult:
         if self._replay is not None:
             restored, self._replay = self._replay, None
-            return self._result(restored, checkpoint_seconds=0.0, replayed=True)
-        report = self._trainer.run_epoch()
-        began = time.perf_counter()
-        self._checkpoints.save(self._trainer.state_dict(), report.epoch)
-        return self._result(report, checkpoint_seconds=time.perf_counter() - began, replayed=False)
+            return self._reported(restored, checkpoint_seconds=0.0)
+        if self._stop_file.exists():
+            return _paused(None)
+        while True:
+            report = self._trainer.run_epoch(self._should_pause)
+            self._lock.show_life()
+            began = time.perf_counter()
+            try:
+                self._checkpoints.save(self._trainer.state_dict())
+            except OSError as error:
+                # Without its checkpoint an epoch has not happened: it is run again later.
+                return _paused(f"{self._folder}: a checkpoint must be saved, but got {error}")
+            self._saved = time.monotonic()
+            if report is not None:
+                seconds = time.perf_counter() - began
+                return self._reported(report, checkpoint_seconds=seconds)
+            if self._stop_file.exists():
+                return _paused(None)
 
-    def _begin(self, config: dict[str, Any]) -> None:
+    def _should_pause(self) -> bool:
+        """Show a sign of life, and say whether to save now. Called after every training step."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return False
+        self._looked = now
+        self._lock.show_life()
+        return now - self._saved > _SAVE_SECONDS or self._stop_file.exists()
+
+    def _begin(self, trial: Assignment) -> None:
         self._release()
         self._began = time.time()
         assigned = ray.get_runtime_context().get_assigned_resources()
@@ -125,46 +198,63 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         device = resolve_device(share, self._settings.device)
         torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
         limit_memory(device, share)
-        trial = TrialConfig.from_flat(config)
         bf16 = supports_bf16(device)
         self._resources = {"CPU": float(assigned.get("CPU", 0)), "GPU": share}
-        self._folder = self._settings.cell_folder / trial_folder_name(config)
-        self._checkpoints = CheckpointFolder(self._folder / "checkpoints")
+        self._folder = self._settings.cell_folder / trial.folder
+        self._folder.mkdir(exist_ok=True)
+        # A worker whose driver was killed may still be writing here.
+        self._lock = FolderLock(self._folder, wait_seconds=_ORPHAN_SECONDS)
+        self._looked = self._saved = time.monotonic()
+        self._checkpoints = CheckpointFolder(self._folder / CHECKPOINTS)
         self._device = device
         self._trainer = Trainer(
-            model=trial.model,
-            train=trial.train,
+            model=trial.config.model,
+            train=trial.config.train,
             data=self._data,
             device=device,
             micro_batch=first_micro_batch(trial, self._settings.share_bytes, bf16=bf16),
-            seed=config["seed"],
+            seed=trial.seed,
             bf16=bf16,
         )
-        state = self._checkpoints.newest_intact()
-        if state is not None:
-            self._trainer.load_state_dict(state)
+        self._problems = self._restore()
         self._replay = self._trainer.report
 
-    def _result(
-        self, report: EpochReport, *, checkpoint_seconds: float, replayed: bool
-    ) -> dict[str, Any]:
+    def _restore(self) -> tuple[str, ...]:
+        """Load the newest intact checkpoint. Returns what is wrong with newer ones."""
+        try:
+            found = self._checkpoints.newest_intact()
+        except CheckpointError as error:
+            return (f"{error} The trial begins again.",)
+        if found is None:
+            return ()
+        self._trainer.load_state_dict(found.state)
+        return found.problems
+
+    def _reported(self, report: EpochReport, *, checkpoint_seconds: float) -> StepResult:
         """Return the flat report; a value that is missing is left out, never stood in for."""
         values = {
             **dataclasses.asdict(report),
             "checkpoint_seconds": checkpoint_seconds,
-            "replayed": replayed,
+            "checkpoint_problems": list(self._problems) or None,
             "device": str(self._device),
             "optimizer": dataclasses.asdict(self._trainer.optimizer_record),
             "assigned_cpus": self._resources["CPU"],
             "assigned_gpus": self._resources["GPU"],
             "began": self._began,
             "reported": time.time(),
-            "done": report.stop_reason is not None,
         }
-        return {name: value for name, value in values.items() if value is not None}
+        self._problems = ()
+        present = {name: value for name, value in values.items() if value is not None}
+        return StepResult(report=present, is_paused=False, problem=None)
 
     def _release(self) -> None:
         if hasattr(self, "_trainer"):
             del self._trainer
             gc.collect()
             release_cached_memory(self._device)
+        if hasattr(self, "_lock"):
+            self._lock.release()
+
+
+def _paused(problem: str | None) -> StepResult:
+    return StepResult(report=None, is_paused=True, problem=problem)

@@ -1,148 +1,161 @@
 """Runs the Tune experiment of one cell, from its start or from where it was interrupted."""
 
-import json
 import logging
-import os
-import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import optuna
 from ray import tune
-from ray.tune.experiment import Trial
+from ray.exceptions import RayError
+from ray.tune import Callback, TuneError
 
-from study.data.dataset import Dataset
-from study.errors import StudyError, require
+from study.errors import StudyError
 from study.results.records import TrialRecord
-from study.results.store import CellIdentity, read_cell, read_trials, write_cell
-from study.search.plan import CellPlan, commit, machine, versions
+from study.results.store import CellIdentity
+from study.search.cell_folder import CellFolder, require_nothing_lost
+from study.search.hooks import LedgerScheduler, LedgerSearcher, Watchdog, storage_problem
+from study.search.imports import Imported
+from study.search.ledger import Ledger
+from study.search.plan import CellPlan, versions
 from study.search.recorder import Recorder
-from study.search.scheduler import RungKeeper, build_scheduler
-from study.search.searcher import CellSearcher
-from study.search.trainable import CellTrainable, TrialSettings, trial_folder_name
-from study.spec import Cell
-
-RAY_FOLDER = "ray"
-"""Ray's own files live apart from ours: on a restore it copies every JSON file of its folder aside
-and later writes the stale copies back."""
-
-_WORKER_RETRIES = 2
-"""Times a trial goes on from its checkpoint after its worker died; a shortage of memory and a
-divergence are handled before Ray sees them."""
+from study.search.stop import Interruptions, Stop
+from study.search.trainable import CellTrainable, TrialSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchOutcome:
     """What a search left."""
 
-    folder: Path
     records: list[TrialRecord]
-    is_interrupted: bool
+    is_complete: bool
+    stopped: str | None
+    """Why it ended before its last trial."""
+    is_fault: bool
+    """Did something break, or did the user wish it?"""
 
 
-def search_cell(plan: CellPlan, results: Path, *, resume: bool) -> SearchOutcome:
-    """Search ``plan.cell`` in ``results/<cell>``; Ray must be running.
+def search_cell(
+    plan: CellPlan,
+    folder: CellFolder,
+    interruptions: Interruptions,
+    *,
+    imported: Imported | None = None,
+    trainable: type[CellTrainable] = CellTrainable,
+) -> SearchOutcome:
+    """Run the trials of ``plan.cell`` that have not ended; Ray must be running.
 
     Args:
         plan: the cell, ready to run.
-        results: the results folder; absolute, because workers use it.
-        resume: go on with the trials that are in the folder.
+        folder: its folder, new or reopened, locked.
+        interruptions: how the user ends it.
+        imported: trials of an earlier search, for a new one.
+        trainable: what a worker runs.
 
     Raises:
-        StudyError: the folder cannot be resumed.
+        StudyError: something is lost from the folder, or Ray itself broke.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    folder = results / plan.cell.name
-    trainable = tune.with_resources(
-        tune.with_parameters(
-            CellTrainable,
-            data=plan.data,
-            baseline_losses=plan.baseline_losses,
-            settings=TrialSettings(
-                cell_folder=folder,
-                device=plan.device,
-                share_bytes=plan.resources.share_bytes,
-            ),
-        ),
-        plan.resources.request(),
-    )
-    if resume:
-        tuner = tune.Tuner.restore(str(folder / RAY_FOLDER), trainable=trainable)
-    else:
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise StudyError(
-                f"{folder}: must be a folder that can be made, but got {error.strerror}. "
-                "Choose another --storage."
-            ) from error
-        write_cell(folder, _description(plan, folder))
-        tuner = _new_tuner(plan, folder, trainable)
-    with _ray_log_in(folder), _graceful_interruption() as interruption:
-        tuner.fit()
-    return SearchOutcome(
-        folder=folder, records=read_trials(folder), is_interrupted=interruption.requested
-    )
-
-
-def check_resumable(
-    cell: Cell, data: Dataset, folder: Path, *, concurrency: int | None
-) -> dict[str, Any]:
-    """Refuse to resume what was started differently, and say what differs.
-
-    Returns: what ``cell.yaml`` says: Ray goes on with the concurrency and the resources of then.
-
-    Raises:
-        StudyError: the folder holds no restorable search, or its space, data or versions differ.
-    """
-    before = read_cell(folder)
-    for part, now in _identity(cell, data, folder).items():
-        differences = _differences(before.get(part), now, part)
-        require(
-            not differences,
-            str(folder),
-            "can only be resumed as it was started",
-            got="; ".join(differences),
-            remedy="Start with the same file, flags, data and versions, or use --fresh.",
-            error=StudyError,
-        )
-    require(
-        concurrency in (None, before["concurrency"]),
-        "--concurrency",
-        f"a search goes on with as many trials at once as it was started with, "
-        f"{before['concurrency']}",
-        got=f"--concurrency {concurrency}",
-        remedy="Leave it out.",
-        error=StudyError,
-    )
-    ray_folder = folder / RAY_FOLDER
-    states = sorted(ray_folder.glob("experiment_state-*.json"))
-    require(
-        bool(states) and (ray_folder / "tuner.pkl").is_file(),
-        str(folder),
-        "must hold Ray's saved state",
-        got="none: it was interrupted before the first save",
-        remedy="Use --fresh; the trials so far are kept aside.",
-        error=StudyError,
-    )
+    stop = Stop(folder.stop_file)
     try:
-        json.loads(states[-1].read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise StudyError(
-            f"{states[-1]}: must be Ray's saved state, but got a damaged file ({error}). "
-            "Use --fresh; the trials so far are kept aside."
-        ) from error
-    return before
+        ledger = Ledger(
+            folder.journal,
+            space=plan.space,
+            forced=plan.forced,
+            search=plan.cell.search,
+            granted_bytes=plan.resources.granted_bytes,
+        )
+        require_nothing_lost(folder.path, ledger, folder.journal.search)
+        if imported is not None:
+            ledger.learn(imported.known, imported.again)
+        watchdog = Watchdog(folder.path, plan.cell.search.stall_minutes * 60)
+        recorder = Recorder(
+            folder.path,
+            _identity(plan),
+            ledger,
+            stop,
+            watchdog,
+            baseline=plan.baseline,
+            trials=plan.cell.search.trials,
+            slots=plan.concurrency,
+            share_bytes=plan.resources.share_bytes,
+            bf16=plan.bf16,
+        )
+        recorder.mend()
+        if not ledger.is_complete:
+            with _ray_log_in(folder.path):
+                _run(plan, folder, trainable, ledger, stop, [watchdog, recorder], interruptions)
+    except KeyboardInterrupt:
+        stop.request("ended at once", is_fault=False)
+    except OSError as error:
+        stop.request(storage_problem(error), is_fault=True)
+    return SearchOutcome(
+        records=ledger.records,
+        is_complete=ledger.is_complete,
+        stopped=None if ledger.is_complete else stop.reason,
+        is_fault=stop.is_fault,
+    )
 
 
-def _new_tuner(plan: CellPlan, folder: Path, trainable: object) -> tune.Tuner:
-    cell, search = plan.cell, plan.cell.search
-    scheduler = build_scheduler(search)
-    identity = CellIdentity(
+def _run(
+    plan: CellPlan,
+    folder: CellFolder,
+    trainable: type[CellTrainable],
+    ledger: Ledger,
+    stop: Stop,
+    callbacks: list[Callback],
+    interruptions: Interruptions,
+) -> None:
+    settings = TrialSettings(
+        cell_folder=folder.path, device=plan.device, share_bytes=plan.resources.share_bytes
+    )
+    worker = tune.with_parameters(
+        trainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
+    )
+    # Ray insists on files of its own. Nothing is ever read from them.
+    with tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True) as scratch:
+        try:
+            tune.run(
+                tune.with_resources(worker, plan.resources.request()),
+                name="ray",
+                storage_path=scratch,
+                # Retries count anew; the ledger says when there is nothing left to run.
+                num_samples=-1,
+                search_alg=LedgerSearcher(ledger, stop),
+                scheduler=LedgerScheduler(ledger, stop),
+                max_concurrent_trials=plan.concurrency,
+                reuse_actors=not plan.resources.exclusive,
+                callbacks=[*callbacks, _Ready(interruptions, stop)],
+                # The trainable writes its own checkpoints, before it reports an epoch.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                # The ledger decides what is tried again.
+                max_failures=0,
+                raise_on_failed_trial=False,
+                verbose=0,
+            )
+        except (TuneError, RayError) as error:
+            raise StudyError(
+                f"{folder.path}: Ray must be able to run trials, but got "
+                f"{type(error).__name__}: {error}. What ended is kept; go on with --resume."
+            ) from error
+
+
+class _Ready(Callback):  # type: ignore[misc]
+    """Lets signals end the run gracefully, once Ray has installed its own handlers."""
+
+    def __init__(self, interruptions: Interruptions, stop: Stop) -> None:
+        self._interruptions = interruptions
+        self._stop = stop
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        """Take the signals back from Ray."""
+        self._interruptions.end_gracefully(self._stop)
+
+
+def _identity(plan: CellPlan) -> CellIdentity:
+    cell = plan.cell
+    return CellIdentity(
         name=cell.name,
         study=cell.study,
         budget=cell.budget.label,
@@ -151,120 +164,6 @@ def _new_tuner(plan: CellPlan, folder: Path, trainable: object) -> tune.Tuner:
         data_sha256=plan.data.fingerprint,
         versions=versions(),
     )
-    return tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            num_samples=search.trials,
-            search_alg=CellSearcher(
-                plan.space,
-                plan.forced,
-                seed=search.seed,
-                startup_trials=search.startup_trials,
-            ),
-            scheduler=scheduler,
-            max_concurrent_trials=plan.concurrency,
-            reuse_actors=not plan.resources.exclusive,
-            trial_dirname_creator=_trial_folder,
-        ),
-        run_config=tune.RunConfig(
-            name=RAY_FOLDER,
-            storage_path=str(folder),
-            callbacks=[
-                Recorder(
-                    folder,
-                    identity,
-                    plan.baseline,
-                    slots=plan.concurrency,
-                    resources=plan.resources,
-                    bf16=plan.bf16,
-                ),
-                RungKeeper(scheduler),
-            ],
-            # The trainable writes its own checkpoints, before it reports an epoch.
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=_WORKER_RETRIES),
-            verbose=0,
-        ),
-    )
-
-
-def _trial_folder(trial: Trial) -> str:
-    return trial_folder_name(trial.config)
-
-
-def _description(plan: CellPlan, folder: Path) -> dict[str, object]:
-    return {
-        **_identity(plan.cell, plan.data, folder),
-        "commit": commit(),
-        "machine": machine(),
-        **plan.describe(),
-    }
-
-
-def _identity(cell: Cell, data: Dataset, folder: Path) -> dict[str, object]:
-    """Return what must be equal for a search to go on."""
-    return {
-        "spec": cell.resolved(),
-        "data_sha256": data.fingerprint,
-        "feature_hash": data.feature_hash,
-        "versions": versions(),
-        # Ray and the records keep absolute paths: a moved folder would be continued in two places.
-        "folder": str(folder),
-    }
-
-
-def _differences(before: object, now: object, where: str) -> list[str]:
-    """Return one line per leaf that differs between two plain values."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        return [
-            line
-            for key in {**before, **now}
-            for line in _differences(before.get(key), now.get(key), f"{where}.{key}")
-        ]
-    # Tuples become lists on their way through YAML.
-    return [] if before == now else [f"{where} was {before!r} and is {now!r}"]
-
-
-@dataclass(slots=True)
-class _Interruption:
-    requested: bool = False
-
-
-@contextmanager
-def _graceful_interruption() -> Iterator[_Interruption]:
-    """Turn the first Ctrl+C or SIGTERM into a graceful end, the second into an immediate one.
-
-    Ray saves its state and stops its workers on SIGUSR1 only; SIGTERM would save nothing.
-    """
-    interruption = _Interruption()
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        if interruption.requested:
-            raise KeyboardInterrupt
-        interruption.requested = True
-        # Not print: the handler may run inside one, and its buffer is not reentrant.
-        os.write(2, b"\nending: saving what runs. Ctrl+C again ends at once.\n")
-        os.kill(os.getpid(), signal.SIGUSR1)
-
-    def too_early(signum: int, frame: FrameType | None) -> None:
-        # Ray installs its own handler when the run begins; until then there is nothing to save.
-        interruption.requested = True
-        raise KeyboardInterrupt
-
-    handlers = {
-        signal.SIGUSR1: too_early,
-        signal.SIGINT: interrupt,
-        signal.SIGTERM: interrupt,
-    }
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield interruption
-    except KeyboardInterrupt:
-        interruption.requested = True
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -1,15 +1,21 @@
 """Saved states: written whole or not at all, and checked when read."""
 
+import errno
 import hashlib
 import io
 import json
 import os
 import pickle
 import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from study.errors import StudyError
 
@@ -17,33 +23,68 @@ State = dict[str, Any]
 """Tensors, numbers, strings, None, and lists, tuples and dicts of them: what can be read without
 running code."""
 
-_NAME = re.compile(r"epoch_(\d{4,})\.pt")
+RESERVE_BYTES = 2 * 1024**2
+"""Left free beside a checkpoint, so that the records of the search can still be written."""
+_OVERHEAD = 1.02
+"""Size of a state's files over that of its tensors: names, numbers and alignment."""
+
+_STATE_NAME = re.compile(r"state_(\d{8,})\.pt")
+_BEST_NAME = re.compile(r"best_(\d{4,})\.pt")
+_LEFT_OVER_NAME = re.compile(
+    r"(state_\d{8,}|best_\d{4,})\.pt\.sha256|\.(state_\d{8,}|best_\d{4,})\.pt(\.sha256)?\.tmp"
+)
 
 
 class CheckpointError(StudyError):
     """A checkpoint is absent, torn or not what was written."""
 
 
-def save(state: State, path: Path) -> None:
+class NoSpaceError(OSError):
+    """There is no room on the disk for a checkpoint; those written before are as they were."""
+
+
+def state_bytes(state: object) -> int:
+    """Bytes of all tensors in nested dicts, lists and tuples, an estimate of the file's size.
+
+    A tensor that occurs twice is counted twice, though it is written once.
+    """
+    if isinstance(state, Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, dict):
+        return sum(state_bytes(value) for value in state.values())
+    if isinstance(state, list | tuple):
+        return sum(state_bytes(value) for value in state)
+    return 0
+
+
+def save(state: State, path: Path, *, best: str | None = None) -> None:
     """Write ``state`` to ``path`` atomically, with its hash beside it in ``<path>.sha256``.
 
     A crash at any point leaves the file that was there, or a pair that ``load`` refuses. The
-    sidecar comes first, so that a new file never stands without its hash.
+    sidecar comes first, so that a new file never stands without its hash. An error leaves no
+    temporary file behind.
+
+    Args:
+        state: what to write.
+        path: where; its folder exists.
+        best: name of the file with the weights that belong to the state, noted in the sidecar.
+
+    Raises: NoSpaceError if the disk fills up, and any other OSError as it comes.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    with _HashingFile(temporary) as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-        record = {"sha256": file.sha256.hexdigest(), "bytes": file.tell()}
     sidecar = _sidecar(path)
-    temporary_sidecar = sidecar.with_name(f".{sidecar.name}.tmp")
-    with temporary_sidecar.open("w") as text:
-        json.dump(record, text)
-        text.flush()
-        os.fsync(text.fileno())
-    temporary_sidecar.replace(sidecar)
-    temporary.replace(path)
+    try:
+        with _full_disk_told(path):
+            content = _write_hashed(state, _temporary(path))
+            with _temporary(sidecar).open("w") as text:
+                json.dump({**content, "best": best}, text)
+                text.flush()
+                os.fsync(text.fileno())
+            _temporary(sidecar).replace(sidecar)
+            _temporary(path).replace(path)
+    except BaseException:
+        _temporary(path).unlink(missing_ok=True)
+        _temporary(sidecar).unlink(missing_ok=True)
+        raise
     _sync_folder(path.parent)
 
 
@@ -79,54 +120,196 @@ def load(path: Path) -> State:
     return state
 
 
-class CheckpointFolder:
-    """The last checkpoints of one trial, ``epoch_0007.pt`` and the one before.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A state that was read back."""
 
-    The best weights are inside every state, so keeping the newest keeps the best; the one before
-    is there for the day the newest is torn.
+    state: State
+    """With the best weights filled in, as ``Trainer.load_state_dict`` takes it."""
+    problems: tuple[str, ...]
+    """Why each newer one could not be used, newest first."""
+
+
+class CheckpointFolder:
+    """The last states of one trial, and the best weights that they refer to.
+
+    ``state_00000123.pt`` is named by its optimizer step and holds all but the best weights.
+    Those are in ``best_0004.pt``, named by the best epoch, written once for all the states that
+    refer to it, and usable alone: it holds ``epoch``, ``metrics``, ``weights``, ``model_config``,
+    ``train_config`` and ``seed``. The states before the newest are there for the day it is torn.
 
     Args:
         folder: made if absent; one trial writes to it at a time.
-        keep: how many to keep.
+        keep: how many states to keep.
     """
 
     def __init__(self, folder: Path, *, keep: int = 2) -> None:
         self._folder = folder
         self._keep = keep
+        self._trusted_best: State | None = None
+        """Epoch and metrics of the best file last written or verified by this object; one that a
+        crashed process left may hold the weights of a trial that went on otherwise."""
+        self._refused: set[Path] = set()
+        """States that could not be read."""
 
-    def save(self, state: State, epoch: int) -> Path:
-        """Write the state of ``epoch`` and drop what is then too old. Returns the file."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"epoch_{epoch:04d}.pt"
-        save(state, path)
-        for old in self._paths()[self._keep :]:
-            old.unlink()
-            _sidecar(old).unlink(missing_ok=True)
+    def save(self, state: State) -> Path:
+        """Write the best weights if they are new, then the state, and drop what is then too old.
+
+        A state of the same step is written over, and those of later steps are dropped: they
+        belong to a trial that was gone on with from an older state, and the latest is the truth.
+
+        Returns: the state's file.
+        Raises: NoSpaceError if the folder's disk has no room for it, before anything is written
+            where that can be foreseen; OSError if it cannot be written. The states that were
+            there stay.
+        """
+        with _full_disk_told(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"state_{state['step']:08d}.pt"
+        best = state["best"]
+        if best is None:
+            self._require_space(state)
+            self._write_state(state, path, None)
+        else:
+            identity = _identity(best)
+            best_path = self._best_path(best)
+            best_file: State = {}
+            is_written = best_path.exists() and _sidecar(best_path).exists()
+            if identity != self._trusted_best or not is_written:
+                names = ("model_config", "train_config", "seed")
+                best_file = {**best, **{name: state[name] for name in names}}
+            light = {**state, "best": identity}
+            self._require_space([best_file, light])
+            if best_file:
+                save(best_file, best_path)
+                self._trusted_best = identity
+            self._write_state(light, path, best_path.name)
+
+        self._prune(path)
         return path
 
-    def newest_intact(self) -> State | None:
-        """The newest state that can be trusted, or None if none was ever saved.
+    def newest_intact(self) -> Found | None:
+        """The newest state that can be trusted with its best weights, or None if there is none.
 
-        Raises: CheckpointError if there are checkpoints and every one is broken, for to begin
-            again is the caller's decision.
+        Its tensors are mapped from the files until they are copied.
+
+        Raises: CheckpointError if there are states and every one is broken, for to begin again is
+            the caller's decision.
         """
-        last_error: CheckpointError | None = None
-        for path in self._paths():
+        problems: list[str] = []
+        for path in self._states():
             try:
-                return load(path)
+                state = load(path)
+                if state["best"] is not None:
+                    state["best"] = self._load_best(state["best"], path)
             except CheckpointError as error:
-                last_error = error
-        if last_error is not None:
-            raise last_error
+                problems.append(str(error))
+                self._refused.add(path)
+            else:
+                self._trusted_best = state["best"] and _identity(state["best"])
+                return Found(state, tuple(problems))
+        if problems:
+            raise CheckpointError(
+                f"{self._folder}: one of its states must be intact, but got {len(problems)} broken "
+                f"ones, the last because of {problems[-1]} Delete the folder to begin again."
+            )
         return None
 
-    def _paths(self) -> list[Path]:
+    def keep_best(self) -> None:
+        """Of a trial that has ended, keep only the best weights that its newest state refers to.
+
+        A call that was cut short can be repeated: what says which weights to keep goes last, and
+        without a state the best file of the latest epoch is kept.
+        """
+        states = self._states()
+        bests = self._bests()
+        names = [path.name for path in bests]
+        referred = [name for path in states if (name := _read_best(path)) in names]
+        for path in bests:
+            if path.name != (referred or names)[0]:
+                _remove(path)
+        for path in reversed(states):
+            _remove(path)
+        self._drop_left_overs()
+
+    def clear(self) -> None:
+        """Remove the folder with all that is in it; a call that was cut short can be repeated."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._folder)
+
+    def _require_space(self, content: object) -> None:
+        needed = int(state_bytes(content) * _OVERHEAD) + RESERVE_BYTES
+        free = shutil.disk_usage(self._folder).free
+        if free < needed:
+            raise NoSpaceError(
+                errno.ENOSPC,
+                f"{self._folder}: must have {needed} bytes free for the next checkpoint, "
+                f"but got free={free}. Free some space, or put the results on a larger disk.",
+            )
+
+    def _write_state(self, state: State, path: Path, best: str | None) -> None:
+        try:
+            save(state, path, best=best)
+        except BaseException:
+            # New best weights that no state refers to would only take up room.
+            self._sweep()
+            raise
+
+    def _prune(self, newest: Path) -> None:
+        """Drop the states before and after ``newest`` that are not to be kept, and left-overs."""
+        self._refused.discard(newest)
+        kept = []
+        for path in self._states():
+            if _number(path) > _number(newest) or path in self._refused:
+                _remove(path)
+            else:
+                kept.append(path)
+        for path in kept[self._keep :]:
+            _remove(path)
+        self._sweep()
+
+    def _load_best(self, identity: State, path: Path) -> State:
+        """Read the best weights that the state in ``path`` was saved with.
+
+        Raises: CheckpointError if the file is broken, or that of another run of the same epoch,
+            as when a trial goes on from an older state on a device that repeats nothing exactly.
+        """
+        best_path = self._best_path(identity)
+        best_file = load(best_path)
+        if _identity(best_file) != identity:
+            raise CheckpointError(
+                f"{best_path}: must hold the best weights of {path.name}, but got those of "
+                "another run of that epoch. Use an older checkpoint."
+            )
+        return {**identity, "weights": best_file["weights"]}
+
+    def _best_path(self, best: State) -> Path:
+        return self._folder / f"best_{best['epoch']:04d}.pt"
+
+    def _sweep(self) -> None:
+        """Remove the best weights that no state refers to, and the left-overs."""
+        referred = {_read_best(path) for path in self._states()}
+        for path in self._bests():
+            if path.name not in referred:
+                _remove(path)
+        self._drop_left_overs()
+
+    def _drop_left_overs(self) -> None:
+        """Remove what a crashed writer left: temporary files, and hashes of absent files."""
+        for path in self._files():
+            if _LEFT_OVER_NAME.fullmatch(path.name) and not path.with_suffix("").exists():
+                path.unlink(missing_ok=True)
+
+    def _states(self) -> list[Path]:
         """Newest first."""
-        if not self._folder.is_dir():
-            return []
-        found = ((_NAME.fullmatch(path.name), path) for path in self._folder.iterdir())
-        by_epoch = [(int(match[1]), path) for match, path in found if match]
-        return [path for _, path in sorted(by_epoch, reverse=True)]
+        return _newest_first(path for path in self._files() if _STATE_NAME.fullmatch(path.name))
+
+    def _bests(self) -> list[Path]:
+        """Newest first."""
+        return _newest_first(path for path in self._files() if _BEST_NAME.fullmatch(path.name))
+
+    def _files(self) -> list[Path]:
+        return list(self._folder.iterdir()) if self._folder.is_dir() else []
 
 
 class _HashingFile(io.BufferedWriter):
@@ -135,14 +318,86 @@ class _HashingFile(io.BufferedWriter):
     def __init__(self, path: Path) -> None:
         super().__init__(io.FileIO(path, "w"))
         self.sha256 = hashlib.sha256()
+        self.error: OSError | None = None
+        """Why a write failed, which torch.save hides behind a RuntimeError about its own count."""
 
     def write(self, content: Any, /) -> int:  # any buffer; its type has no name before 3.12
         self.sha256.update(content)
-        return super().write(content)
+        try:
+            return super().write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+@contextmanager
+def _full_disk_told(path: Path) -> Iterator[None]:
+    """Raise NoSpaceError where the system says that the disk or the quota is used up."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise NoSpaceError(
+            error.errno,
+            f"{path}: must find room on its disk, but got {error.strerror}. "
+            "Free some space, or put the results on a larger disk.",
+        ) from error
+
+
+def _write_hashed(state: State, path: Path) -> dict[str, Any]:
+    """Write ``state`` to ``path`` and on to the disk; return its hash and size."""
+    file = _HashingFile(path)
+    try:
+        with file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+            return {"sha256": file.sha256.hexdigest(), "bytes": file.tell()}
+    except RuntimeError:
+        if file.error is not None:
+            raise file.error from None
+        raise
+
+
+def _identity(best: State) -> State:
+    """What tells one best epoch from another: all but its weights."""
+    return {name: best[name] for name in ("epoch", "metrics")}
+
+
+def _read_best(state_path: Path) -> str | None:
+    """Name of the best file that a state refers to, or None.
+
+    None also if the sidecar is torn, for then the state cannot be used anyway.
+    """
+    try:
+        best = json.loads(_sidecar(state_path).read_text())["best"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return best if isinstance(best, str) else None
+
+
+def _number(path: Path) -> int:
+    """The step of a state, the epoch of best weights."""
+    return int(path.stem.rpartition("_")[2])
+
+
+def _newest_first(paths: Iterable[Path]) -> list[Path]:
+    return sorted(paths, key=_number, reverse=True)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file and then its hash, so that a file never stands without one."""
+    path.unlink(missing_ok=True)
+    _sidecar(path).unlink(missing_ok=True)
 
 
 def _sidecar(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
 
 
 def _sync_folder(folder: Path) -> None:

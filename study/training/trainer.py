@@ -1,10 +1,10 @@
-"""Training of one trial, an epoch at a time."""
+"""Training of one trial, an epoch at a time, with pauses between its steps."""
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ from study.training.optimizer import (
     read_optimizer,
     set_learning_rate,
 )
+from study.training.progress import EpochProgress, StepSums, TrainMeans
 from study.training.report import EpochReport, StopReason
 from study.training.seeds import derived_generator, derived_seed
 from study.training.stopping import EarlyStopping, is_collapsed
@@ -48,36 +49,21 @@ class _Best:
     """On the CPU: they are needed once, and an accelerator's memory is needed all the time."""
 
 
-class _StepSums(NamedTuple):
-    """Over the samples of one optimizer step, on the device."""
-
-    log_loss: Tensor
-    auxiliary: Tensor
-    total: Tensor
-
-
-class _TrainPart(NamedTuple):
-    """Means over the samples (of the norm: over the steps) of one epoch."""
-
-    log_loss: float
-    auxiliary: float | None
-    gradient_norm: float
-
-
 class Trainer:
-    """Trains one model; the caller may stop after any epoch, save the state and go on.
+    """Trains one model; the caller may stop after any step, save the state and go on.
 
     The gradient of an optimizer step is the mean over its own samples, whatever the micro-batch
     and however few samples the last step of an epoch has. Nothing waits for the device inside an
-    epoch on CUDA.
+    epoch on CUDA, unless the epoch pauses.
 
     A loss or a gradient norm that is not finite ends the trial as ``diverged`` before the optimizer
     can write it into a weight. On the CPU and on MPS every step is checked by the host; on CUDA
     the fused optimizer reads the flag on the device and skips that step and all that follow, and
-    the host reads it once at the end of the epoch.
+    the host reads it once at the end of the epoch, or of the piece of it before a pause.
 
     Memory running out in a step's forward or backward pass undoes that step, halves the
-    micro-batch and does the step again, with the same samples; anything else is raised.
+    micro-batch and does the step again, with the same samples; anything else is raised, and then
+    only a saved state can be gone on from.
 
     Randomness is the seed's alone: no global generator is read or moved.
 
@@ -159,8 +145,10 @@ class Trainer:
         self._step = 0
         self._out_of_memory_count = 0
         self._is_restored = False
+        self._progress: EpochProgress | None = None
+        """None between epochs."""
         self.report: EpochReport | None = None
-        """Of the last epoch run."""
+        """Of the last epoch that was finished."""
         reset_peak_memory(device)
 
     @property
@@ -168,68 +156,52 @@ class Trainer:
         """What the optimizer object holds."""
         return read_optimizer(self._optimizer)
 
-    def run_epoch(self) -> EpochReport:
-        """Train one epoch, validate, and report."""
+    @overload
+    def run_epoch(self, should_pause: None = None) -> EpochReport: ...
+
+    @overload
+    def run_epoch(self, should_pause: Callable[[], bool]) -> EpochReport | None: ...
+
+    def run_epoch(self, should_pause: Callable[[], bool] | None = None) -> EpochReport | None:
+        """Train one epoch, or what is left of a paused one, validate, and report.
+
+        Args:
+            should_pause: asked after every optimizer step but the epoch's last. On CUDA the host
+                is ahead of the device, so that a pause first waits for the steps already sent.
+
+        Returns: None if the epoch paused. The trainer then stands between two steps: call again,
+            or save the state and call again after loading it. On the CPU either is bit for bit
+            the same as not having paused, but for the seconds in the report.
+        """
         if self._is_restored or (self.report is not None and self.report.stop_reason is not None):
             raise RuntimeError("Trainer: the trial has ended, so no further epoch can be run")
         synchronise(self._device)
         began = time.perf_counter()
         clock = PhaseClock(self._device)
         self.model.train()
+        if self._progress is None:
+            days = self._windows.shuffled(self._data.train_days, self._shuffle)
+            self._progress = EpochProgress(days)
+        progress = self._progress
         with self._device_random.active():
-            trained = self._train_part(clock)
+            is_finite = self._take_steps(progress, clock, should_pause)
         synchronise(self._device)
         trained_at = time.perf_counter()
-        data_seconds = clock.seconds()
+        progress.data_seconds += clock.seconds()
+        progress.train_seconds += trained_at - began
+        if is_finite and len(progress.norms) < self._steps_per_epoch:
+            return None
 
+        self._progress = None
         self._epoch += 1
-        metrics = None if trained is None else self._validate()
-        validated_at = time.perf_counter()
+        trained = progress.means() if is_finite else None
+        metrics = self._validate() if is_finite else None
+        validation_seconds = time.perf_counter() - trained_at
         if metrics is not None:
             self._stopping.update(metrics.loss)
             if self._best is None or metrics.loss < self._best.metrics.loss:
                 self._keep_best(metrics)
-
-        best = self._best
-        self.report = EpochReport(
-            epoch=self._epoch,
-            step=self._step,
-            schedule_percent=100 * self._epoch // self._config.epochs,
-            stop_reason="diverged" if metrics is None else self._stop_reason(),
-            train_loss=trained.log_loss if trained else None,
-            train_auxiliary_loss=trained.auxiliary if trained else None,
-            gradient_norm=trained.gradient_norm if trained else None,
-            validation_loss=metrics.loss if metrics else None,
-            skill=metrics.skill if metrics else None,
-            skill_own_base_rate=metrics.skill_own_base_rate if metrics else None,
-            auc=metrics.auc if metrics else None,
-            brier=metrics.brier if metrics else None,
-            prediction_sd=metrics.prediction_sd if metrics else None,
-            prediction_min=metrics.prediction_min if metrics else None,
-            prediction_max=metrics.prediction_max if metrics else None,
-            logit_sd=metrics.logit_sd if metrics else None,
-            best_validation_loss=best.metrics.loss if best else None,
-            best_validation_loss_se=best.metrics.loss_se if best else None,
-            best_difference=best.metrics.difference if best else None,
-            best_difference_se=best.metrics.difference_se if best else None,
-            best_epoch=best.epoch if best else None,
-            best_skill=best.metrics.skill if best else None,
-            best_skill_own_base_rate=best.metrics.skill_own_base_rate if best else None,
-            best_auc=best.metrics.auc if best else None,
-            best_brier=best.metrics.brier if best else None,
-            best_is_collapsed=is_collapsed(best.metrics) if best else None,
-            learning_rate=self.optimizer_record.learning_rate,
-            data_seconds=data_seconds,
-            step_seconds=max(0.0, trained_at - began - data_seconds),
-            validation_seconds=validated_at - trained_at,
-            samples_per_second=len(self._data.train_days) / (trained_at - began),
-            peak_memory_bytes=peak_memory_bytes(self._device),
-            micro_batch=self.micro_batch,
-            accumulation_steps=math.ceil(
-                min(self._config.effective_batch, len(self._data.train_days)) / self.micro_batch
-            ),
-            out_of_memory_count=self._out_of_memory_count,
-        )
+        self.report = self._epoch_report(progress, trained, metrics, validation_seconds)
         return self.report
 
     def predict(self, days: IndexArray) -> FloatArray:
@@ -274,7 +246,7 @@ class Trainer:
         """The whole state: tensors, numbers, strings, lists and dicts.
 
         The tensors are the live ones, so that saving a large model needs no second one: write
-        them out before the next epoch.
+        them out before the next step.
         """
         if self._is_restored:
             raise RuntimeError("Trainer: the best weights were restored, the state is no more")
@@ -291,6 +263,7 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "average": None if self._average is None else self._average.weights,
             "stopping": self._stopping.state_dict(),
+            "partial": None if self._progress is None else self._progress.state_dict(),
             "best": None
             if best is None
             else {"epoch": best.epoch, "metrics": asdict(best.metrics), "weights": best.weights},
@@ -322,6 +295,8 @@ class Trainer:
             )
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
+        # A step that an error or a divergence cut short has left its gradients behind.
+        self._optimizer.zero_grad()
         # torch keeps the very tensors it was given where neither type nor device changes.
         for moments in self._optimizer.state.values():
             for name, value in moments.items():
@@ -329,6 +304,8 @@ class Trainer:
         if self._average is not None:
             self._average.load(state["average"])
         self._stopping.load_state_dict(state["stopping"])
+        partial = state["partial"]
+        self._progress = partial and EpochProgress.from_state(partial, self._device)
         best = state["best"]
         self._best = best and _Best(
             best["epoch"],
@@ -347,17 +324,20 @@ class Trainer:
         self.report = None if state["report"] is None else EpochReport(**state["report"])
         self._is_restored = False
 
-    def _train_part(self, clock: PhaseClock) -> _TrainPart | None:
-        """One pass over the training days; None if it diverged."""
-        days = self._windows.shuffled(self._data.train_days, self._shuffle)
+    def _take_steps(
+        self, progress: EpochProgress, clock: PhaseClock, should_pause: Callable[[], bool] | None
+    ) -> bool:
+        """Take the steps that are left of the epoch, or those before a pause.
+
+        Returns: False if a loss or a gradient norm was not finite.
+        """
         checks_on_device = self._device.type == "cuda"
         is_broken = torch.zeros((), device=self._device)
         if checks_on_device:
             # Read by the fused kernel, which leaves weights and moments alone if it is not zero.
             self._optimizer.found_inf = is_broken  # type: ignore[attr-defined]
-        sums: list[_StepSums] = []
-        norms: list[Tensor] = []
-        for step_days in torch.split(days, self._config.effective_batch):
+        steps = torch.split(progress.days, self._config.effective_batch)
+        for step_days in steps[len(progress.norms) :]:
             step_sums = self._gradients(step_days, clock)
             gradients = [p.grad for p in self._parameters if p.grad is not None]
             norm = get_total_norm(gradients)
@@ -375,19 +355,14 @@ class Trainer:
             self._step += 1
             if self._average is not None:
                 self._average.update(self._parameters, self._step)
-            sums.append(step_sums)
-            norms.append(norm)
-        if bool(is_broken):
-            return None
-        # Added up in float64 on the host, once per epoch.
-        log_loss, auxiliary, _ = torch.stack([torch.stack(s) for s in sums]).cpu().double().sum(0)
-        return _TrainPart(
-            float(log_loss) / len(days),
-            float(auxiliary) / len(days) if self._model_config.auxiliary_head else None,
-            float(torch.stack(norms).cpu().double().mean()),
-        )
+            progress.sums.append(step_sums)
+            progress.norms.append(norm)
+            is_last = len(progress.norms) == len(steps)
+            if should_pause is not None and not is_last and should_pause():
+                break
+        return not bool(is_broken)
 
-    def _gradients(self, days: Tensor, clock: PhaseClock) -> _StepSums:
+    def _gradients(self, days: Tensor, clock: PhaseClock) -> StepSums:
         """Gradients of the mean loss over ``days``, in smaller parts if memory runs out."""
         while True:
             dropout = self.model.dropout_generator.get_state()
@@ -405,7 +380,7 @@ class Trainer:
             self.model.dropout_generator.set_state(dropout)
             self._device_random.rewind_to(position)
 
-    def _accumulate(self, days: Tensor, clock: PhaseClock) -> _StepSums:
+    def _accumulate(self, days: Tensor, clock: PhaseClock) -> StepSums:
         weight = self._config.auxiliary_weight
         zero = torch.zeros((), device=self._device)
         log_loss, auxiliary, total = zero, zero, zero
@@ -421,7 +396,7 @@ class Trainer:
             total = total + loss.detach()
             if sums.auxiliary is not None:
                 auxiliary = auxiliary + sums.auxiliary.detach()
-        return _StepSums(log_loss, auxiliary, total)
+        return StepSums(log_loss, auxiliary, total)
 
     def _evaluated_weights(self) -> dict[str, Tensor]:
         """The weights that are validated and kept, by name: live, without gradients."""
@@ -450,6 +425,56 @@ class Trainer:
         for name, value in current.items():
             weights[name].copy_(value)
         self._best = _Best(self._epoch, metrics, weights)
+
+    def _epoch_report(
+        self,
+        progress: EpochProgress,
+        trained: TrainMeans | None,
+        metrics: Metrics | None,
+        validation_seconds: float,
+    ) -> EpochReport:
+        """Put the epoch that has just ended into a report."""
+        best = self._best
+        has_auxiliary = self._model_config.auxiliary_head
+        return EpochReport(
+            epoch=self._epoch,
+            step=self._step,
+            schedule_percent=100 * self._epoch // self._config.epochs,
+            stop_reason="diverged" if metrics is None else self._stop_reason(),
+            train_loss=trained.log_loss if trained else None,
+            train_auxiliary_loss=trained.auxiliary if trained and has_auxiliary else None,
+            gradient_norm=trained.gradient_norm if trained else None,
+            validation_loss=metrics.loss if metrics else None,
+            skill=metrics.skill if metrics else None,
+            skill_own_base_rate=metrics.skill_own_base_rate if metrics else None,
+            auc=metrics.auc if metrics else None,
+            brier=metrics.brier if metrics else None,
+            prediction_sd=metrics.prediction_sd if metrics else None,
+            prediction_min=metrics.prediction_min if metrics else None,
+            prediction_max=metrics.prediction_max if metrics else None,
+            logit_sd=metrics.logit_sd if metrics else None,
+            best_validation_loss=best.metrics.loss if best else None,
+            best_validation_loss_se=best.metrics.loss_se if best else None,
+            best_difference=best.metrics.difference if best else None,
+            best_difference_se=best.metrics.difference_se if best else None,
+            best_epoch=best.epoch if best else None,
+            best_skill=best.metrics.skill if best else None,
+            best_skill_own_base_rate=best.metrics.skill_own_base_rate if best else None,
+            best_auc=best.metrics.auc if best else None,
+            best_brier=best.metrics.brier if best else None,
+            best_is_collapsed=is_collapsed(best.metrics) if best else None,
+            learning_rate=self.optimizer_record.learning_rate,
+            data_seconds=progress.data_seconds,
+            step_seconds=max(0.0, progress.train_seconds - progress.data_seconds),
+            validation_seconds=validation_seconds,
+            samples_per_second=len(progress.days) / progress.train_seconds,
+            peak_memory_bytes=peak_memory_bytes(self._device),
+            micro_batch=self.micro_batch,
+            accumulation_steps=math.ceil(
+                min(self._config.effective_batch, len(progress.days)) / self.micro_batch
+            ),
+            out_of_memory_count=self._out_of_memory_count,
+        )
 
     def _stop_reason(self) -> StopReason | None:
         reason: StopReason | None = None

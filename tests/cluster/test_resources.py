@@ -5,7 +5,6 @@ from study.cluster.resources import (
     Node,
     TrialResources,
     plan_resources,
-    require_capacity,
 )
 from study.errors import SpecError
 
@@ -91,10 +90,3 @@ def test_capacity_counts_every_node() -> None:
 def test_a_step_that_fits_no_node_is_refused_with_the_numbers() -> None:
     with pytest.raises(SpecError, match=r"37\.5 GiB at micro-batch 1 against 22\.8 GiB on a"):
         plan(node(cpus=2, memory=24), wanted=100.0, least=30.0)
-
-
-def test_a_saved_request_that_no_longer_fits_is_refused() -> None:
-    request = {"CPU": 1, "memory": 10 * GIB}
-    require_capacity([node(cpus=2, memory=24)], request, 2, label="cell")
-    with pytest.raises(SpecError, match="room for 1"):
-        require_capacity([node(cpus=2, memory=16)], request, 2, label="cell")

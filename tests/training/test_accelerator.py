@@ -47,6 +47,33 @@ def test_dropout_has_a_stream_of_its_own_that_is_resumed() -> None:
     assert torch.equal(torch.rand(3, device=resolve_device(1.0)), after)
 
 
+def test_a_paused_epoch_is_gone_on_with_after_loading() -> None:
+    straight = accelerated()
+    expected = straight.run_epoch()
+    trainer = accelerated()
+    for _ in range(4):  # of five steps
+        assert trainer.run_epoch(lambda: True) is None
+        state = trainer.state_dict()
+        trainer = accelerated()
+        trainer.load_state_dict(state)
+    report = trainer.run_epoch()
+    assert report.step == expected.step
+    assert report.train_loss == pytest.approx(expected.train_loss, abs=1e-4)
+    assert report.validation_loss == pytest.approx(expected.validation_loss, abs=1e-3)
+    assert report.gradient_norm == pytest.approx(expected.gradient_norm, rel=1e-3)
+
+
+def test_a_divergence_before_a_pause_ends_the_epoch_instead() -> None:
+    features = DATA.features.copy()
+    features[DATA.train_days] = np.nan
+    trainer = accelerated(replace(DATA, features=features))
+    report = trainer.run_epoch(lambda: True)
+    assert report is not None
+    assert report.stop_reason == "diverged"
+    assert trainer.state_dict()["partial"] is None
+    assert all(bool(torch.isfinite(p).all()) for p in trainer.model.parameters())
+
+
 def test_divergence_touches_no_weight() -> None:
     features = DATA.features.copy()
     features[DATA.train_days[-1]] = np.nan

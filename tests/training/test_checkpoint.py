@@ -1,11 +1,77 @@
+import errno
+import resource
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from study.training.checkpoint import CheckpointError, CheckpointFolder, load, save
+from study.training.checkpoint import (
+    RESERVE_BYTES,
+    CheckpointError,
+    CheckpointFolder,
+    Found,
+    NoSpaceError,
+    State,
+    load,
+    save,
+    state_bytes,
+)
+from tests.training.planted import make_trainer, trace
 
 STATE = {"weights": torch.arange(1000.0), "epoch": 3, "nested": {"list": [1, None, "text", 2.5]}}
+
+
+def trial_state(step: int, *, best_epoch: int | None, run: int = 0) -> State:
+    """What a trainer says, in small; ``run`` tells one course of a trial from another."""
+    best = None
+    if best_epoch is not None:
+        best = {
+            "epoch": best_epoch,
+            "metrics": {"loss": 1 / best_epoch + run, "auc": None},
+            "weights": {"w": torch.full((50,), float(best_epoch + 100 * run))},
+        }
+    return {
+        "step": step,
+        "model": {"w": torch.full((50,), float(step + 1000 * run))},
+        "best": best,
+        "model_config": {"d_model": 8},
+        "train_config": {"epochs": 4},
+        "seed": 7,
+    }
+
+
+def flat(state: Any) -> Any:
+    """Comparable with ==."""
+    if isinstance(state, torch.Tensor):
+        return state.tolist()
+    if isinstance(state, dict):
+        return {key: flat(value) for key, value in state.items()}
+    return state
+
+
+def newest(folder: Path) -> Found:
+    found = CheckpointFolder(folder).newest_intact()
+    assert found is not None
+    return found
+
+
+def names(folder: Path) -> list[str]:
+    """The files, each of them with its hash."""
+    every = {path.name for path in folder.iterdir()}
+    content = {name for name in every if name.endswith(".pt")}
+    assert every == content | {f"{name}.sha256" for name in content}
+    return sorted(content)
+
+
+def tear(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -44,31 +110,340 @@ def test_code_is_not_executed(tmp_path: Path) -> None:
         load(tmp_path / "a.pt")
 
 
-def test_the_last_two_are_kept_and_a_torn_one_falls_back(tmp_path: Path) -> None:
+def test_bytes_are_those_of_all_tensors() -> None:
+    nested = {"a": torch.zeros(3, 5), "b": [torch.zeros(2, dtype=torch.int64), (1, "x", None)]}
+    assert state_bytes(nested) == 3 * 5 * 4 + 2 * 8
+    assert state_bytes({}) == 0
+
+
+def test_a_trainer_goes_on_from_what_the_folder_gives(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    trainer = make_trainer()
+    folder.save(trainer.state_dict())
+    assert names(tmp_path) == ["state_00000000.pt"]
+    trainer.run_epoch()
+    trainer.run_epoch(lambda: True)
+    folder.save(trainer.state_dict())
+    assert names(tmp_path) == ["best_0001.pt", "state_00000000.pt", "state_00000006.pt"]
+    resumed = make_trainer()
+    resumed.load_state_dict(newest(tmp_path).state)
+    resumed_best, best = resumed.best_weights(), trainer.best_weights()
+    assert resumed_best is not None
+    assert best is not None
+    assert flat(resumed_best) == flat(best)
+    assert trace([resumed.run_epoch()]) == trace([trainer.run_epoch()])
+
+
+def test_the_last_two_are_kept_with_the_best_they_refer_to(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path / "trial")
     assert folder.newest_intact() is None
-    for epoch in (1, 2, 9, 10):
-        folder.save({"epoch": epoch}, epoch=epoch)
-    names = sorted(p.name for p in (tmp_path / "trial").glob("*.pt"))
-    assert names == ["epoch_0009.pt", "epoch_0010.pt"]
-    assert folder.newest_intact() == {"epoch": 10}
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial" / "notes.txt.sha256").touch()  # not ours
+    assert folder.newest_intact() is None
+    (tmp_path / "trial" / "notes.txt.sha256").unlink()
+    kept = {
+        1: ["state_00000001.pt"],
+        2: ["best_0001.pt", "state_00000001.pt", "state_00000002.pt"],
+        9: ["best_0001.pt", "state_00000002.pt", "state_00000009.pt"],
+        10: ["best_0001.pt", "best_0003.pt", "state_00000009.pt", "state_00000010.pt"],
+        11: ["best_0003.pt", "state_00000010.pt", "state_00000011.pt"],
+    }
+    for (step, expected), best in zip(kept.items(), (None, 1, 1, 3, 3), strict=True):
+        state = trial_state(step, best_epoch=best)
+        before = flat(state)
+        path = folder.save(state)
+        assert flat(state) == before
+        assert path.name == f"state_{step:08d}.pt"
+        assert names(tmp_path / "trial") == expected
+        found = newest(tmp_path / "trial")
+        assert flat(found.state) == before
+        assert found.problems == ()
 
-    newest = tmp_path / "trial" / "epoch_0010.pt"
-    newest.write_bytes(newest.read_bytes()[:100])
-    assert folder.newest_intact() == {"epoch": 9}
 
-    folder.save({"epoch": 10}, epoch=10)
-    assert folder.newest_intact() == {"epoch": 10}
-
-    for path in (tmp_path / "trial").glob("*.pt"):
-        path.write_bytes(b"")
-    with pytest.raises(CheckpointError):
-        folder.newest_intact()
-
-
-def test_a_crash_before_the_rename_leaves_the_old_one(tmp_path: Path) -> None:
+def test_the_best_is_written_once_and_is_usable_alone(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path)
-    folder.save({"epoch": 1}, epoch=1)
-    (tmp_path / ".epoch_0002.pt.tmp").write_bytes(b"half")
-    (tmp_path / "epoch_0002.pt.sha256").write_text("{}")
-    assert folder.newest_intact() == {"epoch": 1}
+    folder.save(trial_state(1, best_epoch=1))
+    before = (tmp_path / "best_0001.pt").stat()
+    folder.save(trial_state(2, best_epoch=1))
+    resumed = CheckpointFolder(tmp_path)
+    resumed.newest_intact()
+    resumed.save(trial_state(3, best_epoch=1))
+    after = (tmp_path / "best_0001.pt").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    state = trial_state(3, best_epoch=1)
+    expected = {**state["best"], **{n: state[n] for n in ("model_config", "train_config", "seed")}}
+    assert flat(load(tmp_path / "best_0001.pt")) == flat(expected)
+    assert "weights" not in load(tmp_path / "state_00000003.pt")["best"]
+
+    (tmp_path / "best_0001.pt").unlink()
+    resumed.save(trial_state(4, best_epoch=1))
+    assert flat(newest(tmp_path).state) == flat(trial_state(4, best_epoch=1))
+
+
+def test_a_torn_state_or_best_falls_back_and_is_dropped_later(tmp_path: Path) -> None:
+    for torn in ("state_00000010.pt", "best_0002.pt"):
+        folder = CheckpointFolder(tmp_path)
+        folder.save(trial_state(9, best_epoch=1))
+        folder.save(trial_state(10, best_epoch=2))
+        tear(tmp_path / torn)
+        found = folder.newest_intact()
+        assert found is not None
+        assert flat(found.state) == flat(trial_state(9, best_epoch=1))
+        assert len(found.problems) == 1
+        assert torn in found.problems[0]
+        # The broken one does not push the intact one out.
+        folder.save(trial_state(12, best_epoch=2))
+        assert names(tmp_path) == [
+            "best_0001.pt",
+            "best_0002.pt",
+            "state_00000009.pt",
+            "state_00000012.pt",
+        ]
+        assert flat(newest(tmp_path).state) == flat(trial_state(12, best_epoch=2))
+        folder.clear()
+
+
+def test_all_broken_is_an_error(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    folder.save(trial_state(1, best_epoch=1))
+    folder.save(trial_state(2, best_epoch=1))
+    (tmp_path / "best_0001.pt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"got 2 broken ones.*best_0001\.pt: content must"):
+        folder.newest_intact()
+    # To begin again in the same folder leaves nothing of the old trial.
+    folder.save(trial_state(1, best_epoch=None))
+    assert names(tmp_path) == ["state_00000001.pt"]
+
+
+def test_a_state_of_the_same_step_is_written_over_and_later_ones_are_dropped(
+    tmp_path: Path,
+) -> None:
+    folder = CheckpointFolder(tmp_path)
+    for step in (5, 6):
+        folder.save(trial_state(step, best_epoch=1))
+    again = trial_state(5, best_epoch=1, run=1)
+    CheckpointFolder(tmp_path).save(again)
+    assert names(tmp_path) == ["best_0001.pt", "state_00000005.pt"]
+    assert flat(newest(tmp_path).state) == flat(again)
+
+
+def test_best_weights_of_another_run_of_the_epoch_are_refused(tmp_path: Path) -> None:
+    CheckpointFolder(tmp_path).save(trial_state(5, best_epoch=1))
+    CheckpointFolder(tmp_path).save(trial_state(8, best_epoch=2))
+    other = tmp_path / "other"
+    CheckpointFolder(other).save(trial_state(8, best_epoch=2, run=1))
+    # A crash after the best file of a repeated epoch, before its state.
+    for name in ("best_0002.pt", "best_0002.pt.sha256"):
+        (other / name).replace(tmp_path / name)
+    found = newest(tmp_path)
+    assert flat(found.state) == flat(trial_state(5, best_epoch=1))
+    assert "another run of that epoch" in found.problems[0]
+
+
+def test_what_a_crash_left_is_ignored_and_then_removed(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    folder.save(trial_state(1, best_epoch=1))
+    left_overs = (
+        ".state_00000002.pt.tmp",
+        ".state_00000002.pt.sha256.tmp",
+        ".best_0002.pt.tmp",
+        "state_00000002.pt.sha256",
+        "best_0002.pt",
+        "best_0002.pt.sha256",
+    )
+    for name in left_overs:
+        (tmp_path / name).write_bytes(b"half")
+    assert flat(newest(tmp_path).state) == flat(trial_state(1, best_epoch=1))
+    folder.save(trial_state(3, best_epoch=1))
+    assert names(tmp_path) == ["best_0001.pt", "state_00000001.pt", "state_00000003.pt"]
+
+
+SAVED = ((3, None), (4, 1), (8, 2))
+"""Steps and best epochs."""
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three states and two best files."""
+    folder = tmp_path_factory.mktemp("pristine")
+    checkpoints = CheckpointFolder(folder, keep=3)
+    for step, best_epoch in SAVED:
+        checkpoints.save(trial_state(step, best_epoch=best_epoch))
+    return folder
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_no_damage_yields_a_wrong_state(pristine: Path, data: st.DataObject) -> None:
+    saved = [flat(trial_state(step, best_epoch=best)) for step, best in reversed(SAVED)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "trial"
+        shutil.copytree(pristine, folder)
+        paths = sorted(folder.iterdir())
+        for path in data.draw(st.lists(st.sampled_from(paths), min_size=1, max_size=6)):
+            content = bytearray(path.read_bytes())
+            offset = data.draw(st.integers(0, max(0, len(content) - 1)))
+            if not content or data.draw(st.booleans()):
+                path.write_bytes(content[:offset])
+            else:
+                content[offset] ^= data.draw(st.integers(1, 255))
+                path.write_bytes(content)
+        try:
+            found = newest(folder)
+        except CheckpointError:
+            return
+        assert flat(found.state) == saved[len(found.problems)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_no_single_damage_costs_more_than_the_newest(pristine: Path, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "trial"
+        shutil.copytree(pristine, folder)
+        path = data.draw(st.sampled_from(sorted(folder.iterdir())))
+        content = path.read_bytes()
+        path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+        found = newest(folder)
+        is_of_newest = "00000008" in path.name or "best_0002" in path.name
+        assert found.state["step"] == (4 if is_of_newest else 8)
+
+
+def test_a_full_disk_is_foreseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = CheckpointFolder(tmp_path)
+    folder.save(trial_state(1, best_epoch=1))
+    before = names(tmp_path)
+    usage = shutil.disk_usage(tmp_path)
+
+    def leave_free(n_bytes: int) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=n_bytes))
+
+    state = trial_state(2, best_epoch=2)
+    needed = int(state_bytes(state) * 1.02) + RESERVE_BYTES
+    leave_free(needed - 1)
+    with pytest.raises(NoSpaceError, match=f"must have {needed} bytes free .* got free=") as caught:
+        folder.save(state)
+    assert caught.value.errno == errno.ENOSPC
+    assert names(tmp_path) == before
+    # Without an improvement the best weights need no room.
+    folder.save(trial_state(2, best_epoch=1))
+    leave_free(needed)
+    folder.save(trial_state(3, best_epoch=2))
+    assert newest(tmp_path).state["step"] == 3
+
+
+@contextmanager
+def largest_file(n_bytes: int) -> Iterator[None]:
+    """The system refuses to write past this; Python ignores the signal that comes with it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("large", ["best", "model"])
+@pytest.mark.parametrize("n_floats", [3_000, 300_000])  # in the buffer's last flush, and before
+def test_a_write_that_fails_leaves_the_old_and_nothing_else(
+    tmp_path: Path, large: str, n_floats: int
+) -> None:
+    folder = CheckpointFolder(tmp_path)
+    for step in (1, 2):
+        folder.save(trial_state(step, best_epoch=1))
+    before = names(tmp_path)
+    state = trial_state(3, best_epoch=2)
+    part = state["model"] if large == "model" else state["best"]["weights"]
+    part["w"] = torch.zeros(n_floats)
+    with largest_file(8_000), pytest.raises(OSError, match="File too large") as caught:
+        folder.save(state)
+    assert caught.value.errno == errno.EFBIG
+    assert names(tmp_path) == before
+    assert flat(newest(tmp_path).state) == flat(trial_state(2, best_epoch=1))
+    folder.save(state)
+    assert flat(newest(tmp_path).state) == flat(state)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fills_up_while_writing_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    folder = CheckpointFolder(tmp_path)
+    folder.save(trial_state(1, best_epoch=1))
+
+    def fail(_: int) -> None:
+        raise OSError(code, "planted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fail)
+        with pytest.raises(NoSpaceError, match=r"best_0002\.pt: must find room on its disk"):
+            folder.save(trial_state(2, best_epoch=2))
+    assert names(tmp_path) == ["best_0001.pt", "state_00000001.pt"]
+
+
+def test_a_trial_that_ended_keeps_its_best_alone(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path / "trial")
+    folder.keep_best()
+    assert not (tmp_path / "trial").exists()
+    folder.save(trial_state(4, best_epoch=1))
+    folder.save(trial_state(8, best_epoch=2))
+    for name in (".state_00000009.pt.tmp", "state_00000009.pt.sha256"):
+        (tmp_path / "trial" / name).touch()
+    for _ in range(2):
+        folder.keep_best()
+        assert names(tmp_path / "trial") == ["best_0002.pt"]
+    assert folder.newest_intact() is None
+    assert load(tmp_path / "trial" / "best_0002.pt")["epoch"] == 2
+    for _ in range(2):
+        folder.clear()
+        assert not (tmp_path / "trial").exists()
+
+
+def test_keeping_the_best_may_be_cut_short_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    unlink = Path.unlink
+    cuts = 0
+    while True:
+        path = tmp_path / str(cuts)
+        folder = CheckpointFolder(path)
+        # The state refers to an older best than the crashed writer left.
+        folder.save(trial_state(4, best_epoch=1))
+        folder.save(trial_state(8, best_epoch=2))
+        save(trial_state(12, best_epoch=3)["best"], path / "best_0003.pt")
+        left = cuts
+
+        def unlink_or_die(self: Path, missing_ok: bool = False) -> None:
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            unlink(self, missing_ok=missing_ok)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", unlink_or_die)
+            try:
+                folder.keep_best()
+            except Killed:
+                is_cut = True
+            else:
+                is_cut = False
+        folder.keep_best()
+        assert names(path) == ["best_0002.pt"]
+        if not is_cut:
+            break
+        cuts += 1
+    assert cuts == 8
+
+
+def test_a_torn_hash_costs_no_best_weights(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    folder.save(trial_state(4, best_epoch=1))
+    folder.save(trial_state(8, best_epoch=2))
+    for name in ("state_00000004.pt.sha256", "state_00000008.pt.sha256"):
+        (tmp_path / name).write_text('{"best": "best_0009.pt"')
+    folder.keep_best()
+    assert names(tmp_path) == ["best_0002.pt"]

@@ -1,6 +1,9 @@
 import copy
 import random
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,165 @@ def test_five_saved_and_five_more_are_ten_bit_for_bit(tmp_path: Path) -> None:
     second.restore_best()
     days = DATA.validation_days
     assert np.array_equal(straight.predict(days), second.predict(days))
+
+
+N_STEPS = 5
+"""Of an epoch: 300 samples in steps of 64."""
+
+
+def pause_after(n_steps: int) -> Callable[[], bool]:
+    """Something to give to ``run_epoch``: true once, when asked for the ``n_steps``-th time."""
+    asked = iter(range(1, n_steps + 1))
+    return lambda: next(asked) == n_steps
+
+
+def reloaded(trainer: Trainer, path: Path) -> Trainer:
+    save(trainer.state_dict(), path)
+    other = full_trainer()
+    other.load_state_dict(load(path))
+    return other
+
+
+@cache  # no fixture of the module's: it would run before one_thread, and add in another order
+def two_epochs() -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Trace and final state of a trainer that never paused."""
+    trainer = full_trainer()
+    reports = [trainer.run_epoch() for _ in range(2)]
+    state = trainer.state_dict()
+    state.pop("report")
+    return trace(reports), state
+
+
+@pytest.mark.parametrize("is_saved", [False, True])
+@pytest.mark.parametrize(
+    "pieces", [(1,), (2,), (3,), (4,), (1, 1, 1, 1), (2, 1), (1, 3)], ids=lambda pieces: f"{pieces}"
+)
+def test_a_paused_epoch_is_the_epoch_bit_for_bit(
+    tmp_path: Path, pieces: tuple[int, ...], is_saved: bool
+) -> None:
+    trainer = full_trainer()
+    reports = []
+    for epoch in range(2):
+        for number, n_steps in enumerate(pieces, start=1):
+            before = trainer.report
+            assert trainer.run_epoch(pause_after(n_steps)) is None
+            assert trainer.report is before
+            state = trainer.state_dict()
+            assert state["epoch"] == epoch
+            assert state["step"] == epoch * N_STEPS + sum(pieces[:number])
+            if is_saved:
+                trainer = reloaded(trainer, tmp_path / "state.pt")
+        reports.append(trainer.run_epoch())
+    expected_reports, expected_state = two_epochs()
+    assert trace(reports) == expected_reports
+    state = trainer.state_dict()
+    assert state["partial"] is None
+    state.pop("report")
+    assert_same(state, expected_state)
+
+
+def test_the_last_step_of_an_epoch_never_pauses() -> None:
+    asked = 0
+
+    def count() -> bool:
+        nonlocal asked
+        asked += 1
+        return False
+
+    trainer = full_trainer()
+    report = trainer.run_epoch(count)
+    assert asked == N_STEPS - 1
+    assert report is not None
+    assert report.step == N_STEPS
+    assert make_trainer(effective_batch=300).run_epoch(lambda: True) is not None
+
+
+def test_what_is_done_during_a_pause_does_not_reach_the_epoch() -> None:
+    trainer = full_trainer()
+    trainer.run_epoch(pause_after(2))
+    state = copy.deepcopy(trainer.state_dict())
+    trainer.predict(DATA.validation_days)
+    assert_same(trainer.state_dict(), state)
+    other = full_trainer()
+    other.load_state_dict(trainer.state_dict())
+    report = other.run_epoch()
+    # What the other did with the live tensors it was given must not reach the first.
+    assert_same(trainer.state_dict(), state)
+    assert trace([trainer.run_epoch()]) == trace([report])
+
+
+def test_the_seconds_of_the_pieces_add_up(tmp_path: Path) -> None:
+    trainer = full_trainer()
+    seconds = 0.0
+    for n_steps in (1, 2):
+        began = time.perf_counter()
+        trainer.run_epoch(pause_after(n_steps))
+        seconds += time.perf_counter() - began
+        trainer = reloaded(trainer, tmp_path / "state.pt")
+        time.sleep(0.05)
+    partial = trainer.state_dict()["partial"]
+    assert 0 < partial["data_seconds"] < partial["train_seconds"] <= seconds
+    began = time.perf_counter()
+    report = trainer.run_epoch()
+    seconds += time.perf_counter() - began
+    assert report.data_seconds > partial["data_seconds"]
+    assert report.data_seconds + report.step_seconds > partial["train_seconds"]
+    assert report.data_seconds + report.step_seconds + report.validation_seconds <= seconds
+    assert report.samples_per_second == pytest.approx(
+        300 / (report.data_seconds + report.step_seconds)
+    )
+
+
+@pytest.mark.parametrize("is_saved", [False, True])
+def test_a_divergence_after_a_pause_is_the_same_divergence(tmp_path: Path, is_saved: bool) -> None:
+    features = DATA.features.copy()
+    order = full_trainer()
+    order.run_epoch(lambda: True)
+    # The first sample of the fourth step.
+    features[order.state_dict()["partial"]["days"][3 * 64]] = np.nan
+    # Windows overlap; one-day windows keep the NaN in its own step.
+    data = replace(DATA, features=features)
+    model = replace(FULL_MODEL, context_length=1, patch_length=1, patch_stride=1, revin=False)
+
+    def trainer() -> Trainer:
+        return make_trainer(model=model, train=FULL_TRAIN, micro_batch=24, data=data)
+
+    straight = trainer()
+    expected = straight.run_epoch()
+    assert expected.stop_reason == "diverged"
+    assert expected.step == 3
+    paused = trainer()
+    assert paused.run_epoch(pause_after(3)) is None
+    if is_saved:
+        save(paused.state_dict(), tmp_path / "state.pt")
+        paused = trainer()
+        paused.load_state_dict(load(tmp_path / "state.pt"))
+    assert trace([paused.run_epoch(lambda: True) or expected]) == trace([expected])
+    assert paused.report is not None
+    assert paused.report.stop_reason == "diverged"
+    a, b = straight.state_dict(), paused.state_dict()
+    assert a["partial"] is None
+    a.pop("report"), b.pop("report")
+    assert_same(a, b)
+    with pytest.raises(RuntimeError, match="has ended"):
+        paused.run_epoch()
+
+
+def test_a_step_that_an_error_cut_short_leaves_nothing_to_a_loaded_state() -> None:
+    trainer = full_trainer()
+    start = copy.deepcopy(trainer.state_dict())
+    calls = iter(range(10))
+
+    def fail(*_: object) -> None:
+        if next(calls) == 4:  # the second micro-batch of the second step
+            raise RuntimeError("planted")
+
+    handle = trainer.model.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="planted"):
+        trainer.run_epoch()
+    handle.remove()
+    trainer.load_state_dict(start)
+    assert trace([trainer.run_epoch()]) == two_epochs()[0][:1]
 
 
 def test_a_loaded_state_is_copied_from() -> None:

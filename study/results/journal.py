@@ -1,0 +1,144 @@
+"""The journal of a search: every event that changed it, in order, in two copies.
+
+The journal is the one truth about a search. What a search knows (which trials were asked for, what
+each epoch brought, the sampler's history, the rungs) is the journal read from its start, and every
+other record is a view of it that can be written again. An event has happened once its line is on
+the disk in one of the copies.
+
+A line holds an event and a hash of it, the name of its search and its place, so that a torn,
+changed or foreign line is recognised whatever the file went through.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from study.errors import StudyError
+from study.results.files import append_line, read_text, write_text
+
+Event = dict[str, Any]
+"""``kind``, ``time`` and the fields of that kind; plain JSON values."""
+
+COPIES = ("journal.jsonl", "journal.copy.jsonl")
+
+_DIGITS = 16
+"""Of the sha256 of a line: far beyond what chance could repeat."""
+
+
+class JournalError(StudyError):
+    """A journal cannot be trusted; the message says what is lost."""
+
+
+class Journal:
+    """Append-only; both copies are intact and equal after opening.
+
+    Args:
+        folder: the cell's.
+        search: the identity of this search, unique among all.
+        events: what both files hold.
+    """
+
+    def __init__(self, folder: Path, search: str, events: list[Event]) -> None:
+        self._folder = folder
+        self.search = search
+        self.events = events
+
+    @classmethod
+    def create(cls, folder: Path, search: str, first: Event) -> "Journal":
+        """Begin a journal in a new folder with its first event."""
+        journal = cls(folder, search, [first])
+        journal._rewrite()
+        return journal
+
+    @classmethod
+    def open(cls, folder: Path, *, witness: str | None) -> "Journal":
+        """Read both copies, take every event from whichever has it intact, and mend the other.
+
+        Args:
+            folder: the cell's.
+            witness: the search that another file of the folder names, if it can be read.
+
+        Raises:
+            JournalError: the copies belong to different searches, or neither has some event
+                that is followed by others.
+        """
+        copies = [_read(folder / name) for name in COPIES]
+        search = _search_of(folder, copies, witness)
+        merged: dict[int, Event] = {}
+        for copy in copies:
+            merged |= copy.get(search, {})
+        missing = [index for index in range(max(merged) + 1) if index not in merged]
+        if missing:
+            raise JournalError(
+                f"{folder}: each event of the search must be intact in {' or '.join(COPIES)}, but "
+                f"got both damaged at {len(missing)} of {max(merged) + 1} events, the first "
+                f"of them number {missing[0]}. Start anew with --fresh --import-trials on this "
+                "folder; what ended is in all_trials.json."
+            )
+        journal = cls(folder, search, [merged[index] for index in sorted(merged)])
+        text = journal._text()
+        if any(read_text(folder / name) != text for name in COPIES):
+            journal._rewrite()
+        return journal
+
+    def append(self, event: Event) -> None:
+        """Write one event through to the disk, in both copies.
+
+        Raises:
+            OSError: the disk is full or gone; the event then may or may not have happened, as
+                after a crash.
+        """
+        line = _line(self.search, len(self.events), event)
+        for name in COPIES:
+            append_line(self._folder / name, line)
+        self.events.append(event)
+
+    def _text(self) -> str:
+        lines = (_line(self.search, index, event) for index, event in enumerate(self.events))
+        return "".join(f"{line}\n" for line in lines)
+
+    def _rewrite(self) -> None:
+        for name in COPIES:
+            write_text(self._folder / name, self._text())
+
+
+def _line(search: str, index: int, event: Mapping[str, Any]) -> str:
+    text = json.dumps(event, allow_nan=False)
+    hashed = hashlib.sha256(f"{search}\n{index}\n{text}".encode()).hexdigest()[:_DIGITS]
+    return f'{{"search": "{search}", "index": {index}, "hash": "{hashed}", "event": {text}}}'
+
+
+def _read(path: Path) -> dict[str, dict[int, Event]]:
+    """Return the intact events of a file by search and index; a missing file has none."""
+    found: dict[str, dict[int, Event]] = {}
+    for line in (read_text(path) or "").splitlines():
+        try:
+            row = json.loads(line)
+            search, index, event = str(row["search"]), int(row["index"]), row["event"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if line == _line(search, index, event):
+            found.setdefault(search, {})[index] = event
+    return found
+
+
+def _search_of(folder: Path, copies: list[dict[str, dict[int, Event]]], witness: str | None) -> str:
+    """Return the search that most files of the folder name; one file could have been swapped."""
+    votes = Counter(search for copy in copies for search in copy)
+    if not votes:
+        raise JournalError(
+            f"{folder}: must hold the journal of a search in {' or '.join(COPIES)}, but got no "
+            "intact event. Start anew with --fresh, and --import-trials on this folder if its "
+            "all_trials.json is there."
+        )
+    counted = votes + Counter([witness] if witness else [])
+    (search, count), *others = counted.most_common()
+    if (others and others[0][1] == count) or search not in votes:
+        raise JournalError(
+            f"{folder}: all files must belong to one search, but got {', '.join(sorted(counted))}. "
+            "Put back the files that were swapped."
+        )
+    return search

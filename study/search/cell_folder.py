@@ -1,0 +1,155 @@
+"""The folder of a search: made whole, continued only as it was begun, worked in by one process."""
+
+import secrets
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.data.dataset import Dataset
+from study.errors import StudyError, require
+from study.results.journal import Journal
+from study.results.lock import FolderLock
+from study.results.store import read_cell, read_trials, write_cell
+from study.search.ledger import Ledger
+from study.search.plan import versions
+from study.search.stop import STOP_FILE
+from study.spec import Cell
+
+_ID_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class CellFolder:
+    """A locked folder with its journal."""
+
+    path: Path
+    journal: Journal
+    lock: FolderLock
+
+    @property
+    def stop_file(self) -> Path:
+        """Where a graceful end is announced to the workers."""
+        return self.path / STOP_FILE
+
+
+def identity(cell: Cell, data: Dataset, path: Path) -> dict[str, Any]:
+    """Return what must be equal for a search to go on."""
+    return {
+        "spec": cell.resolved(),
+        "data_sha256": data.fingerprint,
+        "feature_hash": data.feature_hash,
+        "versions": versions(),
+        # A folder that was copied would be continued in two places as one search.
+        "folder": str(path),
+    }
+
+
+def create(path: Path, description: dict[str, Any]) -> CellFolder:
+    """Make the folder of a new search: after a crash it is there with its journal, or not at all.
+
+    Args:
+        path: ``ray_results/<cell>``; must not exist.
+        description: what ``cell.yaml`` says.
+
+    Raises:
+        StudyError: it cannot be made, or another process has just made it.
+    """
+    search = secrets.token_hex(_ID_BYTES)
+    # A dot keeps it from every reader that looks for cells.
+    new = path.with_name(f".{path.name}.{search}")
+    try:
+        new.mkdir(parents=True)
+        lock = FolderLock(new)
+        first = {"kind": "created", "time": time.time(), "cell": description}
+        journal = Journal.create(new, search, first)
+        write_cell(new, {"search": search, **description})
+        new.rename(path)
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
+        raise StudyError(
+            f"{path}: must be a folder that can be made, but got {error.strerror}. "
+            "Choose another --storage, or end the other search that uses it."
+        ) from error
+    return CellFolder(path, Journal(path, search, journal.events), lock)
+
+
+def reopen(path: Path, cell: Cell, data: Dataset) -> CellFolder:
+    """Lock the folder of a search and read its journal; damage is mended or refused, never ignored.
+
+    Raises:
+        StudyError: another process works in it, it was begun differently, or something is lost.
+    """
+    lock = FolderLock(path)
+    try:
+        witness = _search_in_cell_file(path)
+        journal = Journal.open(path, witness=witness)
+        before = journal.events[0]["cell"]
+        for part, now in identity(cell, data, path).items():
+            differences = _differences(before.get(part), now, part)
+            require(
+                not differences,
+                str(path),
+                "can only be resumed as it was started",
+                got="; ".join(differences),
+                remedy="Start with the same file, flags, data and versions, or start a new search "
+                f"that knows the old results: --fresh --import-trials {path}",
+                error=StudyError,
+            )
+        if witness != journal.search:
+            write_cell(path, {"search": journal.search, **before})
+    except BaseException:
+        lock.release()
+        raise
+    (path / STOP_FILE).unlink(missing_ok=True)
+    return CellFolder(path, journal, lock)
+
+
+def require_nothing_lost(path: Path, ledger: Ledger, search: str) -> None:
+    """Refuse a journal that knows less than the records which were written after it.
+
+    Both copies must have been cut for that.
+
+    Raises:
+        StudyError: trials would be run again, or their ends would change.
+    """
+    try:
+        recorded = [r for r in read_trials(path) if r.trial_id.startswith(f"{search}-")]
+    except StudyError:
+        # A view that is damaged proves nothing, and is written again.
+        return
+    known = {record.number for record in ledger.records}
+    lost = [record.number for record in recorded if record.number not in known]
+    require(
+        not lost,
+        str(path),
+        "both copies of the journal must be as new as all_trials.json",
+        got=f"journals without the ends of trials {', '.join(map(str, lost))}",
+        remedy=f"Start a new search that knows the old results: --fresh --import-trials {path}",
+        error=StudyError,
+    )
+
+
+def _search_in_cell_file(path: Path) -> str | None:
+    try:
+        return str(read_cell(path)["search"])
+    except (StudyError, KeyError):
+        return None
+
+
+def _differences(before: object, now: object, where: str) -> list[str]:
+    """Return one line per leaf that differs between two plain values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            line
+            for key in {**before, **now}
+            for line in _differences(before.get(key), now.get(key), f"{where}.{key}")
+        ]
+    before, now = _as_list(before), _as_list(now)
+    return [] if before == now else [f"{where} was {before!r} and is {now!r}"]
+
+
+def _as_list(value: object) -> object:
+    # Tuples become lists on their way through JSON.
+    return [_as_list(each) for each in value] if isinstance(value, list | tuple) else value

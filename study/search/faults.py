@@ -1,0 +1,59 @@
+"""What broke a trial off: what may pass, what is a matter of memory, and what would come again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import ray.cloudpickle
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
+from ray.tune.experiment import Trial
+
+from study.results.lock import LockedError
+from study.search.ledger import FaultKind
+from study.training.device import is_out_of_memory
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a trial broke off."""
+
+    kind: FaultKind | Literal["storage"]
+    """Storage concerns all trials, and says nothing about this one."""
+    message: str
+    """One line."""
+    detail: str
+    """All that is known, with the traceback."""
+
+
+def fault_of(trial: Trial) -> Fault:
+    """Read what Ray noted of a trial's failure.
+
+    Ray hands an error to a callback only through two files that it has just written itself, in the
+    folder of this very process: the exception, and its text.
+    """
+    pickled, text = trial.pickled_error_file, trial.error_file
+    detail = Path(text).read_text(encoding="utf-8") if text else "no word"
+    if pickled is None:
+        return Fault("error", _last_line(detail), detail)
+    with open(pickled, "rb") as file:
+        return classify(ray.cloudpickle.load(file), detail)
+
+
+def classify(error: BaseException, detail: str) -> Fault:
+    """Say what kind of fault an exception from a worker is."""
+    if isinstance(error, OutOfMemoryError) or "low on memory" in str(error):
+        return Fault("memory", "Ray's memory monitor ended the worker: the machine ran low", detail)
+    if isinstance(error, RayActorError):
+        return Fault("worker", f"its worker died: {_last_line(str(error))}", detail)
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    message = f"{type(cause).__name__}: {_last_line(str(cause))}"
+    if is_out_of_memory(cause):
+        return Fault("memory", message, detail)
+    if isinstance(cause, OSError | LockedError):
+        return Fault("storage", message, detail)
+    return Fault("error", message, detail)
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else "no message"

@@ -1,0 +1,137 @@
+"""Where a Tune run meets the ledger: Ray asks for trials, reports results, is told when to stop.
+
+Ray keeps no state of a search: what it would save is in the journal already, and what it saves is
+never read.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from study.results.lock import LOCK_FILE
+from study.search.assignment import Assignment
+from study.search.ledger import Ledger
+from study.search.stop import Stop
+from study.search.trainable import StepResult
+
+_WATCH_SECONDS = 1.0
+
+
+class LedgerSearcher(Searcher):  # type: ignore[misc]
+    """Hands out the ledger's trials."""
+
+    def __init__(self, ledger: Ledger, stop: Stop) -> None:
+        super().__init__(metric=None, mode=None)
+        self._ledger = ledger
+        self._stop = stop
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the next trial's flat assignment, None for not now, or FINISHED."""
+        if self._stop.is_requested or self._ledger.is_complete:
+            return Searcher.FINISHED  # type: ignore[no-any-return]
+        try:
+            assignment = self._ledger.next()
+        except OSError as error:
+            self._stop.request(storage_problem(error), is_fault=True)
+            return Searcher.FINISHED  # type: ignore[no-any-return]
+        if assignment is not None:
+            return assignment.flat()
+        # None keeps the run alive: a trial that breaks off now will be asked for again.
+        return Searcher.FINISHED if self._ledger.is_complete else None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Do nothing: the ledger hears of every end before Ray does."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write an empty file where Ray expects one."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Fail: a search is continued from its journal."""
+        raise NotImplementedError("a search is continued from its journal")
+
+
+class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Writes every epoch into the ledger, and stops the trials that it ends."""
+
+    def __init__(self, ledger: Ledger, stop: Stop) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._stop = stop
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Return STOP for a trial that has ended or is to pause."""
+        step = StepResult.read(result)
+        if step.problem is not None:
+            self._stop.request(step.problem, is_fault=True)
+        has_ended = False
+        if step.report is not None:
+            try:
+                has_ended = self._ledger.epoch(trial.config["number"], step.report)
+            except OSError as error:
+                # The trial repeats this report after a restart.
+                self._stop.request(storage_problem(error), is_fault=True)
+        is_over = has_ended or step.is_paused or self._stop.is_requested
+        return str(TrialScheduler.STOP if is_over else TrialScheduler.CONTINUE)
+
+
+@dataclass(slots=True)
+class _Sign:
+    """The last sign of life of a trial, by the driver's clock: other clocks may differ."""
+
+    changed_ns: int
+    seen: float
+
+
+class Watchdog(Callback):  # type: ignore[misc]
+    """Ends the worker of a trial that makes no step for too long; Ray then reports its death."""
+
+    def __init__(self, cell_folder: Path, stall_seconds: float) -> None:
+        self._cell_folder = cell_folder
+        self._stall_seconds = stall_seconds
+        self._signs: dict[str, _Sign] = {}
+        self._looked = 0.0
+        self.stalled: dict[int, str] = {}
+        """Number of every trial whose worker was ended, and why; taken out by who reads it."""
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **_: Any) -> None:
+        """Look after the running trials."""
+        now = time.monotonic()
+        if now - self._looked < _WATCH_SECONDS:
+            return
+        self._looked = now
+        running = [trial for trial in trials if trial.status == Trial.RUNNING]
+        self._signs = {t.trial_id: self._sign(t, now) for t in running}
+        for trial in running:
+            silent = now - self._signs[trial.trial_id].seen
+            if silent > self._stall_seconds:
+                self._end_worker(trial, silent)
+
+    def _sign(self, trial: Trial, now: float) -> _Sign:
+        path = self._cell_folder / Assignment.from_flat(trial.config).folder / LOCK_FILE
+        # Absent until the worker has begun.
+        changed = path.stat().st_mtime_ns if path.exists() else 0
+        before = self._signs.get(trial.trial_id)
+        return before if before and before.changed_ns == changed else _Sign(changed, now)
+
+    def _end_worker(self, trial: Trial, silent: float) -> None:
+        number = trial.config["number"]
+        if number in self.stalled or trial.temporary_state.ray_actor is None:
+            return
+        self.stalled[number] = f"no training step for {silent:.0f} s, so its worker was ended"
+        ray.kill(trial.temporary_state.ray_actor)
+
+
+def storage_problem(error: OSError) -> str:
+    """Return what to tell a user whose results folder cannot be written."""
+    where = error.filename or "the results folder"
+    return f"{where}: the records must be written, but got {error.strerror or error}"

@@ -1,0 +1,387 @@
+"""What a search knows: its journal, read from the start.
+
+Every change is first written to the journal and then applied, by the same code that applies it
+when the journal is read back. A search that was killed at any moment is therefore continued with
+the same trials, the same history of the sampler and the same rungs: there is no other state that
+could be lost, be older than the records, or disagree with them.
+"""
+
+import dataclasses
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from study.errors import require
+from study.model.sizing import count_parameters
+from study.results.journal import Event, Journal, JournalError
+from study.results.records import StopReason, TrialRecord, best_trial, end_reason
+from study.search.assignment import Assignment
+from study.search.forced import Forced
+from study.search.sampler import Sampler
+from study.search.scheduler import Rungs
+from study.search.space import SearchSpace, TrialConfig
+from study.spec import SearchConfig
+
+FaultKind = Literal["worker", "stall", "memory", "error"]
+"""The process died; no step for too long; memory ran out; an exception, which would come again."""
+
+_REASON_OF_FAULT: Mapping[FaultKind, StopReason] = {
+    "worker": "error",
+    "stall": "stalled",
+    "memory": "oom",
+    "error": "error",
+}
+
+_RETRIES = 2
+"""Times a trial goes on from its checkpoint after faults that may pass, with no epoch between."""
+
+_PHASES = ("data", "step", "validation", "checkpoint")
+
+_FEWEST_FOR_A_SHARE = 4
+"""Ends before the share of failures means anything."""
+
+
+@dataclass(slots=True)
+class _Trial:
+    """A trial that was asked for."""
+
+    assignment: Assignment
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    """What broke it off and was tried again."""
+    faults_since_epoch: int = 0
+    end: StopReason | None = None
+    """Why it ends, once its last epoch has been applied."""
+    record: TrialRecord | None = None
+
+
+class Ledger:
+    """Decides what runs, what stops and what is tried again, and remembers all of it.
+
+    Knows nothing of Ray: the hooks of a Tune run ask and tell it, and so do the tests.
+
+    Args:
+        journal: of this search; its events are replayed.
+        space: what configurations are drawn from.
+        forced: tried first, in order; a slot without a configuration is passed over.
+        search: number of trials, sampler, ASHA.
+        granted_bytes: of its device's memory, to each trial; goes into the records.
+
+    Raises:
+        JournalError: the journal's events do not follow from each other.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        space: SearchSpace,
+        forced: Sequence[Forced],
+        search: SearchConfig,
+        granted_bytes: int,
+    ) -> None:
+        self._journal = journal
+        self._search = search
+        self._granted_bytes = granted_bytes
+        self._sampler = Sampler(space, seed=search.seed, startup_trials=search.startup_trials)
+        self._rungs = Rungs(search)
+        self._first = deque((f"forced:{s.name}", s.config) for s in forced if s.config is not None)
+        self._trials: dict[int, _Trial] = {}
+        self._waiting: deque[int] = deque()
+        """Asked for and not at work: interrupted, or to be tried again after a fault."""
+        self._is_exhausted = False
+        for event in journal.events:
+            self._apply(event)
+        self._waiting = deque(n for n, trial in self._trials.items() if trial.record is None)
+        self._ended_here: list[TrialRecord] = []
+        """Since this start."""
+        for number in list(self._waiting):
+            # Killed between its last epoch and its end.
+            self._finish_if_due(number)
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """Every trial that ended, by number."""
+        return [t.record for _, t in sorted(self._trials.items()) if t.record is not None]
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best rankable trial so far."""
+        return best_trial(self.records)
+
+    @property
+    def is_complete(self) -> bool:
+        """Has every trial that will be asked for ended?"""
+        all_asked = self._is_exhausted or len(self._trials) >= self._search.trials
+        return all_asked and all(trial.record is not None for trial in self._trials.values())
+
+    @property
+    def numbers(self) -> list[int]:
+        """Every trial that was asked for, in order."""
+        return sorted(self._trials)
+
+    def assignment(self, number: int) -> Assignment:
+        """Return what a trial was told, its latest micro-batch limit included."""
+        return self._trials[number].assignment
+
+    def epochs(self, number: int) -> list[dict[str, Any]]:
+        """Return the reports of a trial so far, in order."""
+        return self._trials[number].epochs
+
+    def record(self, number: int) -> TrialRecord | None:
+        """Return the record of a trial; None while it has not ended."""
+        return self._trials[number].record
+
+    def rungs(self) -> list[tuple[float, dict[int, float]]]:
+        """Return ASHA's milestones with the losses recorded there, by trial."""
+        return self._rungs.recorded()
+
+    def history(self) -> list[tuple[str, dict[str, object], float | None, dict[int, float]]]:
+        """Return what the sampler learns from."""
+        return self._sampler.history()
+
+    def learn(self, known: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]) -> None:
+        """Take in the trials of an earlier search; only before the first trial.
+
+        Args:
+            known: trials for the sampler's history: flat ``params``, ``state``, ``value`` and
+                ``percent`` of the schedule.
+            again: configurations to train here after the forced ones: ``source`` and ``params``.
+        """
+        require(
+            not self._trials,
+            "--import-trials",
+            "old trials must be known before the first new one",
+            got=f"{len(self._trials)} trials",
+            remedy="Import them into a new cell.",
+        )
+        self._commit("learnt", known=list(known), again=list(again))
+
+    def next(self) -> Assignment | None:
+        """Return a trial to run now, interrupted ones first; None if there is none at the moment.
+
+        Raises:
+            OSError: it could not be written down; nothing has changed.
+        """
+        if self._waiting:
+            return self._trials[self._waiting.popleft()].assignment
+        number = len(self._trials)
+        if self._is_exhausted or number >= self._search.trials:
+            return None
+        source, config = self._first[0] if self._first else ("sampled", self._sampler.draw(number))
+        if config is None:
+            self._commit("exhausted")
+            return None
+        self._commit(
+            "asked",
+            number=number,
+            source=source,
+            seed=self._search.seed + number,
+            params=config.flat(),
+        )
+        return self._trials[number].assignment
+
+    def epoch(self, number: int, report: Mapping[str, Any]) -> bool:
+        """Take in an epoch and say whether the trial ends with it.
+
+        A report that is known already, which a trial repeats after a restart, changes nothing.
+
+        Raises:
+            OSError: it could not be written down.
+            JournalError: an epoch between is missing.
+        """
+        trial = self._trials[number]
+        if trial.record is not None:
+            return True
+        if report["epoch"] > len(trial.epochs):
+            self._commit("epoch", number=number, report=dict(report))
+        return self._finish_if_due(number)
+
+    def fault(self, number: int, kind: FaultKind, message: str, *, micro_batch: int) -> bool:
+        """Take in that a trial broke off, and say whether it will be tried again.
+
+        Memory that ran out is tried again with half the micro-batch as long as there is a half;
+        what may pass is tried again from the last checkpoint a few times; an error would come
+        again.
+
+        Args:
+            number: of the trial.
+            kind: what happened.
+            message: in the words of the error.
+            micro_batch: with which it ran.
+        """
+        trial = self._trials[number]
+        if trial.record is not None:
+            return False
+        can_pass = kind in ("worker", "stall") and trial.faults_since_epoch < _RETRIES
+        limit = trial.assignment.micro_batch_limit
+        if kind == "memory" and micro_batch > 1:
+            limit, can_pass = (micro_batch + 1) // 2, True
+        if can_pass:
+            self._commit(
+                "fault", number=number, fault=kind, message=message, micro_batch_limit=limit
+            )
+            self._waiting.append(number)
+            return True
+        if trial.faults_since_epoch:
+            message += f" (tried again {trial.faults_since_epoch} times without one more epoch)"
+        self._finish(number, _REASON_OF_FAULT[kind], message)
+        return False
+
+    def too_many_failures(self) -> str | None:
+        """Return what to tell the user if too large a share failed since this start, else None."""
+        ended = self._ended_here
+        failed = [r for r in ended if r.reason in ("error", "oom", "stalled", "diverged")]
+        share = self._search.max_failure_share
+        if len(ended) < _FEWEST_FOR_A_SHARE or len(failed) <= share * len(ended):
+            return None
+        reasons = ", ".join(sorted({record.reason for record in failed}))
+        return (
+            f"{len(failed)} of the last {len(ended)} trials failed ({reasons}), more than "
+            f"search.max_failure_share={share}; the last one said: {failed[-1].message}"
+        )
+
+    def _finish_if_due(self, number: int) -> bool:
+        trial = self._trials[number]
+        if trial.end is None:
+            return False
+        message = None
+        if trial.end == "collapsed":
+            last = trial.epochs[-1]
+            message = (
+                f"predicts next to a constant or no better than the base rate: skill "
+                f"{last['best_skill']:+.3f} at its best epoch, logits that vary by "
+                f"{last['logit_sd']:.3f} in its last"
+            )
+        elif trial.end == "diverged":
+            message = f"a loss or gradient of epoch {len(trial.epochs)} was not finite"
+        self._finish(number, trial.end, message)
+        return True
+
+    def _finish(self, number: int, reason: StopReason, message: str | None) -> None:
+        record = _record(
+            self._trials[number],
+            reason,
+            message,
+            search=self._journal.search,
+            granted_bytes=self._granted_bytes,
+        )
+        self._commit("ended", record=dataclasses.asdict(record))
+        self._ended_here.append(record)
+
+    def _commit(self, kind: str, **fields: Any) -> None:
+        event = {"kind": kind, "time": time.time(), **fields}
+        self._journal.append(event)
+        self._apply(event)
+
+    def _apply(self, event: Event) -> None:
+        match event["kind"]:
+            case "asked":
+                self._apply_asked(event)
+            case "epoch":
+                self._apply_epoch(event["number"], event["report"])
+            case "fault":
+                trial = self._trials[event["number"]]
+                trial.faults.append(f"{event['fault']}: {event['message']}")
+                trial.faults_since_epoch += 1
+                trial.assignment = dataclasses.replace(
+                    trial.assignment, micro_batch_limit=event["micro_batch_limit"]
+                )
+            case "ended":
+                self._apply_ended(TrialRecord(**event["record"]))
+            case "learnt":
+                for row in event["known"]:
+                    config = TrialConfig.from_flat(row["params"])
+                    self._sampler.learn(config, row["state"], row["value"], row["percent"])
+                self._first += [
+                    (row["source"], TrialConfig.from_flat(row["params"])) for row in event["again"]
+                ]
+            case "exhausted":
+                self._is_exhausted = True
+
+    def _apply_asked(self, event: Event) -> None:
+        number, config = event["number"], TrialConfig.from_flat(event["params"])
+        if event["source"] != "sampled":
+            self._first.popleft()
+        self._trials[number] = _Trial(
+            Assignment(
+                number=number,
+                source=event["source"],
+                seed=event["seed"],
+                config=config,
+                micro_batch_limit=None,
+            )
+        )
+        self._sampler.place(number, config)
+        self._rungs.add(number)
+
+    def _apply_epoch(self, number: int, report: dict[str, Any]) -> None:
+        trial = self._trials[number]
+        if report["epoch"] != len(trial.epochs) + 1:
+            raise JournalError(
+                f"trial {number}: epochs must follow each other, but got {report['epoch']} after "
+                f"{len(trial.epochs)}. Start anew with --fresh --import-trials on this folder."
+            )
+        trial.epochs.append(report)
+        trial.faults_since_epoch = 0
+        has_ended = report.get("stop_reason") is not None
+        percent, loss = report["schedule_percent"], report.get("best_validation_loss")
+        is_cut = False
+        if loss is not None:
+            self._sampler.report(number, percent, loss)
+            is_cut = self._rungs.is_cut(number, percent, loss, has_ended=has_ended)
+        if has_ended or is_cut:
+            trial.end = end_reason(report)
+
+    def _apply_ended(self, record: TrialRecord) -> None:
+        self._trials[record.number].record = record
+        self._sampler.tell(record.number, record.state, record.value)
+
+
+def _record(
+    trial: _Trial,
+    reason: StopReason,
+    message: str | None,
+    *,
+    search: str,
+    granted_bytes: int,
+) -> TrialRecord:
+    assignment, epochs = trial.assignment, trial.epochs
+    first, last = (epochs[0], epochs[-1]) if epochs else ({}, {})
+    config = assignment.config
+    return TrialRecord(
+        number=assignment.number,
+        trial_id=f"{search}-{assignment.number:04d}",
+        source=assignment.source,
+        folder=assignment.folder,
+        seed=assignment.seed,
+        params=config.flat(),
+        d_ff=config.model.d_ff,
+        param_count=count_parameters(config.model),
+        reason=reason,
+        message=message,
+        faults=list(trial.faults),
+        value=last.get("best_validation_loss"),
+        value_se=last.get("best_validation_loss_se"),
+        difference=last.get("best_difference"),
+        difference_se=last.get("best_difference_se"),
+        best_epoch=last.get("best_epoch"),
+        epochs_trained=len(epochs),
+        skill=last.get("best_skill"),
+        skill_own_base_rate=last.get("best_skill_own_base_rate"),
+        auc=last.get("best_auc"),
+        brier=last.get("best_brier"),
+        micro_batch=last.get("micro_batch"),
+        accumulation_steps=last.get("accumulation_steps"),
+        out_of_memory_count=last.get("out_of_memory_count"),
+        device=last.get("device"),
+        assigned_cpus=last.get("assigned_cpus"),
+        assigned_gpus=last.get("assigned_gpus"),
+        peak_memory_bytes=last.get("peak_memory_bytes"),
+        granted_memory_bytes=granted_bytes if epochs else None,
+        seconds={phase: sum(epoch[f"{phase}_seconds"] for epoch in epochs) for phase in _PHASES},
+        started=first.get("began"),
+        ended=last.get("reported", time.time()),
+    )

@@ -1,0 +1,141 @@
+"""Ends a search before its time: signals, the key q, and faults that concern all trials."""
+
+import atexit
+import os
+import select
+import signal
+import sys
+import termios
+import threading
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+_KEY_POLL_SECONDS = 0.25
+
+_SIGNALS = {
+    signal.SIGINT: "Ctrl+C",
+    signal.SIGTERM: "SIGTERM",
+    signal.SIGUSR1: "SIGUSR1",
+    signal.SIGHUP: "the terminal was closed",
+}
+
+STOP_FILE = "stop"
+"""In a cell's folder: running trials save themselves at their next step and pause."""
+
+
+@dataclass(slots=True)
+class Stop:
+    """Whether, and why, a search is to end before its last trial."""
+
+    file: Path
+    """Tells the workers, wherever they run."""
+    reason: str | None = None
+    is_fault: bool = False
+    """Did something break, or did the user wish it?"""
+
+    @property
+    def is_requested(self) -> bool:
+        """Is the search to end?"""
+        return self.reason is not None
+
+    def request(self, reason: str, *, is_fault: bool) -> None:
+        """End gracefully; only the first reason counts."""
+        if self.is_requested:
+            return
+        self.reason, self.is_fault = reason, is_fault
+        try:
+            self.file.touch()
+        except OSError:
+            # On a full disk trials pause after their epoch instead of after their step.
+            return
+
+
+class Interruptions:
+    """Turns the first signal into a graceful end and the second into an immediate one.
+
+    As long as there is no search that could end gracefully, the first one is immediate.
+    """
+
+    def __init__(self) -> None:
+        self._stop: Stop | None = None
+        self._is_second = False
+
+    def end_gracefully(self, stop: Stop) -> None:
+        """From now on let a signal request ``stop``.
+
+        Ray installs a handler of its own for SIGUSR1 when a run begins, so this comes after that.
+        """
+        self._stop = stop
+        self.install()
+
+    def install(self) -> None:
+        """Handle the signals that are not ignored: nohup ignores one, a shell's ``&`` another."""
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self._stop is None or self._is_second:
+            raise KeyboardInterrupt
+        self._is_second = True
+        self._stop.request(_SIGNALS[signal.Signals(signum)], is_fault=False)
+        # Not print: the handler may run inside one, and its buffer is not reentrant.
+        os.write(
+            2, b"\nending: running trials save themselves at their next step; again ends at once\n"
+        )
+
+
+@contextmanager
+def interruptible() -> Iterator[Interruptions]:
+    """Handle signals, and the key q on a terminal, until the end of the block."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    interruptions = Interruptions()
+    interruptions.install()
+    try:
+        with _quit_key():
+            yield interruptions
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _quit_key() -> Iterator[None]:
+    """Send SIGUSR1 to this process when q is pressed, if it has the terminal to itself."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or not _is_foreground():
+        yield
+        return
+    descriptor = sys.stdin.fileno()
+    settings = termios.tcgetattr(descriptor)
+    ended = threading.Event()
+
+    def restore() -> None:
+        termios.tcsetattr(descriptor, termios.TCSANOW, settings)
+
+    def listen() -> None:
+        while not ended.is_set():
+            ready, _, _ = select.select([descriptor], [], [], _KEY_POLL_SECONDS)
+            # A process in the background that reads its terminal is suspended.
+            if ready and _is_foreground() and os.read(descriptor, 1) in (b"q", b"Q"):
+                os.kill(os.getpid(), signal.SIGUSR1)
+
+    # Keys come one by one and unseen; Ctrl+C stays a signal.
+    tty.setcbreak(descriptor, termios.TCSANOW)
+    atexit.register(restore)
+    thread = threading.Thread(target=listen, name="quit-key", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        restore()
+        atexit.unregister(restore)
+
+
+def _is_foreground() -> bool:
+    return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()

@@ -1,0 +1,78 @@
+"""An epoch in progress: the order of its samples and what its steps have added up to."""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class StepSums(NamedTuple):
+    """Over the samples of one optimizer step, float32 scalars on the device."""
+
+    log_loss: Tensor
+    auxiliary: Tensor
+    total: Tensor
+
+
+class TrainMeans(NamedTuple):
+    """Means over the samples (of the norm: over the steps) of one epoch."""
+
+    log_loss: float
+    auxiliary: float
+    """Zero from a model without an auxiliary output."""
+    gradient_norm: float
+
+
+@dataclass(slots=True)
+class EpochProgress:
+    """What an epoch that has begun needs to be gone on with, and to be reported at its end.
+
+    How far it has come is the number of its norms: one per optimizer step.
+    """
+
+    days: Tensor
+    """The samples in the order of the whole epoch, int64 (n,) on the device."""
+    sums: list[StepSums] = field(default_factory=list)
+    """Of every step so far."""
+    norms: list[Tensor] = field(default_factory=list)
+    """Gradient norm of every step so far, before clipping, float32 scalars on the device."""
+    data_seconds: float = 0.0
+    """Spent on gathering batches so far."""
+    train_seconds: float = 0.0
+    """Spent on training so far, with the data seconds; a pause does not count."""
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], device: torch.device) -> "EpochProgress":
+        """Go on from what ``state_dict`` gave, copied to ``device``."""
+        sums = state["sums"].to(device, copy=True)
+        return cls(
+            days=state["days"].to(device, copy=True),
+            sums=[StepSums(*step_sums.unbind()) for step_sums in sums],
+            norms=list(state["norms"].to(device, copy=True)),
+            data_seconds=state["data_seconds"],
+            train_seconds=state["train_seconds"],
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and numbers; at least one step must have been taken."""
+        return {
+            "days": self.days,
+            "sums": self._stacked_sums(),
+            "norms": torch.stack(self.norms),
+            "data_seconds": self.data_seconds,
+            "train_seconds": self.train_seconds,
+        }
+
+    def means(self) -> TrainMeans:
+        """Of the whole epoch, added up in float64 on the host."""
+        log_loss, auxiliary, _ = self._stacked_sums().cpu().double().sum(0)
+        return TrainMeans(
+            float(log_loss) / len(self.days),
+            float(auxiliary) / len(self.days),
+            float(torch.stack(self.norms).cpu().double().mean()),
+        )
+
+    def _stacked_sums(self) -> Tensor:
+        """One row per step, float32 (n_steps, 3)."""
+        return torch.stack([torch.stack(step_sums) for step_sums in self.sums])
