@@ -48,7 +48,7 @@ def classify(error: BaseException, detail: str) -> Fault:
     cause = error.cause if isinstance(error, RayTaskError) else error
     message = f"{type(cause).__name__}: {_last_line(str(cause))}"
     if is_out_of_memory(cause):
-        return Fault("memory", message, detail)
+        return Fault("oom", message, detail)
     if isinstance(cause, OSError | LockedError):
         return Fault("storage", message, detail)
     return Fault("error", message, detail)

@@ -24,13 +24,15 @@ from study.search.scheduler import Rungs
 from study.search.space import SearchSpace, TrialConfig
 from study.spec import SearchConfig
 
-FaultKind = Literal["worker", "stall", "memory", "error"]
-"""The process died; no step for too long; memory ran out; an exception, which would come again."""
+FaultKind = Literal["worker", "stall", "memory", "oom", "error"]
+"""The process died; no step for too long; the machine's memory ran out; the trainer's did, although
+it had halved the micro-batch as often as it could; an exception, which would come again."""
 
 _REASON_OF_FAULT: Mapping[FaultKind, StopReason] = {
     "worker": "error",
     "stall": "stalled",
     "memory": "oom",
+    "oom": "oom",
     "error": "error",
 }
 
@@ -202,9 +204,9 @@ class Ledger:
     def fault(self, number: int, kind: FaultKind, message: str, *, micro_batch: int) -> bool:
         """Take in that a trial broke off, and say whether it will be tried again.
 
-        Memory that ran out is tried again with half the micro-batch as long as there is a half;
-        what may pass is tried again from the last checkpoint a few times; an error would come
-        again.
+        A machine that ran out of memory is tried again with half the micro-batch as long as there
+        is a half; what may pass is tried again from the last checkpoint a few times; anything else
+        would come again.
 
         Args:
             number: of the trial.
@@ -284,11 +286,11 @@ class Ledger:
                 self._apply_epoch(event["number"], event["report"])
             case "fault":
                 trial = self._trials[event["number"]]
-                trial.faults.append(f"{event['fault']}: {event['message']}")
+                limit = event["micro_batch_limit"]
+                again = f"; then with at most {limit} samples in a pass" if limit else ""
+                trial.faults.append(f"{event['fault']}: {event['message']}{again}")
                 trial.faults_since_epoch += 1
-                trial.assignment = dataclasses.replace(
-                    trial.assignment, micro_batch_limit=event["micro_batch_limit"]
-                )
+                trial.assignment = dataclasses.replace(trial.assignment, micro_batch_limit=limit)
             case "ended":
                 self._apply_ended(TrialRecord(**event["record"]))
             case "learnt":

@@ -22,6 +22,7 @@ from study.search.assignment import Assignment
 from study.search.stop import STOP_FILE
 from study.training.checkpoint import CheckpointError, CheckpointFolder
 from study.training.device import (
+    bound_kernel_cache,
     limit_memory,
     release_cached_memory,
     resolve_device,
@@ -141,6 +142,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         settings: TrialSettings,
     ) -> None:
         """Take the cell's data out of the object store, then begin the first trial."""
+        bound_kernel_cache()
         self._data = training_data(data, baseline_losses)
         self._settings = settings
         self._stop_file = settings.cell_folder / STOP_FILE

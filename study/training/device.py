@@ -1,5 +1,7 @@
 """What is known of the device that a trial was given: which one, what it can do, what it used."""
 
+import ctypes
+import os
 import platform
 import resource
 import sys
@@ -130,11 +132,24 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def release_cached_memory(device: torch.device) -> None:
-    """Hand the allocator's cache back, as after an out-of-memory error."""
+    """Hand the allocator's cache back, as after a trial or an out-of-memory error."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+    elif platform.libc_ver()[0] == "glibc":
+        # What was freed stays with the process otherwise: 90 MiB after 24 small architectures.
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def bound_kernel_cache() -> None:
+    """Keep few compiled CPU kernels; to be called before torch has compiled any.
+
+    oneDNN keeps a thousand by default, about 10 MiB for every architecture that a process trains,
+    so that a worker would grow all night. The steps of one architecture need fewer than this and
+    are as fast (5.4 s per epoch, d64 L32, with 64 and with 1024).
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

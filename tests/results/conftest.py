@@ -1,3 +1,6 @@
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from study.results.records import TrialRecord
@@ -15,7 +18,7 @@ def record(number: int, **changes: Any) -> TrialRecord:
     fields: dict[str, Any] = {
         "number": number, "trial_id": f"id{number}", "source": "sampled",
         "folder": f"trial_{number:04d}", "seed": 42 + number, "params": PARAMS, "d_ff": 128,
-        "param_count": 100_000, "reason": "completed", "message": None, "value": 0.5,
+        "param_count": 100_000, "reason": "completed", "message": None, "faults": [], "value": 0.5,
         "value_se": 0.02,
         "difference": -0.1,
         "difference_se": 0.01,
@@ -26,3 +29,14 @@ def record(number: int, **changes: Any) -> TrialRecord:
         "seconds": {"step": 10.0}, "started": 1000.0, "ended": 1020.0,
     }  # fmt: skip
     return TrialRecord(**{**fields, **changes})
+
+
+@contextmanager
+def full_disk(most_bytes: int) -> Iterator[None]:
+    """Let no file of this process grow beyond a size; more is refused as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

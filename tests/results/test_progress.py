@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,16 +51,43 @@ def test_piped_output_is_one_unbroken_line_per_event() -> None:
     assert lines[3] == "trial   1 said: Boom: why"
 
 
-def test_a_trial_that_a_restore_repeats_is_counted_once() -> None:
+def test_a_resumed_cell_goes_on_counting() -> None:
     shown, _, log = progress(terminal=False)
     shown.start([record(0)], record(0))
     shown.trial_started(
-        0, PARAMS, source="sampled", param_count=100_000, micro_batch=128, resumed=20
+        1, PARAMS, source="sampled", param_count=100_000, micro_batch=128, resumed=7
     )
-    shown.trial_ended(record(0), record(0))
-    assert log == []
+    assert log[0].startswith("trial   1 resumes after epoch 7: sampled, d64")
     shown.trial_ended(record(1), record(0))
-    assert "| 2/3, best" in log[0]
+    shown.trial_ended(record(1), record(0))
+    assert "| 2/3, best" in log[1]
+    assert "| 2/3, best" in log[2]
+
+
+def test_a_trial_that_broke_off_says_what_becomes_of_it() -> None:
+    shown, stream, log = progress(terminal=True)
+    shown.start([], None)
+    for number in (0, 1):
+        shown.trial_started(
+            number, PARAMS, source="sampled", param_count=1, micro_batch=1, resumed=0
+        )
+    shown.trial_broke_off(0, "its worker died", is_tried_again=True, log=Path("cell/error.txt"))
+    shown.trial_broke_off(1, "Boom: why", is_tried_again=False, log=Path("cell/error.txt"))
+    # A late word of a trial that is not there any more.
+    shown.epoch(0, REPORT)
+    said = "trial   0 broke off and is tried again: its worker died (cell/error.txt)"
+    assert log[2:] == [said]
+    shown.stop()
+    assert said in stream.getvalue()
+
+
+def test_the_live_view_gives_the_cursor_back_once() -> None:
+    shown, stream, _ = progress(terminal=True)
+    shown.start([], None)
+    shown.stop()
+    shown.stop()
+    text = stream.getvalue()
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
 
 
 def test_a_trial_that_outgrew_the_memory_model_says_so() -> None:

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from study.results.records import end_reason
+from tests.results.conftest import record
 
 
 @pytest.mark.parametrize(
@@ -19,3 +20,29 @@ def test_a_collapsed_best_is_collapsed_whoever_stopped_the_trial(
     report: dict[str, Any], reason: str
 ) -> None:
     assert end_reason(report) == reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "state", "is_rankable"),
+    [
+        ("completed", "COMPLETE", True),
+        ("early_stopping", "COMPLETE", True),
+        ("asha", "PRUNED", True),
+        ("interrupted", "PRUNED", False),
+        ("collapsed", "FAIL", False),
+        ("diverged", "FAIL", False),
+        ("oom", "FAIL", False),
+        ("stalled", "FAIL", False),
+        ("error", "FAIL", False),
+    ],
+)
+def test_what_a_reason_makes_of_a_trial(reason: str, state: str, is_rankable: bool) -> None:
+    trial = record(0, reason=reason)
+    assert (trial.state, trial.is_rankable) == (state, is_rankable)
+    assert not record(0, reason=reason, value=None).is_rankable
+
+
+def test_only_time_at_work_counts() -> None:
+    trial = record(0, seconds={"data": 1.0, "step": 2.5}, started=0.0, ended=9_999.0)
+    assert trial.duration_seconds == 3.5
+    assert record(0, seconds={}).duration_seconds is None

@@ -4,21 +4,27 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
-SPACES = Path(__file__).parent.parent.parent / "search_spaces"
-CELL = "tiny_50k_h3_threshold_1pct"
+from tests.search.command import (
+    CELL,
+    SPACES,
+    epochs_of,
+    left_over,
+    run,
+    start,
+    trials,
+    wait_until,
+    write_space,
+)
+
 TRIALS = 7
 
 pytestmark = pytest.mark.ray
@@ -26,64 +32,9 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    """A folder to stand in, with a space of models so small that a trial takes a second."""
-    raw = yaml.safe_load((SPACES / "smoke.yaml").read_text())
-    raw["study"] = "tiny"
-    raw["search"]["trials"] = TRIALS
-    raw["train"]["epochs"] = 3
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(raw))
-    (tmp_path / "home").mkdir()
+    """A folder to stand in."""
+    write_space(tmp_path, trials=TRIALS)
     return tmp_path
-
-
-def command(here: Path, *flags: str) -> list[str]:
-    cell = ["--search", "tiny.yaml", "--budget", "50k", "--horizon", "3"]
-    return [sys.executable, "-m", "study.tune", *cell, *flags]
-
-
-def start(here: Path, *flags: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(here, *flags),
-        cwd=here,
-        env={**os.environ, "HOME": str(here / "home"), "COLUMNS": "200"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def run(here: Path, *flags: str, expect: int = 0) -> tuple[str, str]:
-    process = start(here, *flags)
-    try:
-        output, errors = process.communicate(timeout=240)
-    finally:
-        assert not left_over(process.pid), "Ray processes were left"
-    assert process.returncode == expect, output + errors
-    assert not list((here / "home").iterdir()), "something was written to the home folder"
-    return output, errors
-
-
-def left_over(group: int, patience_seconds: float = 20.0) -> list[str]:
-    """Return the processes of a session that outlive its command."""
-    until = time.monotonic() + patience_seconds
-    while True:
-        names = []
-        for process in psutil.process_iter(["name", "status"]):
-            try:
-                if os.getsid(process.pid) == group and process.info["status"] != "zombie":
-                    names.append(process.info["name"])
-            except (ProcessLookupError, psutil.NoSuchProcess):
-                continue
-        if not names or time.monotonic() > until:
-            return names
-        time.sleep(0.2)
-
-
-def trials(here: Path) -> list[dict[str, Any]]:
-    path = here / "ray_results" / CELL / "all_trials.json"
-    rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
-    return rows
 
 
 def steps(folder: Path, tag: str) -> list[int]:
@@ -112,8 +63,7 @@ def check_records(here: Path) -> None:
     assert {row["reason"] for row in rows} <= {"completed", "asha", "collapsed"}
     for row in rows:
         trial_folder = folder / row["folder"]
-        lines = (trial_folder / "result.json").read_text().splitlines()
-        epochs = [json.loads(line) for line in lines]
+        epochs = epochs_of(here, row)
         assert [epoch["epoch"] for epoch in epochs] == list(range(1, row["epochs_trained"] + 1))
         assert row["value"] == min(epoch["validation_loss"] for epoch in epochs)
         assert steps(trial_folder, "validation_loss") == [epoch["epoch"] for epoch in epochs]
@@ -154,9 +104,7 @@ def check_records(here: Path) -> None:
 
 def test_a_search_interrupted_and_resumed_loses_and_repeats_nothing(here: Path) -> None:
     process = start(here)
-    until = time.monotonic() + 180
-    while len(trials(here)) < 2 and time.monotonic() < until and process.poll() is None:
-        time.sleep(0.1)
+    wait_until(lambda: len(trials(here)) >= 2, process)
     # A terminal sends Ctrl+C to the whole group; the workers must not die of it.
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=60)

@@ -87,9 +87,9 @@ def play(ledger: Ledger, order: random.Random, slots: int, saved: dict[int, int]
             running[assignment.number] = assignment
         number = order.choice(sorted(running))
         epoch = saved.get(number, 0)
-        if epoch and epoch == len(ledger.epochs(number)) or not epoch:
+        if (epoch and epoch == len(ledger.epochs(number))) or not epoch:
             epoch += 1
-        # A checkpoint is on the disk before its epoch is reported; a restored one is reported again.
+        # A checkpoint comes before its report, and a restored one is reported again.
         saved[number] = epoch
         if ledger.epoch(number, report(running[number], epoch)):
             del running[number]

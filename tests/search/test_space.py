@@ -1,4 +1,6 @@
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -105,3 +107,43 @@ def test_a_bound_that_breaks_a_rule_is_refused_before_any_draw(
     cell = load_study(path).cell("2M", 1, data={}, search={})
     with pytest.raises(SpecError, match=message):
         build_space(cell, FEATURES_A25)
+
+
+def test_a_space_contains_what_it_draws() -> None:
+    drawn_from = space("phase6a", "2M")
+    optuna_study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(30):
+        assert drawn_from.contains(drawn_from.sample(optuna_study.ask()))
+    assert all(drawn_from.contains(config) for config in drawn_from.configs())
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("model", {"d_model": 8}),
+        ("model", {"dropout": 0.95}),
+        ("model", {"n_features": FEATURES_A25 + 1}),
+        ("model", {"context_length": 65}),
+        ("model", {"auxiliary_head": True}),
+        ("train", {"learning_rate": 1.0}),
+        ("train", {"epochs": 999}),
+    ],
+)
+def test_a_space_does_not_contain_what_it_cannot_draw(part: str, changes: dict[str, Any]) -> None:
+    drawn_from = space("phase6a", "2M")
+    config = next(iter(drawn_from.configs()))
+    if "auxiliary_head" in changes:
+        changes = {"auxiliary_head": not config.model.auxiliary_head}
+    changed: Any = dataclasses.replace(getattr(config, part), **changes)
+    other = dataclasses.replace(config, **{part: changed})
+    assert other != config
+    assert not drawn_from.contains(other)
+    assert drawn_from.contains(TrialConfig.from_flat(config.flat()))
+
+
+def test_the_bounds_of_a_range_belong_to_a_space() -> None:
+    drawn_from = space("smoke", "50k")
+    config = next(iter(drawn_from.configs()))
+    for rate, is_inside in ((3.0e-4, True), (3.0e-3, True), (2.9e-4, False), (3.1e-3, False)):
+        train = dataclasses.replace(config.train, learning_rate=rate)
+        assert drawn_from.contains(dataclasses.replace(config, train=train)) is is_inside

@@ -1,0 +1,120 @@
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.plugin_data_pb2 import SessionStartInfo
+
+from study.results.tensorboard import TrialEvents
+from tests.results.conftest import full_disk
+
+PARAMS = {"budget": "2M", "learning_rate": 1e-3, "last_day_skip": False, "patience": None}
+
+
+def report(epoch: int) -> dict[str, Any]:
+    return {
+        "epoch": epoch, "reported": 1000.0 + epoch, "train_loss": 0.7 - 0.01 * epoch,
+        "best_validation_loss": 0.6, "auc": None, "stop_reason": None,
+    }  # fmt: skip
+
+
+def read(folder: Path) -> EventAccumulator:
+    # Nothing is left out, and a step that comes twice is there twice.
+    sizes = {"scalars": 0, "tensors": 0}
+    found = EventAccumulator(str(folder), size_guidance=sizes, purge_orphaned_data=False)
+    return found.Reload()
+
+
+def steps(folder: Path) -> list[int]:
+    return [event.step for event in read(folder).Scalars("train_loss")]
+
+
+def hparams(folder: Path) -> tuple[SessionStartInfo, bool]:
+    """Return the start of a trial's session, and whether it has an end."""
+    content = read(folder).summary_metadata
+    start = content[metadata.SESSION_START_INFO_TAG].plugin_data.content
+    return (
+        metadata.parse_session_start_info_plugin_data(start),
+        metadata.SESSION_END_INFO_TAG in content,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "cell" / "trial_0000_d64"
+    path.mkdir(parents=True)
+    return path
+
+
+def test_a_trial_is_there_with_its_parameters_before_its_first_epoch(folder: Path) -> None:
+    events = TrialEvents(folder, PARAMS, [])
+    start, has_ended = hparams(folder)
+    assert not has_ended
+    assert start.hparams["budget"].string_value == "2M"
+    assert start.hparams["learning_rate"].number_value == 1e-3
+    assert start.hparams["last_day_skip"].bool_value is False
+    assert "patience" not in start.hparams
+    events.close(ended=True)
+    assert hparams(folder)[1]
+
+
+def test_an_epoch_is_there_at_once_and_missing_values_are_left_out(folder: Path) -> None:
+    events = TrialEvents(folder, PARAMS, [])
+    events.epoch(report(1))
+    found = read(folder)
+    assert set(found.Tags()["scalars"]) == {"train_loss", "best_validation_loss"}
+    (event,) = found.Scalars("train_loss")
+    assert (event.step, event.wall_time) == (1, 1001.0)
+    assert event.value == pytest.approx(0.69)
+    events.close(ended=False)
+
+
+@pytest.mark.parametrize("tear", [0, 1, 30])
+def test_a_reopened_trial_has_one_file_with_each_step_once(folder: Path, tear: int) -> None:
+    events = TrialEvents(folder, PARAMS, [])
+    for epoch in (1, 2, 3):
+        events.epoch(report(epoch))
+    events.close(ended=False)
+    (file,) = folder.iterdir()
+    os.truncate(file, file.stat().st_size - tear)
+    # What another crash left behind.
+    (folder / "events.out.tfevents.1.old.1").write_bytes(b"noise")
+
+    again = TrialEvents(folder, PARAMS, [report(1), report(2), report(3)])
+    again.epoch(report(4))
+    again.close(ended=True)
+    assert len(list(folder.iterdir())) == 1
+    assert steps(folder) == [1, 2, 3, 4]
+    start, has_ended = hparams(folder)
+    assert start.hparams["budget"].string_value == "2M"
+    assert has_ended
+
+
+def test_a_trial_that_is_paused_has_no_end(folder: Path) -> None:
+    TrialEvents(folder, PARAMS, [report(1)]).close(ended=False)
+    assert not hparams(folder)[1]
+
+
+def test_trials_of_one_name_in_two_cells_are_two_groups(tmp_path: Path) -> None:
+    groups = set()
+    for cell in ("one", "two"):
+        folder = tmp_path / cell / "trial_0000_d64"
+        folder.mkdir(parents=True)
+        TrialEvents(folder, PARAMS, []).close(ended=True)
+        groups.add(hparams(folder)[0].group_name)
+    assert len(groups) == 2
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(folder: Path) -> None:
+    epochs = [report(1), report(2)]
+    TrialEvents(folder, PARAMS, epochs).close(ended=False)
+    (old,) = folder.iterdir()
+    content = old.read_bytes()
+    with full_disk(len(content) // 2), pytest.raises(OSError, match="File too large"):
+        TrialEvents(folder, PARAMS, epochs)
+    assert old.read_bytes() == content
+    TrialEvents(folder, PARAMS, epochs).close(ended=True)
+    assert len(list(folder.iterdir())) == 1
+    assert steps(folder) == [1, 2]

@@ -1,0 +1,309 @@
+"""The folder of a search against everything a user or a crash can do to it."""
+
+import dataclasses
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.data.dataset import Dataset, build_dataset
+from study.errors import StudyError
+from study.results.journal import COPIES, JournalError
+from study.results.lock import LOCK_FILE, LockedError
+from study.results.store import CellIdentity, CellStore
+from study.search.cell_folder import (
+    CellFolder,
+    create,
+    identity,
+    reopen,
+    require_nothing_lost,
+)
+from study.spec import load_study
+from tests.results.conftest import full_disk
+from tests.search.test_ledger import CELL, SPACES, ledger_of, play
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return build_dataset(CELL.data)
+
+
+def describe(path: Path, data: Dataset) -> dict[str, Any]:
+    described = {**identity(CELL, data, path), "machine": {"cpus": 2}, "n_rows": data.n_rows}
+    plain: dict[str, Any] = json.loads(json.dumps(described))
+    return plain
+
+
+def closed(folder: CellFolder) -> Path:
+    folder.lock.release()
+    return folder.path
+
+
+@pytest.fixture
+def path(tmp_path: Path, data: Dataset) -> Path:
+    """Return the folder of a search that has begun and is not at work."""
+    results = tmp_path / "ray_results"
+    return closed(create(results / CELL.name, describe(results / CELL.name, data)))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (each for each in folder.rglob("*") if each.is_file() and each.name != LOCK_FILE)
+    return {str(each.relative_to(folder)): each.read_bytes() for each in files}
+
+
+def test_a_search_that_was_begun_is_continued(path: Path, data: Dataset) -> None:
+    assert [each.name for each in path.parent.iterdir()] == [CELL.name]
+    before = contents(path)
+    assert set(before) == {*COPIES, "cell.yaml"}
+    folder = reopen(path, CELL, data)
+    assert folder.journal.events[0]["cell"] == describe(path, data)
+    folder.journal.append({"kind": "exhausted", "time": 1.0})
+    again = reopen(closed(folder), CELL, data)
+    assert [event["kind"] for event in again.journal.events] == ["created", "exhausted"]
+    assert again.journal.search == folder.journal.search
+    closed(again)
+    assert contents(path)["cell.yaml"] == before["cell.yaml"]
+
+
+def test_a_new_folder_is_locked_and_its_journal_is_at_home(tmp_path: Path, data: Dataset) -> None:
+    path = tmp_path / CELL.name
+    folder = create(path, describe(path, data))
+    with pytest.raises(LockedError, match=f"process {os.getpid()}"):
+        reopen(path, CELL, data)
+    # It was made under another name.
+    folder.journal.append({"kind": "exhausted", "time": 1.0})
+    events = reopen(closed(folder), CELL, data).journal.events
+    assert [event["kind"] for event in events] == ["created", "exhausted"]
+
+
+def test_one_process_at_a_time_works_in_a_folder(path: Path, data: Dataset) -> None:
+    folder = reopen(path, CELL, data)
+    folder.stop_file.touch()
+    with pytest.raises(LockedError):
+        reopen(path, CELL, data)
+    # The refused one has not touched what is the other's.
+    assert folder.stop_file.exists()
+    closed(folder)
+    reopen(path, CELL, data).lock.release()
+    assert not folder.stop_file.exists()
+
+
+def test_two_searches_have_two_names(tmp_path: Path, data: Dataset) -> None:
+    folders = [create(tmp_path / name, describe(tmp_path / name, data)) for name in "ab"]
+    assert len({folder.journal.search for folder in folders}) == 2
+    for folder in folders:
+        closed(folder)
+
+
+@pytest.mark.parametrize(
+    ("cell", "changes", "difference"),
+    [
+        ({"search": {"seed": 7}}, {}, "spec.search.seed was 42 and is 7"),
+        ({"horizon": 3}, {}, "spec.data.horizon was 1 and is 3"),
+        (
+            {"old": "[0.1, 0.3]", "new": "[0.1, 0.4]"},
+            {},
+            r"spec.model.dropout.uniform was \[0.1, 0.3\] and is \[0.1, 0.4\]",
+        ),
+        ({}, {"fingerprint": "0000"}, "data_sha256 was '[0-9a-f]+' and is '0000'"),
+        ({}, {"feature_hash": "1111"}, "feature_hash was '[0-9a-f]+' and is '1111'"),
+    ],
+)
+def test_what_was_begun_differently_is_refused(
+    tmp_path: Path,
+    path: Path,
+    data: Dataset,
+    cell: dict[str, Any],
+    changes: dict[str, Any],
+    difference: str,
+) -> None:
+    text = (SPACES / "smoke.yaml").read_text()
+    (tmp_path / "smoke.yaml").write_text(text.replace(cell.get("old", ""), cell.get("new", "")))
+    study = load_study(tmp_path / "smoke.yaml")
+    now = study.cell("50k", cell.get("horizon", 1), data={}, search=cell.get("search", {}))
+    before = contents(path)
+    with pytest.raises(
+        StudyError, match=f"but got {difference}. .*--fresh --import-trials {path}$"
+    ):
+        reopen(path, now, dataclasses.replace(data, **changes))
+    assert contents(path) == before
+    # The refused one holds no lock.
+    reopen(path, CELL, data).lock.release()
+
+
+@pytest.mark.parametrize("part", ["torch", "code", "gone"])
+def test_other_versions_are_refused(tmp_path: Path, data: Dataset, part: str) -> None:
+    path = tmp_path / CELL.name
+    described = describe(path, data)
+    described["versions"][part] = "1.0"
+    closed(create(path, described))
+    with pytest.raises(StudyError, match=f"versions.{part} was '1.0' and is .*--import-trials"):
+        reopen(path, CELL, data)
+
+
+def test_all_differences_are_shown(path: Path, data: Dataset) -> None:
+    cell = dataclasses.replace(CELL, search=dataclasses.replace(CELL.search, seed=7, trials=9))
+    with pytest.raises(StudyError, match=r"search\.trials was 8 and is 9; .*seed was 42 and is 7"):
+        reopen(path, cell, data)
+
+
+@pytest.mark.parametrize("how", [Path.rename, shutil.copytree])
+def test_a_folder_that_was_moved_or_copied_is_refused(
+    path: Path, data: Dataset, how: Callable[[Path, Path], object]
+) -> None:
+    other = path.with_name("other")
+    how(path, other)
+    with pytest.raises(StudyError, match=f"folder was '{path}' and is '{other}'.*--import-trials"):
+        reopen(other, CELL, data)
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"search: [", b"\xff\xfe", b"plain", b"spec: {}\n", b"search: 0\n"]
+)
+def test_a_damaged_description_is_written_again(
+    path: Path, data: Dataset, content: bytes | None
+) -> None:
+    before = contents(path)
+    (path / "cell.yaml").unlink()
+    if content is not None:
+        (path / "cell.yaml").write_bytes(content)
+    reopen(path, CELL, data).lock.release()
+    assert contents(path) == before
+
+
+@pytest.mark.parametrize("share", [0.001, 0.03, 0.3, 0.6, 0.9, 0.999])
+def test_a_description_cut_anywhere_is_written_again(
+    path: Path, data: Dataset, share: float
+) -> None:
+    before = contents(path)
+    content = before["cell.yaml"]
+    (path / "cell.yaml").write_bytes(content[: int(share * len(content))])
+    reopen(path, CELL, data).lock.release()
+    assert contents(path) == before
+
+
+def test_a_description_of_another_search_is_written_again(
+    tmp_path: Path, path: Path, data: Dataset
+) -> None:
+    before = contents(path)
+    other = closed(create(tmp_path / "other", describe(tmp_path / "other", data)))
+    shutil.copy(other / "cell.yaml", path / "cell.yaml")
+    reopen(path, CELL, data).lock.release()
+    assert contents(path) == before
+
+
+def test_a_copy_of_another_search_is_told_by_the_description(
+    tmp_path: Path, path: Path, data: Dataset
+) -> None:
+    before = contents(path)
+    other = closed(create(tmp_path / "other", describe(tmp_path / "other", data)))
+    shutil.copy(other / COPIES[0], path / COPIES[0])
+    reopen(path, CELL, data).lock.release()
+    assert contents(path) == before
+
+
+def test_a_lost_journal_is_refused_and_unlocked(path: Path, data: Dataset) -> None:
+    for name in COPIES:
+        (path / name).unlink()
+    for _ in range(2):
+        with pytest.raises(JournalError, match="no intact event"):
+            reopen(path, CELL, data)
+
+
+def recorded(path: Path, data: Dataset) -> int:
+    """Play a search to its end and write its records; return the number of its events."""
+    folder = reopen(path, CELL, data)
+    ledger = ledger_of(folder.journal)
+    play(ledger, random.Random(0), 1, {})
+    described = CellIdentity(
+        name=CELL.name, study="smoke", budget="50k", horizon=1, task="t", data_sha256="",
+        versions={},
+    )  # fmt: skip
+    CellStore(path, described).write_trials(ledger.records)
+    closed(folder)
+    return len(folder.journal.events)
+
+
+def checked(path: Path, data: Dataset) -> None:
+    folder = reopen(path, CELL, data)
+    with folder.lock:
+        require_nothing_lost(path, ledger_of(folder.journal), folder.journal.search)
+
+
+def cut_journals(path: Path, n_events: int) -> None:
+    for name in COPIES:
+        kept = (path / name).read_bytes().splitlines(keepends=True)[:n_events]
+        (path / name).write_bytes(b"".join(kept))
+
+
+def test_journals_that_are_older_than_the_records_are_refused(path: Path, data: Dataset) -> None:
+    n_events = recorded(path, data)
+    checked(path, data)
+    # The last event is the end of the last trial.
+    cut_journals(path, n_events - 1)
+    checked_again = reopen(path, CELL, data)
+    # Its epochs are all there, so that nothing is lost: it ends again.
+    assert len(ledger_of(checked_again.journal).records) == 12
+    closed(checked_again)
+    cut_journals(path, n_events - 2)
+    with pytest.raises(
+        StudyError, match=rf"without the ends of trials 11\. .*--fresh --import-trials {path}$"
+    ):
+        checked(path, data)
+    cut_journals(path, 1)
+    with pytest.raises(StudyError, match=r"trials 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11\."):
+        checked(path, data)
+
+
+def test_records_of_another_search_or_none_prove_nothing(path: Path, data: Dataset) -> None:
+    recorded(path, data)
+    fresh = path.with_name("fresh")
+    closed(create(fresh, describe(fresh, data)))
+    checked(fresh, data)
+    shutil.copy(path / "all_trials.json", fresh / "all_trials.json")
+    checked(fresh, data)
+
+
+@pytest.mark.parametrize("content", [b"", b"[{", b"3", b"\xff\xfe"])
+def test_damaged_records_prove_nothing(path: Path, data: Dataset, content: bytes) -> None:
+    recorded(path, data)
+    (path / "all_trials.json").write_bytes(content)
+    checked(path, data)
+
+
+def test_a_folder_that_is_there_is_not_made_again(path: Path, data: Dataset) -> None:
+    before = contents(path.parent)
+    with pytest.raises(StudyError, match=f"{path}: must be a folder that can be made"):
+        create(path, describe(path, data))
+    assert contents(path.parent) == before
+    assert [each.name for each in path.parent.iterdir()] == [CELL.name]
+
+
+@pytest.mark.parametrize("room", [0, 100, 5_000])
+def test_a_folder_that_could_not_be_made_whole_is_not_there(
+    tmp_path: Path, data: Dataset, room: int
+) -> None:
+    path = tmp_path / CELL.name
+    described = describe(path, data)
+    is_open = os.listdir("/proc/self/fd") if Path("/proc/self/fd").exists() else []
+    # Large enough that some room is never room for all.
+    described["features"] = ["a name of a feature"] * 500
+    with full_disk(room), pytest.raises(StudyError, match="but got File too large"):
+        create(path, described)
+    assert list(tmp_path.iterdir()) == []
+    still_open = os.listdir("/proc/self/fd") if Path("/proc/self/fd").exists() else []
+    assert len(still_open) == len(is_open)
+
+
+def test_a_description_that_is_not_plain_leaves_nothing_behind(
+    tmp_path: Path, data: Dataset
+) -> None:
+    path = tmp_path / CELL.name
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        create(path, {**describe(path, data), "n_rows": float("nan")})
+    assert list(tmp_path.iterdir()) == []

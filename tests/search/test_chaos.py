@@ -1,0 +1,162 @@
+"""A search that is killed again and again is the search that nobody touched.
+
+CI kills it 20 times; ``make chaos KILLS=100`` prints the table of the README.
+"""
+
+import csv
+import json
+import random
+import subprocess
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from study.results.journal import Journal
+from study.search.forced import forced_configurations
+from study.search.ledger import Ledger
+from study.search.space import build_space
+from study.spec import load_study
+from tests.search.command import (
+    CELL,
+    cell_folder,
+    epochs_of,
+    left_over,
+    run,
+    start,
+    trials,
+    wait_until,
+    write_space,
+)
+
+TRIALS = 14
+EPOCHS = 3
+
+pytestmark = pytest.mark.ray
+
+_OWN_TIME = {"started", "ended", "seconds", "peak_memory_bytes", "trial_id"}
+"""What differs between two runs of one trial."""
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    write_space(tmp_path, trials=TRIALS, epochs=EPOCHS)
+    return tmp_path
+
+
+def ledger(here: Path) -> Ledger:
+    """Read the journal back as the search does."""
+    cell = load_study(here / "tiny.yaml").cell("50k", 3, data={}, search={})
+    space = build_space(cell, n_features=25)
+    return Ledger(
+        Journal.open(cell_folder(here), witness=None),
+        space=space,
+        forced=forced_configurations(space, cell.search.forced),
+        search=cell.search,
+        granted_bytes=1,
+    )
+
+
+def check_whole(here: Path) -> None:
+    """What must hold of every search that came to its end, whatever happened on the way."""
+    rows, folder = trials(here), cell_folder(here)
+    assert [row["number"] for row in rows] == list(range(TRIALS))
+    assert len({row["trial_id"] for row in rows}) == TRIALS
+    assert len({json.dumps(row["params"], sort_keys=True) for row in rows}) == TRIALS
+    assert sorted(p.name for p in folder.glob("trial_*")) == [row["folder"] for row in rows]
+    for row in rows:
+        epochs = epochs_of(here, row)
+        assert [epoch["epoch"] for epoch in epochs] == list(range(1, row["epochs_trained"] + 1))
+        if row["reason"] != "diverged":
+            assert row["value"] == min(epoch["validation_loss"] for epoch in epochs)
+        metrics = json.loads((folder / row["folder"] / "metrics.json").read_text())
+        assert metrics == {**row, "learning_curve": epochs}
+        shown = EventAccumulator(str(folder / row["folder"]))
+        shown.Reload()
+        steps = [event.step for event in shown.Scalars("learning_rate")]
+        assert steps == [epoch["epoch"] for epoch in epochs]
+        left = {p.name[:4] for p in (folder / row["folder"]).glob("checkpoints/*")}
+        assert left <= {"best"}
+    with (here / "ray_results" / "experiment_results.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert Counter(row["run_id"] for row in table) == {f"{CELL}/{r['trial_id']}": 1 for r in rows}
+    known = ledger(here)
+    assert [record.number for record in known.records] == list(range(TRIALS))
+    assert known.is_complete
+
+
+def outcome(here: Path) -> dict[str, Any]:
+    """Return what two searches with one seed must agree in, if trials ran one after the other."""
+    known = ledger(here)
+    return {
+        "trials": [{k: v for k, v in row.items() if k not in _OWN_TIME} for row in trials(here)],
+        "losses": [[e.get("validation_loss") for e in epochs_of(here, r)] for r in trials(here)],
+        "rungs": known.rungs(),
+        "history": known.history(),
+    }
+
+
+def n_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def has_come_to(process: subprocess.Popen[str], journal: Path, lines: int) -> bool:
+    return n_lines(journal) >= lines or process.poll() == 0
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    """End a driver as a power cut does; what Ray leaves behind then ends by itself."""
+    process.kill()
+    process.wait()
+    for stream in (process.stdout, process.stderr):
+        assert stream is not None
+        stream.close()
+
+
+def test_a_search_killed_again_and_again_is_the_search_that_nobody_touched(
+    here: Path, tmp_path_factory: pytest.TempPathFactory, kills: int
+) -> None:
+    untouched = tmp_path_factory.mktemp("untouched")
+    write_space(untouched, trials=TRIALS, epochs=EPOCHS)
+    run(untouched, "--concurrency", "1")
+    check_whole(untouched)
+
+    moments = random.Random(kills)
+    table = []
+    before: list[dict[str, Any]] = []
+    sessions = []
+    for kill in range(kills):
+        resumed = ["--resume"] if cell_folder(here).exists() else []
+        process = start(here, "--concurrency", "1", *resumed)
+        sessions.append(process.pid)
+        journal = cell_folder(here) / "journal.jsonl"
+        waited = time.monotonic()
+        if kill % 4 == 3:
+            # In the start-up, where nothing may happen to what is there.
+            time.sleep(moments.uniform(0.0, 8.0))
+        else:
+            wanted = n_lines(journal) + moments.randint(1, 8)
+            wait_until(partial(has_come_to, process, journal, wanted), process)
+            # At once, while the records are written; or between two events.
+            time.sleep(moments.choice([0.0, moments.uniform(0.0, 0.5)]))
+        kill_all(process)
+        known = ledger(here) if journal.exists() else None
+        records = [] if known is None else known.records
+        table.append((kill, time.monotonic() - waited, len(records)))
+        # What had ended is unchanged.
+        assert [r for r in records if r.number in {b.number for b in before}] == before
+        before = records
+    run(here, "--concurrency", "1", "--resume")
+    for session in sessions:
+        assert not left_over(session)
+    print(f"\n{kills} kills of a search of {TRIALS} trials: seconds after the start, trials ended")
+    for kill, seconds, ended in table:
+        print(f"  kill {kill + 1:>3}  {seconds:5.1f} s  {ended:>2} trials")
+    check_whole(here)
+    found, expected = outcome(here), outcome(untouched)
+    for part in expected:
+        assert found[part] == expected[part], part

@@ -1,0 +1,143 @@
+"""Faults of trials and of the machine, with real Ray: each has a state, a reason and a message."""
+
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import ray
+
+from study.cluster.runtime import cluster
+from study.data.dataset import build_dataset
+from study.results.records import TrialRecord
+from study.search.cell_folder import create, reopen
+from study.search.plan import CellPlan, plan_cell
+from study.search.run import describe
+from study.search.space import build_space
+from study.search.stop import interruptible
+from study.search.trainable import CellTrainable, StepResult
+from study.search.tuner import SearchOutcome, search_cell
+from study.spec import load_study
+from tests.search.command import SPACES
+
+pytestmark = pytest.mark.ray
+
+TRIALS = 9
+NAN, OUT_OF_MEMORY, STALL, ERROR, KILLED, MEMORY_MONITOR = 0, 1, 2, 3, 4, 5
+HEALTHY = set(range(TRIALS)) - {NAN, OUT_OF_MEMORY, STALL, ERROR}
+
+
+class Faulty(CellTrainable):
+    """Breaks in a way that follows from the number of the trial, inside real training."""
+
+    def _step(self) -> StepResult:
+        number = int(self.config["number"])
+        epoch = self._trainer.report.epoch if self._trainer.report else 0
+        if number == NAN and epoch == 2:
+            # What a diverged optimizer leaves behind.
+            with np.errstate(all="ignore"):
+                next(self._trainer.model.parameters()).data.fill_(float("nan"))
+        elif number == OUT_OF_MEMORY:
+            self._trainer._accumulate = _no_memory  # type: ignore[method-assign, assignment]
+        elif number == STALL and epoch == 1:
+            time.sleep(3600)
+        elif number == ERROR and epoch == 1:
+            raise ValueError("a mistake in the code")
+        elif number == KILLED and epoch == 1 and self._is_first_time("killed"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif number == MEMORY_MONITOR and epoch == 1 and self._is_first_time("memory"):
+            raise ray.exceptions.OutOfMemoryError(
+                "Task was killed due to the node running low on memory"
+            )
+        return super()._step()
+
+    def _is_first_time(self, what: str) -> bool:
+        path = self._folder / what
+        if path.exists():
+            return False
+        path.touch()
+        return True
+
+
+def _no_memory(*_: Any) -> None:
+    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+@pytest.fixture
+def plan() -> Iterator[CellPlan]:
+    before = dict(os.environ)
+    study = load_study(SPACES / "smoke.yaml")
+    search = {"trials": TRIALS, "scheduler": "fifo", "stall_minutes": 0.1, "max_failure_share": 1.0}
+    cell = study.cell("50k", 1, data={}, search=search)
+    cell = dataclasses.replace(cell, train={**cell.train, "epochs": type(cell.train["epochs"])(4)})
+    data = build_dataset(cell.data)
+    space = build_space(cell, n_features=25)
+    with cluster(None, use_accelerators=False) as nodes:
+        yield plan_cell(cell, data, space, nodes, device="cpu", concurrency=2)
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def search(plan: CellPlan, path: Path, trainable: type[CellTrainable]) -> SearchOutcome:
+    folder = (
+        reopen(path, plan.cell, plan.data) if path.exists() else create(path, describe(plan, path))
+    )
+    try:
+        with interruptible() as interruptions:
+            return search_cell(plan, folder, interruptions, trainable=trainable)
+    finally:
+        folder.lock.release()
+
+
+def test_each_fault_of_a_trial_is_a_state_and_the_search_goes_on(
+    plan: CellPlan, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "results" / plan.cell.name
+    outcome = search(plan, path, Faulty)
+    assert outcome.is_complete
+    assert outcome.stopped is None
+    records = {record.number: record for record in outcome.records}
+    assert sorted(records) == list(range(TRIALS))
+
+    nan = records[NAN]
+    assert (nan.reason, nan.state, nan.epochs_trained) == ("diverged", "FAIL", 3)
+    assert "epoch 3 was not finite" in str(nan.message)
+
+    memory = records[OUT_OF_MEMORY]
+    assert (memory.reason, memory.state, memory.value) == ("oom", "FAIL", None)
+    assert "can't allocate memory" in str(memory.message)
+    assert memory.faults == []
+
+    stalled = records[STALL]
+    assert (stalled.reason, stalled.state, stalled.epochs_trained) == ("stalled", "FAIL", 1)
+    assert "no training step for" in str(stalled.message)
+    assert len(stalled.faults) == 2
+
+    error = records[ERROR]
+    assert (error.reason, error.state, error.faults) == ("error", "FAIL", [])
+    assert error.message == "ValueError: a mistake in the code"
+    assert "Traceback" in (path / error.folder / "error.txt").read_text()
+
+    for number in HEALTHY:
+        assert records[number].state == "COMPLETE"
+        assert records[number].epochs_trained == 4
+    assert len(records[KILLED].faults) == 1
+    assert "worker died" in records[KILLED].faults[0]
+    assert len(records[MEMORY_MONITOR].faults) == 1
+    assert "then with at most 128 samples in a pass" in records[MEMORY_MONITOR].faults[0]
+    assert records[MEMORY_MONITOR].micro_batch == 128
+
+    said = capfd.readouterr().out
+    assert f"{TRIALS}/{TRIALS}" in said
+    assert "broke off and is tried again" in said
+    assert all(untouched(records[n]) for n in (6, 7, 8))
+
+
+def untouched(record: TrialRecord) -> bool:
+    return record.faults == [] and record.message is None

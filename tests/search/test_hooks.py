@@ -1,0 +1,255 @@
+"""Where Ray meets the ledger, with Ray's own trials and no cluster."""
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from study.dimension import Fixed, dimension_values
+from study.results.journal import Journal
+from study.results.lock import LOCK_FILE, FolderLock
+from study.search import hooks
+from study.search.assignment import Assignment
+from study.search.hooks import LedgerScheduler, LedgerSearcher, Watchdog, storage_problem
+from study.search.ledger import Ledger
+from study.search.space import SearchSpace
+from study.search.stop import Stop
+from study.search.trainable import StepResult
+from study.spec import SearchConfig
+from tests.results.conftest import full_disk
+from tests.search.test_ledger import EPOCHS, SPACE, known, new_ledger, reopened, report
+
+TWO = SearchConfig(trials=2, seed=3, forced="none")
+
+
+@dataclasses.dataclass
+class Run:
+    """A ledger between Ray's two sides."""
+
+    folder: Path
+    ledger: Ledger
+    stop: Stop
+    searcher: LedgerSearcher
+    scheduler: LedgerScheduler
+
+    def trial(self) -> Trial:
+        flat = self.searcher.suggest("ray's own")
+        assert isinstance(flat, dict)
+        return Trial("worker", stub=True, config=flat)
+
+    def decide(self, trial: Trial, step: StepResult) -> str:
+        # Ray adds keys of its own.
+        result = {**step.write(), "training_iteration": 7, "config": trial.config}
+        return str(self.scheduler.on_trial_result(None, trial, result))
+
+    def epoch(self, trial: Trial, epoch: int) -> str:
+        brought = report(Assignment.from_flat(trial.config), epoch)
+        return self.decide(trial, StepResult(report=brought, is_paused=False, problem=None))
+
+    @property
+    def journal_bytes(self) -> int:
+        return (self.folder / "journal.jsonl").stat().st_size
+
+
+def run_of(folder: Path, ledger: Ledger) -> Run:
+    stop = Stop(folder / "stop")
+    return Run(folder, ledger, stop, LedgerSearcher(ledger, stop), LedgerScheduler(ledger, stop))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return run_of(tmp_path / "cell", new_ledger(tmp_path / "cell", TWO))
+
+
+def test_trials_are_handed_out_until_every_one_has_ended(run: Run) -> None:
+    first, second = run.trial(), run.trial()
+    assert [t.config["number"] for t in (first, second)] == [0, 1]
+    # One that breaks off now would be asked for again.
+    assert run.searcher.suggest("id") is None
+    for trial in (first, second):
+        assert run.searcher.suggest("id") is None
+        decisions = [run.epoch(trial, epoch) for epoch in range(1, EPOCHS + 1)]
+        assert decisions == [TrialScheduler.CONTINUE] * (EPOCHS - 1) + [TrialScheduler.STOP]
+    assert run.searcher.suggest("id") == Searcher.FINISHED
+    assert [record.reason for record in run.ledger.records] == ["completed", "completed"]
+    assert not run.stop.is_requested
+
+
+def test_a_trial_that_broke_off_is_handed_out_again(run: Run) -> None:
+    first, _ = run.trial(), run.trial()
+    run.epoch(first, 1)
+    assert run.ledger.fault(0, "memory", "out of it", micro_batch=64)
+    again = run.trial()
+    assert again.config == {**first.config, "micro_batch_limit": 32}
+    assert Assignment.from_flat(again.config) == run.ledger.assignment(0)
+
+
+def test_the_word_of_ray_about_an_end_changes_nothing(run: Run) -> None:
+    trial = run.trial()
+    before = known(run.ledger)
+    run.searcher.on_trial_complete("ray's own", None, error=True)
+    run.scheduler.on_trial_complete(None, trial, {})
+    assert known(run.ledger) == before
+
+
+@pytest.mark.parametrize("is_asked_meanwhile", [False, True])
+def test_an_exhausted_space_ends_the_search(tmp_path: Path, is_asked_meanwhile: bool) -> None:
+    def fixed(dimensions: Any) -> dict[str, Fixed]:
+        return {name: Fixed(dimension_values(each)[0]) for name, each in dimensions.items()}
+
+    single: SearchSpace = dataclasses.replace(
+        SPACE, shapes=SPACE.shapes[:1], model=fixed(SPACE.model), train=fixed(SPACE.train)
+    )
+    folder = tmp_path / "cell"
+    folder.mkdir()
+    journal = Journal.create(folder, "abcd", {"kind": "created", "time": 0.0})
+    ledger = Ledger(journal, space=single, forced=(), search=TWO, granted_bytes=1)
+    run = run_of(folder, ledger)
+    trial = run.trial()
+    if is_asked_meanwhile:
+        assert run.searcher.suggest("id") is None
+    for epoch in range(1, EPOCHS + 1):
+        run.epoch(trial, epoch)
+    assert run.searcher.suggest("id") == Searcher.FINISHED
+
+
+def test_a_trial_that_cannot_be_written_down_is_not_handed_out(run: Run) -> None:
+    with full_disk(run.journal_bytes + 10):
+        assert run.searcher.suggest("id") == Searcher.FINISHED
+    assert run.stop.is_fault
+    assert run.stop.reason is not None
+    assert "the records must be written, but got File too large" in run.stop.reason
+    assert run.ledger.numbers == []
+    assert reopened(run.folder, TWO).numbers == []
+
+
+def test_an_epoch_that_cannot_be_written_down_is_repeated_after_a_restart(run: Run) -> None:
+    trial = run.trial()
+    assert run.epoch(trial, 1) == TrialScheduler.CONTINUE
+    with full_disk(run.journal_bytes + 10):
+        assert run.epoch(trial, 2) == TrialScheduler.STOP
+    assert run.stop.is_fault
+    assert run.searcher.suggest("id") == Searcher.FINISHED
+    assert len(run.ledger.epochs(0)) == 1
+
+    resumed = run_of(run.folder, reopened(run.folder, TWO))
+    again = resumed.trial()
+    assert again.config == trial.config
+    assert [resumed.epoch(again, epoch) for epoch in (2, 3)] == [TrialScheduler.CONTINUE] * 2
+    assert [each["epoch"] for each in resumed.ledger.epochs(0)] == [1, 2, 3]
+
+
+def test_a_search_that_is_to_end_takes_its_last_epochs_in(run: Run) -> None:
+    trial = run.trial()
+    run.stop.request("Ctrl+C", is_fault=False)
+    assert run.searcher.suggest("id") == Searcher.FINISHED
+    assert run.epoch(trial, 1) == TrialScheduler.STOP
+    assert len(run.ledger.epochs(0)) == 1
+    assert run.ledger.record(0) is None
+
+
+def test_a_paused_trial_has_not_ended(run: Run) -> None:
+    trial = run.trial()
+    paused = StepResult(report=None, is_paused=True, problem=None)
+    assert run.decide(trial, paused) == TrialScheduler.STOP
+    assert (run.ledger.epochs(0), run.ledger.record(0)) == ([], None)
+    assert not run.stop.is_requested
+
+
+def test_what_stops_one_trial_from_saving_stops_all(run: Run) -> None:
+    trial = run.trial()
+    problem = StepResult(report=None, is_paused=True, problem="cell: no space")
+    assert run.decide(trial, problem) == TrialScheduler.STOP
+    assert (run.stop.reason, run.stop.is_fault) == ("cell: no space", True)
+
+
+def test_nothing_of_a_search_is_left_to_the_snapshots_of_ray(run: Run, tmp_path: Path) -> None:
+    run.trial()
+    run.searcher.save(str(tmp_path / "state"))
+    assert (tmp_path / "state").read_bytes() == b""
+    with pytest.raises(NotImplementedError, match="journal"):
+        run.searcher.restore(str(tmp_path / "state"))
+
+
+def test_a_problem_of_the_storage_names_its_file() -> None:
+    assert storage_problem(OSError(28, "No space left on device", "/cell/log.txt")) == (
+        "/cell/log.txt: the records must be written, but got No space left on device"
+    )
+    assert "the results folder: the records" in storage_problem(OSError("gone"))
+    assert storage_problem(OSError("gone")).endswith("but got gone")
+
+
+STALL = 0.15
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note whose worker would be ended: to end a real one takes a cluster."""
+    found: list[str] = []
+    monkeypatch.setattr(ray, "kill", found.append)
+    monkeypatch.setattr(hooks, "_WATCH_SECONDS", 0.0)
+    return found
+
+
+def watched(run: Run) -> Trial:
+    trial = run.trial()
+    trial.status = Trial.RUNNING
+    trial.temporary_state.ray_actor = f"worker of {trial.config['number']}"
+    return trial
+
+
+def test_a_worker_without_a_sign_of_life_is_ended_once(run: Run, killed: list[str]) -> None:
+    silent, lively, pending = watched(run), watched(run), Trial("worker", stub=True)
+    folder = run.folder / run.ledger.assignment(1).folder
+    folder.mkdir()
+    watchdog = Watchdog(run.folder, STALL)
+    with FolderLock(folder) as lock:
+        until = time.monotonic() + 3 * STALL
+        while time.monotonic() < until:
+            lock.show_life()
+            watchdog.on_step_begin(0, [silent, lively, pending])
+            time.sleep(0.01)
+    assert killed == ["worker of 0"]
+    assert list(watchdog.stalled) == [0]
+    assert watchdog.stalled[0].startswith("no training step for 0 s")
+
+
+def test_an_old_sign_of_life_is_none_and_no_fault_of_the_new_worker(
+    run: Run, killed: list[str]
+) -> None:
+    trial = watched(run)
+    folder = run.folder / run.ledger.assignment(0).folder
+    folder.mkdir()
+    FolderLock(folder).release()
+    os.utime(folder / LOCK_FILE, (1000.0, 1000.0))
+    watchdog = Watchdog(run.folder, STALL)
+    watchdog.on_step_begin(0, [trial])
+    assert killed == []
+    # It is not at work for a while: the next worker gets its whole time.
+    time.sleep(1.5 * STALL)
+    trial.status = Trial.PENDING
+    watchdog.on_step_begin(0, [trial])
+    trial.status = Trial.RUNNING
+    watchdog.on_step_begin(0, [trial])
+    assert killed == []
+    time.sleep(1.5 * STALL)
+    watchdog.on_step_begin(0, [trial])
+    assert killed == ["worker of 0"]
+
+
+def test_a_trial_without_a_worker_yet_is_left_alone(run: Run, killed: list[str]) -> None:
+    trial = watched(run)
+    trial.temporary_state.ray_actor = None
+    watchdog = Watchdog(run.folder, 0.0)
+    for _ in range(3):
+        watchdog.on_step_begin(0, [trial])
+        time.sleep(0.01)
+    assert killed == []
+    assert watchdog.stalled == {}
