@@ -3,7 +3,6 @@
 import atexit
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
@@ -114,13 +113,11 @@ class Progress:
         if number in self._running:
             self._running[number]["report"] = dict(report)
 
-    def trial_broke_off(
-        self, number: int, message: str, *, is_tried_again: bool, log: Path
-    ) -> None:
+    def trial_broke_off(self, number: int, message: str, *, is_tried_again: bool, log: str) -> None:
         """Say what broke a trial off; its end, if it is not tried again, has a line of its own."""
         self._running.pop(number, None)
         if is_tried_again:
-            self.line(f"trial {number:>3} broke off and is tried again: {message} ({log})")
+            self.line(f"trial {number:>3} broke off and is tried again: {message}; see {log}")
 
     def trial_ended(self, record: TrialRecord, best: TrialRecord | None) -> None:
         """Say how a trial ended, and the best so far beside the baseline."""

@@ -123,14 +123,14 @@ class Recorder(Callback):  # type: ignore[misc]
             self._stop.request(f"trial {number}: {fault.message}", is_fault=True)
             return
         with self._storage():
-            folder = self._folder / self._ledger.assignment(number).folder
-            folder.mkdir(exist_ok=True)
-            write_text(folder / ERROR_FILE, fault.detail)
+            log = f"{self._ledger.assignment(number).folder}/{ERROR_FILE}"
+            (self._folder / log).parent.mkdir(exist_ok=True)
+            write_text(self._folder / log, fault.detail)
             is_tried_again = self._ledger.fault(
                 number, fault.kind, fault.message, micro_batch=self._micro_batch(number)
             )
             self._progress.trial_broke_off(
-                number, fault.message, is_tried_again=is_tried_again, log=folder / ERROR_FILE
+                number, fault.message, is_tried_again=is_tried_again, log=log
             )
             self._end(number)
 

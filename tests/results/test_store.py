@@ -202,24 +202,24 @@ def test_a_damaged_row_stops_no_search(folder: Path, noise: bytes) -> None:
     assert b"/id2," in table(folder).read_bytes()
 
 
-ROUNDS = 40
+ROUNDS = 30
 """Tables that two processes begin at the same moment."""
 
 WRITE = """
 import sys
 from pathlib import Path
+from study.results import lock
 from study.results.store import CellStore
 from tests.results.conftest import record
 from tests.results.test_store import ROUNDS, identity
+lock._POLL_SECONDS = 0.001
 results, own, other = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 for each in range(ROUNDS):
     folder = results / str(each) / own
     folder.mkdir(parents=True)
     while not folder.with_name(other).exists():
         pass
-    for n_trials in (1, 2):
-        trials = [record(number) for number in range(n_trials)]
-        CellStore(folder, identity(own)).write_trials(trials)
+    CellStore(folder, identity(own)).write_trials([record(number) for number in range(3)])
 """
 
 
@@ -240,7 +240,7 @@ def test_two_cells_that_write_at_once_lose_no_row(tmp_path: Path) -> None:
         folder = tmp_path / str(each) / "one"
         assert table(folder).read_text().count("timestamp") == 1
         written = sorted(row["run_id"] for row in rows(folder))
-        assert written == ["one/id0", "one/id1", "two/id0", "two/id1"]
+        assert written == [f"{name}/id{number}" for name in ("one", "two") for number in range(3)]
         assert not list(folder.parent.glob("damaged-*"))
 
 

@@ -35,11 +35,11 @@ def raised(cause: Exception) -> RayTaskError:
             "memory",
             "Ray's memory monitor",
         ),
-        (raised(torch.OutOfMemoryError("CUDA out of memory")), "memory", "OutOfMemoryError: CUDA"),
-        (raised(MemoryError("too much")), "memory", "MemoryError: too much"),
+        (raised(torch.OutOfMemoryError("CUDA out of memory")), "oom", "OutOfMemoryError: CUDA"),
+        (raised(MemoryError("too much")), "oom", "MemoryError: too much"),
         (
             raised(RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")),
-            "memory",
+            "oom",
             "RuntimeError: DefaultCPUAllocator",
         ),
         (raised(FULL), "storage", "OSError: [Errno 28] No space left on device"),
@@ -81,7 +81,7 @@ def test_what_ray_noted_of_a_failure_is_read(tmp_path: Path) -> None:
     text.write_text("Traceback (most recent call last): all of it\nValueError: why")
     pickled.write_bytes(ray.cloudpickle.dumps(raised(torch.OutOfMemoryError("out of memory"))))
     fault = fault_of(Failed(str(text), str(pickled)))
-    assert (fault.kind, fault.detail) == ("memory", text.read_text())
+    assert (fault.kind, fault.detail) == ("oom", text.read_text())
     fault = fault_of(Failed(str(text), None))
     assert (fault.kind, fault.message) == ("error", "ValueError: why")
 
