@@ -14,6 +14,10 @@ _HEADROOM = 1.25
 """On top of the modelled step: a Ray worker holds about 100 MiB more than the plain process that
 the model was held against (558 MiB measured for a model of 50,000 parameters, 513 modelled)."""
 
+_REUSE_BYTES = 80 * 2**20
+"""What a worker keeps of the trials before (60 MiB measured after 24 architectures, with the bounds
+of ``study.training.device.bound_kernel_cache``)."""
+
 _EXCLUSIVE_SHARE = 0.5
 """A step that needs more than this share of a device or machine gets it alone."""
 
@@ -56,7 +60,7 @@ class TrialResources:
     @property
     def granted_bytes(self) -> int:
         """What a trial may hold of its device's memory, headroom included."""
-        return int(self.share_bytes * _HEADROOM)
+        return _granted(self.share_bytes)
 
     def request(self) -> dict[str, float]:
         """Return the request in Ray's words."""
@@ -81,14 +85,14 @@ def plan_resources(
     roomiest = max(nodes, key=lambda node: (node.gpus > 0, node.device_bytes))
     usable = int(roomiest.device_bytes * _USABLE_SHARE)
     require(
-        least_bytes * _HEADROOM <= usable,
+        _granted(least_bytes) <= usable,
         label,
         "one training step of the largest architecture must fit the memory of a node",
-        got=f"{_gib(int(least_bytes * _HEADROOM))} GiB at micro-batch 1 against "
+        got=f"{_gib(_granted(least_bytes))} GiB at micro-batch 1 against "
         f"{_gib(usable)} GiB on {roomiest.name}, the roomiest node",
         remedy="Choose a smaller budget or a larger machine.",
     )
-    need = int(wanted_bytes * _HEADROOM)
+    need = _granted(wanted_bytes)
     if need > _EXCLUSIVE_SHARE * roomiest.device_bytes:
         return _exclusive(nodes, roomiest, usable)
     kind = [node for node in nodes if (node.gpus > 0) == (roomiest.gpus > 0)]
@@ -142,9 +146,14 @@ def _fits(node: Node, *, cpus: int, gpus: float, memory: int) -> int:
     return min(node.cpus // cpus, node.memory_bytes // memory, by_gpu)
 
 
+def _granted(share: int) -> int:
+    """Return the memory of a trial whose modelled step fills ``share``."""
+    return int(share * _HEADROOM) + _REUSE_BYTES
+
+
 def _step_share(granted: int) -> int:
-    """Return the part of a trial's memory that the modelled step may fill."""
-    return int(granted / _HEADROOM)
+    """Return the part of a trial's memory that the modelled step may fill: the inverse."""
+    return int((granted - _REUSE_BYTES) / _HEADROOM)
 
 
 def _gib(n_bytes: int) -> str:

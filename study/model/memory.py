@@ -10,10 +10,8 @@ _FLOAT32 = 4
 _BFLOAT16 = 2
 _MIB = 2**20
 
-_FRAMEWORK_BYTES = 530 * _MIB
-"""Interpreter, torch, first use of its kernels (345 MiB measured), a trial's other imports, and what
-a process keeps of the trials before it (about 60 MiB after 24 architectures; see
-``study.training.device.bound_kernel_cache``)."""
+_FRAMEWORK_BYTES = 480 * _MIB
+"""Interpreter, torch, first use of its kernels (345 MiB measured), and a trial's other imports."""
 
 _FRAGMENTATION = 0.5
 """Share of the activations lost in the holes of the C allocator: 0.5 at worst (d_model 64, 48

@@ -118,9 +118,11 @@ def _read(path: Path) -> dict[str, dict[int, Event]]:
         try:
             row = json.loads(line)
             search, index, event = str(row["search"]), int(row["index"]), row["event"]
-        except (ValueError, KeyError, TypeError):
+            is_intact = line == _line(search, index, event)
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            # Whatever a changed byte can make of a line, it is not the line that was written.
             continue
-        if line == _line(search, index, event):
+        if is_intact:
             found.setdefault(search, {})[index] = event
     return found
 

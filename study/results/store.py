@@ -232,9 +232,10 @@ def read_cell(folder: Path) -> dict[str, Any]:
     path = folder / "cell.yaml"
     try:
         description = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
         raise StudyError(
-            f"{path}: must be readable, but got {error}. Mend it with --resume."
+            f"{path}: must be readable, but got {reason}. Mend it with --resume."
         ) from error
     if not isinstance(description, dict):
         raise StudyError(
@@ -256,7 +257,7 @@ def read_trials(folder: Path) -> list[TrialRecord]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
         return [TrialRecord(**{name: row[name] for name in names}) for row in rows]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudyError(
             f"{path}: must hold the records of this version, but got {error!r}. "
             "Mend it with --resume."
@@ -270,7 +271,7 @@ def _row(record: TrialRecord) -> dict[str, Any]:
 def _csv_run_ids(path: Path) -> set[str]:
     if not path.exists():
         return set()
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
         return {row["run_id"] for row in csv.DictReader(file) if row.get("run_id")}
 
 

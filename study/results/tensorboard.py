@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +51,27 @@ class TrialEvents:
         self._path = folder / f"events.out.tfevents.{name}"
         self._file = self._path.open("xb")
         self._writer = RecordWriter(self._file)
+        try:
+            self._begin(params, epochs)
+        except BaseException:
+            with suppress(OSError):
+                self._file.close()
+            self._path.unlink(missing_ok=True)
+            raise
+        for path in before:
+            path.unlink()
+
+    def _begin(self, params: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]) -> None:
         self._write(file_version="brain.Event:2")
         # For a TensorBoard that has read the old file already: these steps come anew.
         self._write(step=1, session_log=SessionLog(status=SessionLog.START))
         plain = {key: value for key, value in params.items() if value is not None}
         # TensorBoard merges what has one name, and two cells may have folders of the same name.
-        self._write(summary=hparams_pb(plain, trial_id=f"{folder.parent.name}/{folder.name}"))
+        name = f"{self._path.parent.parent.name}/{self._path.parent.name}"
+        self._write(summary=hparams_pb(plain, trial_id=name))
         for report in epochs:
             self._epoch(report)
         self._writer.flush()
-        for path in before:
-            path.unlink()
 
     def epoch(self, report: Mapping[str, Any]) -> None:
         """Write one epoch's scalars; missing ones are left out."""

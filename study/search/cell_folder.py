@@ -59,6 +59,7 @@ def create(path: Path, description: dict[str, Any]) -> CellFolder:
     search = secrets.token_hex(_ID_BYTES)
     # A dot keeps it from every reader that looks for cells.
     new = path.with_name(f".{path.name}.{search}")
+    lock = None
     try:
         new.mkdir(parents=True)
         lock = FolderLock(new)
@@ -66,8 +67,12 @@ def create(path: Path, description: dict[str, Any]) -> CellFolder:
         journal = Journal.create(new, search, first)
         write_cell(new, {"search": search, **description})
         new.rename(path)
-    except OSError as error:
+    except BaseException as error:
         shutil.rmtree(new, ignore_errors=True)
+        if lock is not None:
+            lock.release()
+        if not isinstance(error, OSError):
+            raise
         raise StudyError(
             f"{path}: must be a folder that can be made, but got {error.strerror}. "
             "Choose another --storage, or end the other search that uses it."
@@ -97,7 +102,7 @@ def reopen(path: Path, cell: Cell, data: Dataset) -> CellFolder:
                 f"that knows the old results: --fresh --import-trials {path}",
                 error=StudyError,
             )
-        if witness != journal.search:
+        if _cell_file(path) != {"search": journal.search, **before}:
             write_cell(path, {"search": journal.search, **before})
     except BaseException:
         lock.release()
@@ -131,11 +136,18 @@ def require_nothing_lost(path: Path, ledger: Ledger, search: str) -> None:
     )
 
 
-def _search_in_cell_file(path: Path) -> str | None:
+def _cell_file(path: Path) -> dict[str, Any]:
     try:
-        return str(read_cell(path)["search"])
-    except (StudyError, KeyError):
-        return None
+        return read_cell(path)
+    except StudyError:
+        # A view that is damaged proves nothing, and is written again.
+        return {}
+
+
+def _search_in_cell_file(path: Path) -> str | None:
+    """Return the search that ``cell.yaml`` names, unless the name itself was cut."""
+    named = str(_cell_file(path).get("search"))
+    return named if len(named) == 2 * _ID_BYTES else None
 
 
 def _differences(before: object, now: object, where: str) -> list[str]:

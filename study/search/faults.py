@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 import ray.cloudpickle
-from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
+from ray.exceptions import (
+    OutOfDiskError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+)
 from ray.tune.experiment import Trial
 
 from study.results.lock import LockedError
@@ -41,12 +47,17 @@ def fault_of(trial: Trial) -> Fault:
 
 def classify(error: BaseException, detail: str) -> Fault:
     """Say what kind of fault an exception from a worker is."""
-    if isinstance(error, OutOfMemoryError) or "low on memory" in str(error):
-        return Fault("memory", "Ray's memory monitor ended the worker: the machine ran low", detail)
-    if isinstance(error, RayActorError):
-        return Fault("worker", f"its worker died: {_last_line(str(error))}", detail)
     cause = error.cause if isinstance(error, RayTaskError) else error
     message = f"{type(cause).__name__}: {_last_line(str(cause))}"
+    if isinstance(cause, OutOfMemoryError) or "low on memory" in str(error):
+        return Fault("memory", "Ray's memory monitor ended the worker: the machine ran low", detail)
+    if isinstance(cause, OutOfDiskError):
+        return Fault("storage", message, detail)
+    if isinstance(cause, RayActorError):
+        return Fault("worker", f"its worker died: {_last_line(str(cause))}", detail)
+    if isinstance(cause, RayError):
+        # Its node, its process or its data set is gone.
+        return Fault("worker", message, detail)
     if is_out_of_memory(cause):
         return Fault("oom", message, detail)
     if isinstance(cause, OSError | LockedError):

@@ -88,12 +88,11 @@ def _config(folder: Path, record: TrialRecord) -> TrialConfig:
 
 
 def _known(record: TrialRecord) -> dict[str, Any]:
-    share = record.epochs_trained / record.params["epochs"]
     return {
         "params": dict(record.params),
         "state": record.state,
         "value": record.value,
-        "percent": int(100 * share),
+        "percent": 100 * record.epochs_trained // record.params["epochs"],
     }
 
 

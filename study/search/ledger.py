@@ -172,6 +172,7 @@ class Ledger:
         number = len(self._trials)
         if self._is_exhausted or number >= self._search.trials:
             return None
+        self._drop_repeats()
         source, config = self._first[0] if self._first else ("sampled", self._sampler.draw(number))
         if config is None:
             self._commit("exhausted")
@@ -305,6 +306,7 @@ class Ledger:
 
     def _apply_asked(self, event: Event) -> None:
         number, config = event["number"], TrialConfig.from_flat(event["params"])
+        self._drop_repeats()
         if event["source"] != "sampled":
             self._first.popleft()
         self._trials[number] = _Trial(
@@ -318,6 +320,12 @@ class Ledger:
         )
         self._sampler.place(number, config)
         self._rungs.add(number)
+
+    def _drop_repeats(self) -> None:
+        """Pass over an imported configuration that a forced slot had already."""
+        asked = {trial.assignment.config for trial in self._trials.values()}
+        while self._first and self._first[0][1] in asked:
+            self._first.popleft()
 
     def _apply_epoch(self, number: int, report: dict[str, Any]) -> None:
         trial = self._trials[number]

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from study.model.sizing import count_parameters
 from study.results.files import write_text
+from study.results.lock import LockedError
 from study.results.progress import Progress
 from study.results.records import BaselineRecord, TrialRecord
 from study.results.store import CellIdentity, CellStore
@@ -195,3 +196,5 @@ class Recorder(Callback):  # type: ignore[misc]
             yield
         except OSError as error:
             self._stop.request(storage_problem(error), is_fault=True)
+        except LockedError as error:
+            self._stop.request(str(error), is_fault=True)

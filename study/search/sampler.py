@@ -10,6 +10,8 @@ trial's configuration. This one asks and tells the study itself:
   becomes a score.
 """
 
+import sys
+
 import numpy as np
 import optuna
 from optuna.trial import TrialState
@@ -17,8 +19,11 @@ from optuna.trial import TrialState
 from study.results.records import TrialState as StateName
 from study.search.space import SearchSpace, TrialConfig
 
-_REDRAWS = 50
-"""Draws before a space counts as exhausted; a repeat is then possible only in a finite space."""
+_DRAWS = 200
+"""Before a space counts as exhausted, which only a finite one can be."""
+
+_GUIDED = 10
+"""The first of them are TPE's."""
 
 
 class Sampler:
@@ -40,11 +45,12 @@ class Sampler:
 
     def draw(self, number: int) -> TrialConfig | None:
         """Return a configuration that no trial has had, or None if the space is exhausted."""
-        for attempt in range(_REDRAWS):
+        for attempt in range(_DRAWS):
             seed = np.random.SeedSequence([self._seed, number, attempt]).generate_state(1)[0]
             self._study.sampler = optuna.samplers.TPESampler(
                 seed=int(seed),
-                n_startup_trials=self._startup_trials,
+                # Where TPE sees nothing new to try, chance may: a finite space is used up.
+                n_startup_trials=self._startup_trials if attempt < _GUIDED else sys.maxsize,
                 multivariate=True,
                 constant_liar=True,
             )
@@ -63,7 +69,10 @@ class Sampler:
 
     def report(self, number: int, percent: int, value: float) -> None:
         """Note the best value of a trial after ``percent`` of its schedule."""
-        self._open[number].report(value, percent)
+        asked = self._open[number]
+        # Past a hundred epochs several have one percent, of which Optuna takes the first.
+        if percent not in self._study.get_trials(deepcopy=False)[asked.number].intermediate_values:
+            asked.report(value, percent)
 
     def tell(self, number: int, state: StateName, value: float | None) -> None:
         """Say how a trial ended."""

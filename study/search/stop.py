@@ -9,7 +9,7 @@ import termios
 import threading
 import tty
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -22,6 +22,8 @@ _SIGNALS = {
     signal.SIGUSR1: "SIGUSR1",
     signal.SIGHUP: "the terminal was closed",
 }
+
+_ENDING = b"\nending: running trials save themselves at their next step; again ends at once\n"
 
 STOP_FILE = "stop"
 """In a cell's folder: running trials save themselves at their next step and pause."""
@@ -47,11 +49,9 @@ class Stop:
         if self.is_requested:
             return
         self.reason, self.is_fault = reason, is_fault
-        try:
+        # On a full disk trials pause after their epoch instead of after their step.
+        with suppress(OSError):
             self.file.touch()
-        except OSError:
-            # On a full disk trials pause after their epoch instead of after their step.
-            return
 
 
 class Interruptions:
@@ -83,10 +83,10 @@ class Interruptions:
             raise KeyboardInterrupt
         self._is_second = True
         self._stop.request(_SIGNALS[signal.Signals(signum)], is_fault=False)
-        # Not print: the handler may run inside one, and its buffer is not reentrant.
-        os.write(
-            2, b"\nending: running trials save themselves at their next step; again ends at once\n"
-        )
+        # A terminal that was closed takes no more words.
+        with suppress(OSError):
+            # Not print: the handler may run inside one, and its buffer is not reentrant.
+            os.write(2, _ENDING)
 
 
 @contextmanager
@@ -114,14 +114,19 @@ def _quit_key() -> Iterator[None]:
     ended = threading.Event()
 
     def restore() -> None:
-        termios.tcsetattr(descriptor, termios.TCSANOW, settings)
+        # In the background the terminal is another's; closed, it is nobody's.
+        with suppress(OSError, termios.error):
+            if _is_foreground():
+                termios.tcsetattr(descriptor, termios.TCSANOW, settings)
 
     def listen() -> None:
-        while not ended.is_set():
-            ready, _, _ = select.select([descriptor], [], [], _KEY_POLL_SECONDS)
-            # A process in the background that reads its terminal is suspended.
-            if ready and _is_foreground() and os.read(descriptor, 1) in (b"q", b"Q"):
-                os.kill(os.getpid(), signal.SIGUSR1)
+        # Without a terminal there are no keys.
+        with suppress(OSError):
+            while not ended.is_set():
+                ready, _, _ = select.select([descriptor], [], [], _KEY_POLL_SECONDS)
+                # A process in the background that reads its terminal is suspended.
+                if ready and _is_foreground() and os.read(descriptor, 1) in (b"q", b"Q"):
+                    os.kill(os.getpid(), signal.SIGUSR1)
 
     # Keys come one by one and unseen; Ctrl+C stays a signal.
     tty.setcbreak(descriptor, termios.TCSANOW)

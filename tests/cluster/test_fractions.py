@@ -15,8 +15,8 @@ from study.data.dataset import build_dataset
 from study.model.memory import step_memory
 from study.search.plan import plan_cell
 from study.search.space import SearchSpace, build_space
-from study.search.tuner import search_cell
 from study.spec import load_study
+from tests.search.in_process import search
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 GIB = 2**30
@@ -113,7 +113,7 @@ def test_trials_of_a_cell_run_on_their_fraction(nodes: list[Node], tmp_path: Pat
     drawn_from = build_space(cell, n_features=25)
     plan = plan_cell(cell, data, drawn_from, nodes, device="cpu", concurrency=2)
     assert plan.resources.gpus == 1 / MOST_TRIALS_PER_DEVICE
-    outcome = search_cell(replace(plan, concurrency=2), tmp_path, resume=False)
+    outcome = search(replace(plan, concurrency=2), tmp_path / cell.name)
     assert len(outcome.records) == 4
     assert {record.assigned_gpus for record in outcome.records} == {1 / MOST_TRIALS_PER_DEVICE}
     assert {record.device for record in outcome.records} == {"cpu"}

@@ -88,5 +88,5 @@ def test_capacity_counts_every_node() -> None:
 
 
 def test_a_step_that_fits_no_node_is_refused_with_the_numbers() -> None:
-    with pytest.raises(SpecError, match=r"37\.5 GiB at micro-batch 1 against 22\.8 GiB on a"):
+    with pytest.raises(SpecError, match=r"37\.6 GiB at micro-batch 1 against 22\.8 GiB on a"):
         plan(node(cpus=2, memory=24), wanted=100.0, least=30.0)

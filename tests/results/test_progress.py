@@ -1,5 +1,4 @@
 import io
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,11 +70,11 @@ def test_a_trial_that_broke_off_says_what_becomes_of_it() -> None:
         shown.trial_started(
             number, PARAMS, source="sampled", param_count=1, micro_batch=1, resumed=0
         )
-    shown.trial_broke_off(0, "its worker died", is_tried_again=True, log=Path("cell/error.txt"))
-    shown.trial_broke_off(1, "Boom: why", is_tried_again=False, log=Path("cell/error.txt"))
+    shown.trial_broke_off(0, "its worker died", is_tried_again=True, log="trial_0000/error.txt")
+    shown.trial_broke_off(1, "Boom: why", is_tried_again=False, log="trial_0000/error.txt")
     # A late word of a trial that is not there any more.
     shown.epoch(0, REPORT)
-    said = "trial   0 broke off and is tried again: its worker died (cell/error.txt)"
+    said = "trial   0 broke off and is tried again: its worker died; see trial_0000/error.txt"
     assert log[2:] == [said]
     shown.stop()
     assert said in stream.getvalue()

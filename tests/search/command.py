@@ -75,7 +75,7 @@ def left_over(session: int, patience_seconds: float = 20.0) -> list[str]:
 
 def workers(session: int) -> list[psutil.Process]:
     """Return the processes in which trials run."""
-    return [p for p in processes(session) if "ray::CellTrainable" in " ".join(p.cmdline())]
+    return [p for p in processes(session) if "ray::ResourceTrainable" in " ".join(p.cmdline())]
 
 
 def cell_folder(here: Path) -> Path:

@@ -17,6 +17,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from study.results.journal import Journal
+from study.results.records import TrialRecord
 from study.search.forced import forced_configurations
 from study.search.ledger import Ledger
 from study.search.space import build_space
@@ -127,7 +128,7 @@ def test_a_search_killed_again_and_again_is_the_search_that_nobody_touched(
 
     moments = random.Random(kills)
     table = []
-    before: list[dict[str, Any]] = []
+    before: list[TrialRecord] = []
     sessions = []
     for kill in range(kills):
         resumed = ["--resume"] if cell_folder(here).exists() else []
@@ -151,12 +152,13 @@ def test_a_search_killed_again_and_again_is_the_search_that_nobody_touched(
         assert [r for r in records if r.number in {b.number for b in before}] == before
         before = records
     run(here, "--concurrency", "1", "--resume")
-    for session in sessions:
-        assert not left_over(session)
     print(f"\n{kills} kills of a search of {TRIALS} trials: seconds after the start, trials ended")
     for kill, seconds, ended in table:
         print(f"  kill {kill + 1:>3}  {seconds:5.1f} s  {ended:>2} trials")
     check_whole(here)
+    for session in sessions:
+        # Agents of a Ray whose driver was killed notice it after a minute or two.
+        assert not left_over(session, patience_seconds=180)
     found, expected = outcome(here), outcome(untouched)
     for part in expected:
         assert found[part] == expected[part], part

@@ -9,22 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import ray
 
 from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
+from study.dimension import Fixed
 from study.results.records import TrialRecord
-from study.search.cell_folder import create, reopen
 from study.search.plan import CellPlan, plan_cell
-from study.search.run import describe
 from study.search.space import build_space
-from study.search.stop import interruptible
 from study.search.trainable import CellTrainable, StepResult
-from study.search.tuner import SearchOutcome, search_cell
 from study.spec import load_study
 from tests.search.command import SPACES
+from tests.search.in_process import search
 
 pytestmark = pytest.mark.ray
 
@@ -75,24 +72,13 @@ def plan() -> Iterator[CellPlan]:
     study = load_study(SPACES / "smoke.yaml")
     search = {"trials": TRIALS, "scheduler": "fifo", "stall_minutes": 0.1, "max_failure_share": 1.0}
     cell = study.cell("50k", 1, data={}, search=search)
-    cell = dataclasses.replace(cell, train={**cell.train, "epochs": type(cell.train["epochs"])(4)})
+    cell = dataclasses.replace(cell, train={**cell.train, "epochs": Fixed(4)})
     data = build_dataset(cell.data)
     space = build_space(cell, n_features=25)
     with cluster(None, use_accelerators=False) as nodes:
         yield plan_cell(cell, data, space, nodes, device="cpu", concurrency=2)
     os.environ.clear()
     os.environ.update(before)
-
-
-def search(plan: CellPlan, path: Path, trainable: type[CellTrainable]) -> SearchOutcome:
-    folder = (
-        reopen(path, plan.cell, plan.data) if path.exists() else create(path, describe(plan, path))
-    )
-    try:
-        with interruptible() as interruptions:
-            return search_cell(plan, folder, interruptions, trainable=trainable)
-    finally:
-        folder.lock.release()
 
 
 def test_each_fault_of_a_trial_is_a_state_and_the_search_goes_on(
