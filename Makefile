@@ -6,8 +6,9 @@ BUDGET ?= 2M
 HORIZON ?= 3
 TRIALS ?=
 ARGS ?=
+KILLS ?= 100
 
-.PHONY: tune test check bench tensorboard
+.PHONY: tune test check bench chaos tensorboard
 .DEFAULT_GOAL := test
 
 $(VENV)/installed: pyproject.toml
@@ -26,6 +27,9 @@ check: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+chaos: $(VENV)/installed
+	$(VENV)/bin/python -m pytest -s -m ray tests/search/test_chaos.py --kills $(KILLS)
 
 bench: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -m bench -s tests/bench $(ARGS)

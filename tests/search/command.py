@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,13 @@ def epochs_of(here: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def wait_until(holds: Any, process: subprocess.Popen[str], seconds: float = 120.0) -> None:
+def wait_until(
+    holds: Callable[[], bool], process: subprocess.Popen[str] | None, seconds: float = 120.0
+) -> None:
+    """Wait as long as it may still come to hold: while ``process`` lives, if there is one."""
     until = time.monotonic() + seconds
-    while not holds() and process.poll() is None and time.monotonic() < until:
+    while not holds() and time.monotonic() < until:
+        if process is not None and process.poll() is not None:
+            break
         time.sleep(0.05)
     assert holds(), "it did not come so far"

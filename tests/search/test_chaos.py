@@ -34,7 +34,7 @@ from tests.search.command import (
     write_space,
 )
 
-TRIALS = 14
+TRIALS = 18
 EPOCHS = 3
 
 pytestmark = pytest.mark.ray
@@ -118,24 +118,18 @@ def kill_all(process: subprocess.Popen[str]) -> None:
         stream.close()
 
 
-def test_a_search_killed_again_and_again_is_the_search_that_nobody_touched(
-    here: Path, tmp_path_factory: pytest.TempPathFactory, kills: int
-) -> None:
-    untouched = tmp_path_factory.mktemp("untouched")
-    write_space(untouched, trials=TRIALS, epochs=EPOCHS)
-    run(untouched, "--concurrency", "1")
-    check_whole(untouched)
-
+def kill_again_and_again(here: Path, kills: int, *flags: str) -> None:
+    """Start, kill and resume a search, then let it end; what had ended must never change."""
     moments = random.Random(kills)
-    table = []
     before: list[TrialRecord] = []
     sessions = []
+    print(f"\n{kills} kills of a search of {TRIALS} trials {' '.join(flags)}")
     for kill in range(kills):
         resumed = ["--resume"] if cell_folder(here).exists() else []
-        process = start(here, "--concurrency", "1", *resumed)
+        process = start(here, *flags, *resumed)
         sessions.append(process.pid)
         journal = cell_folder(here) / "journal.jsonl"
-        waited = time.monotonic()
+        began = time.monotonic()
         if kill % 4 == 3:
             # In the start-up, where nothing may happen to what is there.
             time.sleep(moments.uniform(0.0, 8.0))
@@ -145,20 +139,30 @@ def test_a_search_killed_again_and_again_is_the_search_that_nobody_touched(
             # At once, while the records are written; or between two events.
             time.sleep(moments.choice([0.0, moments.uniform(0.0, 0.5)]))
         kill_all(process)
-        known = ledger(here) if journal.exists() else None
-        records = [] if known is None else known.records
-        table.append((kill, time.monotonic() - waited, len(records)))
-        # What had ended is unchanged.
+        seconds = time.monotonic() - began
+        records = ledger(here).records if journal.exists() else []
+        print(f"  kill {kill + 1:>3} after {seconds:5.1f} s, {len(records):>2} trials ended")
         assert [r for r in records if r.number in {b.number for b in before}] == before
         before = records
-    run(here, "--concurrency", "1", "--resume")
-    print(f"\n{kills} kills of a search of {TRIALS} trials: seconds after the start, trials ended")
-    for kill, seconds, ended in table:
-        print(f"  kill {kill + 1:>3}  {seconds:5.1f} s  {ended:>2} trials")
+    run(here, *flags, "--resume")
     check_whole(here)
     for session in sessions:
         # Agents of a Ray whose driver was killed notice it after a minute or two.
         assert not left_over(session, patience_seconds=180)
+
+
+def test_a_search_killed_again_and_again_is_the_search_that_nobody_touched(
+    here: Path, tmp_path_factory: pytest.TempPathFactory, kills: int
+) -> None:
+    untouched = tmp_path_factory.mktemp("untouched")
+    write_space(untouched, trials=TRIALS, epochs=EPOCHS)
+    run(untouched, "--concurrency", "1")
+    check_whole(untouched)
+    kill_again_and_again(here, kills, "--concurrency", "1")
     found, expected = outcome(here), outcome(untouched)
     for part in expected:
         assert found[part] == expected[part], part
+
+
+def test_of_trials_side_by_side_none_is_lost_or_run_twice(here: Path, kills: int) -> None:
+    kill_again_and_again(here, max(1, kills // 4), "--concurrency", "2")

@@ -127,3 +127,35 @@ def test_each_fault_of_a_trial_is_a_state_and_the_search_goes_on(
 
 def untouched(record: TrialRecord) -> bool:
     return record.faults == [] and record.message is None
+
+
+class Broken(CellTrainable):
+    """Raises in its first step."""
+
+    def _step(self) -> StepResult:
+        raise ValueError("a mistake in the code")
+
+
+def test_a_search_in_which_most_trials_fail_stops_and_says_so(
+    plan: CellPlan, tmp_path: Path
+) -> None:
+    cell = plan.cell
+    limited = dataclasses.replace(
+        plan,
+        cell=dataclasses.replace(
+            cell, search=dataclasses.replace(cell.search, max_failure_share=0.5)
+        ),
+    )
+    path = tmp_path / "results" / cell.name
+    outcome = search(limited, path, Broken)
+    assert not outcome.is_complete
+    assert outcome.is_fault
+    assert "4 of the last 4 trials failed (error)" in str(outcome.stopped)
+    assert "a mistake in the code" in str(outcome.stopped)
+    assert 4 <= len(outcome.records) < TRIALS
+    assert all(record.value is None and record.state == "FAIL" for record in outcome.records)
+
+    # Mended, it goes on with the trials that are left.
+    mended = search(limited, path, CellTrainable)
+    assert mended.is_complete
+    assert [r for r in mended.records if r.reason == "error"] == outcome.records
