@@ -15,6 +15,9 @@ from study.errors import SpecError, require
 _OBJECT_STORE_BYTES = 200 * 2**20
 """A cell's data set is about a megabyte; Ray's default is 30 % of the machine."""
 
+_REASON_LENGTH = 300
+"""Characters of Ray's own words, which go on for pages."""
+
 _SETTINGS = {
     # One voice: our own lines. Ray's tables, headers and duplicate loggers stay off.
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -72,9 +75,11 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
         ray.init(**options)
     except (ConnectionError, RuntimeError, OSError, ValueError) as error:
         what = "start Ray on this machine" if address is None else f"reach Ray at {address}"
+        reason = " ".join(str(error).split())[:_REASON_LENGTH]
         raise SpecError(
-            f"Ray: could not {what}, but got {type(error).__name__}: {error}. "
-            "Check --address, the token and free memory."
+            f"Ray: must be able to {what}, but got {type(error).__name__}: {reason} ... Check "
+            "--address, RAY_AUTH_TOKEN, free memory, free space for Ray's temporary files, and "
+            "that this machine may open ports."
         ) from error
     try:
         yield _nodes()

@@ -1,6 +1,5 @@
 """Fractions of an accelerator, proven with a logical one and the device mapped to the CPU."""
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,41 +15,33 @@ from study.model.memory import step_memory
 from study.search.plan import plan_cell
 from study.search.space import SearchSpace, build_space
 from study.spec import load_study
-from tests.search.in_process import search
+from tests.search.in_process import MARKS, ray_environment, search
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 GIB = 2**30
 
-pytestmark = [
-    pytest.mark.ray,
-    # Ray leaves sockets and files to the end of the process.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[list[Node]]:
     """A cluster of one machine with 16 CPUs, one GPU and 128 GiB, all of them only logical."""
-    os.environ["RAY_AUTH_TOKEN"] = "a-token-for-this-test-alone"
-    ray.init(
-        address="local",
-        num_cpus=16,
-        num_gpus=1,
-        _memory=128 * GIB,
-        include_dashboard=False,
-        object_store_memory=200 * 2**20,
-        logging_level="ERROR",
-        log_to_driver=False,
-    )
-    try:
-        with cluster(None, use_accelerators=True) as found:
-            yield found
-    finally:
-        ray.shutdown()
-        del os.environ["RAY_AUTH_TOKEN"]
+    with ray_environment():
+        ray.init(
+            address="local",
+            num_cpus=16,
+            num_gpus=1,
+            _memory=128 * GIB,
+            include_dashboard=False,
+            object_store_memory=200 * 2**20,
+            logging_level="ERROR",
+            log_to_driver=False,
+        )
+        try:
+            with cluster(None, use_accelerators=True) as found:
+                yield found
+        finally:
+            ray.shutdown()
 
 
 def space(budget: str) -> SearchSpace:

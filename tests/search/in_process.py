@@ -1,6 +1,11 @@
 """A search in the process of the test, for what the command line cannot ask for."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from study.search.cell_folder import create, reopen
 from study.search.plan import CellPlan
@@ -8,6 +13,27 @@ from study.search.run import describe
 from study.search.stop import interruptible
 from study.search.trainable import CellTrainable
 from study.search.tuner import SearchOutcome, search_cell
+
+MARKS = [
+    pytest.mark.ray,
+    # Ray leaves sockets, files and processes to the end of the process.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+@contextmanager
+def ray_environment() -> Iterator[None]:
+    """Give back the environment that Ray's settings change; Ray reads its token only once."""
+    before = dict(os.environ)
+    os.environ["RAY_AUTH_TOKEN"] = "a-token-for-these-tests-alone"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def search(

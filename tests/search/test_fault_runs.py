@@ -21,9 +21,9 @@ from study.search.space import build_space
 from study.search.trainable import CellTrainable, StepResult
 from study.spec import load_study
 from tests.search.command import SPACES
-from tests.search.in_process import search
+from tests.search.in_process import MARKS, ray_environment, search
 
-pytestmark = pytest.mark.ray
+pytestmark = MARKS
 
 TRIALS = 9
 NAN, OUT_OF_MEMORY, STALL, ERROR, KILLED, MEMORY_MONITOR = 0, 1, 2, 3, 4, 5
@@ -68,17 +68,14 @@ def _no_memory(*_: Any) -> None:
 
 @pytest.fixture
 def plan() -> Iterator[CellPlan]:
-    before = dict(os.environ)
     study = load_study(SPACES / "smoke.yaml")
     search = {"trials": TRIALS, "scheduler": "fifo", "stall_minutes": 0.1, "max_failure_share": 1.0}
     cell = study.cell("50k", 1, data={}, search=search)
     cell = dataclasses.replace(cell, train={**cell.train, "epochs": Fixed(4)})
     data = build_dataset(cell.data)
     space = build_space(cell, n_features=25)
-    with cluster(None, use_accelerators=False) as nodes:
+    with ray_environment(), cluster(None, use_accelerators=False) as nodes:
         yield plan_cell(cell, data, space, nodes, device="cpu", concurrency=2)
-    os.environ.clear()
-    os.environ.update(before)
 
 
 def test_each_fault_of_a_trial_is_a_state_and_the_search_goes_on(

@@ -273,5 +273,5 @@ def test_a_results_folder_that_cannot_be_written_is_one_clear_line(
     remount("ro")
     _, errors = run(here, "--resume", expect=2)
     assert len(errors.splitlines()) == 1
-    assert "lock" in errors
+    assert "--storage: must be a folder that can be written" in errors
     remount("rw")
