@@ -89,7 +89,8 @@ class Journal:
 
         Raises:
             OSError: the disk is full or gone; the event then may or may not have happened, as
-                after a crash.
+                after a crash. A later event takes its place in both copies, and of two lines of
+                one place the last counts.
         """
         line = _line(self.search, len(self.events), event)
         for name in COPIES:

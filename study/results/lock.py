@@ -2,8 +2,10 @@
 
 import fcntl
 import os
+import shutil
 import socket
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -15,32 +17,32 @@ LOCK_FILE = "lock"
 _POLL_SECONDS = 0.2
 
 
-class LockedError(StudyError):
-    """Another process holds the lock."""
+class LockError(StudyError):
+    """The lock cannot be had: another process holds it, or there can be none."""
 
 
 class FolderLock:
     """Excludes every other process from a folder until it is released or its process ends.
 
     The kernel drops the lock with the process, however that ends, so nothing stale has to be
-    recognised; a moved folder stays locked. Child processes do not inherit it.
+    recognised; a moved folder stays locked. A program that is started does not inherit it.
 
     Args:
         folder: an existing folder.
         wait_seconds: how long to wait for another process to let go.
 
     Raises:
-        LockedError: another process holds it.
-        StudyError: the folder cannot be written, or the file system has no locks.
+        LockError: another process holds it, the folder cannot be written, or its file system has
+            no locks.
     """
 
     def __init__(self, folder: Path, *, wait_seconds: float = 0.0) -> None:
         path = folder / LOCK_FILE
         self._descriptor: int | None = None
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise StudyError(
+            raise LockError(
                 f"{path}: must be a file that can be written, but got {error.strerror}. Make the "
                 "folder writable, or choose another --storage."
             ) from error
@@ -55,13 +57,13 @@ class FolderLock:
                     continue
                 holder = os.pread(self._descriptor, 200, 0).decode(errors="replace").strip()
                 self.release()
-                raise LockedError(
+                raise LockError(
                     f"{folder}: one process at a time may work in it, but got {holder or 'another'}"
                     " at work. Wait until it has ended, or end it; a dead process holds no lock."
                 ) from None
             except OSError as error:
                 self.release()
-                raise StudyError(
+                raise LockError(
                     f"{path}: the file system must support locks, but got {error.strerror}. "
                     "Choose another --storage."
                 ) from error
@@ -89,3 +91,15 @@ class FolderLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def remove_abandoned(folders: Iterable[Path]) -> None:
+    """Delete folders that a process locked and left behind when it was killed."""
+    for folder in folders:
+        try:
+            lock = FolderLock(folder)
+        except LockError:
+            # Its process lives, or it is another user's.
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()

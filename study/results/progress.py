@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from study.results.records import BaselineRecord, TrialRecord
+from study.results.records import PHASES, BaselineRecord, TrialRecord
 
 
 def duration(seconds: float) -> str:
@@ -183,8 +183,7 @@ class Progress:
 
 
 def _epoch_seconds(report: Mapping[str, Any]) -> float:
-    phases = ("data_seconds", "step_seconds", "validation_seconds", "checkpoint_seconds")
-    return float(sum(report.get(phase, 0.0) for phase in phases))
+    return float(sum(report.get(f"{phase}_seconds", 0.0) for phase in PHASES))
 
 
 def _loss(value: float | None) -> str:

@@ -11,8 +11,7 @@ TrialState = Literal["COMPLETE", "PRUNED", "FAIL"]
 """Optuna's words: ran to its end, ended before it on merit, or ended without a usable value."""
 
 StopReason = Literal[
-    "completed", "early_stopping", "asha", "diverged", "collapsed", "oom", "stalled",
-    "interrupted", "thermal", "error",
+    "completed", "early_stopping", "asha", "diverged", "collapsed", "oom", "stalled", "error",
 ]  # fmt: skip
 """Why a trial ended."""
 
@@ -21,13 +20,15 @@ STATE_OF_REASON: Mapping[StopReason, TrialState] = {
     "early_stopping": "COMPLETE",
     "asha": "PRUNED",
     "collapsed": "FAIL",
-    "thermal": "PRUNED",
-    "interrupted": "PRUNED",
     "diverged": "FAIL",
     "oom": "FAIL",
     "stalled": "FAIL",
     "error": "FAIL",
 }
+
+
+PHASES = ("data", "step", "validation", "checkpoint")
+"""Of an epoch; each report has its seconds, as ``data_seconds``."""
 
 
 def end_reason(report: Mapping[str, Any]) -> StopReason:
@@ -48,7 +49,7 @@ class TrialRecord:
     number: int
     trial_id: str
     source: str
-    """``sampled`` or ``forced:<slot>``."""
+    """``sampled``, ``forced:<slot>`` or ``imported:<number there>``."""
     folder: str
     """Name of the trial's folder inside the cell's."""
     seed: int
@@ -89,11 +90,11 @@ class TrialRecord:
     granted_memory_bytes: int | None
     """What the trial was granted of its device's memory."""
     seconds: Mapping[str, float]
-    """By phase: data, step, validation, checkpoint."""
-    started: float | None
-    """Unix time at which the trial first got an actor."""
+    """By phase, as far as it was measured: what a killed worker did is not."""
+    started: float
+    """Unix time at which the trial was asked for."""
     ended: float
-    """Unix time of its last report."""
+    """Unix time at which its end was decided."""
 
     @property
     def state(self) -> TrialState:

@@ -4,7 +4,7 @@ cell.yaml              resolved spec, versions, data, machine, baselines
 all_trials.json        every trial that ended, rewritten after each
 best_params.json       the best so far, rewritten when a trial ends
 log.txt                what the terminal said, with the time
-<trial>/result.json    one line per epoch, append-only
+<trial>/result.json    one line per epoch
 <trial>/metrics.json   the trial's record with its learning curve
 ../experiment_results.csv   one line per trial of every cell, append-only, keyed by run id
 """
@@ -84,7 +84,7 @@ class CellStore:
 
     def write_epochs(self, trial_folder: str, epochs: Sequence[Mapping[str, Any]]) -> None:
         """Make a trial's log hold exactly these epochs."""
-        text = "".join(f"{_json_line(epoch)}\n" for epoch in epochs)
+        text = _json_lines(epochs)
         path = self.folder / trial_folder / "result.json"
         if read_text(path) != text:
             write_text(path, text)
@@ -98,8 +98,10 @@ class CellStore:
         write_json(self._metrics(record), _metrics(record, epochs))
 
     def has_trial(self, record: TrialRecord, epochs: Sequence[Mapping[str, Any]]) -> bool:
-        """Is the record of a trial in its folder, as ``write_trial`` leaves it?"""
-        return bool(read_json(self._metrics(record)) == _metrics(record, epochs))
+        """Are a trial's log and record in its folder, as they were written?"""
+        log = read_text(self.folder / record.folder / "result.json")
+        metrics = read_json(self._metrics(record))
+        return bool(log == _json_lines(epochs) and metrics == _metrics(record, epochs))
 
     def write_trials(self, records: Sequence[TrialRecord]) -> None:
         """Write what holds of the whole cell: all trials, the best, and the table of all cells."""
@@ -281,6 +283,10 @@ def _metrics(record: TrialRecord, epochs: Sequence[Mapping[str, Any]]) -> dict[s
 
 def _json_line(report: Mapping[str, Any]) -> str:
     return json.dumps(report, allow_nan=False)
+
+
+def _json_lines(epochs: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(f"{_json_line(epoch)}\n" for epoch in epochs)
 
 
 def _csv_line(values: list[object]) -> str:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata
@@ -15,10 +16,12 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from study.results.records import PHASES
+
 _SCALARS = (
     "train_loss", "validation_loss", "best_validation_loss", "skill", "auc", "brier",
     "prediction_sd", "learning_rate", "gradient_norm", "samples_per_second", "peak_memory_bytes",
-    "data_seconds", "step_seconds", "validation_seconds", "checkpoint_seconds",
+    *(f"{phase}_seconds" for phase in PHASES),
 )  # fmt: skip
 
 _FILES = "events.out.tfevents.*"
@@ -97,6 +100,15 @@ class TrialEvents:
     def _write(self, **fields: Any) -> None:
         event = Event(**{"wall_time": time.time(), **fields})
         self._writer.write(event.SerializeToString())
+
+
+def has_events(folder: Path, n_epochs: int) -> bool:
+    """Does a trial that ended have the one event file that it was left with, whole?"""
+    paths = list(folder.glob(_FILES))
+    if len(paths) != 1:
+        return False
+    # Version, start of the log, HParams, the epochs, end of the session. A torn event is no event.
+    return sum(1 for _ in RawEventFileLoader(str(paths[0])).Load()) == 3 + n_epochs + 1
 
 
 def _session_end() -> Summary:

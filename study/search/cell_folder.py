@@ -9,8 +9,9 @@ from typing import Any
 
 from study.data.dataset import Dataset
 from study.errors import StudyError, require
+from study.results.files import sync_folder
 from study.results.journal import Journal
-from study.results.lock import FolderLock
+from study.results.lock import FolderLock, remove_abandoned
 from study.results.store import read_cell, read_trials, write_cell
 from study.search.ledger import Ledger
 from study.search.plan import versions
@@ -59,6 +60,7 @@ def create(path: Path, description: dict[str, Any]) -> CellFolder:
     search = secrets.token_hex(_ID_BYTES)
     # A dot keeps it from every reader that looks for cells.
     new = path.with_name(f".{path.name}.{search}")
+    remove_abandoned(path.parent.glob(f".{path.name}.*"))
     lock = None
     try:
         new.mkdir(parents=True)
@@ -67,6 +69,7 @@ def create(path: Path, description: dict[str, Any]) -> CellFolder:
         journal = Journal.create(new, search, first)
         write_cell(new, {"search": search, **description})
         new.rename(path)
+        sync_folder(path.parent)
     except BaseException as error:
         shutil.rmtree(new, ignore_errors=True)
         if lock is not None:

@@ -1,7 +1,9 @@
 """What broke a trial off: what may pass, what is a matter of memory, and what would come again."""
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal
 
 import ray.cloudpickle
@@ -14,9 +16,17 @@ from ray.exceptions import (
 )
 from ray.tune.experiment import Trial
 
-from study.results.lock import LockedError
+from study.results.lock import LockError
 from study.search.ledger import FaultKind
 from study.training.device import is_out_of_memory
+
+_STORAGE = frozenset(
+    {
+        errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EACCES, errno.EPERM,
+        errno.ENXIO, errno.ENODEV,
+    }
+)  # fmt: skip
+"""Errors of a file system; other ones of the operating system are of the code's making."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +51,12 @@ def fault_of(trial: Trial) -> Fault:
     detail = Path(text).read_text(encoding="utf-8") if text else "no word"
     if pickled is None:
         return Fault("error", _last_line(detail), detail)
-    with open(pickled, "rb") as file:
-        return classify(ray.cloudpickle.load(file), detail)
+    try:
+        error = ray.cloudpickle.loads(Path(pickled).read_bytes())
+    except (AttributeError, ImportError, TypeError, UnpicklingError):
+        # An exception whose class cannot be built again here.
+        return Fault("error", _last_line(detail), detail)
+    return classify(error, detail)
 
 
 def classify(error: BaseException, detail: str) -> Fault:
@@ -58,9 +72,9 @@ def classify(error: BaseException, detail: str) -> Fault:
     if isinstance(cause, RayError):
         # Its node, its process or its data set is gone.
         return Fault("worker", message, detail)
-    if is_out_of_memory(cause):
+    if is_out_of_memory(cause) or getattr(cause, "errno", None) == errno.ENOMEM:
         return Fault("oom", message, detail)
-    if isinstance(cause, OSError | LockedError):
+    if isinstance(cause, LockError) or getattr(cause, "errno", None) in _STORAGE:
         return Fault("storage", message, detail)
     return Fault("error", message, detail)
 

@@ -15,6 +15,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from study.results.journal import JournalError
 from study.results.lock import LOCK_FILE
 from study.search.assignment import Assignment
 from study.search.ledger import Ledger
@@ -73,6 +74,9 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         step = StepResult.read(result)
         if step.problem is not None:
             self._stop.request(step.problem, is_fault=True)
+        elif step.is_paused:
+            # If it is not known here, somebody else put the stop file there.
+            self._stop.request(f"the file {self._stop.file}", is_fault=False)
         has_ended = False
         if step.report is not None:
             try:
@@ -80,6 +84,8 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
             except OSError as error:
                 # The trial repeats this report after a restart.
                 self._stop.request(storage_problem(error), is_fault=True)
+            except JournalError as error:
+                self._stop.request(str(error), is_fault=True)
         is_over = has_ended or step.is_paused or self._stop.is_requested
         return str(TrialScheduler.STOP if is_over else TrialScheduler.CONTINUE)
 
@@ -101,7 +107,7 @@ class Watchdog(Callback):  # type: ignore[misc]
         self._signs: dict[str, _Sign] = {}
         self._looked = 0.0
         self.stalled: dict[int, str] = {}
-        """Number of every trial whose worker was ended, and why; taken out by who reads it."""
+        """Number of every trial whose worker was ended and not yet reported dead, and why."""
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """Look after the running trials."""
@@ -118,8 +124,11 @@ class Watchdog(Callback):  # type: ignore[misc]
 
     def _sign(self, trial: Trial, now: float) -> _Sign:
         path = self._cell_folder / Assignment.from_flat(trial.config).folder / LOCK_FILE
-        # Absent until the worker has begun.
-        changed = path.stat().st_mtime_ns if path.exists() else 0
+        try:
+            changed = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            # The worker has not begun.
+            changed = 0
         before = self._signs.get(trial.trial_id)
         return before if before and before.changed_ns == changed else _Sign(changed, now)
 

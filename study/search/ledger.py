@@ -16,7 +16,7 @@ from typing import Any, Literal
 from study.errors import require
 from study.model.sizing import count_parameters
 from study.results.journal import Event, Journal, JournalError
-from study.results.records import StopReason, TrialRecord, best_trial, end_reason
+from study.results.records import PHASES, StopReason, TrialRecord, best_trial, end_reason
 from study.search.assignment import Assignment
 from study.search.forced import Forced
 from study.search.sampler import Sampler
@@ -36,10 +36,10 @@ _REASON_OF_FAULT: Mapping[FaultKind, StopReason] = {
     "error": "error",
 }
 
+_MAY_PASS: frozenset[FaultKind] = frozenset({"worker", "stall"})
+
 _RETRIES = 2
 """Times a trial goes on from its checkpoint after faults that may pass, with no epoch between."""
-
-_PHASES = ("data", "step", "validation", "checkpoint")
 
 _FEWEST_FOR_A_SHARE = 4
 """Ends before the share of failures means anything."""
@@ -50,10 +50,13 @@ class _Trial:
     """A trial that was asked for."""
 
     assignment: Assignment
+    asked: float
+    """Unix time."""
     epochs: list[dict[str, Any]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     """What broke it off and was tried again."""
-    faults_since_epoch: int = 0
+    retries: int = 0
+    """Of faults that may pass, since its last epoch."""
     end: StopReason | None = None
     """Why it ends, once its last epoch has been applied."""
     record: TrialRecord | None = None
@@ -89,7 +92,9 @@ class Ledger:
         self._granted_bytes = granted_bytes
         self._sampler = Sampler(space, seed=search.seed, startup_trials=search.startup_trials)
         self._rungs = Rungs(search)
-        self._first = deque((f"forced:{s.name}", s.config) for s in forced if s.config is not None)
+        self._enqueued = deque(
+            (f"forced:{s.name}", s.config) for s in forced if s.config is not None
+        )
         self._trials: dict[int, _Trial] = {}
         self._waiting: deque[int] = deque()
         """Asked for and not at work: interrupted, or to be tried again after a fault."""
@@ -99,9 +104,6 @@ class Ledger:
         self._waiting = deque(n for n, trial in self._trials.items() if trial.record is None)
         self._ended_here: list[TrialRecord] = []
         """Since this start."""
-        for number in list(self._waiting):
-            # Killed between its last epoch and its end.
-            self._finish_if_due(number)
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -144,6 +146,16 @@ class Ledger:
         """Return what the sampler learns from."""
         return self._sampler.history()
 
+    def finish_due(self) -> None:
+        """End the trials that were killed between their last epoch and its consequence.
+
+        Raises:
+            OSError: it could not be written down.
+        """
+        for number in list(self._waiting):
+            if self._finish_if_due(number):
+                self._waiting.remove(number)
+
     def learn(self, known: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]) -> None:
         """Take in the trials of an earlier search; only before the first trial.
 
@@ -151,6 +163,9 @@ class Ledger:
             known: trials for the sampler's history: flat ``params``, ``state``, ``value`` and
                 ``percent`` of the schedule.
             again: configurations to train here after the forced ones: ``source`` and ``params``.
+
+        Raises:
+            OSError: it could not be written down.
         """
         require(
             not self._trials,
@@ -173,7 +188,9 @@ class Ledger:
         if self._is_exhausted or number >= self._search.trials:
             return None
         self._drop_repeats()
-        source, config = self._first[0] if self._first else ("sampled", self._sampler.draw(number))
+        source, config = (
+            self._enqueued[0] if self._enqueued else ("sampled", self._sampler.draw(number))
+        )
         if config is None:
             self._commit("exhausted")
             return None
@@ -200,6 +217,9 @@ class Ledger:
             return True
         if report["epoch"] > len(trial.epochs):
             self._commit("epoch", number=number, report=dict(report))
+        elif trial.end is None and report.get("stop_reason") is not None:
+            # Run again from an older checkpoint, an accelerator came to its end sooner than before.
+            trial.end = end_reason({**trial.epochs[-1], "stop_reason": report["stop_reason"]})
         return self._finish_if_due(number)
 
     def fault(self, number: int, kind: FaultKind, message: str, *, micro_batch: int) -> bool:
@@ -214,11 +234,14 @@ class Ledger:
             kind: what happened.
             message: in the words of the error.
             micro_batch: with which it ran.
+
+        Raises:
+            OSError: it could not be written down.
         """
         trial = self._trials[number]
         if trial.record is not None:
             return False
-        can_pass = kind in ("worker", "stall") and trial.faults_since_epoch < _RETRIES
+        can_pass = kind in _MAY_PASS and trial.retries < _RETRIES
         limit = trial.assignment.micro_batch_limit
         if kind == "memory" and micro_batch > 1:
             limit, can_pass = (micro_batch + 1) // 2, True
@@ -228,8 +251,8 @@ class Ledger:
             )
             self._waiting.append(number)
             return True
-        if trial.faults_since_epoch:
-            message += f" (tried again {trial.faults_since_epoch} times without one more epoch)"
+        if trial.retries:
+            message += f" (tried again {trial.retries} times without one more epoch)"
         self._finish(number, _REASON_OF_FAULT[kind], message)
         return False
 
@@ -290,7 +313,7 @@ class Ledger:
                 limit = event["micro_batch_limit"]
                 again = f"; then with at most {limit} samples in a pass" if limit else ""
                 trial.faults.append(f"{event['fault']}: {event['message']}{again}")
-                trial.faults_since_epoch += 1
+                trial.retries += event["fault"] in _MAY_PASS
                 trial.assignment = dataclasses.replace(trial.assignment, micro_batch_limit=limit)
             case "ended":
                 self._apply_ended(TrialRecord(**event["record"]))
@@ -298,7 +321,7 @@ class Ledger:
                 for row in event["known"]:
                     config = TrialConfig.from_flat(row["params"])
                     self._sampler.learn(config, row["state"], row["value"], row["percent"])
-                self._first += [
+                self._enqueued += [
                     (row["source"], TrialConfig.from_flat(row["params"])) for row in event["again"]
                 ]
             case "exhausted":
@@ -308,7 +331,7 @@ class Ledger:
         number, config = event["number"], TrialConfig.from_flat(event["params"])
         self._drop_repeats()
         if event["source"] != "sampled":
-            self._first.popleft()
+            self._enqueued.popleft()
         self._trials[number] = _Trial(
             Assignment(
                 number=number,
@@ -316,16 +339,17 @@ class Ledger:
                 seed=event["seed"],
                 config=config,
                 micro_batch_limit=None,
-            )
+            ),
+            asked=event["time"],
         )
         self._sampler.place(number, config)
         self._rungs.add(number)
 
     def _drop_repeats(self) -> None:
-        """Pass over an imported configuration that a forced slot had already."""
+        """Pass over a configuration that was asked for already."""
         asked = {trial.assignment.config for trial in self._trials.values()}
-        while self._first and self._first[0][1] in asked:
-            self._first.popleft()
+        while self._enqueued and self._enqueued[0][1] in asked:
+            self._enqueued.popleft()
 
     def _apply_epoch(self, number: int, report: dict[str, Any]) -> None:
         trial = self._trials[number]
@@ -335,7 +359,7 @@ class Ledger:
                 f"{len(trial.epochs)}. Start anew with --fresh --import-trials on this folder."
             )
         trial.epochs.append(report)
-        trial.faults_since_epoch = 0
+        trial.retries = 0
         has_ended = report.get("stop_reason") is not None
         percent, loss = report["schedule_percent"], report.get("best_validation_loss")
         is_cut = False
@@ -359,7 +383,7 @@ def _record(
     granted_bytes: int,
 ) -> TrialRecord:
     assignment, epochs = trial.assignment, trial.epochs
-    first, last = (epochs[0], epochs[-1]) if epochs else ({}, {})
+    last = epochs[-1] if epochs else {}
     config = assignment.config
     return TrialRecord(
         number=assignment.number,
@@ -391,7 +415,9 @@ def _record(
         assigned_gpus=last.get("assigned_gpus"),
         peak_memory_bytes=last.get("peak_memory_bytes"),
         granted_memory_bytes=granted_bytes if epochs else None,
-        seconds={phase: sum(epoch[f"{phase}_seconds"] for epoch in epochs) for phase in _PHASES},
-        started=first.get("began"),
-        ended=last.get("reported", time.time()),
+        seconds={
+            phase: sum(epoch.get(f"{phase}_seconds", 0.0) for epoch in epochs) for phase in PHASES
+        },
+        started=trial.asked,
+        ended=time.time(),
     )

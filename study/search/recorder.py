@@ -12,16 +12,16 @@ from rich.console import Console
 
 from study.model.sizing import count_parameters
 from study.results.files import write_text
-from study.results.lock import LockedError
+from study.results.lock import LockError
 from study.results.progress import Progress
 from study.results.records import BaselineRecord, TrialRecord
 from study.results.store import CellIdentity, CellStore
-from study.results.tensorboard import TrialEvents
+from study.results.tensorboard import TrialEvents, has_events
 from study.search.faults import Fault, fault_of
 from study.search.hooks import Watchdog, storage_problem
 from study.search.ledger import Ledger
 from study.search.stop import Stop
-from study.search.trainable import CHECKPOINTS, first_micro_batch
+from study.search.trainable import CHECKPOINTS, StepResult, first_micro_batch
 from study.training.checkpoint import CheckpointFolder
 
 ERROR_FILE = "error.txt"
@@ -78,8 +78,7 @@ class Recorder(Callback):  # type: ignore[misc]
             OSError: something cannot be written.
         """
         for record in self._ledger.records:
-            if not self._store.has_trial(record, self._ledger.epochs(record.number)):
-                self._views[record.number] = self._open(record.number)
+            if not self._is_whole(record):
                 self._write_end(record)
         self._store.write_trials(self._ledger.records)
 
@@ -101,18 +100,28 @@ class Recorder(Callback):  # type: ignore[misc]
                 resumed=view.n_epochs,
             )
 
-    def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **_: Any,
+    ) -> None:
         """Write the epoch that the ledger has just taken in, and the end that it has decided."""
         number = trial.config["number"]
         with self._storage():
-            view = self._views[number]
+            for note in StepResult.read(result).notes:
+                self._progress.line(f"trial {number:>3} found: {note}")
+            view = self._views.get(number)
+            if view is None:
+                # It could not be opened, and the search is about to stop.
+                return
             for report in self._ledger.epochs(number)[view.n_epochs :]:
                 view.events.epoch(report)
                 self._store.add_epoch(self._ledger.assignment(number).folder, report)
                 view.n_epochs += 1
                 self._progress.epoch(number, report)
-                for problem in report.get("checkpoint_problems", ()):
-                    self._progress.line(f"trial {number:>3} found: {problem}")
             self._end(number)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
@@ -124,12 +133,12 @@ class Recorder(Callback):  # type: ignore[misc]
             self._stop.request(f"trial {number}: {fault.message}", is_fault=True)
             return
         with self._storage():
-            log = f"{self._ledger.assignment(number).folder}/{ERROR_FILE}"
-            (self._folder / log).parent.mkdir(exist_ok=True)
-            write_text(self._folder / log, fault.detail)
             is_tried_again = self._ledger.fault(
                 number, fault.kind, fault.message, micro_batch=self._micro_batch(number)
             )
+            log = f"{self._ledger.assignment(number).folder}/{ERROR_FILE}"
+            (self._folder / log).parent.mkdir(exist_ok=True)
+            write_text(self._folder / log, fault.detail)
             self._progress.trial_broke_off(
                 number, fault.message, is_tried_again=is_tried_again, log=log
             )
@@ -144,7 +153,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def _end(self, number: int) -> None:
         record = self._ledger.record(number)
-        if record is None or number not in self._views:
+        if record is None:
             return
         self._write_end(record)
         self._store.write_trials(self._ledger.records)
@@ -175,13 +184,19 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def _write_end(self, record: TrialRecord) -> None:
         """Close a trial; its record, which says that all else is there, is written last."""
-        self._views.pop(record.number).events.close(ended=True)
+        view = self._views.pop(record.number, None) or self._open(record.number)
+        view.events.close(ended=True)
         checkpoints = CheckpointFolder(self._folder / record.folder / CHECKPOINTS)
         if record.is_rankable:
             checkpoints.keep_best()
         else:
             checkpoints.clear()
         self._store.write_trial(record, self._ledger.epochs(record.number))
+
+    def _is_whole(self, record: TrialRecord) -> bool:
+        """Is all there that ``_write_end`` leaves, but for weights that nobody could mend?"""
+        epochs, folder = self._ledger.epochs(record.number), self._folder / record.folder
+        return self._store.has_trial(record, epochs) and has_events(folder, len(epochs))
 
     def _micro_batch(self, number: int) -> int:
         """Return with which micro-batch a trial was last seen."""
@@ -196,5 +211,5 @@ class Recorder(Callback):  # type: ignore[misc]
             yield
         except OSError as error:
             self._stop.request(storage_problem(error), is_fault=True)
-        except LockedError as error:
+        except LockError as error:
             self._stop.request(str(error), is_fault=True)

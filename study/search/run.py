@@ -16,7 +16,7 @@ from rich.text import Text
 
 from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
-from study.errors import require
+from study.errors import StudyError, require
 from study.results.lock import FolderLock
 from study.results.overview import print_plan, print_summary
 from study.results.records import best_trial
@@ -106,7 +106,7 @@ def run_cell(cell: Cell, options: RunOptions) -> RunStatus:
             console.print(Text(f"  import  {imported.describe()}"), soft_wrap=True)
         if options.dry_run:
             return RunStatus.DONE
-        require_space(options.results, plan)
+        require_disk_room(options.results, plan)
         if folder is None:
             if path.exists():
                 _move_aside(path, options, console)
@@ -127,7 +127,7 @@ def describe(plan: CellPlan, path: Path) -> dict[str, Any]:
     return plain
 
 
-def require_space(results: Path, plan: CellPlan) -> None:
+def require_disk_room(results: Path, plan: CellPlan) -> None:
     """Refuse to start on a disk that the first trials would fill.
 
     Raises:
@@ -148,9 +148,15 @@ def require_space(results: Path, plan: CellPlan) -> None:
 def _move_aside(path: Path, options: RunOptions, console: Console) -> None:
     # Outside the results folder, where TensorBoard would show it among the current ones.
     replaced = options.results.with_name(f"{options.results.name}_replaced")
-    replaced.mkdir(exist_ok=True)
-    aside = replaced / f"{path.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    path.rename(aside)
+    aside = replaced / f"{path.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    try:
+        replaced.mkdir(exist_ok=True)
+        path.rename(aside)
+    except OSError as error:
+        raise StudyError(
+            f"{path}: must be moved to {aside} by --fresh, but got {error.strerror}. "
+            "Move it away yourself."
+        ) from error
     console.print(f"  moved   the earlier search to {options.shown(aside)}", soft_wrap=True)
 
 
@@ -165,7 +171,7 @@ def _search(
     began = time.monotonic()
     outcome = search_cell(plan, folder, interruptions, imported=imported)
     best = best_trial(outcome.records)
-    if not outcome.is_complete:
+    if outcome.is_fault or not outcome.is_complete:
         what = "stopped" if outcome.is_fault else "interrupted"
         console.print(
             f"\n{what}: {outcome.stopped}\n{len(outcome.records)} of {plan.cell.search.trials} "

@@ -80,15 +80,12 @@ class Sampler:
 
     def learn(
         self, config: TrialConfig, state: StateName, value: float | None, percent: int
-    ) -> bool:
-        """Take in a trial of an earlier search; False if it does not belong to this space."""
-        if not self._space.contains(config):
-            return False
+    ) -> None:
+        """Take in a trial of an earlier search, which must lie in this space."""
         known = self._enter(config)
         if value is not None:
             known.report(value, percent)
         self._tell(known, state, value)
-        return True
 
     def history(self) -> list[tuple[str, dict[str, object], float | None, dict[int, float]]]:
         """Return what TPE learns from: state, parameters, value and course of each trial."""

@@ -62,9 +62,14 @@ class Interruptions:
 
     def __init__(self) -> None:
         self._stop: Stop | None = None
-        self._is_second = False
+        self._was_asked = False
+        self._name: str | None = None
 
-    def end_gracefully(self, stop: Stop) -> None:
+    def name_next(self, name: str) -> None:
+        """Say what the next signal stands for."""
+        self._name = name
+
+    def attach(self, stop: Stop) -> None:
         """From now on let a signal request ``stop``.
 
         Ray installs a handler of its own for SIGUSR1 when a run begins, so this comes after that.
@@ -79,10 +84,10 @@ class Interruptions:
                 signal.signal(number, self._handle)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if self._stop is None or self._is_second:
+        if self._stop is None or self._was_asked:
             raise KeyboardInterrupt
-        self._is_second = True
-        self._stop.request(_SIGNALS[signal.Signals(signum)], is_fault=False)
+        self._was_asked = True
+        self._stop.request(self._name or _SIGNALS[signal.Signals(signum)], is_fault=False)
         # A terminal that was closed takes no more words.
         with suppress(OSError):
             # Not print: the handler may run inside one, and its buffer is not reentrant.
@@ -96,7 +101,7 @@ def interruptible() -> Iterator[Interruptions]:
     interruptions = Interruptions()
     interruptions.install()
     try:
-        with _quit_key():
+        with _quit_key(interruptions):
             yield interruptions
     finally:
         for number, handler in before.items():
@@ -104,7 +109,7 @@ def interruptible() -> Iterator[Interruptions]:
 
 
 @contextmanager
-def _quit_key() -> Iterator[None]:
+def _quit_key(interruptions: Interruptions) -> Iterator[None]:
     """Send SIGUSR1 to this process when q is pressed, if it has the terminal to itself."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or not _is_foreground():
         yield
@@ -122,10 +127,13 @@ def _quit_key() -> Iterator[None]:
     def listen() -> None:
         # Without a terminal there are no keys.
         with suppress(OSError):
-            while not ended.is_set():
+            while not ended.wait(0.0 if _is_foreground() else _KEY_POLL_SECONDS):
+                if not _is_foreground():
+                    continue
                 ready, _, _ = select.select([descriptor], [], [], _KEY_POLL_SECONDS)
                 # A process in the background that reads its terminal is suspended.
                 if ready and _is_foreground() and os.read(descriptor, 1) in (b"q", b"Q"):
+                    interruptions.name_next("the key q")
                     os.kill(os.getpid(), signal.SIGUSR1)
 
     # Keys come one by one and unseen; Ctrl+C stays a signal.

@@ -66,6 +66,8 @@ class StepResult:
     """Has the worker done all that it can for now?"""
     problem: str | None
     """Why no trial can go on; None if it was asked to pause."""
+    notes: tuple[str, ...] = ()
+    """What the user should know: checkpoints that were found broken."""
 
     def write(self) -> dict[str, Any]:
         """Return it in the form in which Ray passes it on, which adds keys and flattens mappings.
@@ -76,6 +78,7 @@ class StepResult:
             "report": json.dumps(self.report, allow_nan=False),
             "is_paused": self.is_paused,
             "problem": self.problem,
+            "notes": self.notes,
         }
 
     @classmethod
@@ -85,6 +88,7 @@ class StepResult:
             report=json.loads(result["report"]),
             is_paused=result["is_paused"],
             problem=result["problem"],
+            notes=tuple(result["notes"]),
         )
 
 
@@ -124,6 +128,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     repeats its last report, which the ledger ignores if it has it already.
     """
 
+    _assigned: Assignment | None
+    """A trial that has not begun."""
     _trainer: Trainer
     _checkpoints: CheckpointFolder
     _replay: EpochReport | None
@@ -141,16 +147,20 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         baseline_losses: npt.NDArray[np.float64],
         settings: TrialSettings,
     ) -> None:
-        """Take the cell's data out of the object store, then begin the first trial."""
+        """Take the cell's data out of the object store.
+
+        The trial itself begins in its first step: what breaks there is an error of the trial, while
+        an exception in here would look like the death of the worker.
+        """
         bound_kernel_cache()
         self._data = training_data(data, baseline_losses)
         self._settings = settings
         self._stop_file = settings.cell_folder / STOP_FILE
-        self._begin(Assignment.from_flat(config))
+        self._assigned = Assignment.from_flat(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another trial in the same process."""
-        self._begin(Assignment.from_flat(new_config))
+        """Take over another trial in the same process."""
+        self._assigned = Assignment.from_flat(new_config)
         return True
 
     def cleanup(self) -> None:
@@ -162,11 +172,15 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         return self._step().write()
 
     def _step(self) -> StepResult:
+        if self._assigned is not None:
+            assigned, self._assigned = self._assigned, None
+            self._begin(assigned)
         if self._replay is not None:
             restored, self._replay = self._replay, None
-            return self._reported(restored, checkpoint_seconds=0.0)
+            return self._reported(restored, checkpoint_seconds=None)
         if self._stop_file.exists():
             return _paused(None)
+        checkpoint_seconds = 0.0
         while True:
             report = self._trainer.run_epoch(self._should_pause)
             self._lock.show_life()
@@ -177,9 +191,9 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
                 # Without its checkpoint an epoch has not happened: it is run again later.
                 return _paused(f"{self._folder}: a checkpoint must be saved, but got {error}")
             self._saved = time.monotonic()
+            checkpoint_seconds += time.perf_counter() - began
             if report is not None:
-                seconds = time.perf_counter() - began
-                return self._reported(report, checkpoint_seconds=seconds)
+                return self._reported(report, checkpoint_seconds=checkpoint_seconds)
             if self._stop_file.exists():
                 return _paused(None)
 
@@ -218,7 +232,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             seed=trial.seed,
             bf16=bf16,
         )
-        self._problems = self._restore()
+        self._notes = self._restore()
         self._replay = self._trainer.report
 
     def _restore(self) -> tuple[str, ...]:
@@ -232,12 +246,11 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self._trainer.load_state_dict(found.state)
         return found.problems
 
-    def _reported(self, report: EpochReport, *, checkpoint_seconds: float) -> StepResult:
+    def _reported(self, report: EpochReport, *, checkpoint_seconds: float | None) -> StepResult:
         """Return the flat report; a value that is missing is left out, never stood in for."""
         values = {
             **dataclasses.asdict(report),
             "checkpoint_seconds": checkpoint_seconds,
-            "checkpoint_problems": list(self._problems) or None,
             "device": str(self._device),
             "optimizer": dataclasses.asdict(self._trainer.optimizer_record),
             "assigned_cpus": self._resources["CPU"],
@@ -245,9 +258,9 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             "began": self._began,
             "reported": time.time(),
         }
-        self._problems = ()
+        notes, self._notes = self._notes, ()
         present = {name: value for name, value in values.items() if value is not None}
-        return StepResult(report=present, is_paused=False, problem=None)
+        return StepResult(report=present, is_paused=False, problem=None, notes=notes)
 
     def _release(self) -> None:
         if hasattr(self, "_trainer"):

@@ -12,7 +12,7 @@ from ray import tune
 from ray.exceptions import RayError
 from ray.tune import Callback, TuneError
 
-from study.errors import StudyError
+from study.results.lock import FolderLock, LockError, remove_abandoned
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity
 from study.search.cell_folder import CellFolder, require_nothing_lost
@@ -24,6 +24,8 @@ from study.search.recorder import Recorder
 from study.search.stop import Interruptions, Stop
 from study.search.trainable import CellTrainable, TrialSettings
 
+_SCRATCH = "market-scaling-study-"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchOutcome:
@@ -32,7 +34,7 @@ class SearchOutcome:
     records: list[TrialRecord]
     is_complete: bool
     stopped: str | None
-    """Why it ended before its last trial."""
+    """Why it was ended; None if it ended by itself."""
     is_fault: bool
     """Did something break, or did the user wish it?"""
 
@@ -55,33 +57,34 @@ def search_cell(
         trainable: what a worker runs.
 
     Raises:
-        StudyError: something is lost from the folder, or Ray itself broke.
+        StudyError: something is lost from the folder.
     """
     stop = Stop(folder.stop_file)
+    ledger = Ledger(
+        folder.journal,
+        space=plan.space,
+        forced=plan.forced,
+        search=plan.cell.search,
+        granted_bytes=plan.resources.granted_bytes,
+    )
+    require_nothing_lost(folder.path, ledger, folder.journal.search)
+    watchdog = Watchdog(folder.path, plan.cell.search.stall_minutes * 60)
+    recorder = Recorder(
+        folder.path,
+        _identity(plan),
+        ledger,
+        stop,
+        watchdog,
+        baseline=plan.baseline,
+        trials=plan.cell.search.trials,
+        slots=plan.concurrency,
+        share_bytes=plan.resources.share_bytes,
+        bf16=plan.bf16,
+    )
     try:
-        ledger = Ledger(
-            folder.journal,
-            space=plan.space,
-            forced=plan.forced,
-            search=plan.cell.search,
-            granted_bytes=plan.resources.granted_bytes,
-        )
-        require_nothing_lost(folder.path, ledger, folder.journal.search)
         if imported is not None:
             ledger.learn(imported.known, imported.again)
-        watchdog = Watchdog(folder.path, plan.cell.search.stall_minutes * 60)
-        recorder = Recorder(
-            folder.path,
-            _identity(plan),
-            ledger,
-            stop,
-            watchdog,
-            baseline=plan.baseline,
-            trials=plan.cell.search.trials,
-            slots=plan.concurrency,
-            share_bytes=plan.resources.share_bytes,
-            bf16=plan.bf16,
-        )
+        ledger.finish_due()
         recorder.mend()
         if not ledger.is_complete:
             with _ray_log_in(folder.path):
@@ -90,10 +93,12 @@ def search_cell(
         stop.request("ended at once", is_fault=False)
     except OSError as error:
         stop.request(storage_problem(error), is_fault=True)
+    except LockError as error:
+        stop.request(str(error), is_fault=True)
     return SearchOutcome(
         records=ledger.records,
         is_complete=ledger.is_complete,
-        stopped=None if ledger.is_complete else stop.reason,
+        stopped=stop.reason,
         is_fault=stop.is_fault,
     )
 
@@ -113,13 +118,12 @@ def _run(
     worker = tune.with_parameters(
         trainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
     )
-    # Ray insists on files of its own. Nothing is ever read from them.
-    with tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True) as scratch:
+    with _scratch() as scratch:
         try:
             tune.run(
                 tune.with_resources(worker, plan.resources.request()),
                 name="ray",
-                storage_path=scratch,
+                storage_path=str(scratch),
                 # Retries count anew; the ledger says when there is nothing left to run.
                 num_samples=-1,
                 search_alg=LedgerSearcher(ledger, stop),
@@ -135,10 +139,21 @@ def _run(
                 verbose=0,
             )
         except (TuneError, RayError) as error:
-            raise StudyError(
-                f"{folder.path}: Ray must be able to run trials, but got "
-                f"{type(error).__name__}: {error}. What ended is kept; go on with --resume."
-            ) from error
+            # Ray's own, or a mistake of ours inside a hook, of which Ray keeps the text alone.
+            logging.getLogger("ray.tune").error("the run broke", exc_info=True)
+            last = str(error).strip().splitlines()[-1]
+            stop.request(f"Ray could not go on: {last} (see ray.log)", is_fault=True)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Yield a folder for the files on which Ray insists. Nothing is ever read from them."""
+    temporary = Path(tempfile.gettempdir())
+    # Of searches that were killed.
+    remove_abandoned(temporary.glob(f"{_SCRATCH}*"))
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, ignore_cleanup_errors=True) as name:
+        with FolderLock(Path(name)):
+            yield Path(name)
 
 
 class _Ready(Callback):  # type: ignore[misc]
@@ -150,7 +165,7 @@ class _Ready(Callback):  # type: ignore[misc]
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Take the signals back from Ray."""
-        self._interruptions.end_gracefully(self._stop)
+        self._interruptions.attach(self._stop)
 
 
 def _identity(plan: CellPlan) -> CellIdentity:

@@ -9,7 +9,7 @@ import pickle
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,14 +93,15 @@ def load(path: Path) -> State:
 
     Nothing in the file is executed.
 
-    Raises: CheckpointError if the file or its hash is absent, or they do not agree.
+    Raises: CheckpointError if the file or its hash is absent, or they do not agree; OSError if the
+        disk cannot be read now, which says nothing of the file.
     """
     try:
         record = json.loads(_sidecar(path).read_text())
         expected = record["sha256"]
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path}: must be readable with its {_sidecar(path).name}, but got {error}. "
             "Use an older checkpoint."
@@ -234,8 +235,8 @@ class CheckpointFolder:
 
     def clear(self) -> None:
         """Remove the folder with all that is in it; a call that was cut short can be repeated."""
-        with suppress(FileNotFoundError):
-            shutil.rmtree(self._folder)
+        # What a dying process still holds there stays, and harms nothing.
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _require_space(self, content: object) -> None:
         needed = int(state_bytes(content) * _OVERHEAD) + RESERVE_BYTES
@@ -372,7 +373,7 @@ def _read_best(state_path: Path) -> str | None:
     """
     try:
         best = json.loads(_sidecar(state_path).read_text())["best"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     return best if isinstance(best, str) else None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from study.errors import StudyError
-from study.results.lock import LOCK_FILE, FolderLock, LockedError
+from study.results.lock import LOCK_FILE, FolderLock, LockError
 
 HOLD = """
 import subprocess, sys, time
@@ -49,10 +49,10 @@ class Holder:
 
 def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
     with Holder(tmp_path, 60) as holder:
-        with pytest.raises(LockedError, match=f"got process {holder.process.pid} on .* at work"):
+        with pytest.raises(LockError, match=f"got process {holder.process.pid} on .* at work"):
             FolderLock(tmp_path)
         began = time.monotonic()
-        with pytest.raises(LockedError):
+        with pytest.raises(LockError):
             FolderLock(tmp_path, wait_seconds=0.3)
         assert time.monotonic() - began >= 0.3
         holder.kill()
@@ -63,18 +63,18 @@ def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -
 
 def test_a_lock_is_waited_for(tmp_path: Path) -> None:
     with Holder(tmp_path, 0.5):
-        with pytest.raises(LockedError):
+        with pytest.raises(LockError):
             FolderLock(tmp_path)
         FolderLock(tmp_path, wait_seconds=30).release()
 
 
 def test_a_lock_excludes_its_own_process_too_until_it_is_released(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path)
-    with pytest.raises(LockedError, match=f"process {os.getpid()}"):
+    with pytest.raises(LockError, match=f"process {os.getpid()}"):
         FolderLock(tmp_path)
     lock.release()
     lock.release()
-    with FolderLock(tmp_path), pytest.raises(LockedError):
+    with FolderLock(tmp_path), pytest.raises(LockError):
         FolderLock(tmp_path)
     FolderLock(tmp_path).release()
 
@@ -83,7 +83,7 @@ def test_a_refusal_leaves_the_name_of_the_holder_and_no_open_file(tmp_path: Path
     with FolderLock(tmp_path):
         before = os.listdir("/proc/self/fd") if Path("/proc/self/fd").exists() else []
         text = (tmp_path / LOCK_FILE).read_text()
-        with pytest.raises(LockedError):
+        with pytest.raises(LockError):
             FolderLock(tmp_path)
         assert (tmp_path / LOCK_FILE).read_text() == text
         assert text.startswith(f"process {os.getpid()} on ")
@@ -96,7 +96,7 @@ def test_a_moved_folder_stays_locked(tmp_path: Path) -> None:
     folder.mkdir()
     with FolderLock(folder):
         folder.rename(tmp_path / "moved")
-        with pytest.raises(LockedError):
+        with pytest.raises(LockError):
             FolderLock(tmp_path / "moved")
 
 

@@ -28,7 +28,6 @@ def test_a_collapsed_best_is_collapsed_whoever_stopped_the_trial(
         ("completed", "COMPLETE", True),
         ("early_stopping", "COMPLETE", True),
         ("asha", "PRUNED", True),
-        ("interrupted", "PRUNED", False),
         ("collapsed", "FAIL", False),
         ("diverged", "FAIL", False),
         ("oom", "FAIL", False),

@@ -105,6 +105,8 @@ def test_a_trial_is_there_only_as_it_was_written(folder: Path) -> None:
     path.parent.mkdir()
     assert not store.has_trial(record(0), EPOCHS)
     store.write_trial(record(0), EPOCHS)
+    assert not store.has_trial(record(0), EPOCHS)
+    store.write_epochs("trial_0000", EPOCHS)
     assert store.has_trial(record(0), EPOCHS)
     assert json.loads(path.read_text())["learning_curve"] == EPOCHS
     assert not store.has_trial(record(0, value=0.4), EPOCHS)

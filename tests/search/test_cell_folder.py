@@ -14,7 +14,7 @@ import pytest
 from study.data.dataset import Dataset, build_dataset
 from study.errors import StudyError
 from study.results.journal import COPIES, JournalError
-from study.results.lock import LOCK_FILE, LockedError
+from study.results.lock import LOCK_FILE, LockError
 from study.results.store import CellIdentity, CellStore
 from study.search.cell_folder import (
     CellFolder,
@@ -73,7 +73,7 @@ def test_a_search_that_was_begun_is_continued(path: Path, data: Dataset) -> None
 def test_a_new_folder_is_locked_and_its_journal_is_at_home(tmp_path: Path, data: Dataset) -> None:
     path = tmp_path / CELL.name
     folder = create(path, describe(path, data))
-    with pytest.raises(LockedError, match=f"process {os.getpid()}"):
+    with pytest.raises(LockError, match=f"process {os.getpid()}"):
         reopen(path, CELL, data)
     # It was made under another name.
     folder.journal.append({"kind": "exhausted", "time": 1.0})
@@ -84,7 +84,7 @@ def test_a_new_folder_is_locked_and_its_journal_is_at_home(tmp_path: Path, data:
 def test_one_process_at_a_time_works_in_a_folder(path: Path, data: Dataset) -> None:
     folder = reopen(path, CELL, data)
     folder.stop_file.touch()
-    with pytest.raises(LockedError):
+    with pytest.raises(LockError):
         reopen(path, CELL, data)
     # The refused one has not touched what is the other's.
     assert folder.stop_file.exists()

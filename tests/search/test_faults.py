@@ -13,7 +13,7 @@ from ray.exceptions import (
     RayTaskError,
 )
 
-from study.results.lock import LockedError
+from study.results.lock import LockError
 from study.search.faults import classify, fault_of
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "cell/checkpoint")
@@ -44,7 +44,7 @@ def raised(cause: Exception) -> RayTaskError:
         ),
         (raised(FULL), "storage", "OSError: [Errno 28] No space left on device"),
         (raised(PermissionError(errno.EACCES, "no")), "storage", "PermissionError: "),
-        (raised(LockedError("another")), "storage", "LockedError: another"),
+        (raised(LockError("another")), "storage", "LockError: another"),
         (raised(ValueError("first\nlast")), "error", "ValueError: last"),
         (raised(RuntimeError("shapes differ")), "error", "RuntimeError: shapes differ"),
         (raised(ValueError()), "error", "ValueError: no message"),

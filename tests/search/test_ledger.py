@@ -50,7 +50,9 @@ def new_ledger(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
 
 def ledger_of(journal: Journal, search: SearchConfig = SEARCH) -> Ledger:
     forced = forced_configurations(SPACE, search.forced)
-    return Ledger(journal, space=SPACE, forced=forced, search=search, granted_bytes=1)
+    ledger = Ledger(journal, space=SPACE, forced=forced, search=search, granted_bytes=1)
+    ledger.finish_due()
+    return ledger
 
 
 def reopened(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
@@ -107,7 +109,7 @@ def known(ledger: Ledger) -> dict[str, Any]:
 
 
 def untimed(record: TrialRecord) -> TrialRecord:
-    return dataclasses.replace(record, ended=0.0)
+    return dataclasses.replace(record, started=0.0, ended=0.0)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def say(word):
 
 with interruptible() as interruptions:
     if is_search:
-        interruptions.end_gracefully(stop)
+        interruptions.attach(stop)
     if (folder / "background").exists():
         # What a shell does for Ctrl+Z and bg.
         front = subprocess.Popen(["sleep", "30"], process_group=0)
@@ -182,7 +182,7 @@ def test_the_key_q_is_a_signal(
     time.sleep(0.1)
     assert search.said == ["ready"]
     os.write(ours, b"q")
-    search.until("SIGUSR1, fault False, file True")
+    search.until("the key q, fault False, file True")
     os.write(ours, b"Q")
     search.until("at once")
     assert search.process.wait(timeout=20) == 0
@@ -238,7 +238,7 @@ def test_handlers_are_what_they_were(tmp_path: Path) -> None:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     with interruptible() as interruptions:
-        interruptions.end_gracefully(Stop(tmp_path / "stop"))
+        interruptions.attach(Stop(tmp_path / "stop"))
         assert [signal.getsignal(number) for number in numbers] != before
     assert [signal.getsignal(number) for number in numbers] == before
 
