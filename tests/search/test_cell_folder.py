@@ -25,7 +25,7 @@ from study.search.cell_folder import (
 )
 from study.spec import load_study
 from tests.results.conftest import full_disk
-from tests.search.test_ledger import CELL, SPACES, ledger_of, play
+from tests.search.played import CELL, SPACES, ledger_of, play
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
 from study.dimension import Fixed
 from study.results.records import TrialRecord
+from study.search.assignment import Assignment
 from study.search.plan import CellPlan, plan_cell
 from study.search.space import build_space
 from study.search.trainable import CellTrainable, StepResult
@@ -26,15 +27,22 @@ from tests.search.in_process import MARKS, ray_environment, search
 pytestmark = MARKS
 
 TRIALS = 9
-NAN, OUT_OF_MEMORY, STALL, ERROR, KILLED, MEMORY_MONITOR = 0, 1, 2, 3, 4, 5
-HEALTHY = set(range(TRIALS)) - {NAN, OUT_OF_MEMORY, STALL, ERROR}
+NAN, OUT_OF_MEMORY, STALL, ERROR, KILLED, MEMORY_MONITOR, BEGINNING = range(7)
+HEALTHY = set(range(TRIALS)) - {NAN, OUT_OF_MEMORY, STALL, ERROR, BEGINNING}
 
 
 class Faulty(CellTrainable):
     """Breaks in a way that follows from the number of the trial, inside real training."""
 
+    def _begin(self, trial: Assignment) -> None:
+        if trial.number == BEGINNING:
+            raise ValueError("a mistake before the first step")
+        super()._begin(trial)
+
     def _step(self) -> StepResult:
         number = int(self.config["number"])
+        if self._assigned is not None:
+            return super()._step()
         epoch = self._trainer.report.epoch if self._trainer.report else 0
         if number == NAN and epoch == 2:
             # What a diverged optimizer leaves behind.
@@ -107,6 +115,11 @@ def test_each_fault_of_a_trial_is_a_state_and_the_search_goes_on(
     assert error.message == "ValueError: a mistake in the code"
     assert "in _step" in (path / error.folder / "error.txt").read_text()
 
+    beginning = records[BEGINNING]
+    assert (beginning.reason, beginning.faults, beginning.value) == ("error", [], None)
+    assert beginning.message == "ValueError: a mistake before the first step"
+    assert (path / beginning.folder / "metrics.json").exists()
+
     for number in HEALTHY:
         assert records[number].state == "COMPLETE"
         assert records[number].epochs_trained == 4
@@ -119,7 +132,7 @@ def test_each_fault_of_a_trial_is_a_state_and_the_search_goes_on(
     said = capfd.readouterr().out
     assert f"{TRIALS}/{TRIALS}" in said
     assert "broke off and is tried again" in said
-    assert all(untouched(records[n]) for n in (6, 7, 8))
+    assert all(untouched(records[n]) for n in (7, 8))
 
 
 def untouched(record: TrialRecord) -> bool:

@@ -24,7 +24,7 @@ from study.search.stop import Stop
 from study.search.trainable import StepResult
 from study.spec import SearchConfig
 from tests.results.conftest import full_disk
-from tests.search.test_ledger import EPOCHS, SPACE, known, new_ledger, reopened, report
+from tests.search.played import EPOCHS, SPACE, known, new_ledger, reopened, report
 
 TWO = SearchConfig(trials=2, seed=3, forced="none")
 

@@ -17,7 +17,7 @@ from study.search.imports import import_trials
 from study.search.space import TrialConfig, build_space
 from study.spec import load_study
 from tests.results.conftest import record
-from tests.search.test_ledger import CELL, SPACE, SPACES, known, new_ledger, play, reopened
+from tests.search.played import CELL, SPACE, SPACES, known, new_ledger, play, reopened
 
 CONFIGS = list(SPACE.configs())
 FOLDER_OF = CellIdentity(

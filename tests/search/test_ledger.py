@@ -1,7 +1,6 @@
 """The ledger, played without Ray: trials advance in any order and the process dies at any event."""
 
 import contextlib
-import dataclasses
 import random
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,7 @@ from hypothesis import strategies as st
 
 from study.results.journal import Journal, JournalError
 from study.results.records import TrialRecord
-from study.search.assignment import Assignment
-from study.search.forced import forced_configurations
-from study.search.ledger import Ledger
-from study.search.space import SearchSpace, build_space
-from study.spec import SearchConfig, load_study
-
-SPACES = Path(__file__).parent.parent.parent / "search_spaces"
-CELL = load_study(SPACES / "smoke.yaml").cell("50k", 1, data={}, search={})
-SPACE: SearchSpace = build_space(CELL, n_features=25)
-SEARCH = SearchConfig(
-    trials=12, seed=3, startup_trials=3, grace_share=0.25, reduction_factor=2, forced="extremes6"
-)
-EPOCHS = 4
+from tests.search.played import known, ledger_of, new_ledger, play, reopened, report
 
 
 class Killed(Exception):
@@ -41,75 +28,6 @@ class Mortal(Journal):
             raise Killed
         self.lives -= 1
         super().append(event)
-
-
-def new_ledger(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
-    folder.mkdir(exist_ok=True)
-    return ledger_of(Journal.create(folder, "abcd", {"kind": "created", "time": 0.0}), search)
-
-
-def ledger_of(journal: Journal, search: SearchConfig = SEARCH) -> Ledger:
-    forced = forced_configurations(SPACE, search.forced)
-    ledger = Ledger(journal, space=SPACE, forced=forced, search=search, granted_bytes=1)
-    ledger.finish_due()
-    return ledger
-
-
-def reopened(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
-    return ledger_of(Journal.open(folder, witness=None), search)
-
-
-def report(assignment: Assignment, epoch: int) -> dict[str, Any]:
-    """Return what training brings: it depends on the trial and the epoch alone."""
-    draw = random.Random(assignment.number)
-    level, slope = draw.uniform(0.4, 0.6), draw.uniform(0.0, 0.02)
-    losses = [level - slope * e for e in range(1, epoch + 1)]
-    is_last = epoch == EPOCHS
-    diverges = assignment.number % 7 == 5
-    values: dict[str, Any] = {
-        "epoch": epoch,
-        "schedule_percent": 100 * epoch // EPOCHS,
-        "stop_reason": "diverged" if diverges else "completed" if is_last else None,
-        "best_validation_loss": None if diverges else losses[-1],
-        "best_is_collapsed": assignment.number % 7 == 4,
-        "best_skill": 0.1,
-        "logit_sd": 0.2,
-        "data_seconds": 0.1, "step_seconds": 1.0, "validation_seconds": 0.1,
-        "checkpoint_seconds": 0.1, "micro_batch": 64, "began": 1.0, "reported": float(epoch),
-    }  # fmt: skip
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def play(ledger: Ledger, order: random.Random, slots: int, saved: dict[int, int]) -> None:
-    """Advance running trials in random order. ``saved`` is the disk: checkpoints by trial."""
-    running: dict[int, Assignment] = {}
-    while not ledger.is_complete:
-        while len(running) < slots and (assignment := ledger.next()) is not None:
-            assert assignment.number not in running
-            running[assignment.number] = assignment
-        number = order.choice(sorted(running))
-        epoch = saved.get(number, 0)
-        if (epoch and epoch == len(ledger.epochs(number))) or not epoch:
-            epoch += 1
-        # A checkpoint comes before its report, and a restored one is reported again.
-        saved[number] = epoch
-        if ledger.epoch(number, report(running[number], epoch)):
-            del running[number]
-
-
-def known(ledger: Ledger) -> dict[str, Any]:
-    """Return everything that must survive."""
-    return {
-        "records": [untimed(record) for record in ledger.records],
-        "rungs": ledger.rungs(),
-        "history": ledger.history(),
-        "assignments": [ledger.assignment(n) for n in ledger.numbers],
-        "epochs": [ledger.epochs(n) for n in ledger.numbers],
-    }
-
-
-def untimed(record: TrialRecord) -> TrialRecord:
-    return dataclasses.replace(record, started=0.0, ended=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +111,72 @@ def test_an_epoch_that_does_not_follow_is_refused(tmp_path: Path) -> None:
     assert first is not None
     with pytest.raises(JournalError, match="epochs must follow each other, but got 3 after 0"):
         ledger.epoch(0, report(first, 3))
+
+
+def test_what_may_pass_is_tried_again_and_counts_anew_after_an_epoch(tmp_path: Path) -> None:
+    ledger = new_ledger(tmp_path / "cell")
+    first = ledger.next()
+    assert first is not None
+    for _ in range(2):
+        assert ledger.fault(0, "worker", "it died", micro_batch=64)
+        assert ledger.next() == first
+    ledger.epoch(0, report(first, 1))
+    # Memory has a limit of its own, and does not use up the patience with workers.
+    assert ledger.fault(0, "memory", "the machine ran low", micro_batch=64)
+    again = ledger.next()
+    assert again is not None
+    assert again.micro_batch_limit == 32
+    assert ledger.fault(0, "stall", "no step", micro_batch=32)
+    assert ledger.fault(0, "worker", "it died", micro_batch=32)
+    # A restart forgets none of it.
+    ledger = reopened(tmp_path / "cell")
+    assert ledger.next() == again
+    assert not ledger.fault(0, "worker", "it died", micro_batch=32)
+    record = ledger.record(0)
+    assert record is not None
+    assert (record.reason, record.value) == ("error", ledger.epochs(0)[-1]["best_validation_loss"])
+    assert not record.is_rankable
+    assert record.message == "it died (tried again 2 times without one more epoch)"
+    assert [fault.split(":")[0] for fault in record.faults] == [
+        "worker", "worker", "memory", "stall", "worker",
+    ]  # fmt: skip
+
+
+def test_memory_that_runs_out_halves_the_micro_batch_down_to_one_sample(tmp_path: Path) -> None:
+    ledger = new_ledger(tmp_path / "cell")
+    assignment, micro_batch = ledger.next(), 6
+    limits = []
+    while ledger.fault(0, "memory", "the machine ran low", micro_batch=micro_batch):
+        assignment = ledger.next()
+        assert assignment is not None
+        assert assignment.micro_batch_limit is not None
+        micro_batch = assignment.micro_batch_limit
+        limits.append(micro_batch)
+    assert limits == [3, 2, 1]
+    record = ledger.record(0)
+    assert record is not None
+    assert (record.reason, record.state, record.value) == ("oom", "FAIL", None)
+
+
+@pytest.mark.parametrize("kind", ["error", "oom"])
+def test_what_would_come_again_is_not_tried_again(tmp_path: Path, kind: Any) -> None:
+    ledger = new_ledger(tmp_path / "cell")
+    ledger.next()
+    assert not ledger.fault(0, kind, "why", micro_batch=64)
+    record = ledger.record(0)
+    assert record is not None
+    assert (record.reason, record.message, record.faults) == (kind, "why", [])
+
+
+def test_a_course_run_again_that_ends_sooner_ends_the_trial(tmp_path: Path) -> None:
+    ledger = new_ledger(tmp_path / "cell")
+    first = ledger.next()
+    assert first is not None
+    for epoch in (1, 2, 3):
+        ledger.epoch(0, report(first, epoch))
+    # On an accelerator the second run of epoch 2 need not be the first.
+    assert ledger.epoch(0, {**report(first, 2), "stop_reason": "early_stopping"})
+    record = ledger.record(0)
+    assert record is not None
+    assert (record.reason, record.epochs_trained) == ("early_stopping", 3)
+    assert [r.reason for r in reopened(tmp_path / "cell").records] == ["early_stopping"]

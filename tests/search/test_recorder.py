@@ -1,0 +1,100 @@
+"""Every record is a view of the journal, and is mended from it, one file at a time."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from study.results.records import BaselineRecord
+from study.results.store import CellIdentity, read_trials
+from study.search.hooks import Watchdog
+from study.search.ledger import Ledger
+from study.search.recorder import Recorder
+from study.search.stop import Stop
+from tests.search.played import new_ledger, play
+
+IDENTITY = CellIdentity(
+    name="cell",
+    study="demo",
+    budget="50k",
+    horizon=1,
+    task="threshold_1pct",
+    data_sha256="abc",
+    versions={"torch": "2.13.0"},
+)
+BASELINE = BaselineRecord(name="logistic", log_loss=0.6, log_loss_se=0.01, auc=0.7, skill=0.1)
+
+VIEWS = [
+    "all_trials.json",
+    "best_params.json",
+    "../experiment_results.csv",
+    "trial_0002*/result.json",
+    "trial_0002*/metrics.json",
+    "trial_0002*/events.out.tfevents.*",
+]
+
+
+def recorder(folder: Path, ledger: Ledger) -> Recorder:
+    return Recorder(
+        folder,
+        IDENTITY,
+        ledger,
+        Stop(folder / "stop"),
+        Watchdog(folder, 60.0),
+        baseline=BASELINE,
+        trials=12,
+        slots=1,
+        share_bytes=10**9,
+        bf16=False,
+    )
+
+
+@pytest.fixture
+def ended(tmp_path: Path) -> tuple[Path, Ledger]:
+    """A search that has ended, of which nothing but the journal was written."""
+    ledger = new_ledger(tmp_path / "cell")
+    play(ledger, random.Random(0), 1, {})
+    return tmp_path / "cell", ledger
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Return every record but the time stamps: event files count by their size."""
+    found = {
+        str(p.relative_to(folder.parent)): p.read_bytes()
+        for p in sorted(folder.parent.rglob("*"))
+        if p.suffix in (".json", ".csv")
+    }
+    events = sorted(folder.glob("trial_*/events*"))
+    sizes = {str(p.parent.relative_to(folder.parent)): str(p.stat().st_size) for p in events}
+    found = {name: text for name, text in found.items() if "best_params" not in name}
+    return found | {name: size.encode() for name, size in sizes.items()}
+
+
+def test_all_records_follow_from_the_journal(ended: tuple[Path, Ledger]) -> None:
+    folder, ledger = ended
+    recorder(folder, ledger).mend()
+    assert read_trials(folder) == ledger.records
+    before = content(folder)
+    assert len(before) == 2 + 12 * 3
+    recorder(folder, ledger).mend()
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("damage", ["cut", "emptied", "removed"])
+def test_each_record_that_is_damaged_is_written_again(
+    ended: tuple[Path, Ledger], view: str, damage: str
+) -> None:
+    folder, ledger = ended
+    recorder(folder, ledger).mend()
+    before = content(folder)
+    (path,) = [(folder / view).resolve()] if "*" not in view else folder.glob(view)
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 if damage == "cut" else 0])
+    recorder(folder, ledger).mend()
+    after = content(folder)
+    damaged = [name for name in after if Path(name).name.startswith("damaged-")]
+    assert {name: text for name, text in after.items() if name not in damaged} == before
+    assert (folder / "best_params.json").stat().st_size > 0
