@@ -1,6 +1,7 @@
 """What broke a trial off: what may pass, what is a matter of memory, and what would come again."""
 
 import errno
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -68,7 +69,7 @@ def classify(error: BaseException, detail: str) -> Fault:
     if isinstance(cause, OutOfDiskError):
         return Fault("storage", message, detail)
     if isinstance(cause, RayActorError):
-        return Fault("worker", f"its worker died: {_last_line(str(cause))}", detail)
+        return Fault("worker", f"its worker died: {_exit_detail(str(cause))}", detail)
     if isinstance(cause, RayError):
         # Its node, its process or its data set is gone.
         return Fault("worker", message, detail)
@@ -77,6 +78,12 @@ def classify(error: BaseException, detail: str) -> Fault:
     if isinstance(cause, LockError) or getattr(cause, "errno", None) in _STORAGE:
         return Fault("storage", message, detail)
     return Fault("error", message, detail)
+
+
+def _exit_detail(text: str) -> str:
+    """Return the sentence in which Ray says how a worker ended, out of a page of advice."""
+    found = re.search(r"Worker exit detail: (.*?\.)(\s|$)", text)
+    return found[1] if found else _last_line(text)
 
 
 def _last_line(text: str) -> str:

@@ -38,6 +38,8 @@ class Faulty(CellTrainable):
         if trial.number == BEGINNING:
             raise ValueError("a mistake before the first step")
         super()._begin(trial)
+        if trial.number == OUT_OF_MEMORY:
+            self._trainer._accumulate = _no_memory  # type: ignore[method-assign, assignment]
 
     def _step(self) -> StepResult:
         number = int(self.config["number"])
@@ -48,8 +50,6 @@ class Faulty(CellTrainable):
             # What a diverged optimizer leaves behind.
             with np.errstate(all="ignore"):
                 next(self._trainer.model.parameters()).data.fill_(float("nan"))
-        elif number == OUT_OF_MEMORY:
-            self._trainer._accumulate = _no_memory  # type: ignore[method-assign, assignment]
         elif number == STALL and epoch == 1:
             time.sleep(3600)
         elif number == ERROR and epoch == 1:

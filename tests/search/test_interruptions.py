@@ -167,6 +167,7 @@ def test_a_killed_worker_costs_an_epoch_and_a_second_search_is_refused(here: Pat
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, output + errors
     assert "broke off and is tried again: its worker died" in output
+    assert "raylet" not in output + errors
     check_whole(here)
     broken = [row for row in trials(here) if row["faults"]]
     assert broken
