@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from study.errors import StudyError, require
+from study.search.stop import Interruptions, interruptible
 from study.spec import Cell, load_study
 
 EXIT_OK, EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -62,16 +63,21 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     try:
-        return run(parser().parse_args(argv), argv)
+        with interruptible() as interruptions:
+            return run(parser().parse_args(argv), argv, interruptions)
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has gone, and Python would stumble over what is left of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_INTERRUPTED
 
 
-def run(arguments: argparse.Namespace, argv: list[str]) -> int:
+def run(arguments: argparse.Namespace, argv: list[str], interruptions: Interruptions) -> int:
     """Check the flags, then run the cell."""
     require(
         not (arguments.resume and arguments.fresh),
@@ -107,6 +113,7 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
         RunOptions(
             results=results,
             resume=arguments.resume,
+            fresh=arguments.fresh,
             dry_run=arguments.dry_run,
             as_json=arguments.json,
             concurrency=concurrency,
@@ -115,6 +122,7 @@ def run(arguments: argparse.Namespace, argv: list[str]) -> int:
             import_trials=arguments.import_trials,
             resume_command=_resume_command(argv),
         ),
+        interruptions,
     )
     return {
         RunStatus.DONE: EXIT_OK,

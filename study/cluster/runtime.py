@@ -34,6 +34,8 @@ _SETTINGS = {
     # Ours handles it: the first Ctrl+C ends gracefully, the second at once.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # For ever otherwise: a task that memory ran out for is an error, which says so.
+    "RAY_task_oom_retries": "0",
 }
 
 
@@ -73,6 +75,9 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
         options["address"] = address
     try:
         ray.init(**options)
+    except SystemExit as error:
+        # Ray's own handler, which takes SIGTERM while it starts.
+        raise KeyboardInterrupt from error
     except (ConnectionError, RuntimeError, OSError, ValueError) as error:
         what = "start Ray on this machine" if address is None else f"reach Ray at {address}"
         reason = " ".join(str(error).split())[:_REASON_LENGTH]

@@ -43,10 +43,15 @@ def write_yaml(path: Path, value: Any) -> None:
     write_text(path, yaml.safe_dump(value, sort_keys=False, default_flow_style=None))
 
 
-def append_line(path: Path, line: str) -> None:
-    """Append one line; a torn last line, which a crash or a full disk leaves, is cut off first."""
+def append_line(path: Path, line: str, *, create: bool = True) -> None:
+    """Append one line; a torn last line, which a crash or a full disk leaves, is cut off first.
+
+    Raises:
+        OSError: the line could not be written, or the file is gone and must not be created.
+    """
     cut_torn_line(path)
-    with path.open("a", encoding="utf-8", newline="") as file:
+    with path.open("a" if create else "r+", encoding="utf-8", newline="") as file:
+        file.seek(0, os.SEEK_END)
         file.write(line + "\n")
         file.flush()
         os.fsync(file.fileno())

@@ -94,7 +94,8 @@ class Journal:
         """
         line = _line(self.search, len(self.events), event)
         for name in COPIES:
-            append_line(self._folder / name, line)
+            # A folder that was removed must not come back with half a journal.
+            append_line(self._folder / name, line, create=False)
         self.events.append(event)
 
     def _text(self) -> str:
@@ -131,6 +132,13 @@ def _read(path: Path) -> dict[str, dict[int, Event]]:
 def _search_of(folder: Path, copies: list[dict[str, dict[int, Event]]], witness: str | None) -> str:
     """Return the search that most files of the folder name; one file could have been swapped."""
     votes = Counter(search for copy in copies for search in copy)
+    mixed = [sorted(copy) for copy in copies if len(copy) > 1]
+    if mixed:
+        raise JournalError(
+            f"{folder}: one search at a time may write a journal, but got events of "
+            f"{' and '.join(mixed[0])} in one file. Start anew with --fresh --import-trials on "
+            "this folder; what ended is in all_trials.json."
+        )
     if not votes:
         raise JournalError(
             f"{folder}: must hold the journal of a search in {' or '.join(COPIES)}, but got no "

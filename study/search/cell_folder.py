@@ -77,8 +77,8 @@ def create(path: Path, description: dict[str, Any]) -> CellFolder:
         if not isinstance(error, OSError):
             raise
         raise StudyError(
-            f"{path}: must be a folder that can be made, but got {error.strerror}. "
-            "Choose another --storage, or end the other search that uses it."
+            f"{path}: must be a folder that can be made now, but got {error.strerror}. Choose "
+            "another --storage; if another process has just begun this search, wait for it."
         ) from error
     return CellFolder(path, Journal(path, search, journal.events), lock)
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import ray
 import torch
+from ray.exceptions import RayError
 
 from study.data.dataset import Dataset
+from study.errors import SpecError
 from study.model.sizing import step_flops
 from study.search.space import SearchSpace, TrialConfig
 from study.search.trainable import training_data
@@ -65,14 +67,25 @@ def estimate_search(
         request: resources of a trial.
         device: the user's choice; None follows the assignment.
         concurrency: trials that will run at once.
+
+    Raises:
+        SpecError: a step could not be run.
     """
     configs = list(space.configs())
     widths = sorted({config.model.d_model for config in configs})
     probes = sorted({widths[0], widths[len(widths) // 2], widths[-1]})
     chosen = [next(c for c in configs if c.model.d_model == width) for width in probes]
     gpu, cpu, memory = (request.get(name, 0) for name in ("GPU", "CPU", "memory"))
-    task = ray.remote(_measure).options(num_cpus=cpu, num_gpus=gpu, memory=memory)
-    lines = dict(zip(probes, ray.get(task.remote(chosen, data, device)), strict=True))
+    task = ray.remote(_measure).options(num_cpus=cpu, num_gpus=gpu, memory=memory, max_retries=0)
+    try:
+        measured = ray.get(task.remote(chosen, data, device))
+    except RayError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise SpecError(
+            f"plan: a few training steps must run where trials will, but got "
+            f"{type(error).__name__}: {reason}. Free memory, or choose a smaller budget."
+        ) from error
+    lines = dict(zip(probes, measured, strict=True))
 
     def epoch_seconds(config: TrialConfig) -> float:
         nearest = min(probes, key=lambda width: abs(math.log(width / config.model.d_model)))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray.tune import Callback
 from ray.tune.experiment import Trial
@@ -23,6 +24,13 @@ from study.search.stop import Stop
 from study.search.trainable import StepResult
 
 _WATCH_SECONDS = 1.0
+
+
+_RAY_PROCESSES = frozenset({"raylet", "gcs_server"})
+
+
+class RayDiedError(BaseException):
+    """A process of Ray has died; not an Exception, for Ray would clean up and hang."""
 
 
 class LedgerSearcher(Searcher):  # type: ignore[misc]
@@ -99,22 +107,40 @@ class _Sign:
 
 
 class Watchdog(Callback):  # type: ignore[misc]
-    """Ends the worker of a trial that makes no step for too long; Ray then reports its death."""
+    """Watches what Ray does not: trials that make no step, and the processes of Ray itself.
+
+    The worker of a trial that makes no step for too long is ended; Ray then reports its death. If a
+    process of Ray has died, the search ends at once: Ray would go on for a minute without a word,
+    and then end this process from within.
+    """
 
     def __init__(self, cell_folder: Path, stall_seconds: float) -> None:
         self._cell_folder = cell_folder
         self._stall_seconds = stall_seconds
         self._signs: dict[str, _Sign] = {}
         self._looked = 0.0
+        self._ray: list[psutil.Process] = []
         self.stalled: dict[int, str] = {}
         """Number of every trial whose worker was ended and not yet reported dead, and why."""
 
+    def setup(self, *args: Any, **info: Any) -> None:
+        """Note the processes of a Ray that this process has started."""
+        children = psutil.Process().children()
+        self._ray = [child for child in children if child.name() in _RAY_PROCESSES]
+
     def on_step_begin(self, iteration: int, trials: list[Trial], **_: Any) -> None:
-        """Look after the running trials."""
+        """Look after Ray and the running trials.
+
+        Raises:
+            RayDiedError: a process of Ray has ended.
+        """
         now = time.monotonic()
         if now - self._looked < _WATCH_SECONDS:
             return
         self._looked = now
+        for process in self._ray:
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                raise RayDiedError(f"Ray's {process.name()} has died")
         running = [trial for trial in trials if trial.status == Trial.RUNNING]
         self._signs = {t.trial_id: self._sign(t, now) for t in running}
         for trial in running:
@@ -142,5 +168,7 @@ class Watchdog(Callback):  # type: ignore[misc]
 
 def storage_problem(error: OSError) -> str:
     """Return what to tell a user whose results folder cannot be written."""
+    if isinstance(error, BrokenPipeError):
+        return "nobody reads the output any more"
     where = error.filename or "the results folder"
     return f"{where}: the records must be written, but got {error.strerror or error}"

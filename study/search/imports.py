@@ -48,7 +48,20 @@ def import_trials(folder: Path, cell: Cell, data: Dataset, space: SearchSpace) -
     Raises:
         StudyError: the folder holds no trials that can be read, or none that fits the space.
     """
-    described, records = read_cell(folder), read_trials(folder)
+    require(
+        (folder / "all_trials.json").is_file(),
+        "--import-trials",
+        "must be the folder of a cell, with its all_trials.json",
+        got=str(folder),
+        remedy="Give for example ray_results/phase6a_2M_h3_threshold_1pct.",
+        error=StudyError,
+    )
+    records = read_trials(folder)
+    try:
+        described = read_cell(folder)
+    except StudyError:
+        # Without it nobody knows on which data the losses were measured.
+        described = {}
     inside, n_outside = [], 0
     for record in records:
         config = _config(folder, record)

@@ -80,6 +80,10 @@ class Recorder(Callback):  # type: ignore[misc]
         for record in self._ledger.records:
             if not self._is_whole(record):
                 self._write_end(record)
+            if record.is_rankable and not self._checkpoints(record).has_best():
+                self._progress.line(
+                    f"trial {record.number:>3} has lost its best weights; its result stays"
+                )
         self._store.write_trials(self._ledger.records)
 
     def setup(self, *args: Any, **info: Any) -> None:
@@ -186,12 +190,14 @@ class Recorder(Callback):  # type: ignore[misc]
         """Close a trial; its record, which says that all else is there, is written last."""
         view = self._views.pop(record.number, None) or self._open(record.number)
         view.events.close(ended=True)
-        checkpoints = CheckpointFolder(self._folder / record.folder / CHECKPOINTS)
         if record.is_rankable:
-            checkpoints.keep_best()
+            self._checkpoints(record).keep_best()
         else:
-            checkpoints.clear()
+            self._checkpoints(record).clear()
         self._store.write_trial(record, self._ledger.epochs(record.number))
+
+    def _checkpoints(self, record: TrialRecord) -> CheckpointFolder:
+        return CheckpointFolder(self._folder / record.folder / CHECKPOINTS)
 
     def _is_whole(self, record: TrialRecord) -> bool:
         """Is all there that ``_write_end`` leaves, but for weights that nobody could mend?"""

@@ -24,7 +24,7 @@ from study.search.cell_folder import CellFolder, create, identity, reopen
 from study.search.imports import Imported, import_trials
 from study.search.plan import CellPlan, commit, machine, plan_cell
 from study.search.space import build_space
-from study.search.stop import Interruptions, interruptible
+from study.search.stop import Interruptions
 from study.search.tuner import search_cell
 from study.spec import Cell
 from study.training.device import resolve_device
@@ -38,6 +38,8 @@ class RunOptions:
     """The results folder, absolute."""
     resume: bool
     """Go on with the search that is there."""
+    fresh: bool
+    """Move aside the search that is there."""
     dry_run: bool
     """Print the plan and stop."""
     as_json: bool
@@ -67,7 +69,7 @@ class RunStatus(Enum):
     INTERRUPTED = "the user ended it"
 
 
-def run_cell(cell: Cell, options: RunOptions) -> RunStatus:
+def run_cell(cell: Cell, options: RunOptions, interruptions: Interruptions) -> RunStatus:
     """Plan the cell, and search it unless it is a dry run.
 
     An existing folder is resumed or, without ``resume``, moved aside: nothing is deleted.
@@ -81,20 +83,22 @@ def run_cell(cell: Cell, options: RunOptions) -> RunStatus:
     if options.device is not None and options.address is None:
         resolve_device(0.0, options.device)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    with interruptible() as interruptions, ExitStack() as held:
+    with ExitStack() as held:
         imported = None
         if options.import_trials is not None:
             imported = import_trials(options.import_trials, cell, data, space)
-        folder = None
+        folder, replaced = None, None
         if options.resume and not options.dry_run:
             folder = reopen(path, cell, data)
             held.callback(folder.lock.release)
-        elif path.exists() and not options.dry_run:
-            # Not from under another process.
-            held.enter_context(FolderLock(path))
+        elif options.fresh and path.exists() and not options.dry_run:
+            # Not from under another process. Held until the folder has been moved aside.
+            replaced = held.enter_context(FolderLock(path))
         nodes = held.enter_context(
             cluster(options.address, use_accelerators=options.device != "cpu")
         )
+        # Ray has taken SIGTERM for itself.
+        interruptions.install()
         plan = plan_cell(
             cell, data, space, nodes, device=options.device, concurrency=options.concurrency
         )
@@ -108,7 +112,7 @@ def run_cell(cell: Cell, options: RunOptions) -> RunStatus:
             return RunStatus.DONE
         require_disk_room(options.results, plan)
         if folder is None:
-            if path.exists():
+            if replaced is not None:
                 _move_aside(path, options, console)
             folder = create(path, describe(plan, path))
             held.callback(folder.lock.release)

@@ -111,7 +111,7 @@ def interruptible() -> Iterator[Interruptions]:
 @contextmanager
 def _quit_key(interruptions: Interruptions) -> Iterator[None]:
     """Send SIGUSR1 to this process when q is pressed, if it has the terminal to itself."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or not _is_foreground():
+    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         yield
         return
     descriptor = sys.stdin.fileno()
@@ -136,8 +136,15 @@ def _quit_key(interruptions: Interruptions) -> Iterator[None]:
                     interruptions.name_next("the key q")
                     os.kill(os.getpid(), signal.SIGUSR1)
 
-    # Keys come one by one and unseen; Ctrl+C stays a signal.
-    tty.setcbreak(descriptor, termios.TCSANOW)
+    def take_keys(*_: object) -> None:
+        # Keys come one by one and unseen; Ctrl+C stays a signal.
+        with suppress(OSError, termios.error):
+            if _is_foreground():
+                tty.setcbreak(descriptor, termios.TCSANOW)
+
+    take_keys()
+    # A shell gives the terminal back as it likes it.
+    continued = signal.signal(signal.SIGCONT, take_keys)
     atexit.register(restore)
     thread = threading.Thread(target=listen, name="quit-key", daemon=True)
     thread.start()
@@ -146,6 +153,7 @@ def _quit_key(interruptions: Interruptions) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+        signal.signal(signal.SIGCONT, continued)
         restore()
         atexit.unregister(restore)
 

@@ -16,7 +16,13 @@ from study.results.lock import FolderLock, LockError, remove_abandoned
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity
 from study.search.cell_folder import CellFolder, require_nothing_lost
-from study.search.hooks import LedgerScheduler, LedgerSearcher, Watchdog, storage_problem
+from study.search.hooks import (
+    LedgerScheduler,
+    LedgerSearcher,
+    RayDiedError,
+    Watchdog,
+    storage_problem,
+)
 from study.search.imports import Imported
 from study.search.ledger import Ledger
 from study.search.plan import CellPlan, versions
@@ -91,6 +97,8 @@ def search_cell(
                 _run(plan, folder, trainable, ledger, stop, [watchdog, recorder], interruptions)
     except KeyboardInterrupt:
         stop.request("ended at once", is_fault=False)
+    except RayDiedError as error:
+        stop.request(str(error), is_fault=True)
     except OSError as error:
         stop.request(storage_problem(error), is_fault=True)
     except LockError as error:

@@ -233,6 +233,13 @@ class CheckpointFolder:
             _remove(path)
         self._drop_left_overs()
 
+    def has_best(self) -> bool:
+        """Are best weights there, as long as they were written? Their hash is checked on load."""
+        for path in self._bests():
+            record = _read_sidecar(path)
+            return record is not None and record.get("bytes") == path.stat().st_size
+        return False
+
     def clear(self) -> None:
         """Remove the folder with all that is in it; a call that was cut short can be repeated."""
         # What a dying process still holds there stays, and harms nothing.
@@ -371,11 +378,17 @@ def _read_best(state_path: Path) -> str | None:
 
     None also if the sidecar is torn, for then the state cannot be used anyway.
     """
-    try:
-        best = json.loads(_sidecar(state_path).read_text())["best"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
+    best = (_read_sidecar(state_path) or {}).get("best")
     return best if isinstance(best, str) else None
+
+
+def _read_sidecar(path: Path) -> dict[str, Any] | None:
+    """What is written beside a file, or None if it is absent or torn."""
+    try:
+        record = json.loads(_sidecar(path).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _number(path: Path) -> int:

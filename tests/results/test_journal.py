@@ -251,15 +251,21 @@ def test_a_witness_alone_decides_nothing(tmp_path: Path) -> None:
     assert Journal.open(folder, witness=FOREIGN).search == SEARCH
 
 
-def test_events_of_another_search_do_not_fill_a_gap(tmp_path: Path) -> None:
+def test_two_searches_in_one_file_are_refused(tmp_path: Path) -> None:
     folder = written(tmp_path)
     foreign = lines(written(tmp_path / "other", FOREIGN) / COPIES[0])
-    for name in COPIES:
-        rows = lines(folder / name)
-        rows[2] = foreign[2]
-        put_lines(folder / name, rows)
-    with pytest.raises(JournalError, match="the first of them number 2"):
+    put_lines(folder / COPIES[0], [*lines(folder / COPIES[0]), foreign[2]])
+    with pytest.raises(JournalError, match="one search at a time may write a journal"):
         Journal.open(folder, witness=SEARCH)
+
+
+def test_a_journal_that_was_removed_does_not_come_back_with_half_of_it(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    journal = Journal.open(folder, witness=SEARCH)
+    (folder / COPIES[0]).unlink()
+    with pytest.raises(FileNotFoundError):
+        journal.append({"kind": "more"})
+    assert not (folder / COPIES[0]).exists()
 
 
 def test_a_line_counts_at_its_own_place_only(tmp_path: Path) -> None:

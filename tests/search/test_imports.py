@@ -141,12 +141,12 @@ def test_a_search_without_a_trial_inside_is_refused(old: Path, data: Dataset) ->
     with pytest.raises(StudyError, match=r"got 9 trials in .*, none of them inside"):
         import_trials(old, CELL, data, other)
     (old / "all_trials.json").unlink()
-    with pytest.raises(StudyError, match="got 0 trials in"):
+    with pytest.raises(StudyError, match="must be the folder of a cell, with its all_trials.json"):
         import_trials(old, CELL, data, SPACE)
 
 
 def test_a_folder_that_cannot_be_read_is_refused(old: Path, data: Dataset) -> None:
-    with pytest.raises(StudyError, match=r"absent/cell\.yaml: must be readable"):
+    with pytest.raises(StudyError, match="must be the folder of a cell, with its all_trials.json"):
         import_trials(old / "absent", CELL, data, SPACE)
     text = (old / "all_trials.json").read_text()
     (old / "all_trials.json").write_text(text.replace('"d_model"', '"width"'))
