@@ -3,8 +3,10 @@
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 import psutil
 import ray
@@ -14,6 +16,12 @@ from study.errors import SpecError, require
 
 _OBJECT_STORE_BYTES = 200 * 2**20
 """A cell's data set is about a megabyte; Ray's default is 30 % of the machine."""
+
+_FAILED = 1
+"""Exit code."""
+
+_PROCESSES = frozenset({"raylet", "gcs_server"})
+"""Without which Ray is dead."""
 
 _REASON_LENGTH = 300
 """Characters of Ray's own words, which go on for pages."""
@@ -53,6 +61,8 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
 
     Raises:
         SpecError: the cluster cannot be reached or started.
+
+    If a process of a Ray that was started here has died by the end, this process ends there too.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _SETTINGS.items()})
     if ray.is_initialized():
@@ -86,10 +96,44 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
             "--address, RAY_AUTH_TOKEN, free memory, free space for Ray's temporary files, and "
             "that this machine may open ports."
         ) from error
+    started = ray_processes()
     try:
         yield _nodes()
     finally:
-        ray.shutdown()
+        if all(is_alive(process) for process in started):
+            ray.shutdown()
+        else:
+            _exit_without_ray()
+
+
+def _exit_without_ray() -> NoReturn:
+    """End this process now: Ray's library would ask its dead processes for a minute and then do so.
+
+    Its callers have said what there is to say; the exit code is that of a failure.
+    """
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(_FAILED)
+
+
+def ray_processes() -> list[psutil.Process]:
+    """Return the processes of a Ray that this process has started; none if it joined one."""
+    return [child for child in psutil.Process().children() if _name(child) in _PROCESSES]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Does a process of Ray still run? A zombie does not."""
+    return _name(process) is not None
+
+
+def _name(process: psutil.Process) -> str | None:
+    try:
+        return process.name() if process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _nodes() -> list[Node]:

@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from study.cluster.runtime import is_alive, ray_processes
 from study.results.journal import JournalError
 from study.results.lock import LOCK_FILE
 from study.search.assignment import Assignment
@@ -24,9 +25,6 @@ from study.search.stop import Stop
 from study.search.trainable import StepResult
 
 _WATCH_SECONDS = 1.0
-
-
-_RAY_PROCESSES = frozenset({"raylet", "gcs_server"})
 
 
 class RayDiedError(BaseException):
@@ -119,14 +117,13 @@ class Watchdog(Callback):  # type: ignore[misc]
         self._stall_seconds = stall_seconds
         self._signs: dict[str, _Sign] = {}
         self._looked = 0.0
-        self._ray: list[psutil.Process] = []
+        self._ray: dict[str, psutil.Process] = {}
         self.stalled: dict[int, str] = {}
         """Number of every trial whose worker was ended and not yet reported dead, and why."""
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Note the processes of a Ray that this process has started."""
-        children = psutil.Process().children()
-        self._ray = [child for child in children if child.name() in _RAY_PROCESSES]
+        self._ray = {process.name(): process for process in ray_processes()}
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """Look after Ray and the running trials.
@@ -138,9 +135,9 @@ class Watchdog(Callback):  # type: ignore[misc]
         if now - self._looked < _WATCH_SECONDS:
             return
         self._looked = now
-        for process in self._ray:
-            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-                raise RayDiedError(f"Ray's {process.name()} has died")
+        for name, process in self._ray.items():
+            if not is_alive(process):
+                raise RayDiedError(f"Ray's {name} has died")
         running = [trial for trial in trials if trial.status == Trial.RUNNING]
         self._signs = {t.trial_id: self._sign(t, now) for t in running}
         for trial in running:

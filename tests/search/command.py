@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,13 @@ def left_over(session: int, patience_seconds: float = 20.0) -> list[str]:
 
 def workers(session: int) -> list[psutil.Process]:
     """Return the processes in which trials run."""
-    return [p for p in processes(session) if "ray::ResourceTrainable" in " ".join(p.cmdline())]
+    found = []
+    for process in processes(session):
+        # One that ends meanwhile is none.
+        with suppress(psutil.NoSuchProcess):
+            if "ray::ResourceTrainable" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def cell_folder(here: Path) -> Path:

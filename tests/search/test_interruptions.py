@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from study.results.journal import COPIES
@@ -276,3 +277,17 @@ def test_a_results_folder_that_cannot_be_written_is_one_clear_line(
     assert len(errors.splitlines()) == 1
     assert "--storage: must be a folder that can be written" in errors
     remount("rw")
+
+
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_a_ray_that_dies_ends_the_search_with_a_line(here: Path, name: str) -> None:
+    process = start(here)
+    wait_until(partial(has_epochs, here, 3), process)
+    for child in psutil.Process(process.pid).children():
+        if child.name() == name:
+            child.kill()
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, output + errors
+    assert f"stopped: Ray's {name} has died" in output
+    assert output.rstrip().endswith("--resume")
+    assert all(row["faults"] == [] for row in trials(here))
