@@ -21,6 +21,11 @@ from study.results.lock import LockError
 from study.search.ledger import FaultKind
 from study.training.device import is_out_of_memory
 
+_LOW_ON_MEMORY = "low on memory"
+"""Ray's words where its memory monitor ended a worker."""
+
+MEMORY_MONITOR = "Ray's memory monitor ended the worker: the machine ran low"
+
 _STORAGE = frozenset(
     {
         errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EACCES, errno.EPERM,
@@ -50,6 +55,8 @@ def fault_of(trial: Trial) -> Fault:
     """
     pickled, text = trial.pickled_error_file, trial.error_file
     detail = Path(text).read_text(encoding="utf-8") if text else "no word"
+    if pickled is None and _LOW_ON_MEMORY in detail:
+        return Fault("memory", MEMORY_MONITOR, detail)
     if pickled is None:
         return Fault("error", _last_line(detail), detail)
     try:
@@ -64,8 +71,8 @@ def classify(error: BaseException, detail: str) -> Fault:
     """Say what kind of fault an exception from a worker is."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     message = f"{type(cause).__name__}: {_last_line(str(cause))}"
-    if isinstance(cause, OutOfMemoryError) or "low on memory" in str(error):
-        return Fault("memory", "Ray's memory monitor ended the worker: the machine ran low", detail)
+    if isinstance(cause, OutOfMemoryError) or _LOW_ON_MEMORY in str(error):
+        return Fault("memory", MEMORY_MONITOR, detail)
     if isinstance(cause, OutOfDiskError):
         return Fault("storage", message, detail)
     if isinstance(cause, RayActorError):

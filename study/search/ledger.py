@@ -146,6 +146,10 @@ class Ledger:
         """Return what the sampler learns from."""
         return self._sampler.history()
 
+    def interrupt(self) -> None:
+        """Take back all trials that are at work: they will be asked for again."""
+        self._waiting = deque(n for n in self.numbers if self._trials[n].record is None)
+
     def finish_due(self) -> None:
         """End the trials that were killed between their last epoch and its consequence.
 

@@ -17,7 +17,7 @@ from study.results.progress import Progress
 from study.results.records import BaselineRecord, TrialRecord
 from study.results.store import CellIdentity, CellStore
 from study.results.tensorboard import TrialEvents, has_events
-from study.search.faults import Fault, fault_of
+from study.search.faults import MEMORY_MONITOR, Fault, fault_of
 from study.search.hooks import Watchdog, storage_problem
 from study.search.ledger import Ledger
 from study.search.stop import Stop
@@ -67,6 +67,8 @@ class Recorder(Callback):  # type: ignore[misc]
         self._bf16 = bf16
         self._store = CellStore(folder, identity)
         self._views: dict[int, _View] = {}
+        self._actors: dict[int, str] = {}
+        """Ray's identity of the actor in which each trial was last at work."""
         self._progress = Progress(
             Console(highlight=False), self._store.log, total=trials, slots=slots, baseline=baseline
         )
@@ -93,6 +95,9 @@ class Recorder(Callback):  # type: ignore[misc]
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Open a trial's event file, its HParams included, and say what it is."""
         assignment = self._ledger.assignment(trial.config["number"])
+        actor = trial.temporary_state.ray_actor
+        if actor is not None:
+            self._actors[assignment.number] = actor._actor_id.hex()
         with self._storage():
             self._views[assignment.number] = view = self._open(assignment.number)
             self._progress.trial_started(
@@ -137,16 +142,20 @@ class Recorder(Callback):  # type: ignore[misc]
             self._stop.request(f"trial {number}: {fault.message}", is_fault=True)
             return
         with self._storage():
-            is_tried_again = self._ledger.fault(
-                number, fault.kind, fault.message, micro_batch=self._micro_batch(number)
-            )
-            log = f"{self._ledger.assignment(number).folder}/{ERROR_FILE}"
-            (self._folder / log).parent.mkdir(exist_ok=True)
-            write_text(self._folder / log, fault.detail)
-            self._progress.trial_broke_off(
-                number, fault.message, is_tried_again=is_tried_again, log=log
-            )
-            self._end(number)
+            self._take_fault(number, fault)
+
+    def lose_to_memory(self, error: str) -> bool:
+        """Take in that Ray's memory monitor ended the workers that ``error`` names.
+
+        Returns: was one of them a trial's? All trials that were at work will be asked for again.
+        """
+        lost = [number for number, actor in self._actors.items() if actor in error]
+        self._actors.clear()
+        with self._storage():
+            for number in lost:
+                self._take_fault(number, Fault("memory", MEMORY_MONITOR, error))
+        self._ledger.interrupt()
+        return bool(lost)
 
     def on_experiment_end(self, trials: list[Trial], **_: Any) -> None:
         """Close what is open; trials that have not ended go on at the next start."""
@@ -154,6 +163,19 @@ class Recorder(Callback):  # type: ignore[misc]
             view.events.close(ended=False)
         self._views.clear()
         self._progress.stop()
+
+    def _take_fault(self, number: int, fault: Fault) -> None:
+        assert fault.kind != "storage"
+        is_tried_again = self._ledger.fault(
+            number, fault.kind, fault.message, micro_batch=self._micro_batch(number)
+        )
+        log = f"{self._ledger.assignment(number).folder}/{ERROR_FILE}"
+        (self._folder / log).parent.mkdir(exist_ok=True)
+        write_text(self._folder / log, fault.detail)
+        self._progress.trial_broke_off(
+            number, fault.message, is_tried_again=is_tried_again, log=log
+        )
+        self._end(number)
 
     def _end(self, number: int) -> None:
         record = self._ledger.record(number)

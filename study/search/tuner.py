@@ -94,7 +94,7 @@ def search_cell(
         recorder.mend()
         if not ledger.is_complete:
             with _ray_log_in(folder.path):
-                _run(plan, folder, trainable, ledger, stop, [watchdog, recorder], interruptions)
+                _run(plan, folder, trainable, ledger, stop, watchdog, recorder, interruptions)
     except KeyboardInterrupt:
         stop.request("ended at once", is_fault=False)
     except RayDiedError as error:
@@ -117,7 +117,8 @@ def _run(
     trainable: type[CellTrainable],
     ledger: Ledger,
     stop: Stop,
-    callbacks: list[Callback],
+    watchdog: Watchdog,
+    recorder: Recorder,
     interruptions: Interruptions,
 ) -> None:
     settings = TrialSettings(
@@ -127,30 +128,37 @@ def _run(
         trainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
     )
     with _scratch() as scratch:
-        try:
-            tune.run(
-                tune.with_resources(worker, plan.resources.request()),
-                name="ray",
-                storage_path=str(scratch),
-                # Retries count anew; the ledger says when there is nothing left to run.
-                num_samples=-1,
-                search_alg=LedgerSearcher(ledger, stop),
-                scheduler=LedgerScheduler(ledger, stop),
-                max_concurrent_trials=plan.concurrency,
-                reuse_actors=not plan.resources.exclusive,
-                callbacks=[*callbacks, _Ready(interruptions, stop)],
-                # The trainable writes its own checkpoints, before it reports an epoch.
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                # The ledger decides what is tried again.
-                max_failures=0,
-                raise_on_failed_trial=False,
-                verbose=0,
-            )
-        except (TuneError, RayError) as error:
-            # Ray's own, or a mistake of ours inside a hook, of which Ray keeps the text alone.
-            logging.getLogger("ray.tune").error("the run broke", exc_info=True)
-            last = str(error).strip().splitlines()[-1]
-            stop.request(f"Ray could not go on: {last} (see ray.log)", is_fault=True)
+        while not (ledger.is_complete or stop.is_requested):
+            try:
+                tune.run(
+                    tune.with_resources(worker, plan.resources.request()),
+                    name="ray",
+                    storage_path=str(scratch),
+                    # Retries count anew; the ledger says when there is nothing left to run.
+                    num_samples=-1,
+                    search_alg=LedgerSearcher(ledger, stop),
+                    scheduler=LedgerScheduler(ledger, stop),
+                    max_concurrent_trials=plan.concurrency,
+                    reuse_actors=not plan.resources.exclusive,
+                    callbacks=[watchdog, recorder, _Ready(interruptions, stop)],
+                    # The trainable writes its own checkpoints, before it reports an epoch.
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    # The ledger decides what is tried again.
+                    max_failures=0,
+                    raise_on_failed_trial=False,
+                    verbose=0,
+                )
+            except (TuneError, RayError, RuntimeError) as error:
+                # Tune 2.60 knows a worker that died, but not one that Ray's memory monitor ended:
+                # that ends the whole run, and the trials go on in another one.
+                if "low on memory" in str(error) and recorder.lose_to_memory(str(error)):
+                    continue
+                # Ray's own, or a mistake of ours inside a hook, of which Ray keeps the text alone.
+                logging.getLogger("ray.tune").error("the run broke", exc_info=True)
+                last = str(error).strip().splitlines()[-1]
+                stop.request(f"Ray could not go on: {last} (see ray.log)", is_fault=True)
+            else:
+                return
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def test_an_opened_journal_goes_on(tmp_path: Path) -> None:
     assert contents(folder) == contents(written(tmp_path / "at_once"))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(COPIES),
     damage=st.sampled_from(sorted(DAMAGES)),
@@ -160,7 +160,7 @@ def test_a_line_that_breaks_its_reader_is_a_damaged_line(
     assert first == second
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(cuts=st.tuples(st.integers(0, 60), st.integers(0, 60)))
 def test_a_torn_last_line_is_cut_off_and_the_events_before_survive(
     tmp_path_factory: pytest.TempPathFactory, cuts: tuple[int, int]

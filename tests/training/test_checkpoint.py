@@ -272,7 +272,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_no_damage_yields_a_wrong_state(pristine: Path, data: st.DataObject) -> None:
     saved = [flat(trial_state(step, best_epoch=best)) for step, best in reversed(SAVED)]
