@@ -16,6 +16,9 @@ LOCK_FILE = "lock"
 
 _POLL_SECONDS = 0.2
 
+_YOUNG_SECONDS = 60.0
+"""Between the making of a folder and its lock lie microseconds, or a suspension."""
+
 
 class LockError(StudyError):
     """The lock cannot be had: another process holds it, or there can be none."""
@@ -94,12 +97,17 @@ class FolderLock:
 
 
 def remove_abandoned(folders: Iterable[Path]) -> None:
-    """Delete folders that a process locked and left behind when it was killed."""
+    """Delete folders that a process locked and left behind when it was killed.
+
+    Young ones stay: a process that has just made its folder may be about to lock it.
+    """
     for folder in folders:
         try:
+            if time.time() - folder.stat().st_mtime < _YOUNG_SECONDS:
+                continue
             lock = FolderLock(folder)
-        except LockError:
-            # Its process lives, or it is another user's.
+        except (LockError, FileNotFoundError):
+            # Its process lives, it is another user's, or another process was faster.
             continue
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()

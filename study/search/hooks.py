@@ -62,10 +62,6 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         """Write an empty file where Ray expects one."""
         Path(checkpoint_path).touch()
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Fail: a search is continued from its journal."""
-        raise NotImplementedError("a search is continued from its journal")
-
 
 class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
     """Writes every epoch into the ledger, and stops the trials that it ends."""

@@ -149,7 +149,12 @@ class Recorder(Callback):  # type: ignore[misc]
 
         Returns: was one of them a trial's? All trials that were at work will be asked for again.
         """
-        lost = [number for number, actor in self._actors.items() if actor in error]
+        lost = [
+            number
+            for number, actor in self._actors.items()
+            # An actor that was handed on is remembered for the trials that ended in it too.
+            if actor in error and self._ledger.record(number) is None
+        ]
         self._actors.clear()
         with self._storage():
             for number in lost:

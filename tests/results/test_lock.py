@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from study.errors import StudyError
-from study.results.lock import LOCK_FILE, FolderLock, LockError
+from study.results.lock import LOCK_FILE, FolderLock, LockError, remove_abandoned
 
 HOLD = """
 import subprocess, sys, time
@@ -114,3 +114,14 @@ def test_a_sign_of_life_is_the_time_of_change(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="must be a file that can be written"):
         FolderLock(tmp_path / "absent")
+
+
+def test_only_old_folders_without_a_holder_are_removed(tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("abandoned", "held", "young")}
+    for folder in folders.values():
+        folder.mkdir()
+    with FolderLock(folders["held"]):
+        for name in ("abandoned", "held"):
+            os.utime(folders[name], (0, 0))
+        remove_abandoned([*folders.values(), tmp_path / "absent"])
+    assert {folder.name for folder in tmp_path.iterdir()} == {"held", "young"}

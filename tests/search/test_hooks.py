@@ -176,8 +176,6 @@ def test_nothing_of_a_search_is_left_to_the_snapshots_of_ray(run: Run, tmp_path:
     run.trial()
     run.searcher.save(str(tmp_path / "state"))
     assert (tmp_path / "state").read_bytes() == b""
-    with pytest.raises(NotImplementedError, match="journal"):
-        run.searcher.restore(str(tmp_path / "state"))
 
 
 def test_a_problem_of_the_storage_names_its_file() -> None:
