@@ -17,6 +17,7 @@ from rich.text import Text
 from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
 from study.errors import StudyError, require
+from study.results.driver import Driver, at_work
 from study.results.lock import FolderLock
 from study.results.overview import print_plan, print_summary
 from study.results.records import best_trial
@@ -87,10 +88,11 @@ def run_cell(cell: Cell, options: RunOptions, interruptions: Interruptions) -> R
         imported = None
         if options.import_trials is not None:
             imported = import_trials(options.import_trials, cell, data, space)
-        folder, replaced = None, None
+        folder, driver, replaced = None, None, None
         if options.resume and not options.dry_run:
             folder = reopen(path, cell, data)
             held.callback(folder.lock.release)
+            driver = held.enter_context(at_work(path))
         elif options.fresh and path.exists() and not options.dry_run:
             # Not from under another process. Held until the folder has been moved aside.
             replaced = held.enter_context(FolderLock(path))
@@ -111,12 +113,13 @@ def run_cell(cell: Cell, options: RunOptions, interruptions: Interruptions) -> R
         if options.dry_run:
             return RunStatus.DONE
         require_disk_room(options.results, plan)
-        if folder is None:
+        if folder is None or driver is None:
             if replaced is not None:
                 _move_aside(path, options, console)
             folder = create(path, describe(plan, path))
             held.callback(folder.lock.release)
-        return _search(plan, folder, options, console, interruptions, imported)
+            driver = held.enter_context(at_work(path))
+        return _search(plan, folder, driver, options, console, interruptions, imported)
 
 
 def describe(plan: CellPlan, path: Path) -> dict[str, Any]:
@@ -167,6 +170,7 @@ def _move_aside(path: Path, options: RunOptions, console: Console) -> None:
 def _search(
     plan: CellPlan,
     folder: CellFolder,
+    driver: Driver,
     options: RunOptions,
     console: Console,
     interruptions: Interruptions,
@@ -183,6 +187,7 @@ def _search(
             soft_wrap=True,
             markup=False,
         )
+        driver.end("stopped" if outcome.is_fault else "interrupted", outcome.stopped)
         return RunStatus.FAILED if outcome.is_fault else RunStatus.INTERRUPTED
     print_summary(
         console,
@@ -193,4 +198,8 @@ def _search(
         baseline_name=plan.baseline.name,
         seconds=time.monotonic() - began,
     )
-    return RunStatus.DONE if best is not None else RunStatus.FAILED
+    if best is None:
+        driver.end("failed", "no trial learnt more than the base rate")
+        return RunStatus.FAILED
+    driver.end("complete", None)
+    return RunStatus.DONE

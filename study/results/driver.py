@@ -1,0 +1,115 @@
+"""Who works on a cell or on a sweep, since when, and how it ended: ``status.json``."""
+
+import dataclasses
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import psutil
+
+from study.errors import StudyError
+from study.results.files import read_json, write_json
+
+STATUS_FILE = "status.json"
+
+DriverState = Literal["running", "complete", "interrupted", "stopped", "failed"]
+"""At work; every trial ended; ended by the user; ended by a fault, and can go on; ended without a
+usable result."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DriverStatus:
+    """One start of a driver. A process that was killed leaves it at ``running``."""
+
+    run: str
+    """Different for every start."""
+    process: int
+    process_began: float
+    """Unix time: process numbers are used again."""
+    host: str
+    began: float
+    """Unix time."""
+    state: DriverState
+    reason: str | None
+    """Why it ended before its time."""
+    ended: float | None
+    """Unix time; None while it is at work."""
+
+    @classmethod
+    def of_this_process(cls) -> Self:
+        """Return that this process is at work from now on."""
+        return cls(
+            run=secrets.token_hex(4),
+            process=os.getpid(),
+            process_began=psutil.Process().create_time(),
+            host=socket.gethostname(),
+            began=time.time(),
+            state="running",
+            reason=None,
+            ended=None,
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """Return what the last driver wrote; None if nothing readable is there."""
+        raw: Any = read_json(folder / STATUS_FILE)
+        try:
+            return cls(**raw)
+        except TypeError:
+            # Absent, cut, or of another version: it says nothing.
+            return None
+
+    @property
+    def is_alive(self) -> bool | None:
+        """Does the process still run? None if it is another machine's, which cannot be asked."""
+        if self.host != socket.gethostname():
+            return None
+        try:
+            process = psutil.Process(self.process)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            # Clocks differ by less than a second between two readings of one process.
+            return abs(process.create_time() - self.process_began) < 1.0
+        except psutil.NoSuchProcess:
+            return False
+
+
+class Driver:
+    """Keeps ``status.json`` of a folder. A disk that is full must not keep a search from ending."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._status = DriverStatus.of_this_process()
+        self._write()
+
+    def end(self, state: DriverState, reason: str | None) -> None:
+        """Write down how it ended."""
+        self._status = dataclasses.replace(
+            self._status, state=state, reason=reason, ended=time.time()
+        )
+        self._write()
+
+    def _write(self) -> None:
+        # Then the status says less: the process of the last one is found dead, which it is.
+        with suppress(OSError):
+            write_json(self._folder / STATUS_FILE, dataclasses.asdict(self._status))
+
+
+@contextmanager
+def at_work(folder: Path) -> Iterator[Driver]:
+    """Say in ``folder`` that this process is at work until the end of the block."""
+    driver = Driver(folder)
+    try:
+        yield driver
+    except KeyboardInterrupt:
+        driver.end("interrupted", "ended at once")
+        raise
+    except StudyError as error:
+        driver.end("failed", str(error))
+        raise
