@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from study.cluster.lifeline import end_with
 from study.errors import StudyError, require
 from study.search.stop import Interruptions, interruptible
 from study.spec import Cell, load_study
@@ -54,6 +55,8 @@ def parser() -> argparse.ArgumentParser:
     add("--fresh", action="store_true", help="start anew; an existing cell is moved aside")
     add("--import-trials", type=Path, metavar="FOLDER",
         help="folder of an earlier search whose trials a new one shall know")  # fmt: skip
+    add("--sweep", type=Path, metavar="FOLDER",
+        help="of the sweep that this search belongs to (set by study.sweep)")  # fmt: skip
     add("--dry-run", action="store_true", help="print what would run, train nothing, write nothing")
     add("--json", action="store_true", help="with --dry-run: print the plan as JSON")
     return flags
@@ -100,6 +103,8 @@ def run(arguments: argparse.Namespace, argv: list[str], interruptions: Interrupt
         got="--json alone",
         remedy="Read ray_results/<cell>/best_params.json after a search.",
     )
+    if arguments.sweep is not None:
+        end_with(os.getppid())
     cell = _cell(arguments)
     concurrency = _concurrency(arguments.concurrency)
     results = arguments.storage.resolve()
@@ -120,6 +125,7 @@ def run(arguments: argparse.Namespace, argv: list[str], interruptions: Interrupt
             device=arguments.device,
             address=arguments.address,
             import_trials=arguments.import_trials,
+            sweep=arguments.sweep,
             resume_command=_resume_command(argv),
         ),
         interruptions,

@@ -16,11 +16,12 @@ ALLOWED = {
     "training": {"errors", "data", "model"},
     "spec": {"errors", "dimension", "data", "model", "training"},
     "cluster": {"errors", "training"},
+    "matrix": {"errors", "results", "search"},
     "search": {
         "errors", "dimension", "spec", "results", "data", "model", "training", "cluster",
     },
 }  # fmt: skip
-COMMANDS = {"tune"}
+COMMANDS = {"tune", "sweep"}
 ANALYSIS = {"results"}
 
 RAY = {"search", "cluster"}

@@ -5,6 +5,7 @@ never read.
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from ray.tune.search import Searcher
 
 from study.cluster.runtime import is_alive, ray_processes
 from study.results.journal import JournalError
-from study.results.lock import LOCK_FILE
+from study.results.lock import LOCK_FILE, FolderLock
 from study.search.assignment import Assignment
 from study.search.ledger import Ledger
+from study.search.slots import Slots
 from study.search.stop import Stop
 from study.search.trainable import StepResult
 
@@ -32,23 +34,32 @@ class RayDiedError(BaseException):
 
 
 class LedgerSearcher(Searcher):  # type: ignore[misc]
-    """Hands out the ledger's trials."""
+    """Hands out the ledger's trials, as many at once as there are slots."""
 
-    def __init__(self, ledger: Ledger, stop: Stop) -> None:
+    def __init__(self, ledger: Ledger, stop: Stop, slots: Slots) -> None:
         super().__init__(metric=None, mode=None)
         self._ledger = ledger
         self._stop = stop
+        self._slots = slots
+        self._at_work: set[str] = set()
+        self.has_none = False
+        """Was there no trial to hand out when Ray last asked?"""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's flat assignment, None for not now, or FINISHED."""
+        self.has_none = True
         if self._stop.is_requested or self._ledger.is_complete:
             return Searcher.FINISHED  # type: ignore[no-any-return]
+        if len(self._at_work) >= self._slots.count:
+            return None
         try:
             assignment = self._ledger.next()
         except OSError as error:
             self._stop.request(storage_problem(error), is_fault=True)
             return Searcher.FINISHED  # type: ignore[no-any-return]
         if assignment is not None:
+            self.has_none = False
+            self._at_work.add(trial_id)
             return assignment.flat()
         # None keeps the run alive: a trial that breaks off now will be asked for again.
         return Searcher.FINISHED if self._ledger.is_complete else None
@@ -56,7 +67,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Do nothing: the ledger hears of every end before Ray does."""
+        """Free the slot; of the end itself the ledger hears before Ray does."""
+        self._at_work.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Write an empty file where Ray expects one."""
@@ -66,10 +78,22 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
 class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
     """Writes every epoch into the ledger, and stops the trials that it ends."""
 
-    def __init__(self, ledger: Ledger, stop: Stop) -> None:
+    def __init__(self, ledger: Ledger, stop: Stop, searcher: LedgerSearcher) -> None:
         super().__init__()
         self._ledger = ledger
         self._stop = stop
+        self._searcher = searcher
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Return the next pending trial, and give back a worker that nothing is left for.
+
+        Tune keeps one for a trial that may come, with its share of the device: of a cluster that
+        other cells wait for.
+        """
+        if self._searcher.has_none:
+            # Past the wrapper, which logs a warning: schedulers have no public way to say so.
+            tune_controller._tune_controller._cleanup_cached_actors(force_all=True)
+        return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Return STOP for a trial that has ended or is to pause."""
@@ -103,13 +127,16 @@ class _Sign:
 class Watchdog(Callback):  # type: ignore[misc]
     """Watches what Ray does not: trials that make no step, and the processes of Ray itself.
 
+    Shows that the driver itself lives, by the time of the cell's lock file.
+
     The worker of a trial that makes no step for too long is ended; Ray then reports its death. If a
     process of Ray has died, the search ends at once: Ray would go on for a minute without a word,
     and then end this process from within.
     """
 
-    def __init__(self, cell_folder: Path, stall_seconds: float) -> None:
+    def __init__(self, cell_folder: Path, lock: FolderLock, stall_seconds: float) -> None:
         self._cell_folder = cell_folder
+        self._lock = lock
         self._stall_seconds = stall_seconds
         self._signs: dict[str, _Sign] = {}
         self._looked = 0.0
@@ -131,6 +158,9 @@ class Watchdog(Callback):  # type: ignore[misc]
         if now - self._looked < _WATCH_SECONDS:
             return
         self._looked = now
+        # A file system that is gone or read-only is missed by whoever writes there next.
+        with suppress(OSError):
+            self._lock.show_life()
         for name, process in self._ray.items():
             if not is_alive(process):
                 raise RayDiedError(f"Ray's {name} has died")

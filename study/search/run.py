@@ -17,7 +17,7 @@ from rich.text import Text
 from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
 from study.errors import StudyError, require
-from study.results.driver import Driver, at_work
+from study.results.driver import Driver, DriverState, at_work
 from study.results.lock import FolderLock
 from study.results.overview import print_plan, print_summary
 from study.results.records import best_trial
@@ -53,6 +53,8 @@ class RunOptions:
     """Of a running Ray cluster; None starts one."""
     import_trials: Path | None
     """Folder of an earlier search that a new one shall know."""
+    sweep: Path | None
+    """Folder of the sweep that grants slots; None outside of one."""
     resume_command: str
     """What to tell a user who interrupts."""
 
@@ -177,7 +179,8 @@ def _search(
     imported: Imported | None,
 ) -> RunStatus:
     began = time.monotonic()
-    outcome = search_cell(plan, folder, interruptions, imported=imported)
+    slots_file = None if options.sweep is None else options.sweep / f"{plan.cell.name}.slots"
+    outcome = search_cell(plan, folder, interruptions, imported=imported, slots_file=slots_file)
     best = best_trial(outcome.records)
     if outcome.is_fault or not outcome.is_complete:
         what = "stopped" if outcome.is_fault else "interrupted"
@@ -187,7 +190,8 @@ def _search(
             soft_wrap=True,
             markup=False,
         )
-        driver.end("stopped" if outcome.is_fault else "interrupted", outcome.stopped)
+        state: DriverState = "stopped" if outcome.is_fault else "interrupted"
+        driver.end("failed" if outcome.is_failing else state, outcome.stopped)
         return RunStatus.FAILED if outcome.is_fault else RunStatus.INTERRUPTED
     print_summary(
         console,

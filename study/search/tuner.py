@@ -27,6 +27,7 @@ from study.search.imports import Imported
 from study.search.ledger import Ledger
 from study.search.plan import CellPlan, versions
 from study.search.recorder import Recorder
+from study.search.slots import Slots
 from study.search.stop import Interruptions, Stop
 from study.search.trainable import CellTrainable, TrialSettings
 
@@ -43,6 +44,8 @@ class SearchOutcome:
     """Why it was ended; None if it ended by itself."""
     is_fault: bool
     """Did something break, or did the user wish it?"""
+    is_failing: bool
+    """Did so many trials fail that to go on would be a waste?"""
 
 
 def search_cell(
@@ -51,6 +54,7 @@ def search_cell(
     interruptions: Interruptions,
     *,
     imported: Imported | None = None,
+    slots_file: Path | None = None,
     trainable: type[CellTrainable] = CellTrainable,
 ) -> SearchOutcome:
     """Run the trials of ``plan.cell`` that have not ended; Ray must be running.
@@ -60,6 +64,7 @@ def search_cell(
         folder: its folder, new or reopened, locked.
         interruptions: how the user ends it.
         imported: trials of an earlier search, for a new one.
+        slots_file: where a sweep says how many trials may be at work.
         trainable: what a worker runs.
 
     Raises:
@@ -74,7 +79,8 @@ def search_cell(
         granted_bytes=plan.resources.granted_bytes,
     )
     require_nothing_lost(folder.path, ledger, folder.journal.search)
-    watchdog = Watchdog(folder.path, plan.cell.search.stall_minutes * 60)
+    watchdog = Watchdog(folder.path, folder.lock, plan.cell.search.stall_minutes * 60)
+    slots = Slots(slots_file, plan.concurrency)
     recorder = Recorder(
         folder.path,
         _identity(plan),
@@ -94,7 +100,9 @@ def search_cell(
         recorder.mend()
         if not ledger.is_complete:
             with _ray_log_in(folder.path):
-                _run(plan, folder, trainable, ledger, stop, watchdog, recorder, interruptions)
+                _run(
+                    plan, folder, trainable, ledger, stop, slots, watchdog, recorder, interruptions
+                )
     except KeyboardInterrupt:
         stop.request("ended at once", is_fault=False)
     except RayDiedError as error:
@@ -108,6 +116,7 @@ def search_cell(
         is_complete=ledger.is_complete,
         stopped=stop.reason,
         is_fault=stop.is_fault,
+        is_failing=ledger.too_many_failures() is not None,
     )
 
 
@@ -117,6 +126,7 @@ def _run(
     trainable: type[CellTrainable],
     ledger: Ledger,
     stop: Stop,
+    slots: Slots,
     watchdog: Watchdog,
     recorder: Recorder,
     interruptions: Interruptions,
@@ -129,6 +139,7 @@ def _run(
     )
     with _scratch() as scratch:
         while not (ledger.is_complete or stop.is_requested):
+            searcher = LedgerSearcher(ledger, stop, slots)
             try:
                 tune.run(
                     tune.with_resources(worker, plan.resources.request()),
@@ -136,8 +147,8 @@ def _run(
                     storage_path=str(scratch),
                     # Retries count anew; the ledger says when there is nothing left to run.
                     num_samples=-1,
-                    search_alg=LedgerSearcher(ledger, stop),
-                    scheduler=LedgerScheduler(ledger, stop),
+                    search_alg=searcher,
+                    scheduler=LedgerScheduler(ledger, stop, searcher),
                     max_concurrent_trials=plan.concurrency,
                     reuse_actors=not plan.resources.exclusive,
                     callbacks=[watchdog, recorder, _Ready(interruptions, stop)],

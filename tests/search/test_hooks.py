@@ -19,6 +19,7 @@ from study.search import hooks
 from study.search.assignment import Assignment
 from study.search.hooks import LedgerScheduler, LedgerSearcher, Watchdog, storage_problem
 from study.search.ledger import Ledger
+from study.search.slots import Slots
 from study.search.space import SearchSpace
 from study.search.stop import Stop
 from study.search.trainable import StepResult
@@ -39,8 +40,8 @@ class Run:
     searcher: LedgerSearcher
     scheduler: LedgerScheduler
 
-    def trial(self) -> Trial:
-        flat = self.searcher.suggest("ray's own")
+    def trial(self, trial_id: str = "ray's own") -> Trial:
+        flat = self.searcher.suggest(trial_id)
         assert isinstance(flat, dict)
         return Trial("worker", stub=True, config=flat)
 
@@ -54,13 +55,18 @@ class Run:
         return self.decide(trial, StepResult(report=brought, is_paused=False, problem=None))
 
     @property
+    def lock(self) -> FolderLock:
+        return FolderLock(self.folder)
+
+    @property
     def journal_bytes(self) -> int:
         return (self.folder / "journal.jsonl").stat().st_size
 
 
 def run_of(folder: Path, ledger: Ledger) -> Run:
     stop = Stop(folder / "stop")
-    return Run(folder, ledger, stop, LedgerSearcher(ledger, stop), LedgerScheduler(ledger, stop))
+    searcher = LedgerSearcher(ledger, stop, Slots(folder / "slots", most=100))
+    return Run(folder, ledger, stop, searcher, LedgerScheduler(ledger, stop, searcher))
 
 
 @pytest.fixture
@@ -80,6 +86,29 @@ def test_trials_are_handed_out_until_every_one_has_ended(run: Run) -> None:
     assert run.searcher.suggest("id") == Searcher.FINISHED
     assert [record.reason for record in run.ledger.records] == ["completed", "completed"]
     assert not run.stop.is_requested
+
+
+def test_a_sweep_may_change_how_many_trials_are_at_work(run: Run) -> None:
+    slots = run.folder / "slots"
+    slots.write_text("1")
+    run.trial("first")
+    assert run.searcher.suggest("second") is None
+    assert run.searcher.has_none
+    slots.write_text("2")
+    run.trial("second")
+    assert not run.searcher.has_none
+    # What is at work is left alone; less is not asked for until one has ended.
+    slots.write_text("1")
+    run.searcher.on_trial_complete("first")
+    assert run.searcher.suggest("third") is None
+
+
+@pytest.mark.parametrize(("text", "count"), [("0", 1), ("3", 3), ("9", 4), ("", 4), ("x", 4)])
+def test_slots_stay_between_one_and_what_fits(tmp_path: Path, text: str, count: int) -> None:
+    (tmp_path / "slots").write_text(text)
+    assert Slots(tmp_path / "slots", most=4).count == count
+    assert Slots(tmp_path / "absent", most=4).count == 4
+    assert Slots(None, most=4).count == 4
 
 
 def test_a_trial_that_broke_off_is_handed_out_again(run: Run) -> None:
@@ -209,7 +238,7 @@ def test_a_worker_without_a_sign_of_life_is_ended_once(run: Run, killed: list[st
     silent, lively, pending = watched(run), watched(run), Trial("worker", stub=True)
     folder = run.folder / run.ledger.assignment(1).folder
     folder.mkdir()
-    watchdog = Watchdog(run.folder, STALL)
+    watchdog = Watchdog(run.folder, run.lock, STALL)
     with FolderLock(folder) as lock:
         until = time.monotonic() + 3 * STALL
         while time.monotonic() < until:
@@ -221,6 +250,13 @@ def test_a_worker_without_a_sign_of_life_is_ended_once(run: Run, killed: list[st
     assert watchdog.stalled[0].startswith("no training step for 0 s")
 
 
+def test_the_driver_shows_that_it_lives(run: Run, killed: list[str]) -> None:
+    watchdog = Watchdog(run.folder, run.lock, STALL)
+    os.utime(run.folder / LOCK_FILE, (1000.0, 1000.0))
+    watchdog.on_step_begin(0, [])
+    assert time.time() - (run.folder / LOCK_FILE).stat().st_mtime < 5.0
+
+
 def test_an_old_sign_of_life_is_none_and_no_fault_of_the_new_worker(
     run: Run, killed: list[str]
 ) -> None:
@@ -229,7 +265,7 @@ def test_an_old_sign_of_life_is_none_and_no_fault_of_the_new_worker(
     folder.mkdir()
     FolderLock(folder).release()
     os.utime(folder / LOCK_FILE, (1000.0, 1000.0))
-    watchdog = Watchdog(run.folder, STALL)
+    watchdog = Watchdog(run.folder, run.lock, STALL)
     watchdog.on_step_begin(0, [trial])
     assert killed == []
     # It is not at work for a while: the next worker gets its whole time.
@@ -247,7 +283,7 @@ def test_an_old_sign_of_life_is_none_and_no_fault_of_the_new_worker(
 def test_a_trial_without_a_worker_yet_is_left_alone(run: Run, killed: list[str]) -> None:
     trial = watched(run)
     trial.temporary_state.ray_actor = None
-    watchdog = Watchdog(run.folder, 0.0)
+    watchdog = Watchdog(run.folder, run.lock, 0.0)
     for _ in range(3):
         watchdog.on_step_begin(0, [trial])
         time.sleep(0.01)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from study.results.lock import FolderLock
 from study.results.records import BaselineRecord
 from study.results.store import CellIdentity, read_trials
 from study.search.hooks import Watchdog
@@ -35,12 +36,15 @@ VIEWS = [
 
 
 def recorder(folder: Path, ledger: Ledger) -> Recorder:
+    lock = FolderLock(folder)
+    # One after the other works here, in one process.
+    lock.release()
     return Recorder(
         folder,
         IDENTITY,
         ledger,
         Stop(folder / "stop"),
-        Watchdog(folder, 60.0),
+        Watchdog(folder, lock, 60.0),
         baseline=BASELINE,
         trials=12,
         slots=1,

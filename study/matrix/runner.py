@@ -1,0 +1,339 @@
+"""Runs the cells of a sweep to their ends, each in a process of its own, whatever breaks."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from study.errors import StudyError
+from study.matrix.admission import CellDemand, allot
+from study.matrix.processes import Head, Process, last_line
+from study.results.driver import DriverStatus
+from study.results.files import write_text
+from study.results.lock import FolderLock
+from study.results.progress import duration
+from study.results.records import TrialRecord, best_trial
+from study.results.store import read_trials
+from study.search.stop import Stop
+
+_POLL_SECONDS = 0.3
+
+_RETRIES = 2
+"""Times that a cell goes on after its process died without a word and without one more epoch."""
+
+_ENDING_SECONDS = 10.0
+"""For a process that was told twice to end at once."""
+
+_REFUSED = 2
+"""Exit code of a search that did not begin."""
+
+CellEnd = Literal["pass", "fail", "skip", "interrupted"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepSettings:
+    """How the cells of a sweep are run."""
+
+    results: Path
+    """The results folder, absolute."""
+    folder: Path
+    """The sweep's own, below it."""
+    address: str | None
+    """Of a running Ray cluster; None keeps one on this machine."""
+    use_accelerators: bool
+    most_cells: int
+    """Processes at once."""
+    driver: tuple[str, ...] = (sys.executable, "-m", "study.tune")
+    """What searches a cell; the flags follow."""
+    flags: tuple[str, ...] = ()
+    """Of every cell."""
+
+
+@dataclass(slots=True)
+class CellRun:
+    """One cell of a sweep."""
+
+    name: str
+    plan: Mapping[str, Any]
+    """As ``study.plan --json`` describes it."""
+    process: Process | None = None
+    began: float | None = None
+    """Monotonic time of its first start here."""
+    seconds: float | None = None
+    """From there to its end."""
+    n_epochs: int = 0
+    """In its journal, when its process last started."""
+    retries: int = 0
+    """Deaths since the last epoch."""
+    end: CellEnd | None = None
+    reason: str | None = None
+    records: list[TrialRecord] = field(default_factory=list)
+    """Trials that have ended."""
+    changed_ns: int = 0
+    """Of the file from which ``records`` were read."""
+
+    @property
+    def demand(self) -> CellDemand:
+        """What it could use of the cluster now."""
+        return CellDemand(
+            name=self.name,
+            capacity=self.plan["capacity"],
+            remaining=max(1, self.plan["trials"] - len(self.records)),
+            exclusive=self.plan["exclusive"],
+        )
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best trial so far."""
+        return best_trial(self.records)
+
+
+class Sweep:
+    """Searches cells side by side, each in a process of its own, on one Ray cluster.
+
+    It remembers nothing that a later start would need: each cell's journal does.
+
+    Args:
+        cells: in the order in which they shall begin.
+        settings: how they are run.
+        stop: ends it gracefully.
+        lock: of the sweep's folder; its time of change shows that the sweep lives.
+        say: prints and logs a line.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[CellRun],
+        settings: SweepSettings,
+        stop: Stop,
+        lock: FolderLock,
+        say: Callable[[str], None],
+    ) -> None:
+        self.cells = list(cells)
+        self._settings = settings
+        self._stop = stop
+        self._lock = lock
+        self._say = say
+        self._head: Head | None = None
+        self._slots: dict[str, int] = {}
+        self._has_told_to_end = False
+
+    def run(self) -> None:
+        """Run until every cell has ended, or until ``stop`` is requested and all have saved."""
+        try:
+            while any(cell.end is None for cell in self.cells):
+                self._lock.show_life()
+                self._look_after_ray()
+                for cell in self._at_work():
+                    self._look_after(cell)
+                if self._stop.file.exists():
+                    self._stop.request(f"the file {self._stop.file}", is_fault=False)
+                if not self._stop.is_requested:
+                    self._admit()
+                elif not self._at_work():
+                    break
+                elif not self._has_told_to_end:
+                    self._tell_to_end()
+                time.sleep(_POLL_SECONDS)
+        except KeyboardInterrupt:
+            self._stop.request("ended at once", is_fault=False)
+            self._end_at_once()
+        finally:
+            self._close()
+        for cell in self.cells:
+            if cell.end is None:
+                cell.end, cell.reason = "interrupted", self._stop.reason
+
+    def _at_work(self) -> list[CellRun]:
+        return [cell for cell in self.cells if cell.process is not None]
+
+    def _admit(self) -> None:
+        """Start the cells whose turn it is, and say to all how many trials they may run."""
+        at_work = self._at_work()
+        waiting = [c for c in self.cells if c.process is None and c.end is None]
+        slots = allot(
+            [cell.demand for cell in at_work],
+            [cell.demand for cell in waiting],
+            most_cells=self._settings.most_cells,
+        )
+        for cell in self.cells:
+            if cell.name in slots:
+                self._grant(cell, slots[cell.name])
+        for cell in waiting:
+            if cell.name in slots:
+                self._start(cell)
+
+    def _grant(self, cell: CellRun, slots: int) -> None:
+        if self._slots.get(cell.name) != slots:
+            write_text(slots_file(self._settings.folder, cell.name), f"{slots}\n")
+            self._slots[cell.name] = slots
+            if cell.process is not None:
+                self._say(f"{cell.name}: {slots} trials at once")
+
+    def _start(self, cell: CellRun) -> None:
+        settings, path = self._settings, self._settings.results / cell.name
+        is_there = path.exists()
+        address = settings.address or self._ray().address
+        command = [
+            *settings.driver,
+            *("--budget", cell.plan["budget"], "--horizon", str(cell.plan["horizon"])),
+            *settings.flags,
+            *("--address", address, "--sweep", str(settings.folder)),
+            *(["--resume"] if is_there else []),
+        ]
+        cell.n_epochs = n_epochs(path)
+        cell.process = Process(command, self._output(cell.name))
+        if cell.began is None:
+            cell.began = time.monotonic()
+        verb = f"goes on after {len(cell.records)} trials" if is_there else "begins"
+        expected = duration(cell.plan["estimate"]["search_seconds_expected"])
+        self._say(
+            f"{cell.name}: {verb}, {self._slots[cell.name]} trials at once, about {expected} with "
+            f"all slots, process {cell.process.number}"
+        )
+
+    def _look_after(self, cell: CellRun) -> None:
+        """Read what a cell has brought, and take in that its process has ended."""
+        assert cell.process is not None
+        # Before the records are read, so that none is missed.
+        code, number = cell.process.exit_code, cell.process.number
+        self._read(cell)
+        if code is None:
+            return
+        cell.process = None
+        self._slots.pop(cell.name, None)
+        status = DriverStatus.read(self._settings.results / cell.name)
+        if status is None or status.process != number:
+            # Refused before it came to its folder, or died before.
+            if code == _REFUSED:
+                self._finish(cell, "fail", last_line(self._output(cell.name)))
+            else:
+                self._take_break(cell, _death(code))
+        elif status.state == "complete":
+            self._finish(cell, "pass", None)
+        elif status.state == "failed":
+            self._finish(cell, "fail", status.reason)
+        elif self._stop.is_requested:
+            cell.reason = status.reason or _death(code)
+        elif status.state == "interrupted":
+            # Somebody ended this cell alone.
+            self._finish(cell, "interrupted", status.reason)
+        else:
+            self._take_break(cell, status.reason or _death(code))
+
+    def _take_break(self, cell: CellRun, reason: str) -> None:
+        """Let a cell go on whose process broke off, unless it does so again and again."""
+        if self._stop.is_requested:
+            cell.reason = reason
+            return
+        has_advanced = n_epochs(self._settings.results / cell.name) > cell.n_epochs
+        cell.retries = 0 if has_advanced else cell.retries + 1
+        if cell.retries > _RETRIES:
+            self._finish(cell, "fail", f"{reason} ({cell.retries} times without one more epoch)")
+        else:
+            self._say(f"{cell.name}: broke off ({reason}) and goes on from its journal")
+
+    def _output(self, name: str) -> Path:
+        return self._settings.folder / f"{name}.out"
+
+    def _finish(self, cell: CellRun, end: CellEnd, reason: str | None) -> None:
+        cell.end, cell.reason = end, reason
+        assert cell.began is not None
+        cell.seconds = time.monotonic() - cell.began
+        slots_file(self._settings.folder, cell.name).unlink(missing_ok=True)
+        best = "" if cell.best is None else f", best {cell.best.value:.4f}"
+        why = "" if reason is None else f": {reason}"
+        self._say(f"{cell.name}: {end} after {duration(cell.seconds)}{best}{why}")
+
+    def _read(self, cell: CellRun) -> None:
+        """Read the trials that have ended, if there are new ones."""
+        path = self._settings.results / cell.name
+        try:
+            changed = (path / "all_trials.json").stat().st_mtime_ns
+        except FileNotFoundError:
+            return
+        if changed == cell.changed_ns:
+            return
+        try:
+            cell.records = read_trials(path)
+        except StudyError:
+            # Its own process mends it at its next end of a trial; until then the number is old.
+            return
+        cell.changed_ns = changed
+
+    def _ray(self) -> Head:
+        if self._head is None:
+            self._head = Head(
+                self._settings.folder, use_accelerators=self._settings.use_accelerators
+            )
+        return self._head
+
+    def start_ray(self) -> str:
+        """Return the cluster's address, starting one on this machine if none was given.
+
+        Raises:
+            StudyError: it could not be started.
+        """
+        return self._settings.address or self._ray().address
+
+    def _look_after_ray(self) -> None:
+        """End what is left of a Ray that died; the cells then go on with another one."""
+        if self._head is None or self._head.is_alive:
+            return
+        self._say("Ray has died; the cells go on with another one")
+        for cell in self._at_work():
+            assert cell.process is not None
+            cell.process.kill()
+            self._look_after(cell)
+        self._head = None
+
+    def _tell_to_end(self) -> None:
+        self._has_told_to_end = True
+        self._say(f"ending: {self._stop.reason}; running trials save themselves")
+        for cell in self._at_work():
+            assert cell.process is not None
+            cell.process.end()
+
+    def _end_at_once(self) -> None:
+        """Tell every process once more, which it takes for at once."""
+        at_work = self._at_work()
+        for cell in at_work:
+            assert cell.process is not None
+            cell.process.end()
+            if not self._has_told_to_end:
+                cell.process.end()
+        until = time.monotonic() + _ENDING_SECONDS
+        for cell in at_work:
+            assert cell.process is not None
+            if not cell.process.wait(max(0.0, until - time.monotonic())):
+                cell.process.kill()
+            self._read(cell)
+
+    def _close(self) -> None:
+        for cell in self._at_work():
+            assert cell.process is not None
+            if cell.process.exit_code is None:
+                cell.process.kill()
+            cell.process = None
+        if self._head is not None:
+            self._head.end()
+            self._head = None
+
+
+def slots_file(folder: Path, cell: str) -> Path:
+    """Return the file in which a sweep says how many trials of a cell may be at work."""
+    return folder / f"{cell}.slots"
+
+
+def n_epochs(cell_folder: Path) -> int:
+    """Return how many epochs a cell's journal holds; 0 without one."""
+    path = cell_folder / "journal.jsonl"
+    return path.read_bytes().count(b'"kind": "epoch"') if path.is_file() else 0
+
+
+def _death(code: int) -> str:
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return f"its process ended with {how}"
