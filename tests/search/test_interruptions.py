@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -291,3 +292,45 @@ def test_a_ray_that_dies_ends_the_search_with_a_line(here: Path, name: str) -> N
     assert f"stopped: Ray's {name} has died" in output
     assert output.rstrip().endswith("--resume")
     assert all(row["faults"] == [] for row in trials(here))
+
+
+def has_fault(here: Path) -> bool:
+    return any(
+        b'"kind": "fault"' in p.read_bytes() for p in here.glob("ray_results/*/journal.jsonl")
+    )
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Ray watches memory on Linux only")
+def test_a_worker_that_the_memory_monitor_ends_goes_on_with_half_the_micro_batch(
+    here: Path,
+) -> None:
+    memory = psutil.virtual_memory()
+    threshold = 1 - memory.available / memory.total + 0.12
+    # A trial at a time: else the choice of the victim would be Ray's.
+    process = start(
+        here,
+        *("--concurrency", "1", "--trials", "1"),
+        RAY_memory_usage_threshold=f"{threshold:.3f}",
+    )
+    wait_until(partial(has_epochs, here, 3), process)
+    greedy = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"import time; b = b'x' * {int(0.16 * memory.total)}; time.sleep(99)",
+        ]
+    )
+    try:
+        wait_until(partial(has_fault, here), process)
+    finally:
+        greedy.kill()
+        greedy.wait()
+    output, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, output + errors
+    assert not left_over(process.pid)
+    assert "broke off and is tried again: Ray's memory monitor ended the worker" in output
+    assert "Traceback" not in output + errors
+    (row,) = trials(here)
+    assert [epoch["epoch"] for epoch in epochs_of(here, row)] == list(range(1, EPOCHS + 1))
+    assert "then with at most 128 samples in a pass" in row["faults"][0]
+    assert row["micro_batch"] <= 128
