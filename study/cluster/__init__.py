@@ -7,3 +7,7 @@ import os
 os.environ.setdefault(
     "RAY_DEDUP_LOGS_SKIP_REGEX", r"A worker died|[Ww]orkers? .*killed|Raylet is terminated"
 )
+
+if os.environ.get("RAY_AUTH_TOKEN"):
+    # A process that joins a cluster does not show its token otherwise.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -97,7 +97,6 @@ class Sweep:
     It remembers nothing that a later start would need: each cell's journal does.
 
     Args:
-        cells: in the order in which they shall begin.
         settings: how they are run.
         stop: ends it gracefully.
         lock: of the sweep's folder; its time of change shows that the sweep lives.
@@ -105,14 +104,9 @@ class Sweep:
     """
 
     def __init__(
-        self,
-        cells: Sequence[CellRun],
-        settings: SweepSettings,
-        stop: Stop,
-        lock: FolderLock,
-        say: Callable[[str], None],
+        self, settings: SweepSettings, stop: Stop, lock: FolderLock, say: Callable[[str], None]
     ) -> None:
-        self.cells = list(cells)
+        self._cells: list[CellRun] = []
         self._settings = settings
         self._stop = stop
         self._lock = lock
@@ -121,10 +115,25 @@ class Sweep:
         self._slots: dict[str, int] = {}
         self._has_told_to_end = False
 
-    def run(self) -> None:
-        """Run until every cell has ended, or until ``stop`` is requested and all have saved."""
+    def start_ray(self) -> str:
+        """Return the cluster's address, starting one on this machine if none was given.
+
+        Raises:
+            StudyError: it could not be started.
+        """
+        return self._settings.address or self._ray().address
+
+    def run(self, cells: Sequence[CellRun]) -> None:
+        """Run until every cell has ended, or until ``stop`` is requested and all have saved.
+
+        Args:
+            cells: in the order in which they shall begin; how they ended is noted in them.
+        """
+        self._cells = list(cells)
+        for cell in self._cells:
+            self._read(cell)
         try:
-            while any(cell.end is None for cell in self.cells):
+            while any(cell.end is None for cell in self._cells):
                 self._lock.show_life()
                 self._look_after_ray()
                 for cell in self._at_work():
@@ -142,24 +151,24 @@ class Sweep:
             self._stop.request("ended at once", is_fault=False)
             self._end_at_once()
         finally:
-            self._close()
-        for cell in self.cells:
+            self.close()
+        for cell in self._cells:
             if cell.end is None:
                 cell.end, cell.reason = "interrupted", self._stop.reason
 
     def _at_work(self) -> list[CellRun]:
-        return [cell for cell in self.cells if cell.process is not None]
+        return [cell for cell in self._cells if cell.process is not None]
 
     def _admit(self) -> None:
         """Start the cells whose turn it is, and say to all how many trials they may run."""
         at_work = self._at_work()
-        waiting = [c for c in self.cells if c.process is None and c.end is None]
+        waiting = [c for c in self._cells if c.process is None and c.end is None]
         slots = allot(
             [cell.demand for cell in at_work],
             [cell.demand for cell in waiting],
             most_cells=self._settings.most_cells,
         )
-        for cell in self.cells:
+        for cell in self._cells:
             if cell.name in slots:
                 self._grant(cell, slots[cell.name])
         for cell in waiting:
@@ -271,14 +280,6 @@ class Sweep:
             )
         return self._head
 
-    def start_ray(self) -> str:
-        """Return the cluster's address, starting one on this machine if none was given.
-
-        Raises:
-            StudyError: it could not be started.
-        """
-        return self._settings.address or self._ray().address
-
     def _look_after_ray(self) -> None:
         """End what is left of a Ray that died; the cells then go on with another one."""
         if self._head is None or self._head.is_alive:
@@ -312,7 +313,8 @@ class Sweep:
                 cell.process.kill()
             self._read(cell)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End whatever is still at work, Ray included."""
         for cell in self._at_work():
             assert cell.process is not None
             if cell.process.exit_code is None:

@@ -19,8 +19,8 @@ from study.results.files import read_json, write_json
 STATUS_FILE = "status.json"
 
 DriverState = Literal["running", "complete", "interrupted", "stopped", "failed"]
-"""At work; every trial ended; ended by the user; ended by a fault, and can go on; refused, without a
-usable result, or with so many failed trials that to go on would be a waste."""
+"""At work; every trial ended; ended by the user; ended by a fault, and can go on; refused, without
+a usable result, or with so many failed trials that to go on would be a waste."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,32 @@
+"""The table with which a sweep ends."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from study.matrix.runner import CellRun
+from study.results.overview import with_error
+from study.results.progress import architecture, duration
+
+
+def summary_table(cells: Sequence[CellRun]) -> Table:
+    """Return a line per cell: how it ended, its best trial, its time against the estimate."""
+    table = Table(box=None, padding=(0, 1), show_edge=False)
+    for heading in ("cell", "end"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("trials", "best loss", "took", "estimated"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("best architecture, or why it ended")
+    for cell in cells:
+        best, estimate = cell.best, cell.plan.get("estimate")
+        last = "" if best is None else architecture(best.params)
+        table.add_row(
+            cell.name,
+            str(cell.end),
+            f"{len(cell.records)}/{cell.plan['trials']}",
+            "-" if best is None else with_error(best.value, best.value_se),
+            "-" if cell.seconds is None else duration(cell.seconds),
+            duration(estimate["search_seconds_expected"]) if estimate else "-",
+            cell.reason or last,
+        )
+    return table
