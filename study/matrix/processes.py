@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -81,6 +82,9 @@ class Head:
     """
 
     def __init__(self, folder: Path, *, use_accelerators: bool) -> None:
+        # In the environment of these processes alone; what joins needs the same token.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
         output = folder / "ray.out"
         output.write_bytes(b"")
         flags = [] if use_accelerators else ["--no-accelerators"]
