@@ -69,6 +69,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
     ) -> None:
         """Free the slot; of the end itself the ledger hears before Ray does."""
         self._at_work.discard(trial_id)
+        # Ray keeps its worker until it has asked for another trial.
+        self.has_none = False
 
     def save(self, checkpoint_path: str) -> None:
         """Write an empty file where Ray expects one."""
@@ -90,7 +92,8 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         Tune keeps one for a trial that may come, with its share of the device: of a cluster that
         other cells wait for.
         """
-        if self._searcher.has_none:
+        trials = tune_controller.get_live_trials()
+        if self._searcher.has_none and all(t.status == Trial.RUNNING for t in trials):
             # Past the wrapper, which logs a warning: schedulers have no public way to say so.
             tune_controller._tune_controller._cleanup_cached_actors(force_all=True)
         return super().choose_trial_to_run(tune_controller)

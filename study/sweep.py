@@ -1,0 +1,204 @@
+"""Search every cell of a study: python -m study.sweep."""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from study.errors import SpecError, StudyError, require
+from study.matrix.log import SweepLog
+from study.matrix.preflight import inspect, most_cells
+from study.matrix.runner import CellRun, Sweep, SweepSettings
+from study.matrix.summary import summary_table
+from study.results.driver import at_work
+from study.results.files import read_json, write_json
+from study.results.lock import FolderLock
+from study.search.stop import Interruptions, Stop, interruptible
+from study.spec import load_study
+
+EXIT_OK, EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+_POLL_SECONDS = 0.1
+
+_EXAMPLES = """examples:
+  python -m study.sweep                                   # every cell of search_spaces/phase6a.yaml
+  python -m study.sweep --budgets 2M 20M --horizons 1 3
+  python -m study.sweep --search search_spaces/smoke.yaml --budgets 50k 750k   # minutes
+  python -m study.sweep --from 20M_h3                     # that cell and those after it
+  python -m study.sweep --address auto --storage /mnt/shared/ray_results       # on a Ray cluster
+
+Ctrl+C, q and SIGTERM let running trials save themselves, and so does, from another shell,
+`touch <storage>/<study>_sweep/stop`; the same command goes on. `python -m study.status` says how it
+stands.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's flags."""
+    flags = argparse.ArgumentParser(
+        prog="python -m study.sweep",
+        description="Search every cell of a study, side by side on one Ray cluster.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = flags.add_argument
+    add("--search", type=Path, default=Path("search_spaces/phase6a.yaml"), metavar="FILE",
+        help="search space (default: %(default)s)")  # fmt: skip
+    add("--budgets", nargs="+", metavar="LABEL", help="default: all of the search space")
+    add("--horizons", nargs="+", type=int, metavar="DAYS", help="default: all of the search space")
+    add("--from", dest="first", metavar="CELL", help="leave out the cells before it, as 20M_h3")
+    add("--trials", type=int, help="trials of each cell (default: the search space's)")
+    add("--max-epochs", type=int, help="cut every schedule to at most this many epochs")
+    add("--seed", type=int)
+    add("--source")
+    add("--tier")
+    add("--task")
+    add("--label", choices=("high", "close"))
+    add("--normalization")
+    add("--device", choices=("cpu", "cuda", "mps"))
+    add("--address", help="of a running Ray cluster (default: start one on this machine)")
+    add("--storage", type=Path, default=Path("ray_results"), metavar="FOLDER")
+    add("--plan", type=Path, metavar="FILE",
+        help="what study.plan --json has written (default: plan now)")  # fmt: skip
+    add("--cells-at-once", type=int, metavar="N",
+        help="most cells at work (default: as many as have a slot and memory)")  # fmt: skip
+    return flags
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    try:
+        with interruptible() as interruptions:
+            return run(parser().parse_args(argv), interruptions)
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
+    """Plan the cells, say what speaks against them, run them, and print how they ended."""
+    study = load_study(arguments.search)
+    results = arguments.storage.resolve()
+    folder = results / f"{study.name}_sweep"
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SpecError(
+                f"--storage: must be a folder that can be written, but got {folder}: "
+                f"{error.strerror}. Choose another one."
+            ) from error
+        lock = held.enter_context(FolderLock(folder))
+        driver = held.enter_context(at_work(folder))
+        stop = Stop(folder / "stop")
+        stop.file.unlink(missing_ok=True)
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+        log = SweepLog(console, folder)
+        sweep = Sweep(_settings(arguments, results, folder), stop, lock, log.say)
+        held.callback(sweep.close)
+        address = sweep.start_ray()
+        planned = _plan(arguments, address, folder)
+        findings = inspect(planned["cells"], results, "unknown")
+        for note in findings.notes:
+            log.say(note)
+        if findings.problems:
+            driver.end("failed", findings.problems[0])
+            for problem in findings.problems:
+                print(f"error: {problem}", file=sys.stderr)
+            return EXIT_USER_ERROR
+        write_json(folder / "plan.json", planned)
+        cells = [CellRun(name=plan["cell"], plan=plan) for plan in planned["cells"]]
+        for cell in cells:
+            if cell.plan["folder_state"] == "complete":
+                cell.end, cell.reason = "skip", "complete before"
+        interruptions.attach(stop)
+        sweep.run(cells)
+        console.print()
+        console.print(summary_table(cells))
+        if stop.is_requested:
+            driver.end("stopped" if stop.is_fault else "interrupted", stop.reason)
+            console.print(f"\nended before its time: {stop.reason}. Go on with the same command.")
+            return EXIT_FAILED if stop.is_fault else EXIT_INTERRUPTED
+        failed = [cell.name for cell in cells if cell.end not in ("pass", "skip")]
+        if failed:
+            driver.end("failed", f"{len(failed)} cells failed: {', '.join(failed)}")
+            return EXIT_FAILED
+        driver.end("complete", None)
+        return EXIT_OK
+
+
+def _settings(arguments: argparse.Namespace, results: Path, folder: Path) -> SweepSettings:
+    most = arguments.cells_at_once
+    require(
+        most is None or most >= 1,
+        "--cells-at-once",
+        "must be at least 1",
+        got=f"--cells-at-once {most}",
+        remedy="Leave it out.",
+    )
+    return SweepSettings(
+        results=results,
+        folder=folder,
+        address=arguments.address,
+        use_accelerators=arguments.device != "cpu",
+        most_cells=most or most_cells(),
+        flags=tuple(_given(arguments, _OF_A_CELL)),
+    )
+
+
+_OF_A_CELL = (
+    "search", "trials", "max_epochs", "seed", "source", "tier", "task", "label", "normalization",
+    "device", "storage",
+)  # fmt: skip
+
+_OF_A_SELECTION = ("budgets", "horizons", "from")
+
+
+def _given(arguments: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    """Return the flags as they were given."""
+    words: list[str] = []
+    for name in names:
+        value = getattr(arguments, "first" if name == "from" else name)
+        if value is not None:
+            values = value if isinstance(value, list) else [value]
+            words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return words
+
+
+def _plan(arguments: argparse.Namespace, address: str, folder: Path) -> dict[str, Any]:
+    """Return the plan of the cells, made in a process of its own: it needs torch, this one not."""
+    if arguments.plan is not None:
+        planned = read_json(arguments.plan)
+    else:
+        flags = _given(arguments, (*_OF_A_CELL, *_OF_A_SELECTION))
+        command = [sys.executable, "-m", "study.plan", "--json", "--address", address, *flags]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+        try:
+            output, _ = child.communicate()
+        finally:
+            child.kill()
+            child.wait()
+        planned = json.loads(output) if output else None
+    require(
+        isinstance(planned, dict) and "cells" in planned,
+        "--plan",
+        "must be a plan, as study.plan --json writes it",
+        got=str(arguments.plan or "nothing"),
+        remedy="Leave it out, or write it anew.",
+    )
+    assert isinstance(planned, dict)
+    return planned
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""The sweep command in a folder of its own, as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.search.command import left_over
+
+SWEEP = "tiny_sweep"
+
+
+def cell_name(horizon: int, budget: str = "50k") -> str:
+    return f"tiny_{budget}_h{horizon}_threshold_1pct"
+
+
+def write_plan(here: Path, *, trials: int, capacity: int, horizons: Sequence[int] = (1, 3, 5),
+               **changes: Any) -> None:  # fmt: skip
+    """Write ``plan.json``, as study.plan would, without its measurements."""
+    cells = [
+        {
+            "cell": cell_name(horizon), "budget": "50k", "horizon": horizon, "trials": trials,
+            "capacity": capacity, "concurrency": capacity, "exclusive": False, "problem": None,
+            "folder_state": "new", "running_checkpoint_bytes": 2**20,
+            "kept_checkpoint_bytes": 2**20, "trial_resources": {"CPU": 1},
+            "estimate": {"search_seconds_expected": 20.0},
+            **changes,
+        }
+        for horizon in horizons
+    ]  # fmt: skip
+    (here / "plan.json").write_text(json.dumps({"cells": cells, "total": {}}))
+
+
+def start(here: Path, *flags: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "study.sweep", "--search", "tiny.yaml", *flags],
+        cwd=here,
+        env={**os.environ, "HOME": str(here / "home"), "COLUMNS": "160", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(here: Path, *flags: str, expect: int = 0, **environment: str) -> str:
+    process = start(here, *flags, **environment)
+    try:
+        output, errors = process.communicate(timeout=400)
+    finally:
+        assert not left_over(process.pid)
+    assert process.returncode == expect, output + errors
+    assert not list((here / "home").iterdir()), "something was written to the home folder"
+    return output + errors
