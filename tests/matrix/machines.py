@@ -1,0 +1,30 @@
+"""Run as a program: a Ray cluster of several machines on this one, by Ray's own cluster utility.
+
+A head without CPUs, and two machines with two CPUs, a logical GPU and 6 GiB each. Prints the
+address; each line that it reads then ends one machine without a word, and the end of the input all.
+"""
+
+import sys
+
+from ray.cluster_utils import Cluster
+
+MACHINES, CPUS, GPUS, MEMORY_BYTES = 2, 2, 1, 6 * 2**30
+
+
+def main() -> None:
+    small = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+    try:
+        machines = [
+            cluster.add_node(num_cpus=CPUS, num_gpus=GPUS, memory=MEMORY_BYTES, **small)
+            for _ in range(MACHINES)
+        ]
+        print(cluster.address, flush=True)
+        for _ in sys.stdin:
+            cluster.remove_node(machines.pop(), allow_graceful=False)
+    finally:
+        cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""A sweep over several machines, of which one dies: real raylets, each with a GPU of its own.
+
+The GPUs are logical, and the trials train on the CPU.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.matrix.command import cell_name, start
+from tests.search.command import left_over, wait_until, write_space
+
+TRIALS = 4
+HORIZONS = (1, 3)
+
+pytestmark = pytest.mark.ray
+
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-token-for-these-tests-alone"}
+
+
+@dataclass
+class Machines:
+    """The cluster of ``tests.matrix.machines``."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+    def end_one(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[Machines]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.matrix.machines"],
+        env={**os.environ, **TOKEN, "HOME": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address, "the cluster did not start"
+        yield Machines(process, address)
+    finally:
+        process.communicate(timeout=60)
+    assert not left_over(process.pid, patience_seconds=60)
+
+
+def trials_begun(here: Path) -> int:
+    return len(list(here.glob("ray_results/tiny_50k_*/trial_*/result.json")))
+
+
+def test_a_sweep_goes_on_when_a_machine_dies(machines: Machines, tmp_path: Path) -> None:
+    write_space(tmp_path, trials=TRIALS, epochs=12, scheduler="fifo", forced="none")
+    flags = ["--budgets", "50k", "--horizons", *map(str, HORIZONS), "--device", "cpu"]
+    process = start(tmp_path, *flags, "--address", machines.address, **TOKEN)
+    wait_until(lambda: trials_begun(tmp_path) >= 3, process, seconds=240)
+    machines.end_one()
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, output + errors
+    assert "Traceback" not in output + errors
+    faults = []
+    for horizon in HORIZONS:
+        folder = tmp_path / "ray_results" / cell_name(horizon)
+        rows = json.loads((folder / "all_trials.json").read_text())
+        assert [row["number"] for row in rows] == list(range(TRIALS))
+        for row in rows:
+            assert row["reason"] in ("completed", "collapsed"), row["message"]
+            assert row["assigned_gpus"] == 0.5
+            log = (folder / row["folder"] / "result.json").read_text().splitlines()
+            epochs = [json.loads(line)["epoch"] for line in log]
+            assert epochs == list(range(1, row["epochs_trained"] + 1))
+            faults += row["faults"]
+    # What was at work there went on elsewhere, from its checkpoint.
+    assert faults
+    assert all(fault.startswith("worker: ") for fault in faults)

@@ -1,0 +1,185 @@
+"""A sweep through the command line: side by side, killed, interrupted, and gone on with."""
+
+import json
+import os
+import signal
+import subprocess
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.matrix.command import SWEEP, cell_name, run, start, write_plan
+from tests.search.command import left_over, processes, wait_until, write_space
+
+TRIALS = 4
+EPOCHS = 3
+HORIZONS = (1, 3, 5)
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    write_space(tmp_path, trials=TRIALS, epochs=EPOCHS, scheduler="fifo", forced="none")
+    write_plan(tmp_path, trials=TRIALS, capacity=2)
+    return tmp_path
+
+
+def cell_folder(here: Path, horizon: int) -> Path:
+    return here / "ray_results" / cell_name(horizon)
+
+
+def epochs_of(here: Path, horizon: int) -> list[list[dict[str, Any]]]:
+    files = sorted(cell_folder(here, horizon).glob("trial_*/result.json"))
+    return [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
+
+
+def n_epochs(here: Path) -> int:
+    return sum(len(epochs) for horizon in HORIZONS for epochs in epochs_of(here, horizon))
+
+
+def has_epochs(here: Path, count: int) -> bool:
+    return n_epochs(here) >= count
+
+
+def check_whole(here: Path) -> None:
+    """What must hold of every cell at the end, whatever happened on the way."""
+    for horizon in HORIZONS:
+        rows = json.loads((cell_folder(here, horizon) / "all_trials.json").read_text())
+        assert [row["number"] for row in rows] == list(range(TRIALS))
+        assert {row["reason"] for row in rows} <= {"completed", "collapsed"}
+        for row, epochs in zip(rows, epochs_of(here, horizon), strict=True):
+            expected = list(range(1, row["epochs_trained"] + 1))
+            assert [epoch["epoch"] for epoch in epochs] == expected
+    table = (here / "ray_results" / "experiment_results.csv").read_text().splitlines()
+    assert len(table) == 1 + TRIALS * len(HORIZONS)
+
+
+def driver_of(here: Path, horizon: int) -> psutil.Process:
+    status = json.loads((cell_folder(here, horizon) / "status.json").read_text())
+    return psutil.Process(status["process"])
+
+
+def belongs_to(here: Path) -> list[psutil.Process]:
+    """Return every process that works in the folder of this test, Ray's included."""
+    found = []
+    for process in psutil.process_iter(["name"]):
+        try:
+            is_here = process.cwd() == str(here) and process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if is_here:
+            found.append(process)
+    return found
+
+
+def has_none_left(here: Path) -> bool:
+    return not belongs_to(here)
+
+
+def test_cells_run_side_by_side_and_survive_the_death_of_a_driver_and_of_ray(here: Path) -> None:
+    process = start(here, "--plan", "plan.json")
+    wait_until(partial(has_epochs, here, 3), process)
+    driver_of(here, 3).kill()
+    wait_until(partial(has_epochs, here, 8), process)
+    (raylet,) = (p for p in belongs_to(here) if p.name() == "raylet")
+    raylet.kill()
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, output + errors
+    assert has_none_left(here)
+    check_whole(here)
+    assert f"{cell_name(3)}: broke off (its process ended with SIGKILL)" in output
+    assert "Ray has died; the cells go on with another one" in output
+    assert "Traceback" not in output + errors
+    # Two cells at a time, one trial each; the third begins when one of them has ended.
+    (first, second) = (sorted(e["reported"] for es in epochs_of(here, h) for e in es)
+                       for h in (1, 3))  # fmt: skip
+    assert first[0] < second[-1]
+    assert second[0] < first[-1]
+
+    # All is there: nothing is run again.
+    before = n_epochs(here)
+    write_plan(here, trials=TRIALS, capacity=2, folder_state="complete")
+    output = run(here, "--plan", "plan.json")
+    assert output.count("skip") == len(HORIZONS)
+    assert n_epochs(here) == before
+
+
+def test_one_ctrl_c_and_a_kill_lose_nothing_and_leave_nothing(here: Path) -> None:
+    process = start(here, "--plan", "plan.json")
+    wait_until(partial(has_epochs, here, 2), process)
+    # As a terminal does it: to the whole group in its foreground.
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, output + errors
+    assert "Go on with the same command" in output
+    assert has_none_left(here)
+    saved = n_epochs(here)
+
+    process = start(here, "--plan", "plan.json")
+    wait_until(partial(has_epochs, here, saved + 3), process)
+    process.kill()
+    process.communicate()
+    # Agents of Ray, which hold nothing, notice it after a minute or two.
+    wait_until(lambda: not workers_or_drivers(here), None, seconds=10)
+
+    run(here, "--plan", "plan.json")
+    check_whole(here)
+    wait_until(partial(has_none_left, here), None, seconds=180)
+
+
+def workers_or_drivers(here: Path) -> list[str]:
+    """Return what could hold a device."""
+    found = []
+    for process in belongs_to(here):
+        try:
+            line = " ".join(process.cmdline())
+        except psutil.NoSuchProcess:
+            continue
+        is_ray = process.name() in ("raylet", "gcs_server") or "ray::" in line
+        if (is_ray and "Agent" not in line) or "study." in line:
+            found.append(line)
+    return found
+
+
+def test_an_exclusive_cell_overlaps_with_nothing_and_a_failed_one_stops_no_other(
+    here: Path,
+) -> None:
+    write_plan(here, trials=TRIALS, capacity=2)
+    plan = json.loads((here / "plan.json").read_text())
+    plan["cells"][1] |= {"exclusive": True, "capacity": 1}
+    # A folder that no search left.
+    cell_folder(here, 1).mkdir(parents=True)
+    (here / "plan.json").write_text(json.dumps(plan))
+    output = run(here, "--plan", "plan.json", expect=1)
+    lines = [line for line in output.splitlines() if line.strip().startswith("tiny_50k_h")]
+    assert [line.split()[1] for line in lines] == ["fail", "pass", "pass"]
+    assert "must hold the journal of a search" in output
+    third, fifth = ([e for es in epochs_of(here, h) for e in es] for h in (3, 5))
+    assert max(e["reported"] for e in third) < min(e["began"] for e in fifth)
+
+
+def test_a_problem_is_said_before_the_first_trial(here: Path) -> None:
+    write_plan(here, trials=TRIALS, capacity=2, problem="one step must fit, but got 40 GiB")
+    process = start(here, "--plan", "plan.json")
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, output + errors
+    assert errors.count("one step must fit, but got 40 GiB") == len(HORIZONS)
+    assert not cell_folder(here, 1).exists()
+    status = json.loads((here / "ray_results" / SWEEP / "status.json").read_text())
+    assert status["state"] == "failed"
+    assert not left_over(process.pid)
+
+
+def test_a_second_sweep_is_refused(here: Path) -> None:
+    process = start(here, "--plan", "plan.json")
+    wait_until((here / "ray_results" / SWEEP / "log.txt").exists, process)
+    output = run(here, "--plan", "plan.json", expect=2)
+    assert f"process {process.pid} on" in output
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert isinstance(process, subprocess.Popen)
+    assert not processes(process.pid)
