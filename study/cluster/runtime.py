@@ -55,8 +55,9 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
     in this process's environment only, so that nothing is written to the home folder.
 
     Args:
-        address: of a running cluster, or None to start one on this machine. A Ray instance that
-            this process has already initialised is used as it is.
+        address: of a running cluster, of which this machine is a node: ``auto``, ``host:port`` or
+            ``ray://host:port``; None starts one on this machine. A Ray instance that this process
+            has already initialised is used as it is.
         use_accelerators: False starts the local cluster without any.
 
     Raises:
@@ -81,9 +82,9 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
         options["_memory"] = int(psutil.virtual_memory().available * 0.9) - _OBJECT_STORE_BYTES
         if not use_accelerators:
             options["num_gpus"] = 0
-    else:
-        options["address"] = address
     try:
+        if address is not None:
+            options["address"] = _own_address(address)
         ray.init(**options)
     except SystemExit as error:
         # Ray's own handler, which takes SIGTERM while it starts.
@@ -93,8 +94,8 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
         reason = " ".join(str(error).split())[:_REASON_LENGTH]
         raise SpecError(
             f"Ray: must be able to {what}, but got {type(error).__name__}: {reason} ... Check "
-            "--address, RAY_AUTH_TOKEN, free memory, free space for Ray's temporary files, and "
-            "that this machine may open ports."
+            "--address, RAY_AUTH_TOKEN, that this machine is a node of the cluster, free memory, "
+            "free space for Ray's temporary files, and that it may open ports."
         ) from error
     started = ray_processes()
     try:
@@ -104,6 +105,28 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
             ray.shutdown()
         else:
             _exit_without_ray()
+
+
+def _own_address(address: str) -> str:
+    """Return where a node finds its cluster: that of ``ray://`` is for programs outside of it.
+
+    Through Ray Client a search would run on the head, apart from its journal and its signals. It
+    is asked for the cluster's own address, and must be asked on a node.
+    """
+    if not address.startswith("ray://"):
+        return address
+    ray.init(address, logging_level=logging.ERROR)
+    try:
+        task = ray.remote(num_cpus=0)(_gcs_address)
+        found: str = ray.get(task.remote())
+    finally:
+        ray.shutdown()
+    return found
+
+
+def _gcs_address() -> str:
+    found: str = ray.get_runtime_context().gcs_address
+    return found
 
 
 def _exit_without_ray() -> NoReturn:
