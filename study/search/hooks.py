@@ -5,6 +5,7 @@ never read.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,15 +35,22 @@ class RayDiedError(BaseException):
 class LedgerSearcher(Searcher):  # type: ignore[misc]
     """Hands out the ledger's trials."""
 
-    def __init__(self, ledger: Ledger, stop: Stop) -> None:
+    def __init__(
+        self, ledger: Ledger, stop: Stop, may_start: Callable[[], bool] = lambda: True
+    ) -> None:
         super().__init__(metric=None, mode=None)
         self._ledger = ledger
         self._stop = stop
+        self._may_start = may_start
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's flat assignment, None for not now, or FINISHED."""
+        # Asked first, for it may end the search; with nothing at work, Ray asks nothing but this.
+        may_start = self._may_start()
         if self._stop.is_requested or self._ledger.is_complete:
             return Searcher.FINISHED  # type: ignore[no-any-return]
+        if not may_start:
+            return None
         try:
             assignment = self._ledger.next()
         except OSError as error:

@@ -12,10 +12,12 @@ from ray import tune
 from ray.exceptions import RayError
 from ray.tune import Callback, TuneError
 
+from study.cluster.thermal import ThermalGuard
 from study.results.lock import FolderLock, LockError, remove_abandoned
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity
 from study.search.cell_folder import CellFolder, require_nothing_lost
+from study.search.heat import ThermalWatch
 from study.search.hooks import (
     LedgerScheduler,
     LedgerSearcher,
@@ -127,7 +129,8 @@ def _run(
     worker = tune.with_parameters(
         trainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
     )
-    with _scratch() as scratch:
+    with _scratch() as scratch, ThermalGuard() as guard:
+        heat = ThermalWatch(guard, stop, recorder.line)
         while not (ledger.is_complete or stop.is_requested):
             try:
                 tune.run(
@@ -136,11 +139,11 @@ def _run(
                     storage_path=str(scratch),
                     # Retries count anew; the ledger says when there is nothing left to run.
                     num_samples=-1,
-                    search_alg=LedgerSearcher(ledger, stop),
+                    search_alg=LedgerSearcher(ledger, stop, heat.may_start),
                     scheduler=LedgerScheduler(ledger, stop),
                     max_concurrent_trials=plan.concurrency,
                     reuse_actors=not plan.resources.exclusive,
-                    callbacks=[watchdog, recorder, _Ready(interruptions, stop)],
+                    callbacks=[watchdog, recorder, heat, _Ready(interruptions, stop)],
                     # The trainable writes its own checkpoints, before it reports an epoch.
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     # The ledger decides what is tried again.
