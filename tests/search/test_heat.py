@@ -1,8 +1,7 @@
 """What the thermal guard does to a search: without Ray, and then from the command line."""
 
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from study.search.hooks import LedgerSearcher
 from study.search.stop import Stop
 from study.search.trainable import StepResult
 from study.spec import SearchConfig
+from study.tune import main
 from tests.search.command import cell_folder, epochs_of, run, start, trials, wait_until, write_space
 from tests.search.played import new_ledger
 
@@ -133,20 +133,35 @@ def test_a_searcher_ends_if_the_heat_does_end_the_search(tmp_path: Path) -> None
     assert LedgerSearcher(ledger, stop, too_hot).suggest("ray's own") == Searcher.FINISHED
 
 
-TRIALS, EPOCHS = 4, 40
+def test_a_search_on_a_hot_machine_is_refused_before_anything_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_space(tmp_path, trials=1)
+    file = tmp_path / "temperature"
+    file.write_text("96")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STUDY_TEMPERATURE_FILE", str(file))
+    began = time.monotonic()
+    assert main(["--search", "tiny.yaml", "--budget", "50k", "--horizon", "3"]) == 2
+    assert time.monotonic() - began < 2.0
+    assert capsys.readouterr().err == (
+        f"error: temperature: a search starts below 95 C, but got 96 C ({file}). "
+        "Let the machine cool down and start again.\n"
+    )
+    assert not (tmp_path / "ray_results").exists()
 
 
-def log(here: Path) -> str:
+TRIALS, EPOCHS = 3, 40
+
+
+def said(here: Path) -> list[str]:
+    """Return what was logged, without the time."""
     path = cell_folder(here) / "log.txt"
-    return path.read_text() if path.exists() else ""
+    return [line[20:] for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def count(here: Path, text: str) -> int:
-    return log(here).count(text)
-
-
-def has(here: Path, text: str, times: int = 1) -> bool:
-    return count(here, text) >= times
+    return sum(text in line for line in said(here))
 
 
 def n_epochs(here: Path) -> int:
@@ -157,79 +172,61 @@ def n_epochs(here: Path) -> int:
 def test_heat_holds_new_trials_back_then_stops_the_search_which_goes_on_where_it_was(
     tmp_path: Path,
 ) -> None:
-    here = tmp_path
+    here, file = tmp_path, tmp_path / "temperature"
     write_space(here, trials=TRIALS, epochs=EPOCHS, scheduler="fifo", forced="none")
-    file = here / "temperature"
-    until: Callable[..., None] = lambda text, times=1: wait_until(  # noqa: E731
-        partial(has, here, text, times), process
-    )
-
-    file.write_text("96")
-    _, errors = run(here, expect=2, STUDY_TEMPERATURE_FILE=str(file))
-    assert errors == (
-        f"error: temperature: a search starts below 95 C, but got 96 C ({file}). "
-        "Let the machine cool down and start again.\n"
-    )
-    assert not (here / "ray_results").exists()
-
     file.write_text("60")
     process = start(here, "--concurrency", "2", STUDY_TEMPERATURE_FILE=str(file))
-    until(" starts: ", 2)
+    wait_until(lambda: count(here, " starts: ") >= 1, process)
     file.write_text("86.5")
-    until("86.5 C")
-    # The running ones go on to their end, and their slots stay empty.
-    until(" ends: ", 2)
-    time.sleep(2.0)
-    assert count(here, " starts: ") == 2
+    held = f"86.5 C ({file}): no new trial starts until it is below 85 C"
+    wait_until(lambda: held in said(here), process)
+    started, ended, came_to = count(here, " starts: "), count(here, " ends: "), n_epochs(here)
+    # Those at work go on to their end, and the slot of the first that ends stays empty.
+    wait_until(lambda: count(here, " ends: ") > ended, process)
+    assert n_epochs(here) > came_to
+    time.sleep(1.5)
+    assert count(here, " starts: ") == started < TRIALS
     assert process.poll() is None
     file.write_text("60")
-    until("60 C")
-    until(" starts: ", 4)
-    before = n_epochs(here)
-    wait_until(lambda: n_epochs(here) > before + 4, process)
+    again = f"60 C ({file}): new trials start again"
+    wait_until(lambda: again in said(here) and count(here, " starts: ") > started, process)
+    came_to = n_epochs(here)
+    wait_until(lambda: n_epochs(here) > came_to + 2, process)
     file.write_text("96")
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 1, output + errors
-    lines = output.splitlines()
-    assert f"  heat    60 C ({file}), normal" in lines
-    said = [line[20:] for line in log(here).splitlines() if " C (" in line]
-    assert [line for line in said if not line.startswith("trial")] == [
-        f"86.5 C ({file}): no new trial starts until it is below 85 C",
-        f"60 C ({file}): new trials start again",
+    assert [line for line in said(here) if not line.startswith("trial")] == [
+        held,
+        again,
         f"96 C ({file}): running trials save themselves, and the search stops",
     ]
+    lines = output.splitlines()
+    assert f"  heat    60 C ({file}), normal" in lines
     (stopped,) = [line for line in lines if line.startswith("stopped: ")]
     assert f"is at 96 C ({file}), which is critical" in stopped
     assert lines[-2].endswith("trials ended and are kept. Go on with:")
     assert lines[-1].endswith("--resume")
-    ended = trials(here)
-    assert len(ended) < TRIALS
+    before = trials(here)
+    assert len(before) < TRIALS
+    assert 86.5 in [row["thermal_max_temp"] for row in before]
 
-    file.write_text("72")
-    output, _ = run(here, "--concurrency", "2", "--resume", STUDY_TEMPERATURE_FILE=str(file))
-    assert f"  heat    72 C ({file}), acceptable" in output
-    assert output.count(" resumes after epoch ") == TRIALS - len(ended)
-    rows = trials(here)
-    assert rows[: len(ended)] == ended
-    assert len(rows) == TRIALS
-    for row in rows:
-        assert [e["epoch"] for e in epochs_of(here, row)] == list(range(1, EPOCHS + 1))
-        assert row["faults"] == []
-    # The first two were at work when it was hot; nothing was cooler than 60.
-    assert [row["thermal_max_temp"] for row in rows[:2]] == [86.5, 86.5]
-    assert all(row["thermal_max_temp"] >= 60.0 for row in rows)
-    table = (here / "ray_results" / "experiment_results.csv").read_text()
-    assert table.count(",86.5,") == 2
-
-
-@pytest.mark.ray
-def test_a_sensor_that_cannot_be_read_is_unknown_and_never_normal(tmp_path: Path) -> None:
-    write_space(tmp_path, trials=1, epochs=2, scheduler="fifo", forced="none")
-    file = tmp_path / "temperature"
+    # What the origin's reader said when it could not read, and took for normal.
     file.write_text("-1")
-    output, _ = run(tmp_path, STUDY_TEMPERATURE_FILE=str(file))
+    output, _ = run(here, "--concurrency", "2", "--resume", STUDY_TEMPERATURE_FILE=str(file))
     assert f"  heat    unknown, so heat stops nothing ({file}: -1 C cannot be)" in output
     assert ", normal" not in output
-    (row,) = trials(tmp_path)
-    assert row["thermal_max_temp"] is None
-    assert all("temperature" not in epoch for epoch in epochs_of(tmp_path, row))
+    assert " resumes after epoch " in output
+    rows = trials(here)
+    assert len(rows) == TRIALS
+    assert {row["number"]: row for row in rows}.items() >= {r["number"]: r for r in before}.items()
+    for row in rows:
+        epochs = epochs_of(here, row)
+        assert [epoch["epoch"] for epoch in epochs] == list(range(1, EPOCHS + 1))
+        assert row["faults"] == []
+        known = [epoch["temperature_max"] for epoch in epochs if "temperature_max" in epoch]
+        assert row["thermal_max_temp"] == max(known, default=None)
+    # Of the trial that was stopped: the epochs before have a temperature, those after have none.
+    assert "temperature" in epochs_of(here, rows[-1])[0]
+    assert "temperature" not in epochs_of(here, rows[-1])[-1]
+    table = (here / "ray_results" / "experiment_results.csv").read_text()
+    assert ",86.5," in table
