@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
@@ -141,9 +142,8 @@ def test_a_search_on_a_hot_machine_is_refused_before_anything_is_spent(
     file.write_text("96")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STUDY_TEMPERATURE_FILE", str(file))
-    began = time.monotonic()
     assert main(["--search", "tiny.yaml", "--budget", "50k", "--horizon", "3"]) == 2
-    assert time.monotonic() - began < 2.0
+    assert not ray.is_initialized()
     assert capsys.readouterr().err == (
         f"error: temperature: a search starts below 95 C, but got 96 C ({file}). "
         "Let the machine cool down and start again.\n"
