@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from study.cluster import sensors
 from study.cluster.sensors import (
     TEMPERATURE_FILE,
     Gpus,
@@ -69,7 +70,7 @@ def test_without_a_name_there_is_no_file(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_absurd_readings_of_chips_are_left_out() -> None:
-    sensors = [
+    found = [
         ("coretemp Package id 0", 61.0),
         ("coretemp Core 1", 63.0),
         ("acpitz", -273.2),
@@ -78,8 +79,8 @@ def test_absurd_readings_of_chips_are_left_out() -> None:
         # The input of a board to which nothing is connected.
         ("nct6798 AUXTIN2", 109.0),
     ]
-    assert [each.degrees for each in plausible_chips(sensors)] == [61.0, 63.0]
-    assert plausible_chips(sensors[2:]) == []
+    assert [each.degrees for each in plausible_chips(found)] == [61.0, 63.0]
+    assert plausible_chips(found[2:]) == []
 
 
 def test_this_machine_can_be_asked_whatever_it_has() -> None:
@@ -109,3 +110,35 @@ def test_what_powermetrics_prints_is_read(text: str, reading: Reading) -> None:
 @pytest.mark.skipif(sys.platform == "darwin", reason="there it may be used")
 def test_powermetrics_is_left_alone_elsewhere() -> None:
     assert PowerMetrics()() == []
+
+
+def program(path: Path, script: str) -> str:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [("exit 3", "returned non-zero exit status 3"), ("exec sleep 60", "timed out after")],
+)
+def test_a_powermetrics_that_fails_or_hangs_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, problem: str
+) -> None:
+    monkeypatch.setattr(sensors, "_POWERMETRICS_TIMEOUT_SECONDS", 0.2)
+    source = PowerMetrics()
+    source._program = program(tmp_path / "powermetrics", script)
+    (reading,) = source()
+    assert reading.degrees is None
+    assert problem in str(reading.problem)
+
+
+def test_powermetrics_runs_twice_a_minute_at_most(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    source = PowerMetrics()
+    source._program = program(
+        tmp_path / "powermetrics", f"echo >> {runs}; echo 'Current pressure level: Heavy'"
+    )
+    for _ in range(3):
+        assert source() == [Reading(source="powermetrics", pressure="Heavy")]
+    assert runs.read_text() == "\n"
