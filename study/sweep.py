@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from study.cluster.thermal import ThermalGuard, measure, require_cool
 from study.errors import SpecError, StudyError, require
 from study.matrix.log import SweepLog
 from study.matrix.preflight import inspect, most_cells
@@ -104,11 +105,14 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         stop.file.unlink(missing_ok=True)
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
         log = SweepLog(console, folder)
-        sweep = Sweep(_settings(arguments, results, folder), stop, lock, log.say)
+        temperature = measure()
+        require_cool(temperature)
+        guard = held.enter_context(ThermalGuard())
+        sweep = Sweep(_settings(arguments, results, folder), stop, lock, guard, log.say)
         held.callback(sweep.close)
         address = sweep.start_ray()
         planned = _plan(arguments, address, folder)
-        findings = inspect(planned["cells"], results, "unknown")
+        findings = inspect(planned["cells"], results, temperature)
         for note in findings.notes:
             log.say(note)
         if findings.problems:

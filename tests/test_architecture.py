@@ -16,7 +16,7 @@ ALLOWED = {
     "training": {"errors", "data", "model"},
     "spec": {"errors", "dimension", "data", "model", "training"},
     "cluster": {"errors", "training"},
-    "matrix": {"errors", "results", "search"},
+    "matrix": {"errors", "results", "cluster", "search"},
     "search": {
         "errors", "dimension", "spec", "results", "data", "model", "training", "cluster",
     },

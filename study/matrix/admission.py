@@ -12,8 +12,9 @@ class CellDemand:
     name: str
     capacity: int
     """Trials of its shape that fit on the empty cluster; at least one."""
-    remaining: int
-    """Trials that have not ended; at least one."""
+    usable: int
+    """Trials that it could run at once: those that have not ended, at most as many as its user
+    wants; at least one."""
     exclusive: bool
     """Does it get the whole cluster, with nothing beside it?"""
 
@@ -54,7 +55,7 @@ def allot(
 
 
 def _may_grow(cell: CellDemand, slots: dict[CellDemand, int]) -> bool:
-    is_wanted = slots[cell] < min(cell.capacity, cell.remaining)
+    is_wanted = slots[cell] < min(cell.capacity, cell.usable)
     return is_wanted and _used({**slots, cell: slots[cell] + 1}) <= 1
 
 

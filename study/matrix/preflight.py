@@ -8,6 +8,8 @@ from typing import Any
 
 import psutil
 
+from study.cluster.thermal import Temperature
+
 _GIB = 2**30
 
 _DRIVER_BYTES = 512 * 2**20
@@ -25,13 +27,15 @@ class Findings:
     notes: tuple[str, ...]
 
 
-def inspect(cells: Sequence[Mapping[str, Any]], results: Path, temperature: str) -> Findings:
+def inspect(
+    cells: Sequence[Mapping[str, Any]], results: Path, temperature: Temperature
+) -> Findings:
     """Hold a plan against the machine.
 
     Args:
         cells: as ``study.plan --json`` describes them.
         results: the results folder; need not exist.
-        temperature: of the machine, in words.
+        temperature: of the machine.
     """
     problems = [f"{cell['cell']}: {cell['problem']}" for cell in cells if cell.get("problem")]
     usable = [cell for cell in cells if not cell.get("problem")]
@@ -46,7 +50,7 @@ def inspect(cells: Sequence[Mapping[str, Any]], results: Path, temperature: str)
         )
     notes = [
         f"{_gib(psutil.virtual_memory().available)} of memory free, {_gib(free)} on the disk; "
-        f"temperature {temperature}"
+        f"temperature {temperature.state} ({temperature.said})"
     ]
     if running + kept > free:
         notes.append(

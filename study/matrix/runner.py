@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.errors import StudyError
 from study.matrix.admission import CellDemand, allot
 from study.matrix.processes import Head, Process, last_line
@@ -81,7 +82,7 @@ class CellRun:
         return CellDemand(
             name=self.name,
             capacity=self.plan["capacity"],
-            remaining=max(1, self.plan["trials"] - len(self.records)),
+            usable=min(self.plan["concurrency"], max(1, self.plan["trials"] - len(self.records))),
             exclusive=self.plan["exclusive"],
         )
 
@@ -100,20 +101,29 @@ class Sweep:
         settings: how they are run.
         stop: ends it gracefully.
         lock: of the sweep's folder; its time of change shows that the sweep lives.
+        guard: at work; holds back new cells, or ends the sweep, when the machine is too hot.
         say: prints and logs a line.
     """
 
     def __init__(
-        self, settings: SweepSettings, stop: Stop, lock: FolderLock, say: Callable[[str], None]
+        self,
+        settings: SweepSettings,
+        stop: Stop,
+        lock: FolderLock,
+        guard: ThermalGuard,
+        say: Callable[[str], None],
     ) -> None:
         self._cells: list[CellRun] = []
         self._settings = settings
         self._stop = stop
         self._lock = lock
+        self._guard = guard
         self._say = say
         self._head: Head | None = None
         self._slots: dict[str, int] = {}
         self._has_told_to_end = False
+        self._is_held = False
+        """By heat."""
 
     def start_ray(self) -> str:
         """Return the cluster's address, starting one on this machine if none was given.
@@ -140,6 +150,7 @@ class Sweep:
                     self._look_after(cell)
                 if self._stop.file.exists():
                     self._stop.request(f"the file {self._stop.file}", is_fault=False)
+                self._look_after_heat()
                 if not self._stop.is_requested:
                     self._admit()
                 elif not self._at_work():
@@ -163,6 +174,8 @@ class Sweep:
         """Start the cells whose turn it is, and say to all how many trials they may run."""
         at_work = self._at_work()
         waiting = [c for c in self._cells if c.process is None and c.end is None]
+        if self._is_held:
+            waiting = []
         slots = allot(
             [cell.demand for cell in at_work],
             [cell.demand for cell in waiting],
@@ -290,6 +303,17 @@ class Sweep:
             cell.process.kill()
             self._look_after(cell)
         self._head = None
+
+    def _look_after_heat(self) -> None:
+        temperature = self._guard.now()
+        if temperature.state is ThermalState.CRITICAL:
+            self._stop.request(too_hot("the machine", temperature), is_fault=True)
+        is_held = temperature.state is ThermalState.WARNING
+        if is_held != self._is_held:
+            self._say(
+                f"{temperature.said}: {'no new cell begins' if is_held else 'cells begin again'}"
+            )
+            self._is_held = is_held
 
     def _tell_to_end(self) -> None:
         self._has_told_to_end = True

@@ -36,6 +36,7 @@ def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
         f"{_seconds(estimate['epoch_seconds_max'])} per epoch (measured steps): training takes "
         f"about {duration(estimate['search_seconds_expected'])}, "
         f"at most {duration(estimate['search_seconds_most'])}",
+        "heat": _heat(plan["temperature"]),
     }
     for name, text in facts.items():
         console.print(Text(f"  {name:<8}{text}"), soft_wrap=True)
@@ -138,6 +139,13 @@ def _baselines(baselines: list[Mapping[str, Any]]) -> Table:
             "-" if baseline["auc"] is None else f"{baseline['auc']:.3f}",
         )
     return table
+
+
+def _heat(temperature: Mapping[str, Any]) -> str:
+    """Say how hot the machine is; a reading that is missing is never taken for a good one."""
+    if temperature["state"] == "unknown":
+        return f"unknown, so heat stops nothing ({temperature['said']})"
+    return f"{temperature['said']}, {temperature['state']}"
 
 
 def _seconds(value: float) -> str:

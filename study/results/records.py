@@ -89,6 +89,8 @@ class TrialRecord:
     """Measured; on the CPU the resident size of the worker."""
     granted_memory_bytes: int | None
     """What the trial was granted of its device's memory."""
+    thermal_max_temp: float | None
+    """Hottest degrees Celsius of its machine while it trained; None if unknown."""
     seconds: Mapping[str, float]
     """By phase, as far as it was measured: what a killed worker did is not."""
     started: float

@@ -35,8 +35,8 @@ from study.results.lock import FolderLock
 from study.results.records import TrialRecord, best_trial
 
 CSV_COLUMNS = (
-    # The columns of the study that this one replaces, in its order. Three stay empty in a search:
-    # test_accuracy (no test label is read), thermal_max_temp, and data_md5 (see data_sha256).
+    # The columns of the study that this one replaces, in its order. Two stay empty in a search:
+    # test_accuracy (no test label is read) and data_md5 (see data_sha256).
     "timestamp", "experiment", "phase", "budget", "task", "horizon", "timescale", "script_path",
     "run_type", "status", "duration_seconds", "val_loss", "test_accuracy", "hyperparameters",
     "error_message", "thermal_max_temp", "data_md5", "d_model", "n_layers", "n_heads", "d_ff",
@@ -199,6 +199,7 @@ class CellStore:
             "val_loss": record.value,
             "hyperparameters": json.dumps(dict(record.params), sort_keys=True),
             "error_message": record.message,
+            "thermal_max_temp": record.thermal_max_temp,
             "d_model": record.params["d_model"],
             "n_layers": record.params["n_layers"],
             "n_heads": record.params["n_heads"],

@@ -21,6 +21,7 @@ from study.results.records import PHASES
 _SCALARS = (
     "train_loss", "validation_loss", "best_validation_loss", "skill", "auc", "brier",
     "prediction_sd", "learning_rate", "gradient_norm", "samples_per_second", "peak_memory_bytes",
+    "temperature_max",
     *(f"{phase}_seconds" for phase in PHASES),
 )  # fmt: skip
 

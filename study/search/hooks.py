@@ -5,6 +5,7 @@ never read.
 """
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +37,18 @@ class RayDiedError(BaseException):
 class LedgerSearcher(Searcher):  # type: ignore[misc]
     """Hands out the ledger's trials, as many at once as there are slots."""
 
-    def __init__(self, ledger: Ledger, stop: Stop, slots: Slots) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        stop: Stop,
+        slots: Slots,
+        may_start: Callable[[], bool] = lambda: True,
+    ) -> None:
         super().__init__(metric=None, mode=None)
         self._ledger = ledger
         self._stop = stop
         self._slots = slots
+        self._may_start = may_start
         self._at_work: set[str] = set()
         self.has_none = False
         """Was there no trial to hand out when Ray last asked?"""
@@ -48,9 +56,11 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's flat assignment, None for not now, or FINISHED."""
         self.has_none = True
+        # Asked first, for it may end the search; with nothing at work, Ray asks nothing but this.
+        may_start = self._may_start()
         if self._stop.is_requested or self._ledger.is_complete:
             return Searcher.FINISHED  # type: ignore[no-any-return]
-        if len(self._at_work) >= self._slots.count:
+        if not may_start or len(self._at_work) >= self._slots.count:
             return None
         try:
             assignment = self._ledger.next()
@@ -160,19 +170,27 @@ class Watchdog(Callback):  # type: ignore[misc]
         now = time.monotonic()
         if now - self._looked < _WATCH_SECONDS:
             return
-        self._looked = now
-        # A file system that is gone or read-only is missed by whoever writes there next.
-        with suppress(OSError):
-            self._lock.show_life()
-        for name, process in self._ray.items():
-            if not is_alive(process):
-                raise RayDiedError(f"Ray's {name} has died")
+        self.look()
         running = [trial for trial in trials if trial.status == Trial.RUNNING]
         self._signs = {t.trial_id: self._sign(t, now) for t in running}
         for trial in running:
             silent = now - self._signs[trial.trial_id].seen
             if silent > self._stall_seconds:
                 self._end_worker(trial, silent)
+
+    def look(self) -> None:
+        """Show that the driver lives, and look after Ray.
+
+        Raises:
+            RayDiedError: a process of Ray has ended.
+        """
+        self._looked = time.monotonic()
+        # A file system that is gone or read-only is missed by whoever writes there next.
+        with suppress(OSError):
+            self._lock.show_life()
+        for name, process in self._ray.items():
+            if not is_alive(process):
+                raise RayDiedError(f"Ray's {name} has died")
 
     def _sign(self, trial: Trial, now: float) -> _Sign:
         path = self._cell_folder / Assignment.from_flat(trial.config).folder / LOCK_FILE

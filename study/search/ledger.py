@@ -419,6 +419,10 @@ def _record(
         assigned_gpus=last.get("assigned_gpus"),
         peak_memory_bytes=last.get("peak_memory_bytes"),
         granted_memory_bytes=granted_bytes if epochs else None,
+        thermal_max_temp=max(
+            (epoch["temperature_max"] for epoch in epochs if "temperature_max" in epoch),
+            default=None,
+        ),
         seconds={
             phase: sum(epoch.get(f"{phase}_seconds", 0.0) for epoch in epochs) for phase in PHASES
         },

@@ -16,6 +16,7 @@ import psutil
 import torch
 
 from study.cluster.resources import Node, TrialResources, plan_resources
+from study.cluster.thermal import Temperature, measure
 from study.data.baselines import score_baselines
 from study.data.config import DataConfig
 from study.data.dataset import Dataset
@@ -58,6 +59,8 @@ class CellPlan:
     baseline_losses: npt.NDArray[np.float64]
     """Daily log-losses of the baseline to beat on the validation days."""
     estimate: Estimate
+    temperature: Temperature
+    """Of this machine, when the plan was made."""
 
     @property
     def running_checkpoint_bytes(self) -> int:
@@ -109,6 +112,7 @@ class CellPlan:
             "running_checkpoint_bytes": self.running_checkpoint_bytes,
             "kept_checkpoint_bytes": self.kept_checkpoint_bytes,
             "estimate": dataclasses.asdict(self.estimate),
+            "temperature": dataclasses.asdict(self.temperature),
             "baselines": [dataclasses.asdict(baseline) for baseline in self.baselines],
             "forced": [_describe_forced(slot) for slot in self.forced],
         }
@@ -184,6 +188,7 @@ def plan_cell(
         ),
         baseline_losses=next(b.losses for b in baselines if b.name == BASELINE_TO_BEAT),
         estimate=estimate,
+        temperature=measure(),
     )
 
 

@@ -162,6 +162,11 @@ class Recorder(Callback):  # type: ignore[misc]
         self._ledger.interrupt()
         return bool(lost)
 
+    def line(self, text: str) -> None:
+        """Say something that concerns no single trial."""
+        with self._storage():
+            self._progress.line(text)
+
     def on_experiment_end(self, trials: list[Trial], **_: Any) -> None:
         """Close what is open; trials that have not ended go on at the next start."""
         for view in self._views.values():

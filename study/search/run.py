@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from study.cluster.runtime import cluster
+from study.cluster.thermal import measure, require_cool
 from study.data.dataset import build_dataset
 from study.errors import StudyError, require
 from study.results.driver import Driver, DriverState, at_work
@@ -79,7 +80,10 @@ def run_cell(cell: Cell, options: RunOptions, interruptions: Interruptions) -> R
 
     Raises:
         StudyError: the data, the space, the folder or the cluster cannot serve the cell.
+        TooHotError: the machine is too hot to begin.
     """
+    if not options.dry_run:
+        require_cool(measure())
     path = options.results / cell.name
     data = build_dataset(cell.data, import_folder=options.results / "data")
     space = build_space(cell, n_features=len(data.feature_names))

@@ -15,6 +15,8 @@ import ray
 import torch
 from ray import tune
 
+from study.cluster.sensors import degree_sources
+from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.data.dataset import Dataset
 from study.model.memory import largest_micro_batch
 from study.results.lock import FolderLock
@@ -157,6 +159,9 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self._settings = settings
         self._stop_file = settings.cell_folder / STOP_FILE
         self._assigned = Assignment.from_flat(config)
+        # Of the machine that this worker runs on: the search may watch another one.
+        self._guard = ThermalGuard(degree_sources())
+        self._guard.__enter__()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take over another trial in the same process."""
@@ -166,6 +171,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     def cleanup(self) -> None:
         """Let go of the model and the folder when the actor ends."""
         self._release()
+        self._guard.__exit__(None, None, None)
 
     def step(self) -> dict[str, Any]:
         """Run and save one epoch, and report it; less if the search is to end."""
@@ -178,8 +184,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         if self._replay is not None:
             restored, self._replay = self._replay, None
             return self._reported(restored, checkpoint_seconds=None)
-        if self._stop_file.exists():
-            return _paused(None)
+        if (pause := self._asked_to_pause()) is not None:
+            return pause
         checkpoint_seconds = 0.0
         while True:
             report = self._trainer.run_epoch(self._should_pause)
@@ -194,8 +200,15 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             checkpoint_seconds += time.perf_counter() - began
             if report is not None:
                 return self._reported(report, checkpoint_seconds=checkpoint_seconds)
-            if self._stop_file.exists():
-                return _paused(None)
+            if (pause := self._asked_to_pause()) is not None:
+                return pause
+
+    def _asked_to_pause(self) -> StepResult | None:
+        """Return what to report if the search is to end, here because of this machine's heat."""
+        temperature = self._guard.now()
+        if temperature.state is ThermalState.CRITICAL:
+            return _paused(too_hot(self._guard.machine, temperature))
+        return _paused(None) if self._stop_file.exists() else None
 
     def _should_pause(self) -> bool:
         """Show a sign of life, and say whether to save now. Called after every training step."""
@@ -204,11 +217,13 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             return False
         self._looked = now
         self._lock.show_life()
-        return now - self._saved > _SAVE_SECONDS or self._stop_file.exists()
+        return now - self._saved > _SAVE_SECONDS or self._asked_to_pause() is not None
 
     def _begin(self, trial: Assignment) -> None:
         self._release()
         self._began = time.time()
+        # The heat so far was of another trial.
+        self._guard.take_hottest()
         assigned = ray.get_runtime_context().get_assigned_resources()
         share = float(assigned.get("GPU", 0.0))
         device = resolve_device(share, self._settings.device)
@@ -257,10 +272,22 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             "assigned_gpus": self._resources["GPU"],
             "began": self._began,
             "reported": time.time(),
+            "machine": self._guard.machine,
+            **self._temperature(),
         }
         notes, self._notes = self._notes, ()
         present = {name: value for name, value in values.items() if value is not None}
         return StepResult(report=present, is_paused=False, problem=None, notes=notes)
+
+    def _temperature(self) -> dict[str, float | str | None]:
+        """Return the degrees of this machine now, whose they are, and the most since last asked."""
+        now = self._guard.now()
+        known = [each for each in (now.degrees, self._guard.take_hottest()) if each is not None]
+        return {
+            "temperature": now.degrees,
+            "temperature_source": now.source,
+            "temperature_max": max(known, default=None),
+        }
 
     def _release(self) -> None:
         if hasattr(self, "_trainer"):

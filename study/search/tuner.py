@@ -12,10 +12,12 @@ from ray import tune
 from ray.exceptions import RayError
 from ray.tune import Callback, TuneError
 
+from study.cluster.thermal import ThermalGuard
 from study.results.lock import FolderLock, LockError, remove_abandoned
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity
 from study.search.cell_folder import CellFolder, require_nothing_lost
+from study.search.heat import ThermalWatch
 from study.search.hooks import (
     LedgerScheduler,
     LedgerSearcher,
@@ -137,9 +139,16 @@ def _run(
     worker = tune.with_parameters(
         trainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
     )
-    with _scratch() as scratch:
+    with _scratch() as scratch, ThermalGuard() as guard:
+        heat = ThermalWatch(guard, stop, recorder.line)
+
+        def may_start() -> bool:
+            # With nothing at work Ray asks for a trial, for minutes, and calls no hook.
+            watchdog.look()
+            return heat.may_start()
+
         while not (ledger.is_complete or stop.is_requested):
-            searcher = LedgerSearcher(ledger, stop, slots)
+            searcher = LedgerSearcher(ledger, stop, slots, may_start)
             try:
                 tune.run(
                     tune.with_resources(worker, plan.resources.request()),
@@ -151,7 +160,7 @@ def _run(
                     scheduler=LedgerScheduler(ledger, stop, searcher),
                     max_concurrent_trials=plan.concurrency,
                     reuse_actors=not plan.resources.exclusive,
-                    callbacks=[watchdog, recorder, _Ready(interruptions, stop)],
+                    callbacks=[watchdog, recorder, heat, _Ready(interruptions, stop)],
                     # The trainable writes its own checkpoints, before it reports an epoch.
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     # The ledger decides what is tried again.

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from study.matrix.admission import CellDemand, allot
 
 
-def cell(name: str, capacity: int, remaining: int = 50, exclusive: bool = False) -> CellDemand:
-    return CellDemand(name=name, capacity=capacity, remaining=remaining, exclusive=exclusive)
+def cell(name: str, capacity: int, usable: int = 50, exclusive: bool = False) -> CellDemand:
+    return CellDemand(name=name, capacity=capacity, usable=usable, exclusive=exclusive)
 
 
 def test_small_cells_share_the_cluster_evenly() -> None:
@@ -22,7 +22,7 @@ def test_two_slots_run_two_cells_with_one_trial_each() -> None:
 
 
 def test_what_a_cell_cannot_use_goes_to_the_others() -> None:
-    assert allot([cell("a", 8, remaining=1)], [cell("b", 8)], most_cells=2) == {"a": 1, "b": 7}
+    assert allot([cell("a", 8, usable=1)], [cell("b", 8)], most_cells=2) == {"a": 1, "b": 7}
 
 
 def test_the_last_cell_gets_all() -> None:
@@ -51,7 +51,7 @@ cells = st.builds(
     CellDemand,
     name=st.uuids().map(str),
     capacity=st.integers(1, 20),
-    remaining=st.integers(1, 60),
+    usable=st.integers(1, 60),
     exclusive=st.booleans(),
 )
 
@@ -74,7 +74,7 @@ def test_whatever_the_cells_all_have_their_turn_and_no_slot_is_left_idle(
         for name, count in slots.items():
             c = by_name[name]
             assert 1 <= count <= c.capacity
-            could_grow = count < min(c.capacity, c.remaining) and used + c.share(1) <= 1
+            could_grow = count < min(c.capacity, c.usable) and used + c.share(1) <= 1
             assert not could_grow
         begun += [name for name in slots if name not in begun]
         waiting = [c for c in waiting if c.name not in slots]

@@ -26,7 +26,7 @@ def record(number: int, **changes: Any) -> TrialRecord:
         "auc": 0.7, "brier": 0.2, "micro_batch": 256, "accumulation_steps": 1,
         "out_of_memory_count": 0, "device": "cpu", "assigned_cpus": 1.0, "assigned_gpus": 0.0,
         "peak_memory_bytes": 10**9, "granted_memory_bytes": 2 * 10**9,
-        "seconds": {"step": 10.0}, "started": 1000.0, "ended": 1020.0,
+        "thermal_max_temp": 61.5, "seconds": {"step": 10.0}, "started": 1000.0, "ended": 1020.0,
     }  # fmt: skip
     return TrialRecord(**{**fields, **changes})
 

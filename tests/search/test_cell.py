@@ -13,6 +13,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
+from study.cluster.thermal import measure
 from tests.search.command import (
     CELL,
     SPACES,
@@ -146,6 +147,7 @@ def test_a_dry_run_tells_what_a_search_does_and_writes_nothing(here: Path) -> No
     names = ["narrowest", "widest", "shallowest", "deepest", "fewest_heads", "most_heads"]
     assert [slot["name"] for slot in plan["forced"]] == names
     assert plan["trial_resources"]["CPU"] == 1
+    assert (plan["temperature"]["state"] == "unknown") == (measure().state == "unknown")
 
     run(here)
     check_records(here)

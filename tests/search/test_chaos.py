@@ -38,7 +38,7 @@ EPOCHS = 3
 
 pytestmark = pytest.mark.ray
 
-_OWN_TIME = {"started", "ended", "seconds", "peak_memory_bytes", "trial_id"}
+_OWN_TIME = {"started", "ended", "seconds", "peak_memory_bytes", "thermal_max_temp", "trial_id"}
 """What differs between two runs of one trial."""
 
 
