@@ -1,5 +1,6 @@
-# `make tune BUDGET=2M HORIZON=3` searches one cell, `make test` runs the tests. Both first create
-# the virtual environment and install the project if that has not been done.
+# `make tune BUDGET=2M HORIZON=3` searches one cell, `make sweep` all of them, `make test` runs the
+# tests. Each first creates the virtual environment and installs the project if that has not been
+# done.
 VENV ?= .venv
 PYTHON ?= python3
 BUDGET ?= 2M
@@ -8,7 +9,7 @@ TRIALS ?=
 ARGS ?=
 KILLS ?= 100
 
-.PHONY: tune test check bench chaos tensorboard
+.PHONY: tune sweep test check bench chaos tensorboard
 .DEFAULT_GOAL := test
 
 $(VENV)/installed: pyproject.toml
@@ -19,6 +20,9 @@ $(VENV)/installed: pyproject.toml
 tune: $(VENV)/installed
 	$(VENV)/bin/python -m study.tune --budget $(BUDGET) --horizon $(HORIZON) \
 		$(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
+
+sweep: $(VENV)/installed
+	$(VENV)/bin/python -m study.sweep $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
 
 test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest $(ARGS)
