@@ -15,12 +15,14 @@ ALLOWED = {
     "model": {"errors"},
     "training": {"errors", "data", "model"},
     "spec": {"errors", "dimension", "data", "model", "training"},
+    "selection": {"errors", "spec"},
+    "flags": {"errors", "spec", "selection"},
     "cluster": {"errors", "training"},
     "search": {
         "errors", "dimension", "spec", "results", "data", "model", "training", "cluster",
     },
 }  # fmt: skip
-COMMANDS = {"tune"}
+COMMANDS = {"tune", "plan"}
 ANALYSIS = {"results"}
 
 RAY = {"search", "cluster"}
