@@ -13,6 +13,13 @@ from rich.console import Console
 
 from study.cluster.thermal import ThermalGuard, measure, require_cool
 from study.errors import SpecError, StudyError, require
+from study.flags import (
+    add_cluster_flags,
+    add_selection_flags,
+    add_study_flags,
+    concurrency,
+    selected_cells,
+)
 from study.matrix.log import SweepLog
 from study.matrix.preflight import inspect, most_cells
 from study.matrix.runner import CellRun, Sweep, SweepSettings
@@ -49,23 +56,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    add_selection_flags(flags)
+    add_study_flags(flags)
+    add_cluster_flags(flags)
     add = flags.add_argument
-    add("--search", type=Path, default=Path("search_spaces/phase6a.yaml"), metavar="FILE",
-        help="search space (default: %(default)s)")  # fmt: skip
-    add("--budgets", nargs="+", metavar="LABEL", help="default: all of the search space")
-    add("--horizons", nargs="+", type=int, metavar="DAYS", help="default: all of the search space")
-    add("--from", dest="first", metavar="CELL", help="leave out the cells before it, as 20M_h3")
-    add("--trials", type=int, help="trials of each cell (default: the search space's)")
-    add("--max-epochs", type=int, help="cut every schedule to at most this many epochs")
-    add("--seed", type=int)
-    add("--source")
-    add("--tier")
-    add("--task")
-    add("--label", choices=("high", "close"))
-    add("--normalization")
-    add("--device", choices=("cpu", "cuda", "mps"))
-    add("--address", help="of a running Ray cluster (default: start one on this machine)")
-    add("--storage", type=Path, default=Path("ray_results"), metavar="FOLDER")
     add("--plan", type=Path, metavar="FILE",
         help="what study.plan --json has written (default: plan now)")  # fmt: skip
     add("--cells-at-once", type=int, metavar="N",
@@ -89,6 +83,10 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     """Plan the cells, say what speaks against them, run them, and print how they ended."""
     study = load_study(arguments.search)
+    # A wrong flag is answered before anything starts.
+    selected_cells(arguments)
+    concurrency(arguments.concurrency)
+    given = None if arguments.plan is None else _read_plan(arguments.plan)
     results = arguments.storage.resolve()
     folder = results / f"{study.name}_sweep"
     with ExitStack() as held:
@@ -111,7 +109,11 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         sweep = Sweep(_settings(arguments, results, folder), stop, lock, guard, log.say)
         held.callback(sweep.close)
         address = sweep.start_ray()
-        planned = _plan(arguments, address, folder)
+        log.say(f"{study.name}: planning, results in {results}")
+        planned = _plan(arguments, address) if given is None else given
+        if planned is None:
+            driver.end("failed", "the plan was refused")
+            return EXIT_USER_ERROR
         findings = inspect(planned["cells"], results, temperature)
         for note in findings.notes:
             log.say(note)
@@ -156,20 +158,20 @@ def _settings(arguments: argparse.Namespace, results: Path, folder: Path) -> Swe
         address=arguments.address,
         use_accelerators=arguments.device != "cpu",
         most_cells=most or most_cells(),
-        flags=tuple(_given(arguments, _OF_A_CELL)),
+        flags=(*_given(arguments, _OF_A_CELL), "--estimate", str(folder / "plan.json")),
     )
 
 
 _OF_A_CELL = (
     "search", "trials", "max_epochs", "seed", "source", "tier", "task", "label", "normalization",
-    "device", "storage",
+    "concurrency", "device", "storage",
 )  # fmt: skip
 
 _OF_A_SELECTION = ("budgets", "horizons", "from")
 
 
 def _given(arguments: argparse.Namespace, names: Sequence[str]) -> list[str]:
-    """Return the flags as they were given."""
+    """Return the flags of these names as they were given."""
     words: list[str] = []
     for name in names:
         value = getattr(arguments, "first" if name == "from" else name)
@@ -179,29 +181,35 @@ def _given(arguments: argparse.Namespace, names: Sequence[str]) -> list[str]:
     return words
 
 
-def _plan(arguments: argparse.Namespace, address: str, folder: Path) -> dict[str, Any]:
-    """Return the plan of the cells, made in a process of its own: it needs torch, this one not."""
-    if arguments.plan is not None:
-        planned = read_json(arguments.plan)
-    else:
-        flags = _given(arguments, (*_OF_A_CELL, *_OF_A_SELECTION))
-        command = [sys.executable, "-m", "study.plan", "--json", "--address", address, *flags]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
-        try:
-            output, _ = child.communicate()
-        finally:
-            child.kill()
-            child.wait()
-        planned = json.loads(output) if output else None
+def _read_plan(path: Path) -> dict[str, Any]:
+    planned = read_json(path)
     require(
         isinstance(planned, dict) and "cells" in planned,
         "--plan",
         "must be a plan, as study.plan --json writes it",
-        got=str(arguments.plan or "nothing"),
+        got=str(path),
         remedy="Leave it out, or write it anew.",
     )
     assert isinstance(planned, dict)
     return planned
+
+
+def _plan(arguments: argparse.Namespace, address: str) -> dict[str, Any] | None:
+    """Return the plan of the cells; None if it was refused, with a line from the planner.
+
+    It is made in a process of its own, whose memory (torch, Ray) is gone when the first cell
+    begins.
+    """
+    flags = _given(arguments, (*_OF_A_CELL, *_OF_A_SELECTION))
+    command = [sys.executable, "-m", "study.plan", "--json", "--address", address, *flags]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        output, _ = child.communicate()
+    finally:
+        child.kill()
+        child.wait()
+    # A cell that cannot run is exit code 1, and a row with its problem.
+    return json.loads(output) if child.returncode in (EXIT_OK, EXIT_FAILED) and output else None
 
 
 if __name__ == "__main__":

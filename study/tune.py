@@ -9,10 +9,15 @@ from pathlib import Path
 
 from study.cluster.lifeline import end_with
 from study.errors import StudyError, require
+from study.flags import add_cluster_flags, add_study_flags, concurrency, one_cell
 from study.search.stop import Interruptions, interruptible
-from study.spec import Cell, load_study
 
 EXIT_OK, EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+_OF_A_START = ("--import-trials", "--estimate", "--sweep")
+"""Flags with a value that a resumed search does not repeat."""
+
+_OF_A_START_JOINED = tuple(f"{flag}=" for flag in _OF_A_START)
 
 _EXAMPLES = """examples:
   python -m study.tune --budget 2M --horizon 3
@@ -36,21 +41,10 @@ def parser() -> argparse.ArgumentParser:
     add = flags.add_argument
     add("--budget", required=True, help="label of a parameter budget in the search space, as 2M")
     add("--horizon", required=True, type=int, help="trading days ahead, as 1, 3 or 5")
-    add("--search", type=Path, default=Path("search_spaces/phase6a.yaml"), metavar="FILE",
-        help="search space (default: %(default)s)")  # fmt: skip
-    add("--trials", type=int, help="trials in all (default: the search space's)")
-    add("--max-epochs", type=int, help="cut every schedule to at most this many epochs")
-    add("--seed", type=int, help="of the sampler and, plus its number, of each trial")
-    add("--source", help="sp500, nasdaq, the name of an imported market, or a CSV/Parquet file")
-    add("--tier", help="feature set (default: the search space's)")
-    add("--task", help="threshold_1pct, threshold_0.5pct, ..., or direction")
-    add("--label", choices=("high", "close"), help="price that must reach the threshold")
-    add("--normalization", help="relative, zscore, revin or none")
-    add("--concurrency", default="auto", help="trials at once: a number or auto (default)")
-    add("--device", choices=("cpu", "cuda", "mps"), help="default: what Ray assigns to a trial")
-    add("--address", help="of a running Ray cluster (default: start one on this machine)")
-    add("--storage", type=Path, default=Path("ray_results"), metavar="FOLDER",
-        help="results folder (default: %(default)s)")  # fmt: skip
+    add_study_flags(flags)
+    add_cluster_flags(flags)
+    estimate = "seconds per epoch that study.plan --json has measured; default: measure now"
+    add("--estimate", type=Path, metavar="FILE", help=estimate)
     add("--resume", action="store_true", help="go on with an interrupted search")
     add("--fresh", action="store_true", help="start anew; an existing cell is moved aside")
     add("--import-trials", type=Path, metavar="FOLDER",
@@ -105,8 +99,8 @@ def run(arguments: argparse.Namespace, argv: list[str], interruptions: Interrupt
     )
     if arguments.sweep is not None:
         end_with(os.getppid())
-    cell = _cell(arguments)
-    concurrency = _concurrency(arguments.concurrency)
+    cell = one_cell(arguments)
+    at_once = concurrency(arguments.concurrency)
     results = arguments.storage.resolve()
     if not arguments.dry_run:
         _check_folder(results / cell.name, arguments)
@@ -121,7 +115,8 @@ def run(arguments: argparse.Namespace, argv: list[str], interruptions: Interrupt
             fresh=arguments.fresh,
             dry_run=arguments.dry_run,
             as_json=arguments.json,
-            concurrency=concurrency,
+            concurrency=at_once,
+            estimate=arguments.estimate,
             device=arguments.device,
             address=arguments.address,
             import_trials=arguments.import_trials,
@@ -135,24 +130,6 @@ def run(arguments: argparse.Namespace, argv: list[str], interruptions: Interrupt
         RunStatus.FAILED: EXIT_FAILED,
         RunStatus.INTERRUPTED: EXIT_INTERRUPTED,
     }[status]
-
-
-def _cell(arguments: argparse.Namespace) -> Cell:
-    data = {
-        "source": arguments.source,
-        "tier": arguments.tier,
-        "task": arguments.task,
-        "label_price": arguments.label,
-        "normalization": arguments.normalization,
-    }
-    search = {"trials": arguments.trials, "seed": arguments.seed}
-    return load_study(arguments.search).cell(
-        arguments.budget,
-        arguments.horizon,
-        data={name: value for name, value in data.items() if value is not None},
-        search={name: value for name, value in search.items() if value is not None},
-        max_epochs=arguments.max_epochs,
-    )
 
 
 def _check_folder(folder: Path, arguments: argparse.Namespace) -> None:
@@ -180,17 +157,6 @@ def _check_folder(folder: Path, arguments: argparse.Namespace) -> None:
     )
 
 
-def _concurrency(text: str) -> int | None:
-    require(
-        text == "auto" or text.isdecimal(),
-        "--concurrency",
-        "must be auto or a whole number",
-        got=f"--concurrency {text}",
-        remedy="Leave it out for auto.",
-    )
-    return None if text == "auto" else int(text)
-
-
 def _resume_command(argv: list[str]) -> str:
     """Return the command that goes on, with the Python that runs now."""
     python, here = Path(sys.executable), Path.cwd()
@@ -200,9 +166,9 @@ def _resume_command(argv: list[str]) -> str:
         name = str(python.relative_to(here) if python.is_relative_to(here) else python)
     flags, rest = [], iter(argv)
     for flag in rest:
-        if flag == "--import-trials":
+        if flag in _OF_A_START:
             next(rest)
-        elif flag not in ("--resume", "--fresh") and not flag.startswith("--import-trials="):
+        elif flag not in ("--resume", "--fresh") and not flag.startswith(_OF_A_START_JOINED):
             flags.append(flag)
     return shlex.join([name, "-m", "study.tune", *flags, "--resume"])
 

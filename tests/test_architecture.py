@@ -15,13 +15,15 @@ ALLOWED = {
     "model": {"errors"},
     "training": {"errors", "data", "model"},
     "spec": {"errors", "dimension", "data", "model", "training"},
+    "selection": {"errors", "spec"},
+    "flags": {"errors", "spec", "selection"},
     "cluster": {"errors", "training"},
     "matrix": {"errors", "results", "cluster", "search"},
     "search": {
         "errors", "dimension", "spec", "results", "data", "model", "training", "cluster",
     },
 }  # fmt: skip
-COMMANDS = {"tune", "sweep"}
+COMMANDS = {"tune", "plan", "sweep"}
 ANALYSIS = {"results"}
 
 RAY = {"search", "cluster"}

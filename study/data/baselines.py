@@ -43,26 +43,35 @@ class Baseline:
 def score_baselines(dataset: Dataset) -> tuple[Baseline, Baseline]:
     """Score a constant at the training base rate, and logistic regression on the last day's inputs.
 
-    The regression sees training days only. Its inputs are standardised by them under every
-    normalization, and its penalty is the library's default (C = 1): with thousands of days and
-    25 inputs hardly any is needed, and none is chosen by looking at validation.
+    The regression sees training days only.
     """
-    train, validation = dataset.train_days, dataset.validation_days
-    inputs = dataset.features.astype(np.float64)
+    validation = dataset.validation_days
     answer = dataset.labels[validation].astype(np.float64)
-    # Newton's method: exact to rounding, and the fastest for few inputs.
-    model = make_pipeline(
-        StandardScaler(), LogisticRegression(C=1.0, solver="newton-cholesky", max_iter=200)
-    )
-    model.fit(inputs[train], dataset.labels[train])
     constant = np.full(len(validation), dataset.base_rate)
-    regression = model.predict_proba(inputs[validation])[:, 1]
     logit = np.log(constant) - np.log1p(-constant)
     reference = float(log_losses(logit, answer).mean())
+    regression = logistic_probability(dataset)
     return (
         _score("constant", answer, constant, dataset.horizon, reference),
         _score("logistic", answer, regression, dataset.horizon, reference),
     )
+
+
+def logistic_probability(dataset: Dataset) -> PriceArray:
+    """Return what logistic regression on the last day's inputs says of each validation day.
+
+    The inputs are standardised by the training days under every normalization, and the penalty is
+    the library's default (C = 1): with thousands of days and 25 inputs hardly any is needed, and
+    none is chosen by looking at validation.
+    """
+    inputs = dataset.features.astype(np.float64)
+    # Newton's method: exact to rounding, and the fastest for few inputs.
+    model = make_pipeline(
+        StandardScaler(), LogisticRegression(C=1.0, solver="newton-cholesky", max_iter=200)
+    )
+    model.fit(inputs[dataset.train_days], dataset.labels[dataset.train_days])
+    probability: PriceArray = model.predict_proba(inputs[dataset.validation_days])[:, 1]
+    return probability
 
 
 def _score(

@@ -65,6 +65,15 @@ class Journal:
             JournalError: the copies belong to different searches, or neither has some event
                 that is followed by others.
         """
+        journal = cls.read(folder, witness=witness)
+        text = journal._text()
+        if any(read_text(folder / name) != text for name in COPIES):
+            journal._rewrite()
+        return journal
+
+    @classmethod
+    def read(cls, folder: Path, *, witness: str | None) -> "Journal":
+        """Do what ``open`` does, but mend nothing: for who looks at a search of somebody else."""
         copies = [_read(folder / name) for name in COPIES]
         search = _search_of(folder, copies, witness)
         merged: dict[int, Event] = {}
@@ -78,11 +87,7 @@ class Journal:
                 f"of them number {missing[0]}. Start anew with --fresh --import-trials on this "
                 "folder; what ended is in all_trials.json."
             )
-        journal = cls(folder, search, [merged[index] for index in sorted(merged)])
-        text = journal._text()
-        if any(read_text(folder / name) != text for name in COPIES):
-            journal._rewrite()
-        return journal
+        return cls(folder, search, [merged[index] for index in sorted(merged)])
 
     def append(self, event: Event) -> None:
         """Write one event through to the disk, in both copies.

@@ -30,14 +30,20 @@ def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
         "device": f"{plan['device']}, {plan['precision']}; {plan['concurrency']} trials at once, "
         f"each {gpu}"
         f"{request['CPU']:g} CPU, {request['memory'] / _GIB:.1f} GiB{alone}",
-        "disk": f"checkpoints take up to {_size(plan['running_checkpoint_bytes'])} while trials "
-        f"run, the best weights {_size(plan['kept_checkpoint_bytes'])} in the end",
-        "time": f"{plan['trials']} trials, {_seconds(estimate['epoch_seconds_min'])} to "
-        f"{_seconds(estimate['epoch_seconds_max'])} per epoch (measured steps): training takes "
-        f"about {duration(estimate['search_seconds_expected'])}, "
+        "disk": f"checkpoints take up to {size(plan['running_checkpoint_bytes'])} while trials "
+        f"run, the best weights {size(plan['kept_checkpoint_bytes'])} in the end",
+        "time": f"{plan['trials']} trials, {seconds_per_epoch(estimate['epoch_seconds_min'])} to "
+        f"{seconds_per_epoch(estimate['epoch_seconds_max'])} per epoch (measured steps): "
+        f"the search takes about {duration(estimate['search_seconds_expected'])} in all, "
         f"at most {duration(estimate['search_seconds_most'])}",
         "heat": _heat(plan["temperature"]),
     }
+    power = plan["power"]
+    auc = "" if power["auc_validation"] is None else f" or {power['auc_validation']:.3f} AUC"
+    facts["power"] = (
+        f"validation shows a difference between two models from {power['log_loss_validation']:.4f} "
+        f"nat{auc} on; logistic regression gains {power['gain']:.4f} nat on a constant"
+    )
     for name, text in facts.items():
         console.print(Text(f"  {name:<8}{text}"), soft_wrap=True)
     console.print(_splits(plan["splits"]))
@@ -148,9 +154,11 @@ def _heat(temperature: Mapping[str, Any]) -> str:
     return f"{temperature['said']}, {temperature['state']}"
 
 
-def _seconds(value: float) -> str:
+def seconds_per_epoch(value: float) -> str:
+    """Return the seconds of an epoch as a person says them."""
     return f"{value:.1f} s" if value < 60 else duration(value)
 
 
-def _size(count: int) -> str:
+def size(count: int) -> str:
+    """Return a number of bytes as a person says it."""
     return f"{count / _GIB:.1f} GiB" if count >= _GIB else f"{count / 2**20:.0f} MiB"

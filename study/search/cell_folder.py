@@ -3,6 +3,7 @@
 import secrets
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,25 @@ def identity(cell: Cell, data: Dataset, path: Path) -> dict[str, Any]:
         # A folder that was copied would be continued in two places as one search.
         "folder": str(path),
     }
+
+
+def differences_by_part(
+    before: Mapping[str, Any], cell: Cell, data: Dataset, path: Path
+) -> dict[str, list[str]]:
+    """Return, for each part of ``identity``, a line per value that a search was begun without."""
+    return {
+        part: _differences(before.get(part), now, part)
+        for part, now in identity(cell, data, path).items()
+    }
+
+
+def read_folder(path: Path) -> Journal:
+    """Return the journal of a search without locking or changing anything.
+
+    Raises:
+        StudyError: no journal there can be trusted.
+    """
+    return Journal.read(path, witness=_search_in_cell_file(path))
 
 
 def create(path: Path, description: dict[str, Any]) -> CellFolder:
@@ -94,8 +114,7 @@ def reopen(path: Path, cell: Cell, data: Dataset) -> CellFolder:
         witness = _search_in_cell_file(path)
         journal = Journal.open(path, witness=witness)
         before = journal.events[0]["cell"]
-        for part, now in identity(cell, data, path).items():
-            differences = _differences(before.get(part), now, part)
+        for differences in differences_by_part(before, cell, data, path).values():
             require(
                 not differences,
                 str(path),

@@ -1,37 +1,38 @@
-"""How long a trial will take, from training steps measured where trials will run."""
+"""How long a search will take: measured steps, played through the search's own rungs and slots."""
 
 import dataclasses
-import math
-from collections.abc import Sequence
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import ray
-import torch
-from ray.exceptions import RayError
+import numpy as np
+import optuna
 
 from study.data.dataset import Dataset
-from study.errors import SpecError
-from study.model.sizing import step_flops
+from study.errors import require
+from study.search.forced import Forced
+from study.search.probe import StepTimes
+from study.search.simulation import Played, TrialCost, play
 from study.search.space import SearchSpace, TrialConfig
-from study.search.trainable import training_data
 from study.spec import SearchConfig
-from study.training.device import resolve_device, supports_bf16
-from study.training.trainer import Trainer
 
-_PROBE_FLOPS = 2e11
-"""Work of a measured step at most: seconds on a slow core. A smaller step has the whole batch,
-because what a step costs besides its windows (the optimizer) must be shared by as many."""
+_REPORT_SECONDS = 0.05
+"""Of an epoch, outside training, validation and checkpoint: Ray's way to the driver and back, the
+journal, the records (tests/bench/test_plan_time.py prints it)."""
 
-_PROBE_RATE = 1e-9
+_TRIAL_SECONDS = 0.3
+"""From the end of a slot's trial to the first step of its next in the same worker (likewise)."""
 
-_FEWEST_WINDOWS = 8
-"""Windows in a measured step at least."""
+_END_SECONDS = 3.0
+"""From the last trial's end to that of the command: records, and Ray's shutdown (likewise)."""
 
-_DEPTHS = (1, 3)
-"""Layers of the two models that are timed per width; the rest is a straight line."""
+_PLAYED = 30
+"""Searches that are played for a mean."""
 
-_REPEATS = 3
-"""Epochs of one such step; the fastest counts, because only other programs can slow one down."""
+_POOL = 200
+"""Configurations that are drawn for them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,121 +43,140 @@ class Estimate:
     epoch_seconds_median: float
     epoch_seconds_max: float
     search_seconds_expected: float
-    """If ASHA stops as many trials at each rung as it plans to."""
+    """With ASHA, from the command's start to its end."""
     search_seconds_most: float
     """If every trial runs its whole schedule."""
+    trained_share: float
+    """Epochs that ASHA leaves, of all epochs of all schedules."""
+    start_seconds: float
+    """Of both, what comes before the first trial's first step."""
+    epoch_seconds: Mapping[str, float]
+    """By width and depth, as ``d64 L48``: what one epoch of such a model takes."""
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any], where: str) -> "Estimate":
+        """Rebuild what ``dataclasses.asdict`` made; other keys are ignored.
+
+        Raises:
+            SpecError: a key is missing or no number.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        numbers = [name for name in names if name != "epoch_seconds"]
+        epochs = raw.get("epoch_seconds")
+        require(
+            all(_is_number(raw.get(name)) for name in numbers)
+            and isinstance(epochs, dict)
+            and all(_is_number(value) for value in epochs.values()),
+            where,
+            "must hold the estimate of a plan",
+            got=f"{', '.join(map(str, raw))}",
+            remedy="Write it with python -m study.plan --json.",
+        )
+        return cls(**{name: raw[name] for name in names})
+
+
+def shape_name(model: Any) -> str:
+    """Return the key of ``Estimate.epoch_seconds`` for a model's width and depth."""
+    return f"d{model.d_model} L{model.n_layers}"
+
+
+def read_estimate(path: Path, cell: str) -> Estimate:
+    """Return the estimate of one cell from a file that ``study.plan --json`` wrote.
+
+    Raises:
+        SpecError: the file is unreadable, or the cell is not in it or cannot run.
+    """
+    try:
+        plans = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        found = {plan["cell"]: plan.get("estimate") for plan in plans}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found, problem = {}, f"{type(error).__name__}: {error}"
+    else:
+        problem = f"{', '.join(found) or 'no cell'}"
+    require(
+        isinstance(found.get(cell), dict),
+        str(path),
+        f"must be what study.plan --json wrote, with the estimate of {cell}",
+        got=problem,
+        remedy="Plan that cell, or leave --estimate out: steps are then measured now.",
+    )
+    return Estimate.from_json(found[cell] or {}, str(path))
 
 
 def estimate_search(
     space: SearchSpace,
     search: SearchConfig,
     data: Dataset,
+    forced: Sequence[Forced],
+    times: StepTimes,
     *,
-    request: dict[str, float],
-    device: str | None,
     concurrency: int,
+    exclusive: bool,
+    driver_seconds: float,
 ) -> Estimate:
-    """Time a few steps inside a Ray task with a trial's resources, and extrapolate.
-
-    The probe runs alone: trials that share a device slow each other down more than this says.
+    """Play a search with measured steps.
 
     Args:
-        space: whose architectures are extrapolated to.
+        space: what is drawn from.
         search: number of trials and ASHA's settings.
         data: the cell's data set.
-        request: resources of a trial.
-        device: the user's choice; None follows the assignment.
-        concurrency: trials that will run at once.
-
-    Raises:
-        SpecError: a step could not be run.
+        forced: what is tried first.
+        times: measured steps of this space's architectures.
+        concurrency: trials at once.
+        exclusive: does every trial start a worker of its own?
+        driver_seconds: from the command's start to the first question to Ray.
     """
-    configs = list(space.configs())
-    widths = sorted({config.model.d_model for config in configs})
-    probes = sorted({widths[0], widths[len(widths) // 2], widths[-1]})
-    chosen = [next(c for c in configs if c.model.d_model == width) for width in probes]
-    gpu, cpu, memory = (request.get(name, 0) for name in ("GPU", "CPU", "memory"))
-    task = ray.remote(_measure).options(num_cpus=cpu, num_gpus=gpu, memory=memory, max_retries=0)
-    try:
-        measured = ray.get(task.remote(chosen, data, device))
-    except RayError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise SpecError(
-            f"plan: a few training steps must run where trials will, but got "
-            f"{type(error).__name__}: {reason}. Free memory, or choose a smaller budget."
-        ) from error
-    lines = dict(zip(probes, measured, strict=True))
 
-    def epoch_seconds(config: TrialConfig) -> float:
-        nearest = min(probes, key=lambda width: abs(math.log(width / config.model.d_model)))
-        base, per_layer = lines[nearest]
-        # Between the measured widths a layer's work grows with the square of its width.
-        scale = (config.model.d_model / nearest) ** 2
-        seconds: float = base + per_layer * config.model.n_layers * scale
-        return seconds * len(data.train_days)
+    def cost(config: TrialConfig) -> TrialCost:
+        seconds = times.epoch_seconds(config, len(data.train_days), len(data.validation_days))
+        return TrialCost(config.train.epochs, seconds + _REPORT_SECONDS)
 
-    seconds = sorted(epoch_seconds(config) for config in configs)
-    median = seconds[len(seconds) // 2]
-    epochs = configs[0].train.epochs
-    most = search.trials * epochs * (sum(seconds) / len(seconds)) / concurrency
+    rows = [(shape_name(c.model), cost(c).epoch_seconds) for c in space.configs()]
+    by_shape: dict[str, list[float]] = {}
+    for name, seconds in rows:
+        by_shape.setdefault(name, []).append(seconds)
+
+    rng = np.random.default_rng(search.seed)
+    first = [cost(slot.config) for slot in forced if slot.config is not None][: search.trials]
+    pool = [cost(config) for config in _drawn(space, search.seed)]
+    queues = [
+        first + [pool[i] for i in rng.integers(len(pool), size=search.trials - len(first))]
+        for _ in range(_PLAYED)
+    ]
+    trial_seconds = _TRIAL_SECONDS + (times.worker_seconds if exclusive else 0.0)
+
+    def played(settings: SearchConfig) -> list[Played]:
+        return [
+            play(queue, settings, slots=concurrency, trial_seconds=trial_seconds, rng=rng)
+            for queue in queues
+        ]
+
+    with_asha = played(search)
+    whole = played(dataclasses.replace(search, scheduler="fifo"))
+    start = driver_seconds + times.worker_seconds
+    seconds_by_row = sorted(seconds for _, seconds in rows)
     return Estimate(
-        epoch_seconds_min=seconds[0],
-        epoch_seconds_median=median,
-        epoch_seconds_max=seconds[-1],
-        search_seconds_expected=most * planned_share(search),
-        search_seconds_most=most,
+        epoch_seconds_min=seconds_by_row[0],
+        epoch_seconds_median=seconds_by_row[len(rows) // 2],
+        epoch_seconds_max=seconds_by_row[-1],
+        search_seconds_expected=start + _END_SECONDS + _mean(one.seconds for one in with_asha),
+        search_seconds_most=start + _END_SECONDS + _mean(one.seconds for one in whole),
+        trained_share=_mean(one.trained_share for one in with_asha),
+        start_seconds=start,
+        epoch_seconds={name: statistics.fmean(found) for name, found in by_shape.items()},
     )
 
 
-def planned_share(search: SearchConfig) -> float:
-    """Return the share of all schedules that is trained if one trial in eta passes each rung."""
-    if search.scheduler == "fifo" or search.trials < 2 * search.reduction_factor:
-        return 1.0
-    share, rung, survivors = search.grace_share, search.grace_share, 1.0
-    while rung < 1.0:
-        survivors /= search.reduction_factor
-        following = min(1.0, rung * search.reduction_factor)
-        share += survivors * (following - rung)
-        rung = following
-    return share
+def _drawn(space: SearchSpace, seed: int) -> list[TrialConfig]:
+    """Draw as the sampler's random trials are: not uniform over the grid, but width first."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return [space.sample(study.ask()) for _ in range(_POOL)]
 
 
-def _measure(
-    configs: Sequence[TrialConfig], data: Dataset, device: str | None
-) -> list[tuple[float, float]]:
-    """Return seconds per sample of each width: outside the layers, and per layer."""
-    assigned: dict[str, Any] = ray.get_runtime_context().get_assigned_resources()
-    torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
-    where = resolve_device(float(assigned.get("GPU", 0.0)), device)
-    whole = training_data(data)
-    lines = []
-    for config in configs:
-        times = []
-        for depth in _DEPTHS:
-            model = dataclasses.replace(config.model, n_layers=depth)
-            affordable = max(_FEWEST_WINDOWS, int(_PROBE_FLOPS / step_flops(model, 1)))
-            windows = min(config.train.effective_batch, len(whole.train_days), affordable)
-            few = dataclasses.replace(
-                whole, train_days=whole.train_days[:windows], validation_days=whole.train_days[:1]
-            )
-            trainer = Trainer(
-                model=model,
-                train=dataclasses.replace(
-                    config.train,
-                    # A step takes as long at any rate, and cannot diverge at this one.
-                    learning_rate=_PROBE_RATE,
-                    epochs=_REPEATS,
-                    patience=None,
-                    collapse_grace_share=1.0,
-                ),
-                data=few,
-                device=where,
-                micro_batch=windows,
-                seed=0,
-                bf16=supports_bf16(where),
-            )
-            reports = [trainer.run_epoch() for _ in range(_REPEATS)]
-            times.append(min(report.step_seconds for report in reports) / windows)
-        per_layer = max(0.0, (times[1] - times[0]) / (_DEPTHS[1] - _DEPTHS[0]))
-        lines.append((max(0.0, times[0] - _DEPTHS[0] * per_layer), per_layer))
-    return lines
+def _mean(values: Any) -> float:
+    return float(statistics.fmean(values))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from study.cluster.thermal import Temperature, measure
 from study.data.baselines import score_baselines
 from study.data.config import DataConfig
 from study.data.dataset import Dataset
+from study.data.power import Power, measure_power
 from study.errors import require
 from study.model.memory import step_memory
 from study.model.sizing import count_parameters
+from study.results.progress import architecture
 from study.results.records import BaselineRecord
 from study.search.estimate import Estimate, estimate_search
 from study.search.forced import Forced, forced_configurations
+from study.search.probe import StepTimes, measure_steps
 from study.search.space import SearchSpace, TrialConfig
 from study.spec import Cell
 from study.training.device import supports_bf16
@@ -58,9 +62,13 @@ class CellPlan:
     baselines: tuple[BaselineRecord, ...]
     baseline_losses: npt.NDArray[np.float64]
     """Daily log-losses of the baseline to beat on the validation days."""
+    power: Power
+    """What differences the days can show."""
     estimate: Estimate
     temperature: Temperature
     """Of this machine, when the plan was made."""
+    times: StepTimes | None
+    """What the estimate was made from, if it was made here."""
 
     @property
     def running_checkpoint_bytes(self) -> int:
@@ -81,7 +89,6 @@ class CellPlan:
 
     def describe(self) -> dict[str, Any]:
         """Return the plan as plain values: for ``--dry-run --json``, the header and cell.yaml."""
-        counts = [count_parameters(config.model) for config in self.space.configs()]
         cell, data = self.cell, self.data
         return {
             "cell": cell.name,
@@ -98,21 +105,20 @@ class CellPlan:
             "features": list(data.feature_names),
             "splits": {name: _plain(summary) for name, summary in data.splits.items()},
             "warnings": list(data.warnings),
-            "grid_size": len(self.space.shapes),
-            "params_min": min(counts),
-            "params_max": max(counts),
-            "n_dimensions": self.space.n_dimensions,
+            **describe_space(self.space, bf16=self.bf16),
             "trials": cell.search.trials,
             "scheduler": cell.search.scheduler,
             "device": self.device_type,
             "precision": "bfloat16" if self.bf16 else "float32",
             "trial_resources": self.resources.request(),
             "exclusive": self.resources.exclusive,
+            "capacity": self.resources.capacity,
             "concurrency": self.concurrency,
             "running_checkpoint_bytes": self.running_checkpoint_bytes,
             "kept_checkpoint_bytes": self.kept_checkpoint_bytes,
             "estimate": dataclasses.asdict(self.estimate),
             "temperature": dataclasses.asdict(self.temperature),
+            "power": dataclasses.asdict(self.power),
             "baselines": [dataclasses.asdict(baseline) for baseline in self.baselines],
             "forced": [_describe_forced(slot) for slot in self.forced],
         }
@@ -126,6 +132,9 @@ def plan_cell(
     *,
     device: str | None,
     concurrency: int | None,
+    estimate: Estimate | None = None,
+    times: StepTimes | None = None,
+    driver_seconds: float = 0.0,
 ) -> CellPlan:
     """Check a cell against its data and the cluster, and measure what it will take.
 
@@ -136,11 +145,14 @@ def plan_cell(
         nodes: the machines of the running Ray cluster.
         device: ``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns.
         concurrency: trials at once; None takes as many as fit.
+        estimate: of an earlier plan; None makes one.
+        times: steps of the same architectures, measured before; None measures them.
+        driver_seconds: from the command's start to this call.
 
     Raises:
         SpecError: a step fits no node, or more trials at once are asked for than fit.
     """
-    where = _device(nodes, device)
+    where = trial_device(nodes, device)
     bf16 = supports_bf16(where)
     configs = list(space.configs())
     resources = plan_resources(
@@ -157,20 +169,27 @@ def plan_cell(
         remedy="Leave it at auto, or add nodes.",
     )
     at_once = min(concurrency or resources.capacity, cell.search.trials)
-    estimate = estimate_search(
-        space,
-        cell.search,
-        data,
-        request=resources.request(),
-        device=device,
-        concurrency=at_once,
-    )
+    forced = forced_configurations(space, cell.search.forced)[: cell.search.trials]
     baselines = score_baselines(data)
+    if estimate is None:
+        times = times or measure_steps(
+            space, data, request=resources.request(), device=device, concurrency=at_once
+        )
+        estimate = estimate_search(
+            space,
+            cell.search,
+            data,
+            forced,
+            times,
+            concurrency=at_once,
+            exclusive=resources.exclusive,
+            driver_seconds=driver_seconds,
+        )
     return CellPlan(
         cell=cell,
         data=data,
         space=space,
-        forced=forced_configurations(space, cell.search.forced)[: cell.search.trials],
+        forced=forced,
         resources=resources,
         concurrency=at_once,
         device=device,
@@ -187,9 +206,29 @@ def plan_cell(
             for b in baselines
         ),
         baseline_losses=next(b.losses for b in baselines if b.name == BASELINE_TO_BEAT),
+        power=measure_power(data),
         estimate=estimate,
         temperature=measure(),
+        times=times,
     )
+
+
+def describe_space(space: SearchSpace, *, bf16: bool) -> dict[str, Any]:
+    """Return what is known of a search space without a cluster: sizes, and memory of a step."""
+    rows = [(count_parameters(config.model), config) for config in space.configs()]
+    counts = sorted(count for count, _ in rows)
+    steps = [(_step_bytes(c, c.train.effective_batch, bf16=bf16), c) for _, c in rows]
+    described: dict[str, Any] = {
+        "grid_size": len(counts),
+        "params_min": counts[0],
+        "params_median": counts[len(counts) // 2],
+        "params_max": counts[-1],
+        "n_dimensions": space.n_dimensions,
+    }
+    for name, choose in (("memory_min", min), ("memory_max", max)):
+        n_bytes, config = choose(steps, key=lambda step: step[0])
+        described[name] = {"bytes": n_bytes, "architecture": architecture(config.flat())}
+    return described
 
 
 def versions() -> dict[str, str]:
@@ -197,6 +236,11 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     found |= {name.lower(): importlib.metadata.version(name) for name in _PACKAGES}
     return {**found, "code": _code_hash()}
+
+
+def process_seconds() -> float:
+    """Return how long this process has been running."""
+    return time.time() - psutil.Process().create_time()
 
 
 def machine() -> dict[str, Any]:
@@ -236,7 +280,8 @@ def commit() -> str:
     return done.stdout.strip()
 
 
-def _device(nodes: Sequence[Node], device: str | None) -> torch.device:
+def trial_device(nodes: Sequence[Node], device: str | None) -> torch.device:
+    """Return the kind of device on which trials will run."""
     if device is not None:
         return torch.device(device)
     if not any(node.gpus for node in nodes):

@@ -23,8 +23,9 @@ from study.results.lock import FolderLock
 from study.results.overview import print_plan, print_summary
 from study.results.records import best_trial
 from study.search.cell_folder import CellFolder, create, identity, reopen
+from study.search.estimate import Estimate, read_estimate
 from study.search.imports import Imported, import_trials
-from study.search.plan import CellPlan, commit, machine, plan_cell
+from study.search.plan import CellPlan, commit, machine, plan_cell, process_seconds
 from study.search.space import build_space
 from study.search.stop import Interruptions
 from study.search.tuner import search_cell
@@ -56,6 +57,8 @@ class RunOptions:
     """Folder of an earlier search that a new one shall know."""
     sweep: Path | None
     """Folder of the sweep that grants slots; None outside of one."""
+    estimate: Path | None
+    """A plan whose estimate is taken; None measures a few steps."""
     resume_command: str
     """What to tell a user who interrupts."""
 
@@ -94,11 +97,15 @@ def run_cell(cell: Cell, options: RunOptions, interruptions: Interruptions) -> R
         imported = None
         if options.import_trials is not None:
             imported = import_trials(options.import_trials, cell, data, space)
-        folder, driver, replaced = None, None, None
+        folder, driver, replaced, estimate = None, None, None, None
+        if options.estimate is not None and not options.resume:
+            estimate = read_estimate(options.estimate, cell.name)
         if options.resume and not options.dry_run:
             folder = reopen(path, cell, data)
             held.callback(folder.lock.release)
             driver = held.enter_context(at_work(path))
+            # Measured when the search began: a resumed one starts at once.
+            estimate = Estimate.from_json(folder.journal.events[0]["cell"]["estimate"], str(path))
         elif options.fresh and path.exists() and not options.dry_run:
             # Not from under another process. Held until the folder has been moved aside.
             replaced = held.enter_context(FolderLock(path))
@@ -108,7 +115,14 @@ def run_cell(cell: Cell, options: RunOptions, interruptions: Interruptions) -> R
         # Ray has taken SIGTERM for itself.
         interruptions.install()
         plan = plan_cell(
-            cell, data, space, nodes, device=options.device, concurrency=options.concurrency
+            cell,
+            data,
+            space,
+            nodes,
+            device=options.device,
+            concurrency=options.concurrency,
+            estimate=estimate,
+            driver_seconds=process_seconds(),
         )
         if options.dry_run and options.as_json:
             print(json.dumps(plan.describe(), indent=2, allow_nan=False))

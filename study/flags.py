@@ -1,0 +1,102 @@
+"""Flags that several commands share, and what they stand for."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from study.errors import require
+from study.selection import select_cells
+from study.spec import Cell, load_study
+
+
+def add_study_flags(flags: argparse.ArgumentParser) -> None:
+    """Add what is searched: the search space, and what overrides its values."""
+    add = flags.add_argument
+    add("--search", type=Path, default=Path("search_spaces/phase6a.yaml"), metavar="FILE",
+        help="search space (default: %(default)s)")  # fmt: skip
+    add("--trials", type=int, help="trials in all (default: the search space's)")
+    add("--max-epochs", type=int, help="cut every schedule to at most this many epochs")
+    add("--seed", type=int, help="of the sampler and, plus its number, of each trial")
+    add("--source", help="sp500, nasdaq, the name of an imported market, or a CSV/Parquet file")
+    add("--tier", help="feature set (default: the search space's)")
+    add("--task", help="threshold_1pct, threshold_0.5pct, ..., or direction")
+    add("--label", choices=("high", "close"), help="price that must reach the threshold")
+    add("--normalization", help="relative, zscore, revin or none")
+
+
+def add_selection_flags(flags: argparse.ArgumentParser) -> None:
+    """Add which cells of the study a command is about."""
+    add = flags.add_argument
+    add("--budgets", nargs="+", metavar="BUDGET",
+        help="labels of parameter budgets, as 2M 20M (default: all of the file)")  # fmt: skip
+    add("--horizons", nargs="+", type=int, metavar="DAYS",
+        help="trading days ahead, as 1 3 5 (default: those of the file)")  # fmt: skip
+    add("--from", dest="first", metavar="CELL",
+        help="leave out the cells before this one, as 20M_h3")  # fmt: skip
+
+
+def add_cluster_flags(flags: argparse.ArgumentParser) -> None:
+    """Add where it runs."""
+    add = flags.add_argument
+    add("--concurrency", default="auto", help="trials at once: a number or auto (default)")
+    add("--device", choices=("cpu", "cuda", "mps"), help="default: what Ray assigns to a trial")
+    add("--address", help="of a running Ray cluster (default: start one on this machine)")
+    add("--storage", type=Path, default=Path("ray_results"), metavar="FOLDER",
+        help="results folder (default: %(default)s)")  # fmt: skip
+
+
+def one_cell(arguments: argparse.Namespace) -> Cell:
+    """Return the cell that ``--budget``, ``--horizon`` and the study flags name.
+
+    Raises:
+        SpecError: a value breaks its rule.
+    """
+    study = load_study(arguments.search)
+    return study.cell(arguments.budget, arguments.horizon, **_overrides(arguments))
+
+
+def selected_cells(arguments: argparse.Namespace) -> list[Cell]:
+    """Return the cells that the selection and study flags name, in order.
+
+    Raises:
+        SpecError: a value breaks its rule.
+    """
+    return select_cells(
+        load_study(arguments.search),
+        budgets=arguments.budgets,
+        horizons=arguments.horizons,
+        first=arguments.first,
+        **_overrides(arguments),
+    )
+
+
+def concurrency(text: str) -> int | None:
+    """Return the number behind ``--concurrency``; None for auto.
+
+    Raises:
+        SpecError: it is neither.
+    """
+    require(
+        text == "auto" or text.isdecimal(),
+        "--concurrency",
+        "must be auto or a whole number",
+        got=f"--concurrency {text}",
+        remedy="Leave it out for auto.",
+    )
+    return None if text == "auto" else int(text)
+
+
+def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
+    data = {
+        "source": arguments.source,
+        "tier": arguments.tier,
+        "task": arguments.task,
+        "label_price": arguments.label,
+        "normalization": arguments.normalization,
+    }
+    search = {"trials": arguments.trials, "seed": arguments.seed}
+    return {
+        "data": {name: value for name, value in data.items() if value is not None},
+        "search": {name: value for name, value in search.items() if value is not None},
+        "max_epochs": arguments.max_epochs,
+    }

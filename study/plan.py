@@ -1,0 +1,111 @@
+"""Say what cells would take: python -m study.plan --budgets 2M 20M --horizons 1 3."""
+
+import argparse
+import json
+import os
+import sys
+from itertools import groupby
+
+from study.errors import StudyError
+from study.flags import (
+    add_cluster_flags,
+    add_selection_flags,
+    add_study_flags,
+    concurrency,
+    selected_cells,
+)
+from study.search.stop import Interruptions, interruptible
+
+EXIT_OK, EXIT_PROBLEM, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+_EXAMPLES = """examples:
+  python -m study.plan
+  python -m study.plan --budgets 2M 20M --horizons 1 3
+  python -m study.plan --from 20M_h3 --trials 20
+  python -m study.plan --search search_spaces/smoke.yaml --json > plan.json
+  python -m study.tune --budget 2M --horizon 3 --estimate plan.json
+
+Trains nothing but a few timed steps, and writes nothing. Exit code 1 if a cell cannot run here.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's flags."""
+    flags = argparse.ArgumentParser(
+        prog="python -m study.plan",
+        description="Say what the cells of a study would take: sizes, memory, resources, time, "
+        "disk, and the smallest differences that their days can show.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_selection_flags(flags)
+    add_study_flags(flags)
+    add_cluster_flags(flags)
+    flags.add_argument("--json", action="store_true", help="print the plan for programs")
+    return flags
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    try:
+        with interruptible() as interruptions:
+            return run(parser().parse_args(argv), interruptions)
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has gone, and Python would stumble over what is left of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_INTERRUPTED
+
+
+def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
+    """Check the flags, then plan the cells; blocks are printed as they are known."""
+    cells = selected_cells(arguments)
+    at_once = concurrency(arguments.concurrency)
+    # Ray and torch take seconds to import: a wrong flag and --help are answered before.
+    from rich.console import Console
+
+    from study.cluster.runtime import cluster
+    from study.results.outlook import print_budget, print_power, print_total
+    from study.search.outlook import plan_cells, total
+    from study.search.plan import process_seconds
+    from study.training.device import resolve_device
+
+    if arguments.device is not None and arguments.address is None:
+        resolve_device(0.0, arguments.device)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    outlooks = []
+    with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
+        # Ray has taken SIGTERM for itself.
+        interruptions.install()
+        planned = plan_cells(
+            cells,
+            nodes,
+            arguments.storage.resolve(),
+            device=arguments.device,
+            concurrency=at_once,
+            driver_seconds=process_seconds(),
+        )
+        for _, group in groupby(planned, key=lambda outlook: outlook.cell.budget.label):
+            of_budget = list(group)
+            outlooks += of_budget
+            if not arguments.json:
+                print_budget(console, [outlook.describe() for outlook in of_budget])
+                console.print()
+    described, sums = [outlook.describe() for outlook in outlooks], total(outlooks)
+    if arguments.json:
+        print(json.dumps({"cells": described, "total": sums}, indent=2, allow_nan=False))
+    else:
+        print_total(console, sums)
+        console.print()
+        print_power(console, described)
+    return EXIT_PROBLEM if sums["cells_with_problem"] else EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""A selection of cells on the terminal: a block per budget, the total, what the days can show."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from study.results.overview import seconds_per_epoch, size
+from study.results.progress import duration
+
+_GIB = 2**30
+
+Plan = Mapping[str, Any]
+"""One cell, as ``CellOutlook.describe`` returns it."""
+
+
+def print_budget(console: Console, plans: Sequence[Plan]) -> None:
+    """Print the cells of one budget: what they share, then a line per horizon."""
+    first = next((plan for plan in plans if plan["problem"] is None), plans[0])
+    console.print(Text(f"{first['study']} {first['budget']}", style="bold"))
+    if "grid_size" in first:
+        small, large = first["memory_min"], first["memory_max"]
+        _fact(console, "grid", f"{first['grid_size']} architectures of {first['params_min']:,} to "
+              f"{first['params_max']:,} parameters (median {first['params_median']:,}), "
+              f"{first['n_dimensions']} search dimensions")  # fmt: skip
+        _fact(console, "memory", f"of a step (model): {size(small['bytes'])} for "
+              f"{small['architecture']}")  # fmt: skip
+        _fact(console, "", f"                   {size(large['bytes'])} for {large['architecture']}")
+    if first["problem"] is None:
+        request, estimate = first["trial_resources"], first["estimate"]
+        gpu = f"{request['GPU']:.3g} of an accelerator, " if "GPU" in request else ""
+        shared = "each alone on its node" if first["exclusive"] else "sharing their node"
+        _fact(
+            console,
+            "trials",
+            f"{first['trials']} per cell, {first['concurrency']} at once ({first['capacity']} "
+            f"fit), {shared}: {gpu}{request['CPU']:g} CPU, {request['memory'] / _GIB:.1f} GiB; "
+            f"{first['device']}, {first['precision']}",
+        )
+        _fact(console, "epoch", "measured steps: "
+              f"{seconds_per_epoch(estimate['epoch_seconds_min'])} at least, "
+              f"{seconds_per_epoch(estimate['epoch_seconds_median'])} median, "
+              f"{seconds_per_epoch(estimate['epoch_seconds_max'])} at most")  # fmt: skip
+    table = Table(box=None, padding=(0, 1))
+    for heading in ("horizon", "folder"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("time", "without ASHA", "trained", "checkpoints", "kept"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for plan in plans:
+        if plan["problem"] is None:
+            estimate = plan["estimate"]
+            table.add_row(
+                f"h{plan['horizon']}",
+                plan["folder_state"],
+                duration(estimate["search_seconds_expected"]),
+                duration(estimate["search_seconds_most"]),
+                f"{estimate['trained_share']:.0%}",
+                size(plan["running_checkpoint_bytes"]),
+                size(plan["kept_checkpoint_bytes"]),
+            )
+    if table.row_count:
+        console.print(table)
+    for plan in plans:
+        for problem in filter(None, (plan["problem"], plan["folder_problem"])):
+            text = f"  h{plan['horizon']} cannot run: {problem}"
+            console.print(Text(text, style="yellow"), soft_wrap=True)
+
+
+def print_total(console: Console, total: Mapping[str, Any]) -> None:
+    """Print what all cells take together."""
+    console.print(Text("total", style="bold"))
+    left_out = [
+        f"{total[name]} {what}"
+        for name, what in (
+            ("cells_complete", "complete"),
+            ("cells_refused", "with a folder that cannot be gone on with"),
+            ("cells_with_problem", "cannot run here"),
+        )
+        if total[name]
+    ]
+    reasons = f" ({', '.join(left_out)})" if left_out else ""
+    counts = f"{total['cells_to_run']} of {total['cells']} to run, {total['trials']} trials"
+    _fact(console, "cells", counts + reasons)
+    expected, most = total["search_seconds_expected"], total["search_seconds_most"]
+    if most:
+        _fact(console, "time", f"about {duration(expected)}, one cell after the other; "
+              f"{duration(most)} without ASHA, which saves {1 - expected / most:.0%}")  # fmt: skip
+        _fact(console, "disk", f"up to {size(total['running_checkpoint_bytes'])} of checkpoints "
+              f"while trials run, {size(total['kept_checkpoint_bytes'])} in the end")  # fmt: skip
+
+
+def print_power(console: Console, plans: Sequence[Plan]) -> None:
+    """Print the parts of each horizon and the smallest differences that they can show."""
+    by_horizon: dict[int, Plan] = {}
+    for plan in plans:
+        if plan["power"] is not None:
+            by_horizon.setdefault(plan["horizon"], plan)
+    if not by_horizon:
+        return
+    console.print(Text("what the days can show", style="bold"))
+    table = Table(box=None, padding=(0, 1))
+    for heading in ("horizon", "part", "days"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("samples", "positives", "base rate", "effective", "log-loss", "AUC"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for horizon, plan in sorted(by_horizon.items()):
+        for name, part in plan["splits"].items():
+            loss, auc = (plan["power"].get(f"{score}_{name}") for score in ("log_loss", "auc"))
+            table.add_row(
+                f"h{horizon}",
+                name,
+                f"{part['first_day']} to {part['last_day']}",
+                f"{part['rows']:,}",
+                f"{part['positives']:,}",
+                f"{part['base_rate']:.3f}",
+                f"{part['effective_size']:,.0f}",
+                "" if loss is None else f"{loss:.4f}",
+                "" if auc is None else f"{auc:.3f}",
+            )
+    console.print(table)
+    _fact(console, "", "log-loss, AUC: the smallest true difference between two models that the "
+          "part shows (5 %, four times of five)")  # fmt: skip
+    for _, plan in sorted(by_horizon.items()):
+        for sentence in plan["power"]["sentences"]:
+            console.print(Text(f"  {sentence}"), soft_wrap=True)
+
+
+def _fact(console: Console, name: str, text: str) -> None:
+    console.print(Text(f"  {name:<8}{text}"), soft_wrap=True)

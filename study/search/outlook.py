@@ -1,0 +1,174 @@
+"""What a selection of cells would take: a plan of each, or why it cannot run here."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from study.cluster.resources import Node
+from study.data.dataset import Dataset, build_dataset
+from study.data.sources import load_prices
+from study.errors import StudyError
+from study.search.cell_folder import differences_by_part, read_folder
+from study.search.forced import forced_configurations
+from study.search.ledger import Ledger
+from study.search.plan import CellPlan, describe_space, plan_cell, trial_device
+from study.search.probe import StepTimes
+from study.search.space import SearchSpace, build_space
+from study.spec import Cell
+from study.training.device import supports_bf16
+
+FolderState = Literal["new", "complete", "partial", "refused"]
+"""Nothing is there; every trial ended; some are left; it cannot be gone on with."""
+
+_NO_PLAN = ("trial_resources", "exclusive", "capacity", "concurrency", "estimate",
+            "running_checkpoint_bytes", "kept_checkpoint_bytes", "power")  # fmt: skip
+"""Keys that only a cell which can run has; others get null."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellOutlook:
+    """One cell of a selection."""
+
+    cell: Cell
+    plan: CellPlan | None
+    """None if the cell cannot run here."""
+    problem: str | None
+    """Why it cannot."""
+    space: dict[str, Any]
+    """Sizes and memory of its architectures; empty if there are none."""
+    folder_state: FolderState
+    folder_problem: str | None
+    """Why its folder cannot be gone on with."""
+
+    @property
+    def will_run(self) -> bool:
+        """Is there something left to do, and can it be done here?"""
+        return self.plan is not None and self.folder_state in ("new", "partial")
+
+    def describe(self) -> dict[str, Any]:
+        """Return plain values, with the same keys whether or not the cell can run."""
+        identity = {
+            "cell": self.cell.name,
+            "study": self.cell.study,
+            "budget": self.cell.budget.label,
+            "horizon": self.cell.data.horizon,
+            "trials": self.cell.search.trials,
+            **dict.fromkeys(_NO_PLAN),
+            **self.space,
+        }
+        return {
+            **(identity if self.plan is None else self.plan.describe()),
+            "problem": self.problem,
+            "folder_state": self.folder_state,
+            "folder_problem": self.folder_problem,
+        }
+
+
+def plan_cells(
+    cells: Sequence[Cell],
+    nodes: Sequence[Node],
+    results: Path,
+    *,
+    device: str | None,
+    concurrency: int | None,
+    driver_seconds: float,
+) -> Iterator[CellOutlook]:
+    """Yield a plan of each cell, in order.
+
+    Steps are measured once per budget: the models of its horizons are the same.
+
+    Args:
+        cells: what to plan; all read the same prices.
+        nodes: the machines of the running Ray cluster.
+        results: the results folder, absolute; it is read only.
+        device: ``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns.
+        concurrency: trials at once; None takes as many as fit.
+        driver_seconds: from a command's start to the first question to Ray.
+
+    Raises:
+        DataError: the prices cannot be read.
+    """
+    prices = load_prices(cells[0].data.source, results / "data")
+    measured: dict[tuple[object, ...], StepTimes] = {}
+    for cell in cells:
+        data, space, plan, problem = None, None, None, None
+        described: dict[str, Any] = {}
+        try:
+            data = build_dataset(cell.data, prices)
+            space = build_space(cell, n_features=len(data.feature_names))
+            described = describe_space(space, bf16=supports_bf16(trial_device(nodes, device)))
+            key = (cell.budget, space.shapes, min(concurrency or 0, cell.search.trials))
+            plan = plan_cell(
+                cell,
+                data,
+                space,
+                nodes,
+                device=device,
+                concurrency=concurrency,
+                times=measured.get(key),
+                driver_seconds=driver_seconds,
+            )
+            if plan.times is not None:
+                measured[key] = plan.times
+        except StudyError as error:
+            problem = str(error)
+        state, folder_problem = _folder_state(results / cell.name, cell, data, space)
+        yield CellOutlook(
+            cell=cell,
+            plan=plan,
+            problem=problem,
+            space=described,
+            folder_state=state,
+            folder_problem=folder_problem,
+        )
+
+
+def total(outlooks: Sequence[CellOutlook]) -> dict[str, Any]:
+    """Return what the cells take that will run, one after the other."""
+    plans = [o.plan for o in outlooks if o.plan is not None and o.will_run]
+    states = [o.folder_state for o in outlooks]
+    return {
+        "cells": len(outlooks),
+        "cells_to_run": len(plans),
+        "cells_complete": states.count("complete"),
+        "cells_refused": states.count("refused"),
+        "cells_with_problem": sum(o.problem is not None for o in outlooks),
+        "trials": sum(p.cell.search.trials for p in plans),
+        "search_seconds_expected": sum(p.estimate.search_seconds_expected for p in plans),
+        "search_seconds_most": sum(p.estimate.search_seconds_most for p in plans),
+        # One cell at a time writes checkpoints; what is kept adds up.
+        "running_checkpoint_bytes": max((p.running_checkpoint_bytes for p in plans), default=0),
+        "kept_checkpoint_bytes": sum(p.kept_checkpoint_bytes for p in plans),
+    }
+
+
+def _folder_state(
+    path: Path, cell: Cell, data: Dataset | None, space: SearchSpace | None
+) -> tuple[FolderState, str | None]:
+    """Look at a cell's folder without locking or changing it."""
+    if not path.exists():
+        return "new", None
+    if data is None or space is None:
+        return "refused", "the cell itself has a problem"
+    try:
+        journal = read_folder(path)
+        before = journal.events[0]["cell"]
+        ledger = Ledger(
+            journal,
+            space=space,
+            forced=forced_configurations(space, cell.search.forced)[: cell.search.trials],
+            search=cell.search,
+            granted_bytes=0,
+        )
+        is_complete = ledger.is_complete
+    except StudyError as error:
+        return "refused", str(error)
+    differences = differences_by_part(before, cell, data, path)
+    if is_complete:
+        # Nothing will be gone on with, so only what was asked must be the same.
+        differences = {part: differences[part] for part in ("spec", "data_sha256", "feature_hash")}
+    lines = [line for found in differences.values() for line in found]
+    if lines:
+        return "refused", "; ".join(lines)
+    return ("complete" if is_complete else "partial"), None
