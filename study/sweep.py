@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     # A wrong flag is answered before anything starts.
     selected_cells(arguments)
     concurrency(arguments.concurrency)
-    given = None if arguments.plan is None else _read_plan(arguments.plan)
+    planned = None if arguments.plan is None else _read_plan(arguments.plan)
     results = arguments.storage.resolve()
     folder = results / f"{study.name}_sweep"
     with ExitStack() as held:
@@ -109,8 +109,9 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         sweep = Sweep(_settings(arguments, results, folder), stop, lock, guard, log.say)
         held.callback(sweep.close)
         address = sweep.start_ray()
-        log.say(f"{study.name}: planning, results in {results}")
-        planned = _plan(arguments, address) if given is None else given
+        if planned is None:
+            log.say(f"planning the cells of {study.name}: some steps of each budget are timed")
+            planned = _plan(arguments, address)
         if planned is None:
             driver.end("failed", "the plan was refused")
             return EXIT_USER_ERROR

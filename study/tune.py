@@ -6,11 +6,16 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from study.cluster.lifeline import end_with
 from study.errors import StudyError, require
 from study.flags import add_cluster_flags, add_study_flags, concurrency, one_cell
 from study.search.stop import Interruptions, interruptible
+
+if TYPE_CHECKING:
+    # At run time it would cost a wrong flag and --help the seconds that torch takes.
+    from study.search.trainable import CellTrainable
 
 EXIT_OK, EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -56,12 +61,12 @@ def parser() -> argparse.ArgumentParser:
     return flags
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
+def main(argv: list[str] | None = None, *, trainable: "type[CellTrainable] | None" = None) -> int:
+    """Run the command and return its exit code; a ``trainable`` replaces what a worker runs."""
     argv = sys.argv[1:] if argv is None else argv
     try:
         with interruptible() as interruptions:
-            return run(parser().parse_args(argv), argv, interruptions)
+            return run(parser().parse_args(argv), argv, interruptions, trainable)
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
@@ -74,7 +79,12 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def run(arguments: argparse.Namespace, argv: list[str], interruptions: Interruptions) -> int:
+def run(
+    arguments: argparse.Namespace,
+    argv: list[str],
+    interruptions: Interruptions,
+    trainable: "type[CellTrainable] | None",
+) -> int:
     """Check the flags, then run the cell."""
     require(
         not (arguments.resume and arguments.fresh),
@@ -124,6 +134,7 @@ def run(arguments: argparse.Namespace, argv: list[str], interruptions: Interrupt
             resume_command=_resume_command(argv),
         ),
         interruptions,
+        trainable=trainable,
     )
     return {
         RunStatus.DONE: EXIT_OK,

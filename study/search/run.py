@@ -4,10 +4,12 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,8 @@ from study.search.imports import Imported, import_trials
 from study.search.plan import CellPlan, commit, machine, plan_cell, process_seconds
 from study.search.space import build_space
 from study.search.stop import Interruptions
-from study.search.tuner import search_cell
+from study.search.trainable import CellTrainable
+from study.search.tuner import SearchOutcome, search_cell
 from study.spec import Cell
 from study.training.device import resolve_device
 
@@ -76,10 +79,17 @@ class RunStatus(Enum):
     INTERRUPTED = "the user ended it"
 
 
-def run_cell(cell: Cell, options: RunOptions, interruptions: Interruptions) -> RunStatus:
+def run_cell(
+    cell: Cell,
+    options: RunOptions,
+    interruptions: Interruptions,
+    *,
+    trainable: type[CellTrainable] | None = None,
+) -> RunStatus:
     """Plan the cell, and search it unless it is a dry run.
 
-    An existing folder is resumed or, without ``resume``, moved aside: nothing is deleted.
+    An existing folder is resumed or, without ``resume``, moved aside: nothing is deleted. Workers
+    run a ``trainable`` of their own if one is given.
 
     Raises:
         StudyError: the data, the space, the folder or the cluster cannot serve the cell.
@@ -139,7 +149,8 @@ def run_cell(cell: Cell, options: RunOptions, interruptions: Interruptions) -> R
             folder = create(path, describe(plan, path))
             held.callback(folder.lock.release)
             driver = held.enter_context(at_work(path))
-        return _search(plan, folder, driver, options, console, interruptions, imported)
+        search = partial(search_cell, trainable=trainable or CellTrainable)
+        return _search(plan, folder, driver, options, console, interruptions, imported, search)
 
 
 def describe(plan: CellPlan, path: Path) -> dict[str, Any]:
@@ -195,10 +206,11 @@ def _search(
     console: Console,
     interruptions: Interruptions,
     imported: Imported | None,
+    search: Callable[..., SearchOutcome],
 ) -> RunStatus:
     began = time.monotonic()
     slots_file = None if options.sweep is None else options.sweep / f"{plan.cell.name}.slots"
-    outcome = search_cell(plan, folder, interruptions, imported=imported, slots_file=slots_file)
+    outcome = search(plan, folder, interruptions, imported=imported, slots_file=slots_file)
     best = best_trial(outcome.records)
     if outcome.is_fault or not outcome.is_complete:
         what = "stopped" if outcome.is_fault else "interrupted"
