@@ -32,7 +32,7 @@ from study.spec import load_study
 
 EXIT_OK, EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
 
-_POLL_SECONDS = 0.1
+DRIVER = (sys.executable, "-m", "study.tune")
 
 _EXAMPLES = """examples:
   python -m study.sweep                                   # every cell of search_spaces/phase6a.yaml
@@ -67,11 +67,11 @@ def parser() -> argparse.ArgumentParser:
     return flags
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
+def main(argv: list[str] | None = None, *, driver: Sequence[str] = DRIVER) -> int:
+    """Run the command and return its exit code; ``driver`` is what searches a cell."""
     try:
         with interruptible() as interruptions:
-            return run(parser().parse_args(argv), interruptions)
+            return run(parser().parse_args(argv), interruptions, driver)
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
+def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Sequence[str]) -> int:
     """Plan the cells, say what speaks against them, run them, and print how they ended."""
     study = load_study(arguments.search)
     # A wrong flag is answered before anything starts.
@@ -106,7 +106,8 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         temperature = measure()
         require_cool(temperature)
         guard = held.enter_context(ThermalGuard())
-        sweep = Sweep(_settings(arguments, results, folder), stop, lock, guard, log.say)
+        settings = _settings(arguments, results, folder, command)
+        sweep = Sweep(settings, stop, lock, guard, log.say)
         held.callback(sweep.close)
         address = sweep.start_ray()
         if planned is None:
@@ -144,7 +145,9 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         return EXIT_OK
 
 
-def _settings(arguments: argparse.Namespace, results: Path, folder: Path) -> SweepSettings:
+def _settings(
+    arguments: argparse.Namespace, results: Path, folder: Path, command: Sequence[str]
+) -> SweepSettings:
     most = arguments.cells_at_once
     require(
         most is None or most >= 1,
@@ -159,6 +162,7 @@ def _settings(arguments: argparse.Namespace, results: Path, folder: Path) -> Swe
         address=arguments.address,
         use_accelerators=arguments.device != "cpu",
         most_cells=most or most_cells(),
+        driver=tuple(command),
         flags=(*_given(arguments, _OF_A_CELL), "--estimate", str(folder / "plan.json")),
     )
 

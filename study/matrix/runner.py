@@ -1,7 +1,6 @@
 """Runs the cells of a sweep to their ends, each in a process of its own, whatever breaks."""
 
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,9 +46,9 @@ class SweepSettings:
     use_accelerators: bool
     most_cells: int
     """Processes at once."""
-    driver: tuple[str, ...] = (sys.executable, "-m", "study.tune")
+    driver: tuple[str, ...]
     """What searches a cell; the flags follow."""
-    flags: tuple[str, ...] = ()
+    flags: tuple[str, ...]
     """Of every cell."""
 
 

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +42,48 @@ def write_plan(here: Path, *, trials: int, capacity: int, horizons: Sequence[int
     (here / "plan.json").write_text(json.dumps({"cells": cells, "total": {}}))
 
 
-def start(here: Path, *flags: str, **environment: str) -> subprocess.Popen[str]:
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-token-for-these-tests-alone"}
+
+
+@dataclass
+class Machines:
+    """The cluster of ``tests.matrix.machines``."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+    def end_one(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+
+@contextmanager
+def several_machines(home: Path, *, n_machines: int, n_cpus: int) -> Iterator[Machines]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.matrix.machines", str(n_machines), str(n_cpus)],
+        env={**os.environ, **TOKEN, "HOME": str(home)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address, "the cluster did not start"
+        yield Machines(process, address)
+    finally:
+        process.communicate(timeout=60)
+    assert not left_over(process.pid, patience_seconds=60)
+
+
+def start(
+    here: Path, *flags: str, module: str = "study.sweep", **environment: str
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "study.sweep", "--search", "tiny.yaml", *flags],
+        [sys.executable, "-m", module, "--search", "tiny.yaml", *flags],
         cwd=here,
         env={**os.environ, "HOME": str(here / "home"), "COLUMNS": "160", **environment},
         stdout=subprocess.PIPE,

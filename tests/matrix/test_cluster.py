@@ -4,58 +4,24 @@ The GPUs are logical, and the trials train on the CPU.
 """
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.matrix.command import cell_name, start
-from tests.search.command import left_over, wait_until, write_space
+from tests.matrix.command import TOKEN, Machines, cell_name, several_machines, start
+from tests.search.command import wait_until, write_space
 
 TRIALS = 4
 HORIZONS = (1, 3)
 
 pytestmark = pytest.mark.ray
 
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-token-for-these-tests-alone"}
-
-
-@dataclass
-class Machines:
-    """The cluster of ``tests.matrix.machines``."""
-
-    process: subprocess.Popen[str]
-    address: str
-
-    def end_one(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-
 
 @pytest.fixture
 def machines(tmp_path: Path) -> Iterator[Machines]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.matrix.machines"],
-        env={**os.environ, **TOKEN, "HOME": str(tmp_path)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        assert address, "the cluster did not start"
-        yield Machines(process, address)
-    finally:
-        process.communicate(timeout=60)
-    assert not left_over(process.pid, patience_seconds=60)
+    with several_machines(tmp_path, n_machines=2, n_cpus=2) as found:
+        yield found
 
 
 def trials_begun(here: Path) -> int:
