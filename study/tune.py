@@ -8,10 +8,15 @@ import sys
 from pathlib import Path
 
 from study.errors import StudyError, require
+from study.results.journal import COPIES
+from study.results.mirror import Mirror, is_uri
 from study.search.stop import Interruptions, interruptible
 from study.spec import Cell, load_study
 
 EXIT_OK, EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+WORKING_COPY = "ray_results"
+"""Results folder, and where a search whose results are in a store works."""
 
 _EXAMPLES = """examples:
   python -m study.tune --budget 2M --horizon 3
@@ -48,8 +53,9 @@ def parser() -> argparse.ArgumentParser:
     add("--concurrency", default="auto", help="trials at once: a number or auto (default)")
     add("--device", choices=("cpu", "cuda", "mps"), help="default: what Ray assigns to a trial")
     add("--address", help="of a running Ray cluster (default: start one on this machine)")
-    add("--storage", type=Path, default=Path("ray_results"), metavar="FOLDER",
-        help="results folder (default: %(default)s)")  # fmt: skip
+    add("--storage", default=WORKING_COPY, metavar="FOLDER|URI",
+        help="results folder (default: %(default)s), or s3://bucket/prefix with "
+        "[?endpoint_override=http://host:port]: then %(default)s is a working copy")  # fmt: skip
     add("--resume", action="store_true", help="go on with an interrupted search")
     add("--fresh", action="store_true", help="start anew; an existing cell is moved aside")
     add("--import-trials", type=Path, metavar="FOLDER",
@@ -102,9 +108,12 @@ def run(arguments: argparse.Namespace, argv: list[str], interruptions: Interrupt
     )
     cell = _cell(arguments)
     concurrency = _concurrency(arguments.concurrency)
-    results = arguments.storage.resolve()
+    storage = arguments.storage if is_uri(arguments.storage) else None
+    results = Path(WORKING_COPY if storage else arguments.storage).resolve()
+    folder = results / cell.name
+    mirror = None if storage is None else Mirror(storage, cell.name, folder)
     if not arguments.dry_run:
-        _check_folder(results / cell.name, arguments)
+        _check_folder(folder, arguments, mirror)
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
     from study.search.run import RunOptions, RunStatus, run_cell
 
@@ -120,6 +129,7 @@ def run(arguments: argparse.Namespace, argv: list[str], interruptions: Interrupt
             device=arguments.device,
             address=arguments.address,
             import_trials=arguments.import_trials,
+            storage=storage,
             resume_command=_resume_command(argv),
         ),
         interruptions,
@@ -149,7 +159,7 @@ def _cell(arguments: argparse.Namespace) -> Cell:
     )
 
 
-def _check_folder(folder: Path, arguments: argparse.Namespace) -> None:
+def _check_folder(folder: Path, arguments: argparse.Namespace, mirror: Mirror | None) -> None:
     above = next(parent for parent in folder.parents if parent.exists())
     require(
         above.is_dir() and os.access(above, os.W_OK),
@@ -158,18 +168,22 @@ def _check_folder(folder: Path, arguments: argparse.Namespace) -> None:
         got=str(above),
         remedy="Choose another one.",
     )
+    place, is_there = str(folder), folder.exists()
+    if mirror is not None:
+        is_there |= mirror.is_usable_with(COPIES[0])
+        place = f"{folder} or {mirror.uri}"
     require(
-        not folder.exists() or arguments.resume or arguments.fresh,
-        str(folder),
+        not is_there or arguments.resume or arguments.fresh,
+        place,
         "a cell is searched once",
-        got="an existing folder",
+        got="an existing one" if mirror else "an existing folder",
         remedy="Go on with --resume, or start anew with --fresh (the old one is moved aside).",
     )
     require(
-        folder.exists() or not arguments.resume,
-        str(folder),
+        is_there or not arguments.resume,
+        place,
         "--resume needs a search to go on with",
-        got="no such folder",
+        got="none" if mirror else "no such folder",
         remedy="Leave --resume out.",
     )
 

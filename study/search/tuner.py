@@ -1,7 +1,6 @@
 """Runs the Tune experiment of one cell, from its start or from where it was interrupted."""
 
 import logging
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from ray import tune
 from ray.exceptions import RayError
 from ray.tune import Callback, TuneError
 
-from study.results.lock import FolderLock, LockError, remove_abandoned
+from study.results.lock import LockError, scratch_folder
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity
 from study.search.cell_folder import CellFolder, require_nothing_lost
@@ -29,8 +28,6 @@ from study.search.plan import CellPlan, versions
 from study.search.recorder import Recorder
 from study.search.stop import Interruptions, Stop
 from study.search.trainable import CellTrainable, TrialSettings
-
-_SCRATCH = "market-scaling-study-"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +71,8 @@ def search_cell(
         granted_bytes=plan.resources.granted_bytes,
     )
     require_nothing_lost(folder.path, ledger, folder.journal.search)
-    watchdog = Watchdog(folder.path, plan.cell.search.stall_minutes * 60)
+    mirror = None if folder.lease is None else folder.lease.mirror
+    watchdog = Watchdog(folder.path, plan.cell.search.stall_minutes * 60, mirror)
     recorder = Recorder(
         folder.path,
         _identity(plan),
@@ -86,6 +84,7 @@ def search_cell(
         slots=plan.concurrency,
         share_bytes=plan.resources.share_bytes,
         bf16=plan.bf16,
+        mirror=mirror,
     )
     try:
         if imported is not None:
@@ -95,6 +94,7 @@ def search_cell(
         if not ledger.is_complete:
             with _ray_log_in(folder.path):
                 _run(plan, folder, trainable, ledger, stop, watchdog, recorder, interruptions)
+            recorder.push()
     except KeyboardInterrupt:
         stop.request("ended at once", is_fault=False)
     except RayDiedError as error:
@@ -122,12 +122,16 @@ def _run(
     interruptions: Interruptions,
 ) -> None:
     settings = TrialSettings(
-        cell_folder=folder.path, device=plan.device, share_bytes=plan.resources.share_bytes
+        cell_folder=folder.path,
+        device=plan.device,
+        share_bytes=plan.resources.share_bytes,
+        store=None if folder.lease is None else folder.lease.for_workers,
     )
     worker = tune.with_parameters(
         trainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
     )
-    with _scratch() as scratch:
+    # For the files on which Ray insists. Nothing is ever read from them.
+    with scratch_folder() as scratch:
         while not (ledger.is_complete or stop.is_requested):
             try:
                 tune.run(
@@ -159,17 +163,6 @@ def _run(
                 stop.request(f"Ray could not go on: {last} (see ray.log)", is_fault=True)
             else:
                 return
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """Yield a folder for the files on which Ray insists. Nothing is ever read from them."""
-    temporary = Path(tempfile.gettempdir())
-    # Of searches that were killed.
-    remove_abandoned(temporary.glob(f"{_SCRATCH}*"))
-    with tempfile.TemporaryDirectory(prefix=_SCRATCH, ignore_cleanup_errors=True) as name:
-        with FolderLock(Path(name)):
-            yield Path(name)
 
 
 class _Ready(Callback):  # type: ignore[misc]
