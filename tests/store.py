@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +24,6 @@ CREDENTIALS = {
 
 @dataclass(frozen=True)
 class Server:
-    process: subprocess.Popen[bytes]
     port: int
 
     def uri(self, prefix: str = "studies") -> str:
@@ -49,6 +49,46 @@ class Server:
             return bytes(stream.read())
 
 
+class Line:
+    """A connection to a server that can be cut: a port that passes on what it is sent."""
+
+    def __init__(self, port: int, own: int = 0) -> None:
+        self._listener = socket.create_server(("127.0.0.1", own))
+        self.port = self._listener.getsockname()[1]
+        self._ends: list[socket.socket] = []
+        self._target = port
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def cut(self) -> None:
+        """Refuse every connection from now on, and end those that there are."""
+        for end in (self._listener, *self._ends):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for end in (self._listener, *self._ends):
+            end.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                here, _ = self._listener.accept()
+                there = socket.create_connection(("127.0.0.1", self._target))
+                self._ends += [here, there]
+                for source, target in ((here, there), (there, here)):
+                    thread = threading.Thread(target=self._pump, args=(source, target))
+                    self._threads.append(thread)
+                    thread.start()
+
+    @staticmethod
+    def _pump(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while content := source.recv(2**16):
+                target.sendall(content)
+            target.shutdown(socket.SHUT_WR)
+
+
 @contextmanager
 def s3_server(log: Path) -> Iterator[Server]:
     """Run a store with an empty bucket; this process and its children may use it."""
@@ -69,7 +109,7 @@ def s3_server(log: Path) -> Iterator[Server]:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
                 break
             time.sleep(0.05)
-        server = Server(process, port)
+        server = Server(port)
         server.files.create_dir(BUCKET)
         yield server
     finally:

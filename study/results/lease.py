@@ -62,6 +62,8 @@ class Lease:
         """Different for every start."""
         self._stop_file = stop_file
         self._ended = threading.Event()
+        self._is_answering = True
+        """Did the store answer when it was last asked by the thread?"""
         current = _read(mirror)
         if (
             current is not None
@@ -99,7 +101,9 @@ class Lease:
             return
         self._ended.set()
         self._thread.join()
-        # If the store is gone, it lapses.
+        if not self._is_answering:
+            # It lapses.
+            return
         with suppress(OSError):
             if is_held(self.mirror, self.holder, or_stopped=True):
                 self.mirror.remove(LEASE)
@@ -111,11 +115,15 @@ class Lease:
             if is_stopped == told and time.monotonic() - renewed < _RENEW_SECONDS:
                 continue
             # An outage is told by whoever publishes; here it is tried again.
-            with suppress(OSError):
+            try:
                 current = _read(self.mirror)
                 if current is not None and current.get("holder") != self.holder:
                     return
                 self._write(is_stopped=is_stopped)
+            except OSError:
+                self._is_answering = False
+            else:
+                self._is_answering = True
                 renewed, told = time.monotonic(), is_stopped
 
     def _write(self, *, is_stopped: bool) -> None:

@@ -94,6 +94,8 @@ def search_cell(
         if not ledger.is_complete:
             with _ray_log_in(folder.path):
                 _run(plan, folder, trainable, ledger, stop, watchdog, recorder, interruptions)
+        if not stop.is_fault:
+            # After a fault of the store it would wait for it again; --resume writes the rest.
             recorder.push()
     except KeyboardInterrupt:
         stop.request("ended at once", is_fault=False)
