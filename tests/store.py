@@ -25,6 +25,8 @@ CREDENTIALS = {
 @dataclass(frozen=True)
 class Server:
     port: int
+    log: Path
+    """Of its requests."""
 
     def uri(self, prefix: str = "studies") -> str:
         return f"s3://{BUCKET}/{prefix}?endpoint_override=http://127.0.0.1:{self.port}&scheme=http"
@@ -109,7 +111,7 @@ def s3_server(log: Path) -> Iterator[Server]:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
                 break
             time.sleep(0.05)
-        server = Server(port)
+        server = Server(port, log)
         server.files.create_dir(BUCKET)
         yield server
     finally:

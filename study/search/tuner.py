@@ -72,7 +72,7 @@ def search_cell(
     )
     require_nothing_lost(folder.path, ledger, folder.journal.search)
     mirror = None if folder.lease is None else folder.lease.mirror
-    watchdog = Watchdog(folder.path, plan.cell.search.stall_minutes * 60, mirror)
+    watchdog = Watchdog(folder.path, plan.cell.search.stall_minutes * 60, mirror=mirror)
     recorder = Recorder(
         folder.path,
         _identity(plan),

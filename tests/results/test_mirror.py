@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +75,26 @@ def test_what_is_gone_here_goes_there_and_nothing_else(
     (tmp_path / "trial_11/state").unlink()
     mirror.drop_missing("trial_1")
     assert server.names(tmp_path.name) == ["cell/trial_1/best", "cell/trial_11/state"]
+
+
+def test_a_file_never_stands_without_its_hash(
+    server: Server, mirror: Mirror, tmp_path: Path
+) -> None:
+    names = ["best_1.pt", "best_1.pt.sha256", "state_2.pt", "state_2.pt.sha256"]
+    written(tmp_path, {f"trial/{name}": b"1" for name in names})
+    before = len(server.log.read_text().splitlines())
+    mirror.push()
+    for name in names:
+        (tmp_path / "trial" / name).unlink()
+    mirror.drop_missing("trial")
+    requests = server.log.read_text().splitlines()[before:]
+    asked = re.compile(rf"(PUT|DELETE) /bucket/{tmp_path.name}/cell/trial/([^ ?]+)")
+    done = [" ".join(found.groups()) for line in requests if (found := asked.search(line))]
+    best, best_hash, state, state_hash = names
+    assert done == [
+        *(f"PUT {name}" for name in (best_hash, best, state_hash, state)),
+        *(f"DELETE {name}" for name in (state, state_hash, best, best_hash)),
+    ]
 
 
 def test_a_store_that_is_gone_is_an_error_of_storage_with_its_place(

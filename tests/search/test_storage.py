@@ -130,7 +130,14 @@ def check_store(server: Server, here: Path) -> None:
 def test_an_outage_pauses_the_search_and_loses_nothing(server: Server, here: Path) -> None:
     line = Line(server.port)
     # The place of a search in a store is the whole URI, so that both go by one port.
-    flags = ("--storage", Server(line.port).uri(), "--concurrency", "1", "--trials", "1")
+    flags = (
+        "--storage",
+        Server(line.port, server.log).uri(),
+        "--concurrency",
+        "1",
+        "--trials",
+        "1",
+    )
     process = start(here, *flags)
     try:
         wait_until(partial(has_epoch, server), process)
