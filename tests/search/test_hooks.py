@@ -260,7 +260,7 @@ def test_a_trial_without_a_worker_yet_is_left_alone(run: Run, killed: list[str])
 def test_signs_of_life_that_go_through_a_store(
     run: Run, killed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hooks, "SIGN_SECONDS", 0.1)
+    monkeypatch.setattr(hooks, "SIGN_SECONDS", 0.0)
     silent, lively = watched(run), watched(run)
     with s3_server(tmp_path / "log") as server:
         mirror = Mirror(server.uri(), "cell", run.folder)
