@@ -5,8 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import require
+from study.results.mirror import is_uri
 from study.selection import select_cells
 from study.spec import Cell, load_study
+
+WORKING_COPY = "ray_results"
+"""Results folder, and where a search whose results are in a store works."""
 
 
 def add_study_flags(flags: argparse.ArgumentParser) -> None:
@@ -41,8 +45,9 @@ def add_cluster_flags(flags: argparse.ArgumentParser) -> None:
     add("--concurrency", default="auto", help="trials at once: a number or auto (default)")
     add("--device", choices=("cpu", "cuda", "mps"), help="default: what Ray assigns to a trial")
     add("--address", help="of a running Ray cluster (default: start one on this machine)")
-    add("--storage", type=Path, default=Path("ray_results"), metavar="FOLDER",
-        help="results folder (default: %(default)s)")  # fmt: skip
+    add("--storage", default=WORKING_COPY, metavar="FOLDER|URI",
+        help="results folder (default: %(default)s), or s3://bucket/prefix with "
+        "[?endpoint_override=http://host:port]: then %(default)s is a working copy")  # fmt: skip
 
 
 def one_cell(arguments: argparse.Namespace) -> Cell:
@@ -84,6 +89,12 @@ def concurrency(text: str) -> int | None:
         remedy="Leave it out for auto.",
     )
     return None if text == "auto" else int(text)
+
+
+def places(storage: str) -> tuple[Path, str | None]:
+    """Return the results folder, absolute, and the URI of the store behind it, if there is one."""
+    uri = storage if is_uri(storage) else None
+    return Path(WORKING_COPY if uri else storage).resolve(), uri
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from study.flags import (
     add_selection_flags,
     add_study_flags,
     concurrency,
+    places,
     selected_cells,
 )
 from study.search.stop import Interruptions, interruptible
@@ -86,7 +87,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         planned = plan_cells(
             cells,
             nodes,
-            arguments.storage.resolve(),
+            places(arguments.storage)[0],
             device=arguments.device,
             concurrency=at_once,
             driver_seconds=process_seconds(),

@@ -18,6 +18,7 @@ from study.flags import (
     add_selection_flags,
     add_study_flags,
     concurrency,
+    places,
     selected_cells,
 )
 from study.matrix.log import SweepLog
@@ -87,7 +88,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
     selected_cells(arguments)
     concurrency(arguments.concurrency)
     planned = None if arguments.plan is None else _read_plan(arguments.plan)
-    results = arguments.storage.resolve()
+    results, store = places(arguments.storage)
     folder = results / f"{study.name}_sweep"
     with ExitStack() as held:
         try:
@@ -106,7 +107,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         temperature = measure()
         require_cool(temperature)
         guard = held.enter_context(ThermalGuard())
-        settings = _settings(arguments, results, folder, command)
+        settings = _settings(arguments, results, store, folder, command)
         sweep = Sweep(settings, stop, lock, guard, log.say)
         held.callback(sweep.close)
         address = sweep.start_ray()
@@ -146,7 +147,11 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
 
 
 def _settings(
-    arguments: argparse.Namespace, results: Path, folder: Path, command: Sequence[str]
+    arguments: argparse.Namespace,
+    results: Path,
+    store: str | None,
+    folder: Path,
+    command: Sequence[str],
 ) -> SweepSettings:
     most = arguments.cells_at_once
     require(
@@ -158,6 +163,7 @@ def _settings(
     )
     return SweepSettings(
         results=results,
+        store=store,
         folder=folder,
         address=arguments.address,
         use_accelerators=arguments.device != "cpu",

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from study.cluster.lifeline import end_with
 from study.errors import StudyError, require
-from study.flags import add_cluster_flags, add_study_flags, concurrency, one_cell
+from study.flags import add_cluster_flags, add_study_flags, concurrency, one_cell, places
+from study.results.journal import COPIES
+from study.results.mirror import Mirror
 from study.search.stop import Interruptions, interruptible
 
 if TYPE_CHECKING:
@@ -111,9 +113,11 @@ def run(
         end_with(os.getppid())
     cell = one_cell(arguments)
     at_once = concurrency(arguments.concurrency)
-    results = arguments.storage.resolve()
+    results, storage = places(arguments.storage)
+    folder = results / cell.name
+    mirror = None if storage is None else Mirror(storage, cell.name, folder)
     if not arguments.dry_run:
-        _check_folder(results / cell.name, arguments)
+        _check_folder(folder, arguments, mirror)
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
     from study.search.run import RunOptions, RunStatus, run_cell
 
@@ -131,6 +135,7 @@ def run(
             address=arguments.address,
             import_trials=arguments.import_trials,
             sweep=arguments.sweep,
+            storage=storage,
             resume_command=_resume_command(argv),
         ),
         interruptions,
@@ -143,7 +148,7 @@ def run(
     }[status]
 
 
-def _check_folder(folder: Path, arguments: argparse.Namespace) -> None:
+def _check_folder(folder: Path, arguments: argparse.Namespace, mirror: Mirror | None) -> None:
     above = next(parent for parent in folder.parents if parent.exists())
     require(
         above.is_dir() and os.access(above, os.W_OK),
@@ -152,18 +157,22 @@ def _check_folder(folder: Path, arguments: argparse.Namespace) -> None:
         got=str(above),
         remedy="Choose another one.",
     )
+    place, is_there = str(folder), folder.exists()
+    if mirror is not None:
+        is_there |= mirror.is_usable_with(COPIES[0])
+        place = f"{folder} or {mirror.uri}"
     require(
-        not folder.exists() or arguments.resume or arguments.fresh,
-        str(folder),
+        not is_there or arguments.resume or arguments.fresh,
+        place,
         "a cell is searched once",
-        got="an existing folder",
+        got="an existing one" if mirror else "an existing folder",
         remedy="Go on with --resume, or start anew with --fresh (the old one is moved aside).",
     )
     require(
-        folder.exists() or not arguments.resume,
-        str(folder),
+        is_there or not arguments.resume,
+        place,
         "--resume needs a search to go on with",
-        got="no such folder",
+        got="none" if mirror else "no such folder",
         remedy="Leave --resume out.",
     )
 

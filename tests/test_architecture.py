@@ -16,7 +16,7 @@ ALLOWED = {
     "training": {"errors", "data", "model"},
     "spec": {"errors", "dimension", "data", "model", "training"},
     "selection": {"errors", "spec"},
-    "flags": {"errors", "spec", "selection"},
+    "flags": {"errors", "results", "spec", "selection"},
     "cluster": {"errors", "training"},
     "matrix": {"errors", "results", "cluster", "search"},
     "search": {

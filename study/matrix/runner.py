@@ -13,7 +13,9 @@ from study.matrix.admission import CellDemand, allot
 from study.matrix.processes import Head, Process, last_line
 from study.results.driver import DriverStatus
 from study.results.files import write_text
+from study.results.journal import COPIES
 from study.results.lock import FolderLock
+from study.results.mirror import Mirror
 from study.results.progress import duration
 from study.results.records import TrialRecord, best_trial
 from study.results.store import read_trials
@@ -39,6 +41,8 @@ class SweepSettings:
 
     results: Path
     """The results folder, absolute."""
+    store: str | None
+    """URI of the store of which the results folder is a working copy."""
     folder: Path
     """The sweep's own, below it."""
     address: str | None
@@ -196,7 +200,7 @@ class Sweep:
 
     def _start(self, cell: CellRun) -> None:
         settings, path = self._settings, self._settings.results / cell.name
-        is_there = path.exists()
+        is_there = path.exists() or self._is_in_store(cell.name)
         address = settings.address or self._ray().address
         command = [
             *settings.driver,
@@ -215,6 +219,12 @@ class Sweep:
             f"{cell.name}: {verb}, {self._slots[cell.name]} trials at once, about {expected} with "
             f"all slots, process {cell.process.number}"
         )
+
+    def _is_in_store(self, name: str) -> bool:
+        settings = self._settings
+        if settings.store is None:
+            return False
+        return Mirror(settings.store, name, settings.results / name).is_usable_with(COPIES[0])
 
     def _look_after(self, cell: CellRun) -> None:
         """Read what a cell has brought, and take in that its process has ended."""

@@ -3,7 +3,7 @@
 The journal is the one truth about a search. What a search knows (which trials were asked for, what
 each epoch brought, the sampler's history, the rungs) is the journal read from its start, and every
 other record is a view of it that can be written again. An event has happened once its line is on
-the disk in one of the copies.
+the disk in one of the copies, and in the store if the search has one.
 
 A line holds an event and a hash of it, the name of its search and its place, so that a torn,
 changed or foreign line is recognised whatever the file went through.
@@ -12,7 +12,7 @@ changed or foreign line is recognised whatever the file went through.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Journal:
         self._folder = folder
         self.search = search
         self.events = events
+        self.publish: Callable[[Path], None] | None = None
+        """Takes one of the copies to a store after every event."""
 
     @classmethod
     def create(cls, folder: Path, search: str, first: Event) -> "Journal":
@@ -74,7 +76,7 @@ class Journal:
     @classmethod
     def read(cls, folder: Path, *, witness: str | None) -> "Journal":
         """Do what ``open`` does, but mend nothing: for who looks at a search of somebody else."""
-        copies = [_read(folder / name) for name in COPIES]
+        copies = [_read(read_text(folder / name)) for name in COPIES]
         search = _search_of(folder, copies, witness)
         merged: dict[int, Event] = {}
         for copy in copies:
@@ -89,18 +91,58 @@ class Journal:
             )
         return cls(folder, search, [merged[index] for index in sorted(merged)])
 
-    def append(self, event: Event) -> None:
-        """Write one event through to the disk, in both copies.
+    @classmethod
+    def adopt(cls, folder: Path, published: str) -> bool:
+        """Bring the copies up to what a store has of the journal; they may be absent or damaged.
+
+        Events that were written here and did not reach the store stay if they follow on what it
+        has. If the search has gone on elsewhere meanwhile, they have not happened.
+
+        Returns: has anything been taken over?
 
         Raises:
-            OSError: the disk is full or gone; the event then may or may not have happened, as
-                after a crash. A later event takes its place in both copies, and of two lines of
-                one place the last counts.
+            JournalError: the copies belong to another search, or the store's is damaged.
+        """
+        theirs = _read(published)
+        (search, known), *others = [*theirs.items()] or [("", {})]
+        if others or not known or len(known) != max(known) + 1:
+            raise JournalError(
+                f"{folder}: the store's {COPIES[0]} must be intact, but got a damaged one. Put "
+                "back an earlier version of the object, or start anew with --fresh."
+            )
+        copies = [_read(read_text(folder / name)) for name in COPIES]
+        found = sorted({name for copy in copies for name in copy} - {search})
+        if found:
+            raise JournalError(
+                f"{folder}: must be the working copy of the search in the store, {search}, but got "
+                f"one of {', '.join(found)}. Move it away, or work in another current folder."
+            )
+        ours: dict[int, Event] = {}
+        for copy in copies:
+            ours |= copy.get(search, {})
+        events = [known[index] for index in range(len(known))]
+        if all(ours.get(index, event) == event for index, event in known.items()):
+            while len(events) in ours:
+                events.append(ours[len(events)])
+        if events == [ours[index] for index in sorted(ours)]:
+            return False
+        cls(folder, search, events)._rewrite()
+        return True
+
+    def append(self, event: Event) -> None:
+        """Write one event through to the disk, in both copies, and to the store.
+
+        Raises:
+            OSError: the disk is full or gone, or the store is; the event then may or may not have
+                happened, as after a crash. A later event takes its place in both copies, and of
+                two lines of one place the last counts.
         """
         line = _line(self.search, len(self.events), event)
         for name in COPIES:
             # A folder that was removed must not come back with half a journal.
             append_line(self._folder / name, line, create=False)
+        if self.publish is not None:
+            self.publish(self._folder / COPIES[0])
         self.events.append(event)
 
     def _text(self) -> str:
@@ -118,10 +160,10 @@ def _line(search: str, index: int, event: Mapping[str, Any]) -> str:
     return f'{{"search": "{search}", "index": {index}, "hash": "{hashed}", "event": {text}}}'
 
 
-def _read(path: Path) -> dict[str, dict[int, Event]]:
+def _read(text: str | None) -> dict[str, dict[int, Event]]:
     """Return the intact events of a file by search and index; a missing file has none."""
     found: dict[str, dict[int, Event]] = {}
-    for line in (read_text(path) or "").splitlines():
+    for line in (text or "").splitlines():
         try:
             row = json.loads(line)
             search, index, event = str(row["search"]), int(row["index"]), row["event"]

@@ -4,8 +4,10 @@ import fcntl
 import os
 import shutil
 import socket
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +20,8 @@ _POLL_SECONDS = 0.2
 
 _YOUNG_SECONDS = 60.0
 """Between the making of a folder and its lock lie microseconds, or a suspension."""
+
+_SCRATCH = "market-scaling-study-"
 
 
 class LockError(StudyError):
@@ -94,6 +98,16 @@ class FolderLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a temporary folder, and remove those of processes that were killed."""
+    temporary = Path(tempfile.gettempdir())
+    remove_abandoned(temporary.glob(f"{_SCRATCH}*"))
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, ignore_cleanup_errors=True) as name:
+        with FolderLock(Path(name)):
+            yield Path(name)
 
 
 def remove_abandoned(folders: Iterable[Path]) -> None:

@@ -48,6 +48,9 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
+TABLE_FILE = "experiment_results.csv"
+"""Beside the cells' folders."""
+
 _TABLE_WAIT_SECONDS = 60.0
 """For another cell to write its lines, which takes milliseconds."""
 
@@ -74,7 +77,7 @@ class CellStore:
     def __init__(self, folder: Path, identity: CellIdentity) -> None:
         self.folder = folder
         self._identity = identity
-        self._csv = folder.parent / "experiment_results.csv"
+        self._csv = folder.parent / TABLE_FILE
 
     def log(self, text: str) -> None:
         """Append to the cell's log, each line with the time."""
@@ -110,6 +113,11 @@ class CellStore:
         # Other cells append to the same table.
         with FolderLock(self._csv.parent, wait_seconds=_TABLE_WAIT_SECONDS):
             self._append_csv(records)
+
+    def table(self, records: Sequence[TrialRecord]) -> str:
+        """Return this cell's part of the table of all cells."""
+        lines = [",".join(CSV_COLUMNS), *(_csv_line(self._csv_row(r)) for r in records)]
+        return "".join(f"{line}\n" for line in lines)
 
     def _metrics(self, record: TrialRecord) -> Path:
         return self.folder / record.folder / "metrics.json"

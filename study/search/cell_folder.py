@@ -3,20 +3,24 @@
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from study.data.dataset import Dataset
 from study.errors import StudyError, require
+from study.results.driver import STATUS_FILE
 from study.results.files import sync_folder
-from study.results.journal import Journal
+from study.results.journal import COPIES, Journal
+from study.results.lease import LEASE, Lease
 from study.results.lock import FolderLock, remove_abandoned
-from study.results.store import read_cell, read_trials, write_cell
+from study.results.store import TABLE_FILE, read_cell, read_trials, write_cell
 from study.search.ledger import Ledger
 from study.search.plan import versions
 from study.search.stop import STOP_FILE
+from study.search.trainable import ALIVE, CHECKPOINTS
 from study.spec import Cell
 
 _ID_BYTES = 4
@@ -29,6 +33,8 @@ class CellFolder:
     path: Path
     journal: Journal
     lock: FolderLock
+    lease: Lease | None = None
+    """If the folder is the working copy of a cell in a store."""
 
     @property
     def stop_file(self) -> Path:
@@ -36,25 +42,25 @@ class CellFolder:
         return self.path / STOP_FILE
 
 
-def identity(cell: Cell, data: Dataset, path: Path) -> dict[str, Any]:
-    """Return what must be equal for a search to go on."""
+def identity(cell: Cell, data: Dataset, place: Path | str) -> dict[str, Any]:
+    """Return what must be equal for a search to go on; its place is a folder or a URI."""
     return {
         "spec": cell.resolved(),
         "data_sha256": data.fingerprint,
         "feature_hash": data.feature_hash,
         "versions": versions(),
         # A folder that was copied would be continued in two places as one search.
-        "folder": str(path),
+        "folder": str(place),
     }
 
 
 def differences_by_part(
-    before: Mapping[str, Any], cell: Cell, data: Dataset, path: Path
+    before: Mapping[str, Any], cell: Cell, data: Dataset, place: Path | str
 ) -> dict[str, list[str]]:
     """Return, for each part of ``identity``, a line per value that a search was begun without."""
     return {
         part: _differences(before.get(part), now, part)
-        for part, now in identity(cell, data, path).items()
+        for part, now in identity(cell, data, place).items()
     }
 
 
@@ -67,12 +73,13 @@ def read_folder(path: Path) -> Journal:
     return Journal.read(path, witness=_search_in_cell_file(path))
 
 
-def create(path: Path, description: dict[str, Any]) -> CellFolder:
+def create(path: Path, description: dict[str, Any], lease: Lease | None = None) -> CellFolder:
     """Make the folder of a new search: after a crash it is there with its journal, or not at all.
 
     Args:
         path: ``ray_results/<cell>``; must not exist.
         description: what ``cell.yaml`` says.
+        lease: on the cell in the store of which this is the working copy.
 
     Raises:
         StudyError: it cannot be made, or another process has just made it.
@@ -100,21 +107,40 @@ def create(path: Path, description: dict[str, Any]) -> CellFolder:
             f"{path}: must be a folder that can be made now, but got {error.strerror}. Choose "
             "another --storage; if another process has just begun this search, wait for it."
         ) from error
-    return CellFolder(path, Journal(path, search, journal.events), lock)
+    journal = Journal(path, search, journal.events)
+    with _released_on_error(lock, lease):
+        if lease is not None:
+            require(
+                not lease.mirror.has(COPIES[0]),
+                lease.mirror.uri,
+                "a cell is searched once",
+                got="one that another process has just begun",
+                remedy=f"Move {path} away, and go on with --resume.",
+                error=StudyError,
+            )
+            _publish(path, journal, lease)
+    return CellFolder(path, journal, lock, lease)
 
 
-def reopen(path: Path, cell: Cell, data: Dataset) -> CellFolder:
+def reopen(path: Path, cell: Cell, data: Dataset, lease: Lease | None = None) -> CellFolder:
     """Lock the folder of a search and read its journal; damage is mended or refused, never ignored.
+
+    With a ``lease`` the folder is the working copy of a cell in a store, and made if it is absent.
 
     Raises:
         StudyError: another process works in it, it was begun differently, or something is lost.
     """
+    if lease is not None:
+        path.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(path)
-    try:
+    with _released_on_error(lock, lease):
+        if lease is not None:
+            _fetch(path, lease)
         witness = _search_in_cell_file(path)
         journal = Journal.open(path, witness=witness)
         before = journal.events[0]["cell"]
-        for differences in differences_by_part(before, cell, data, path).values():
+        place = path if lease is None else lease.mirror.uri
+        for differences in differences_by_part(before, cell, data, place).values():
             require(
                 not differences,
                 str(path),
@@ -126,11 +152,44 @@ def reopen(path: Path, cell: Cell, data: Dataset) -> CellFolder:
             )
         if _cell_file(path) != {"search": journal.search, **before}:
             write_cell(path, {"search": journal.search, **before})
-    except BaseException:
-        lock.release()
-        raise
+        if lease is not None:
+            _publish(path, journal, lease)
     (path / STOP_FILE).unlink(missing_ok=True)
-    return CellFolder(path, journal, lock)
+    return CellFolder(path, journal, lock, lease)
+
+
+def _fetch(path: Path, lease: Lease) -> None:
+    """Bring a working copy up to the store; checkpoints of running trials are their workers'."""
+    published = lease.mirror.read(COPIES[0])
+    if published is None or not Journal.adopt(path, published.decode(errors="replace")):
+        return
+    lease.mirror.pull(only=_is_view)
+
+
+def _is_view(name: str) -> bool:
+    """Is an object a record or the best weights, and not what only a running search needs?"""
+    is_state = f"/{CHECKPOINTS}/state_" in name
+    return not is_state and Path(name).name not in (LEASE, ALIVE, STATUS_FILE, TABLE_FILE, *COPIES)
+
+
+def _publish(path: Path, journal: Journal, lease: Lease) -> None:
+    lease.publish(path / COPIES[0])
+    journal.publish = lease.publish
+
+
+@contextmanager
+def _released_on_error(lock: FolderLock, lease: Lease | None) -> Iterator[None]:
+    """Release a lock if what follows fails; a store that fails is an error with one line."""
+    try:
+        yield
+    except BaseException as error:
+        lock.release()
+        if lease is None or not isinstance(error, OSError):
+            raise
+        raise StudyError(
+            f"{lease.mirror.uri}: must be a store that can be used now, but got "
+            f"{error.strerror or error}. Go on with --resume when it can."
+        ) from error
 
 
 def require_nothing_lost(path: Path, ledger: Ledger, search: str) -> None:

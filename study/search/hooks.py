@@ -21,11 +21,12 @@ from ray.tune.search import Searcher
 from study.cluster.runtime import is_alive, ray_processes
 from study.results.journal import JournalError
 from study.results.lock import LOCK_FILE, FolderLock
+from study.results.mirror import Mirror
 from study.search.assignment import Assignment
 from study.search.ledger import Ledger
 from study.search.slots import Slots
 from study.search.stop import Stop
-from study.search.trainable import StepResult
+from study.search.trainable import ALIVE, SIGN_SECONDS, StepResult
 
 _WATCH_SECONDS = 1.0
 
@@ -135,6 +136,8 @@ class _Sign:
 
     changed_ns: int
     seen: float
+    looked: float
+    """When it was last asked for."""
 
 
 class Watchdog(Callback):  # type: ignore[misc]
@@ -147,9 +150,16 @@ class Watchdog(Callback):  # type: ignore[misc]
     and then end this process from within.
     """
 
-    def __init__(self, cell_folder: Path, lock: FolderLock, stall_seconds: float) -> None:
+    def __init__(
+        self,
+        cell_folder: Path,
+        lock: FolderLock,
+        stall_seconds: float,
+        mirror: Mirror | None = None,
+    ) -> None:
         self._cell_folder = cell_folder
         self._lock = lock
+        self._mirror = mirror
         self._stall_seconds = stall_seconds
         self._signs: dict[str, _Sign] = {}
         self._looked = 0.0
@@ -193,14 +203,25 @@ class Watchdog(Callback):  # type: ignore[misc]
                 raise RayDiedError(f"Ray's {name} has died")
 
     def _sign(self, trial: Trial, now: float) -> _Sign:
-        path = self._cell_folder / Assignment.from_flat(trial.config).folder / LOCK_FILE
+        before = self._signs.get(trial.trial_id)
+        if before and self._mirror is not None and now - before.looked < SIGN_SECONDS:
+            return before
+        folder = Assignment.from_flat(trial.config).folder
         try:
-            changed = path.stat().st_mtime_ns
+            if self._mirror is not None:
+                changed = self._mirror.changed_ns(f"{folder}/{ALIVE}")
+            else:
+                changed = (self._cell_folder / folder / LOCK_FILE).stat().st_mtime_ns
         except FileNotFoundError:
             # The worker has not begun.
             changed = 0
-        before = self._signs.get(trial.trial_id)
-        return before if before and before.changed_ns == changed else _Sign(changed, now)
+        except OSError:
+            if self._mirror is None:
+                raise
+            # A store that does not answer says nothing about the trial.
+            return _Sign(before.changed_ns if before else 0, now, now)
+        is_silent = before and before.changed_ns == changed
+        return _Sign(changed, before.seen if before and is_silent else now, now)
 
     def _end_worker(self, trial: Trial, silent: float) -> None:
         number = trial.config["number"]

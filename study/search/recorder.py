@@ -11,16 +11,19 @@ from ray.tune.experiment import Trial
 from rich.console import Console
 
 from study.model.sizing import count_parameters
+from study.results.driver import STATUS_FILE
 from study.results.files import write_text
-from study.results.lock import LockError
+from study.results.journal import COPIES
+from study.results.lock import LOCK_FILE, LockError
+from study.results.mirror import Mirror
 from study.results.progress import Progress
 from study.results.records import BaselineRecord, TrialRecord
-from study.results.store import CellIdentity, CellStore
+from study.results.store import TABLE_FILE, CellIdentity, CellStore
 from study.results.tensorboard import TrialEvents, has_events
 from study.search.faults import MEMORY_MONITOR, Fault, fault_of
 from study.search.hooks import Watchdog, storage_problem
 from study.search.ledger import Ledger
-from study.search.stop import Stop
+from study.search.stop import STOP_FILE, Stop
 from study.search.trainable import CHECKPOINTS, StepResult, first_micro_batch
 from study.training.checkpoint import CheckpointFolder
 
@@ -57,6 +60,7 @@ class Recorder(Callback):  # type: ignore[misc]
         slots: int,
         share_bytes: int,
         bf16: bool,
+        mirror: Mirror | None = None,
     ) -> None:
         self._folder = folder
         self._identity = identity
@@ -66,6 +70,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._share_bytes = share_bytes
         self._bf16 = bf16
         self._store = CellStore(folder, identity)
+        self._mirror = mirror
         self._views: dict[int, _View] = {}
         self._actors: dict[int, str] = {}
         """Ray's identity of the actor in which each trial was last at work."""
@@ -87,6 +92,20 @@ class Recorder(Callback):  # type: ignore[misc]
                     f"trial {record.number:>3} has lost its best weights; its result stays"
                 )
         self._store.write_trials(self._ledger.records)
+        self.push()
+
+    def push(self) -> None:
+        """Bring the store, if there is one, up to every view that has changed.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self._mirror is None:
+            return
+        # Checkpoints are their workers' until the trial has ended.
+        self._mirror.push(skip=(*COPIES, LOCK_FILE, STATUS_FILE, STOP_FILE, CHECKPOINTS))
+        # The table of all cells has many writers, who cannot exclude each other in a store.
+        self._mirror.write(TABLE_FILE, self._store.table(self._ledger.records).encode())
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Open the terminal."""
@@ -197,6 +216,7 @@ class Recorder(Callback):  # type: ignore[misc]
         problem = self._ledger.too_many_failures()
         if problem is not None:
             self._stop.request(problem, is_fault=True)
+        self.push()
 
     def _open(self, number: int) -> _View:
         """Write everything that is known of a trial into its folder."""
@@ -222,11 +242,20 @@ class Recorder(Callback):  # type: ignore[misc]
         """Close a trial; its record, which says that all else is there, is written last."""
         view = self._views.pop(record.number, None) or self._open(record.number)
         view.events.close(ended=True)
+        if self._mirror is not None:
+            # The worker has them, and the store; the best weights alone are wanted here.
+            self._checkpoints(record).clear()
+            if record.is_rankable:
+                best = f"{record.folder}/{CHECKPOINTS}"
+                self._mirror.pull(best, only=lambda name: "best_" in name.rpartition("/")[2])
         if record.is_rankable:
             self._checkpoints(record).keep_best()
         else:
             self._checkpoints(record).clear()
         self._store.write_trial(record, self._ledger.epochs(record.number))
+        if self._mirror is not None:
+            self._mirror.push(record.folder)
+            self._mirror.drop_missing(record.folder)
 
     def _checkpoints(self, record: TrialRecord) -> CheckpointFolder:
         return CheckpointFolder(self._folder / record.folder / CHECKPOINTS)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,7 +22,10 @@ from study.cluster.thermal import measure, require_cool
 from study.data.dataset import build_dataset
 from study.errors import StudyError, require
 from study.results.driver import Driver, DriverState, at_work
+from study.results.journal import COPIES
+from study.results.lease import LEASE, Lease
 from study.results.lock import FolderLock
+from study.results.mirror import Mirror
 from study.results.overview import print_plan, print_summary
 from study.results.records import best_trial
 from study.search.cell_folder import CellFolder, create, identity, reopen
@@ -29,7 +33,7 @@ from study.search.estimate import Estimate, read_estimate
 from study.search.imports import Imported, import_trials
 from study.search.plan import CellPlan, commit, machine, plan_cell, process_seconds
 from study.search.space import build_space
-from study.search.stop import Interruptions
+from study.search.stop import STOP_FILE, Interruptions
 from study.search.trainable import CellTrainable
 from study.search.tuner import SearchOutcome, search_cell
 from study.spec import Cell
@@ -62,6 +66,8 @@ class RunOptions:
     """Folder of the sweep that grants slots; None outside of one."""
     estimate: Path | None
     """A plan whose estimate is taken; None measures a few steps."""
+    storage: str | None
+    """URI of a store that is kept in step with the results folder; None without one."""
     resume_command: str
     """What to tell a user who interrupts."""
 
@@ -107,11 +113,13 @@ def run_cell(
         imported = None
         if options.import_trials is not None:
             imported = import_trials(options.import_trials, cell, data, space)
-        folder, driver, replaced, estimate = None, None, None, None
+        folder, driver, replaced, lease, estimate = None, None, None, None, None
         if options.estimate is not None and not options.resume:
             estimate = read_estimate(options.estimate, cell.name)
+        if options.storage is not None and not options.dry_run:
+            lease = held.enter_context(_lease(options.storage, path))
         if options.resume and not options.dry_run:
-            folder = reopen(path, cell, data)
+            folder = reopen(path, cell, data, lease)
             held.callback(folder.lock.release)
             driver = held.enter_context(at_work(path))
             # Measured when the search began: a resumed one starts at once.
@@ -142,21 +150,30 @@ def run_cell(
             console.print(Text(f"  import  {imported.describe()}"), soft_wrap=True)
         if options.dry_run:
             return RunStatus.DONE
-        require_disk_room(options.results, plan)
+        if lease is not None:
+            console.print(
+                Text(f"  store   {lease.mirror.uri}, working copy in {options.shown(path)}"),
+                soft_wrap=True,
+            )
+        # With a store, checkpoints are written into temporary folders first.
+        require_disk_room(options.results if lease is None else Path(tempfile.gettempdir()), plan)
         if folder is None or driver is None:
             if replaced is not None:
                 _move_aside(path, options, console)
-            folder = create(path, describe(plan, path))
+            if lease is not None:
+                _move_objects_aside(lease.mirror, console)
+            place = path if lease is None else lease.mirror.uri
+            folder = create(path, describe(plan, place), lease)
             held.callback(folder.lock.release)
             driver = held.enter_context(at_work(path))
         search = partial(search_cell, trainable=trainable or CellTrainable)
         return _search(plan, folder, driver, options, console, interruptions, imported, search)
 
 
-def describe(plan: CellPlan, path: Path) -> dict[str, Any]:
+def describe(plan: CellPlan, place: Path | str) -> dict[str, Any]:
     """Return what the folder of a search says about it: what must stay equal, and where it ran."""
     described = {
-        **identity(plan.cell, plan.data, path),
+        **identity(plan.cell, plan.data, place),
         "commit": commit(),
         "machine": machine(),
         **plan.describe(),
@@ -180,6 +197,33 @@ def require_disk_room(results: Path, plan: CellPlan) -> None:
         f"{needed / 2**20:,.0f} MiB",
         got=f"{free / 2**20:,.0f} MiB free",
         remedy="Free some, choose another --storage, or lower --concurrency.",
+    )
+
+
+def _lease(storage: str, path: Path) -> Lease:
+    """Take the cell in a store."""
+    mirror = Mirror(storage, path.name, path)
+    try:
+        return Lease(mirror, path / STOP_FILE)
+    except OSError as error:
+        raise _unusable(mirror, error) from error
+
+
+def _move_objects_aside(mirror: Mirror, console: Console) -> None:
+    """Move what a store holds of an earlier search; without --fresh there is nothing."""
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    try:
+        aside = mirror.move_aside(stamp, last=COPIES[0], skip=(LEASE,))
+    except OSError as error:
+        raise _unusable(mirror, error) from error
+    if aside is not None:
+        console.print(f"  moved   the earlier search to {aside}", soft_wrap=True)
+
+
+def _unusable(mirror: Mirror, error: OSError) -> StudyError:
+    return StudyError(
+        f"{mirror.uri}: must be a place that can be read and written, but got "
+        f"{error.strerror or error}. Check the AWS_ variables and what they permit."
     )
 
 

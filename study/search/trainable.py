@@ -3,8 +3,10 @@
 import dataclasses
 import gc
 import json
+import shutil
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,9 @@ from study.cluster.sensors import degree_sources
 from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.data.dataset import Dataset
 from study.model.memory import largest_micro_batch
-from study.results.lock import FolderLock
+from study.results.lease import WorkerStore, is_held
+from study.results.lock import FolderLock, scratch_folder
+from study.results.mirror import Mirror
 from study.search.assignment import Assignment
 from study.search.stop import STOP_FILE
 from study.training.checkpoint import CheckpointError, CheckpointFolder
@@ -36,8 +40,17 @@ from study.training.windows import TrainingData
 
 CHECKPOINTS = "checkpoints"
 
+ALIVE = "alive"
+"""Object of a trial in a store; its time of change is that of the last sign of life."""
+
 _LOOK_SECONDS = 0.5
 """Between two looks at the stop file, and between two signs of life."""
+
+SIGN_SECONDS = 10.0
+"""The same of signs of life that go through a store, where each is a request."""
+
+_ASK_SECONDS = 3.0
+"""Between two looks at the lease in a store; a request takes 0.01 to 0.05 s."""
 
 _SAVE_SECONDS = 600.0
 """After which a long epoch is saved before its end."""
@@ -56,6 +69,8 @@ class TrialSettings:
     """The user's choice; None follows what Ray assigned."""
     share_bytes: int
     """What a training step may use of the device's memory."""
+    store: WorkerStore | None = None
+    """If there is one, the cell's folder may be another machine's, and is not touched."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,6 +143,9 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     The trial's newest intact checkpoint is the one truth about how far it came: it is written
     before the epoch is reported, so it is never older than the journal, and a restored trial first
     repeats its last report, which the ledger ignores if it has it already.
+
+    If the results are in a store, a trial works in a folder of its own, which is filled from the
+    store when it begins and followed by the store before an epoch is reported.
     """
 
     _assigned: Assignment | None
@@ -158,6 +176,13 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self._data = training_data(data, baseline_losses)
         self._settings = settings
         self._stop_file = settings.cell_folder / STOP_FILE
+        self._held = ExitStack()
+        self._root, self._mirror = settings.cell_folder, None
+        if settings.store is not None:
+            self._root = self._held.enter_context(scratch_folder())
+            self._mirror = Mirror(settings.store.storage, settings.store.cell, self._root)
+        self._asked = self._signed = 0.0
+        self._is_stopped = False
         self._assigned = Assignment.from_flat(config)
         # Of the machine that this worker runs on: the search may watch another one.
         self._guard = ThermalGuard(degree_sources())
@@ -172,6 +197,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         """Let go of the model and the folder when the actor ends."""
         self._release()
         self._guard.__exit__(None, None, None)
+        self._held.close()
 
     def step(self) -> dict[str, Any]:
         """Run and save one epoch, and report it; less if the search is to end."""
@@ -189,10 +215,11 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         checkpoint_seconds = 0.0
         while True:
             report = self._trainer.run_epoch(self._should_pause)
-            self._lock.show_life()
+            self._show_life()
             began = time.perf_counter()
             try:
                 self._checkpoints.save(self._trainer.state_dict())
+                self._push_checkpoints()
             except OSError as error:
                 # Without its checkpoint an epoch has not happened: it is run again later.
                 return _paused(f"{self._folder}: a checkpoint must be saved, but got {error}")
@@ -208,7 +235,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         temperature = self._guard.now()
         if temperature.state is ThermalState.CRITICAL:
             return _paused(too_hot(self._guard.machine, temperature))
-        return _paused(None) if self._stop_file.exists() else None
+        return _paused(None) if self._must_stop() else None
 
     def _should_pause(self) -> bool:
         """Show a sign of life, and say whether to save now. Called after every training step."""
@@ -216,8 +243,40 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         if now - self._looked < _LOOK_SECONDS:
             return False
         self._looked = now
-        self._lock.show_life()
+        self._show_life()
         return now - self._saved > _SAVE_SECONDS or self._asked_to_pause() is not None
+
+    def _must_stop(self) -> bool:
+        """Is the search to end, or driven by another process than the one that began this?"""
+        if self._mirror is None or self._settings.store is None:
+            return self._stop_file.exists()
+        if time.monotonic() - self._asked > _ASK_SECONDS:
+            # A store that does not answer is told by the next checkpoint.
+            with suppress(OSError):
+                self._is_stopped = not is_held(self._mirror, self._settings.store.holder)
+            self._asked = time.monotonic()
+        return self._is_stopped
+
+    def _show_life(self) -> None:
+        self._lock.show_life()
+        if self._mirror is not None and time.monotonic() - self._signed > SIGN_SECONDS:
+            with suppress(OSError):
+                self._mirror.write(f"{self._folder.name}/{ALIVE}", b"")
+            self._signed = time.monotonic()
+
+    def _push_checkpoints(self) -> None:
+        """Bring the store up to the checkpoints here, unless another driver has taken over.
+
+        Raises:
+            OSError: the store cannot be written; what was there stays.
+        """
+        if self._mirror is None or self._settings.store is None:
+            return
+        if not is_held(self._mirror, self._settings.store.holder, or_stopped=True):
+            raise OSError(f"another process has taken over {self._mirror.uri}")
+        below = f"{self._folder.name}/{CHECKPOINTS}"
+        self._mirror.push(below)
+        self._mirror.drop_missing(below)
 
     def _begin(self, trial: Assignment) -> None:
         self._release()
@@ -231,12 +290,16 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         limit_memory(device, share)
         bf16 = supports_bf16(device)
         self._resources = {"CPU": float(assigned.get("CPU", 0)), "GPU": share}
-        self._folder = self._settings.cell_folder / trial.folder
+        self._folder = self._root / trial.folder
         self._folder.mkdir(exist_ok=True)
         # A worker whose driver was killed may still be writing here.
         self._lock = FolderLock(self._folder, wait_seconds=_ORPHAN_SECONDS)
         self._looked = self._saved = time.monotonic()
         self._checkpoints = CheckpointFolder(self._folder / CHECKPOINTS)
+        if self._mirror is not None:
+            self._signed = 0.0
+            self._show_life()
+            self._mirror.pull(f"{trial.folder}/{CHECKPOINTS}")
         self._device = device
         self._trainer = Trainer(
             model=trial.config.model,
@@ -296,6 +359,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             release_cached_memory(self._device)
         if hasattr(self, "_lock"):
             self._lock.release()
+            if self._mirror is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _paused(problem: str | None) -> StepResult:

@@ -1,7 +1,6 @@
 """Runs the Tune experiment of one cell, from its start or from where it was interrupted."""
 
 import logging
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from ray.exceptions import RayError
 from ray.tune import Callback, TuneError
 
 from study.cluster.thermal import ThermalGuard
-from study.results.lock import FolderLock, LockError, remove_abandoned
+from study.results.lock import LockError, scratch_folder
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity
 from study.search.cell_folder import CellFolder, require_nothing_lost
@@ -32,8 +31,6 @@ from study.search.recorder import Recorder
 from study.search.slots import Slots
 from study.search.stop import Interruptions, Stop
 from study.search.trainable import CellTrainable, TrialSettings
-
-_SCRATCH = "market-scaling-study-"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +78,9 @@ def search_cell(
         granted_bytes=plan.resources.granted_bytes,
     )
     require_nothing_lost(folder.path, ledger, folder.journal.search)
-    watchdog = Watchdog(folder.path, folder.lock, plan.cell.search.stall_minutes * 60)
+    mirror = None if folder.lease is None else folder.lease.mirror
+    stall_seconds = plan.cell.search.stall_minutes * 60
+    watchdog = Watchdog(folder.path, folder.lock, stall_seconds, mirror)
     slots = Slots(slots_file, plan.concurrency)
     recorder = Recorder(
         folder.path,
@@ -94,6 +93,7 @@ def search_cell(
         slots=plan.concurrency,
         share_bytes=plan.resources.share_bytes,
         bf16=plan.bf16,
+        mirror=mirror,
     )
     try:
         if imported is not None:
@@ -105,6 +105,9 @@ def search_cell(
                 _run(
                     plan, folder, trainable, ledger, stop, slots, watchdog, recorder, interruptions
                 )
+        if not stop.is_fault:
+            # After a fault of the store it would wait for it again; --resume writes the rest.
+            recorder.push()
     except KeyboardInterrupt:
         stop.request("ended at once", is_fault=False)
     except RayDiedError as error:
@@ -134,12 +137,16 @@ def _run(
     interruptions: Interruptions,
 ) -> None:
     settings = TrialSettings(
-        cell_folder=folder.path, device=plan.device, share_bytes=plan.resources.share_bytes
+        cell_folder=folder.path,
+        device=plan.device,
+        share_bytes=plan.resources.share_bytes,
+        store=None if folder.lease is None else folder.lease.for_workers,
     )
     worker = tune.with_parameters(
         trainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
     )
-    with _scratch() as scratch, ThermalGuard() as guard:
+    # For the files on which Ray insists. Nothing is ever read from them.
+    with scratch_folder() as scratch, ThermalGuard() as guard:
         heat = ThermalWatch(guard, stop, recorder.line)
 
         def may_start() -> bool:
@@ -179,17 +186,6 @@ def _run(
                 stop.request(f"Ray could not go on: {last} (see ray.log)", is_fault=True)
             else:
                 return
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """Yield a folder for the files on which Ray insists. Nothing is ever read from them."""
-    temporary = Path(tempfile.gettempdir())
-    # Of searches that were killed.
-    remove_abandoned(temporary.glob(f"{_SCRATCH}*"))
-    with tempfile.TemporaryDirectory(prefix=_SCRATCH, ignore_cleanup_errors=True) as name:
-        with FolderLock(Path(name)):
-            yield Path(name)
 
 
 class _Ready(Callback):  # type: ignore[misc]

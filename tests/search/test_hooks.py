@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 from study.dimension import Fixed, dimension_values
 from study.results.journal import Journal
 from study.results.lock import LOCK_FILE, FolderLock
+from study.results.mirror import Mirror
 from study.search import hooks
 from study.search.assignment import Assignment
 from study.search.hooks import LedgerScheduler, LedgerSearcher, Watchdog, storage_problem
@@ -22,10 +23,11 @@ from study.search.ledger import Ledger
 from study.search.slots import Slots
 from study.search.space import SearchSpace
 from study.search.stop import Stop
-from study.search.trainable import StepResult
+from study.search.trainable import ALIVE, StepResult
 from study.spec import SearchConfig
 from tests.results.conftest import full_disk
 from tests.search.played import EPOCHS, SPACE, known, new_ledger, reopened, report
+from tests.store import s3_server
 
 TWO = SearchConfig(trials=2, seed=3, forced="none")
 
@@ -289,3 +291,25 @@ def test_a_trial_without_a_worker_yet_is_left_alone(run: Run, killed: list[str])
         time.sleep(0.01)
     assert killed == []
     assert watchdog.stalled == {}
+
+
+def test_signs_of_life_that_go_through_a_store(
+    run: Run, killed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "SIGN_SECONDS", 0.0)
+    silent, lively = watched(run), watched(run)
+    with s3_server(tmp_path / "log") as server:
+        mirror = Mirror(server.uri(), "cell", run.folder)
+        # A store tells the time in whole seconds.
+        watchdog = Watchdog(run.folder, run.lock, 1.5, mirror)
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            mirror.write(f"{run.ledger.assignment(1).folder}/{ALIVE}", b"")
+            watchdog.on_step_begin(0, [silent, lively])
+            time.sleep(0.05)
+    assert killed == ["worker of 0"]
+    # It does not answer, which says nothing about the trial.
+    killed.clear()
+    watchdog._stall_seconds = 0.0
+    watchdog.on_step_begin(0, [lively])
+    assert killed == []
