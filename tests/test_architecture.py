@@ -20,7 +20,7 @@ ALLOWED = {
         "errors", "dimension", "spec", "results", "data", "model", "training", "cluster",
     },
 }  # fmt: skip
-COMMANDS = {"tune"}
+COMMANDS = {"status", "tune"}
 ANALYSIS = {"results"}
 
 RAY = {"search", "cluster"}
