@@ -27,7 +27,7 @@ CellState = Literal[
 ALARMING = frozenset({"stalled", "dead", "stale", "stopped", "failed"})
 
 _SILENT_SECONDS = 120.0
-"""A driver shows life every second and a trial after every step; this is the brief's margin."""
+"""A driver shows life every second, a trial after every step: two minutes are no pause."""
 
 _SILENT_STEPS = 5
 """Expected steps, here taken as whole epochs' validation or checkpoint, that a trial may miss."""
@@ -42,6 +42,9 @@ _TAIL_BYTES = 65536
 
 _HEAD_BYTES = 4096
 """Holds the first epoch of a trial."""
+
+_KIND_BYTES = 200
+"""Of a line of the journal: search, place and hash come before the kind of its event."""
 
 _COLLAPSED_SHARE = 0.2
 """Of the trials that ended: more than this is a search in a bad region, not bad luck."""
@@ -241,6 +244,7 @@ def _running(
 ) -> list[RunningTrial]:
     """Return the trials with a folder that are not among the ended ones."""
     ended = {_text(row.get("folder")) for row in rows}
+    asked = _asked(folder)
     trials = []
     for path in _folders(folder):
         matched = re.match(r"trial_(\d{1,9})(?:_d(\d+)_L(\d+)_h(\d+))?", path.name)
@@ -249,13 +253,14 @@ def _running(
         number, width, layers, heads = matched.groups()
         last = _last_report(path / "result.json")
         seconds = _seconds(last)
-        percent, epoch = _number(last.get("schedule_percent")), _whole(last.get("epoch")) or 0
+        params = asked.get(int(number), {})
+        short = f"d{width} L{layers} h{heads}" if width else None
         trials.append(
             RunningTrial(
                 number=int(number),
-                architecture=f"d{width} L{layers} h{heads}" if width else None,
-                epoch=epoch,
-                epochs=round(100 * epoch / percent) if percent and epoch else None,
+                architecture=_architecture(params) or short,
+                epoch=_whole(last.get("epoch")) or 0,
+                epochs=_whole(params.get("epochs")),
                 loss=_number(last.get("validation_loss")),
                 seconds=seconds,
                 first_seconds=sum(_seconds(_first_report(path / "result.json")).values()) or None,
@@ -376,6 +381,25 @@ def _description(folder: Path) -> Mapping[str, Any]:
         if event.get("cell"):
             return _dict(event["cell"])
     return {}
+
+
+def _asked(folder: Path) -> dict[int, Mapping[str, Any]]:
+    """Return the configuration of every trial asked for; the many epoch lines are not decoded."""
+    found: dict[int, Mapping[str, Any]] = {}
+    for name in COPIES:
+        try:
+            with (folder / name).open("rb") as file:
+                lines = [line for line in file if b'"kind": "asked"' in line[:_KIND_BYTES]]
+        except OSError:
+            continue
+        for line in lines:
+            event = _dict(_report(line).get("event"))
+            number = _whole(event.get("number"))
+            if number is not None:
+                found.setdefault(number, _dict(event.get("params")))
+        if found:
+            break
+    return found
 
 
 def _last_report(path: Path) -> Mapping[str, Any]:

@@ -53,7 +53,7 @@ def _cells(cells: Sequence[CellStatus]) -> Table:
             + ("" if cell.best_loss_se is None else f" +- {cell.best_loss_se:.3f}"),
             # Depth, width and heads; the rest is in best_params.json.
             " ".join((cell.best_architecture or "").split()[:3]),
-            str(len(cell.running)) if cell.running else "",
+            str(len(cell.running)) if cell.state in ("running", "stalled", "stale") else "",
             "" if cell.eta_seconds == 0.0 else _time(cell.eta_seconds, unknown="?"),
             _time(cell.heartbeat_seconds) if cell.state not in ("complete", "waiting") else "",
         )

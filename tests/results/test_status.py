@@ -42,7 +42,7 @@ def write_cell(storage: Path, name: str, *, ended: int, running: int = 0, epochs
         journal.append({"kind": "asked", "time": 2.0, "number": number, "params": PARAMS})
         reports: list[dict[str, Any]] = [
             {
-                "epoch": epoch, "schedule_percent": 5 * epoch, "validation_loss": 0.5,
+                "epoch": epoch, "validation_loss": 0.5,
                 "data_seconds": 0.1, "step_seconds": 1.0, "device": "cpu",
             }
             for epoch in range(1, epochs + 1)
@@ -164,7 +164,8 @@ def test_damage_never_raises(tmp_path_factory: pytest.TempPathFactory, data: st.
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in data.draw(st.lists(st.sampled_from(files), min_size=1, max_size=4, unique=True)):
         content = bytearray(path.read_bytes())
-        at = data.draw(st.integers(0, len(content)))
+        # As a share: lengths depend on the clock, which would make an example unrepeatable.
+        at = data.draw(st.integers(0, 1000)) * len(content) // 1000
         content[at : at + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=8))
         path.write_bytes(content)
     json.dumps(asdict(read_status(storage)), allow_nan=False)
