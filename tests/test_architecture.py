@@ -23,7 +23,7 @@ ALLOWED = {
         "errors", "dimension", "spec", "results", "data", "model", "training", "cluster",
     },
 }  # fmt: skip
-COMMANDS = {"tune", "plan", "sweep"}
+COMMANDS = {"plan", "status", "sweep", "tune"}
 ANALYSIS = {"results"}
 
 RAY = {"search", "cluster"}

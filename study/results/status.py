@@ -1,0 +1,506 @@
+"""What the files of a storage folder say about its searches now; nothing is written or locked."""
+
+import json
+import math
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from study.results.driver import DriverStatus
+from study.results.files import read_json
+from study.results.journal import COPIES
+from study.results.lock import LOCK_FILE
+from study.results.progress import architecture
+from study.results.records import PHASES
+
+CellState = Literal[
+    "waiting", "running", "stalled", "dead", "stale", "interrupted", "stopped", "complete",
+    "failed", "unknown",
+]  # fmt: skip
+"""The rules are in ``_state``."""
+
+ALARMING = frozenset({"stalled", "dead", "stale", "stopped", "failed"})
+
+_SILENT_SECONDS = 120.0
+"""A driver shows life every second, a trial after every step: two minutes are no pause."""
+
+_SILENT_STEPS = 5
+"""Expected steps, here taken as whole epochs' validation or checkpoint, that a trial may miss."""
+
+_SLOW = 2.0
+"""Times the expected seconds per epoch from which something is holding a trial up."""
+
+_HOT_CELSIUS = 85.0
+
+_TAIL_BYTES = 65536
+"""Holds the last epochs of a trial: a report has about 2 kB."""
+
+_HEAD_BYTES = 4096
+"""Holds the first epoch of a trial."""
+
+_KIND_BYTES = 200
+"""Of a line of the journal: search, place and hash come before the kind of its event."""
+
+_COLLAPSED_SHARE = 0.2
+"""Of the trials that ended: more than this is a search in a bad region, not bad luck."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunningTrial:
+    """A trial that was asked for and has not ended; None is what no file says."""
+
+    number: int
+    architecture: str | None
+    epoch: int
+    epochs: int | None
+    loss: float | None
+    seconds: Mapping[str, float]
+    """Of the last epoch by phase."""
+    first_seconds: float | None
+    """Of the first epoch, all phases."""
+    expected_seconds: float | None
+    """Per epoch, of the plan, for this architecture."""
+    device: str | None
+    peak_memory_bytes: int | None
+    temperature: float | None
+    """Degrees Celsius."""
+    silent_seconds: float | None
+    """Since the last sign of life."""
+
+    @property
+    def epoch_seconds(self) -> float | None:
+        """Return the seconds of the last epoch, all phases."""
+        return sum(self.seconds.values()) if self.seconds else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellStatus:
+    """One cell; None is what no file says."""
+
+    cell: str
+    budget: str | None
+    state: CellState
+    reason: str | None
+    asked: int | None
+    """Trials asked for in all."""
+    complete: int
+    pruned: int
+    failed: int
+    best_loss: float | None
+    best_loss_se: float | None
+    best_architecture: str | None
+    running: Sequence[RunningTrial]
+    heartbeat_seconds: float | None
+    eta_seconds: float | None
+    """Of work left in this cell; None if nothing was measured or planned."""
+    warnings: Sequence[str]
+
+    @property
+    def ended(self) -> int:
+        """Return how many trials have ended."""
+        return self.complete + self.pruned + self.failed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyStatus:
+    """All cells of a storage folder, in the order of the plan."""
+
+    storage: str
+    time: float
+    cells: Sequence[CellStatus]
+    sweeps: Mapping[str, str]
+    """State of each sweep's driver, by the name of its folder."""
+    eta_seconds: float | None
+    milestones: Sequence[tuple[str, float]]
+    """Budget, and the Unix time at which its last cell will be done."""
+
+    @property
+    def is_alarming(self) -> bool:
+        """Does somebody have to look?"""
+        states = {*(cell.state for cell in self.cells), *self.sweeps.values()}
+        return bool(states & ALARMING)
+
+
+def read_status(storage: Path, names: Sequence[str] = ()) -> StudyStatus:
+    """Read the state of every cell, or of those whose name is given or begins with a study's.
+
+    Args:
+        storage: the results folder.
+        names: cell folders or studies; empty means all.
+    """
+    now = time.time()
+    folders = {path.name: path for path in _folders(storage)}
+    planned: dict[str, Mapping[str, Any]] = {}
+    sweeps: dict[str, str] = {}
+    for name, folder in folders.items():
+        if name.endswith("_sweep"):
+            rows = _list(_dict(read_json(folder / "plan.json")).get("cells"))
+            planned |= {str(row["cell"]): row for row in map(_dict, rows) if row.get("cell")}
+            driver = _driver(folder)
+            if driver is not None and _wanted(name, names):
+                sweeps[name] = _state(driver, _age(folder / LOCK_FILE, now), [])
+    cells = [
+        name
+        for name, folder in folders.items()
+        if name not in planned and any((folder / copy).exists() for copy in COPIES)
+    ]
+    found = [
+        _cell(storage / name, planned.get(name, {}), now)
+        for name in [*planned, *cells]
+        if _wanted(name, names)
+    ]
+    ends = _ends(found, now)
+    return StudyStatus(
+        storage=str(storage),
+        time=now,
+        cells=found,
+        sweeps=sweeps,
+        eta_seconds=None if not ends or ends[-1][1] is None else ends[-1][1] - now,
+        milestones=_milestones(found, ends),
+    )
+
+
+def _state(
+    driver: DriverStatus, heartbeat: float | None, trials: Sequence[RunningTrial]
+) -> CellState:
+    """Return the state that a driver's last words and the signs of life amount to.
+
+    complete, interrupted, stopped, failed: its own last word.
+    dead: it says running, but its process is gone from this machine; it can be resumed.
+    stale: it says running on another machine and has shown no life for long; nobody can tell here.
+    stalled: it lives, but it or a running trial has shown no life for too long.
+    running: none of these.
+    ``waiting`` is a cell of a plan without a folder; ``unknown`` one whose files say nothing.
+    """
+    if driver.state != "running":
+        return driver.state
+    alive = driver.is_alive
+    if alive is False:
+        return "dead"
+    if alive is None:
+        return "stale" if heartbeat is None or heartbeat > _SILENT_SECONDS else "running"
+    silent = heartbeat is not None and heartbeat > _SILENT_SECONDS
+    return "stalled" if silent or any(map(_is_silent, trials)) else "running"
+
+
+def _is_silent(trial: RunningTrial) -> bool:
+    # No step is reported alone: what a trial does without a sign of life is one validation or save.
+    rest = [trial.seconds.get(phase, 0.0) for phase in ("validation", "checkpoint")]
+    return trial.silent_seconds is not None and trial.silent_seconds > max(
+        _SILENT_SECONDS, _SILENT_STEPS * sum(rest)
+    )
+
+
+def _cell(folder: Path, planned: Mapping[str, Any], now: float) -> CellStatus:
+    description = _description(folder) or planned
+    rows = [_dict(row) for row in _list(read_json(folder / "all_trials.json"))]
+    states = Counter(row.get("state") for row in rows)
+    asked = _whole(_dict(description.get("search")).get("trials") or description.get("trials"))
+    driver = _driver(folder)
+    expected = _dict(
+        _dict(planned.get("estimate") or description.get("estimate")).get("epoch_seconds")
+    )
+    is_running = driver is not None and driver.state == "running"
+    trials = _running(folder, rows, expected, now) if is_running else []
+    heartbeat = _age(folder / LOCK_FILE, now)
+    ended = sum(states[word] for word in ("COMPLETE", "PRUNED", "FAIL"))
+    state: CellState
+    if driver is not None:
+        state = _state(driver, heartbeat, trials)
+    elif not folder.exists():
+        state = "waiting"
+    elif asked is None:
+        state = "unknown"
+    else:
+        state = "complete" if ended >= asked else "interrupted"
+    best = _best(rows)
+    cell = CellStatus(
+        cell=folder.name,
+        budget=_text(description.get("budget")),
+        state=state,
+        reason=_text(driver.reason) if driver is not None else None,
+        asked=asked,
+        complete=states["COMPLETE"],
+        pruned=states["PRUNED"],
+        failed=states["FAIL"],
+        best_loss=_number(best.get("value")),
+        best_loss_se=_number(best.get("value_se")),
+        best_architecture=_architecture(_dict(best.get("params"))),
+        running=trials,
+        heartbeat_seconds=heartbeat,
+        eta_seconds=_eta(rows, asked, trials, state, description),
+        warnings=[*_outcome_warnings(rows), *_trial_warnings(trials)],
+    )
+    return cell
+
+
+def _running(
+    folder: Path, rows: Sequence[Mapping[str, Any]], expected: Mapping[str, Any], now: float
+) -> list[RunningTrial]:
+    """Return the trials with a folder that are not among the ended ones."""
+    ended = {_text(row.get("folder")) for row in rows}
+    asked = _asked(folder)
+    trials = []
+    for path in _folders(folder):
+        matched = re.match(r"trial_(\d{1,9})(?:_d(\d+)_L(\d+)_h(\d+))?", path.name)
+        if not matched or path.name in ended or (path / "metrics.json").exists():
+            continue
+        number, width, layers, heads = matched.groups()
+        last = _last_report(path / "result.json")
+        seconds = _seconds(last)
+        params = asked.get(int(number), {})
+        short = f"d{width} L{layers} h{heads}" if width else None
+        trials.append(
+            RunningTrial(
+                number=int(number),
+                architecture=_architecture(params) or short,
+                epoch=_whole(last.get("epoch")) or 0,
+                epochs=_whole(params.get("epochs")),
+                loss=_number(last.get("validation_loss")),
+                seconds=seconds,
+                first_seconds=sum(_seconds(_first_report(path / "result.json")).values()) or None,
+                expected_seconds=_number(expected.get(f"d{width} L{layers}")),
+                device=_text(last.get("device")),
+                peak_memory_bytes=_whole(last.get("peak_memory_bytes")),
+                temperature=_number(last.get("temperature")),
+                silent_seconds=_age(path / LOCK_FILE, now),
+            )
+        )
+    return sorted(trials, key=lambda trial: trial.number)
+
+
+def _eta(
+    rows: Sequence[Mapping[str, Any]],
+    asked: int | None,
+    trials: Sequence[RunningTrial],
+    state: CellState,
+    description: Mapping[str, Any],
+) -> float | None:
+    """Return seconds of work left: from the trials that ended, before the first from the plan."""
+    if state in ("complete", "failed"):
+        return 0.0
+    times = [
+        sum(seconds)
+        for row in rows
+        if (seconds := [_number(s) or 0.0 for s in _dict(row.get("seconds")).values()])
+    ]
+    if not times or asked is None:
+        return _number(_dict(description.get("estimate")).get("search_seconds_expected"))
+    mean = sum(times) / len(times)
+    at_once = max(1, len(trials) or _whole(description.get("concurrency")) or 1)
+    left = max(0, asked - len(rows) - len(trials)) * mean
+    for trial in trials:
+        done = trial.epoch * (trial.epoch_seconds or 0.0)
+        # One beyond the mean may still be pruned at any time; its own schedule bounds it.
+        rest = (
+            (trial.epochs - trial.epoch) * trial.epoch_seconds
+            if (trial.epochs is not None and trial.epoch_seconds is not None)
+            else mean
+        )
+        left += min(rest, mean - done) if done < mean else rest
+    return max(0.0, left / at_once)
+
+
+def _ends(cells: Sequence[CellStatus], now: float) -> list[tuple[str | None, float | None]]:
+    """Return when each cell will be done, one after the other; None from the first unknown on."""
+    ends: list[tuple[str | None, float | None]] = []
+    at: float | None = now
+    for cell in cells:
+        at = None if at is None or cell.eta_seconds is None else at + cell.eta_seconds
+        ends.append((cell.budget, at))
+    return ends
+
+
+def _milestones(
+    cells: Sequence[CellStatus], ends: Sequence[tuple[str | None, float | None]]
+) -> list[tuple[str, float]]:
+    left = {cell.budget for cell in cells if cell.eta_seconds != 0.0}
+    last = {budget: at for budget, at in ends if budget in left}
+    return [(budget, at) for budget, at in last.items() if budget is not None and at is not None]
+
+
+def _outcome_warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    reasons = Counter(str(row.get("reason")) for row in rows)
+    failures = [
+        f"{reasons[reason]} {reason}"
+        for reason in ("oom", "diverged", "error", "stalled")
+        if reasons[reason]
+    ]
+    found = [f"failed trials: {', '.join(failures)}"] if failures else []
+    if rows and reasons["collapsed"] / len(rows) > _COLLAPSED_SHARE:
+        found.append(
+            f"{reasons['collapsed']} of {len(rows)} trials collapsed to the base rate: lower "
+            "learning rates, or less dropout"
+        )
+    return found
+
+
+def _trial_warnings(trials: Sequence[RunningTrial]) -> list[str]:
+    found = []
+    for trial in trials:
+        took = trial.epoch_seconds
+        for usual, of in (
+            (trial.expected_seconds, "the plan"),
+            (trial.first_seconds, "its first epoch"),
+        ):
+            if took is not None and usual is not None and took > _SLOW * usual:
+                found.append(
+                    f"trial {trial.number} takes {took:.1f} s per epoch, {took / usual:.1f} x that "
+                    f"of {of}: background throttling (macOS: caffeinate -i), heat, other programs?"
+                )
+                break
+        if trial.temperature is not None and trial.temperature >= _HOT_CELSIUS:
+            found.append(f"trial {trial.number}: {trial.temperature:.0f} degrees C, may throttle")
+    return found
+
+
+def _best(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the row of the rankable trial with the lowest loss, as ``best_trial`` does."""
+    rankable = [
+        (value, index)
+        for index, row in enumerate(rows)
+        if (value := _number(row.get("value"))) is not None
+        and row.get("reason") in ("completed", "early_stopping", "asha")
+    ]
+    return rows[min(rankable)[1]] if rankable else {}
+
+
+def _description(folder: Path) -> Mapping[str, Any]:
+    """Return what the first event of the journal says of the cell, from whichever copy has it."""
+    for name in COPIES:
+        try:
+            with (folder / name).open("rb") as file:
+                event = _dict(_dict(json.loads(file.readline())).get("event"))
+        except (OSError, ValueError, RecursionError):
+            continue
+        if event.get("cell"):
+            return _dict(event["cell"])
+    return {}
+
+
+def _asked(folder: Path) -> dict[int, Mapping[str, Any]]:
+    """Return the configuration of every trial asked for; the many epoch lines are not decoded."""
+    found: dict[int, Mapping[str, Any]] = {}
+    for name in COPIES:
+        try:
+            with (folder / name).open("rb") as file:
+                lines = [line for line in file if b'"kind": "asked"' in line[:_KIND_BYTES]]
+        except OSError:
+            continue
+        for line in lines:
+            event = _dict(_report(line).get("event"))
+            number = _whole(event.get("number"))
+            if number is not None:
+                found.setdefault(number, _dict(event.get("params")))
+        if found:
+            break
+    return found
+
+
+def _last_report(path: Path) -> Mapping[str, Any]:
+    """Return the last whole line of a trial's log; earlier ones are not read."""
+    for line in reversed(_part(path, from_end=True).splitlines(keepends=True)):
+        report = _report(line)
+        if report:
+            return report
+    return {}
+
+
+def _first_report(path: Path) -> Mapping[str, Any]:
+    return _report(_part(path, from_end=False).partition(b"\n")[0] + b"\n")
+
+
+def _part(path: Path, *, from_end: bool) -> bytes:
+    try:
+        with path.open("rb") as file:
+            if from_end:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+            return file.read(_TAIL_BYTES if from_end else _HEAD_BYTES)
+    except OSError:
+        return b""
+
+
+def _report(line: bytes) -> Mapping[str, Any]:
+    if not line.endswith(b"\n"):
+        return {}
+    try:
+        return _dict(json.loads(line))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _seconds(report: Mapping[str, Any]) -> dict[str, float]:
+    named = {phase: _number(report.get(f"{phase}_seconds")) for phase in PHASES}
+    return {phase: seconds for phase, seconds in named.items() if seconds is not None}
+
+
+def _driver(folder: Path) -> DriverStatus | None:
+    """Return the last driver's status if every field of it is of its kind."""
+    try:
+        driver = DriverStatus.read(folder)
+    except RecursionError:
+        return None
+    states = ("running", "complete", "interrupted", "stopped", "failed")
+    if driver is None or driver.state not in states or not isinstance(driver.host, str):
+        return None
+    # Numbers that no process can have come of damage, and psutil raises on them.
+    process = _whole(driver.process)
+    if process is None or not 0 < process < 2**31 or _number(driver.process_began) is None:
+        return None
+    return driver
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        return sorted(p for p in path.iterdir() if not p.name.startswith(".") and p.is_dir())
+    except OSError:
+        return []
+
+
+def _age(path: Path, now: float) -> float | None:
+    try:
+        return max(0.0, now - path.stat().st_mtime)
+    except OSError:
+        return None
+
+
+def _wanted(name: str, names: Sequence[str]) -> bool:
+    return not names or any(name == n or name.startswith(f"{n}_") for n in names)
+
+
+def _architecture(params: Mapping[str, Any]) -> str | None:
+    try:
+        return architecture(params)
+    except (KeyError, TypeError):
+        return None
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

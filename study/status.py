@@ -1,0 +1,115 @@
+"""Say how the searches stand: python -m study.status."""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from study.errors import StudyError, require
+from study.results.status import StudyStatus, read_status
+from study.results.status_view import view
+
+EXIT_OK, EXIT_ALARM, EXIT_USER_ERROR = 0, 1, 2
+
+_EXAMPLES = """examples:
+  python -m study.status
+  python -m study.status phase6a --watch
+  python -m study.status phase6a_2M_h3_threshold_1pct --json
+
+states:
+  waiting      planned, not begun        interrupted  ended by you; --resume goes on
+  running      at work                   stopped      ended by a fault; --resume goes on
+  complete     every trial ended         dead         killed; --resume goes on
+  failed       no usable result          stalled      alive, but shows no life
+  unknown      its files say nothing     stale        on another machine, and shows no life
+
+exit code: 0; 1 if anything is dead, stalled, stale, stopped or failed; 2 for a wrong flag
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's flags."""
+    flags = argparse.ArgumentParser(
+        prog="python -m study.status",
+        description="Say how the searches of a results folder stand; needs no Ray, writes nothing.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = flags.add_argument
+    add("names", nargs="*", metavar="NAME", help="cells or studies (default: all)")
+    add("--storage", type=Path, default=Path("ray_results"), metavar="FOLDER",
+        help="results folder (default: %(default)s)")  # fmt: skip
+    add("--watch", nargs="?", type=float, const=2.0, metavar="SECONDS",
+        help="show it again every so many seconds (2) until Ctrl+C")  # fmt: skip
+    add("--json", action="store_true", help="print one JSON object")
+    return flags
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    try:
+        return run(parser().parse_args(argv))
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except BrokenPipeError:
+        # Whoever read the output has gone, and Python would stumble over what is left of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check the flags, then read and show."""
+    require(
+        arguments.storage.is_dir(),
+        "--storage",
+        "must be a results folder",
+        got=str(arguments.storage),
+        remedy="Give the folder that study.tune wrote into.",
+    )
+    require(
+        arguments.watch is None or (arguments.watch > 0 and not arguments.json),
+        "--watch",
+        "must be > 0 seconds, and without --json",
+        got=f"--watch {arguments.watch}",
+        remedy="Repeat --json yourself as often as you like.",
+    )
+    if arguments.watch is not None:
+        return _watch(arguments)
+    status = read_status(arguments.storage, arguments.names)
+    if arguments.json:
+        print(json.dumps(_plain(status), indent=2, allow_nan=False))
+    else:
+        console = Console(highlight=False)
+        # A log or a pipe has no width; rows must stay whole there.
+        console = console if console.is_terminal else Console(highlight=False, width=200)
+        console.print(view(status))
+    return EXIT_ALARM if status.is_alarming else EXIT_OK
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    def current() -> StudyStatus:
+        return read_status(arguments.storage, arguments.names)
+
+    try:
+        with Live(view(current()), auto_refresh=False, screen=False) as live:
+            while True:
+                time.sleep(arguments.watch)
+                live.update(view(current()), refresh=True)
+    except KeyboardInterrupt:
+        return EXIT_OK
+
+
+def _plain(status: StudyStatus) -> dict[str, object]:
+    return {**dataclasses.asdict(status), "is_alarming": status.is_alarming}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
