@@ -124,14 +124,14 @@ def sentences(
     where = f"h{horizon}:"
     if visible >= gain:
         return (
-            f"{where} cannot say which budget is better: two models must differ by {visible:.4f} "
-            f"nat on the test days to be told apart, and all that logistic regression gains on a "
+            f"{where} cannot say which budget is better: to be told apart, two models must differ "
+            f"by {visible:.4f} nat on the test days, and all that logistic regression gains on a "
             f"constant is {gain:.4f}.",
         )
     said = [
-        f"{where} two budgets must differ by {visible:.4f} nat on the test days "
-        f"({on_validation:.4f} on validation) to be told apart, {visible / gain:.0%} of what "
-        f"logistic regression gains on a constant ({gain:.4f})."
+        f"{where} to be told apart, two budgets must differ by {visible:.4f} nat on the test days "
+        f"({on_validation:.4f} on validation): {visible / gain:.0%} of what logistic regression "
+        f"gains on a constant ({gain:.4f})."
     ]
     if test_se > _EXPONENT_SHARE * gain:
         said.append(

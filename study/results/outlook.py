@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -11,6 +12,9 @@ from study.results.overview import seconds_per_epoch, size
 from study.results.progress import duration
 
 _GIB = 2**30
+
+_INDENT = (0, 0, 0, 2)
+"""Two columns on the left; what is longer than a line goes on there."""
 
 Plan = Mapping[str, Any]
 """One cell, as ``CellOutlook.describe`` returns it."""
@@ -64,8 +68,8 @@ def print_budget(console: Console, plans: Sequence[Plan]) -> None:
         console.print(table)
     for plan in plans:
         for problem in filter(None, (plan["problem"], plan["folder_problem"])):
-            text = f"  h{plan['horizon']} cannot run: {problem}"
-            console.print(Text(text, style="yellow"), soft_wrap=True)
+            text = Text(f"h{plan['horizon']} cannot run: {problem}", style="yellow")
+            console.print(Padding(text, _INDENT))
 
 
 def print_total(console: Console, total: Mapping[str, Any]) -> None:
@@ -124,7 +128,7 @@ def print_power(console: Console, plans: Sequence[Plan]) -> None:
           "part shows (5 %, four times of five)")  # fmt: skip
     for _, plan in sorted(by_horizon.items()):
         for sentence in plan["power"]["sentences"]:
-            console.print(Text(f"  {sentence}"), soft_wrap=True)
+            console.print(Padding(Text(sentence), _INDENT))
 
 
 def _fact(console: Console, name: str, text: str) -> None:

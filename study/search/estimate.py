@@ -18,7 +18,7 @@ from study.search.simulation import Played, TrialCost, play
 from study.search.space import SearchSpace, TrialConfig
 from study.spec import SearchConfig
 
-_REPORT_SECONDS = 0.05
+_REPORT_SECONDS = 0.01
 """Of an epoch, outside training, validation and checkpoint: Ray's way to the driver and back, the
 journal, the records (tests/bench/test_plan_time.py prints it)."""
 

@@ -9,7 +9,7 @@ from study.cluster.resources import Node
 from study.data.dataset import Dataset, build_dataset
 from study.data.sources import load_prices
 from study.errors import StudyError
-from study.search.cell_folder import differences_by_part, read_folder
+from study.search.cell_folder import differences_by_part, read_folder, require_nothing_lost
 from study.search.forced import forced_configurations
 from study.search.ledger import Ledger
 from study.search.plan import CellPlan, describe_space, plan_cell, trial_device
@@ -113,7 +113,7 @@ def plan_cells(
                 measured[key] = plan.times
         except StudyError as error:
             problem = str(error)
-        state, folder_problem = _folder_state(results / cell.name, cell, data, space)
+        state, folder_problem = folder_state(results / cell.name, cell, data, space)
         yield CellOutlook(
             cell=cell,
             plan=plan,
@@ -143,7 +143,7 @@ def total(outlooks: Sequence[CellOutlook]) -> dict[str, Any]:
     }
 
 
-def _folder_state(
+def folder_state(
     path: Path, cell: Cell, data: Dataset | None, space: SearchSpace | None
 ) -> tuple[FolderState, str | None]:
     """Look at a cell's folder without locking or changing it."""
@@ -161,6 +161,7 @@ def _folder_state(
             search=cell.search,
             granted_bytes=0,
         )
+        require_nothing_lost(path, ledger, journal.search)
         is_complete = ledger.is_complete
     except StudyError as error:
         return "refused", str(error)

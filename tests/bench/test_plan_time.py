@@ -1,0 +1,115 @@
+"""Is a plan's time what the search then takes? Run by hand with ``make bench``.
+
+Each cell is planned and then searched, one after the other, so that both meet the same machine.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.bench.test_cell_overhead import PHASES, epochs_of, slot_use
+
+SPACES = Path(__file__).parent.parent.parent / "search_spaces"
+CELLS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    ("smoke.yaml", "750k", "1", ()),
+    ("smoke.yaml", "2M", "3", ()),
+    ("phase6a.yaml", "2M", "3", ("--trials", "8", "--max-epochs", "4")),
+)
+TOLERANCE = 0.3
+
+pytestmark = pytest.mark.bench
+
+
+@dataclass
+class Compared:
+    """One cell."""
+
+    name: str
+    expected: float
+    most: float
+    taken: float
+    planning: float
+    share_planned: float
+    share_trained: float
+    start_planned: float
+    start: float
+    """Seconds to the first trial's first step."""
+    end: float
+    """Seconds from the last report to the command's end."""
+    between_trials: float
+    per_epoch: float
+    """Seconds of an epoch that no phase accounts for."""
+    epoch_ratio: float
+    """Measured seconds of an epoch, of those planned for its width and depth; mean of trials."""
+
+
+def run(module: str, *flags: str, here: Path) -> tuple[str, float, float]:
+    command = [sys.executable, "-m", module, *flags]
+    began = time.time()
+    done = subprocess.run(command, cwd=here, env=os.environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, began, time.time()
+
+
+def compare(space: str, budget: str, horizon: str, more: tuple[str, ...], here: Path) -> Compared:
+    flags = ["--search", str(SPACES / space), *more]
+    output, began, ended = run(
+        "study.plan", "--budgets", budget, "--horizons", horizon, *flags, "--json", here=here
+    )
+    planning = ended - began
+    (here / "plan.json").write_text(output)
+    (plan,) = json.loads(output)["cells"]
+    cell = ("--budget", budget, "--horizon", horizon, "--estimate", "plan.json")
+    _, began, ended = run("study.tune", *cell, *flags, here=here)
+    trials = epochs_of(here / "ray_results" / plan["cell"])
+    records = json.loads((here / "ray_results" / plan["cell"] / "all_trials.json").read_text())
+    estimate = plan["estimate"]
+    taken_epochs = []
+    unaccounted = []
+    for epochs, record in zip(trials, records, strict=True):
+        shape = f"d{record['params']['d_model']} L{record['params']['n_layers']}"
+        inside = [sum(epoch[phase] for phase in PHASES) for epoch in epochs]
+        whole = epochs[-1]["reported"] - epochs[0]["reported"]
+        if len(epochs) > 1:
+            unaccounted.append((whole - sum(inside[1:])) / (len(epochs) - 1))
+        taken_epochs.append(sum(inside) / len(inside) / estimate["epoch_seconds"][shape])
+    starts = slot_use(trials).starts
+    return Compared(
+        name=plan["cell"],
+        expected=estimate["search_seconds_expected"],
+        most=estimate["search_seconds_most"],
+        taken=ended - began,
+        planning=planning,
+        share_planned=estimate["trained_share"],
+        share_trained=sum(map(len, trials)) / sum(r["params"]["epochs"] for r in records),
+        start_planned=estimate["start_seconds"],
+        start=min(epochs[0]["began"] for epochs in trials) - began,
+        end=ended - max(epochs[-1]["reported"] for epochs in trials),
+        between_trials=sum(starts) / len(starts),
+        per_epoch=sum(unaccounted) / len(unaccounted),
+        epoch_ratio=sum(taken_epochs) / len(taken_epochs),
+    )
+
+
+def test_a_cell_takes_the_time_that_was_planned(tmp_path: Path) -> None:
+    compared = [compare(*cell, tmp_path) for cell in CELLS]
+    print()
+    for one in compared:
+        print(
+            f"{one.name}: planned {one.expected:.0f} s (at most {one.most:.0f}), took "
+            f"{one.taken:.0f} s: {one.taken / one.expected - 1:+.0%}; planning {one.planning:.0f} s"
+        )
+        print(
+            f"  trained {one.share_trained:.0%} (planned {one.share_planned:.0%}), start "
+            f"{one.start:.1f} s ({one.start_planned:.1f}), end {one.end:.1f} s, between trials "
+            f"{one.between_trials:.2f} s, epoch {one.epoch_ratio:.2f} of the planned, "
+            f"{one.per_epoch:.3f} s outside its phases"
+        )
+    for one in compared:
+        assert abs(one.taken / one.expected - 1) <= TOLERANCE, one.name
