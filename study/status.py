@@ -8,9 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 
+from study.cluster.machine import describe_machine
 from study.errors import StudyError, require
 from study.results.status import StudyStatus, read_status
 from study.results.status_view import view
@@ -90,25 +91,29 @@ def run(arguments: argparse.Namespace) -> int:
         console = Console(highlight=False)
         # A log or a pipe has no width; rows must stay whole there.
         console = console if console.is_terminal else Console(highlight=False, width=200)
-        console.print(view(status))
+        console.print(view(status, describe_machine()))
     return EXIT_ALARM if status.is_alarming else EXIT_OK
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    def current() -> StudyStatus:
-        return read_status(arguments.storage, arguments.names)
+    def current() -> Group:
+        return view(read_status(arguments.storage, arguments.names), describe_machine())
 
     try:
-        with Live(view(current()), auto_refresh=False, screen=False) as live:
+        with Live(current(), auto_refresh=False, screen=False) as live:
             while True:
                 time.sleep(arguments.watch)
-                live.update(view(current()), refresh=True)
+                live.update(current(), refresh=True)
     except KeyboardInterrupt:
         return EXIT_OK
 
 
 def _plain(status: StudyStatus) -> dict[str, object]:
-    return {**dataclasses.asdict(status), "is_alarming": status.is_alarming}
+    return {
+        **dataclasses.asdict(status),
+        "is_alarming": status.is_alarming,
+        "machine": describe_machine(),
+    }
 
 
 if __name__ == "__main__":

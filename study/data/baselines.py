@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from arch.bootstrap import CircularBlockBootstrap
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -11,10 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from study.data.arrays import PriceArray
 from study.data.dataset import Dataset
 from study.data.scores import auc as rank_auc
-from study.data.scores import block_days, log_losses, standard_error
-
-N_RESAMPLES = 500
-"""Bootstrap resamples; a standard error from 500 is itself good to 3 %."""
+from study.data.scores import block_days, log_losses, resampled_days, standard_error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,8 +77,8 @@ def _score(
     losses = log_losses(logit, answer)
     block = block_days(horizon)
     auc = None if np.ptp(logit) == 0 else rank_auc(logit, answer)
-    draws = CircularBlockBootstrap(block, np.arange(len(losses)), seed=0).bootstrap(N_RESAMPLES)
-    aucs = [rank_auc(logit[days], answer[days]) for (days,), _ in draws] if auc is not None else []
+    days_of_draws = resampled_days(len(losses), block)
+    aucs = [rank_auc(logit[d], answer[d]) for d in days_of_draws] if auc is not None else []
     defined = np.array([value for value in aucs if value is not None])
     return Baseline(
         name=name,

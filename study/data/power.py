@@ -1,17 +1,18 @@
 """How small a difference between two models the days can show, before any model is trained."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
-from arch.bootstrap import CircularBlockBootstrap
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from study.data.arrays import PriceArray
-from study.data.baselines import N_RESAMPLES, logistic_probability
+from study.data.baselines import logistic_probability
 from study.data.dataset import Dataset
-from study.data.scores import auc, block_days, log_losses, standard_error
+from study.data.scores import auc, block_days, log_losses, resampled_days, standard_error
 
 DETECTABLE = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
 """Standard errors that a true difference must measure, to be told from zero at 5 % (two-sided) in
@@ -48,6 +49,14 @@ class Power:
     is to gain, as far as a simple model can tell."""
     sentences: tuple[str, ...]
     """What that means, in plain words."""
+
+
+def read_power(raw: Mapping[str, Any] | None) -> Power | None:
+    """Rebuild what ``dataclasses.asdict`` made of a ``Power``; None if it is not one."""
+    try:
+        return Power(**{**(raw or {}), "sentences": tuple((raw or {})["sentences"])})
+    except (KeyError, TypeError):
+        return None
 
 
 def measure_power(data: Dataset) -> Power:
@@ -145,9 +154,8 @@ def sentences(
 def _auc_error(
     logits: tuple[PriceArray, PriceArray], label: PriceArray, horizon: int
 ) -> float | None:
-    draws = CircularBlockBootstrap(block_days(horizon), np.arange(len(label)), seed=0)
     differences = []
-    for (days,), _ in draws.bootstrap(N_RESAMPLES):
+    for days in resampled_days(len(label), block_days(horizon)):
         first, second = (auc(logit[days], label[days]) for logit in logits)
         if first is not None and second is not None:
             differences.append(second - first)

@@ -27,10 +27,11 @@ CellState = Literal[
 ALARMING = frozenset({"stalled", "dead", "stale", "stopped", "failed"})
 
 _SILENT_SECONDS = 120.0
-"""A driver shows life every second, a trial after every step: two minutes are no pause."""
+"""A driver shows life every second, a trial after every step; between them lie the start of a
+worker and the first use of its kernels, for which a busy machine has taken a minute."""
 
 _SILENT_STEPS = 5
-"""Expected steps, here taken as whole epochs' validation or checkpoint, that a trial may miss."""
+"""Steps, or validations with their checkpoint, for which a trial may show no life."""
 
 _SLOW = 2.0
 """Times the expected seconds per epoch from which something is holding a trial up."""
@@ -71,6 +72,8 @@ class RunningTrial:
     """Degrees Celsius."""
     silent_seconds: float | None
     """Since the last sign of life."""
+    step_seconds: float | None
+    """Of a training step, measured in the last epoch or, before the first, of the plan."""
 
     @property
     def epoch_seconds(self) -> float | None:
@@ -84,6 +87,7 @@ class CellStatus:
 
     cell: str
     budget: str | None
+    horizon: int | None
     state: CellState
     reason: str | None
     asked: int | None
@@ -97,7 +101,10 @@ class CellStatus:
     running: Sequence[RunningTrial]
     heartbeat_seconds: float | None
     eta_seconds: float | None
-    """Of work left in this cell; None if nothing was measured or planned."""
+    """Left in this cell with as many trials at once as now, or as planned; None if nothing was
+    measured or planned."""
+    cluster_seconds: float | None
+    """The same if it had the whole cluster: what it adds to a sweep."""
     warnings: Sequence[str]
 
     @property
@@ -189,10 +196,11 @@ def _state(
 
 
 def _is_silent(trial: RunningTrial) -> bool:
-    # No step is reported alone: what a trial does without a sign of life is one validation or save.
-    rest = [trial.seconds.get(phase, 0.0) for phase in ("validation", "checkpoint")]
+    # What a trial does without a sign of life: a step, or a validation with its checkpoint.
+    rest = sum(trial.seconds.get(phase, 0.0) for phase in ("validation", "checkpoint"))
+    longest = max(rest, trial.step_seconds or 0.0)
     return trial.silent_seconds is not None and trial.silent_seconds > max(
-        _SILENT_SECONDS, _SILENT_STEPS * sum(rest)
+        _SILENT_SECONDS, _SILENT_STEPS * longest
     )
 
 
@@ -206,7 +214,8 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float) -> CellStatus:
         _dict(planned.get("estimate") or description.get("estimate")).get("epoch_seconds")
     )
     is_running = driver is not None and driver.state == "running"
-    trials = _running(folder, rows, expected, now) if is_running else []
+    n_train = _whole(_dict(_dict(description.get("splits")).get("train")).get("rows"))
+    trials = _running(folder, rows, expected, n_train, now) if is_running else []
     heartbeat = _age(folder / LOCK_FILE, now)
     ended = sum(states[word] for word in ("COMPLETE", "PRUNED", "FAIL"))
     state: CellState
@@ -219,9 +228,12 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float) -> CellStatus:
     else:
         state = "complete" if ended >= asked else "interrupted"
     best = _best(rows)
-    cell = CellStatus(
+    eta = _eta(rows, asked, trials, state, description)
+    fitting = _whole(description.get("capacity")) or max(1, len(trials))
+    return CellStatus(
         cell=folder.name,
         budget=_text(description.get("budget")),
+        horizon=_whole(description.get("horizon")),
         state=state,
         reason=_text(driver.reason) if driver is not None else None,
         asked=asked,
@@ -233,14 +245,18 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float) -> CellStatus:
         best_architecture=_architecture(_dict(best.get("params"))),
         running=trials,
         heartbeat_seconds=heartbeat,
-        eta_seconds=_eta(rows, asked, trials, state, description),
+        eta_seconds=eta,
+        cluster_seconds=eta if eta is None or not trials else eta * min(1.0, len(trials) / fitting),
         warnings=[*_outcome_warnings(rows), *_trial_warnings(trials)],
     )
-    return cell
 
 
 def _running(
-    folder: Path, rows: Sequence[Mapping[str, Any]], expected: Mapping[str, Any], now: float
+    folder: Path,
+    rows: Sequence[Mapping[str, Any]],
+    expected: Mapping[str, Any],
+    n_train: int | None,
+    now: float,
 ) -> list[RunningTrial]:
     """Return the trials with a folder that are not among the ended ones."""
     ended = {_text(row.get("folder")) for row in rows}
@@ -255,6 +271,7 @@ def _running(
         seconds = _seconds(last)
         params = asked.get(int(number), {})
         short = f"d{width} L{layers} h{heads}" if width else None
+        planned = _number(expected.get(f"d{width} L{layers}"))
         trials.append(
             RunningTrial(
                 number=int(number),
@@ -264,14 +281,24 @@ def _running(
                 loss=_number(last.get("validation_loss")),
                 seconds=seconds,
                 first_seconds=sum(_seconds(_first_report(path / "result.json")).values()) or None,
-                expected_seconds=_number(expected.get(f"d{width} L{layers}")),
+                expected_seconds=planned,
                 device=_text(last.get("device")),
                 peak_memory_bytes=_whole(last.get("peak_memory_bytes")),
                 temperature=_number(last.get("temperature")),
                 silent_seconds=_age(path / LOCK_FILE, now),
+                step_seconds=_step_seconds(seconds.get("step") or planned, n_train, params),
             )
         )
     return sorted(trials, key=lambda trial: trial.number)
+
+
+def _step_seconds(
+    epoch_seconds: float | None, n_train: int | None, params: Mapping[str, Any]
+) -> float | None:
+    batch = _whole(params.get("effective_batch"))
+    if epoch_seconds is None or not n_train or not batch:
+        return None
+    return epoch_seconds / math.ceil(n_train / batch)
 
 
 def _eta(
@@ -307,11 +334,14 @@ def _eta(
 
 
 def _ends(cells: Sequence[CellStatus], now: float) -> list[tuple[str | None, float | None]]:
-    """Return when each cell will be done, one after the other; None from the first unknown on."""
+    """Return when each cell will be done, in order, sharing one cluster.
+
+    None from the first unknown one on.
+    """
     ends: list[tuple[str | None, float | None]] = []
     at: float | None = now
     for cell in cells:
-        at = None if at is None or cell.eta_seconds is None else at + cell.eta_seconds
+        at = None if at is None or cell.cluster_seconds is None else at + cell.cluster_seconds
         ends.append((cell.budget, at))
     return ends
 

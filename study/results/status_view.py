@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 
-import psutil
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -20,8 +19,13 @@ _STYLES = {
 _GIB = 2**30
 
 
-def view(status: StudyStatus) -> Group:
-    """Return cells, running trials, warnings, the machine and the end of it all."""
+def view(status: StudyStatus, machine: str) -> Group:
+    """Return cells, running trials, warnings, the machine and the end of it all.
+
+    Args:
+        status: of a results folder.
+        machine: what is said of the machine from which it is looked at.
+    """
     if not status.cells:
         return Group(Text(f"{status.storage}: nothing has been run here yet."))
     parts: list[Table | Text] = [_cells(status.cells)]
@@ -35,7 +39,7 @@ def view(status: StudyStatus) -> Group:
     parts += [Text(""), *(Text(note, style="yellow") for note in notes)] if notes else [Text("")]
     parts += [Text(f"{name}: {state}", style=_STYLES[state])
               for name, state in status.sweeps.items()]  # fmt: skip
-    return Group(*parts, Text(_machine()), Text(_end(status), style="bold"))
+    return Group(*parts, Text(machine), Text(_end(status), style="bold"))
 
 
 def _cells(cells: Sequence[CellStatus]) -> Table:
@@ -62,7 +66,7 @@ def _cells(cells: Sequence[CellStatus]) -> Table:
 
 def _trials(cells: Sequence[CellStatus]) -> Table:
     table = _table(
-        ("trial", "architecture"),
+        ("cell", "trial", "architecture"),
         ("epoch", "loss", "s/epoch", "data", "step", "valid.", "save"),
         ("device",),
     )
@@ -72,8 +76,10 @@ def _trials(cells: Sequence[CellStatus]) -> Table:
         for trial in cell.running:
             total, took = trial.epochs, trial.epoch_seconds
             table.add_row(
+                f"{cell.budget or '?'} h{cell.horizon or '?'}",
                 str(trial.number),
-                trial.architecture or "?",
+                # Width, depth, heads: the rest does not change how long it takes or what it needs.
+                " ".join((trial.architecture or "?").split()[:3]),
                 f"{trial.epoch}/{'?' if total is None else total}",
                 _loss(trial.loss),
                 "" if took is None else f"{took:.2f}",
@@ -99,14 +105,6 @@ def _table(left: Sequence[str], right: Sequence[str], after: Sequence[str]) -> T
     for heading in after:
         table.add_column(heading, no_wrap=True)
     return table
-
-
-def _machine() -> str:
-    memory = psutil.virtual_memory()
-    return (
-        f"machine: CPU {psutil.cpu_percent(interval=0.1):.0f} %, memory "
-        f"{memory.available / _GIB:.1f} of {memory.total / _GIB:.1f} GiB free"
-    )
 
 
 def _end(status: StudyStatus) -> str:

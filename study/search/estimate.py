@@ -80,27 +80,28 @@ def shape_name(model: Any) -> str:
     return f"d{model.d_model} L{model.n_layers}"
 
 
-def read_estimate(path: Path, cell: str) -> Estimate:
-    """Return the estimate of one cell from a file that ``study.plan --json`` wrote.
+def read_plan(path: Path, cell: str) -> Mapping[str, Any]:
+    """Return one cell, its estimate included, from a file that ``study.plan --json`` wrote.
 
     Raises:
         SpecError: the file is unreadable, or the cell is not in it or cannot run.
     """
     try:
         plans = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        found = {plan["cell"]: plan.get("estimate") for plan in plans}
+        found = {plan["cell"]: plan for plan in plans if isinstance(plan.get("estimate"), dict)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         found, problem = {}, f"{type(error).__name__}: {error}"
     else:
         problem = f"{', '.join(found) or 'no cell'}"
     require(
-        isinstance(found.get(cell), dict),
+        cell in found,
         str(path),
         f"must be what study.plan --json wrote, with the estimate of {cell}",
         got=problem,
         remedy="Plan that cell, or leave --estimate out: steps are then measured now.",
     )
-    return Estimate.from_json(found[cell] or {}, str(path))
+    plan: Mapping[str, Any] = found[cell]
+    return plan
 
 
 def estimate_search(

@@ -133,6 +133,7 @@ def plan_cell(
     device: str | None,
     concurrency: int | None,
     estimate: Estimate | None = None,
+    power: Power | None = None,
     times: StepTimes | None = None,
     driver_seconds: float = 0.0,
 ) -> CellPlan:
@@ -146,6 +147,7 @@ def plan_cell(
         device: ``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns.
         concurrency: trials at once; None takes as many as fit.
         estimate: of an earlier plan; None makes one.
+        power: of an earlier plan; None measures it.
         times: steps of the same architectures, measured before; None measures them.
         driver_seconds: from the command's start to this call.
 
@@ -206,7 +208,7 @@ def plan_cell(
             for b in baselines
         ),
         baseline_losses=next(b.losses for b in baselines if b.name == BASELINE_TO_BEAT),
-        power=measure_power(data),
+        power=power or measure_power(data),
         estimate=estimate,
         temperature=measure(),
         times=times,

@@ -20,6 +20,7 @@ from rich.text import Text
 from study.cluster.runtime import cluster
 from study.cluster.thermal import measure, require_cool
 from study.data.dataset import build_dataset
+from study.data.power import read_power
 from study.errors import StudyError, require
 from study.results.driver import Driver, DriverState, at_work
 from study.results.journal import COPIES
@@ -29,7 +30,7 @@ from study.results.mirror import Mirror
 from study.results.overview import print_plan, print_summary
 from study.results.records import best_trial
 from study.search.cell_folder import CellFolder, create, identity, reopen
-from study.search.estimate import Estimate, read_estimate
+from study.search.estimate import Estimate, read_plan
 from study.search.imports import Imported, import_trials
 from study.search.plan import CellPlan, commit, machine, plan_cell, process_seconds
 from study.search.space import build_space
@@ -113,9 +114,9 @@ def run_cell(
         imported = None
         if options.import_trials is not None:
             imported = import_trials(options.import_trials, cell, data, space)
-        folder, driver, replaced, lease, estimate = None, None, None, None, None
+        folder, driver, replaced, lease, earlier = None, None, None, None, None
         if options.estimate is not None and not options.resume:
-            estimate = read_estimate(options.estimate, cell.name)
+            earlier = read_plan(options.estimate, cell.name)
         if options.storage is not None and not options.dry_run:
             lease = held.enter_context(_lease(options.storage, path))
         if options.resume and not options.dry_run:
@@ -123,7 +124,7 @@ def run_cell(
             held.callback(folder.lock.release)
             driver = held.enter_context(at_work(path))
             # Measured when the search began: a resumed one starts at once.
-            estimate = Estimate.from_json(folder.journal.events[0]["cell"]["estimate"], str(path))
+            earlier = folder.journal.events[0]["cell"]
         elif options.fresh and path.exists() and not options.dry_run:
             # Not from under another process. Held until the folder has been moved aside.
             replaced = held.enter_context(FolderLock(path))
@@ -139,7 +140,10 @@ def run_cell(
             nodes,
             device=options.device,
             concurrency=options.concurrency,
-            estimate=estimate,
+            estimate=None
+            if earlier is None
+            else Estimate.from_json(earlier["estimate"], str(path)),
+            power=None if earlier is None else read_power(earlier.get("power")),
             driver_seconds=process_seconds(),
         )
         if options.dry_run and options.as_json:
