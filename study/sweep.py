@@ -4,13 +4,15 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 
+from study.cluster.machine import describe_machine
 from study.cluster.thermal import ThermalGuard, measure, require_cool
 from study.errors import SpecError, StudyError, require
 from study.flags import (
@@ -28,10 +30,15 @@ from study.matrix.summary import summary_table
 from study.results.driver import at_work
 from study.results.files import read_json, write_json
 from study.results.lock import FolderLock
+from study.results.status import read_status
+from study.results.status_view import view
 from study.search.stop import Interruptions, Stop, interruptible
 from study.spec import load_study
 
 EXIT_OK, EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+_VIEW_SECONDS = 2.0
+"""Between two looks at the records: one takes a quarter of a second with 600 trials."""
 
 DRIVER = (sys.executable, "-m", "study.tune")
 
@@ -131,7 +138,8 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
             if cell.plan["folder_state"] == "complete":
                 cell.end, cell.reason = "skip", "complete before"
         interruptions.attach(stop)
-        sweep.run(cells)
+        with _live(console, results, study.name):
+            sweep.run(cells)
         console.print()
         console.print(summary_table(cells))
         if stop.is_requested:
@@ -144,6 +152,25 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
             return EXIT_FAILED
         driver.end("complete", None)
         return EXIT_OK
+
+
+@contextmanager
+def _live(console: Console, results: Path, study: str) -> Iterator[None]:
+    """On a terminal, show below the lines what study.status shows."""
+    if not console.is_terminal:
+        yield
+        return
+
+    def current() -> Group:
+        return view(read_status(results, [study]), describe_machine())
+
+    with Live(
+        get_renderable=current,
+        console=console,
+        refresh_per_second=1 / _VIEW_SECONDS,
+        transient=True,
+    ):
+        yield
 
 
 def _settings(

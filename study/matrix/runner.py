@@ -196,7 +196,7 @@ class Sweep:
             write_text(slots_file(self._settings.folder, cell.name), f"{slots}\n")
             self._slots[cell.name] = slots
             if cell.process is not None:
-                self._say(f"{cell.name}: {slots} trials at once")
+                self._say(f"{cell.name}: {_at_once(slots)}")
 
     def _start(self, cell: CellRun) -> None:
         settings, path = self._settings, self._settings.results / cell.name
@@ -213,11 +213,11 @@ class Sweep:
         cell.process = Process(command, self._output(cell.name))
         if cell.began is None:
             cell.began = time.monotonic()
-        verb = f"goes on after {len(cell.records)} trials" if is_there else "begins"
+        verb = f"goes on after {len(cell.records)} ended trials" if is_there else "begins"
         expected = duration(cell.plan["estimate"]["search_seconds_expected"])
         self._say(
-            f"{cell.name}: {verb}, {self._slots[cell.name]} trials at once, about {expected} with "
-            f"all slots, process {cell.process.number}"
+            f"{cell.name}: {verb}, {_at_once(self._slots[cell.name])} (the plan: {expected} with "
+            f"the whole cluster), process {cell.process.number}"
         )
 
     def _is_in_store(self, name: str) -> bool:
@@ -367,6 +367,10 @@ def n_epochs(cell_folder: Path) -> int:
     """Return how many epochs a cell's journal holds; 0 without one."""
     path = cell_folder / "journal.jsonl"
     return path.read_bytes().count(b'"kind": "epoch"') if path.is_file() else 0
+
+
+def _at_once(slots: int) -> str:
+    return "one trial at a time" if slots == 1 else f"{slots} trials at once"
 
 
 def _death(code: int) -> str:

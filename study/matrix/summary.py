@@ -14,7 +14,8 @@ def summary_table(cells: Sequence[CellRun]) -> Table:
     table = Table(box=None, padding=(0, 1), show_edge=False)
     for heading in ("cell", "end"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("trials", "best loss", "took", "estimated"):
+    # The plan's time is that of the cell alone; beside others it takes longer.
+    for heading in ("trials", "best loss", "took", "plan, alone"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("best architecture, or why it ended")
     for cell in cells:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,15 @@ def driver_of(here: Path, horizon: int) -> psutil.Process:
     return psutil.Process(status["process"])
 
 
+def states(here: Path, expect: int) -> dict[str, str]:
+    """Return what study.status says of each cell begun, and of the sweep."""
+    command = [sys.executable, "-m", "study.status", "--json"]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    assert done.returncode == expect, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    return {cell["cell"]: cell["state"] for cell in found["cells"]} | dict(found["sweeps"])
+
+
 def belongs_to(here: Path) -> list[psutil.Process]:
     """Return every process that works in the folder of this test, Ray's included."""
     found = []
@@ -111,12 +121,17 @@ def test_cells_run_side_by_side_and_survive_the_death_of_a_driver_and_of_ray(her
 def test_one_ctrl_c_and_a_kill_lose_nothing_and_leave_nothing(here: Path) -> None:
     process = start(here, "--plan", "plan.json")
     wait_until(partial(has_epochs, here, 2), process)
+    assert states(here, 0) == {
+        cell_name(1): "running", cell_name(3): "running", cell_name(5): "waiting", SWEEP: "running"
+    }  # fmt: skip
     # As a terminal does it: to the whole group in its foreground.
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, output + errors
     assert "Go on with the same command" in output
     assert has_none_left(here)
+    ended = {cell_name(1): "interrupted", cell_name(3): "interrupted", cell_name(5): "waiting"}
+    assert states(here, 0) == {**ended, SWEEP: "interrupted"}
     saved = n_epochs(here)
 
     process = start(here, "--plan", "plan.json")
@@ -125,9 +140,13 @@ def test_one_ctrl_c_and_a_kill_lose_nothing_and_leave_nothing(here: Path) -> Non
     process.communicate()
     # Agents of Ray, which hold nothing, notice it after a minute or two.
     wait_until(lambda: not workers_or_drivers(here), None, seconds=10)
+    killed = states(here, 1)
+    assert killed[SWEEP] == "dead"
+    assert "dead" in [killed[cell_name(horizon)] for horizon in HORIZONS]
 
     run(here, "--plan", "plan.json")
     check_whole(here)
+    assert set(states(here, 0).values()) == {"complete"}
     wait_until(partial(has_none_left, here), None, seconds=180)
 
 
