@@ -12,7 +12,7 @@ import pytest
 from tests.matrix.command import TOKEN, Machines, cell_name, several_machines, start
 from tests.search.command import wait_until, write_space
 
-TRIALS = 4
+TRIALS = 3
 HORIZONS = (1, 3)
 
 pytestmark = pytest.mark.ray

@@ -15,9 +15,9 @@ import pytest
 from tests.matrix.command import SWEEP, cell_name, run, start, write_plan
 from tests.search.command import left_over, processes, wait_until, write_space
 
-TRIALS = 4
+TRIALS = 3
 EPOCHS = 3
-HORIZONS = (1, 3, 5)
+HORIZONS = (1, 3)
 
 pytestmark = pytest.mark.ray
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.ray
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     write_space(tmp_path, trials=TRIALS, epochs=EPOCHS, scheduler="fifo", forced="none")
-    write_plan(tmp_path, trials=TRIALS, capacity=2)
+    write_plan(tmp_path, trials=TRIALS, capacity=2, horizons=HORIZONS)
     return tmp_path
 
 
@@ -94,7 +94,7 @@ def test_cells_run_side_by_side_and_survive_the_death_of_a_driver_and_of_ray(her
     process = start(here, "--plan", "plan.json")
     wait_until(partial(has_epochs, here, 3), process)
     driver_of(here, 3).kill()
-    wait_until(partial(has_epochs, here, 8), process)
+    wait_until(partial(has_epochs, here, 5), process)
     (raylet,) = (p for p in belongs_to(here) if p.name() == "raylet")
     raylet.kill()
     output, errors = process.communicate(timeout=240)
@@ -104,7 +104,7 @@ def test_cells_run_side_by_side_and_survive_the_death_of_a_driver_and_of_ray(her
     assert f"{cell_name(3)}: broke off (its process ended with SIGKILL)" in output
     assert "Ray has died; the cells go on with another one" in output
     assert "Traceback" not in output + errors
-    # Two cells at a time, one trial each; the third begins when one of them has ended.
+    # Two cells at a time, one trial each.
     (first, second) = (sorted(e["reported"] for es in epochs_of(here, h) for e in es)
                        for h in (1, 3))  # fmt: skip
     assert first[0] < second[-1]
@@ -112,7 +112,7 @@ def test_cells_run_side_by_side_and_survive_the_death_of_a_driver_and_of_ray(her
 
     # All is there: nothing is run again.
     before = n_epochs(here)
-    write_plan(here, trials=TRIALS, capacity=2, folder_state="complete")
+    write_plan(here, trials=TRIALS, capacity=2, horizons=HORIZONS, folder_state="complete")
     output = run(here, "--plan", "plan.json")
     assert output.count("skip") == len(HORIZONS)
     assert n_epochs(here) == before
@@ -121,21 +121,18 @@ def test_cells_run_side_by_side_and_survive_the_death_of_a_driver_and_of_ray(her
 def test_one_ctrl_c_and_a_kill_lose_nothing_and_leave_nothing(here: Path) -> None:
     process = start(here, "--plan", "plan.json")
     wait_until(partial(has_epochs, here, 2), process)
-    assert states(here, 0) == {
-        cell_name(1): "running", cell_name(3): "running", cell_name(5): "waiting", SWEEP: "running"
-    }  # fmt: skip
+    assert set(states(here, 0).values()) == {"running"}
     # As a terminal does it: to the whole group in its foreground.
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, output + errors
     assert "Go on with the same command" in output
     assert has_none_left(here)
-    ended = {cell_name(1): "interrupted", cell_name(3): "interrupted", cell_name(5): "waiting"}
-    assert states(here, 0) == {**ended, SWEEP: "interrupted"}
+    assert set(states(here, 0).values()) == {"interrupted"}
     saved = n_epochs(here)
 
     process = start(here, "--plan", "plan.json")
-    wait_until(partial(has_epochs, here, saved + 3), process)
+    wait_until(partial(has_epochs, here, saved + 2), process)
     process.kill()
     process.communicate()
     # Agents of Ray, which hold nothing, notice it after a minute or two.
@@ -167,13 +164,13 @@ def workers_or_drivers(here: Path) -> list[str]:
 def test_an_exclusive_cell_overlaps_with_nothing_and_a_failed_one_stops_no_other(
     here: Path,
 ) -> None:
-    write_plan(here, trials=TRIALS, capacity=2)
+    write_plan(here, trials=2, capacity=2, horizons=(1, 3, 5))
     plan = json.loads((here / "plan.json").read_text())
     plan["cells"][1] |= {"exclusive": True, "capacity": 1}
     # A folder that no search left.
     cell_folder(here, 1).mkdir(parents=True)
     (here / "plan.json").write_text(json.dumps(plan))
-    output = run(here, "--plan", "plan.json", expect=1)
+    output = run(here, "--plan", "plan.json", "--trials", "2", expect=1)
     lines = [line for line in output.splitlines() if line.strip().startswith("tiny_50k_h")]
     assert [line.split()[1] for line in lines] == ["fail", "pass", "pass"]
     assert "must hold the journal of a search" in output
@@ -182,7 +179,13 @@ def test_an_exclusive_cell_overlaps_with_nothing_and_a_failed_one_stops_no_other
 
 
 def test_a_problem_is_said_before_the_first_trial(here: Path) -> None:
-    write_plan(here, trials=TRIALS, capacity=2, problem="one step must fit, but got 40 GiB")
+    write_plan(
+        here,
+        trials=TRIALS,
+        capacity=2,
+        horizons=HORIZONS,
+        problem="one step must fit, but got 40 GiB",
+    )
     process = start(here, "--plan", "plan.json")
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 2, output + errors
