@@ -1,5 +1,6 @@
 """What a sweep says: on the terminal and, with the date, in its log."""
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -25,4 +26,6 @@ class SweepLog:
         """Print and log one event."""
         now = datetime.now().astimezone()
         self._console.print(Text(f"{now:%H:%M:%S} {text}"), soft_wrap=True)
-        append_line(self._path, f"{now:%Y-%m-%d %H:%M:%S%z} {text}")
+        # A sweep that cannot log any more goes on: its searches say what is wrong with the disk.
+        with suppress(OSError):
+            append_line(self._path, f"{now:%Y-%m-%d %H:%M:%S%z} {text}")

@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -147,7 +148,9 @@ class Sweep:
             self._read(cell)
         try:
             while any(cell.end is None for cell in self._cells):
-                self._lock.show_life()
+                # A file system that is gone is missed by the searches, which say so.
+                with suppress(OSError):
+                    self._lock.show_life()
                 self._look_after_ray()
                 for cell in self._at_work():
                     self._look_after(cell)
@@ -193,7 +196,9 @@ class Sweep:
 
     def _grant(self, cell: CellRun, slots: int) -> None:
         if self._slots.get(cell.name) != slots:
-            write_text(slots_file(self._settings.folder, cell.name), f"{slots}\n")
+            # On a full disk a search keeps the slots that it has; it ends by itself.
+            with suppress(OSError):
+                write_text(slots_file(self._settings.folder, cell.name), f"{slots}\n")
             self._slots[cell.name] = slots
             if cell.process is not None:
                 self._say(f"{cell.name}: {_at_once(slots)}")
@@ -239,7 +244,8 @@ class Sweep:
         status = DriverStatus.read(self._settings.results / cell.name)
         if status is None or status.process != number:
             # Refused before it came to its folder, or died before.
-            if code == _REFUSED:
+            self._look_after_heat()
+            if code == _REFUSED and not self._stop.is_requested:
                 self._finish(cell, "fail", last_line(self._output(cell.name)))
             else:
                 self._take_break(cell, _death(code))
