@@ -98,6 +98,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
             if not arguments.json:
                 print_budget(console, [outlook.describe() for outlook in of_budget])
                 console.print()
+                sys.stdout.flush()
     described, sums = [outlook.describe() for outlook in outlooks], total(outlooks)
     if arguments.json:
         print(json.dumps({"cells": described, "total": sums}, indent=2, allow_nan=False))

@@ -30,14 +30,21 @@ _MOST_PROBES = 8
 _READY_SECONDS = 300.0
 """For the probes to start: a cluster that is full of other work may have no room for them."""
 
-_PROBE_FLOPS = 4e10
-"""Work of a measured pass at most: half a second to a second on a slow core."""
+_WHOLE_FLOPS = 4e10
+"""Work of a step up to which the whole batch is timed: half a second to a second on a slow core."""
+
+_PART_FLOPS = 5e9
+"""Of a larger step, work of the first of two parts of it that are timed instead."""
+
+_PARTS_RATIO = 4
+"""Windows in the second part per window in the first: a line through closer points would tell
+more of the noise."""
 
 _PROBE_RATE = 1e-9
 """Learning rate: a step takes as long at any rate, and cannot diverge at this one."""
 
 _FEWEST_WINDOWS = 8
-"""Windows in a measured pass at least."""
+"""Windows in such a part at least."""
 
 _SHALLOW, _DEEPEST = 1, 8
 """Layers of the two models that are timed per kind of layer; the rest is a straight line. Past
@@ -49,7 +56,8 @@ _TIMED_SECONDS, _FEWEST_TIMED, _MOST_TIMED = 0.4, 2, 8
 _MOST_CHECKPOINT_BYTES = 256 * 2**20
 """A larger one is extrapolated, because writing it would take longer than all the rest."""
 
-_FLOAT_BYTES = 4
+_STATE_BYTES = 5 * 4
+"""Of a checkpoint, per parameter: weights, two moments, average and best weights, float32."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,12 +156,20 @@ def measure_steps(
         ray.get([probe.ready.remote() for probe in probes], timeout=_READY_SECONDS)
         worker_seconds = time.monotonic() - began
 
+        layers: list[LayerTimes] = []
+        checkpoints: list[tuple[int, float]] = []
+
         def timed(config: TrialConfig, n_layers: int) -> ProbeTime:
             model = dataclasses.replace(config.model, n_layers=n_layers)
             one = dataclasses.replace(config, model=model)
-            return _median(ray.get([probe.measure.remote(one) for probe in probes]))
+            count = count_parameters(model)
+            # Of the first model always, so that there is something to extrapolate from.
+            saves = not checkpoints or _STATE_BYTES * count <= _MOST_CHECKPOINT_BYTES
+            found = _median(ray.get([probe.measure.remote(one, saves=saves) for probe in probes]))
+            if found.checkpoint_seconds is not None:
+                checkpoints.append((count, found.checkpoint_seconds))
+            return found
 
-        layers, checkpoints = [], []
         for config, deep_layers in _probed(space):
             found = {depth: timed(config, depth) for depth in (_SHALLOW, deep_layers)}
             layers.append(
@@ -164,10 +180,6 @@ def measure_steps(
                     deep=found[deep_layers],
                 )
             )
-            for depth, one in found.items():
-                if one.checkpoint_seconds is not None:
-                    model = dataclasses.replace(config.model, n_layers=depth)
-                    checkpoints.append((count_parameters(model), one.checkpoint_seconds))
     except RayError as error:
         reason = str(error).strip().splitlines()[0]
         raise SpecError(
@@ -200,8 +212,10 @@ def _probed(space: SearchSpace) -> list[tuple[TrialConfig, int]]:
     for flops in sorted({work[0], work[len(work) // 2], work[-1]}):
         rows = kinds[flops]
         deepest = max(config.model.n_layers for config in rows)
+        affordable = int(_WHOLE_FLOPS / (_FEWEST_WINDOWS * flops))
+        deep = max(_SHALLOW + 1, min(_DEEPEST, deepest, affordable))
         # The middle row: neither the fewest nor the most heads.
-        chosen.append((rows[len(rows) // 2], min(_DEEPEST, max(_SHALLOW + 1, deepest))))
+        chosen.append((rows[len(rows) // 2], deep))
     return chosen
 
 
@@ -231,47 +245,47 @@ class _Probe:
     def ready(self) -> None:
         """Return once the worker is there."""
 
-    def measure(self, config: TrialConfig) -> ProbeTime:
-        """Time one model."""
-        affordable = max(_FEWEST_WINDOWS, int(_PROBE_FLOPS / step_flops(config.model, 1)))
+    def measure(self, config: TrialConfig, *, saves: bool) -> ProbeTime:
+        """Time one model, and its checkpoint if it ``saves`` one."""
+        flops = step_flops(config.model, 1)
         batch = min(config.train.effective_batch, len(self._data.train_days))
-        if affordable >= batch:
-            seconds, validation, checkpoint = self._time(config, batch, passes=1)
+        if batch * flops <= _WHOLE_FLOPS:
+            seconds, validation, checkpoint = self._time(config, batch, saves=saves)
             return ProbeTime(
                 window_seconds=seconds / batch,
                 step_seconds=0.0,
                 validation_seconds=validation,
                 checkpoint_seconds=checkpoint,
             )
-        # The optimizer's share must not be told as that of so few windows: a second pass before
-        # the same optimizer step says what the windows alone take.
-        one, validation, checkpoint = self._time(config, affordable, passes=1)
-        two, _, _ = self._time(config, affordable, passes=2)
-        of_windows = min(one, max(0.0, two - one))
+        # What a step costs besides its windows (the optimizer, casts of the weights) must not be
+        # told as theirs, or few windows would be too dear: more of them say what a window takes.
+        few = min(batch // _PARTS_RATIO, max(_FEWEST_WINDOWS, int(_PART_FLOPS / flops)))
+        first, validation, checkpoint = self._time(config, few, saves=saves)
+        second, _, _ = self._time(config, _PARTS_RATIO * few, saves=False)
+        of_windows = min(first, max(0.0, second - first) / (_PARTS_RATIO - 1))
         return ProbeTime(
-            window_seconds=of_windows / affordable,
-            step_seconds=one - of_windows,
+            window_seconds=of_windows / few,
+            step_seconds=first - of_windows,
             validation_seconds=validation,
             checkpoint_seconds=checkpoint,
         )
 
     def _time(
-        self, config: TrialConfig, windows: int, *, passes: int
+        self, config: TrialConfig, windows: int, *, saves: bool
     ) -> tuple[float, float, float | None]:
-        """Return seconds per optimizer step, per validated sample, and of a checkpoint."""
-        data, batch = self._data, windows * passes
+        """Return seconds per step of ``windows``, per validated sample, and of a checkpoint."""
+        data = self._data
+        is_whole = windows >= config.train.effective_batch
         few: TrainingData = dataclasses.replace(
             data,
-            train_days=data.train_days[:batch],
-            validation_days=data.validation_days
-            if windows >= config.train.effective_batch
-            else data.validation_days[:windows],
+            train_days=data.train_days[:windows],
+            validation_days=data.validation_days if is_whole else data.validation_days[:windows],
         )
         trainer = Trainer(
             model=config.model,
             train=dataclasses.replace(
                 config.train,
-                effective_batch=batch,
+                effective_batch=windows,
                 learning_rate=_PROBE_RATE,
                 epochs=1 + _MOST_TIMED,
                 patience=None,
@@ -290,12 +304,10 @@ class _Probe:
         ):
             reports.append(trainer.run_epoch())
         timed = reports[1:]
-        n_bytes = 5 * _FLOAT_BYTES * count_parameters(config.model)
-        is_small = config.model.n_layers == _SHALLOW or n_bytes <= _MOST_CHECKPOINT_BYTES
         return (
             statistics.median(r.data_seconds + r.step_seconds for r in timed),
             statistics.median(r.validation_seconds for r in timed) / len(few.validation_days),
-            _checkpoint_seconds(trainer) if is_small and passes == 1 else None,
+            _checkpoint_seconds(trainer) if saves else None,
         )
 
 

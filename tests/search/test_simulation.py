@@ -50,3 +50,10 @@ def test_asha_saves_more_of_many_trials_than_of_few() -> None:
     # A quarter for all, half more for a third, the last quarter for a ninth, and what is let
     # through before a rung has seen enough trials to judge.
     assert 0.25 + 0.5 / 3 + 0.25 / 9 < many < 0.5
+
+
+def test_the_time_of_a_trial_that_is_judged_on_its_way_is_that_of_its_epochs() -> None:
+    search = SearchConfig(trials=30, grace_share=0.25, reduction_factor=3)
+    found = run([TrialCost(epochs=12, epoch_seconds=2.0)] * 30, search, slots=1)
+    assert found.trained_share < 1.0
+    assert found.seconds == pytest.approx(found.trained_share * 30 * 12 * 2.0 + 30 * 0.5)
