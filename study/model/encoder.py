@@ -101,7 +101,8 @@ class EncoderLayer(nn.Module):
                 self.query_key_value.weight.to(dtype),
                 self.query_key_value.bias.to(dtype),
             )
-            query_BQD = F.linear(normed_BTD[:, -1:], weight[:d_model], bias[:d_model])
+            # As rows, for the sake of memory: see fused_layer.
+            query_BQD = F.linear(normed_BTD[:, -1], weight[:d_model], bias[:d_model])[:, None]
             key_value = F.linear(normed_BTD, weight[d_model:], bias[d_model:])
             key_BTD, value_BTD = key_value.chunk(2, dim=-1)
             x_BQD = x_BTD[:, -1:]

@@ -109,9 +109,10 @@ class _FusedLayer(torch.autograd.Function):
         )
         normed = normed.to(dtype)
         if options.last_only:
-            query = F.linear(normed[:, -1:], qkv_weight[:d_model], qkv_bias[:d_model])
+            # As rows: of three axes with gaps a batched product is made, of a weight per window.
+            query = F.linear(normed[:, -1], qkv_weight[:d_model], qkv_bias[:d_model])
             key_value = F.linear(normed, qkv_weight[d_model:], qkv_bias[d_model:])
-            query_SQE = _to_heads(query, 1, options.n_heads)[0]
+            query_SQE = _to_heads(query.unsqueeze(1), 1, options.n_heads)[0]
             key_STE, value_STE = _to_heads(key_value, 2, options.n_heads)
         else:
             qkv = F.linear(normed, qkv_weight, qkv_bias)

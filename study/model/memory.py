@@ -10,12 +10,16 @@ _FLOAT32 = 4
 _BFLOAT16 = 2
 _MIB = 2**20
 
-_FRAMEWORK_BYTES = 480 * _MIB
-"""Interpreter, torch, first use of its kernels (345 MiB measured), and a trial's other imports."""
+_FRAMEWORK_BYTES = 490 * _MIB
+"""Interpreter, torch and Ray with their kernels' first use: a trial of 84,000 parameters at four
+windows holds 500 MiB in a Ray worker in bfloat16, 488 and (float32) 466 in a plain process."""
 
-_FRAGMENTATION = 0.5
-"""Share of the activations lost in the holes of the C allocator: 0.5 at worst (d_model 64, 48
-layers, float32), near 0 for few large tensors; with every tensor mapped on its own it vanishes."""
+_HOLES = {_BFLOAT16: 0.3, _FLOAT32: 0.45}
+"""Share of activations and temporaries that the holes between them add, by the bytes of an operand:
+0.16 to 0.45 in bfloat16 and 0.40 to 0.49 in float32, measured with glibc 2.36 over the trials of
+``tests/bench/test_step_memory.py``. An aligned block needs a freed one larger than itself. With
+every tensor mapped on its own (M_MMAP_THRESHOLD of 128 KiB) there are none, but a step takes 1.2 to
+2.1 times as long."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,10 +38,10 @@ class StepMemory:
     """The averaged weights, 0 without them."""
     activations: int
     """What the forward pass saves for the backward pass, the weights' casts included."""
-    fragmentation: int
-    """Holes between the activations."""
     temporaries: int
     """Live only inside the backward pass of one layer; the fused optimizer needs none."""
+    fragmentation: int
+    """Holes between these two."""
     framework: int
     """The process before any model exists."""
 
@@ -50,8 +54,10 @@ class StepMemory:
 def step_memory(config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool) -> StepMemory:
     """Model the memory of a training step of ``micro_batch`` windows.
 
-    Counted from what ``fused_layer`` saves; the composition that runs on an accelerator saves the
-    same tensors but for the attention weights, of which it keeps less.
+    What a step is expected to hold, within 15 % (``tests/bench/test_step_memory.py``): whoever
+    grants memory adds the headroom. The worst moment is the end of the first backward pass of a
+    whole layer, counted from what ``fused_layer`` saves and names; the composition that runs on an
+    accelerator saves the same tensors but for the attention weights, of which it keeps less.
 
     Args:
         config: the architecture.
@@ -63,22 +69,18 @@ def step_memory(config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool)
     n_parameters = count_parameters(c)
     operand = _BFLOAT16 if bf16 else _FLOAT32
     rows = micro_batch * c.n_patches
-    last_rows = micro_batch if c.head == "last" else rows
     n_layer_weights = 4 * c.d_model**2 + 2 * c.d_model * c.d_ff
-    layers = (c.n_layers - 1) * _layer_activations(c, rows, rows, operand)
-    layers += _layer_activations(c, rows, last_rows, operand)
     # Without bfloat16 only the two matrices that carry the dropout scale are copied.
     n_cast = n_layer_weights if bf16 else c.d_model**2 + c.d_model * c.d_ff
+    # A last layer that asks for one token has let go of what it saved before the layer below it
+    # begins, and needs less than that one's temporaries.
+    n_layers = max(1, c.n_layers - (c.head == "last"))
     windows = micro_batch * c.context_length * c.n_features * _FLOAT32 * (4 if c.revin else 1)
-    patches = rows * c.patch_length * c.n_features * (_FLOAT32 + (operand if bf16 else 0))
-    embedded = rows * c.d_model * (2 * _FLOAT32 + operand + 1)
-    read_out = last_rows * c.d_model * 3 * _FLOAT32
-    temporaries = (
-        rows * (2 * c.d_ff + 8 * c.d_model) * operand
-        + rows * 4 * c.d_model * _FLOAT32
-        + n_layer_weights * (_FLOAT32 + operand)
-    )
-    activations = layers + c.n_layers * n_cast * operand + windows + patches + embedded + read_out
+    patches = rows * c.patch_length * c.n_features * operand
+    mask = rows * c.d_model if c.dropout > 0 else 0
+    layers = n_layers * (_layer_activations(c, rows, operand) + n_cast * operand)
+    activations = windows + patches + mask + layers
+    temporaries = _layer_temporaries(c, rows, operand) + n_layer_weights * _FLOAT32
     return StepMemory(
         weights=n_parameters * _FLOAT32,
         gradients=n_parameters * _FLOAT32,
@@ -86,8 +88,8 @@ def step_memory(config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool)
         best_copy=n_parameters * _FLOAT32,
         ema_copy=n_parameters * _FLOAT32 if ema else 0,
         activations=activations,
-        fragmentation=int(_FRAGMENTATION * activations),
         temporaries=temporaries,
+        fragmentation=int(_HOLES[operand] * (activations + temporaries)),
         framework=_FRAMEWORK_BYTES,
     )
 
@@ -116,14 +118,36 @@ def largest_micro_batch(
     return 1
 
 
-def _layer_activations(c: ModelConfig, rows: int, query_rows: int, operand: int) -> int:
-    stream = (rows + query_rows) * c.d_model * _FLOAT32
-    statistics = 2 * (rows + query_rows) * _FLOAT32
-    normed = (rows + query_rows) * c.d_model * operand
-    query_key_value = (query_rows + 2 * rows) * c.d_model * operand
+def _layer_activations(c: ModelConfig, rows: int, operand: int) -> int:
+    """Return the bytes that a layer saves, in the order of ``fused_layer``'s ``save_for_backward``.
+
+    Args:
+        c: the architecture.
+        rows: tokens of all windows.
+        operand: bytes of an operand of the matrix products.
+    """
+    stream = 2 * rows * c.d_model * _FLOAT32
+    statistics = 4 * rows * _FLOAT32
+    normed = 2 * rows * c.d_model * operand
+    query_key_value = 3 * rows * c.d_model * operand
     # Kept in two layouts: for the softmax and for the products.
-    attention = 2 * query_rows * c.n_patches * c.n_heads * operand
-    mixed = query_rows * c.d_model * operand
-    hidden = 2 * query_rows * c.d_ff * operand
-    mask = query_rows * (2 * c.d_model + c.d_ff) if c.dropout > 0 else 0
+    attention = 2 * rows * c.n_patches * c.n_heads * operand
+    mixed = rows * c.d_model * operand
+    hidden = 2 * rows * c.d_ff * operand
+    mask = rows * (2 * c.d_model + c.d_ff) if c.dropout > 0 else 0
     return stream + statistics + normed + query_key_value + attention + mixed + hidden + mask
+
+
+def _layer_temporaries(c: ModelConfig, rows: int, operand: int) -> int:
+    """Return the bytes that the names in a layer's backward pass hold at its end."""
+    # The gradient that came in, that between the blocks, and that which goes out.
+    stream = 3 * rows * c.d_model * _FLOAT32
+    # One of the update, the mix and the norm; one each of query, key and value, by head and joined;
+    # the mix by head.
+    products = (4 + 2 * 3) * rows * c.d_model * operand
+    hidden = 2 * rows * c.d_ff * operand
+    if operand == _FLOAT32:
+        return stream + products + hidden
+    # The norm's is widened, and the gradient of the query, key and value weights not yet.
+    widened = rows * c.d_model * _FLOAT32
+    return stream + products + hidden + widened + 3 * c.d_model**2 * operand

@@ -1,0 +1,171 @@
+"""The modelled memory of a step against the peak of a process, over three budgets of the space.
+
+Run by hand with ``make bench ARGS="-k step_memory"``: ten minutes on one core.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+import torch
+from ray import tune
+
+from study.cluster.resources import Node, plan_resources
+from study.cluster.runtime import cluster
+from study.data.dataset import build_dataset
+from study.model.config import ModelConfig
+from study.model.memory import step_memory
+from study.model.sizing import count_parameters
+from study.search.assignment import Assignment
+from study.search.space import SearchSpace, TrialConfig, build_space
+from study.search.trainable import CellTrainable, StepResult, TrialSettings
+from study.spec import Cell, load_study
+from study.training.device import supports_bf16
+from tests.model.trial_peak import measured_peak
+from tests.search.in_process import ray_environment
+
+SPACE = Path(__file__).parent.parent.parent / "search_spaces" / "phase6a.yaml"
+MIB = 2**20
+ROOMY = Node(
+    name="roomy", cpus=64, gpus=0, memory_bytes=2**40, device_bytes=2**40, unified_memory=True
+)
+MOST_OFF = 0.15
+
+# Budget, (d_model, n_layers, d_ff_ratio, n_heads), micro-batch, bfloat16: from narrow and deep to
+# wide and shallow.
+CASES = [
+    ("2M", (64, 64, 2, 4), 256, True),
+    ("2M", (64, 48, 2, 32), 256, True),
+    ("2M", (64, 48, 4, 8), 256, True),
+    ("2M", (64, 48, 4, 8), 256, False),
+    ("2M", (192, 6, 2, 8), 256, True),
+    ("2M", (192, 6, 2, 8), 256, False),
+    ("2M", (384, 2, 2, 8), 256, True),
+    ("20M", (128, 180, 2, 8), 64, True),
+    ("20M", (128, 180, 2, 8), 256, True),
+    ("20M", (256, 24, 4, 8), 128, True),
+    ("20M", (384, 16, 2, 8), 256, True),
+    ("20M", (384, 12, 4, 8), 128, False),
+    ("20M", (1024, 2, 2, 16), 256, True),
+    ("20M", (1024, 2, 2, 16), 128, False),
+    ("200M", (256, 192, 4, 8), 32, True),
+    ("200M", (512, 64, 4, 8), 32, True),
+    ("200M", (768, 32, 2, 8), 64, True),
+    ("200M", (1024, 16, 4, 8), 32, False),
+    ("200M", (1536, 8, 2, 8), 32, True),
+    ("200M", (2048, 4, 4, 16), 64, True),
+]
+
+pytestmark = [
+    pytest.mark.bench,
+    pytest.mark.skipif(sys.platform != "linux", reason="the peak cannot be begun anew elsewhere"),
+]
+
+
+def cell_of(budget: str) -> Cell:
+    return load_study(SPACE).cell(budget, 1, data={}, search={})
+
+
+def space_of(budget: str) -> SearchSpace:
+    return build_space(cell_of(budget), n_features=25)
+
+
+def judge(budget: str, model: ModelConfig, micro_batch: int, *, bf16: bool, measured: int) -> None:
+    modelled = step_memory(model, micro_batch, bf16=bf16, ema=True).total
+    least = step_memory(model, 1, bf16=bf16, ema=True).total
+    granted = plan_resources(
+        [ROOMY], wanted_bytes=modelled, least_bytes=least, label=budget
+    ).granted_bytes
+    print(
+        f"\n{budget:>4} d{model.d_model} L{model.n_layers} x{model.d_ff_ratio} h{model.n_heads}, "
+        f"{count_parameters(model) / 1e6:.1f}M, micro-batch {micro_batch}, "
+        f"{'bfloat16' if bf16 else 'float32'}: {measured / MIB:.0f} MiB measured, "
+        f"{modelled / MIB:.0f} modelled, ratio {modelled / measured:.3f}, "
+        f"{granted / MIB:.0f} granted",
+        end="",
+    )
+    assert abs(modelled / measured - 1) <= MOST_OFF
+    assert measured <= granted
+
+
+@pytest.mark.parametrize(("budget", "shape", "micro_batch", "bf16"), CASES, ids=str)
+def test_a_trial_holds_what_is_modelled(
+    budget: str, shape: tuple[int, int, int, int], micro_batch: int, bf16: bool
+) -> None:
+    if bf16 and not supports_bf16(torch.device("cpu")):
+        pytest.skip("bfloat16 is emulated")
+    space = space_of(budget)
+    assert shape in space.shapes
+    model = space.forced(shape).model
+    measured = measured_peak(model, micro_batch, bf16=bf16)
+    judge(budget, model, micro_batch, bf16=bf16, measured=measured)
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[None]:
+    with ray_environment(), cluster(None, use_accelerators=False):
+        yield
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("budget", "shape", "micro_batch"),
+    [("2M", (64, 48, 4, 8), 256), ("2M", (384, 2, 2, 8), 256), ("20M", (256, 24, 4, 8), 128)],
+    ids=str,
+)
+def test_a_trial_in_a_worker_of_ray_holds_what_is_modelled(
+    budget: str,
+    shape: tuple[int, int, int, int],
+    micro_batch: int,
+    ray_cluster: None,
+    tmp_path: Path,
+) -> None:
+    data = build_dataset(cell_of(budget).data)
+    n_samples = 2 * micro_batch
+    few = dataclasses.replace(
+        data,
+        train_days=data.train_days[:n_samples],
+        validation_days=data.validation_days[:n_samples],
+    )
+    chosen = space_of(budget).forced(shape)
+    # A long schedule, so that no trial ends as collapsed after its first epoch.
+    config = dataclasses.replace(
+        chosen,
+        train=dataclasses.replace(chosen.train, epochs=200, effective_batch=n_samples),
+    )
+    peaks = [
+        report["peak_memory_bytes"]
+        for report in reports_of_worker(config, few, micro_batch, tmp_path)
+    ]
+    bf16 = supports_bf16(torch.device("cpu"))
+    judge(budget, config.model, micro_batch, bf16=bf16, measured=max(peaks))
+
+
+def reports_of_worker(
+    config: TrialConfig, data: Any, micro_batch: int, folder: Path
+) -> list[dict[str, Any]]:
+    """Return the reports of two epochs of a real trial, in a worker of its own."""
+    settings = TrialSettings(cell_folder=folder, device="cpu", share_bytes=2**40)
+    worker = tune.with_parameters(
+        CellTrainable,
+        data=data,
+        baseline_losses=np.zeros(len(data.validation_days)),
+        settings=settings,
+    )
+    trial = Assignment(
+        number=0, source="sampled", seed=0, config=config, micro_batch_limit=micro_batch
+    )
+    actor = ray.remote(num_cpus=1)(worker).remote(config=trial.flat())
+    try:
+        results = [StepResult.read(ray.get(actor.train.remote())) for _ in range(2)]
+    finally:
+        ray.kill(actor)
+    reports = [result.report for result in results if result.report is not None]
+    assert [report["micro_batch"] for report in reports] == [micro_batch] * 2
+    return reports

@@ -1,0 +1,82 @@
+"""The peak of one trial: run as a program, two epochs as a worker trains them; prints the bytes.
+
+Two, because the copy of the best weights is there from the end of the first epoch on, and two
+micro-batches per step, because gradients are there from the second on.
+"""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import torch
+
+# What a worker imports counts.
+import study.search.trainable  # noqa: F401
+from study.model.config import ModelConfig
+from study.training.config import TrainConfig
+from study.training.device import bound_kernel_cache, peak_memory_bytes
+from study.training.trainer import Trainer
+from study.training.windows import TrainingData
+
+N_DAYS = 4000
+EPOCHS = 2
+CPU = torch.device("cpu")
+
+
+def measured_peak(model: ModelConfig, micro_batch: int, *, bf16: bool) -> int:
+    """Return the largest resident set, bytes, of a process that trains ``model`` with averages."""
+    given = {**dataclasses.asdict(model), "micro_batch": micro_batch, "bf16": bf16}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.model.trial_peak", json.dumps(given)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout.split()[-1])
+
+
+def market(n_features: int, n_samples: int) -> TrainingData:
+    draw = np.random.default_rng(0)
+    features = draw.standard_normal((N_DAYS, n_features)).astype(np.float32)
+    return TrainingData(
+        features=features,
+        labels=(draw.random(N_DAYS) < 0.3).astype(np.float32),
+        auxiliary=features[:, 0].copy(),
+        train_days=np.arange(100, 100 + n_samples),
+        validation_days=np.arange(2000, 2000 + n_samples),
+        base_rate=0.3,
+    )
+
+
+def main() -> None:
+    given = json.loads(sys.argv[1])
+    micro_batch, bf16 = given.pop("micro_batch"), given.pop("bf16")
+    config = ModelConfig(**given)
+    torch.set_num_threads(1)
+    bound_kernel_cache()
+    trainer = Trainer(
+        model=config,
+        # A schedule of many epochs, so that no trial ends as collapsed after its first.
+        train=TrainConfig(
+            learning_rate=3e-4,
+            epochs=100 * EPOCHS,
+            effective_batch=2 * micro_batch,
+            auxiliary_weight=1.0 if config.auxiliary_head else 0.0,
+            ema_decay=0.95,
+        ),
+        data=market(config.n_features, 2 * micro_batch),
+        device=CPU,
+        micro_batch=micro_batch,
+        seed=0,
+        bf16=bf16,
+    )
+    reports = [trainer.run_epoch() for _ in range(EPOCHS)]
+    assert reports[-1].micro_batch == micro_batch
+    # Not getrusage: on Linux a child's ru_maxrss starts at that of the process that forked it.
+    print(peak_memory_bytes(CPU))
+
+
+if __name__ == "__main__":
+    main()
