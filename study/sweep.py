@@ -131,6 +131,10 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
             driver.end("failed", findings.problems[0])
             for problem in findings.problems:
                 print(f"error: {problem}", file=sys.stderr)
+            print(
+                "Nothing was started. Mend it, or leave cells out with --budgets and --horizons.",
+                file=sys.stderr,
+            )
             return EXIT_USER_ERROR
         write_json(folder / "plan.json", planned)
         cells = [CellRun(name=plan["cell"], plan=plan) for plan in planned["cells"]]

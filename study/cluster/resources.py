@@ -11,7 +11,7 @@ MOST_TRIALS_PER_DEVICE = 8
 sharing gains (measured 2.0x at 5 and 1.5x at 10 processes, Hydro OSDI'23 artefact)."""
 
 _HEADROOM = 1.25
-"""On top of the modelled step, which may be 15 % less than what is measured (at worst 8 % less over
+"""On top of the modelled step, which may be 15 % less than what is measured (at worst 4 % less over
 the trials of ``tests/bench/test_step_memory.py``)."""
 
 _REUSE_BYTES = 80 * 2**20

@@ -37,8 +37,12 @@ def inspect(
         results: the results folder; need not exist.
         temperature: of the machine.
     """
-    problems = [f"{cell['cell']}: {cell['problem']}" for cell in cells if cell.get("problem")]
-    usable = [cell for cell in cells if not cell.get("problem")]
+    problems = [
+        f"{cell['cell']}: {problem}"
+        for cell in cells
+        for problem in filter(None, (cell["problem"], cell["folder_problem"]))
+    ]
+    usable = [cell for cell in cells if not cell["problem"]]
     above = next(folder for folder in (results, *results.parents) if folder.exists())
     free = shutil.disk_usage(above).free
     running = max((cell["running_checkpoint_bytes"] for cell in usable), default=0)

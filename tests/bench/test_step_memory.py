@@ -1,6 +1,6 @@
 """The modelled memory of a step against the peak of a process, over three budgets of the space.
 
-Run by hand with ``make bench ARGS="-k step_memory"``: four minutes alone on one core.
+Run by hand with ``make bench ARGS="-k step_memory"``: ten minutes on one core.
 """
 
 import dataclasses

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from study.cluster.resources import (
@@ -7,7 +9,11 @@ from study.cluster.resources import (
     plan_resources,
 )
 from study.errors import SpecError
+from study.model.memory import step_memory
+from study.search.space import build_space
+from study.spec import load_study
 
+SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 GIB = 2**30
 
 
@@ -90,3 +96,24 @@ def test_capacity_counts_every_node() -> None:
 def test_a_step_that_fits_no_node_is_refused_with_the_numbers() -> None:
     with pytest.raises(SpecError, match=r"37\.6 GiB at micro-batch 1 against 22\.8 GiB on a"):
         plan(node(cpus=2, memory=24), wanted=100.0, least=30.0)
+
+
+def test_the_2b_budget_is_refused_on_a_workstation() -> None:
+    cell = load_study(SPACES / "phase6a.yaml").cell("2B", 1, data={}, search={})
+    steps = [
+        step_memory(config.model, 1, bf16=True, ema=True).total / GIB
+        for config in build_space(cell, n_features=25).configs()
+    ]
+    assert 37 < min(steps) < 39
+    assert 60 < max(steps) < 62
+    rule = (
+        r"2B: one training step .* must fit .* \d+\.\d GiB at micro-batch 1 against 22\.8 GiB on a"
+    )
+    for least in (min(steps), max(steps)):
+        with pytest.raises(SpecError, match=rule):
+            plan_resources(
+                [node(cpus=2, memory=24)],
+                wanted_bytes=int(max(steps) * GIB),
+                least_bytes=int(least * GIB),
+                label="2B",
+            )

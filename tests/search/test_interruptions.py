@@ -76,9 +76,9 @@ def check_ended_gracefully(output: str, code: int | None) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_pauses_trials_between_two_steps(here: Path, number: signal.Signals) -> None:
     # Epochs of seconds, so that the signal falls into one.
-    large = ("--budget", "750k", "--max-epochs", "2", "--trials", "1")
+    large = ("--budget", "2M", "--max-epochs", "2", "--trials", "1")
     process = start(here, *large)
-    folder = here / "ray_results" / "tiny_750k_h3_threshold_1pct"
+    folder = here / "ray_results" / "tiny_2M_h3_threshold_1pct"
     wait_until(partial(has_epochs, here, 1), process)
     time.sleep(0.6)
     os.kill(process.pid, number)
