@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from study.results.driver import STATUS_FILE
 from study.results.journal import COPIES
 from study.training.checkpoint import CheckpointFolder
 from tests.search.command import (
@@ -176,6 +177,12 @@ def test_a_killed_worker_costs_an_epoch_and_a_second_search_is_refused(here: Pat
     assert all(fault.startswith("worker: ") for row in broken for fault in row["faults"])
 
 
+def records_of(here: Path) -> dict[Path, bytes]:
+    """Return all records; status.json only says that a driver was there, and why it ended."""
+    paths = cell_folder(here).rglob("*.json")
+    return {p: p.read_bytes() for p in paths if p.name != STATUS_FILE}
+
+
 def test_damaged_files_are_mended_or_refused_and_never_begun_anew(here: Path) -> None:
     untouched = here / "untouched"
     untouched.mkdir()
@@ -206,13 +213,13 @@ def test_damaged_files_are_mended_or_refused_and_never_begun_anew(here: Path) ->
     for name in ("value", "params", "epochs_trained", "best_epoch"):
         assert [r[name] for r in trials(here)] == [r[name] for r in trials(untouched)]
 
-    before = {p: p.read_bytes() for p in cell_folder(here).rglob("*.json")}
+    before = records_of(here)
     for name in COPIES:
         path = cell_folder(here) / name
         os.truncate(path, path.stat().st_size // 2)
     _, errors = run(here, "--resume", expect=2)
     assert "--import-trials" in errors
-    assert {p: p.read_bytes() for p in cell_folder(here).rglob("*.json")} == before
+    assert records_of(here) == before
 
     output, _ = run(here, "--fresh", "--import-trials", str(cell_folder(here)))
     assert f"the sampler knows {TRIALS} old trials" in output
