@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from study.results.store import read_trials
-from tests.matrix.command import ESTIMATE, TOKEN, cell_name, several_machines, start
-from tests.search.command import write_space
+from tests.matrix.command import TOKEN, cell_name, several_machines, start
+from tests.search.command import ESTIMATE, POWER, write_space
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -32,7 +32,7 @@ def write_plan(here: Path, *, capacity: int, concurrency: int) -> None:
             "trials": TRIALS, "capacity": capacity, "concurrency": concurrency,
             "exclusive": False, "problem": None, "folder_problem": None, "folder_state": "new",
             "running_checkpoint_bytes": 2**20, "kept_checkpoint_bytes": 2**20,
-            "estimate": ESTIMATE,
+            "estimate": ESTIMATE, "power": POWER,
         }
         for budget in BUDGETS
         for horizon in HORIZONS

@@ -10,15 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.search.command import left_over
+from tests.search.command import ESTIMATE, POWER, left_over
 
 SWEEP = "tiny_sweep"
-
-ESTIMATE = {
-    "epoch_seconds_min": 0.2, "epoch_seconds_median": 0.3, "epoch_seconds_max": 0.5,
-    "search_seconds_expected": 20.0, "search_seconds_most": 20.0, "trained_share": 1.0,
-    "start_seconds": 10.0, "epoch_seconds": {"d32 L4": 0.5, "d48 L2": 0.3, "d64 L1": 0.2},
-}  # fmt: skip
 
 
 def cell_name(horizon: int, budget: str = "50k") -> str:
@@ -34,7 +28,7 @@ def write_plan(here: Path, *, trials: int, capacity: int, horizons: Sequence[int
             "capacity": capacity, "concurrency": capacity, "exclusive": False, "problem": None,
             "folder_state": "new", "running_checkpoint_bytes": 2**20,
             "kept_checkpoint_bytes": 2**20, "trial_resources": {"CPU": 1},
-            "folder_problem": None, "estimate": ESTIMATE,
+            "folder_problem": None, "estimate": ESTIMATE, "power": POWER,
             **changes,
         }
         for horizon in horizons

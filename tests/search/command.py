@@ -17,6 +17,20 @@ SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 CELL = "tiny_50k_h3_threshold_1pct"
 
 
+ESTIMATE = {
+    "epoch_seconds_min": 0.2, "epoch_seconds_median": 0.3, "epoch_seconds_max": 0.5,
+    "search_seconds_expected": 20.0, "search_seconds_most": 20.0, "trained_share": 1.0,
+    "start_seconds": 10.0, "epoch_seconds": {"d32 L4": 0.5, "d48 L2": 0.3, "d64 L1": 0.2},
+}  # fmt: skip
+"""As study.plan writes it; nothing but what is shown depends on it."""
+
+POWER = {
+    "difference_sd": 0.2, "log_loss_se": 0.01, "auc_se": 0.02, "log_loss_validation": 0.03,
+    "log_loss_test": 0.03, "auc_validation": 0.05, "auc_test": 0.05, "gain": 0.09,
+    "sentences": ["h3: a sentence"],
+}  # fmt: skip
+
+
 def write_space(here: Path, *, trials: int, epochs: int = 3, **search: Any) -> None:
     """Write ``tiny.yaml``: models so small that a trial takes a second; make a home folder."""
     raw = yaml.safe_load((SPACES / "smoke.yaml").read_text())
@@ -24,12 +38,19 @@ def write_space(here: Path, *, trials: int, epochs: int = 3, **search: Any) -> N
     raw["search"] |= {"trials": trials, **search}
     raw["train"]["epochs"] = epochs
     (here / "tiny.yaml").write_text(yaml.safe_dump(raw))
+    plans = [
+        {"cell": f"tiny_{budget}_h{horizon}_threshold_1pct", "estimate": ESTIMATE, "power": POWER}
+        for budget in raw["budgets"]
+        for horizon in raw["horizons"]
+    ]
+    (here / "estimate.json").write_text(json.dumps({"cells": plans}))
     (here / "home").mkdir()
 
 
 def command(*flags: str) -> list[str]:
+    """Return the command; steps are not timed, which takes longer than a trial of these."""
     cell = ["--search", "tiny.yaml", "--budget", "50k", "--horizon", "3"]
-    return [sys.executable, "-m", "study.tune", *cell, *flags]
+    return [sys.executable, "-m", "study.tune", *cell, "--estimate", "estimate.json", *flags]
 
 
 def start(here: Path, *flags: str, **environment: str) -> subprocess.Popen[str]:
