@@ -167,7 +167,10 @@ def test_a_dry_run_tells_what_a_search_does_and_writes_nothing(here: Path) -> No
         (("--concurrency", "99"), "--concurrency"),
         (("--storage", "tiny.yaml"), "--storage: must be a folder that can be written"),
         (("--resume",), "--resume needs a search to go on with"),
-        (("--budget", "2B", "--search", "large.yaml"), "must fit the memory of a node"),
+        (
+            ("--budget", "2B", "--search", "large.yaml", "--estimate", "large.json"),
+            "must fit the memory of a node",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(
@@ -183,6 +186,8 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
         "tolerance: 0.25", "tolerance: 0.9"
     )
     (here / "large.yaml").write_text(large)
+    measured = (here / "estimate.json").read_text().replace("tiny_50k", "phase6a_2B")
+    (here / "large.json").write_text(measured)
     _, errors = run(here, *flags, expect=2)
     lines = [line for line in errors.splitlines() if line]
     assert len(lines) == 1, errors
