@@ -1,8 +1,6 @@
 """What the files of a storage folder say about its searches now; nothing is written or locked."""
 
-import json
 import math
-import os
 import re
 import time
 from collections import Counter
@@ -16,7 +14,21 @@ from study.results.files import read_json
 from study.results.journal import COPIES
 from study.results.lock import LOCK_FILE
 from study.results.progress import architecture
-from study.results.records import PHASES
+from study.results.status_files import (
+    age,
+    as_dict,
+    as_list,
+    as_number,
+    as_text,
+    as_whole,
+    first_report,
+    folders_in,
+    last_report,
+    phase_seconds,
+    read_configurations,
+    read_description,
+    read_driver,
+)
 
 CellState = Literal[
     "waiting", "running", "stalled", "dead", "stale", "interrupted", "stopped", "complete",
@@ -37,15 +49,6 @@ _SLOW = 2.0
 """Times the expected seconds per epoch from which something is holding a trial up."""
 
 _HOT_CELSIUS = 85.0
-
-_TAIL_BYTES = 65536
-"""Holds the last epochs of a trial: a report has about 2 kB."""
-
-_HEAD_BYTES = 4096
-"""Holds the first epoch of a trial."""
-
-_KIND_BYTES = 200
-"""Of a line of the journal: search, place and hash come before the kind of its event."""
 
 _COLLAPSED_SHARE = 0.2
 """Of the trials that ended: more than this is a search in a bad region, not bad luck."""
@@ -141,16 +144,16 @@ def read_status(storage: Path, names: Sequence[str] = ()) -> StudyStatus:
         names: cell folders or studies; empty means all.
     """
     now = time.time()
-    folders = {path.name: path for path in _folders(storage)}
+    folders = {path.name: path for path in folders_in(storage)}
     planned: dict[str, Mapping[str, Any]] = {}
     sweeps: dict[str, str] = {}
     for name, folder in folders.items():
         if name.endswith("_sweep"):
-            rows = _list(_dict(read_json(folder / "plan.json")).get("cells"))
-            planned |= {str(row["cell"]): row for row in map(_dict, rows) if row.get("cell")}
-            driver = _driver(folder)
+            rows = as_list(as_dict(read_json(folder / "plan.json")).get("cells"))
+            planned |= {str(row["cell"]): row for row in map(as_dict, rows) if row.get("cell")}
+            driver = read_driver(folder)
             if driver is not None and _wanted(name, names):
-                sweeps[name] = _state(driver, _age(folder / LOCK_FILE, now), [])
+                sweeps[name] = _state(driver, age(folder / LOCK_FILE, now), [])
     cells = [
         name
         for name, folder in folders.items()
@@ -205,18 +208,18 @@ def _is_silent(trial: RunningTrial) -> bool:
 
 
 def _cell(folder: Path, planned: Mapping[str, Any], now: float) -> CellStatus:
-    description = _description(folder) or planned
-    rows = [_dict(row) for row in _list(read_json(folder / "all_trials.json"))]
+    description = read_description(folder) or planned
+    rows = [as_dict(row) for row in as_list(read_json(folder / "all_trials.json"))]
     states = Counter(row.get("state") for row in rows)
-    asked = _whole(_dict(description.get("search")).get("trials") or description.get("trials"))
-    driver = _driver(folder)
-    expected = _dict(
-        _dict(planned.get("estimate") or description.get("estimate")).get("epoch_seconds")
+    asked = as_whole(as_dict(description.get("search")).get("trials") or description.get("trials"))
+    driver = read_driver(folder)
+    expected = as_dict(
+        as_dict(planned.get("estimate") or description.get("estimate")).get("epoch_seconds")
     )
     is_running = driver is not None and driver.state == "running"
-    n_train = _whole(_dict(_dict(description.get("splits")).get("train")).get("rows"))
+    n_train = as_whole(as_dict(as_dict(description.get("splits")).get("train")).get("rows"))
     trials = _running(folder, rows, expected, n_train, now) if is_running else []
-    heartbeat = _age(folder / LOCK_FILE, now)
+    heartbeat = age(folder / LOCK_FILE, now)
     ended = sum(states[word] for word in ("COMPLETE", "PRUNED", "FAIL"))
     state: CellState
     if driver is not None:
@@ -229,20 +232,20 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float) -> CellStatus:
         state = "complete" if ended >= asked else "interrupted"
     best = _best(rows)
     eta = _eta(rows, asked, trials, state, description)
-    fitting = _whole(description.get("capacity")) or max(1, len(trials))
+    fitting = as_whole(description.get("capacity")) or max(1, len(trials))
     return CellStatus(
         cell=folder.name,
-        budget=_text(description.get("budget")),
-        horizon=_whole(description.get("horizon")),
+        budget=as_text(description.get("budget")),
+        horizon=as_whole(description.get("horizon")),
         state=state,
-        reason=_text(driver.reason) if driver is not None else None,
+        reason=as_text(driver.reason) if driver is not None else None,
         asked=asked,
         complete=states["COMPLETE"],
         pruned=states["PRUNED"],
         failed=states["FAIL"],
-        best_loss=_number(best.get("value")),
-        best_loss_se=_number(best.get("value_se")),
-        best_architecture=_architecture(_dict(best.get("params"))),
+        best_loss=as_number(best.get("value")),
+        best_loss_se=as_number(best.get("value_se")),
+        best_architecture=_architecture(as_dict(best.get("params"))),
         running=trials,
         heartbeat_seconds=heartbeat,
         eta_seconds=eta,
@@ -259,33 +262,34 @@ def _running(
     now: float,
 ) -> list[RunningTrial]:
     """Return the trials with a folder that are not among the ended ones."""
-    ended = {_text(row.get("folder")) for row in rows}
-    asked = _asked(folder)
+    ended = {as_text(row.get("folder")) for row in rows}
+    asked = read_configurations(folder)
     trials = []
-    for path in _folders(folder):
+    for path in folders_in(folder):
         matched = re.match(r"trial_(\d{1,9})(?:_d(\d+)_L(\d+)_h(\d+))?", path.name)
         if not matched or path.name in ended or (path / "metrics.json").exists():
             continue
         number, width, layers, heads = matched.groups()
-        last = _last_report(path / "result.json")
-        seconds = _seconds(last)
+        last = last_report(path / "result.json")
+        seconds = phase_seconds(last)
         params = asked.get(int(number), {})
         short = f"d{width} L{layers} h{heads}" if width else None
-        planned = _number(expected.get(f"d{width} L{layers}"))
+        planned = as_number(expected.get(f"d{width} L{layers}"))
         trials.append(
             RunningTrial(
                 number=int(number),
                 architecture=_architecture(params) or short,
-                epoch=_whole(last.get("epoch")) or 0,
-                epochs=_whole(params.get("epochs")),
-                loss=_number(last.get("validation_loss")),
+                epoch=as_whole(last.get("epoch")) or 0,
+                epochs=as_whole(params.get("epochs")),
+                loss=as_number(last.get("validation_loss")),
                 seconds=seconds,
-                first_seconds=sum(_seconds(_first_report(path / "result.json")).values()) or None,
+                first_seconds=sum(phase_seconds(first_report(path / "result.json")).values())
+                or None,
                 expected_seconds=planned,
-                device=_text(last.get("device")),
-                peak_memory_bytes=_whole(last.get("peak_memory_bytes")),
-                temperature=_number(last.get("temperature")),
-                silent_seconds=_age(path / LOCK_FILE, now),
+                device=as_text(last.get("device")),
+                peak_memory_bytes=as_whole(last.get("peak_memory_bytes")),
+                temperature=as_number(last.get("temperature")),
+                silent_seconds=age(path / LOCK_FILE, now),
                 step_seconds=_step_seconds(seconds.get("step") or planned, n_train, params),
             )
         )
@@ -295,7 +299,7 @@ def _running(
 def _step_seconds(
     epoch_seconds: float | None, n_train: int | None, params: Mapping[str, Any]
 ) -> float | None:
-    batch = _whole(params.get("effective_batch"))
+    batch = as_whole(params.get("effective_batch"))
     if epoch_seconds is None or not n_train or not batch:
         return None
     return epoch_seconds / math.ceil(n_train / batch)
@@ -314,12 +318,12 @@ def _eta(
     times = [
         sum(seconds)
         for row in rows
-        if (seconds := [_number(s) or 0.0 for s in _dict(row.get("seconds")).values()])
+        if (seconds := [as_number(s) or 0.0 for s in as_dict(row.get("seconds")).values()])
     ]
     if not times or asked is None:
-        return _number(_dict(description.get("estimate")).get("search_seconds_expected"))
+        return as_number(as_dict(description.get("estimate")).get("search_seconds_expected"))
     mean = sum(times) / len(times)
-    at_once = max(1, len(trials) or _whole(description.get("concurrency")) or 1)
+    at_once = max(1, len(trials) or as_whole(description.get("concurrency")) or 1)
     left = max(0, asked - len(rows) - len(trials)) * mean
     for trial in trials:
         done = trial.epoch * (trial.epoch_seconds or 0.0)
@@ -394,109 +398,10 @@ def _best(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     rankable = [
         (value, index)
         for index, row in enumerate(rows)
-        if (value := _number(row.get("value"))) is not None
+        if (value := as_number(row.get("value"))) is not None
         and row.get("reason") in ("completed", "early_stopping", "asha")
     ]
     return rows[min(rankable)[1]] if rankable else {}
-
-
-def _description(folder: Path) -> Mapping[str, Any]:
-    """Return what the first event of the journal says of the cell, from whichever copy has it."""
-    for name in COPIES:
-        try:
-            with (folder / name).open("rb") as file:
-                event = _dict(_dict(json.loads(file.readline())).get("event"))
-        except (OSError, ValueError, RecursionError):
-            continue
-        if event.get("cell"):
-            return _dict(event["cell"])
-    return {}
-
-
-def _asked(folder: Path) -> dict[int, Mapping[str, Any]]:
-    """Return the configuration of every trial asked for; the many epoch lines are not decoded."""
-    found: dict[int, Mapping[str, Any]] = {}
-    for name in COPIES:
-        try:
-            with (folder / name).open("rb") as file:
-                lines = [line for line in file if b'"kind": "asked"' in line[:_KIND_BYTES]]
-        except OSError:
-            continue
-        for line in lines:
-            event = _dict(_report(line).get("event"))
-            number = _whole(event.get("number"))
-            if number is not None:
-                found.setdefault(number, _dict(event.get("params")))
-        if found:
-            break
-    return found
-
-
-def _last_report(path: Path) -> Mapping[str, Any]:
-    """Return the last whole line of a trial's log; earlier ones are not read."""
-    for line in reversed(_part(path, from_end=True).splitlines(keepends=True)):
-        report = _report(line)
-        if report:
-            return report
-    return {}
-
-
-def _first_report(path: Path) -> Mapping[str, Any]:
-    return _report(_part(path, from_end=False).partition(b"\n")[0] + b"\n")
-
-
-def _part(path: Path, *, from_end: bool) -> bytes:
-    try:
-        with path.open("rb") as file:
-            if from_end:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
-            return file.read(_TAIL_BYTES if from_end else _HEAD_BYTES)
-    except OSError:
-        return b""
-
-
-def _report(line: bytes) -> Mapping[str, Any]:
-    if not line.endswith(b"\n"):
-        return {}
-    try:
-        return _dict(json.loads(line))
-    except (ValueError, RecursionError):
-        return {}
-
-
-def _seconds(report: Mapping[str, Any]) -> dict[str, float]:
-    named = {phase: _number(report.get(f"{phase}_seconds")) for phase in PHASES}
-    return {phase: seconds for phase, seconds in named.items() if seconds is not None}
-
-
-def _driver(folder: Path) -> DriverStatus | None:
-    """Return the last driver's status if every field of it is of its kind."""
-    try:
-        driver = DriverStatus.read(folder)
-    except RecursionError:
-        return None
-    states = ("running", "complete", "interrupted", "stopped", "failed")
-    if driver is None or driver.state not in states or not isinstance(driver.host, str):
-        return None
-    # Numbers that no process can have come of damage, and psutil raises on them.
-    process = _whole(driver.process)
-    if process is None or not 0 < process < 2**31 or _number(driver.process_began) is None:
-        return None
-    return driver
-
-
-def _folders(path: Path) -> list[Path]:
-    try:
-        return sorted(p for p in path.iterdir() if not p.name.startswith(".") and p.is_dir())
-    except OSError:
-        return []
-
-
-def _age(path: Path, now: float) -> float | None:
-    try:
-        return max(0.0, now - path.stat().st_mtime)
-    except OSError:
-        return None
 
 
 def _wanted(name: str, names: Sequence[str]) -> bool:
@@ -508,29 +413,3 @@ def _architecture(params: Mapping[str, Any]) -> str | None:
         return architecture(params)
     except (KeyError, TypeError):
         return None
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
