@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from study.results.driver import STATUS_FILE, Driver, DriverStatus
 from study.results.files import write_json
-from study.results.journal import Journal
+from study.results.journal import COPIES, Journal
 from study.results.records import TrialRecord
 from study.results.status import read_status
 from study.results.store import CellIdentity, CellStore
@@ -197,3 +197,12 @@ def test_exit_codes(tmp_path: Path) -> None:
     Driver(folder).end("stopped", "the disk is full")
     assert run_status(tmp_path).returncode == 1
     assert json.loads(run_status(tmp_path, "--json").stdout)["cells"][0]["state"] == "stopped"
+
+
+def test_a_journal_of_rubbish_is_an_unknown_cell(tmp_path: Path) -> None:
+    folder = tmp_path / "rubbish_2M_h1"
+    folder.mkdir()
+    for name in COPIES:
+        (folder / name).write_bytes(b"{torn\n")
+    (cell,) = read_status(tmp_path).cells
+    assert (cell.state, cell.asked, cell.best_loss) == ("unknown", None, None)
