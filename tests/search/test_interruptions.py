@@ -320,6 +320,9 @@ def test_a_worker_that_the_memory_monitor_ends_goes_on_with_half_the_micro_batch
         RAY_memory_usage_threshold=f"{threshold:.3f}",
     )
     wait_until(partial(has_epochs, here, 3), process)
+    # Else the trial may be over before the memory is full; a suspended process can be killed.
+    for worker in workers(process.pid):
+        worker.suspend()
     greedy = subprocess.Popen(
         [
             sys.executable,
