@@ -38,22 +38,23 @@ class Journal:
     Args:
         folder: the cell's.
         search: the identity of this search, unique among all.
-        events: what both files hold.
+        events: what both files hold, the one that began the search first.
     """
 
     def __init__(self, folder: Path, search: str, events: list[Event]) -> None:
         self._folder = folder
         self.search = search
-        self.events = events
+        self.first = events[0]
+        self._n_events = len(events)
+        self._unplayed = events
         self.publish: Callable[[Path], None] | None = None
         """Takes one of the copies to a store after every event."""
 
     @classmethod
     def create(cls, folder: Path, search: str, first: Event) -> "Journal":
         """Begin a journal in a new folder with its first event."""
-        journal = cls(folder, search, [first])
-        journal._rewrite()
-        return journal
+        _rewrite(folder, search, [first])
+        return cls(folder, search, [first])
 
     @classmethod
     def open(cls, folder: Path, *, witness: str | None) -> "Journal":
@@ -68,9 +69,9 @@ class Journal:
                 that is followed by others.
         """
         journal = cls.read(folder, witness=witness)
-        text = journal._text()
+        text = _text(journal.search, journal._unplayed)
         if any(read_text(folder / name) != text for name in COPIES):
-            journal._rewrite()
+            _rewrite(folder, journal.search, journal._unplayed)
         return journal
 
     @classmethod
@@ -126,8 +127,13 @@ class Journal:
                 events.append(ours[len(events)])
         if events == [ours[index] for index in sorted(ours)]:
             return False
-        cls(folder, search, events)._rewrite()
+        _rewrite(folder, search, events)
         return True
+
+    def replay(self) -> list[Event]:
+        """Hand over the events that were there on opening; once, for memory must not hold them."""
+        events, self._unplayed = self._unplayed, []
+        return events
 
     def append(self, event: Event) -> None:
         """Write one event through to the disk, in both copies, and to the store.
@@ -137,21 +143,22 @@ class Journal:
                 happened, as after a crash. A later event takes its place in both copies, and of
                 two lines of one place the last counts.
         """
-        line = _line(self.search, len(self.events), event)
+        line = _line(self.search, self._n_events, event)
         for name in COPIES:
             # A folder that was removed must not come back with half a journal.
             append_line(self._folder / name, line, create=False)
         if self.publish is not None:
             self.publish(self._folder / COPIES[0])
-        self.events.append(event)
+        self._n_events += 1
 
-    def _text(self) -> str:
-        lines = (_line(self.search, index, event) for index, event in enumerate(self.events))
-        return "".join(f"{line}\n" for line in lines)
 
-    def _rewrite(self) -> None:
-        for name in COPIES:
-            write_text(self._folder / name, self._text())
+def _rewrite(folder: Path, search: str, events: list[Event]) -> None:
+    for name in COPIES:
+        write_text(folder / name, _text(search, events))
+
+
+def _text(search: str, events: list[Event]) -> str:
+    return "".join(f"{_line(search, index, event)}\n" for index, event in enumerate(events))
 
 
 def _line(search: str, index: int, event: Mapping[str, Any]) -> str:

@@ -107,7 +107,7 @@ def create(path: Path, description: dict[str, Any], lease: Lease | None = None) 
             f"{path}: must be a folder that can be made now, but got {error.strerror}. Choose "
             "another --storage; if another process has just begun this search, wait for it."
         ) from error
-    journal = Journal(path, search, journal.events)
+    journal = Journal(path, search, journal.replay())
     with _released_on_error(lock, lease):
         if lease is not None:
             require(
@@ -138,7 +138,7 @@ def reopen(path: Path, cell: Cell, data: Dataset, lease: Lease | None = None) ->
             _fetch(path, lease)
         witness = _search_in_cell_file(path)
         journal = Journal.open(path, witness=witness)
-        before = journal.events[0]["cell"]
+        before = journal.first["cell"]
         place = path if lease is None else lease.mirror.uri
         for differences in differences_by_part(before, cell, data, place).values():
             require(

@@ -53,6 +53,7 @@ class _Trial:
     asked: float
     """Unix time."""
     epochs: list[dict[str, Any]] = field(default_factory=list)
+    """Reports, until ``Ledger.forget_epochs``."""
     faults: list[str] = field(default_factory=list)
     """What broke it off and was tried again."""
     retries: int = 0
@@ -99,7 +100,7 @@ class Ledger:
         self._waiting: deque[int] = deque()
         """Asked for and not at work: interrupted, or to be tried again after a fault."""
         self._is_exhausted = False
-        for event in journal.events:
+        for event in journal.replay():
             self._apply(event)
         self._waiting = deque(n for n, trial in self._trials.items() if trial.record is None)
         self._ended_here: list[TrialRecord] = []
@@ -131,8 +132,15 @@ class Ledger:
         return self._trials[number].assignment
 
     def epochs(self, number: int) -> list[dict[str, Any]]:
-        """Return the reports of a trial so far, in order."""
-        return self._trials[number].epochs
+        """Return the reports of a trial so far, in order; they must not be forgotten."""
+        trial = self._trials[number]
+        assert trial.record is None or len(trial.epochs) == trial.record.epochs_trained
+        return trial.epochs
+
+    def forget_epochs(self, number: int) -> None:
+        """Release the reports of an ended trial: 5 KB per epoch, and the journal has them."""
+        assert self._trials[number].record is not None
+        self._trials[number].epochs.clear()
 
     def record(self, number: int) -> TrialRecord | None:
         """Return the record of a trial; None while it has not ended."""

@@ -153,7 +153,7 @@ def folder_state(
         return "refused", "the cell itself has a problem"
     try:
         journal = read_folder(path)
-        before = journal.events[0]["cell"]
+        before = journal.first["cell"]
         ledger = Ledger(
             journal,
             space=space,

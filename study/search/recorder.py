@@ -91,6 +91,7 @@ class Recorder(Callback):  # type: ignore[misc]
                 self._progress.line(
                     f"trial {record.number:>3} has lost its best weights; its result stays"
                 )
+            self._ledger.forget_epochs(record.number)
         self._store.write_trials(self._ledger.records)
         self.push()
 
@@ -211,6 +212,7 @@ class Recorder(Callback):  # type: ignore[misc]
         if record is None:
             return
         self._write_end(record)
+        self._ledger.forget_epochs(number)
         self._store.write_trials(self._ledger.records)
         self._progress.trial_ended(record, self._ledger.best)
         problem = self._ledger.too_many_failures()

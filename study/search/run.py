@@ -124,7 +124,7 @@ def run_cell(
             held.callback(folder.lock.release)
             driver = held.enter_context(at_work(path))
             # Measured when the search began: a resumed one starts at once.
-            earlier = folder.journal.events[0]["cell"]
+            earlier = folder.journal.first["cell"]
         elif options.fresh and path.exists() and not options.dry_run:
             # Not from under another process. Held until the folder has been moved aside.
             replaced = held.enter_context(FolderLock(path))

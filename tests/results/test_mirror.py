@@ -180,6 +180,15 @@ def events(count: int, *more: str) -> list[Event]:
     return [{"kind": kind, "time": 1.0} for kind in kinds]
 
 
+def journal_of(folder: Path, events: list[Event]) -> str:
+    """Write a journal; return the text of a copy."""
+    folder.mkdir(exist_ok=True)
+    journal = Journal.create(folder, "0123abcd", events[0])
+    for event in events[1:]:
+        journal.append(event)
+    return (folder / COPIES[0]).read_text()
+
+
 @pytest.mark.parametrize(
     ("here", "there", "expected"),
     [
@@ -194,26 +203,23 @@ def events(count: int, *more: str) -> list[Event]:
 def test_the_journal_of_the_store_is_the_one_that_counts(
     tmp_path: Path, here: list[Event] | None, there: list[Event], expected: list[Event]
 ) -> None:
-    published = Journal(tmp_path, "0123abcd", there)._text()
+    published = journal_of(tmp_path / "store", there)
     if here is not None:
-        Journal(tmp_path, "0123abcd", here)._rewrite()
+        journal_of(tmp_path, here)
     assert Journal.adopt(tmp_path, published) == (here != expected)
-    assert Journal.open(tmp_path, witness=None).events == expected
+    assert Journal.open(tmp_path, witness=None).replay() == expected
 
 
 def test_a_damaged_copy_here_is_mended_from_the_store(tmp_path: Path) -> None:
-    journal = Journal.create(tmp_path, "0123abcd", events(1)[0])
-    for event in events(4)[1:]:
-        journal.append(event)
-    published = journal._text()
+    published = journal_of(tmp_path, events(4))
     for name in COPIES:
         os.truncate(tmp_path / name, 150)
     assert Journal.adopt(tmp_path, published)
-    assert Journal.open(tmp_path, witness=None).events == events(4)
+    assert Journal.open(tmp_path, witness=None).replay() == events(4)
 
 
 def test_another_search_here_or_a_damaged_one_there_is_refused(tmp_path: Path) -> None:
-    published = Journal(tmp_path, "0123abcd", events(3))._text()
+    published = journal_of(tmp_path / "store", events(3))
     with pytest.raises(JournalError, match="damaged"):
         Journal.adopt(tmp_path, published[50:])
     Journal.create(tmp_path, "ffffffff", events(1)[0])

@@ -38,16 +38,16 @@ def reopened(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
     return ledger_of(Journal.open(folder, witness=None), search)
 
 
-def report(assignment: Assignment, epoch: int) -> dict[str, Any]:
+def report(assignment: Assignment, epoch: int, *, of: int = EPOCHS) -> dict[str, Any]:
     """Return what training brings: it depends on the trial and the epoch alone."""
     draw = random.Random(assignment.number)
     level, slope = draw.uniform(0.4, 0.6), draw.uniform(0.0, 0.02)
     losses = [level - slope * e for e in range(1, epoch + 1)]
-    is_last = epoch == EPOCHS
+    is_last = epoch == of
     diverges = assignment.number % 7 == 5
     values: dict[str, Any] = {
         "epoch": epoch,
-        "schedule_percent": 100 * epoch // EPOCHS,
+        "schedule_percent": 100 * epoch // of,
         "stop_reason": "diverged" if diverges else "completed" if is_last else None,
         "best_validation_loss": None if diverges else losses[-1],
         "best_is_collapsed": assignment.number % 7 == 4,

@@ -61,10 +61,10 @@ def test_a_search_that_was_begun_is_continued(path: Path, data: Dataset) -> None
     before = contents(path)
     assert set(before) == {*COPIES, "cell.yaml"}
     folder = reopen(path, CELL, data)
-    assert folder.journal.events[0]["cell"] == describe(path, data)
+    assert folder.journal.first["cell"] == describe(path, data)
     folder.journal.append({"kind": "exhausted", "time": 1.0})
     again = reopen(closed(folder), CELL, data)
-    assert [event["kind"] for event in again.journal.events] == ["created", "exhausted"]
+    assert [event["kind"] for event in again.journal.replay()] == ["created", "exhausted"]
     assert again.journal.search == folder.journal.search
     closed(again)
     assert contents(path)["cell.yaml"] == before["cell.yaml"]
@@ -77,7 +77,7 @@ def test_a_new_folder_is_locked_and_its_journal_is_at_home(tmp_path: Path, data:
         reopen(path, CELL, data)
     # It was made under another name.
     folder.journal.append({"kind": "exhausted", "time": 1.0})
-    events = reopen(closed(folder), CELL, data).journal.events
+    events = reopen(closed(folder), CELL, data).journal.replay()
     assert [event["kind"] for event in events] == ["created", "exhausted"]
 
 
@@ -226,7 +226,7 @@ def recorded(path: Path, data: Dataset) -> int:
     )  # fmt: skip
     CellStore(path, described).write_trials(ledger.records)
     closed(folder)
-    return len(folder.journal.events)
+    return len(folder.journal.replay())
 
 
 def checked(path: Path, data: Dataset) -> None:

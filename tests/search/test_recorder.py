@@ -1,6 +1,8 @@
 """Every record is a view of the journal, and is mended from it, one file at a time."""
 
 import random
+import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from study.search.hooks import Watchdog
 from study.search.ledger import Ledger
 from study.search.recorder import Recorder
 from study.search.stop import Stop
-from tests.search.played import new_ledger, play
+from tests.search.played import new_ledger, play, reopened, report
 
 IDENTITY = CellIdentity(
     name="cell",
@@ -61,6 +63,27 @@ def ended(tmp_path: Path) -> tuple[Path, Ledger]:
     return tmp_path / "cell", ledger
 
 
+def test_trials_that_have_ended_leave_little_in_memory(tmp_path: Path) -> None:
+    ledger = new_ledger(tmp_path / "cell")
+    # About as large as a real epoch's report.
+    fields = {f"field_{number}": random.random() for number in range(60)}
+    while (assignment := ledger.next()) is not None:
+        for epoch in range(1, 41):
+            if ledger.epoch(assignment.number, fields | report(assignment, epoch, of=40)):
+                break
+    trained = sum(record.epochs_trained for record in ledger.records)
+    assert trained > 200
+    tracemalloc.start()
+    try:
+        again = reopened(tmp_path / "cell")
+        before, _ = tracemalloc.get_traced_memory()
+        recorder(tmp_path / "cell", again).mend()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert before - after > trained * len(fields) * sys.getsizeof(0.5)
+
+
 def content(folder: Path) -> dict[str, bytes]:
     """Return every record but the time stamps: event files count by their size."""
     found = {
@@ -76,11 +99,11 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_all_records_follow_from_the_journal(ended: tuple[Path, Ledger]) -> None:
     folder, ledger = ended
-    recorder(folder, ledger).mend()
+    recorder(folder, reopened(folder)).mend()
     assert read_trials(folder) == ledger.records
     before = content(folder)
     assert len(before) == 2 + 12 * 3
-    recorder(folder, ledger).mend()
+    recorder(folder, reopened(folder)).mend()
     assert content(folder) == before
 
 
@@ -89,15 +112,15 @@ def test_all_records_follow_from_the_journal(ended: tuple[Path, Ledger]) -> None
 def test_each_record_that_is_damaged_is_written_again(
     ended: tuple[Path, Ledger], view: str, damage: str
 ) -> None:
-    folder, ledger = ended
-    recorder(folder, ledger).mend()
+    folder, _ = ended
+    recorder(folder, reopened(folder)).mend()
     before = content(folder)
     (path,) = [(folder / view).resolve()] if "*" not in view else folder.glob(view)
     if damage == "removed":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 if damage == "cut" else 0])
-    recorder(folder, ledger).mend()
+    recorder(folder, reopened(folder)).mend()
     after = content(folder)
     damaged = [name for name in after if Path(name).name.startswith("damaged-")]
     assert {name: text for name, text in after.items() if name not in damaged} == before

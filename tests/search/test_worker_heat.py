@@ -77,7 +77,7 @@ def test_a_worker_stops_the_search_when_its_own_machine_is_too_hot(
         )
     )
     assert outcome.records == []
-    events = Journal.open(path, witness=None).events
+    events = Journal.open(path, witness=None).replay()
     epochs = [event["report"] for event in events if event["kind"] == "epoch"]
     assert 2 <= len(epochs) < 60
     assert epochs[0]["temperature"] == 60.0
