@@ -2,11 +2,10 @@
 
 import argparse
 import json
-import os
 import sys
 from itertools import groupby
 
-from study.errors import StudyError
+from study.command import Exit, exit_code
 from study.flags import (
     add_cluster_flags,
     add_selection_flags,
@@ -16,8 +15,6 @@ from study.flags import (
     selected_cells,
 )
 from study.search.stop import Interruptions, interruptible
-
-EXIT_OK, EXIT_PROBLEM, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 _EXAMPLES = """examples:
   python -m study.plan
@@ -49,19 +46,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    try:
+
+    def work() -> int:
         with interruptible() as interruptions:
             return run(parser().parse_args(argv), interruptions)
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has gone, and Python would stumble over what is left of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_INTERRUPTED
+
+    return exit_code(work)
 
 
 def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
@@ -106,7 +96,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         print_total(console, sums)
         console.print()
         print_power(console, described)
-    return EXIT_PROBLEM if sums["cells_with_problem"] else EXIT_OK
+    return Exit.FAILED if sums["cells_with_problem"] else Exit.OK
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -12,11 +11,10 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from study.cluster.machine import describe_machine
-from study.errors import StudyError, require
+from study.command import Exit, exit_code
+from study.errors import require
 from study.results.status import StudyStatus, read_status
 from study.results.status_view import view
-
-EXIT_OK, EXIT_ALARM, EXIT_USER_ERROR = 0, 1, 2
 
 _EXAMPLES = """examples:
   python -m study.status
@@ -55,15 +53,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    try:
-        return run(parser().parse_args(argv))
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except BrokenPipeError:
-        # Whoever read the output has gone, and Python would stumble over what is left of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
+    return exit_code(lambda: run(parser().parse_args(argv)))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -92,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         # A log or a pipe has no width; rows must stay whole there.
         console = console if console.is_terminal else Console(highlight=False, width=200)
         console.print(view(status, describe_machine()))
-    return EXIT_ALARM if status.is_alarming else EXIT_OK
+    return Exit.FAILED if status.is_alarming else Exit.OK
 
 
 def _watch(arguments: argparse.Namespace) -> int:
@@ -105,7 +95,7 @@ def _watch(arguments: argparse.Namespace) -> int:
                 time.sleep(arguments.watch)
                 live.update(current(), refresh=True)
     except KeyboardInterrupt:
-        return EXIT_OK
+        return Exit.OK
 
 
 def _plain(status: StudyStatus) -> dict[str, object]:

@@ -14,7 +14,8 @@ from rich.live import Live
 
 from study.cluster.machine import describe_machine
 from study.cluster.thermal import ThermalGuard, measure, require_cool
-from study.errors import SpecError, StudyError, require
+from study.command import Exit, exit_code
+from study.errors import SpecError, require
 from study.flags import (
     add_cluster_flags,
     add_selection_flags,
@@ -34,8 +35,6 @@ from study.results.status import read_status
 from study.results.status_view import view
 from study.search.stop import Interruptions, Stop, interruptible
 from study.spec import load_study
-
-EXIT_OK, EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 _VIEW_SECONDS = 2.0
 """Between two looks at the records: one takes a quarter of a second with 600 trials."""
@@ -77,15 +76,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None, *, driver: Sequence[str] = DRIVER) -> int:
     """Run the command and return its exit code; ``driver`` is what searches a cell."""
-    try:
+
+    def work() -> int:
         with interruptible() as interruptions:
             return run(parser().parse_args(argv), interruptions, driver)
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+
+    return exit_code(work)
 
 
 def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Sequence[str]) -> int:
@@ -123,7 +119,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
             planned = _plan(arguments, address)
         if planned is None:
             driver.end("failed", "the plan was refused")
-            return EXIT_USER_ERROR
+            return Exit.USER_ERROR
         findings = inspect(planned["cells"], results, temperature)
         for note in findings.notes:
             log.say(note)
@@ -135,7 +131,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
                 "Nothing was started. Mend it, or leave cells out with --budgets and --horizons.",
                 file=sys.stderr,
             )
-            return EXIT_USER_ERROR
+            return Exit.USER_ERROR
         write_json(folder / "plan.json", planned)
         cells = [CellRun(name=plan["cell"], plan=plan) for plan in planned["cells"]]
         for cell in cells:
@@ -149,13 +145,13 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         if stop.is_requested:
             driver.end("stopped" if stop.is_fault else "interrupted", stop.reason)
             console.print(f"\nended before its time: {stop.reason}. Go on with the same command.")
-            return EXIT_FAILED if stop.is_fault else EXIT_INTERRUPTED
+            return Exit.FAILED if stop.is_fault else Exit.INTERRUPTED
         failed = [cell.name for cell in cells if cell.end not in ("pass", "skip")]
         if failed:
             driver.end("failed", f"{len(failed)} cells failed: {', '.join(failed)}")
-            return EXIT_FAILED
+            return Exit.FAILED
         driver.end("complete", None)
-        return EXIT_OK
+        return Exit.OK
 
 
 @contextmanager
@@ -251,7 +247,7 @@ def _plan(arguments: argparse.Namespace, address: str) -> dict[str, Any] | None:
         child.kill()
         child.wait()
     # A cell that cannot run is exit code 1, and a row with its problem.
-    return json.loads(output) if child.returncode in (EXIT_OK, EXIT_FAILED) and output else None
+    return json.loads(output) if child.returncode in (Exit.OK, Exit.FAILED) and output else None
 
 
 if __name__ == "__main__":

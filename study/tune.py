@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.cluster.lifeline import end_with
-from study.errors import StudyError, require
+from study.command import Exit, exit_code
+from study.errors import require
 from study.flags import add_cluster_flags, add_study_flags, concurrency, one_cell, places
 from study.results.journal import COPIES
 from study.results.mirror import Mirror
@@ -18,8 +19,6 @@ from study.search.stop import Interruptions, interruptible
 if TYPE_CHECKING:
     # At run time it would cost a wrong flag and --help the seconds that torch takes.
     from study.search.trainable import CellTrainable
-
-EXIT_OK, EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 _OF_A_START = ("--import-trials", "--estimate", "--sweep")
 """Flags with a value that a resumed search does not repeat."""
@@ -66,19 +65,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None, *, trainable: "type[CellTrainable] | None" = None) -> int:
     """Run the command and return its exit code; a ``trainable`` replaces what a worker runs."""
     argv = sys.argv[1:] if argv is None else argv
-    try:
+
+    def work() -> int:
         with interruptible() as interruptions:
             return run(parser().parse_args(argv), argv, interruptions, trainable)
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has gone, and Python would stumble over what is left of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_INTERRUPTED
+
+    return exit_code(work)
 
 
 def run(
@@ -142,9 +134,9 @@ def run(
         trainable=trainable,
     )
     return {
-        RunStatus.DONE: EXIT_OK,
-        RunStatus.FAILED: EXIT_FAILED,
-        RunStatus.INTERRUPTED: EXIT_INTERRUPTED,
+        RunStatus.DONE: Exit.OK,
+        RunStatus.FAILED: Exit.FAILED,
+        RunStatus.INTERRUPTED: Exit.INTERRUPTED,
     }[status]
 
 

@@ -9,9 +9,10 @@ ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
     "errors": set(),
+    "command": {"errors"},
     "dimension": {"errors"},
     "results": {"errors"},
-    "data": {"errors", "results"},
+    "data": {"errors", "command", "results"},
     "model": {"errors"},
     "training": {"errors", "data", "model"},
     "spec": {"errors", "dimension", "data", "model", "training"},

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
+from study.command import exit_code
 from study.data import show
 from study.data.baselines import score_baselines
 from study.data.checks import check_table, require_clean
@@ -22,7 +23,6 @@ from study.data.sources import (
     load_prices,
     read_source,
 )
-from study.errors import StudyError
 
 _EXAMPLES = """\
 examples:
@@ -38,11 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return the exit code: 0, or 2 for an error of the user."""
     arguments = _parser().parse_args(argv)
     commands = {"list": _list, "check": _check, "build": _build, "import": _import}
-    try:
-        return commands[arguments.command](arguments)
-    except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: commands[arguments.command](arguments))
 
 
 def _list(arguments: argparse.Namespace) -> int:
