@@ -24,9 +24,10 @@ from study.flags import (
     places,
     selected_cells,
 )
+from study.matrix.cell_run import CellRun
 from study.matrix.log import SweepLog
 from study.matrix.preflight import inspect, most_cells
-from study.matrix.runner import CellRun, Sweep, SweepSettings
+from study.matrix.runner import Sweep, SweepSettings
 from study.matrix.summary import summary_table
 from study.results.driver import at_work
 from study.results.files import read_json, write_json

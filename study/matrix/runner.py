@@ -2,15 +2,14 @@
 
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
-from study.errors import StudyError
-from study.matrix.admission import CellDemand, allot
+from study.matrix.admission import allot
+from study.matrix.cell_run import CellEnd, CellRun, count_epochs
 from study.matrix.processes import Head, Process, last_line
 from study.results.driver import DriverStatus
 from study.results.files import write_text
@@ -18,8 +17,6 @@ from study.results.journal import COPIES
 from study.results.lock import FolderLock
 from study.results.mirror import Mirror
 from study.results.progress import duration
-from study.results.records import TrialRecord, best_trial
-from study.results.store import read_trials
 from study.search.stop import Stop
 
 _POLL_SECONDS = 0.3
@@ -32,8 +29,6 @@ _ENDING_SECONDS = 10.0
 
 _REFUSED = 2
 """Exit code of a search that did not begin."""
-
-CellEnd = Literal["pass", "fail", "skip", "interrupted"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,45 +50,6 @@ class SweepSettings:
     """What searches a cell; the flags follow."""
     flags: tuple[str, ...]
     """Of every cell."""
-
-
-@dataclass(slots=True)
-class CellRun:
-    """One cell of a sweep."""
-
-    name: str
-    plan: Mapping[str, Any]
-    """As ``study.plan --json`` describes it."""
-    process: Process | None = None
-    began: float | None = None
-    """Monotonic time of its first start here."""
-    seconds: float | None = None
-    """From there to its end."""
-    n_epochs: int = 0
-    """In its journal, when its process last started."""
-    retries: int = 0
-    """Deaths since the last epoch."""
-    end: CellEnd | None = None
-    reason: str | None = None
-    records: list[TrialRecord] = field(default_factory=list)
-    """Trials that have ended."""
-    changed_ns: int = 0
-    """Of the file from which ``records`` were read."""
-
-    @property
-    def demand(self) -> CellDemand:
-        """What it could use of the cluster now."""
-        return CellDemand(
-            name=self.name,
-            capacity=self.plan["capacity"],
-            usable=min(self.plan["concurrency"], max(1, self.plan["trials"] - len(self.records))),
-            exclusive=self.plan["exclusive"],
-        )
-
-    @property
-    def best(self) -> TrialRecord | None:
-        """The best trial so far."""
-        return best_trial(self.records)
 
 
 class Sweep:
@@ -145,7 +101,7 @@ class Sweep:
         """
         self._cells = list(cells)
         for cell in self._cells:
-            self._read(cell)
+            cell.read(self._settings.results)
         try:
             while any(cell.end is None for cell in self._cells):
                 # A file system that is gone is missed by the searches, which say so.
@@ -205,7 +161,8 @@ class Sweep:
 
     def _start(self, cell: CellRun) -> None:
         settings, path = self._settings, self._settings.results / cell.name
-        is_there = path.exists() or self._is_in_store(cell.name)
+        is_here = path.exists()
+        is_there = is_here or self._is_in_store(cell.name)
         address = settings.address or self._ray().address
         command = [
             *settings.driver,
@@ -214,11 +171,15 @@ class Sweep:
             *("--address", address, "--sweep", str(settings.folder)),
             *(["--resume"] if is_there else []),
         ]
-        cell.n_epochs = n_epochs(path)
+        cell.n_epochs = count_epochs(path)
         cell.process = Process(command, self._output(cell.name))
         if cell.began is None:
             cell.began = time.monotonic()
-        verb = f"goes on after {len(cell.records)} ended trials" if is_there else "begins"
+        verb = "begins"
+        if is_there:
+            # How many trials of it have ended, its own process will read there.
+            known = f"after {len(cell.records)} ended trials" if is_here else "from the store"
+            verb = f"goes on {known}"
         expected = duration(cell.plan["estimate"]["search_seconds_expected"])
         self._say(
             f"{cell.name}: {verb}, {_at_once(self._slots[cell.name])} (the plan: {expected} with "
@@ -236,7 +197,7 @@ class Sweep:
         assert cell.process is not None
         # Before the records are read, so that none is missed.
         code, number = cell.process.exit_code, cell.process.number
-        self._read(cell)
+        cell.read(self._settings.results)
         if code is None:
             return
         cell.process = None
@@ -266,7 +227,7 @@ class Sweep:
         if self._stop.is_requested:
             cell.reason = reason
             return
-        has_advanced = n_epochs(self._settings.results / cell.name) > cell.n_epochs
+        has_advanced = count_epochs(self._settings.results / cell.name) > cell.n_epochs
         cell.retries = 0 if has_advanced else cell.retries + 1
         if cell.retries > _RETRIES:
             self._finish(cell, "fail", f"{reason} ({cell.retries} times without one more epoch)")
@@ -284,22 +245,6 @@ class Sweep:
         best = "" if cell.best is None else f", best {cell.best.value:.4f}"
         why = "" if reason is None else f": {reason}"
         self._say(f"{cell.name}: {end} after {duration(cell.seconds)}{best}{why}")
-
-    def _read(self, cell: CellRun) -> None:
-        """Read the trials that have ended, if there are new ones."""
-        path = self._settings.results / cell.name
-        try:
-            changed = (path / "all_trials.json").stat().st_mtime_ns
-        except FileNotFoundError:
-            return
-        if changed == cell.changed_ns:
-            return
-        try:
-            cell.records = read_trials(path)
-        except StudyError:
-            # Its own process mends it at its next end of a trial; until then the number is old.
-            return
-        cell.changed_ns = changed
 
     def _ray(self) -> Head:
         if self._head is None:
@@ -350,7 +295,7 @@ class Sweep:
             assert cell.process is not None
             if not cell.process.wait(max(0.0, until - time.monotonic())):
                 cell.process.kill()
-            self._read(cell)
+            cell.read(self._settings.results)
 
     def close(self) -> None:
         """End whatever is still at work, Ray included."""
@@ -367,12 +312,6 @@ class Sweep:
 def slots_file(folder: Path, cell: str) -> Path:
     """Return the file in which a sweep says how many trials of a cell may be at work."""
     return folder / f"{cell}.slots"
-
-
-def n_epochs(cell_folder: Path) -> int:
-    """Return how many epochs a cell's journal holds; 0 without one."""
-    path = cell_folder / "journal.jsonl"
-    return path.read_bytes().count(b'"kind": "epoch"') if path.is_file() else 0
 
 
 def _at_once(slots: int) -> str:

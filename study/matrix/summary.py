@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from study.matrix.runner import CellRun
+from study.matrix.cell_run import CellRun
 from study.results.overview import with_error
 from study.results.progress import architecture, duration
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.search.command import ESTIMATE, POWER, left_over
 
 SWEEP = "tiny_sweep"
@@ -85,6 +87,19 @@ def start(
         text=True,
         start_new_session=True,
     )
+
+
+def processes_in(here: Path) -> list[psutil.Process]:
+    """Return every process that works in the folder of this test, Ray's included."""
+    found = []
+    for process in psutil.process_iter(["name"]):
+        try:
+            is_here = process.cwd() == str(here) and process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if is_here:
+            found.append(process)
+    return found
 
 
 def run(here: Path, *flags: str, expect: int = 0, **environment: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.matrix.command import SWEEP, cell_name, run, start, write_plan
+from tests.matrix.command import SWEEP, cell_name, processes_in, run, start, write_plan
 from tests.search.command import left_over, processes, wait_until, write_space
 
 TRIALS = 3
@@ -73,21 +73,8 @@ def states(here: Path, expect: int) -> dict[str, str]:
     return {cell["cell"]: cell["state"] for cell in found["cells"]} | dict(found["sweeps"])
 
 
-def belongs_to(here: Path) -> list[psutil.Process]:
-    """Return every process that works in the folder of this test, Ray's included."""
-    found = []
-    for process in psutil.process_iter(["name"]):
-        try:
-            is_here = process.cwd() == str(here) and process.status() != psutil.STATUS_ZOMBIE
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-        if is_here:
-            found.append(process)
-    return found
-
-
 def has_none_left(here: Path) -> bool:
-    return not belongs_to(here)
+    return not processes_in(here)
 
 
 def test_cells_run_side_by_side_and_survive_the_death_of_a_driver_and_of_ray(here: Path) -> None:
@@ -95,7 +82,7 @@ def test_cells_run_side_by_side_and_survive_the_death_of_a_driver_and_of_ray(her
     wait_until(partial(has_epochs, here, 3), process)
     driver_of(here, 3).kill()
     wait_until(partial(has_epochs, here, 5), process)
-    (raylet,) = (p for p in belongs_to(here) if p.name() == "raylet")
+    (raylet,) = (p for p in processes_in(here) if p.name() == "raylet")
     raylet.kill()
     output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, output + errors
@@ -150,7 +137,7 @@ def test_one_ctrl_c_and_a_kill_lose_nothing_and_leave_nothing(here: Path) -> Non
 def workers_or_drivers(here: Path) -> list[str]:
     """Return what could hold a device."""
     found = []
-    for process in belongs_to(here):
+    for process in processes_in(here):
         try:
             line = " ".join(process.cmdline())
         except psutil.NoSuchProcess:
