@@ -25,7 +25,7 @@ ALLOWED = {
     },
 }  # fmt: skip
 COMMANDS = {"plan", "status", "sweep", "tune"}
-ANALYSIS = {"results"}
+ANALYSIS = {"command", "errors", "results"}
 
 RAY = {"search", "cluster"}
 TORCH = {"model", "training", "search"}

@@ -1,0 +1,325 @@
+"""The forms of a scaling law and their fits: what error a model of a size is expected to have.
+
+A law is a sum of power terms over a floor, ``L = E + A N^-alpha (+ B D^-beta)``, fitted on logs:
+the sum of Huber losses of ``log L - log L_hat`` is least (Hoffmann et al. 2022, section 3.3). The
+sum and not the mean: with the mean an optimiser stops too early (Besiroglu et al. 2024).
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+HUBER_DELTA = 1e-3
+"""On logs (Hoffmann et al. 2022)."""
+
+_MOST_STEPS = 200
+_CONVERGED = 1e-12
+"""Relative change of the objective between two accepted steps."""
+
+_LESS_DAMPING, _MORE_DAMPING = 0.2, 5.0
+_LEAST_DAMPING, _MOST_DAMPING = 1e-9, 1e12
+_LEAST_SCALE = 1e-8
+"""Of a parameter that has next to no effect, relative to the one that has the most."""
+_LONGEST_STEP = 3.0
+"""Of a parameter, all of which are logs or exponents."""
+
+_EXPONENT_RANGE = (-5.0, 5.0)
+"""Beyond them a term is a step at one end of the sizes, which no data can tell from others."""
+
+_START_EXPONENTS = (-0.5, -0.1, 0.02, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)
+_START_FLOORS = (0.02, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.995)
+"""As shares of the smallest loss."""
+_START_SHARES = (0.2, 0.5, 0.8)
+"""Of the first of two terms in what is above the floor."""
+
+_REACHED = 1e-6
+"""Relative distance to the best objective at which a start has found it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Law:
+    """A form: power terms over a floor.
+
+    Args:
+        n_terms: power terms; 0 is the constant law.
+        has_floor: is there a floor that is fitted?
+        floor: one that is given, in the units of the loss.
+    """
+
+    n_terms: int
+    has_floor: bool
+    floor: float | None = None
+
+    @property
+    def n_parameters(self) -> int:
+        """Fitted numbers."""
+        return 2 * self.n_terms + self.has_floor
+
+
+CONSTANT = Law(n_terms=0, has_floor=True)
+POWER = Law(n_terms=1, has_floor=False)
+SATURATING = Law(n_terms=1, has_floor=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """A law fitted to runs."""
+
+    law: Law
+    theta: Floats
+    """Per term its log coefficient at the mean log size and its exponent; then the log floor."""
+    centre: Floats
+    """Mean log size, per term."""
+    objective: float
+    """Sum of Huber losses."""
+    n_starts: int
+    reached: float
+    """Share of the starts that came to the best objective."""
+    converged: bool
+    """Did the best start come to rest?"""
+    residuals: Floats
+    """Log of the measured less log of the fitted loss, per run."""
+
+    @property
+    def exponents(self) -> Floats:
+        """alpha, and beta if there is a second term."""
+        return self.theta[1 : 2 * self.law.n_terms : 2]
+
+    @property
+    def coefficients(self) -> Floats:
+        """A, and B if there is a second term: of a size of one."""
+        return coefficients(self.theta, self.law, self.centre)
+
+    @property
+    def floor(self) -> float:
+        """E: fitted, given, or 0 of a law without one."""
+        return float(floors(self.theta[None], self.law)[0])
+
+    def predict(self, sizes: Floats) -> Floats:
+        """Return the expected loss of each row of sizes, shape (n, n_terms)."""
+        x = np.log(sizes) - self.centre
+        log_loss, _ = _log_prediction(self.law, x, self.theta[None], None)
+        return np.asarray(np.exp(log_loss[0]))
+
+
+def coefficients(theta: Floats, law: Law, centre: Floats) -> Floats:
+    """Return A (and B) of parameters of shape (..., n_parameters)."""
+    terms = theta[..., : 2 * law.n_terms]
+    return np.asarray(np.exp(terms[..., 0::2] + terms[..., 1::2] * centre))
+
+
+def floors(theta: Floats, law: Law) -> Floats:
+    """Return E of parameters of shape (..., n_parameters)."""
+    if law.has_floor:
+        return np.asarray(np.exp(theta[..., -1]))
+    return np.full(theta.shape[:-1], law.floor or 0.0)
+
+
+def fit(law: Law, sizes: Floats, losses: Floats, *, delta: float = HUBER_DELTA) -> Fit:
+    """Fit a law from many starts.
+
+    Args:
+        law: the form.
+        sizes: positive, shape (n, n_terms).
+        losses: positive, shape (n,).
+        delta: where Huber's loss turns from a square into a line.
+    """
+    centre = np.log(sizes).mean(axis=0)
+    x, y = np.log(sizes) - centre, np.log(losses)
+    starts = _starts(law, x, losses)
+    theta, objectives, converged = minimise(law, x, y, starts, delta=delta)
+    best = int(np.argmin(objectives))
+    reached = objectives <= objectives[best] * (1 + _REACHED) + 1e-18 * len(y)
+    log_loss, _ = _log_prediction(law, x, theta[best : best + 1], None)
+    return Fit(
+        law=law,
+        theta=theta[best],
+        centre=centre,
+        objective=float(objectives[best]),
+        n_starts=len(starts),
+        reached=float(reached.mean()),
+        converged=bool(converged[best]),
+        residuals=y - log_loss[0],
+    )
+
+
+def refit(
+    best: Fit,
+    sizes: Floats,
+    losses: Floats,
+    *,
+    weights: Floats | None = None,
+    delta: float = HUBER_DELTA,
+) -> Floats:
+    """Fit a law again to resampled runs, from where the first fit ended and from beside it.
+
+    Args:
+        best: the fit of all runs as they are.
+        sizes: shape (n, n_terms).
+        losses: of shape (n,), or (n_resamples, n) where each resample has its own.
+        weights: how often each run is in each resample, shape (n_resamples, n).
+        delta: Huber's.
+
+    Returns: parameters, shape (n_resamples, n_parameters).
+    """
+    law, x, y = best.law, np.log(sizes) - best.centre, np.log(losses)
+    assert (weights is None) == (losses.ndim == 2)
+    n_resamples = len(losses if weights is None else weights)
+    found = np.empty((n_resamples, law.n_parameters))
+    least = np.full(n_resamples, np.inf)
+    for start in _beside(best, float(np.min(losses))):
+        starts = np.tile(start, (n_resamples, 1))
+        theta, objectives, _ = minimise(law, x, y, starts, weights=weights, delta=delta)
+        is_better = objectives < least
+        found[is_better], least[is_better] = theta[is_better], objectives[is_better]
+    return found
+
+
+def minimise(
+    law: Law,
+    x: Floats,
+    y: Floats,
+    starts: Floats,
+    *,
+    weights: Floats | None = None,
+    floor: Floats | None = None,
+    delta: float = HUBER_DELTA,
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Minimise the sum of weighted Huber losses from many starts at once.
+
+    Levenberg and Marquardt's steps on iteratively reweighted squares, all starts side by side.
+
+    Args:
+        law: the form.
+        x: centred log sizes, shape (n, n_terms).
+        y: log losses, shape (n,) or (n_starts, n).
+        starts: shape (n_starts, n_parameters).
+        weights: of the runs, shape (n,) or (n_starts, n).
+        floor: given ones, shape (n_starts,), in place of the law's.
+        delta: Huber's.
+
+    Returns: parameters, objectives, and which starts came to rest.
+    """
+    theta = starts.copy()
+    weights = np.ones(len(x)) if weights is None else weights
+    damping = np.full(len(theta), 1e-3)
+    objective = np.full(len(theta), np.inf)
+    active = np.arange(len(theta))
+    for _ in range(_MOST_STEPS):
+        own = None if floor is None else floor[active]
+        y_own = y[active] if y.ndim == 2 else y
+        w_own = weights[active] if weights.ndim == 2 else weights
+        prediction, jacobian = _log_prediction(law, x, theta[active], own)
+        residual = y_own - prediction
+        before = _objective(residual, w_own, delta)
+        step = _step(residual, jacobian, w_own, damping[active], delta)
+        tried = _bounded(law, theta[active] + step)
+        prediction, _ = _log_prediction(law, x, tried, own)
+        after = _objective(y_own - prediction, w_own, delta)
+        is_better = after <= before
+        theta[active[is_better]] = tried[is_better]
+        objective[active] = np.minimum(before, after)
+        factor = np.where(is_better, _LESS_DAMPING, _MORE_DAMPING)
+        damping[active] = np.maximum(damping[active] * factor, _LEAST_DAMPING)
+        # At rest when a step gains nothing, or when none of any length does.
+        rests = is_better & (before - after <= _CONVERGED * before + 1e-26)
+        active = active[~(rests | (damping[active] > _MOST_DAMPING))]
+        if not active.size:
+            break
+    converged = np.ones(len(theta), dtype=bool)
+    converged[active] = False
+    return theta, objective, converged
+
+
+def _step(
+    residual: Floats, jacobian: Floats, weights: Floats, damping: Floats, delta: float
+) -> Floats:
+    """Return damped Gauss-Newton steps on squares reweighted so that they equal Huber's loss."""
+    weighted = weights * (delta / np.maximum(np.abs(residual), delta))
+    gradient = np.einsum("bnp,bn->bp", jacobian, weighted * residual)
+    curvature = np.einsum("bnp,bn,bnq->bpq", jacobian, weighted, jacobian, optimize=True)
+    scale = np.einsum("bpp->bp", curvature)
+    # A parameter without effect must not make the system singular, nor residuals of zero.
+    largest = np.maximum(scale.max(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    scale = np.maximum(scale, _LEAST_SCALE * largest)
+    damped = curvature + (damping[:, None] * scale)[:, :, None] * np.eye(scale.shape[1])
+    step = np.linalg.solve(damped, gradient[:, :, None])[:, :, 0]
+    return np.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
+
+
+def _log_prediction(
+    law: Law, x: Floats, theta: Floats, floor: Floats | None
+) -> tuple[Floats, Floats]:
+    """Return log losses, shape (n_starts, n), and their derivatives by the parameters."""
+    n_starts, n = len(theta), len(x)
+    columns = []
+    for term in range(law.n_terms):
+        level, exponent = theta[:, 2 * term, None], theta[:, 2 * term + 1, None]
+        columns.append(level - exponent * x[None, :, term])
+    if law.has_floor:
+        columns.append(np.broadcast_to(theta[:, -1, None], (n_starts, n)))
+    elif floor is not None:
+        with np.errstate(divide="ignore"):
+            columns.append(np.broadcast_to(np.log(floor)[:, None], (n_starts, n)))
+    elif law.floor is not None and law.floor > 0:
+        columns.append(np.full((n_starts, n), np.log(law.floor)))
+    terms = np.stack(columns)
+    top = terms.max(axis=0)
+    parts = np.exp(terms - top)
+    total = parts.sum(axis=0)
+    shares = parts / total
+    jacobian = np.empty((n_starts, n, law.n_parameters))
+    for term in range(law.n_terms):
+        jacobian[:, :, 2 * term] = shares[term]
+        jacobian[:, :, 2 * term + 1] = -shares[term] * x[None, :, term]
+    if law.has_floor:
+        jacobian[:, :, -1] = shares[law.n_terms]
+    return top + np.log(total), jacobian
+
+
+def _objective(residual: Floats, weights: Floats, delta: float) -> Floats:
+    size = np.abs(residual)
+    huber = np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
+    return np.asarray((weights * huber).sum(axis=-1))
+
+
+def _bounded(law: Law, theta: Floats) -> Floats:
+    low, high = _EXPONENT_RANGE
+    exponents = slice(1, 2 * law.n_terms, 2)
+    theta[:, exponents] = np.clip(theta[:, exponents], low, high)
+    return theta
+
+
+def _starts(law: Law, x: Floats, losses: Floats) -> Floats:
+    """Return starts whose levels suit the losses: for a floor and exponents given, a fair guess."""
+    least, mean = float(losses.min()), float(losses.mean())
+    if law.n_terms == 0:
+        return np.array([[np.log(mean)], [np.log(least)]])
+    if law.has_floor:
+        floor_values = [share * least for share in _START_FLOORS]
+    else:
+        floor_values = [law.floor or 0.0]
+    shares = _START_SHARES if law.n_terms == 2 else (1.0,)
+    starts = []
+    for floor, share in itertools.product(floor_values, shares):
+        above = np.log(max(mean - floor, 1e-6 * mean))
+        for exponents in itertools.product(_START_EXPONENTS, repeat=law.n_terms):
+            levels = [above + np.log(s) for s in (share, 1 - share)[: law.n_terms]]
+            start = [value for pair in zip(levels, exponents, strict=True) for value in pair]
+            starts.append([*start, *([np.log(floor)] if law.has_floor else [])])
+    return np.array(starts)
+
+
+def _beside(best: Fit, least: float) -> list[Floats]:
+    """Return where a resample may have its optimum: at that of all runs, or with another floor."""
+    places = [best.theta]
+    if best.law.has_floor and best.law.n_terms:
+        for share in (0.3, 0.9, 0.99):
+            other = best.theta.copy()
+            other[-1] = np.log(share * least)
+            places.append(other)
+    return places

@@ -1,0 +1,95 @@
+"""The fit command, as a user runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+def fit(*flags: str, expect: int = 0) -> str:
+    command = [sys.executable, "-m", "analysis", "fit", *flags, "--resamples", "100"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Two families of models on three amounts of data, without noise."""
+    rows = [
+        {"family": family, "params": n, "days": d, "loss": 0.4 + a * n**-0.3 + 9 * d**-0.5}
+        for family, a in (("deep", 10.0), ("wide", 20.0))
+        for n in (1e5, 1e6, 1e7, 1e8, 1e9)
+        for d in (1e3, 1e4, 1e5)
+    ]
+    path = tmp_path / "runs.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def test_both_axes_are_fitted_for_each_group(table: Path) -> None:
+    flags = ("--n", "params", "--d", "days", "--loss", "loss", "--group", "family", "--json")
+    found = json.loads(fit(str(table), *flags))["groups"]
+    assert set(found) == {"deep", "wide"}
+    for family, a in (("deep", 10.0), ("wide", 20.0)):
+        expected = {"E": 0.4, "A": a, "alpha": 0.3, "B": 9.0, "beta": 0.5, "a_opt": 0.625}
+        assert found[family]["parameters"] == pytest.approx(expected, rel=1e-4)
+        assert found[family]["form"] == "saturating"
+        assert found[family]["forms"]["saturating"]["converged"]
+        assert (found[family]["n_runs"], found[family]["n_sizes"]) == (15, 15)
+
+
+def test_the_same_seed_prints_the_same_bytes(table: Path) -> None:
+    flags = (str(table), "--n", "params", "--loss", "loss", "--json", "--seed", "3")
+    assert fit(*flags) == fit(*flags)
+
+
+def test_a_floor_that_is_given_is_used(table: Path) -> None:
+    flags = ("--n", "params", "--d", "days", "--loss", "loss", "--floor", "0.4", "--json")
+    found = json.loads(fit(str(table), *flags))
+    assert found["form"] == "fixed floor"
+    assert found["parameters"]["E"] == 0.4
+    assert found["intervals"]["E"] is None
+    assert found["forms"]["power"]["misspecified"]
+
+
+def test_a_reader_sees_forms_intervals_and_a_verdict(table: Path) -> None:
+    pd.DataFrame(
+        {
+            "n": np.repeat([1e6, 1e7, 1e8, 1e9], 3),
+            "loss": np.repeat([0.5, 0.45, 0.43, 0.42], 3)
+            + np.random.default_rng(0).normal(0, 1e-4, 12),
+        }
+    ).to_csv(table, index=False)
+    shown = fit(str(table), "--n", "n", "--loss", "loss")
+    for word in ("saturating", "alpha", "95 % interval", "largest size held out", "scaling: 4"):
+        assert word in shown, shown
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"loss": "los"}, "must have a column 'los', but got family, params, days, loss"),
+        ({"n": "family"}, "must hold numbers alone, but got 'deep' in line 2"),
+        ({"floor": "minus"}, "invalid floor value"),
+        ({"file": "absent.csv"}, "must be a CSV file with a header"),
+    ],
+)
+def test_what_is_wrong_is_one_line(table: Path, change: dict[str, str], message: str) -> None:
+    given = {"file": str(table), "n": "params", "loss": "loss", "floor": "free"} | change
+    flags = [given["file"], "--n", given["n"], "--loss", given["loss"], "--floor", given["floor"]]
+    shown = fit(*flags, expect=2)
+    assert message in shown
+    assert "Traceback" not in shown
+
+
+def test_a_loss_of_zero_is_refused(table: Path) -> None:
+    rows = pd.read_csv(table)
+    rows.loc[3, "loss"] = 0.0
+    rows.to_csv(table, index=False)
+    shown = fit(str(table), "--n", "params", "--loss", "loss", expect=2)
+    assert "loss: must be a positive number in every row, but got 0.0 in row 4" in shown

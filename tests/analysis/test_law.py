@@ -1,0 +1,208 @@
+"""The fitter: planted laws are recovered, and what cannot be known is not claimed."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import least_squares
+
+from analysis.law import HUBER_DELTA, POWER, SATURATING, Floats, Law, fit, refit
+from analysis.runs import Runs, permutation_p, resample
+from analysis.verdict import is_misspecified, judge
+
+BUDGETS = np.array([0.75e6, 2e6, 20e6, 200e6, 2e9])
+
+
+def planted(sizes: Floats, *, floor: float = 0.45, excess: float = 0.05, alpha: float = 0.25) -> (
+    Floats
+):  # fmt: skip
+    """Return the losses of a law with so much excess at the smallest budget."""
+    return np.asarray(floor + excess * (sizes / BUDGETS[0]) ** -alpha)
+
+
+def seeds(n: int, noise: float, *, draw: np.random.Generator, **law: float) -> Runs:
+    sizes = np.repeat(BUDGETS, n)
+    losses = planted(sizes, **law) + draw.normal(0, noise, len(sizes))
+    return Runs(names=("n",), sizes=sizes[:, None], losses=losses)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    floor=st.floats(0.05, 2.0),
+    excess=st.floats(0.02, 0.5),
+    alpha=st.floats(0.1, 1.0),
+)
+def test_a_planted_law_without_noise_is_recovered(
+    floor: float, excess: float, alpha: float
+) -> None:
+    losses = planted(BUDGETS, floor=floor, excess=excess, alpha=alpha)
+    found = fit(SATURATING, BUDGETS[:, None], losses)
+    assert found.converged
+    assert abs(found.exponents[0] - alpha) < 1e-3
+    assert abs(found.floor - floor) < 1e-5
+    assert found.coefficients[0] == pytest.approx(excess * BUDGETS[0] ** alpha, rel=1e-2)
+
+
+def test_a_power_law_on_data_with_a_floor_is_reported_as_misspecified() -> None:
+    runs = Runs(names=("n",), sizes=BUDGETS[:, None], losses=planted(BUDGETS))
+    report = judge(runs, floor="none")
+    power = report.forms["power"]
+    # It measures the floor and not the exponent.
+    assert power.estimates["alpha"].value == pytest.approx(0.012, abs=0.001)
+    assert is_misspecified(power)
+    # Without repeats there is no noise to judge by.
+    assert report.verdict == "not identified"
+    assert report.trend.low is None
+
+
+def test_a_power_law_on_its_own_data_is_not() -> None:
+    draw = np.random.default_rng(0)
+    sizes = np.repeat(BUDGETS, 5)
+    losses = sizes**-0.1 * np.exp(draw.normal(0, 0.01, len(sizes)))
+    report = judge(Runs(names=("n",), sizes=sizes[:, None], losses=losses), floor="none")
+    assert not is_misspecified(report.forms["power"])
+    assert report.verdict == "scaling"
+    alpha = report.forms["power"].estimates["alpha"]
+    assert alpha.low is not None
+    assert alpha.high is not None
+    assert alpha.low < 0.1 < alpha.high
+
+
+@pytest.mark.parametrize("has_floor", [True, False])
+def test_the_optimum_is_that_of_another_solver(has_floor: bool) -> None:
+    draw = np.random.default_rng(3)
+    n, d = 10 ** draw.uniform(7, 10, 120), 10 ** draw.uniform(8, 11, 120)
+    floor = 1.8 if has_floor else 0.0
+    losses = (floor + 400 * n**-0.34 + 2000 * d**-0.37) * np.exp(draw.standard_t(3, 120) * 0.002)
+    sizes = np.stack([n, d], axis=1)
+    law = Law(n_terms=2, has_floor=has_floor)
+    found = fit(law, sizes, losses)
+
+    def residuals(theta: Floats) -> Floats:
+        x = np.log(sizes) - found.centre
+        terms = [theta[0] - theta[1] * x[:, 0], theta[2] - theta[3] * x[:, 1]]
+        terms += [np.full(len(x), theta[4])] if has_floor else []
+        return np.asarray(np.log(losses) - np.logaddexp.reduce(terms))
+
+    other = least_squares(
+        residuals, found.theta * 1.02, loss="huber", f_scale=HUBER_DELTA,
+        xtol=1e-14, ftol=1e-14, gtol=1e-14,
+    )  # fmt: skip
+    assert found.objective == pytest.approx(other.cost, rel=1e-8)
+    assert np.allclose(found.theta, other.x, atol=1e-4)
+    assert found.reached > 0.5
+
+
+def test_an_outlier_hardly_moves_the_fit() -> None:
+    sizes = np.repeat(BUDGETS, 5)
+    losses = planted(sizes) * np.exp(np.random.default_rng(0).normal(0, 1e-3, len(sizes)))
+    before = fit(SATURATING, sizes[:, None], losses)
+    losses[12] *= 1.2
+    after = fit(SATURATING, sizes[:, None], losses)
+    assert abs(after.exponents[0] - before.exponents[0]) < 0.03
+
+
+def test_a_given_floor_is_kept() -> None:
+    found = fit(Law(n_terms=1, has_floor=False, floor=0.45), BUDGETS[:, None], planted(BUDGETS))
+    assert found.floor == 0.45
+    assert found.exponents[0] == pytest.approx(0.25, abs=1e-9)
+    assert found.predict(np.array([[2e10]]))[0] == pytest.approx(planted(np.array([2e10]))[0])
+
+
+def test_resampled_fits_are_the_fits_of_the_resamples() -> None:
+    draw = np.random.default_rng(1)
+    sizes = 10 ** draw.uniform(6, 9, 30)
+    losses = planted(sizes) * np.exp(draw.normal(0, 2e-3, 30))
+    best = fit(SATURATING, sizes[:, None], losses)
+    weights = draw.multinomial(30, np.full(30, 1 / 30), 5).astype(float)
+    by_weight = refit(best, sizes[:, None], losses, weights=weights)
+    for row, theta in zip(weights, by_weight, strict=True):
+        chosen = np.repeat(np.arange(30), row.astype(int))
+        own = fit(SATURATING, sizes[chosen, None], losses[chosen])
+        assert theta[1] == pytest.approx(own.exponents[0], abs=1e-3)
+
+
+@pytest.mark.parametrize("noise", [0.0005, 0.002])
+def test_the_interval_is_as_wide_as_the_notes_say(noise: float) -> None:
+    # Section 0.3: four budgets, excess .05; the 95 % range of the estimates of many studies.
+    true = planted(BUDGETS[:4])
+    losses = true + np.random.default_rng(5).normal(0, noise, (300, 4))
+    estimates = refit(fit(SATURATING, BUDGETS[:4, None], true), BUDGETS[:4, None], losses)[:, 1]
+    low, high = np.quantile(estimates, [0.025, 0.975])
+    expected = {0.0005: (0.195, 0.306), 0.002: (0.065, 0.466)}[noise]
+    assert low == pytest.approx(expected[0], abs=0.02 if noise < 0.001 else 0.06)
+    assert high == pytest.approx(expected[1], abs=0.02 if noise < 0.001 else 0.06)
+
+
+def test_what_is_planted_is_claimed_and_what_is_vague_is_not() -> None:
+    draw = np.random.default_rng(0)
+    clear = judge(seeds(5, 0.0005, draw=draw))
+    assert clear.verdict == "scaling"
+    assert clear.held_out is not None
+    assert clear.held_out.is_covered
+    rising = judge(seeds(5, 0.0005, draw=draw, floor=0.4, excess=0.01, alpha=-0.2))
+    assert rising.verdict == "inverse scaling"
+    vague = judge(seeds(5, 0.008, draw=draw))
+    assert vague.verdict == "not identified"
+    assert "falls with size" in vague.sentence
+    assert judge(seeds(5, 0.002, draw=draw, excess=1e-9)).verdict == "no measurable effect"
+
+
+def test_the_profile_is_least_at_the_fitted_floor() -> None:
+    report = judge(seeds(5, 0.001, draw=np.random.default_rng(2)))
+    floors = np.array([floor for floor, _, _ in report.profile])
+    objectives = np.array([objective for _, objective, _ in report.profile])
+    best = report.forms["saturating"].fit
+    assert objectives.min() >= best.objective
+    assert abs(floors[objectives.argmin()] - best.floor) < 0.01
+    # The exponent rises with the floor that is given: it is known as a function of it only.
+    alphas = [alpha for _, _, alpha in report.profile]
+    assert alphas == sorted(alphas)
+
+
+def test_few_sizes_claim_nothing() -> None:
+    sizes = np.repeat(BUDGETS[:2], 5)
+    losses = planted(sizes) + np.random.default_rng(0).normal(0, 1e-4, 10)
+    report = judge(Runs(names=("n",), sizes=sizes[:, None], losses=losses))
+    assert report.verdict == "not identified"
+    assert report.held_out is None
+
+
+def test_without_an_effect_few_studies_claim_one() -> None:
+    draw = np.random.default_rng(11)
+    claimed = 0
+    for study in range(200):
+        sizes = np.repeat(BUDGETS[:4], 5)
+        runs = Runs(names=("n",), sizes=sizes[:, None], losses=draw.normal(0.4, 0.005, 20))
+        # A larger p ends it: the rest of the verdict takes a second.
+        if permutation_p(runs, 1999, seed=study) < 0.05:
+            verdict = judge(runs, n_resamples=100, seed=study).verdict
+            claimed += verdict in ("scaling", "inverse scaling")
+    assert claimed <= 16
+
+
+def test_a_planted_effect_is_not_lost_among_permutations() -> None:
+    runs = seeds(5, 0.01, draw=np.random.default_rng(0))
+    assert permutation_p(runs, 1999, seed=0) < 0.01
+
+
+def test_few_seeds_are_spread_as_wide_as_their_expectation() -> None:
+    draw = np.random.default_rng(0)
+    sds = []
+    for study in range(200):
+        runs = Runs(names=("n",), sizes=np.full((5, 1), 1e6), losses=np.exp(draw.normal(0, 0.1, 5)))
+        drawn = resample(runs, 400, seed=study)
+        assert drawn is not None
+        sds.append(np.log(drawn.losses).mean(axis=1).std())
+    assert np.sqrt(np.mean(np.square(sds))) == pytest.approx(0.1 / np.sqrt(5), rel=0.1)
+
+
+def test_a_loss_that_is_not_positive_is_refused() -> None:
+    with pytest.raises(Exception, match="loss: must be a positive number in every row"):
+        Runs(names=("n",), sizes=BUDGETS[:, None], losses=np.array([1, 2, 0, 4, 5.0]))
+
+
+def test_power_is_a_saturating_law_without_a_floor() -> None:
+    losses = BUDGETS**-0.3
+    assert fit(POWER, BUDGETS[:, None], losses).exponents[0] == pytest.approx(0.3, abs=1e-9)
+    assert fit(SATURATING, BUDGETS[:, None], losses).exponents[0] == pytest.approx(0.3, abs=1e-3)
