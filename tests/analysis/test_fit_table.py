@@ -49,8 +49,8 @@ def test_the_same_seed_prints_the_same_bytes(table: Path) -> None:
 
 
 def test_a_floor_that_is_given_is_used(table: Path) -> None:
-    flags = ("--n", "params", "--d", "days", "--loss", "loss", "--floor", "0.4", "--json")
-    found = json.loads(fit(str(table), *flags))
+    flags = ("--n", "params", "--d", "days", "--loss", "loss", "--group", "family", "--json")
+    found = json.loads(fit(str(table), *flags, "--floor", "0.4"))["groups"]["deep"]
     assert found["form"] == "fixed floor"
     assert found["parameters"]["E"] == 0.4
     assert found["intervals"]["E"] is None
