@@ -20,15 +20,18 @@ ALLOWED = {
     "flags": {"errors", "results", "spec", "selection"},
     "cluster": {"errors", "training"},
     "matrix": {"errors", "results", "cluster", "search"},
+    "final": {
+        "errors", "dimension", "spec", "results", "data", "model", "training", "cluster", "search",
+    },
     "search": {
         "errors", "dimension", "spec", "results", "data", "model", "training", "cluster",
     },
 }  # fmt: skip
-COMMANDS = {"plan", "status", "sweep", "tune"}
+COMMANDS = {"plan", "predict", "status", "sweep", "train", "tune"}
 ANALYSIS = {"command", "errors", "results"}
 
 RAY = {"search", "cluster"}
-TORCH = {"model", "training", "search"}
+TORCH = {"model", "training", "search", "final", "predict"}
 
 
 def modules() -> list[Path]:

@@ -24,7 +24,7 @@ from study.data.sources import IMPORT_FOLDER, Prices, load_prices
 from study.data.splits import Part, SplitSummary, require_answerable, split_days, summarise
 from study.errors import DataError, require
 
-_DROPPED_DAYS = WARM_UP_DAYS + INPUT_WARM_UP_DAYS
+DROPPED_DAYS = WARM_UP_DAYS + INPUT_WARM_UP_DAYS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,11 +85,11 @@ def build_dataset(
             or its inputs drift too far from training to validation.
     """
     prices = load_prices(config.source, import_folder) if prices is None else prices
-    n_days = len(prices.frame) - _DROPPED_DAYS
+    n_days = len(prices.frame) - DROPPED_DAYS
     require(
         n_days > 0,
         prices.name,
-        f"tier {config.tier} needs more than {_DROPPED_DAYS} bars before its first sample",
+        f"tier {config.tier} needs more than {DROPPED_DAYS} bars before its first sample",
         got=f"rows={len(prices.frame)}",
         remedy="Give a longer history.",
         error=DataError,
@@ -101,8 +101,8 @@ def build_dataset(
     bars = prices.frame
     all_labels = make_labels(
         bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
-    )[_DROPPED_DAYS:]
-    all_dates = bars.index.to_numpy().astype("datetime64[D]")[_DROPPED_DAYS:]
+    )[DROPPED_DAYS:]
+    all_dates = bars.index.to_numpy().astype("datetime64[D]")[DROPPED_DAYS:]
     splits: dict[Part, SplitSummary] = {
         "train": summarise(days.train, all_labels, all_dates, config.horizon),
         "validation": summarise(days.validation, all_labels, all_dates, config.horizon),
@@ -111,7 +111,7 @@ def build_dataset(
     require_answerable(splits)
 
     # Bars after the last validation day are cut off before the first feature is computed.
-    visible = replace(prices, frame=bars.iloc[: _DROPPED_DAYS + n_visible])
+    visible = replace(prices, frame=bars.iloc[: DROPPED_DAYS + n_visible])
     inputs = make_inputs(build_features(visible), config.normalization)
     # Every row that a training window holds; the same rows for every context length.
     train_rows = np.arange(days.train[0] - config.context_length + 1, days.train[-1] + 1)
@@ -123,7 +123,7 @@ def build_dataset(
     in_parts[days.train] = in_parts[days.validation] = True
     labels = np.where(in_parts, all_labels[:n_visible], np.float32("nan"))
     ranges = log_range(bars["High"].to_numpy(), bars["Low"].to_numpy(), horizon=config.horizon)
-    auxiliary = _standardise(ranges[_DROPPED_DAYS:][:n_visible], days.train)
+    auxiliary = _standardise(ranges[DROPPED_DAYS:][:n_visible], days.train)
     return Dataset(
         features=_frozen(scale_inputs(inputs, scaler, config.normalization)),
         labels=_frozen(labels),

@@ -74,6 +74,7 @@ class Ledger:
         forced: tried first, in order; a slot without a configuration is passed over.
         search: number of trials, sampler, ASHA.
         granted_bytes: of its device's memory, to each trial; goes into the records.
+        may_repeat: may forced configurations be equal? They differ by their seeds.
 
     Raises:
         JournalError: the journal's events do not follow from each other.
@@ -87,8 +88,10 @@ class Ledger:
         forced: Sequence[Forced],
         search: SearchConfig,
         granted_bytes: int,
+        may_repeat: bool = False,
     ) -> None:
         self._journal = journal
+        self._may_repeat = may_repeat
         self._search = search
         self._granted_bytes = granted_bytes
         self._sampler = Sampler(space, seed=search.seed, startup_trials=search.startup_trials)
@@ -359,6 +362,8 @@ class Ledger:
 
     def _drop_repeats(self) -> None:
         """Pass over a configuration that was asked for already."""
+        if self._may_repeat:
+            return
         asked = {trial.assignment.config for trial in self._trials.values()}
         while self._enqueued and self._enqueued[0][1] in asked:
             self._enqueued.popleft()

@@ -69,6 +69,8 @@ class CellPlan:
     """Of this machine, when the plan was made."""
     times: StepTimes | None
     """What the estimate was made from, if it was made here."""
+    may_repeat: bool = False
+    """May forced configurations be equal?"""
 
     @property
     def running_checkpoint_bytes(self) -> int:

@@ -76,6 +76,7 @@ def search_cell(
         forced=plan.forced,
         search=plan.cell.search,
         granted_bytes=plan.resources.granted_bytes,
+        may_repeat=plan.may_repeat,
     )
     require_nothing_lost(folder.path, ledger, folder.journal.search)
     mirror = None if folder.lease is None else folder.lease.mirror

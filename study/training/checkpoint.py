@@ -240,6 +240,19 @@ class CheckpointFolder:
             return record is not None and record.get("bytes") == path.stat().st_size
         return False
 
+    def load_best(self) -> State:
+        """Return the best weights of a trial that has ended, as ``weights``, and what made them.
+
+        Raises: CheckpointError if they are broken or not there.
+        """
+        bests = self._bests()
+        if not bests:
+            raise CheckpointError(
+                f"{self._folder}: must hold the best weights of its trial, but got none. Train it "
+                "again."
+            )
+        return load(bests[0])
+
     def clear(self) -> None:
         """Remove the folder with all that is in it; a call that was cut short can be repeated."""
         # What a dying process still holds there stays, and harms nothing.

@@ -1,0 +1,88 @@
+"""The sealed part of the history: what a search never sees, opened once the winners are known."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from study.data.arrays import DayArray, IndexArray, SampleArray
+from study.data.config import DataConfig
+from study.data.dataset import DROPPED_DAYS, Dataset
+from study.data.features import build_features
+from study.data.inputs import make_inputs, scale_inputs
+from study.data.labels import make_labels
+from study.data.sources import IMPORT_FOLDER, Prices, load_prices
+from study.data.splits import split_days
+from study.errors import DataError, require
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Holdout:
+    """A cell's whole history, the test part included; rows go on from those of its data set."""
+
+    prices: Prices
+    features: SampleArray
+    """Model inputs, float32, shape (n_days, n_features), scaled as in training."""
+    labels: SampleArray
+    """float32 of shape (n_days,): 0 or 1, NaN where the days to come are not known yet."""
+    dates: DayArray
+    """datetime64[D] of shape (n_days,)."""
+    bars: IndexArray
+    """Row of each day in the prices."""
+    train_days: IndexArray
+    validation_days: IndexArray
+    test_days: IndexArray
+
+
+def open_holdout(
+    config: DataConfig,
+    dataset: Dataset,
+    prices: Prices | None = None,
+    import_folder: Path = IMPORT_FOLDER,
+) -> Holdout:
+    """Return inputs and labels of all days of a cell, of the test part too.
+
+    Args:
+        config: of the cell.
+        dataset: its data set, whose scaler and rows are kept.
+        prices: bars to use in place of those that ``config.source`` names.
+        import_folder: where imported markets live.
+
+    Raises:
+        DataError: the prices are not those of the data set.
+    """
+    prices = load_prices(config.source, import_folder) if prices is None else prices
+    require(
+        prices.fingerprint == dataset.fingerprint,
+        prices.name,
+        "must hold the prices that the search saw",
+        got=f"sha256 {prices.fingerprint[:12]}, not {dataset.fingerprint[:12]}",
+        remedy="Put the file back, or search again.",
+        error=DataError,
+    )
+    features = known_inputs(config, dataset, prices)
+    n_days = len(features)
+    days = split_days(n_days, config)
+    labels = make_labels(
+        prices.frame, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
+    )[DROPPED_DAYS:]
+    # A feature that looked ahead would differ where the search saw fewer days.
+    n_visible = len(dataset.features)
+    assert np.array_equal(features[:n_visible], dataset.features)
+    assert np.array_equal(labels[dataset.validation_days], dataset.labels[dataset.validation_days])
+    return Holdout(
+        prices=prices,
+        features=features,
+        labels=labels,
+        dates=prices.frame.index.to_numpy().astype("datetime64[D]")[DROPPED_DAYS:],
+        bars=np.arange(DROPPED_DAYS, len(prices.frame)),
+        train_days=dataset.train_days,
+        validation_days=days.validation,
+        test_days=days.test,
+    )
+
+
+def known_inputs(config: DataConfig, dataset: Dataset, prices: Prices) -> SampleArray:
+    """Return the inputs of every day of ``prices``, scaled by the training days of ``dataset``."""
+    inputs = make_inputs(build_features(prices), config.normalization)
+    return scale_inputs(inputs, dataset.scaler, config.normalization)

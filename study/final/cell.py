@@ -1,0 +1,354 @@
+"""The final runs of one cell: choose by fresh seeds, train the winner, then open the test days."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from study.data.dataset import Dataset, build_dataset
+from study.data.holdout import Holdout, open_holdout
+from study.errors import StudyError, require
+from study.final.baselines import predict_baselines
+from study.final.candidates import Candidate, best_trials, candidates, source_of, winner
+from study.final.edges import edges
+from study.final.export import ExportedModel, export_model
+from study.final.runs import Place, train_configurations
+from study.results.files import write_text
+from study.results.final import (
+    FINAL_FOLDER,
+    MODEL_FOLDER,
+    MODEL_NAME,
+    PREDICTIONS_FILE,
+    RUNS_FOLDER,
+    SELECTION_FOLDER,
+    TEST_OPENED_FILE,
+    FinalRecord,
+    RunRecord,
+    SelectionRecord,
+    baseline_file,
+    read_final,
+    read_predictions,
+    write_final,
+    write_predictions,
+)
+from study.results.progress import architecture
+from study.results.records import TrialRecord
+from study.results.store import read_cell, read_trials
+from study.search.cell_folder import differences_by_part
+from study.search.forced import Forced
+from study.search.plan import commit, versions
+from study.search.space import TrialConfig, build_space
+from study.search.stop import Interruptions
+from study.search.trainable import CHECKPOINTS
+from study.search.tuner import SearchOutcome
+from study.spec import Cell
+from study.training.checkpoint import CheckpointFolder
+from study.training.predict import predict_logits
+
+_SELECTION_SEED, _RUNS_SEED = 1_000_000, 2_000_000
+"""Added to the seed of the search, whose trials have that seed plus their number."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinalSettings:
+    """How winners are trained again."""
+
+    results: Path
+    """The results folder, absolute."""
+    n_candidates: int
+    """Best trials of a search that are trained again."""
+    n_selection_seeds: int
+    """Fresh seeds for each of them."""
+    n_seeds: int
+    """Fresh seeds for the winner."""
+    may_differ: bool
+    """May code, data or settings have changed since the search?"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinalOutcome:
+    """How the final runs of a cell ended."""
+
+    cell: str
+    record: FinalRecord | None
+    """None if they have not ended."""
+    reason: str | None
+    """Why they have not."""
+    is_fault: bool = False
+
+
+def train_cell(
+    cell: Cell,
+    settings: FinalSettings,
+    place: Place,
+    interruptions: Interruptions,
+    say: Callable[[str], None],
+) -> FinalOutcome:
+    """Train the winners of a cell again and compare them with baselines on the test days.
+
+    What has ended is not trained again: the same call goes on after an interruption.
+
+    Raises:
+        StudyError: there is no search to take winners from, or it is not as it was.
+    """
+    folder = settings.results / FINAL_FOLDER / cell.name
+    done = read_final(folder)
+    if done is not None:
+        say(f"{cell.name}: complete before")
+        return FinalOutcome(cell=cell.name, record=done, reason=None)
+    searched_in = settings.results / cell.name
+    require(
+        searched_in.is_dir(),
+        str(searched_in),
+        "a cell must have been searched before its winners can be trained",
+        got="no such folder",
+        remedy="Run study.tune or study.sweep first.",
+        error=StudyError,
+    )
+    searched, records = read_cell(searched_in), read_trials(searched_in)
+    data = build_dataset(cell.data, import_folder=settings.results / "data")
+    differences = _differences(searched, cell, data, searched_in, settings)
+    space = build_space(cell, n_features=len(data.feature_names))
+    chosen = best_trials(records, settings.n_candidates, str(searched_in))
+
+    def train(given: Sequence[Forced], where: str, seed: int) -> SearchOutcome:
+        return train_configurations(
+            cell,
+            data,
+            space,
+            given,
+            folder / where,
+            seed=cell.search.seed + seed,
+            searched=searched,
+            place=place,
+            interruptions=interruptions,
+        )
+
+    say(
+        f"{cell.name}: the best {len(chosen)} of {len(records)} trials are trained again, with "
+        f"{settings.n_selection_seeds} fresh seeds each"
+    )
+    given = [_again(trial) for trial in chosen for _ in range(settings.n_selection_seeds)]
+    outcome = train(given, SELECTION_FOLDER, _SELECTION_SEED)
+    if not outcome.is_complete:
+        return _unfinished(cell, outcome)
+    found = candidates(chosen, outcome.records, settings.n_selection_seeds)
+    best = winner(found, str(folder / SELECTION_FOLDER))
+    say(
+        f"{cell.name}: trial {best.trial.number} wins with {best.mean_value:.4f} (in the search "
+        f"{best.trial.value:.4f}); it is trained with {settings.n_seeds} more seeds"
+    )
+    outcome = train([_again(best.trial)] * settings.n_seeds, RUNS_FOLDER, _RUNS_SEED)
+    if not outcome.is_complete:
+        return _unfinished(cell, outcome)
+    opened = _open_test(folder)
+    say(f"{cell.name}: the choice is made; test labels are read since {opened}")
+    holdout = open_holdout(cell.data, data, import_folder=settings.results / "data")
+    runs = [record for record in outcome.records if record.is_rankable]
+    predictions = [_of_run(record, folder / RUNS_FOLDER, holdout) for record in runs]
+    predictions += _of_baselines(cell, data, holdout, settings.results)
+    write_predictions(folder / PREDICTIONS_FILE, pd.concat(predictions, ignore_index=True))
+    if runs:
+        _export(cell, data, folder, min(runs, key=lambda r: (r.value, r.number)))
+    record = _record(
+        cell, data, space, searched, records, found, best, outcome, differences, opened
+    )
+    write_final(folder, record)
+    return FinalOutcome(cell=cell.name, record=record, reason=None)
+
+
+def _open_test(folder: Path) -> str:
+    """Return when test labels were first read for this cell, written down before they are."""
+    file = folder / TEST_OPENED_FILE
+    if not file.exists():
+        write_text(file, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n")
+    return file.read_text(encoding="utf-8").strip()
+
+
+def _again(trial: TrialRecord) -> Forced:
+    return Forced(name=source_of(trial), config=TrialConfig.from_flat(trial.params))
+
+
+def _unfinished(cell: Cell, outcome: SearchOutcome) -> FinalOutcome:
+    return FinalOutcome(
+        cell=cell.name, record=None, reason=outcome.stopped, is_fault=outcome.is_fault
+    )
+
+
+def _differences(
+    searched: Mapping[str, Any], cell: Cell, data: Dataset, path: Path, settings: FinalSettings
+) -> list[str]:
+    """Return what has changed since the search.
+
+    Raises:
+        StudyError: something has, and it was not allowed.
+    """
+    parts = differences_by_part(searched, cell, data, path)
+    lines = [line for found in parts.values() for line in found]
+    require(
+        settings.may_differ or not lines,
+        str(path),
+        "winners are trained as they were searched",
+        got="; ".join(lines),
+        remedy="Use the same file, flags, data and versions, or give --allow-differences.",
+        error=StudyError,
+    )
+    return lines
+
+
+def _table(model: str, seed: int | None, holdout: Holdout, p: np.ndarray) -> pd.DataFrame:
+    """Return the predictions of the validation and test days; ``p`` is of all days."""
+    parts = {"validation": holdout.validation_days, "test": holdout.test_days}
+    days = np.concatenate(list(parts.values()))
+    return pd.DataFrame(
+        {
+            "model": model,
+            "seed": pd.array([seed] * len(days), dtype="Int64"),
+            "part": np.repeat(list(parts), [len(each) for each in parts.values()]),
+            "date": holdout.dates[days],
+            "p": p[days],
+            "y": holdout.labels[days].astype(np.int8),
+        }
+    )
+
+
+def _of_run(record: TrialRecord, runs: Path, holdout: Holdout) -> pd.DataFrame:
+    state = CheckpointFolder(runs / record.folder / CHECKPOINTS).load_best()
+    config = TrialConfig.from_flat(record.params).model
+    days = np.concatenate((holdout.validation_days, holdout.test_days))
+    device = torch.device("cpu" if record.device is None else record.device)
+    if device.type != "cpu" and not _is_here(device):
+        device = torch.device("cpu")
+    logits = predict_logits(config, state["weights"], holdout.features, days, device=device)
+    p = np.full(len(holdout.labels), np.nan)
+    p[days] = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    return _table(MODEL_NAME, record.seed, holdout, p)
+
+
+def _is_here(device: torch.device) -> bool:
+    """Has this machine, which may not be the one that trained, such a device?"""
+    return (
+        torch.cuda.is_available() if device.type == "cuda" else (torch.backends.mps.is_available())
+    )
+
+
+def _of_baselines(cell: Cell, data: Dataset, holdout: Holdout, results: Path) -> list[pd.DataFrame]:
+    """Return the baselines' predictions, from the disk if the same data was asked before."""
+    file = baseline_file(
+        results,
+        {
+            "data": dataclasses.asdict(cell.data),
+            "prices": data.fingerprint,
+            "features": data.feature_hash,
+            "code": versions(),
+        },
+    )
+    if file.exists():
+        return [read_predictions(file)]
+    tables = [
+        _table(name, None, holdout, p) for name, p in predict_baselines(cell.data, holdout).items()
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    write_predictions(file, table)
+    return [table]
+
+
+def _export(cell: Cell, data: Dataset, folder: Path, best: TrialRecord) -> None:
+    state = CheckpointFolder(folder / RUNS_FOLDER / best.folder / CHECKPOINTS).load_best()
+    export_model(
+        folder / MODEL_FOLDER,
+        ExportedModel(
+            cell=cell.name,
+            data=cell.data,
+            model=TrialConfig.from_flat(best.params).model,
+            scaler=data.scaler,
+            feature_hash=data.feature_hash,
+            origin={
+                "trial_id": best.trial_id,
+                "seed": best.seed,
+                "validation_loss": best.value,
+                "base_rate": data.base_rate,
+                "data_sha256": data.fingerprint,
+                "last_training_day": data.splits["train"].last_day,
+                "commit": commit(),
+            },
+            weights=state["weights"],
+        ),
+    )
+
+
+def _record(
+    cell: Cell,
+    data: Dataset,
+    space: Any,
+    searched: Mapping[str, Any],
+    records: Sequence[TrialRecord],
+    found: Sequence[Candidate],
+    best: Candidate,
+    outcome: SearchOutcome,
+    differences: Sequence[str],
+    opened: str,
+) -> FinalRecord:
+    trial = best.trial
+    assert trial.value is not None
+    reasons = [record.reason for record in records]
+    return FinalRecord(
+        cell=cell.name,
+        study=cell.study,
+        budget=cell.budget.label,
+        budget_parameters=cell.budget.target,
+        horizon=cell.data.horizon,
+        task=cell.data.task,
+        source=cell.data.source,
+        data_sha256=data.fingerprint,
+        feature_hash=data.feature_hash,
+        commit=commit(),
+        versions=versions(),
+        winner=trial.number,
+        params=trial.params,
+        param_count=trial.param_count,
+        search_value=trial.value,
+        selection=[_selection(candidate) for candidate in found],
+        runs=[
+            RunRecord(
+                seed=r.seed,
+                trial_id=r.trial_id,
+                reason=r.reason,
+                value=r.value,
+                is_rankable=r.is_rankable,
+                best_epoch=r.best_epoch,
+                epochs_trained=r.epochs_trained,
+                seconds=r.duration_seconds,
+            )
+            for r in outcome.records
+        ],
+        splits=dict(searched["splits"]),
+        search={
+            "asked": searched["trials"],
+            "ended": len(records),
+            "reasons": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
+            "is_complete": len(records) >= searched["trials"],
+        },
+        edges=edges(trial.params, space),
+        differences=list(differences),
+        test_opened=opened,
+    )
+
+
+def _selection(candidate: Candidate) -> SelectionRecord:
+    trial = candidate.trial
+    assert trial.value is not None
+    return SelectionRecord(
+        trial=trial.number,
+        search_value=trial.value,
+        values=[record.value for record in candidate.again if record.value is not None],
+        n_asked=candidate.n_asked,
+        mean_value=candidate.mean_value,
+        architecture=architecture(trial.params),
+    )

@@ -1,0 +1,99 @@
+"""Probabilities of a trained winner for the latest days: python -m study.predict --cell NAME."""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from study.command import Exit, exit_code
+from study.errors import StudyError, require
+from study.flags import WORKING_COPY
+from study.results.final import FINAL_FOLDER, MODEL_FOLDER
+
+_EXAMPLES = """examples:
+  python -m study.predict --cell phase6a_2M_h3_threshold_1pct
+  python -m study.predict --cell phase6a_2M_h3_threshold_1pct --data prices.csv --days 20 --json
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's flags."""
+    flags = argparse.ArgumentParser(
+        prog="python -m study.predict",
+        description="What a trained winner says of the latest days of a price file.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = flags.add_argument
+    add("--cell", required=True, metavar="NAME", help="a cell that study.train has finished")
+    add("--data", metavar="FILE", help="OHLCV as CSV or Parquet (default: what it learnt from)")
+    add("--days", type=int, default=5, metavar="N", help="latest days (default: %(default)s)")
+    add("--storage", type=Path, default=Path(WORKING_COPY), metavar="FOLDER",
+        help="results folder (default: %(default)s)")  # fmt: skip
+    add("--json", action="store_true", help="print as JSON")
+    return flags
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return exit_code(lambda: run(parser().parse_args(argv)))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check the flags, load the model, print what it says."""
+    require(
+        arguments.days >= 1,
+        "--days",
+        "must be at least 1",
+        got=str(arguments.days),
+        remedy="Leave it out.",
+    )
+    folder = arguments.storage / FINAL_FOLDER / arguments.cell / MODEL_FOLDER
+    trained = sorted(p.parent.name for p in (arguments.storage / FINAL_FOLDER).glob("*/model"))
+    require(
+        arguments.cell in trained,
+        "--cell",
+        "must be a cell whose winner has been trained",
+        got=f"{arguments.cell}; there are {', '.join(trained) or 'none'}",
+        remedy="Run study.train for it.",
+        error=StudyError,
+    )
+    # torch takes seconds to import: a wrong flag and --help are answered before.
+    import torch
+
+    from study.data.sources import load_prices
+    from study.final.export import load_model, predict_days
+
+    model = load_model(folder)
+    source = arguments.data or model.data.source
+    prices = load_prices(source, arguments.storage / "data")
+    config = replace(model.data, source=source)
+    dates, probability = predict_days(model, prices, arguments.days, device=torch.device("cpu"))
+    rows = [
+        {"date": str(date), "probability": float(p)}
+        for date, p in zip(dates, probability, strict=True)
+    ]
+    if arguments.json:
+        described = {
+            "cell": model.cell,
+            "task": config.task,
+            "horizon": config.horizon,
+            "source": source,
+            "data_sha256": prices.fingerprint,
+            "base_rate": model.origin["base_rate"],
+            "predictions": rows,
+        }
+        print(json.dumps(described, indent=2, allow_nan=False))
+        return Exit.OK
+    print(f"{model.cell}, seed {model.origin['seed']}, on {source}")
+    print(f"probability of {config.task} within {config.horizon} trading days, given the day's bar")
+    print(f"(training base rate {model.origin['base_rate']:.3f})")
+    for row in rows:
+        print(f"  {row['date']}  {row['probability']:.3f}")
+    return Exit.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

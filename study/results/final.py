@@ -1,0 +1,168 @@
+"""Records of final runs: the one writer and the one reader of ``ray_results/final``.
+
+<cell>/selection/          the best trials of the search, trained again with fresh seeds
+<cell>/runs/               the winner, trained again with more fresh seeds
+<cell>/predictions.parquet model, seed, part, date, p, y: of every run and every baseline
+<cell>/test_opened.txt     when test labels were first read, written before they were
+<cell>/final.json          what was chosen, why, and when the test days were opened; written last
+<cell>/model/              the best run: weights, architecture, scaler, features
+baselines/<key>.parquet    predictions of the baselines, by their data
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from study.errors import StudyError
+from study.results.files import read_json, sync_folder, write_json
+
+FINAL_FOLDER = "final"
+SELECTION_FOLDER = "selection"
+RUNS_FOLDER = "runs"
+MODEL_FOLDER = "model"
+PREDICTIONS_FILE = "predictions.parquet"
+RECORD_FILE = "final.json"
+TEST_OPENED_FILE = "test_opened.txt"
+
+MODEL_NAME = "patchtst"
+"""In the column ``model`` of predictions; every other name is a baseline's."""
+
+COLUMNS = ("model", "seed", "part", "date", "p", "y")
+"""``part`` is validation or test; ``seed`` is missing for a baseline; ``p`` is a probability."""
+
+_KEY_DIGITS = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelectionRecord:
+    """A trial of the search that was trained again."""
+
+    trial: int
+    search_value: float
+    """Validation loss in the search, which chose it."""
+    values: Sequence[float]
+    """Validation losses with fresh seeds."""
+    n_asked: int
+    mean_value: float | None
+    """None if a seed failed or collapsed."""
+    architecture: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """The winner, trained with one more fresh seed."""
+
+    seed: int
+    trial_id: str
+    reason: str
+    value: float | None
+    """Validation loss; None if it failed."""
+    is_rankable: bool
+    best_epoch: int | None
+    epochs_trained: int
+    seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinalRecord:
+    """What became of one cell."""
+
+    cell: str
+    study: str
+    budget: str
+    budget_parameters: int
+    horizon: int
+    task: str
+    source: str
+    data_sha256: str
+    feature_hash: str
+    commit: str
+    versions: Mapping[str, str]
+    winner: int
+    """Number of the search's trial."""
+    params: Mapping[str, Any]
+    """Of the winner, flat, as they trained."""
+    param_count: int
+    search_value: float
+    selection: Sequence[SelectionRecord]
+    runs: Sequence[RunRecord]
+    splits: Mapping[str, Any]
+    """Sizes, positives, effective size and first and last day, by part."""
+    search: Mapping[str, Any]
+    """Trials asked, ended by reason, and whether all have."""
+    edges: Sequence[str]
+    """Values of the winner at the edge of what was searched: its optimum may lie beyond."""
+    differences: Sequence[str]
+    """What has changed since the search, and was allowed."""
+    test_opened: str
+    """UTC time at which test labels were first read for this cell."""
+
+
+def write_final(folder: Path, record: FinalRecord) -> None:
+    """Write the record that says that a cell's final runs are whole."""
+    write_json(folder / RECORD_FILE, dataclasses.asdict(record))
+
+
+def read_final(folder: Path) -> FinalRecord | None:
+    """Return the record of a cell's final runs; None if they have not ended.
+
+    Raises:
+        StudyError: it is there and cannot be read.
+    """
+    try:
+        raw = read_json(folder / RECORD_FILE)
+    except FileNotFoundError:
+        return None
+    try:
+        return FinalRecord(
+            **{
+                **raw,
+                "selection": [SelectionRecord(**each) for each in raw["selection"]],
+                "runs": [RunRecord(**each) for each in raw["runs"]],
+            }
+        )
+    except (TypeError, KeyError) as error:
+        raise StudyError(
+            f"{folder / RECORD_FILE}: must be a record of final runs as this version writes it, "
+            f"but got {error}. Remove the folder and run study.train again."
+        ) from error
+
+
+def write_predictions(path: Path, table: pd.DataFrame) -> None:
+    """Write a table of predictions; after a crash it is there whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    table.loc[:, list(COLUMNS)].to_parquet(temporary, index=False)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Return a table of predictions.
+
+    Raises:
+        StudyError: it is not there or broken.
+    """
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise StudyError(
+            f"{path}: must be a table of predictions, but got {error}. Run study.train again."
+        ) from error
+    return table.loc[:, list(COLUMNS)]
+
+
+def baseline_file(results: Path, parts: Mapping[str, Any]) -> Path:
+    """Return where the predictions of the baselines on data with such properties are kept."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    key = hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
+    return results / FINAL_FOLDER / "baselines" / f"{key}.parquet"
