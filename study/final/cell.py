@@ -43,7 +43,7 @@ from study.results.store import read_cell, read_trials
 from study.search.cell_folder import differences_by_part
 from study.search.forced import Forced
 from study.search.plan import commit, versions
-from study.search.space import TrialConfig, build_space
+from study.search.space import SearchSpace, TrialConfig, build_space
 from study.search.stop import Interruptions
 from study.search.trainable import CHECKPOINTS
 from study.search.tuner import SearchOutcome
@@ -286,7 +286,7 @@ def _export(cell: Cell, data: Dataset, folder: Path, best: TrialRecord) -> None:
 def _record(
     cell: Cell,
     data: Dataset,
-    space: Any,
+    space: SearchSpace,
     searched: Mapping[str, Any],
     records: Sequence[TrialRecord],
     found: Sequence[Candidate],

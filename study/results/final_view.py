@@ -50,10 +50,11 @@ def test_losses(table: pd.DataFrame) -> dict[tuple[str, int | None], float]:
     test = table[table["part"] == "test"]
     p, y = test["p"].to_numpy(), test["y"].to_numpy()
     losses = -np.where(y == 1, np.log(p), np.log1p(-p))
-    means = pd.Series(losses).groupby([test["model"].to_numpy(), test["seed"].fillna(-1)]).mean()
+    groups = pd.DataFrame({"model": test["model"], "seed": test["seed"], "loss": losses})
+    means = groups.groupby(["model", "seed"], dropna=False)["loss"].mean().reset_index()
     return {
-        (str(model), None if seed < 0 else int(seed)): float(loss)
-        for (model, seed), loss in means.items()
+        (str(model), None if pd.isna(seed) else int(seed)): float(loss)
+        for model, seed, loss in means.itertuples(index=False)
     }
 
 

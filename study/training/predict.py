@@ -38,6 +38,9 @@ def predict_logits(
     offsets = torch.arange(1 - config.context_length, 1, device=device)
     ends = torch.tensor(days, device=device)
     with torch.no_grad():
-        parts = [model(series[part[:, None] + offsets]).logit_B for part in ends.split(_BATCH)]
+        parts = [
+            model(series[ends[start : start + _BATCH, None] + offsets]).logit_B
+            for start in range(0, len(days), _BATCH)
+        ]
     logits: FloatArray = torch.cat(parts).float().cpu().numpy()
     return logits
