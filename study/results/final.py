@@ -116,10 +116,9 @@ def read_final(folder: Path) -> FinalRecord | None:
     Raises:
         StudyError: it is there and cannot be read.
     """
-    try:
-        raw = read_json(folder / RECORD_FILE)
-    except FileNotFoundError:
+    if not (folder / RECORD_FILE).exists():
         return None
+    raw = read_json(folder / RECORD_FILE)
     try:
         return FinalRecord(
             **{

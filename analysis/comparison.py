@@ -1,0 +1,129 @@
+"""Which model is better than which, on the same days, after as many comparisons as there are."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from arch.bootstrap import MCS, StepM
+
+from analysis.law import Floats
+from analysis.resampling import N_RESAMPLES, block_days, daily_means, mean_over_seeds
+from analysis.study import Predictions
+from analysis.verdict import LEVEL, Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """A model's loss less another's on the same days: negative is better."""
+
+    model: str
+    other: str
+    difference: Estimate
+    excludes_zero: bool
+    survives: bool
+    """Is it better after all comparisons of its family (StepM, Romano and Wolf 2005)?"""
+
+    @property
+    def is_better(self) -> bool:
+        """May it be called better?"""
+        return self.excludes_zero and self.survives and self.difference.value < 0
+
+    @property
+    def is_worse(self) -> bool:
+        """May it be called worse? By its interval alone."""
+        return self.excludes_zero and self.difference.value > 0
+
+
+def paired_difference(model: Floats, other: Floats, days: np.ndarray) -> Estimate:
+    """Return the mean difference of two models' daily losses, nats.
+
+    Args:
+        model: shape (n_seeds, n_days).
+        other: shape (n_other_seeds, n_days).
+        days: samples of days, the same for both.
+    """
+    draw = np.random.default_rng(0)
+    spread = mean_over_seeds(daily_means(model, days), draw)
+    spread = spread - mean_over_seeds(daily_means(other, days), draw)
+    low, high = np.quantile(spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(
+        value=float(model.mean() - other.mean()),
+        low=float(low),
+        high=float(high),
+        se=float(spread.std(ddof=1)),
+    )
+
+
+def compare(
+    models: Mapping[str, Floats], other: str, losses: Floats, days: np.ndarray, horizon: int
+) -> list[Difference]:
+    """Compare models with one other, all of them a family.
+
+    Args:
+        models: daily losses by name, each of shape (n_seeds, n_days).
+        other: name of what they are compared with.
+        losses: its daily losses, shape (n_seeds, n_days).
+        days: samples of days.
+        horizon: of the labels, which sets the block length.
+    """
+    names = list(models)
+    means = np.stack([models[name].mean(axis=0) for name in names], axis=1)
+    better = _superior(losses.mean(axis=0), means, horizon)
+    found = []
+    for index, name in enumerate(names):
+        difference = paired_difference(models[name], losses, days)
+        assert difference.low is not None
+        assert difference.high is not None
+        found.append(
+            Difference(
+                model=name,
+                other=other,
+                difference=difference,
+                excludes_zero=not difference.low <= 0 <= difference.high,
+                survives=index in better,
+            )
+        )
+    return found
+
+
+def _superior(benchmark: Floats, models: Floats, horizon: int) -> set[int]:
+    """Return the columns whose loss is lower than the benchmark's, family-wise at 5 %."""
+    # arch divides by the spread of the difference, which is zero for a model that equals it.
+    varied = [i for i in range(models.shape[1]) if np.std(models[:, i] - benchmark) > 0]
+    if not varied:
+        return set()
+    step = StepM(
+        benchmark,
+        models[:, varied],
+        size=1 - LEVEL,
+        block_size=block_days(horizon),
+        reps=N_RESAMPLES,
+        bootstrap="stationary",
+        seed=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        step.compute()
+    return {varied[column] for column in np.asarray(step.superior_models, dtype=np.intp)}
+
+
+def confidence_set(models: Mapping[str, Floats], horizon: int, size: float = 0.1) -> list[str]:
+    """Return the models among which the best one is with confidence (Hansen et al. 2011)."""
+    names = list(models)
+    if len(names) < 2:
+        return names
+    means = np.stack([models[name].mean(axis=0) for name in names], axis=1)
+    if np.ptp(means, axis=1).max() == 0:
+        return names
+    found = MCS(
+        means, size, reps=N_RESAMPLES, block_size=block_days(horizon), bootstrap="stationary",
+        seed=0,
+    )  # fmt: skip
+    found.compute()
+    return [names[index] for index in np.sort(np.asarray(found.included, dtype=np.intp))]
+
+
+def best_on(predictions: Predictions, models: Sequence[str]) -> str:
+    """Return the model with the lowest mean loss on the days of a part."""
+    return min(models, key=lambda model: (float(predictions.losses(model).mean()), model))

@@ -1,0 +1,174 @@
+"""Scores of a model's probabilities, each with its interval over days and seeds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from analysis.law import Floats
+from analysis.resampling import daily_means, mean_over_seeds, score_samples
+from analysis.study import Predictions
+from analysis.verdict import LEVEL, Estimate
+
+N_BINS = 10
+"""Of equal counts, in the reliability curve."""
+
+THRESHOLD = 0.5
+
+COLLAPSE_LOGIT_SD = 0.1
+COLLAPSE_SKILL = 0.005
+"""A model whose logits vary less, or whose skill against the days' own base rate has its upper
+bound below this, says no more than a constant (notes on statistics, check 7)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reliability:
+    """One bin of equal count."""
+
+    predicted: float
+    """Mean probability."""
+    observed: float
+    """Share of positives."""
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decisions:
+    """What follows from saying yes at a probability of one half or more; means over seeds."""
+
+    accuracy: Estimate
+    majority_accuracy: float
+    """Of always giving the commoner answer of these days."""
+    precision: float | None
+    """None if it never says yes."""
+    recall: float | None
+    said_yes: float
+    """Days, a mean over seeds."""
+    positives: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scores:
+    """A model on the days of a part. Losses in nats per day."""
+
+    model: str
+    n_days: int
+    n_seeds: int
+    log_loss: Estimate
+    skill_train_prior: Estimate
+    """1 - loss / loss of a constant at the base rate of the training days."""
+    skill_own_prior: Estimate
+    """The same against a constant at the base rate of these days."""
+    auc: Estimate
+    brier: Estimate
+    ece: Estimate
+    """Expected calibration error over ten bins of equal count."""
+    logit_sd: float
+    """Spread of the answers, a mean over seeds."""
+    is_collapsed: bool
+    decisions: Decisions
+    reliability: list[Reliability]
+    """Of the mean probability over seeds."""
+
+
+def score_model(
+    predictions: Predictions, model: str, train_prior: float, days: np.ndarray
+) -> Scores:
+    """Score a model.
+
+    Args:
+        predictions: of a part's days.
+        model: its name there.
+        train_prior: base rate of the training days.
+        days: samples of the part's days.
+    """
+    y, p = predictions.y, predictions.p[model]
+    losses = predictions.losses(model)
+    own_prior = float(y.mean())
+    constant = _constant_losses(y, train_prior)
+    own = _constant_losses(y, own_prior)
+    sampled = daily_means(losses, days)
+    against_train = 1 - sampled / daily_means(constant[None], days)
+    # The constant at each sample's own base rate: that is what is known in hindsight.
+    rates = np.clip(y[days].mean(axis=1), 1e-6, 1 - 1e-6)
+    entropy = -(rates * np.log(rates) + (1 - rates) * np.log1p(-rates))
+    against_own = 1 - sampled / entropy[:, None]
+    logit_sd = float(np.mean(np.std(np.log(p) - np.log1p(-p), axis=1)))
+    skill = _estimate(float(1 - losses.mean() / own.mean()), against_own)
+    brier = (p - y) ** 2
+    right = ((p >= THRESHOLD) == y).astype(np.float64)
+    said_yes = p >= THRESHOLD
+    hits = float((said_yes & (y == 1)).sum(axis=1).mean())
+    n_yes = float(said_yes.sum(axis=1).mean())
+    assert skill.high is not None
+    return Scores(
+        model=model,
+        n_days=len(y),
+        n_seeds=len(p),
+        log_loss=_estimate(float(losses.mean()), sampled),
+        skill_train_prior=_estimate(float(1 - losses.mean() / constant.mean()), against_train),
+        skill_own_prior=skill,
+        auc=_of_each(auc, p, y, days),
+        brier=_estimate(float(brier.mean()), daily_means(brier, days)),
+        ece=_of_each(calibration_error, p, y, days),
+        logit_sd=logit_sd,
+        is_collapsed=logit_sd < COLLAPSE_LOGIT_SD or skill.high < COLLAPSE_SKILL,
+        decisions=Decisions(
+            accuracy=_estimate(float(right.mean()), daily_means(right, days)),
+            majority_accuracy=max(own_prior, 1 - own_prior),
+            precision=hits / n_yes if n_yes else None,
+            recall=hits / y.sum() if y.sum() else None,
+            said_yes=n_yes,
+            positives=int(y.sum()),
+        ),
+        reliability=reliability(p.mean(axis=0), y),
+    )
+
+
+def auc(p: Floats, y: Floats) -> float:
+    """Return the area under the ROC curve; NaN if a class is missing, 0.5 for a constant."""
+    n_positive = int(y.sum())
+    n_negative = len(y) - n_positive
+    if not n_positive or not n_negative:
+        return float("nan")
+    ranks = rankdata(p)
+    above = ranks[y == 1].sum() - n_positive * (n_positive + 1) / 2
+    return float(above / (n_positive * n_negative))
+
+
+def calibration_error(p: Floats, y: Floats) -> float:
+    """Return the mean distance of predicted and observed shares over bins of equal count."""
+    bins = reliability(p, y)
+    return sum(b.n * abs(b.predicted - b.observed) for b in bins) / len(y)
+
+
+def reliability(p: Floats, y: Floats) -> list[Reliability]:
+    """Return predicted and observed shares in bins of equal count, ascending."""
+    order = np.argsort(p, kind="stable")
+    return [
+        Reliability(predicted=float(p[rows].mean()), observed=float(y[rows].mean()), n=len(rows))
+        for rows in np.array_split(order, min(N_BINS, len(order)))
+    ]
+
+
+def _constant_losses(y: Floats, prior: float) -> Floats:
+    positive, negative = -np.log(prior), -np.log1p(-prior)
+    return np.asarray(np.where(y == 1, positive, negative))
+
+
+def _of_each(
+    score: Callable[[Floats, Floats], float], p: Floats, y: Floats, days: np.ndarray
+) -> Estimate:
+    value = float(np.mean([score(seed, y) for seed in p]))
+    return _estimate(value, score_samples(score, p, y, days))
+
+
+def _estimate(value: float, samples: Floats) -> Estimate:
+    """Return a score with its interval, from samples of shape (n_resamples, n_seeds)."""
+    spread = mean_over_seeds(samples, np.random.default_rng(0))
+    spread = spread[np.isfinite(spread)]
+    if not len(spread) or not np.isfinite(value):
+        return Estimate(value=value, low=None, high=None, se=None)
+    low, high = np.quantile(spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(value=value, low=float(low), high=float(high), se=float(spread.std(ddof=1)))

@@ -1,0 +1,174 @@
+"""Everything that the records of a study say, read once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.law import Floats
+from study.errors import StudyError, require
+from study.results.final import (
+    FINAL_FOLDER,
+    PREDICTIONS_FILE,
+    FinalRecord,
+    read_final,
+    read_predictions,
+)
+from study.results.records import TrialRecord
+from study.results.store import read_cell, read_trials
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Predictions:
+    """What several models say of the same days of one part."""
+
+    dates: np.ndarray
+    """datetime64[D], ascending, shape (n_days,)."""
+    y: Floats
+    """0 or 1, shape (n_days,)."""
+    p: Mapping[str, Floats]
+    """Probabilities by model, shape (n_seeds, n_days)."""
+
+    def losses(self, model: str) -> Floats:
+        """Return the log-loss of every day, nats, shape (n_seeds, n_days)."""
+        p = self.p[model]
+        return np.asarray(-np.where(self.y == 1, np.log(p), np.log1p(-p)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRecords:
+    """One cell: its search, and its final runs if there are any."""
+
+    name: str
+    searched: Mapping[str, Any]
+    """cell.yaml."""
+    trials: Sequence[TrialRecord]
+    final: FinalRecord | None
+    table: pd.DataFrame | None
+    """Predictions of the final runs and the baselines."""
+
+    @property
+    def budget(self) -> str:
+        """Label."""
+        return str(self.searched["budget"])
+
+    @property
+    def budget_parameters(self) -> int:
+        """What the label stands for."""
+        return int(self.searched["spec"]["budget"]["target"])
+
+    @property
+    def horizon(self) -> int:
+        """Trading days."""
+        return int(self.searched["horizon"])
+
+    @property
+    def source(self) -> str:
+        """Market."""
+        return str(self.searched["source"])
+
+    @property
+    def is_complete(self) -> bool:
+        """Has every trial of the search ended?"""
+        return len(self.trials) >= int(self.searched["trials"])
+
+    @cached_property
+    def rankable(self) -> list[TrialRecord]:
+        """Trials with a usable result, the best first."""
+        found = [trial for trial in self.trials if trial.is_rankable]
+        return sorted(found, key=lambda trial: (trial.value, trial.number))
+
+    def predictions(self, part: str) -> Predictions:
+        """Return what was said of the days of a part, every model on the same days.
+
+        Raises:
+            StudyError: the models speak of different days.
+        """
+        assert self.table is not None
+        rows = self.table[self.table["part"] == part]
+        p: dict[str, list[Floats]] = {}
+        dates, y = np.empty(0), np.empty(0)
+        for (model, _), own in rows.groupby(["model", "seed"], dropna=False, sort=False):
+            own = own.sort_values("date")
+            days, labels = own["date"].to_numpy(), own["y"].to_numpy(np.float64)
+            if not p:
+                dates, y = days, labels
+            require(
+                np.array_equal(days, dates) and np.array_equal(labels, y),
+                self.name,
+                "every model must have been asked about the same days",
+                got=f"other days or labels of {model}",
+                remedy="Remove its folder below final/ and run study.train again.",
+                error=StudyError,
+            )
+            p.setdefault(str(model), []).append(own["p"].to_numpy(np.float64))
+        return Predictions(
+            dates=dates.astype("datetime64[D]"),
+            y=y,
+            p={model: np.stack(seeds) for model, seeds in p.items()},
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyRecords:
+    """The cells of one study, smaller budgets first."""
+
+    name: str
+    cells: Sequence[CellRecords]
+    problems: Sequence[str]
+    """Cells that could not be read."""
+
+    @property
+    def horizons(self) -> list[int]:
+        """Trading days, ascending."""
+        return sorted({cell.horizon for cell in self.cells})
+
+    def of_horizon(self, horizon: int) -> list[CellRecords]:
+        """Return the cells of a horizon."""
+        return [cell for cell in self.cells if cell.horizon == horizon]
+
+
+def read_study(results: Path, name: str | None) -> StudyRecords:
+    """Read the cells of a study.
+
+    Args:
+        results: the results folder.
+        name: of the study; None takes the only one that there is.
+
+    Raises:
+        StudyError: there is none, or there are several and none was named.
+    """
+    cells: dict[str, list[CellRecords]] = {}
+    problems = []
+    for path in sorted(results.glob("*/cell.yaml")):
+        folder = path.parent
+        try:
+            searched, trials = read_cell(folder), read_trials(folder)
+            final = read_final(results / FINAL_FOLDER / folder.name)
+            table = None
+            if final is not None:
+                file = results / FINAL_FOLDER / folder.name / PREDICTIONS_FILE
+                table = read_predictions(file)
+        except StudyError as error:
+            problems.append(str(error))
+            continue
+        cells.setdefault(str(searched["study"]), []).append(
+            CellRecords(
+                name=folder.name, searched=searched, trials=trials, final=final, table=table
+            )
+        )
+    require(
+        bool(cells) and (name in cells or (name is None and len(cells) == 1)),
+        str(results),
+        "must hold the study that is asked for" if name else "must hold one study",
+        got=f"{name or 'none named'}; there are {', '.join(sorted(cells)) or 'none'}",
+        remedy="Name one with --study." if cells else "Run study.sweep first.",
+        error=StudyError,
+    )
+    chosen = name or next(iter(cells))
+    ordered = sorted(cells[chosen], key=lambda c: (c.budget_parameters, c.horizon, c.name))
+    return StudyRecords(name=chosen, cells=ordered, problems=problems)
