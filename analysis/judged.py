@@ -1,0 +1,187 @@
+"""The cells of a study, judged: scores, comparisons, flags and laws."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.comparison import Difference, best_on, compare, confidence_set, paired_difference
+from analysis.law import Floats
+from analysis.resampling import daily_means, resampled_days
+from analysis.runs import Runs
+from analysis.scores import Scores, score_model
+from analysis.study import CellRecords, Predictions, StudyRecords
+from analysis.verdict import Estimate, LawReport, judge
+from study.results.final import MODEL_NAME, FinalRecord
+
+_SAME_LOSS = 5e-4
+"""Losses that agree to three decimals at two budgets: chance, or the same constant."""
+
+_FEWEST_SEEDS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedCell:
+    """One cell with final runs."""
+
+    records: CellRecords
+    final: FinalRecord
+    test: Predictions
+    train_prior: float
+    scores: Mapping[str, Scores]
+    """On the test days, by model."""
+    rival: str
+    """The baseline with the lowest loss on the validation days: chosen without the test."""
+    difference: Difference
+    """To the rival, on the test days."""
+    flags: Sequence[str]
+    """Why the cell is left out of every law; empty if it is in."""
+    notes: Sequence[str]
+    """What a reader should know, but which excludes nothing."""
+
+    @property
+    def name(self) -> str:
+        """Of the cell."""
+        return self.records.name
+
+    @property
+    def losses(self) -> Floats:
+        """Daily losses on the test days, shape (n_seeds, n_days)."""
+        return self.test.losses(MODEL_NAME)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedHorizon:
+    """The cells of one horizon side by side, on the same days."""
+
+    horizon: int
+    cells: Sequence[JudgedCell]
+    best_set: Sequence[str]
+    """Budgets among which the best is with 90 % confidence."""
+    pairs: Sequence[Difference]
+    """Each budget against the next smaller one."""
+    law: LawReport | None
+    """None with fewer than two cells that may be in it."""
+    law_of_all: LawReport | None
+    """With flagged cells too; None if none is flagged."""
+    excluded: Sequence[str]
+    """Budgets left out, with the reason."""
+
+
+def judge_study(study: StudyRecords) -> list[JudgedHorizon]:
+    """Judge the cells of a study that have final runs."""
+    found = []
+    for horizon in study.horizons:
+        records = [cell for cell in study.of_horizon(horizon) if cell.final is not None]
+        if records:
+            found.append(_judge_horizon(horizon, records))
+    return found
+
+
+def _judge_horizon(horizon: int, records: Sequence[CellRecords]) -> JudgedHorizon:
+    tests = [cell.predictions("test") for cell in records]
+    days = resampled_days(len(tests[0].y), horizon)
+    models = {cell.budget: t.losses(MODEL_NAME) for cell, t in zip(records, tests, strict=True)}
+    means = {budget: float(losses.mean()) for budget, losses in models.items()}
+    rivals = [_rival(cell) for cell in records]
+    differences: dict[str, Difference] = {}
+    for rival in sorted(set(rivals)):
+        # The budgets that have the same rival are one family of comparisons.
+        own = [c.budget for c, r in zip(records, rivals, strict=True) if r == rival]
+        test = tests[rivals.index(rival)]
+        compared = compare({b: models[b] for b in own}, rival, test.losses(rival), days, horizon)
+        differences |= {each.model: each for each in compared}
+    cells = [
+        _judge_cell(cell, test, days, rival, differences[cell.budget], means)
+        for cell, test, rival in zip(records, tests, rivals, strict=True)
+    ]
+    kept = [cell for cell in cells if not cell.flags]
+    pairs = [_pair(larger, smaller, days) for smaller, larger in itertools.pairwise(cells)]
+    return JudgedHorizon(
+        horizon=horizon,
+        cells=cells,
+        best_set=confidence_set(models, horizon),
+        pairs=pairs,
+        law=_law(kept, days),
+        law_of_all=_law(cells, days) if len(kept) < len(cells) else None,
+        excluded=[f"{c.records.budget}: {'; '.join(c.flags)}" for c in cells if c.flags],
+    )
+
+
+def _rival(cell: CellRecords) -> str:
+    validation = cell.predictions("validation")
+    return best_on(validation, [name for name in validation.p if name != MODEL_NAME])
+
+
+def _judge_cell(
+    cell: CellRecords,
+    test: Predictions,
+    days: np.ndarray,
+    rival: str,
+    difference: Difference,
+    means: Mapping[str, float],
+) -> JudgedCell:
+    final = cell.final
+    assert final is not None
+    train_prior = float(cell.searched["splits"]["train"]["base_rate"])
+    scores = {model: score_model(test, model, train_prior, days) for model in test.p}
+    own = scores[MODEL_NAME]
+    flags = []
+    if own.is_collapsed:
+        flags.append("the winner has collapsed: it says no more than a constant")
+    if not cell.is_complete:
+        flags.append(f"the search is incomplete: {len(cell.trials)} of {final.search['asked']}")
+    flags += [f"at the edge of what was searched: {edge}" for edge in final.edges]
+    twins = [
+        budget
+        for budget, mean in means.items()
+        if budget != cell.budget and abs(mean - means[cell.budget]) < _SAME_LOSS
+    ]
+    notes = []
+    if twins:
+        notes.append(f"same loss to three decimals as {', '.join(twins)}")
+    failed = [run for run in final.runs if not run.is_rankable]
+    if failed:
+        notes.append(f"{len(failed)} of {len(final.runs)} final runs failed or collapsed")
+    if own.n_seeds < _FEWEST_SEEDS:
+        notes.append(f"{own.n_seeds} seeds, fewer than {_FEWEST_SEEDS}")
+    if final.differences:
+        notes.append(f"changed since the search: {'; '.join(final.differences)}")
+    return JudgedCell(
+        records=cell,
+        final=final,
+        test=test,
+        train_prior=train_prior,
+        scores=scores,
+        rival=rival,
+        difference=difference,
+        flags=flags,
+        notes=notes,
+    )
+
+
+def _pair(larger: JudgedCell, smaller: JudgedCell, days: np.ndarray) -> Difference:
+    difference: Estimate = paired_difference(larger.losses, smaller.losses, days)
+    assert difference.low is not None
+    assert difference.high is not None
+    return Difference(
+        model=larger.records.budget,
+        other=smaller.records.budget,
+        difference=difference,
+        excludes_zero=not difference.low <= 0 <= difference.high,
+        # Judged by the law, not one by one.
+        survives=False,
+    )
+
+
+def _law(cells: Sequence[JudgedCell], days: np.ndarray) -> LawReport | None:
+    """Fit the law to every final run, resampling test days for all together, and seeds."""
+    if len(cells) < 2:
+        return None
+    sizes = np.concatenate([np.full(len(c.losses), float(c.final.param_count)) for c in cells])
+    losses = np.concatenate([cell.losses.mean(axis=1) for cell in cells])
+    resampled = np.concatenate([daily_means(cell.losses, days) for cell in cells], axis=1)
+    return judge(
+        Runs(names=("parameters",), sizes=sizes[:, None], losses=losses, resampled=resampled)
+    )
