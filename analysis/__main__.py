@@ -1,11 +1,14 @@
-"""Fits scaling laws to any table: python -m analysis fit FILE.csv."""
+"""What a study found, and scaling laws of any table: python -m analysis [fit FILE.csv]."""
 
 import argparse
 import sys
 
+from analysis import fit_table, report
 from study.command import exit_code
 
 _EXAMPLES = """examples:
+  python -m analysis                                  # report/report.html of ray_results/
+  python -m analysis --study small --storage results
   python -m analysis fit runs.csv --n parameters --loss test_loss
   python -m analysis fit runs.csv --n parameters --d tokens --loss loss --json
   python -m analysis fit runs.csv --n parameters --loss loss --group family --floor 0.45
@@ -14,16 +17,16 @@ _EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's flags."""
-    from analysis import fit_table
-
     flags = argparse.ArgumentParser(
         prog="python -m analysis",
-        description="What the records of a study, or any table of runs, say about scaling.",
+        description="Write the report of a study, or fit scaling laws to any table of runs.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    commands = flags.add_subparsers(dest="command", required=True)
+    report.add_flags(flags)
+    flags.set_defaults(run=report.run)
+    commands = flags.add_subparsers(dest="command", metavar="fit")
     fit = commands.add_parser(
         "fit",
         help="fit scaling laws to a table",

@@ -100,7 +100,7 @@ def _law(horizons: Sequence[JudgedHorizon]) -> Section:
         rows += [_law_row(each.horizon, name, report) for name in (report.forms if report else ())]
         if report is not None and report.profile:
             figures.append(_profile_figure(each.horizon, report))
-    pairs = [
+    pairs: list[list[Cell]] = [
         [_days(each.horizon), pair.model, pair.other, pair.difference]
         for each in horizons
         for pair in each.pairs

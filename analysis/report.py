@@ -1,0 +1,130 @@
+"""The report of a study: read, judge, answer, write."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from analysis.answers import answer, headline
+from analysis.draw import draw
+from analysis.judged import JudgedHorizon, judge_study
+from analysis.page import Report, to_html, to_markdown
+from analysis.section import plain
+from analysis.study import StudyRecords, read_study
+from study.command import Exit
+from study.errors import StudyError, require
+from study.results.files import write_text
+
+REPORT_FOLDER = "report"
+
+
+def add_flags(flags: argparse.ArgumentParser) -> None:
+    """Add the flags of the command."""
+    add = flags.add_argument
+    add("--study", metavar="NAME", help="of the study (default: the only one there is)")
+    add("--storage", type=Path, default=Path("ray_results"), metavar="FOLDER",
+        help="results folder (default: %(default)s)")  # fmt: skip
+    add("--json", action="store_true", help="print what report.json holds")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the report of a study and say where it is."""
+    results: Path = arguments.storage
+    require(
+        results.is_dir(),
+        "--storage",
+        "must be a results folder",
+        got=str(results),
+        remedy="Give the folder that study.sweep wrote into.",
+        error=StudyError,
+    )
+    study = read_study(results, arguments.study)
+    horizons = judge_study(study)
+    report = build(study, horizons)
+    folder = results / REPORT_FOLDER
+    numbers = write(report, study, folder)
+    if arguments.json:
+        print(numbers)
+        return Exit.OK
+    console = Console(highlight=False)
+    for sentence in report.summary:
+        console.print(sentence, soft_wrap=True, markup=False)
+    for line in report.missing:
+        console.print(f"missing: {line}", soft_wrap=True, markup=False)
+    console.print(f"\n{folder / 'report.html'}", soft_wrap=True, markup=False)
+    return Exit.OK
+
+
+def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:
+    """Return everything that is told of a study."""
+    first = study.cells[0]
+    finals = [cell.final for cell in study.cells if cell.final is not None]
+    facts = [
+        f"Study {study.name}: {len(study.cells)} cells, "
+        f"{sum(len(cell.trials) for cell in study.cells)} trials, "
+        f"{sum(len(final.runs) for final in finals)} final runs.",
+        f"Data {first.source}, sha256 {str(first.searched['data_sha256'])[:16]}; "
+        + "; ".join(
+            f"{part} {s['first_day']} to {s['last_day']}, {s['rows']} days, base rate "
+            f"{s['base_rate']:.3f}, worth {s['effective_size']:.0f} independent ones"
+            for part, s in first.searched["splits"].items()
+        )
+        + f" (horizon {first.horizon}).",
+    ]
+    if finals:
+        facts.append(
+            f"Test labels first read {min(final.test_opened for final in finals)}; code "
+            f"{', '.join(sorted({final.commit for final in finals}))}."
+        )
+    missing = list(study.problems)
+    without = [cell.name for cell in study.cells if cell.final is None]
+    if without:
+        missing.append(f"no final runs of {', '.join(without)}: run study.train.")
+    partial = [cell.name for cell in study.cells if not cell.is_complete]
+    if partial:
+        missing.append(f"incomplete searches: {', '.join(partial)}: run study.sweep again.")
+    summary = headline(horizons) or ["No final runs yet: nothing is said of test days."]
+    return Report(
+        title=f"What the study {study.name} found",
+        facts=facts,
+        summary=summary,
+        missing=missing,
+        sections=answer(study, horizons),
+    )
+
+
+def write(report: Report, study: StudyRecords, folder: Path) -> str:
+    """Write the report in all its forms; return the text of report.json."""
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    drawings = {}
+    for figure in report.figures:
+        svg, png = draw(figure)
+        drawings[figure.name] = svg
+        write_text(figures / f"{figure.name}.svg", svg)
+        (figures / f"{figure.name}.png").write_bytes(png)
+    numbers: dict[str, Any] = {
+        "study": study.name,
+        "facts": list(report.facts),
+        "summary": list(report.summary),
+        "missing": list(report.missing),
+        "sections": {
+            section.name: {
+                "title": section.title,
+                "sentences": list(section.sentences),
+                "numbers": section.numbers,
+                "tables": [
+                    {"columns": list(table.columns), "rows": [list(row) for row in table.rows]}
+                    for table in section.tables
+                ],
+            }
+            for section in report.sections
+        },
+    }
+    text = json.dumps(plain(numbers), indent=1, allow_nan=False)
+    write_text(folder / "report.json", text + "\n")
+    write_text(folder / "report.md", to_markdown(report))
+    write_text(folder / "report.html", to_html(report, drawings))
+    return text
