@@ -60,8 +60,7 @@ def headline(horizons: Sequence[JudgedHorizon]) -> list[str]:
     for each in horizons:
         days = _days(each.horizon)
         if each.law is None:
-            why = "; ".join(each.excluded) or "too few budgets have final runs"
-            found.append(f"{days}: no law can be fitted ({why}).")
+            found.append(f"{days}: not identified. {_law_sentence(each)}")
         else:
             found.append(f"{days}: {each.law.verdict}. {each.law.sentence}")
     cells = [cell for each in horizons for cell in each.cells]
@@ -131,7 +130,11 @@ def _law(horizons: Sequence[JudgedHorizon]) -> Section:
 
 def _law_sentence(each: JudgedHorizon) -> str:
     if each.law is None:
-        return "no law can be fitted; fewer than two cells may be in it."
+        n = len(each.cells)
+        return (
+            f"No law can be fitted: {n - len(each.excluded)} of {n} budgets with final runs may be "
+            "in it."
+        )
     sentence = f"{each.law.verdict}. {each.law.sentence}"
     held_out = each.law.held_out
     if held_out is not None:

@@ -35,7 +35,7 @@ class Difference:
         return self.excludes_zero and self.difference.value > 0
 
 
-def paired_difference(model: Floats, other: Floats, days: np.ndarray) -> Estimate:
+def paired_difference(model: Floats, other: Floats, days: Floats) -> Estimate:
     """Return the mean difference of two models' daily losses, nats.
 
     Args:
@@ -56,7 +56,7 @@ def paired_difference(model: Floats, other: Floats, days: np.ndarray) -> Estimat
 
 
 def compare(
-    models: Mapping[str, Floats], other: str, losses: Floats, days: np.ndarray, horizon: int
+    models: Mapping[str, Floats], other: str, losses: Floats, days: Floats, horizon: int
 ) -> list[Difference]:
     """Compare models with one other, all of them a family.
 

@@ -117,7 +117,7 @@ def _rival(cell: CellRecords) -> str:
 def _judge_cell(
     cell: CellRecords,
     test: Predictions,
-    days: np.ndarray,
+    days: Floats,
     rival: str,
     difference: Difference,
     means: Mapping[str, float],
@@ -132,7 +132,8 @@ def _judge_cell(
         flags.append("the winner has collapsed: it says no more than a constant")
     if not cell.is_complete:
         flags.append(f"the search is incomplete: {len(cell.trials)} of {final.search['asked']}")
-    flags += [f"at the edge of what was searched: {edge}" for edge in final.edges]
+    if final.edges:
+        flags.append(f"the winner is at the edge of what was searched ({', '.join(final.edges)})")
     twins = [
         budget
         for budget, mean in means.items()
@@ -161,7 +162,7 @@ def _judge_cell(
     )
 
 
-def _pair(larger: JudgedCell, smaller: JudgedCell, days: np.ndarray) -> Difference:
+def _pair(larger: JudgedCell, smaller: JudgedCell, days: Floats) -> Difference:
     difference: Estimate = paired_difference(larger.losses, smaller.losses, days)
     assert difference.low is not None
     assert difference.high is not None
@@ -175,7 +176,7 @@ def _pair(larger: JudgedCell, smaller: JudgedCell, days: np.ndarray) -> Differen
     )
 
 
-def _law(cells: Sequence[JudgedCell], days: np.ndarray) -> LawReport | None:
+def _law(cells: Sequence[JudgedCell], days: Floats) -> LawReport | None:
     """Fit the law to every final run, resampling test days for all together, and seeds."""
     if len(cells) < 2:
         return None

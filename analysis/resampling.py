@@ -1,7 +1,5 @@
 """Resampled days and seeds: where every interval of a score comes from."""
 
-from collections.abc import Callable
-
 import numpy as np
 from arch.bootstrap import StationaryBootstrap
 
@@ -22,14 +20,29 @@ def block_days(horizon: int) -> int:
     return max(_BLOCK_DAYS, _BLOCK_HORIZONS * horizon)
 
 
-def resampled_days(n_days: int, horizon: int, *, seed: int = 0) -> np.ndarray:
-    """Return the days of stationary block bootstrap samples, shape (N_RESAMPLES, n_days).
+def resampled_days(n_days: int, horizon: int, *, seed: int = 0) -> Floats:
+    """Return how often each day is in each stationary block bootstrap sample.
 
     Blocks of geometric length begin on any day and go on around the end (Politis and Romano 1994).
     The same seed gives every model of a horizon the same days, so that differences stay paired.
+
+    Returns: shape (N_RESAMPLES, n_days), each row of sum n_days.
     """
     bootstrap = StationaryBootstrap(block_days(horizon), np.arange(n_days), seed=seed)
-    return np.stack([data[0] for data, _ in bootstrap.bootstrap(N_RESAMPLES)])
+    drawn = (data[0] for data, _ in bootstrap.bootstrap(N_RESAMPLES))
+    return np.stack([np.bincount(days, minlength=n_days) for days in drawn]).astype(np.float64)
+
+
+def daily_means(values: Floats, days: Floats) -> Floats:
+    """Return the mean of daily values in each sample of days.
+
+    Args:
+        values: shape (n_seeds, n_days).
+        days: of ``resampled_days``.
+
+    Returns: shape (n_resamples, n_seeds).
+    """
+    return np.asarray(days @ values.T / values.shape[1])
 
 
 def mean_over_seeds(values: Floats, draw: np.random.Generator) -> Floats:
@@ -44,24 +57,3 @@ def mean_over_seeds(values: Floats, draw: np.random.Generator) -> Floats:
         return np.asarray(centre)
     drawn = np.take_along_axis(values, draw.integers(n_seeds, size=values.shape), axis=1)
     return np.asarray(centre + np.sqrt(n_seeds / (n_seeds - 1)) * (drawn.mean(axis=1) - centre))
-
-
-def daily_means(losses: Floats, days: np.ndarray) -> Floats:
-    """Return the mean of daily values on each sample of days.
-
-    Args:
-        losses: shape (n_seeds, n_days).
-        days: shape (n_resamples, n_days).
-
-    Returns: shape (n_resamples, n_seeds).
-    """
-    n_days = losses.shape[1]
-    counts = np.stack([np.bincount(row, minlength=n_days) for row in days])
-    return np.asarray(counts @ losses.T / n_days)
-
-
-def score_samples(
-    score: Callable[[Floats, Floats], float], p: Floats, y: Floats, days: np.ndarray
-) -> Floats:
-    """Return any score of probabilities on each sample of days, shape (n_resamples, n_seeds)."""
-    return np.array([[score(seed[row], y[row]) for seed in p] for row in days])

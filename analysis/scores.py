@@ -4,10 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from analysis.law import Floats
-from analysis.resampling import daily_means, mean_over_seeds, score_samples
+from analysis.resampling import daily_means, mean_over_seeds
 from analysis.study import Predictions
 from analysis.verdict import LEVEL, Estimate
 
@@ -72,9 +71,7 @@ class Scores:
     """Of the mean probability over seeds."""
 
 
-def score_model(
-    predictions: Predictions, model: str, train_prior: float, days: np.ndarray
-) -> Scores:
+def score_model(predictions: Predictions, model: str, train_prior: float, days: Floats) -> Scores:
     """Score a model.
 
     Args:
@@ -91,7 +88,7 @@ def score_model(
     sampled = daily_means(losses, days)
     against_train = 1 - sampled / daily_means(constant[None], days)
     # The constant at each sample's own base rate: that is what is known in hindsight.
-    rates = np.clip(y[days].mean(axis=1), 1e-6, 1 - 1e-6)
+    rates = np.clip(daily_means(y[None], days)[:, 0], 1e-6, 1 - 1e-6)
     entropy = -(rates * np.log(rates) + (1 - rates) * np.log1p(-rates))
     against_own = 1 - sampled / entropy[:, None]
     logit_sd = float(np.mean(np.std(np.log(p) - np.log1p(-p), axis=1)))
@@ -109,9 +106,9 @@ def score_model(
         log_loss=_estimate(float(losses.mean()), sampled),
         skill_train_prior=_estimate(float(1 - losses.mean() / constant.mean()), against_train),
         skill_own_prior=skill,
-        auc=_of_each(auc, p, y, days),
+        auc=_of_each(aucs, p, y, days),
         brier=_estimate(float(brier.mean()), daily_means(brier, days)),
-        ece=_of_each(calibration_error, p, y, days),
+        ece=_of_each(calibration_errors, p, y, days),
         logit_sd=logit_sd,
         is_collapsed=logit_sd < COLLAPSE_LOGIT_SD or skill.high < COLLAPSE_SKILL,
         decisions=Decisions(
@@ -126,21 +123,37 @@ def score_model(
     )
 
 
-def auc(p: Floats, y: Floats) -> float:
-    """Return the area under the ROC curve; NaN if a class is missing, 0.5 for a constant."""
-    n_positive = int(y.sum())
-    n_negative = len(y) - n_positive
-    if not n_positive or not n_negative:
-        return float("nan")
-    ranks = rankdata(p)
-    above = ranks[y == 1].sum() - n_positive * (n_positive + 1) / 2
-    return float(above / (n_positive * n_negative))
+def aucs(p: Floats, y: Floats, days: Floats) -> Floats:
+    """Return the area under the ROC curve in each sample of days; ties count half.
+
+    Args:
+        p: probabilities of the days, shape (n_days,).
+        y: 0 or 1, shape (n_days,).
+        days: how often each day is in each sample, shape (n_samples, n_days).
+
+    Returns: shape (n_samples,); NaN where a class is missing, 0.5 for a constant.
+    """
+    _, group = np.unique(p, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    positive = np.add.reduceat((days * y)[:, order], starts, axis=1)
+    negative = np.add.reduceat((days * (1 - y))[:, order], starts, axis=1)
+    below = np.cumsum(negative, axis=1) - negative / 2
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((positive * below).sum(axis=1) / pairs)
 
 
-def calibration_error(p: Floats, y: Floats) -> float:
-    """Return the mean distance of predicted and observed shares over bins of equal count."""
-    bins = reliability(p, y)
-    return sum(b.n * abs(b.predicted - b.observed) for b in bins) / len(y)
+def calibration_errors(p: Floats, y: Floats, days: Floats) -> Floats:
+    """Return the mean distance of said and observed shares over bins, in each sample of days.
+
+    The bins are those of equal count of all days. Arguments and shape as of ``aucs``.
+    """
+    order = np.argsort(p, kind="stable")
+    sizes = [len(part) for part in np.array_split(order, min(N_BINS, len(order)))]
+    starts = np.cumsum([0, *sizes[:-1]])
+    gaps = np.add.reduceat((days * (p - y))[:, order], starts, axis=1)
+    return np.asarray(np.abs(gaps).sum(axis=1) / days.sum(axis=1))
 
 
 def reliability(p: Floats, y: Floats) -> list[Reliability]:
@@ -158,10 +171,12 @@ def _constant_losses(y: Floats, prior: float) -> Floats:
 
 
 def _of_each(
-    score: Callable[[Floats, Floats], float], p: Floats, y: Floats, days: np.ndarray
+    score: Callable[[Floats, Floats, Floats], Floats], p: Floats, y: Floats, days: Floats
 ) -> Estimate:
-    value = float(np.mean([score(seed, y) for seed in p]))
-    return _estimate(value, score_samples(score, p, y, days))
+    """Return the mean of a score over seeds with its interval."""
+    once = np.ones((1, len(y)))
+    value = float(np.mean([score(seed, y, once)[0] for seed in p]))
+    return _estimate(value, np.stack([score(seed, y, days) for seed in p], axis=1))
 
 
 def _estimate(value: float, samples: Floats) -> Estimate:

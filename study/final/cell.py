@@ -43,7 +43,7 @@ from study.results.store import read_cell, read_trials
 from study.search.cell_folder import differences_by_part
 from study.search.forced import Forced
 from study.search.plan import commit, versions
-from study.search.space import SearchSpace, TrialConfig, build_space
+from study.search.space import TrialConfig, build_space
 from study.search.stop import Interruptions
 from study.search.trainable import CHECKPOINTS
 from study.search.tuner import SearchOutcome
@@ -156,9 +156,7 @@ def train_cell(
     write_predictions(folder / PREDICTIONS_FILE, pd.concat(predictions, ignore_index=True))
     if runs:
         _export(cell, data, folder, min(runs, key=lambda r: (r.value, r.number)))
-    record = _record(
-        cell, data, space, searched, records, found, best, outcome, differences, opened
-    )
+    record = _record(cell, data, searched, records, found, best, outcome, differences, opened)
     write_final(folder, record)
     return FinalOutcome(cell=cell.name, record=record, reason=None)
 
@@ -286,7 +284,6 @@ def _export(cell: Cell, data: Dataset, folder: Path, best: TrialRecord) -> None:
 def _record(
     cell: Cell,
     data: Dataset,
-    space: SearchSpace,
     searched: Mapping[str, Any],
     records: Sequence[TrialRecord],
     found: Sequence[Candidate],
@@ -335,7 +332,7 @@ def _record(
             "reasons": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
             "is_complete": len(records) >= searched["trials"],
         },
-        edges=edges(trial.params, space),
+        edges=edges(trial.params, cell),
         differences=list(differences),
         test_opened=opened,
     )

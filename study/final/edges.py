@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.dimension import Choice, Range
-from study.search.space import SearchSpace
+from study.spec import Cell
 
 _EDGE_SHARE = 0.02
 """Of a range, from either end: where a uniform draw comes to lie once in 25."""
@@ -13,27 +13,30 @@ _EDGE_SHARE = 0.02
 _FEWEST_CHOICES = 4
 """With fewer, one in two or more lies at an end whatever is true."""
 
+_NATURAL = {"n_layers": 1, "n_heads": 1, "dropout": 0.0, "weight_decay": 0.0, "ema_decay": 0.0}
+"""Values below which there is nothing that a search could have left out."""
 
-def edges(params: Mapping[str, Any], space: SearchSpace) -> list[str]:
+
+def edges(params: Mapping[str, Any], cell: Cell) -> list[str]:
     """Return a line for each searched value of ``params`` that lies at the end of its range."""
     found = []
-    for name, position in (("d_model", 0), ("n_layers", 1)):
-        found += _of_choices(name, params[name], sorted({row[position] for row in space.shapes}))
-    for name, dimension in {**space.model, **space.train}.items():
+    for name, dimension in {**cell.model, **cell.train}.items():
+        value = params.get(name)
+        if not isinstance(value, int | float) or value == _NATURAL.get(name):
+            continue
         if isinstance(dimension, Range):
-            found += _of_range(name, params[name], dimension)
+            found += _of_range(name, value, dimension)
         elif isinstance(dimension, Choice):
-            numbers = [v for v in dimension.values if isinstance(v, int | float)]
-            if len(numbers) == len(dimension.values):
-                found += _of_choices(name, params[name], sorted(set(numbers)))
+            found += _of_choices(name, value, dimension)
     return found
 
 
-def _of_choices(name: str, value: float, choices: list[float]) -> list[str]:
-    if len(choices) < _FEWEST_CHOICES or value not in (choices[0], choices[-1]):
+def _of_choices(name: str, value: float, dimension: Choice) -> list[str]:
+    numbers = sorted({v for v in dimension.values if isinstance(v, int | float)})
+    if len(numbers) < _FEWEST_CHOICES or value not in (numbers[0], numbers[-1]):
         return []
-    end = "least" if value == choices[0] else "most"
-    return [f"{name} = {value:g} is the {end} of {len(choices)} choices"]
+    end = "least" if value == numbers[0] else "most"
+    return [f"{name} = {value:g} is the {end} of {len(numbers)} choices"]
 
 
 def _of_range(name: str, value: float, dimension: Range) -> list[str]:
