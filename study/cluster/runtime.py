@@ -33,6 +33,8 @@ _SETTINGS = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # Its snapshots, from which nothing is ever restored, keep 20 KB of every trial in memory.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
     # A trial may end without a metric (diverged): that is a state, not a crash of the run.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     # Reports come once an epoch; buffering would hold back the decision to stop a trial.
