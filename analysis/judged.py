@@ -59,6 +59,8 @@ class JudgedHorizon:
     cells: Sequence[JudgedCell]
     best_set: Sequence[str]
     """Budgets among which the best is with 90 % confidence."""
+    from_smallest: Sequence[Estimate]
+    """Of each cell: its loss less that of the smallest budget, paired by day."""
     pairs: Sequence[Difference]
     """Each budget against the next smaller one."""
     law: LawReport | None
@@ -102,6 +104,10 @@ def _judge_horizon(horizon: int, records: Sequence[CellRecords]) -> JudgedHorizo
         horizon=horizon,
         cells=cells,
         best_set=confidence_set(models, horizon),
+        from_smallest=[
+            Estimate(value=0.0, low=None, high=None, se=None),
+            *(paired_difference(c.losses, cells[0].losses, days) for c in cells[1:]),
+        ],
         pairs=pairs,
         law=_law(kept, days),
         law_of_all=_law(cells, days) if len(kept) < len(cells) else None,

@@ -1,0 +1,157 @@
+"""The records of a study as its commands leave them, with answers that are planted."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.law import Floats
+from study.results.final import (
+    FINAL_FOLDER,
+    MODEL_NAME,
+    PREDICTIONS_FILE,
+    FinalRecord,
+    RunRecord,
+    SelectionRecord,
+    write_final,
+    write_predictions,
+)
+from study.results.store import CellIdentity, CellStore, write_cell
+from tests.results.conftest import PARAMS, record
+
+N_SEEDS = 5
+N_TRIALS = 12
+
+
+def oracle_days(n_days: int, seed: int = 7) -> tuple[Floats, Floats]:
+    """Return true probabilities that drift as volatility does, and what came of them."""
+    draw = np.random.default_rng(seed)
+    logit = np.convolve(draw.standard_normal(n_days + 49), np.full(50, 0.12), mode="valid") - 0.6
+    p = 1 / (1 + np.exp(-logit))
+    return p, (draw.random(n_days) < p).astype(np.int8)
+
+
+def answers(p: Floats, variance: float, n_seeds: int, seed: int) -> Floats:
+    """Return what models say that see the truth through noise, shape (n_seeds, n_days)."""
+    draw = np.random.default_rng(seed)
+    logit = np.log(p) - np.log1p(-p) + np.sqrt(variance) * draw.standard_normal((n_seeds, len(p)))
+    return np.asarray(1 / (1 + np.exp(-logit)))
+
+
+def write_study(
+    results: Path,
+    variances: Mapping[int, float],
+    *,
+    horizons: tuple[int, ...] = (1, 3),
+    n_days: int = 600,
+    with_final: bool = True,
+    n_ended: int = N_TRIALS,
+    edges: Mapping[int, list[str]] | None = None,
+) -> None:
+    """Write a study whose model of each size answers with a planted noise."""
+    for size, variance in variances.items():
+        for horizon in horizons:
+            name = f"demo_{size}_h{horizon}_threshold_1pct"
+            _write_search(results, name, size, horizon, n_ended)
+            if with_final:
+                own_edges = (edges or {}).get(size, [])
+                _write_final(results, name, size, horizon, variance, n_days, own_edges)
+
+
+def _write_search(results: Path, name: str, size: int, horizon: int, n_ended: int) -> None:
+    folder = results / name
+    folder.mkdir(parents=True)
+    split = {
+        "rows": 600, "positives": 200, "base_rate": 0.35, "effective_size": 600 / horizon,
+        "first_day": "2000-01-03", "last_day": "2002-06-01",
+    }  # fmt: skip
+    write_cell(
+        folder,
+        {
+            "search": "abcd1234", "cell": name, "study": "demo", "budget": str(size),
+            "horizon": horizon, "source": "sp500", "data_sha256": "0123456789abcdef",
+            "trials": N_TRIALS, "estimate": {"search_seconds_expected": 300.0},
+            "spec": {"budget": {"label": str(size), "target": size}},
+            "splits": {part: split for part in ("train", "validation", "test")},
+        },
+    )  # fmt: skip
+    draw = np.random.default_rng(size)
+    trials = [
+        record(
+            number,
+            folder=f"trial_{number:04d}",
+            value=0.5 + 0.05 * float(draw.random()),
+            param_count=round(size * float(draw.uniform(0.8, 1.2))),
+            params={
+                **PARAMS,
+                "d_model": int(draw.choice([32, 64, 128])),
+                "n_layers": int(draw.choice([1, 2, 4, 8])),
+                "learning_rate": float(10 ** draw.uniform(-4, -2)),
+            },
+            started=1000.0 + 20 * number,
+            ended=1020.0 + 20 * number,
+        )
+        for number in range(n_ended)
+    ]
+    identity = CellIdentity(
+        name=name, study="demo", budget=str(size), horizon=horizon, task="threshold_1pct",
+        data_sha256="0123456789abcdef", versions={"torch": "2.13.0"},
+    )  # fmt: skip
+    CellStore(folder, identity).write_trials(trials)
+
+
+def _write_final(
+    results: Path, name: str, size: int, horizon: int, variance: float, n_days: int,
+    edges: list[str],
+) -> None:  # fmt: skip
+    p, y = oracle_days(2 * n_days)
+    days = np.datetime64("2002-01-01") + np.arange(2 * n_days)
+    models = {
+        MODEL_NAME: answers(p, variance, N_SEEDS, size + horizon),
+        "logistic": answers(p, 0.3, 1, 5),
+        "constant": np.full((1, 2 * n_days), y.mean()),
+    }
+    tables = [
+        pd.DataFrame(
+            {
+                "model": model,
+                "seed": pd.array([seed if model == MODEL_NAME else None] * len(p), dtype="Int64"),
+                "part": np.repeat(["validation", "test"], n_days),
+                "date": days, "p": each, "y": y,
+            }
+        )
+        for model, own in models.items()
+        for seed, each in enumerate(own)
+    ]  # fmt: skip
+    folder = results / FINAL_FOLDER / name
+    write_predictions(folder / PREDICTIONS_FILE, pd.concat(tables, ignore_index=True))
+    write_final(folder, final_record(name, size, horizon, edges=edges))
+
+
+def final_record(name: str, size: int, horizon: int, **changes: Any) -> FinalRecord:
+    found = FinalRecord(
+        cell=name, study="demo", budget=str(size), budget_parameters=size, horizon=horizon,
+        task="threshold_1pct", source="sp500", data_sha256="0123456789abcdef",
+        feature_hash="f", commit="0123456789ab", versions={"torch": "2.13.0"}, winner=1,
+        params=PARAMS, param_count=size, search_value=0.50,
+        selection=[
+            SelectionRecord(
+                trial=1, search_value=0.50, values=[0.51, 0.52], n_asked=2, mean_value=0.515,
+                architecture="d64 L2",
+            )
+        ],
+        runs=[
+            RunRecord(
+                seed=seed, trial_id=f"r{seed}", reason="completed", value=0.51 + 0.002 * seed,
+                is_rankable=True, best_epoch=3, epochs_trained=8, seconds=10.0,
+            )
+            for seed in range(N_SEEDS)
+        ],
+        splits={"test": {"effective_size": 600 / horizon}},
+        search={"asked": N_TRIALS, "ended": N_TRIALS, "reasons": {}, "is_complete": True},
+        edges=[], differences=[], test_opened="2026-01-01T00:00:00Z",
+    )  # fmt: skip
+    return dataclasses.replace(found, **changes)

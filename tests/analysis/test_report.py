@@ -1,0 +1,186 @@
+"""The report of a study, from records with planted answers, through the command."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis.judged import judge_study
+from analysis.study import read_study
+from study.errors import StudyError
+from tests.analysis.records import write_study
+
+PLANTED = {750_000: 0.5, 2_000_000: 0.37, 20_000_000: 0.19, 200_000_000: 0.093}
+"""Statistics notes, section 6: v(N) = .5 (N / .75M)^-.3."""
+
+
+def report(results: Path, *flags: str, expect: int = 0) -> str:
+    command = [sys.executable, "-m", "analysis", "--storage", str(results), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("study") / "ray_results"
+    write_study(path, PLANTED)
+    report(path)
+    return path
+
+
+def test_a_planted_law_is_found_with_enough_days(tmp_path: Path) -> None:
+    write_study(tmp_path, PLANTED, horizons=(1,), n_days=6_000)
+    (horizon,) = judge_study(read_study(tmp_path, None))
+    assert horizon.law is not None
+    assert horizon.law.trend.high is not None
+    assert horizon.law.trend.high < 0
+    assert horizon.law.permutation_p < 0.01
+    assert horizon.law.verdict in ("scaling", "not identified")
+    assert "falls with size" in horizon.law.sentence
+    # Noise of .3 is that of the baseline: the smaller budgets are worse, the larger ones better.
+    claims = [(cell.difference.is_worse, cell.difference.is_better) for cell in horizon.cells]
+    assert claims == [(True, False), (True, False), (False, True), (False, True)]
+    assert horizon.best_set == ["200000000"]
+
+
+def test_equal_models_are_no_effect(tmp_path: Path) -> None:
+    write_study(tmp_path, dict.fromkeys(PLANTED, 0.3), horizons=(1,))
+    (horizon,) = judge_study(read_study(tmp_path, None))
+    assert horizon.law is not None
+    assert horizon.law.verdict == "no measurable effect"
+    assert len(horizon.best_set) > 1
+
+
+def test_flagged_cells_are_left_out_of_the_law_and_named(tmp_path: Path) -> None:
+    edge = ["learning_rate = 0.01 is at the end 0.01 of its range"]
+    write_study(tmp_path, PLANTED, horizons=(1,), edges={2_000_000: edge})
+    (horizon,) = judge_study(read_study(tmp_path, None))
+    assert horizon.law is not None
+    assert set(horizon.law.runs.sizes[:, 0]) == set(PLANTED) - {2_000_000}
+    assert horizon.law_of_all is not None
+    assert set(horizon.law_of_all.runs.sizes[:, 0]) == set(PLANTED)
+    (excluded,) = horizon.excluded
+    assert excluded.startswith("2000000: the winner is at the edge")
+
+
+def test_a_collapsed_winner_is_left_out_and_equal_losses_are_said(tmp_path: Path) -> None:
+    # So much noise that the answer says less than the base rate.
+    write_study(tmp_path, {10: 0.3, 20: 9.0, 30: 0.3, 40: 0.3}, horizons=(1,))
+    (horizon,) = judge_study(read_study(tmp_path, None))
+    assert [bool(cell.flags) for cell in horizon.cells] == [False, True, False, False]
+    assert "collapsed" in horizon.cells[1].flags[0]
+    notes = [note for cell in horizon.cells for note in cell.notes]
+    assert any("same loss to three decimals" in note for note in notes)
+
+
+def test_all_forms_are_written_and_agree(results: Path) -> None:
+    folder = results / "report"
+    numbers = json.loads((folder / "report.json").read_text())
+    page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
+    for sentence in numbers["summary"]:
+        assert sentence in text
+        assert sentence in page
+    assert set(numbers["sections"]) >= {
+        "law", "baselines", "selection", "calibration", "winners", "depth", "heads", "horizons",
+        "budget", "coverage", "importance", "time", "criteria",
+    }  # fmt: skip
+    figures = sorted(path.stem for path in (folder / "figures").glob("*.svg"))
+    assert figures == sorted(path.stem for path in (folder / "figures").glob("*.png"))
+    assert {f"law_h{h}" for h in (1, 3)} | {"best_of_k"} <= set(figures)
+    for name in figures:
+        assert f"figures/{name}.png" in text
+    difference = numbers["sections"]["baselines"]["numbers"]["demo_750000_h1_threshold_1pct"]
+    assert difference["difference"]["low"] < difference["difference"]["value"]
+
+
+def test_the_page_needs_nothing_from_elsewhere(results: Path) -> None:
+    page = (results / "report" / "report.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
+    assert '<link rel="stylesheet"' not in page
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids)), "two parts of the page have one name"
+    used = set(re.findall(r'(?:xlink:href="#|url\(#)([^")]+)', page))
+    assert used <= set(ids)
+    assert page.count("data-tip=") > 40
+
+
+def test_the_same_records_give_the_same_bytes(results: Path) -> None:
+    def content() -> dict[str, bytes]:
+        folder = results / "report"
+        return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.*")}
+
+    before = content()
+    shutil.rmtree(results / "report")
+    report(results)
+    assert content() == before
+
+
+def test_a_partial_study_says_what_is_missing(tmp_path: Path) -> None:
+    write_study(tmp_path, {10_000: 0.3, 20_000: 0.3}, with_final=False, n_ended=3)
+    shown = report(tmp_path)
+    assert "No final runs yet" in shown
+    assert "missing: no final runs of demo_10000_h1_threshold_1pct" in shown
+    assert "missing: incomplete searches" in shown
+    assert (tmp_path / "report" / "report.html").exists()
+
+
+def test_a_damaged_cell_is_said_and_the_others_are_told(tmp_path: Path) -> None:
+    write_study(tmp_path, {10_000: 0.3, 20_000: 0.3}, horizons=(1,))
+    (tmp_path / "final/demo_10000_h1_threshold_1pct/predictions.parquet").write_bytes(b"rubbish")
+    shown = report(tmp_path)
+    assert "must be a table of predictions" in shown
+    assert len(read_study(tmp_path, None).cells) == 1
+
+
+def test_several_studies_must_be_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="there are none"):
+        read_study(tmp_path, None)
+    write_study(tmp_path, {10_000: 0.3}, horizons=(1,))
+    shown = report(tmp_path, "--study", "other", expect=2)
+    assert "must hold the study that is asked for, but got other; there are demo" in shown
+
+
+_BROWSER = shutil.which("chromium")
+
+
+@pytest.mark.skipif(_BROWSER is None, reason="needs chromium")
+def test_a_browser_draws_the_page_without_a_complaint(results: Path, tmp_path: Path) -> None:
+    assert _BROWSER is not None
+    page = (results / "report" / "report.html").read_text()
+    # What a reader does: sort by a heading, hide a series, touch a point; the page then says so.
+    probe = """<script>
+    const problems = [];
+    window.addEventListener("error", (e) => problems.push(e.message));
+    window.addEventListener("load", () => {
+      const table = document.querySelector("table");
+      const heading = table.querySelectorAll("th")[1];
+      heading.click();
+      const keys = [...table.tBodies[0].rows].map((r) => Number(r.cells[1].dataset.key));
+      const sorted = keys.every((k, i) => i === 0 || !(keys[i - 1] > k));
+      const entry = document.querySelector('[id*="--legend--"]');
+      entry.dispatchEvent(new MouseEvent("click", {bubbles: true}));
+      const hidden = document.querySelectorAll(".hidden").length;
+      const point = document.querySelector("[data-tip]");
+      point.dispatchEvent(new PointerEvent("pointerenter", {clientX: 5, clientY: 5}));
+      const tip = document.getElementById("tip");
+      const drawn = [...document.querySelectorAll("figure svg")]
+        .every((svg) => svg.getBoundingClientRect().height > 100);
+      document.title = JSON.stringify({problems, sorted, hidden: hidden > 0, drawn,
+        tip: tip.textContent === point.dataset.tip && tip.style.display === "block"});
+    });</script></head>"""
+    file = tmp_path / "page.html"
+    file.write_text(page.replace("</head>", probe, 1))
+    command = [
+        _BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/b",
+        "--virtual-time-budget=5000", "--dump-dom", file.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    title = re.search(r"<title>(.*?)</title>", done.stdout)
+    assert title is not None
+    said = json.loads(title[1].replace("&quot;", '"').replace("&amp;", "&"))
+    assert said == {"problems": [], "sorted": True, "hidden": True, "drawn": True, "tip": True}
