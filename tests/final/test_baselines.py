@@ -1,0 +1,82 @@
+"""Baselines on the embedded market, against the figures of the notes and against leaks."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from study.data.config import DataConfig
+from study.data.dataset import build_dataset
+from study.data.holdout import Holdout, open_holdout
+from study.data.labels import make_labels
+from study.data.sources import load_prices
+from study.data.synthetic import simulate_market
+from study.final.baselines import (
+    BASELINES,
+    TRAILING_DAYS,
+    garch_variance,
+    path_probability,
+    predict_baselines,
+)
+
+
+@pytest.mark.parametrize(
+    ("horizon", "expected_auc", "expected_loss"),
+    [(1, 0.793, 0.3544), (3, 0.716, 0.6035), (5, 0.686, 0.6545)],
+)
+def test_garch_closed_form_has_the_scores_of_the_notes(
+    horizon: int, expected_auc: float, expected_loss: float
+) -> None:
+    # Section 5: fitted on 1999-2012, judged on 2013-2018.
+    bars = load_prices("sp500").frame
+    config = DataConfig(horizon=horizon)
+    n_fitted = int((bars.index < "2013-01-01").sum())
+    labels = make_labels(bars, kind="high", horizon=horizon, threshold=0.01)
+    variance = garch_variance(bars["Close"].to_numpy(), n_fitted=n_fitted, horizon=horizon)
+    p = path_probability(config, variance)
+    days = np.arange(n_fitted, len(bars) - horizon)
+    assert roc_auc_score(labels[days], p[days]) == pytest.approx(expected_auc, abs=0.005)
+    assert log_loss(labels[days], p[days]) == pytest.approx(expected_loss, abs=0.005)
+
+
+@pytest.fixture(scope="module")
+def holdout() -> Holdout:
+    config = DataConfig(horizon=3)
+    return open_holdout(config, build_dataset(config))
+
+
+def test_every_baseline_says_a_probability_of_every_judged_day(holdout: Holdout) -> None:
+    found = predict_baselines(DataConfig(horizon=3), holdout)
+    assert list(found) == list(BASELINES)
+    days = np.concatenate((holdout.validation_days, holdout.test_days))
+    for name, p in found.items():
+        assert np.isfinite(p[days]).all(), name
+        assert ((p[days] > 0) & (p[days] < 1)).all(), name
+    # What they are for: a sceptic's ladder on test days, the constant at its foot.
+    losses = {n: log_loss(holdout.labels[holdout.test_days], p[holdout.test_days])
+              for n, p in found.items()}  # fmt: skip
+    assert max(losses, key=lambda n: losses[n]) == "constant"
+    assert min(losses, key=lambda n: losses[n]) == "logistic"
+
+
+def test_the_trailing_prior_knows_no_label_that_is_not_over(holdout: Holdout) -> None:
+    p = BASELINES["trailing prior"](DataConfig(horizon=3), holdout)
+    day = int(holdout.test_days[100])
+    known = holdout.labels[day - 3 - TRAILING_DAYS + 1 : day - 3 + 1]
+    assert p[day] == pytest.approx(known.mean())
+
+
+def test_garch_on_a_day_does_not_depend_on_later_days() -> None:
+    close = load_prices("sp500").frame["Close"].to_numpy()[:1500]
+    whole = garch_variance(close, n_fitted=1000, horizon=3)
+    cut = garch_variance(close[:1200], n_fitted=1000, horizon=3)
+    assert np.allclose(whole[1:1200], cut[1:], rtol=1e-6)
+
+
+def test_garch_finds_the_variance_that_made_a_market() -> None:
+    market = simulate_market(n_days=6000, seed=3)
+    close = market.prices.frame["Close"].to_numpy()
+    variance = garch_variance(close, n_fitted=5000, horizon=1)
+    days = np.arange(5000, 6000)
+    ratio = variance[days] / market.next_variance[days]
+    assert np.median(ratio) == pytest.approx(1, abs=0.1)
+    assert np.corrcoef(variance[days], market.next_variance[days])[0, 1] > 0.97

@@ -1,0 +1,127 @@
+"""From a sweep over the final runs to the report and a prediction, through the commands."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from study.results.final import FINAL_FOLDER, read_final, read_predictions
+from study.results.store import read_trials
+from tests.matrix.command import cell_name, processes_in, run, start, write_plan
+from tests.search.command import wait_until, write_space
+
+TRIALS = 4
+HORIZONS = (1, 3)
+FLAGS = ("--seeds", "2", "--candidates", "2", "--selection-seeds", "2", "--budgets", "50k")
+
+pytestmark = pytest.mark.ray
+
+
+def final_folder(here: Path, horizon: int) -> Path:
+    return here / "ray_results" / FINAL_FOLDER / cell_name(horizon)
+
+
+def has_final_epoch(here: Path) -> bool:
+    journal = final_folder(here, 1) / "runs" / "journal.jsonl"
+    return journal.exists() and b'"kind": "epoch"' in journal.read_bytes()
+
+
+def is_deserted(here: Path) -> bool:
+    return not processes_in(here)
+
+
+def command(here: Path, module: str, *flags: str, expect: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", module, *flags],
+        cwd=here, env={**os.environ, "HOME": str(here / "home")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(tmp_path: Path) -> None:
+    write_space(tmp_path, trials=TRIALS, scheduler="fifo", forced="none")
+    space = yaml.safe_load((tmp_path / "tiny.yaml").read_text())
+    space["horizons"] = list(HORIZONS)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(space))
+    write_plan(tmp_path, trials=TRIALS, capacity=2, horizons=HORIZONS)
+    run(tmp_path, "--plan", "plan.json", "--budgets", "50k")
+
+    process = start(tmp_path, *FLAGS, module="study.train")
+    wait_until(partial(has_final_epoch, tmp_path), process)
+    process.kill()
+    process.communicate()
+    wait_until(partial(is_deserted, tmp_path), None)
+    # Nothing was chosen by them: test labels are unread until the winner's runs are over.
+    assert not (final_folder(tmp_path, 1) / "test_opened.txt").exists()
+    start_again = start(tmp_path, *FLAGS, module="study.train")
+    output, errors = start_again.communicate(timeout=300)
+    assert start_again.returncode == 0, output + errors
+    assert "Traceback" not in output + errors
+
+    for horizon in HORIZONS:
+        folder = final_folder(tmp_path, horizon)
+        record = read_final(folder)
+        assert record is not None
+        trials = read_trials(tmp_path / "ray_results" / cell_name(horizon))
+        best = sorted((t for t in trials if t.is_rankable), key=lambda t: (t.value, t.number))[:2]
+        assert [s.trial for s in record.selection] == [t.number for t in best]
+        again = read_trials(folder / "selection")
+        means = {
+            trial.number: sum(
+                r.value or 0 for r in again if r.source == f"forced:trial {trial.number}"
+            )
+            / 2
+            for trial in best
+        }
+        assert record.winner == min(means, key=lambda number: means[number])
+        winner = next(trial for trial in trials if trial.number == record.winner)
+        runs = read_trials(folder / "runs")
+        assert [run.params for run in runs] == [winner.params] * 2
+        seeds = {t.seed for t in trials} | {r.seed for r in again} | {r.seed for r in runs}
+        assert len(seeds) == TRIALS + 4 + 2
+        table = read_predictions(folder / "predictions.parquet")
+        counts = table.groupby(["model", "seed", "part"], dropna=False).size()
+        assert set(counts.groupby("part").nunique()) == {1}
+        assert set(table["model"]) > {"patchtst", "GJR-GARCH", "logistic", "constant"}
+        assert set(table[table["model"] == "patchtst"]["seed"]) == {r.seed for r in runs}
+        _check_prediction(tmp_path, horizon, table)
+
+    assert "complete before" in command(tmp_path, "study.train", "--search", "tiny.yaml", *FLAGS)
+    command(tmp_path, "analysis")
+    report = json.loads((tmp_path / "ray_results/report/report.json").read_text())
+    assert report["missing"] == []
+    assert set(report["sections"]["law"]["numbers"]) == {"1", "3"}
+
+
+def _check_prediction(here: Path, horizon: int, table: pd.DataFrame) -> None:
+    """The exported model says of a day what was stored of it."""
+    flags = ("--cell", cell_name(horizon), "--days", "40", "--json")
+    said = json.loads(command(here, "study.predict", *flags))
+    card = json.loads((final_folder(here, horizon) / "model" / "model.json").read_text())
+    own = table[(table["model"] == "patchtst") & (table["seed"] == card["origin"]["seed"])]
+    stored = dict(zip(own["date"].dt.strftime("%Y-%m-%d"), own["p"], strict=True))
+    shared = [row for row in said["predictions"] if row["date"] in stored]
+    assert len(said["predictions"]) == 40
+    assert len(shared) == 40 - 5
+    for row in shared:
+        assert row["probability"] == pytest.approx(stored[row["date"]], abs=1e-6)
+
+
+def test_final_runs_need_a_search_that_is_as_it_was(tmp_path: Path) -> None:
+    write_space(tmp_path, trials=TRIALS)
+    process = start(tmp_path, "--budgets", "50k", module="study.train")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "must hold a search of one of the selected cells" in errors
+    process = start(tmp_path, "--seeds", "0", module="study.train")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "--seeds: must be at least 1, but got 0" in errors

@@ -1,0 +1,52 @@
+"""The sealed part of the history is that of the search, opened."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from study.data.config import DataConfig
+from study.data.dataset import build_dataset
+from study.data.holdout import open_holdout
+from study.data.labels import make_labels
+from study.data.sources import load_prices, prices_from_frame
+from study.data.splits import split_days
+from study.errors import DataError
+
+CONFIG = DataConfig(horizon=5)
+
+
+def test_what_a_search_saw_is_not_changed_and_test_days_follow_it() -> None:
+    data = build_dataset(CONFIG)
+    found = open_holdout(CONFIG, data)
+    n = len(data.features)
+    assert np.array_equal(found.features[:n], data.features)
+    assert np.array_equal(found.validation_days, data.validation_days)
+    assert found.test_days[0] > data.validation_days[-1] + CONFIG.horizon
+    assert np.array_equal(found.test_days, split_days(len(found.features), CONFIG).test)
+    assert len(found.test_days) == data.splits["test"].rows
+    assert found.labels[found.test_days].sum() == data.splits["test"].positives
+
+
+def test_labels_of_test_days_are_those_of_the_prices() -> None:
+    found = open_holdout(CONFIG, build_dataset(CONFIG))
+    bars = load_prices("sp500").frame
+    labels = make_labels(bars, kind="high", horizon=5, threshold=0.01)
+    days = found.test_days
+    assert np.array_equal(found.labels[days], labels[found.bars[days]])
+    assert (
+        found.dates[days] == bars.index.to_numpy().astype("datetime64[D]")[found.bars[days]]
+    ).all()
+    assert np.isfinite(found.labels[days]).all()
+
+
+def test_other_prices_are_refused() -> None:
+    data = build_dataset(CONFIG)
+    prices = load_prices("sp500")
+    frame = prices.frame.copy()
+    frame.iloc[-1, frame.columns.get_loc("Volume")] += 1  # type: ignore[index]
+    other = prices_from_frame("sp500", frame)
+    with pytest.raises(DataError, match="must hold the prices that the search saw"):
+        open_holdout(CONFIG, data, other)
+    same = dataclasses.replace(prices)
+    assert len(open_holdout(CONFIG, data, same).features) == data.n_rows
