@@ -74,13 +74,10 @@ def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(tmp_path: Path
         best = sorted((t for t in trials if t.is_rankable), key=lambda t: (t.value, t.number))[:2]
         assert [s.trial for s in record.selection] == [t.number for t in best]
         again = read_trials(folder / "selection")
-        means = {
-            trial.number: sum(
-                r.value or 0 for r in again if r.source == f"forced:trial {trial.number}"
-            )
-            / 2
-            for trial in best
-        }
+        means = dict.fromkeys((trial.number for trial in best), 0.0)
+        for fresh in again:
+            assert fresh.value is not None
+            means[int(fresh.source.removeprefix("forced:trial "))] += fresh.value / 2
         assert record.winner == min(means, key=lambda number: means[number])
         winner = next(trial for trial in trials if trial.number == record.winner)
         runs = read_trials(folder / "runs")

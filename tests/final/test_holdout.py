@@ -44,7 +44,7 @@ def test_other_prices_are_refused() -> None:
     data = build_dataset(CONFIG)
     prices = load_prices("sp500")
     frame = prices.frame.copy()
-    frame.iloc[-1, frame.columns.get_loc("Volume")] += 1  # type: ignore[index]
+    frame["Volume"] = frame["Volume"].to_numpy() + 1.0
     other = prices_from_frame("sp500", frame)
     with pytest.raises(DataError, match="must hold the prices that the search saw"):
         open_holdout(CONFIG, data, other)
