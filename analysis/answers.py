@@ -12,7 +12,7 @@ from analysis.section import Cell, Figure, Section, Series, Table, shown_estimat
 from analysis.study import CellRecords, StudyRecords
 from analysis.trials import best_of_curve, correlations, difference_of_best
 from analysis.verdict import Estimate, LawReport
-from study.results.final import MODEL_NAME
+from study.results.final import MODEL_NAME, ORACLE
 from study.results.records import TrialRecord
 
 _SETTINGS = ("learning_rate", "weight_decay", "dropout", "auxiliary_weight", "ema_decay")
@@ -41,6 +41,8 @@ def answer(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> list[Secti
             _calibration(horizons),
             _winners(horizons),
         ]
+        if any(cell.over_oracle for cell in _cells(horizons)):
+            sections.insert(0, _oracle(horizons))
     sections += [
         _depth(study),
         _heads(study),
@@ -63,7 +65,12 @@ def headline(horizons: Sequence[JudgedHorizon]) -> list[str]:
             found.append(f"{days}: not identified. {_law_sentence(each)}")
         else:
             found.append(f"{days}: {each.law.verdict}. {each.law.sentence}")
-    cells = [cell for each in horizons for cell in each.cells]
+    cells = _cells(horizons)
+    leaks = [cell.name for cell in cells if cell.is_leak]
+    if leaks:
+        found.insert(
+            0, f"LEAK: better than the best possible answer by three errors: {', '.join(leaks)}."
+        )
     better = [c for c in cells if c.difference.is_better]
     worse = [c for c in cells if c.difference.is_worse]
     if cells:
@@ -77,6 +84,41 @@ def headline(horizons: Sequence[JudgedHorizon]) -> list[str]:
 
 def _days(horizon: int) -> str:
     return "1 day ahead" if horizon == 1 else f"{horizon} days ahead"
+
+
+def _oracle(horizons: Sequence[JudgedHorizon]) -> Section:
+    rows: list[list[Cell]] = [
+        [cell.records.budget, _days(cell.records.horizon), cell.scores[ORACLE].log_loss,
+         cell.scores[MODEL_NAME].log_loss, cell.over_oracle, "LEAK" if cell.is_leak else "no"]
+        for cell in _cells(horizons)
+        if cell.over_oracle is not None
+    ]  # fmt: skip
+    leaks = sum(row[-1] == "LEAK" for row in rows)
+    return Section(
+        name="oracle",
+        title="How far from the best possible answer?",
+        sentences=[
+            "This market is drawn, so the best possible answer of every day is known; the excess "
+            "is what a model has not learnt. "
+            + (
+                f"{leaks} cells beat it by more than three standard errors: the inputs must know "
+                "the future."
+                if leaks
+                else "No cell beats it by more than three standard errors, which would be a leak."
+            )
+        ],
+        tables=[
+            Table(
+                columns=("budget", "horizon", "best possible", "model", "excess", "leak"),
+                rows=rows,
+                caption="Log-loss on test days, nats; the excess is paired by day.",
+            )
+        ],
+        numbers={
+            cell.name: {"excess": cell.over_oracle, "is_leak": cell.is_leak}
+            for cell in _cells(horizons)
+        },
+    )
 
 
 def _law(horizons: Sequence[JudgedHorizon]) -> Section:

@@ -13,12 +13,15 @@ from analysis.runs import Runs
 from analysis.scores import Scores, score_model
 from analysis.study import CellRecords, Predictions, StudyRecords
 from analysis.verdict import Estimate, LawReport, judge
-from study.results.final import MODEL_NAME, FinalRecord
+from study.results.final import MODEL_NAME, ORACLE, FinalRecord
 
 _SAME_LOSS = 5e-4
 """Losses that agree to three decimals at two budgets: chance, or the same constant."""
 
 _FEWEST_SEEDS = 5
+
+_LEAK_ERRORS = 3
+"""Standard errors by which nobody beats the exact answer unless the inputs know the future."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +38,8 @@ class JudgedCell:
     """The baseline with the lowest loss on the validation days: chosen without the test."""
     difference: Difference
     """To the rival, on the test days."""
+    over_oracle: Estimate | None
+    """Loss less that of the exact answer, where the market is drawn; None on real ones."""
     flags: Sequence[str]
     """Why the cell is left out of every law; empty if it is in."""
     notes: Sequence[str]
@@ -44,6 +49,12 @@ class JudgedCell:
     def name(self) -> str:
         """Of the cell."""
         return self.records.name
+
+    @property
+    def is_leak(self) -> bool:
+        """Is it better than the best possible answer by more than chance allows?"""
+        over = self.over_oracle
+        return over is not None and over.se is not None and over.value < -_LEAK_ERRORS * over.se
 
     @property
     def losses(self) -> Floats:
@@ -117,7 +128,7 @@ def _judge_horizon(horizon: int, records: Sequence[CellRecords]) -> JudgedHorizo
 
 def _rival(cell: CellRecords) -> str:
     validation = cell.predictions("validation")
-    return best_on(validation, [name for name in validation.p if name != MODEL_NAME])
+    return best_on(validation, [name for name in validation.p if name not in (MODEL_NAME, ORACLE)])
 
 
 def _judge_cell(
@@ -163,6 +174,9 @@ def _judge_cell(
         scores=scores,
         rival=rival,
         difference=difference,
+        over_oracle=paired_difference(test.losses(MODEL_NAME), test.losses(ORACLE), days)
+        if ORACLE in test.p
+        else None,
         flags=flags,
         notes=notes,
     )

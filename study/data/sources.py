@@ -27,9 +27,12 @@ from study.errors import DataError, require
 IMPORT_FOLDER = Path("ray_results/data")
 """Where ``import`` puts markets, unless another folder is given."""
 
-EMBEDDED_SOURCES = ("sp500", "nasdaq")
-"""Markets inside the installed package ``arch``; their provider is not named, so the files stay
-there and are not copied."""
+SYNTHETIC = "synthetic"
+"""A market that is drawn, whose best possible forecast is known (``study.data.synthetic``)."""
+
+EMBEDDED_SOURCES = ("sp500", "nasdaq", SYNTHETIC)
+"""Markets that need no file. The real ones are inside the installed package ``arch``; their
+provider is not named, so the files stay there and are not copied."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -58,7 +61,8 @@ def load_prices(source: str, import_folder: Path = IMPORT_FOLDER) -> Prices:
             rule.
     """
     if source in EMBEDDED_SOURCES:
-        return prices_from_table(source, read_source(source), origin=f"arch.data.{source}")
+        origin = "study.data.synthetic" if source == SYNTHETIC else f"arch.data.{source}"
+        return prices_from_table(source, read_source(source), origin=origin)
     path = _source_path(source, import_folder)
     return prices_from_table(path.stem, read_table(path), origin=str(path))
 
@@ -146,6 +150,10 @@ def list_imported(folder: Path = IMPORT_FOLDER) -> tuple[str, ...]:
 
 
 def _embedded_table(name: str) -> BarTable:
+    if name == SYNTHETIC:
+        # Imported on use: it makes prices itself.
+        synthetic = importlib.import_module("study.data.synthetic")
+        return table_from_frame(synthetic.default_market().prices.frame, name)
     # Imported on use: arch brings in statsmodels, a second that a worker which only receives a
     # finished data set would pay as well.
     module = importlib.import_module(f"arch.data.{name}")

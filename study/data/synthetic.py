@@ -16,6 +16,9 @@ _WEIGHT_OF_RETURN = 0.08
 _WEIGHT_OF_PAST = 0.90
 _FIRST_VARIANCE = 1.44e-4
 
+_DEFAULT_DAYS, _DEFAULT_SEED = 5_031, 7
+_GRID, _N_PATHS = 60, 40_000
+
 _FIRST_PRICE = 100.0
 _FIRST_DAY = np.datetime64("1900-01-01")
 _MEAN_VOLUME = 1e9
@@ -30,20 +33,68 @@ class SyntheticMarket:
     next_variance: PriceArray
     """Variance of the next day's log return, known on each day; shape (n_days,)."""
 
-    def bayes_probability(self, threshold: float = 0.01) -> PriceArray:
-        """Return P(next High >= Close * (1 + threshold)) given the past, exactly.
 
-        Inside a day the log price is a driftless Brownian path from the close before, so by the
-        reflection principle the chance is 2 * Phi(-log(1 + threshold) / sd). No forecast with
-        horizon 1 and the label ``high`` can score better than these, except by chance.
+def default_market() -> SyntheticMarket:
+    """Return the market of the source ``synthetic``: as long as the embedded S&P 500."""
+    return simulate_market(n_days=_DEFAULT_DAYS, seed=_DEFAULT_SEED)
 
-        Args:
-            threshold: return to be reached, 0.01 for 1 %.
 
-        Returns: float64 of shape (n_days,).
-        """
-        probability: PriceArray = 2 * ndtr(-math.log1p(threshold) / np.sqrt(self.next_variance))
-        return probability
+def next_variances(close: PriceArray) -> PriceArray:
+    """Return the variance of the next day's log return from the closes of a market from its start.
+
+    What anybody who knows the law of the market knows on each day; shape (n_days,).
+    """
+    returns = np.diff(np.log(close), prepend=math.log(_FIRST_PRICE))
+    found = np.empty(len(close))
+    variance = _FIRST_VARIANCE
+    for day, change in enumerate(returns):
+        variance = _CONSTANT + _WEIGHT_OF_RETURN * change**2 + _WEIGHT_OF_PAST * variance
+        found[day] = variance
+    return found
+
+
+def bayes_probability(
+    next_variance: PriceArray, *, horizon: int = 1, threshold: float = 0.01
+) -> PriceArray:
+    """Return P(High reaches Close * (1 + threshold) within ``horizon`` days) given the past.
+
+    Inside a day the log price is a driftless Brownian path from the close before. For one day the
+    reflection principle gives 2 * Phi(-log(1 + threshold) / sd) exactly. For more, the chance is a
+    function of the next day's variance alone: tabulated by simulated closes, between which the
+    chance of a Brownian bridge to stay below is exact, and interpolated. No forecast of the label
+    ``high`` can score better, except by chance.
+
+    Args:
+        next_variance: shape (n_days,).
+        horizon: trading days, >= 1.
+        threshold: return to be reached, 0.01 for 1 %.
+
+    Returns: float64 of shape (n_days,).
+    """
+    level = math.log1p(threshold)
+    if horizon == 1:
+        exact: PriceArray = 2 * ndtr(-level / np.sqrt(next_variance))
+        return exact
+    grid = np.geomspace(next_variance.min(), next_variance.max(), _GRID)
+    table = [_chance_to_reach(variance, horizon, level) for variance in grid]
+    found: PriceArray = np.interp(np.log(next_variance), np.log(grid), table)
+    return found
+
+
+def _chance_to_reach(variance: float, horizon: int, level: float) -> float:
+    # The same draws for every variance: what noise is left is the same along the table.
+    half = np.random.default_rng(0).standard_normal((_N_PATHS // 2, horizon))
+    normals = np.concatenate((half, -half))
+    place, stays = np.zeros(len(normals)), np.ones(len(normals))
+    variances = np.full(len(normals), variance)
+    for day in range(horizon):
+        change = np.sqrt(variances) * normals[:, day]
+        after = place + change
+        below = np.maximum(level - place, 0) * np.maximum(level - after, 0)
+        stays *= -np.expm1(-2 * below / variances)
+        variances = _CONSTANT + _WEIGHT_OF_RETURN * change**2 + _WEIGHT_OF_PAST * variances
+        place = after
+    return float(1 - stays.mean())
 
 
 def simulate_market(*, n_days: int, seed: int) -> SyntheticMarket:

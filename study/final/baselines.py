@@ -19,6 +19,9 @@ from sklearn.preprocessing import StandardScaler
 from study.data.arrays import IndexArray, PriceArray
 from study.data.config import DataConfig
 from study.data.holdout import Holdout
+from study.data.sources import SYNTHETIC
+from study.data.synthetic import bayes_probability, next_variances
+from study.results.final import ORACLE
 
 TRAILING_DAYS = 250
 """A trading year."""
@@ -42,10 +45,13 @@ Baseline = Callable[[DataConfig, Holdout], PriceArray]
 
 def predict_baselines(config: DataConfig, holdout: Holdout) -> dict[str, PriceArray]:
     """Return what each baseline says of every day, by name; float64 of shape (n_days,)."""
-    return {
+    found = {
         name: np.clip(predict(config, holdout), _LEAST, _MOST)
         for name, predict in BASELINES.items()
     }
+    if holdout.prices.name == SYNTHETIC and config.label_kind == "high":
+        found[ORACLE] = _oracle(config, holdout)
+    return found
 
 
 def _constant(config: DataConfig, holdout: Holdout) -> PriceArray:
@@ -161,6 +167,14 @@ def path_probability(config: DataConfig, variance: PriceArray) -> PriceArray:
         return np.full(len(variance), 0.5)
     beyond = ndtr(-np.log1p(config.threshold) / np.sqrt(variance))
     return np.asarray(2 * beyond if config.label_kind == "high" else beyond)
+
+
+def _oracle(config: DataConfig, holdout: Holdout) -> PriceArray:
+    """The best possible answer on the synthetic market; no baseline, but what bounds them all."""
+    variance = next_variances(holdout.prices.frame["Close"].to_numpy())
+    return bayes_probability(
+        variance[holdout.bars], horizon=config.horizon, threshold=config.threshold
+    )
 
 
 def _train_labels(holdout: Holdout) -> PriceArray:

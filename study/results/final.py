@@ -34,6 +34,9 @@ TEST_OPENED_FILE = "test_opened.txt"
 MODEL_NAME = "patchtst"
 """In the column ``model`` of predictions; every other name is a baseline's."""
 
+ORACLE = "oracle"
+"""The exact answer on a market that was drawn: it bounds every model, and is no baseline."""
+
 COLUMNS = ("model", "seed", "part", "date", "p", "y")
 """``part`` is validation or test; ``seed`` is missing for a baseline; ``p`` is a probability."""
 

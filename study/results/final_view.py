@@ -10,6 +10,7 @@ from rich.table import Table
 from study.results.final import (
     FINAL_FOLDER,
     MODEL_NAME,
+    ORACLE,
     PREDICTIONS_FILE,
     FinalRecord,
     read_predictions,
@@ -29,7 +30,9 @@ def final_table(records: Sequence[FinalRecord], results: Path) -> Table:
             read_predictions(results / FINAL_FOLDER / record.cell / PREDICTIONS_FILE)
         )
         own = [loss for (model, _), loss in losses.items() if model == MODEL_NAME]
-        others = {model: loss for (model, _), loss in losses.items() if model != MODEL_NAME}
+        others = {
+            model: loss for (model, _), loss in losses.items() if model not in (MODEL_NAME, ORACLE)
+        }
         best = min(others, key=lambda model: others[model])
         chosen = next(s for s in record.selection if s.trial == record.winner)
         values = [run.value for run in record.runs if run.value is not None and run.is_rankable]
