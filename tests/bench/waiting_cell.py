@@ -16,8 +16,8 @@ from study.tune import main
 EPOCH_SECONDS = 3.0
 """That the device takes for an epoch."""
 
-TRAIN_DAYS = 256
-"""One step per epoch: the arithmetic is the simulated device's, whose time is waited for."""
+TRAIN_DAYS = 1024
+"""A few steps per epoch: the arithmetic is the simulated device's, whose time is waited for."""
 
 
 class WaitingTrainable(CellTrainable):
