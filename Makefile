@@ -1,5 +1,5 @@
-# `make tune BUDGET=2M HORIZON=3` searches one cell, `make sweep` all of them, `make test` runs the
-# tests. Each first creates the virtual environment and installs the project if that has not been
+# `make tune BUDGET=2M HORIZON=3` searches one cell, `make sweep` all of them, `make study` takes a
+# small study from its sweep to its report, `make test` runs the tests. Each first creates the virtual environment and installs the project if that has not been
 # done.
 VENV ?= .venv
 PYTHON ?= python3
@@ -9,7 +9,7 @@ TRIALS ?=
 ARGS ?=
 KILLS ?= 100
 
-.PHONY: tune sweep test check bench chaos tensorboard
+.PHONY: tune sweep study test check bench chaos tensorboard
 .DEFAULT_GOAL := test
 
 $(VENV)/installed: pyproject.toml
@@ -23,6 +23,11 @@ tune: $(VENV)/installed
 
 sweep: $(VENV)/installed
 	$(VENV)/bin/python -m study.sweep $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
+
+study: $(VENV)/installed
+	$(VENV)/bin/python -m study.sweep --search search_spaces/small.yaml
+	$(VENV)/bin/python -m study.train --search search_spaces/small.yaml
+	$(VENV)/bin/python -m analysis --study small
 
 test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest $(ARGS)
