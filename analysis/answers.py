@@ -381,7 +381,7 @@ def _score_table(each: JudgedHorizon) -> Table:
         rows=[
             [
                 name, s.log_loss, s.auc, s.skill_train_prior, s.skill_own_prior, s.brier, s.ece,
-                s.decisions.accuracy, s.decisions.majority_accuracy,
+                s.decisions[0].accuracy, s.decisions[0].majority_accuracy,
             ]
             for name, s in scored
         ],
@@ -497,13 +497,14 @@ def _calibration(horizons: Sequence[JudgedHorizon]) -> Section:
         series = []
         for cell in each.cells:
             s = cell.scores[MODEL_NAME]
-            d = s.decisions
-            rows.append(
+            rows += [
                 [
-                    cell.records.budget, _days(each.horizon), s.ece, s.logit_sd, d.said_yes,
-                    d.positives, d.precision, d.recall, d.accuracy, d.majority_accuracy,
+                    cell.records.budget, _days(each.horizon), s.ece, s.logit_sd, d.threshold,
+                    d.said_yes, d.positives, d.precision, d.recall, d.accuracy,
+                    d.majority_accuracy,
                 ]
-            )  # fmt: skip
+                for d in s.decisions
+            ]  # fmt: skip
             series.append(
                 Series(
                     name=cell.records.budget,
@@ -540,12 +541,13 @@ def _calibration(horizons: Sequence[JudgedHorizon]) -> Section:
         tables=[
             Table(
                 columns=(
-                    "budget", "horizon", "ECE", "sd of logits", "days said yes", "positive days",
-                    "precision", "recall", "accuracy", "majority accuracy",
+                    "budget", "horizon", "ECE", "sd of logits", "yes from", "days said yes",
+                    "positive days", "precision", "recall", "accuracy", "majority accuracy",
                 ),
                 rows=rows,
                 digits=3,
-                caption="Yes is a probability of one half or more; counts are means over seeds.",
+                caption="Yes is said from a probability on: one half, and the base rate of the "
+                "training days. Counts are means over seeds.",
             )
         ],
         figures=figures,

@@ -17,6 +17,9 @@ HUBER_DELTA = 1e-3
 """On logs (Hoffmann et al. 2022)."""
 
 _MOST_STEPS = 200
+_MOST_ELEMENTS = 4_000_000
+"""Of the derivatives of the starts that go side by side: 32 MB."""
+
 _CONVERGED = 1e-12
 """Relative change of the objective between two accepted steps."""
 
@@ -204,8 +207,34 @@ def minimise(
 
     Returns: parameters, objectives, and which starts came to rest.
     """
-    theta = starts.copy()
     weights = np.ones(len(x)) if weights is None else weights
+    size = max(1, _MOST_ELEMENTS // (len(x) * max(1, law.n_parameters)))
+    parts = [
+        _minimise(
+            law,
+            x,
+            y[first : first + size] if y.ndim == 2 else y,
+            starts[first : first + size],
+            weights[first : first + size] if weights.ndim == 2 else weights,
+            None if floor is None else floor[first : first + size],
+            delta,
+        )
+        for first in range(0, len(starts), size)
+    ]
+    theta, objective, converged = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return theta, objective, converged
+
+
+def _minimise(
+    law: Law,
+    x: Floats,
+    y: Floats,
+    starts: Floats,
+    weights: Floats,
+    floor: Floats | None,
+    delta: float,
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    theta = starts.copy()
     damping = np.full(len(theta), 1e-3)
     objective = np.full(len(theta), np.inf)
     active = np.arange(len(theta))

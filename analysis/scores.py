@@ -13,8 +13,6 @@ from analysis.verdict import LEVEL, Estimate
 N_BINS = 10
 """Of equal counts, in the reliability curve."""
 
-THRESHOLD = 0.5
-
 COLLAPSE_LOGIT_SD = 0.1
 COLLAPSE_SKILL = 0.005
 """A model whose logits vary less, or whose skill against the days' own base rate has its upper
@@ -34,8 +32,10 @@ class Reliability:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decisions:
-    """What follows from saying yes at a probability of one half or more; means over seeds."""
+    """What follows from saying yes at a probability; means over seeds."""
 
+    threshold: float
+    """The least probability at which it says yes."""
     accuracy: Estimate
     majority_accuracy: float
     """Of always giving the commoner answer of these days."""
@@ -66,7 +66,8 @@ class Scores:
     logit_sd: float
     """Spread of the answers, a mean over seeds."""
     is_collapsed: bool
-    decisions: Decisions
+    decisions: tuple[Decisions, Decisions]
+    """At one half, and at the base rate of the training days."""
     reliability: list[Reliability]
     """Of the mean probability over seeds."""
 
@@ -94,10 +95,6 @@ def score_model(predictions: Predictions, model: str, train_prior: float, days: 
     logit_sd = float(np.mean(np.std(np.log(p) - np.log1p(-p), axis=1)))
     skill = _estimate(float(1 - losses.mean() / own.mean()), against_own)
     brier = (p - y) ** 2
-    right = ((p >= THRESHOLD) == y).astype(np.float64)
-    said_yes = p >= THRESHOLD
-    hits = float((said_yes & (y == 1)).sum(axis=1).mean())
-    n_yes = float(said_yes.sum(axis=1).mean())
     assert skill.high is not None
     return Scores(
         model=model,
@@ -111,15 +108,25 @@ def score_model(predictions: Predictions, model: str, train_prior: float, days: 
         ece=_of_each(calibration_errors, p, y, days),
         logit_sd=logit_sd,
         is_collapsed=logit_sd < COLLAPSE_LOGIT_SD or skill.high < COLLAPSE_SKILL,
-        decisions=Decisions(
-            accuracy=_estimate(float(right.mean()), daily_means(right, days)),
-            majority_accuracy=max(own_prior, 1 - own_prior),
-            precision=hits / n_yes if n_yes else None,
-            recall=hits / y.sum() if y.sum() else None,
-            said_yes=n_yes,
-            positives=int(y.sum()),
-        ),
+        decisions=(_decide(p, y, 0.5, days), _decide(p, y, train_prior, days)),
         reliability=reliability(p.mean(axis=0), y),
+    )
+
+
+def _decide(p: Floats, y: Floats, threshold: float, days: Floats) -> Decisions:
+    said_yes = p >= threshold
+    right = (said_yes == y).astype(np.float64)
+    hits = float((said_yes & (y == 1)).sum(axis=1).mean())
+    n_yes = float(said_yes.sum(axis=1).mean())
+    rate = float(y.mean())
+    return Decisions(
+        threshold=threshold,
+        accuracy=_estimate(float(right.mean()), daily_means(right, days)),
+        majority_accuracy=max(rate, 1 - rate),
+        precision=hits / n_yes if n_yes else None,
+        recall=hits / y.sum() if y.sum() else None,
+        said_yes=n_yes,
+        positives=int(y.sum()),
     )
 
 

@@ -68,7 +68,7 @@ def test_scores_are_those_of_scikit_learn() -> None:
         assert estimate.low < estimate.value < estimate.high or estimate is found.ece
     assert found.n_seeds == 5
     assert not found.is_collapsed
-    assert found.decisions.positives == y.sum()
+    assert found.decisions[0].positives == y.sum()
     assert sum(b.n for b in found.reliability) == N_DAYS
 
 
@@ -81,8 +81,12 @@ def test_a_constant_at_the_base_rate_is_a_collapse() -> None:
     assert found.log_loss.value == pytest.approx(0.3629, abs=5e-5)
     assert found.is_collapsed
     assert found.auc.value == 0.5
-    assert found.decisions.precision is None
-    assert found.decisions.accuracy.value == found.decisions.majority_accuracy
+    at_half, at_base_rate = found.decisions
+    assert at_half.precision is None
+    assert at_half.accuracy.value == at_half.majority_accuracy
+    # A constant at the base rate says yes to all: it finds every positive, and is mostly wrong.
+    assert at_base_rate.recall == 1
+    assert at_base_rate.precision == pytest.approx(0.118)
 
 
 def test_calibration_error_is_zero_where_what_is_said_comes_true() -> None:

@@ -97,7 +97,8 @@ def test_on_two_cores(tmp_path: Path) -> None:
 
 
 def test_on_a_device_that_trials_share_and_wait_for(tmp_path: Path) -> None:
-    with several_machines(tmp_path, n_machines=1, n_cpus=16) as machines:
+    # A core for each trial: with two, its threads would wait for each other on the cores there are.
+    with several_machines(tmp_path, n_machines=1, n_cpus=8) as machines:
         flags = ["--device", "cpu", "--concurrency", "2", "--address", machines.address]
         share = compared(
             tmp_path,
