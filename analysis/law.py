@@ -16,11 +16,11 @@ Floats = NDArray[np.float64]
 HUBER_DELTA = 1e-3
 """On logs (Hoffmann et al. 2022)."""
 
-_MOST_STEPS = 200
+_MOST_STEPS = 100
 _MOST_ELEMENTS = 4_000_000
 """Of the derivatives of the starts that go side by side: 32 MB."""
 
-_CONVERGED = 1e-12
+_CONVERGED = 1e-9
 """Relative change of the objective between two accepted steps."""
 
 _LESS_DAMPING, _MORE_DAMPING = 0.2, 5.0

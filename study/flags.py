@@ -7,7 +7,8 @@ from typing import Any
 from study.errors import require
 from study.results.mirror import is_uri
 from study.selection import select_cells
-from study.spec import Cell, load_study
+from study.spec import Cell
+from study.spec_file import load_study
 
 WORKING_COPY = "ray_results"
 """Results folder, and where a search whose results are in a store works."""

@@ -35,7 +35,7 @@ from study.results.lock import FolderLock
 from study.results.status import read_status
 from study.results.status_view import view
 from study.search.stop import Interruptions, Stop, interruptible
-from study.spec import load_study
+from study.spec_file import load_study
 
 _VIEW_SECONDS = 2.0
 """Between two looks at the records: one takes a quarter of a second with 600 trials."""

@@ -16,8 +16,9 @@ ALLOWED = {
     "model": {"errors"},
     "training": {"errors", "data", "model"},
     "spec": {"errors", "dimension", "data", "model", "training"},
+    "spec_file": {"errors", "dimension", "spec", "data", "model", "training"},
     "selection": {"errors", "spec"},
-    "flags": {"errors", "results", "spec", "selection"},
+    "flags": {"errors", "results", "spec", "spec_file", "selection"},
     "cluster": {"errors", "training"},
     "matrix": {"errors", "results", "cluster", "search"},
     "final": {

@@ -5,7 +5,8 @@ import pytest
 
 from study.errors import SpecError
 from study.selection import select_cells
-from study.spec import Cell, load_study
+from study.spec import Cell
+from study.spec_file import load_study
 
 STUDY = load_study(Path(__file__).parent.parent / "search_spaces/phase6a.yaml")
 

@@ -8,7 +8,8 @@ import yaml
 from study.dimension import Choice, Fixed, Range
 from study.errors import SpecError
 from study.model.config import ModelConfig
-from study.spec import Cell, load_study
+from study.spec import Cell
+from study.spec_file import load_study
 from study.training.config import TrainConfig
 
 SPACES = Path(__file__).parent.parent / "search_spaces"

@@ -24,7 +24,8 @@ from study.model.sizing import count_parameters
 from study.search.assignment import Assignment
 from study.search.space import SearchSpace, TrialConfig, build_space
 from study.search.trainable import CellTrainable, StepResult, TrialSettings
-from study.spec import Cell, load_study
+from study.spec import Cell
+from study.spec_file import load_study
 from study.training.device import supports_bf16
 from tests.model.trial_peak import measured_peak
 from tests.search.in_process import ray_environment

@@ -14,7 +14,7 @@ from study.data.dataset import build_dataset
 from study.model.memory import step_memory
 from study.search.plan import plan_cell
 from study.search.space import SearchSpace, build_space
-from study.spec import load_study
+from study.spec_file import load_study
 from tests.search.in_process import MARKS, ray_environment, search
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"

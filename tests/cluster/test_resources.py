@@ -11,7 +11,7 @@ from study.cluster.resources import (
 from study.errors import SpecError
 from study.model.memory import step_memory
 from study.search.space import build_space
-from study.spec import load_study
+from study.spec_file import load_study
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 GIB = 2**30

@@ -9,7 +9,7 @@ from study.dimension import Choice, Fixed, Range
 from study.errors import StudyError
 from study.final.candidates import best_trials, candidates, source_of, winner
 from study.final.edges import edges
-from study.spec import load_study
+from study.spec_file import load_study
 from tests.results.conftest import record
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"

@@ -11,7 +11,8 @@ from study.search.assignment import Assignment
 from study.search.forced import forced_configurations
 from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
-from study.spec import SearchConfig, load_study
+from study.spec import SearchConfig
+from study.spec_file import load_study
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 CELL = load_study(SPACES / "smoke.yaml").cell("50k", 1, data={}, search={})

@@ -23,7 +23,7 @@ from study.search.cell_folder import (
     reopen,
     require_nothing_lost,
 )
-from study.spec import load_study
+from study.spec_file import load_study
 from tests.results.conftest import full_disk
 from tests.search.played import CELL, SPACES, ledger_of, play
 

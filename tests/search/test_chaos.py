@@ -21,7 +21,8 @@ from study.results.records import TrialRecord
 from study.search.forced import forced_configurations
 from study.search.ledger import Ledger
 from study.search.space import build_space
-from study.spec import Cell, load_study
+from study.spec import Cell
+from study.spec_file import load_study
 from tests.search.command import (
     CELL,
     cell_folder,

@@ -10,7 +10,7 @@ from study.errors import SpecError
 from study.search.estimate import Estimate, read_plan
 from study.search.probe import LayerTimes, ProbeTime, StepTimes, layer_flops
 from study.search.space import SearchSpace, TrialConfig, build_space
-from study.spec import load_study
+from study.spec_file import load_study
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 ESTIMATE = Estimate(

@@ -20,7 +20,7 @@ from study.search.assignment import Assignment
 from study.search.plan import CellPlan, plan_cell
 from study.search.space import build_space
 from study.search.trainable import CellTrainable, StepResult
-from study.spec import load_study
+from study.spec_file import load_study
 from tests.search.command import SPACES
 from tests.search.in_process import MARKS, ray_environment, search
 

@@ -15,7 +15,7 @@ from study.results.store import CellIdentity, CellStore, write_cell
 from study.search.cell_folder import identity
 from study.search.imports import import_trials
 from study.search.space import TrialConfig, build_space
-from study.spec import load_study
+from study.spec_file import load_study
 from tests.results.conftest import record
 from tests.search.played import CELL, SPACE, SPACES, known, new_ledger, play, reopened
 

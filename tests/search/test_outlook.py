@@ -12,7 +12,8 @@ from study.results.journal import COPIES
 from study.search.cell_folder import create, identity
 from study.search.outlook import folder_state
 from study.search.space import SearchSpace, build_space
-from study.spec import Cell, load_study
+from study.spec import Cell
+from study.spec_file import load_study
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 CELL = load_study(SPACES / "smoke.yaml").cell("50k", 1, data={}, search={})

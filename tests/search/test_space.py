@@ -9,7 +9,7 @@ from study.errors import SpecError
 from study.model.sizing import count_parameters
 from study.search.forced import forced_configurations
 from study.search.space import SearchSpace, TrialConfig, build_space
-from study.spec import load_study
+from study.spec_file import load_study
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 FEATURES_A25 = 25
