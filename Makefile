@@ -1,6 +1,6 @@
 # `make tune BUDGET=2M HORIZON=3` searches one cell, `make sweep` all of them, `make study` takes a
-# small study from its sweep to its report, `make test` runs the tests. Each first creates the virtual environment and installs the project if that has not been
-# done.
+# small study from its sweep to its report, `make test` runs the tests, `make fast` the quick ones.
+# Each first creates the virtual environment and installs the project if that has not been done.
 VENV ?= .venv
 PYTHON ?= python3
 BUDGET ?= 2M
@@ -9,7 +9,7 @@ TRIALS ?=
 ARGS ?=
 KILLS ?= 100
 
-.PHONY: tune sweep study test check bench chaos tensorboard
+.PHONY: tune sweep study test fast check bench chaos tensorboard
 .DEFAULT_GOAL := test
 
 $(VENV)/installed: pyproject.toml
@@ -31,6 +31,9 @@ study: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+fast: $(VENV)/installed
+	$(VENV)/bin/python -m pytest -m "not ray and not slow and not bench and not gpu" $(ARGS)
 
 check: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .

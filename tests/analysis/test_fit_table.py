@@ -31,6 +31,7 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_both_axes_are_fitted_for_each_group(table: Path) -> None:
     flags = ("--n", "params", "--d", "days", "--loss", "loss", "--group", "family", "--json")
     found = json.loads(fit(str(table), *flags))["groups"]
@@ -43,11 +44,13 @@ def test_both_axes_are_fitted_for_each_group(table: Path) -> None:
         assert (found[family]["n_runs"], found[family]["n_sizes"]) == (15, 15)
 
 
+@pytest.mark.slow
 def test_the_same_seed_prints_the_same_bytes(table: Path) -> None:
     flags = (str(table), "--n", "params", "--loss", "loss", "--json", "--seed", "3")
     assert fit(*flags) == fit(*flags)
 
 
+@pytest.mark.slow
 def test_a_floor_that_is_given_is_used(table: Path) -> None:
     flags = ("--n", "params", "--d", "days", "--loss", "loss", "--group", "family", "--json")
     found = json.loads(fit(str(table), *flags, "--floor", "0.4"))["groups"]["deep"]
@@ -57,6 +60,7 @@ def test_a_floor_that_is_given_is_used(table: Path) -> None:
     assert found["forms"]["power"]["misspecified"]
 
 
+@pytest.mark.slow
 def test_a_reader_sees_forms_intervals_and_a_verdict(table: Path) -> None:
     pd.DataFrame(
         {
@@ -70,6 +74,7 @@ def test_a_reader_sees_forms_intervals_and_a_verdict(table: Path) -> None:
         assert word in shown, shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -87,6 +92,7 @@ def test_what_is_wrong_is_one_line(table: Path, change: dict[str, str], message:
     assert "Traceback" not in shown
 
 
+@pytest.mark.slow
 def test_a_loss_of_zero_is_refused(table: Path) -> None:
     rows = pd.read_csv(table)
     rows.loc[3, "loss"] = 0.0

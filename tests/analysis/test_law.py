@@ -134,6 +134,7 @@ def test_the_interval_is_as_wide_as_the_notes_say(noise: float) -> None:
     assert high == pytest.approx(expected[1], abs=0.02 if noise < 0.001 else 0.06)
 
 
+@pytest.mark.slow
 def test_what_is_planted_is_claimed_and_what_is_vague_is_not() -> None:
     draw = np.random.default_rng(0)
     clear = judge(seeds(5, 0.0005, draw=draw))
@@ -168,6 +169,7 @@ def test_few_sizes_claim_nothing() -> None:
     assert report.held_out is None
 
 
+@pytest.mark.slow
 def test_without_an_effect_few_studies_claim_one() -> None:
     draw = np.random.default_rng(11)
     claimed = 0

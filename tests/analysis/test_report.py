@@ -33,6 +33,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_planted_law_is_found_with_enough_days(tmp_path: Path) -> None:
     write_study(tmp_path, PLANTED, horizons=(1,), n_days=6_000)
     (horizon,) = judge_study(read_study(tmp_path, None))
@@ -48,6 +49,7 @@ def test_a_planted_law_is_found_with_enough_days(tmp_path: Path) -> None:
     assert horizon.best_set == ["200000000"]
 
 
+@pytest.mark.slow
 def test_equal_models_are_no_effect(tmp_path: Path) -> None:
     write_study(tmp_path, dict.fromkeys(PLANTED, 0.3), horizons=(1,), n_days=300)
     (horizon,) = judge_study(read_study(tmp_path, None))
@@ -56,6 +58,7 @@ def test_equal_models_are_no_effect(tmp_path: Path) -> None:
     assert len(horizon.best_set) > 1
 
 
+@pytest.mark.slow
 def test_flagged_cells_are_left_out_of_the_law_and_named(tmp_path: Path) -> None:
     edge = ["learning_rate = 0.01 is at the end 0.01 of its range"]
     write_study(tmp_path, PLANTED, horizons=(1,), n_days=300, edges={2_000_000: edge})
@@ -68,6 +71,7 @@ def test_flagged_cells_are_left_out_of_the_law_and_named(tmp_path: Path) -> None
     assert excluded.startswith("2000000: the winner is at the edge")
 
 
+@pytest.mark.slow
 def test_a_collapsed_winner_is_left_out_and_equal_losses_are_said(tmp_path: Path) -> None:
     # So much noise that the answer says less than the base rate.
     write_study(tmp_path, {10: 0.3, 20: 9.0, 30: 0.3, 40: 0.3}, horizons=(1,))
@@ -78,6 +82,7 @@ def test_a_collapsed_winner_is_left_out_and_equal_losses_are_said(tmp_path: Path
     assert any("same loss to three decimals" in note for note in notes)
 
 
+@pytest.mark.slow
 def test_all_forms_are_written_and_agree(results: Path) -> None:
     folder = results / "report"
     numbers = json.loads((folder / "report.json").read_text())
@@ -109,6 +114,7 @@ def test_the_page_needs_nothing_from_elsewhere(results: Path) -> None:
     assert page.count("data-tip=") > 40
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
     def content(folder: Path) -> dict[str, bytes]:
         return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.*")}
@@ -120,6 +126,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
     assert content(tmp_path / "report") == content(first)
 
 
+@pytest.mark.slow
 def test_a_partial_study_says_what_is_missing(tmp_path: Path) -> None:
     write_study(tmp_path, {10_000: 0.3, 20_000: 0.3}, with_final=False, n_ended=3)
     shown = report(tmp_path)
@@ -129,6 +136,7 @@ def test_a_partial_study_says_what_is_missing(tmp_path: Path) -> None:
     assert (tmp_path / "report" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_cell_is_said_and_the_others_are_told(tmp_path: Path) -> None:
     write_study(tmp_path, {10_000: 0.3, 20_000: 0.3}, horizons=(1,))
     (tmp_path / "final/demo_10000_h1_threshold_1pct/predictions.parquet").write_bytes(b"rubbish")
@@ -137,6 +145,7 @@ def test_a_damaged_cell_is_said_and_the_others_are_told(tmp_path: Path) -> None:
     assert len(read_study(tmp_path, None).cells) == 1
 
 
+@pytest.mark.slow
 def test_several_studies_must_be_told_apart(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="there are none"):
         read_study(tmp_path, None)

@@ -148,6 +148,7 @@ def test_a_model_that_equals_its_rival_is_not_told_apart() -> None:
     assert confidence_set({n: told.losses(n) for n in told.p}, 1) == ["one", "other"]
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_paired_difference_covers_what_is_true() -> None:
     # Two models whose true losses are known, since the probabilities are.
     covered = 0

@@ -84,6 +84,7 @@ def test_a_user_error_is_one_line_and_code_2(
     assert words in captured.err
 
 
+@pytest.mark.slow
 def test_the_module_runs_and_nothing_is_cut_off_in_a_pipe() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "study.data", "check", "sp500"],

@@ -44,6 +44,7 @@ def holdout() -> Holdout:
     return open_holdout(config, build_dataset(config))
 
 
+@pytest.mark.slow
 def test_every_baseline_says_a_probability_of_every_judged_day(holdout: Holdout) -> None:
     found = predict_baselines(DataConfig(horizon=3), holdout)
     assert list(found) == list(BASELINES)

@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from study.matrix.cell_run import CellRun, count_epochs
@@ -16,6 +17,7 @@ EPOCHS = 15
 PLAN = {"capacity": 8, "concurrency": 8, "trials": ASKED, "exclusive": False}
 
 
+@pytest.mark.slow
 def test_the_books_of_600_trials_are_kept_in_less_than_a_second(tmp_path: Path) -> None:
     names = [f"demo_{index}M_h1" for index in range(N_CELLS)]
     for name in names:

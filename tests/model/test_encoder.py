@@ -72,6 +72,7 @@ def test_the_last_token_alone_is_the_last_token(last_only: bool) -> None:
     torch.testing.assert_close(part, full[:, -1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last_only", [False, True])
 def test_gradients_with_dropout_are_exact(last_only: bool) -> None:
     mask = draw_mask(

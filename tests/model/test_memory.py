@@ -13,6 +13,7 @@ from tests.model.trial_peak import measured_peak
 WIDE_20M = {"d_model": 512, "n_layers": 6, "n_heads": 8}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak cannot be begun anew elsewhere")
 @pytest.mark.parametrize(
     ("architecture", "micro_batch", "bf16"),

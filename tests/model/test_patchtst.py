@@ -190,6 +190,7 @@ def test_decay_reaches_matrices_only() -> None:
     assert "position" in {names[id(p)] for p in undecayed}
 
 
+@pytest.mark.slow
 def test_a_small_model_overfits_one_batch() -> None:
     model = make(dropout=0.1, bf16=True)
     x = windows(model, 32)

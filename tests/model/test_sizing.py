@@ -28,6 +28,7 @@ def built_count(config: ModelConfig) -> int:
         return sum(p.numel() for p in PatchTST(config).parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "n_rows"), ROWS.items())
 def test_every_row_of_a_grid_counts_as_built(target: int, n_rows: int) -> None:
     grid = feasible_grid(target, 0.25, template=TEMPLATE, **CHOICES)

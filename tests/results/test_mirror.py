@@ -97,6 +97,7 @@ def test_a_file_never_stands_without_its_hash(
     ]
 
 
+@pytest.mark.slow
 def test_a_store_that_is_gone_is_an_error_of_storage_with_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_wrong_uri_is_refused_and_credentials_in_it_are_not_repeated(
     assert "hunter2" not in str(told.value)
 
 
+@pytest.mark.slow
 def test_a_lease_excludes_others_and_tells_the_workers(
     server: Server, mirror: Mirror, tmp_path: Path
 ) -> None:

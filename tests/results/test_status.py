@@ -117,6 +117,7 @@ def test_a_planned_cell_waits_and_running_trials_are_told(tmp_path: Path) -> Non
     assert "2.2 x that of the plan" in at_work.warnings[0]
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -140,6 +141,7 @@ def run_status(storage: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.slow
 def test_600_trials_take_less_than_a_second(tmp_path: Path) -> None:
     for index in range(12):
         write_cell(tmp_path, f"demo_{index}M_h1", ended=ASKED)
@@ -153,6 +155,7 @@ def test_600_trials_take_less_than_a_second(tmp_path: Path) -> None:
     assert min(times) < 1.0
 
 
+@pytest.mark.slow
 def test_exit_codes(tmp_path: Path) -> None:
     assert run_status(tmp_path / "none").returncode == 2
     empty = run_status(tmp_path)

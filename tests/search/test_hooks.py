@@ -293,6 +293,7 @@ def test_a_trial_without_a_worker_yet_is_left_alone(run: Run, killed: list[str])
     assert watchdog.stalled == {}
 
 
+@pytest.mark.slow
 def test_signs_of_life_that_go_through_a_store(
     run: Run, killed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,7 @@ def test_an_undisturbed_search_has_every_kind_of_end(undisturbed: dict[str, Any]
     assert len({a.config for a in undisturbed["assignments"]}) == 12
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(lives=st.lists(st.integers(0, 30), min_size=1, max_size=8))
 def test_a_search_killed_at_any_event_is_the_search_that_was_not(
@@ -69,6 +70,7 @@ def test_a_search_killed_at_any_event_is_the_search_that_was_not(
     assert known(reopened(folder)) == undisturbed
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 1000), lives=st.lists(st.integers(0, 30), max_size=6))
 def test_trials_side_by_side_are_asked_and_ended_once_each(

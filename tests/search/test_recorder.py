@@ -63,6 +63,7 @@ def ended(tmp_path: Path) -> tuple[Path, Ledger]:
     return tmp_path / "cell", ledger
 
 
+@pytest.mark.slow
 def test_trials_that_have_ended_leave_little_in_memory(tmp_path: Path) -> None:
     ledger = new_ledger(tmp_path / "cell")
     # About as large as a real epoch's report.

@@ -46,6 +46,7 @@ def assert_same(a: Any, b: Any) -> None:
         assert a == b
 
 
+@pytest.mark.slow
 def test_five_saved_and_five_more_are_ten_bit_for_bit(tmp_path: Path) -> None:
     straight = full_trainer()
     expected = [straight.run_epoch() for _ in range(10)]
@@ -298,6 +299,7 @@ def test_global_randomness_is_neither_used_nor_moved() -> None:
     assert run() == first
 
 
+@pytest.mark.slow
 def test_every_field_of_train_config_changes_the_training() -> None:
     # Each beside a base in which it has something to act on.
     base = replace(TRAIN, epochs=6, patience=3, auxiliary_weight=0.5, weight_decay=0.1)

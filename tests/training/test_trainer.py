@@ -62,6 +62,7 @@ def test_planted_answer_is_recovered() -> None:
     assert last.best_is_collapsed is False
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned_by_heart() -> None:
     data = planted_data(signal=0.0, n_train=32)
     trainer = make_trainer(
