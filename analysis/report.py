@@ -62,7 +62,7 @@ def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:
     first = study.cells[0]
     finals = [cell.final for cell in study.cells if cell.final is not None]
     facts = [
-        f"Study {study.name}: {len(study.cells)} cells, "
+        f"Study {study.name}, {study.variant}: {len(study.cells)} cells, "
         f"{sum(len(cell.trials) for cell in study.cells)} trials, "
         f"{sum(len(final.runs) for final in finals)} final runs.",
         f"Data {first.source}, sha256 {str(first.searched['data_sha256'])[:16]}; "

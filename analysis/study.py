@@ -115,9 +115,11 @@ class CellRecords:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyRecords:
-    """The cells of one study, smaller budgets first."""
+    """The cells of one study on one market and task, smaller budgets first."""
 
     name: str
+    variant: str
+    """Task and, if it is not the S&P 500, market, as in the names of cells."""
     cells: Sequence[CellRecords]
     problems: Sequence[str]
     """Cells that could not be read."""
@@ -142,7 +144,7 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
     Raises:
         StudyError: there is none, or there are several and none was named.
     """
-    cells: dict[str, list[CellRecords]] = {}
+    cells: dict[tuple[str, str], list[CellRecords]] = {}
     problems = []
     for path in sorted(results.glob("*/cell.yaml")):
         folder = path.parent
@@ -156,19 +158,22 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
         except StudyError as error:
             problems.append(str(error))
             continue
-        cells.setdefault(str(searched["study"]), []).append(
-            CellRecords(
-                name=folder.name, searched=searched, trials=trials, final=final, table=table
-            )
+        found = CellRecords(
+            name=folder.name, searched=searched, trials=trials, final=final, table=table
         )
+        # Cells of other tasks or markets have other days and labels: they are studies of their own.
+        _, _, variant = folder.name.partition(f"_h{found.horizon}_")
+        cells.setdefault((str(searched["study"]), variant), []).append(found)
+    known = {f"{study}_{variant}": (study, variant) for study, variant in cells}
+    chosen = [key for label, key in known.items() if name in (None, label, key[0])]
     require(
-        bool(cells) and (name in cells or (name is None and len(cells) == 1)),
+        len(chosen) == 1,
         str(results),
         "must hold the study that is asked for" if name else "must hold one study",
-        got=f"{name or 'none named'}; there are {', '.join(sorted(cells)) or 'none'}",
+        got=f"{name or 'none named'}; there are {', '.join(sorted(known)) or 'none'}",
         remedy="Name one with --study." if cells else "Run study.sweep first.",
         error=StudyError,
     )
-    chosen = name or next(iter(cells))
-    ordered = sorted(cells[chosen], key=lambda c: (c.budget_parameters, c.horizon, c.name))
-    return StudyRecords(name=chosen, cells=ordered, problems=problems)
+    (key,) = chosen
+    ordered = sorted(cells[key], key=lambda c: (c.budget_parameters, c.horizon, c.name))
+    return StudyRecords(name=key[0], variant=key[1], cells=ordered, problems=problems)

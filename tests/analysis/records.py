@@ -50,11 +50,12 @@ def write_study(
     with_final: bool = True,
     n_ended: int = N_TRIALS,
     edges: Mapping[int, list[str]] | None = None,
+    market: str = "",
 ) -> None:
     """Write a study whose model of each size answers with a planted noise."""
     for size, variance in variances.items():
         for horizon in horizons:
-            name = f"demo_{size}_h{horizon}_threshold_1pct"
+            name = f"demo_{size}_h{horizon}_threshold_1pct{market}"
             _write_search(results, name, size, horizon, n_ended)
             if with_final:
                 own_edges = (edges or {}).get(size, [])

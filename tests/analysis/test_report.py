@@ -149,9 +149,17 @@ def test_a_damaged_cell_is_said_and_the_others_are_told(tmp_path: Path) -> None:
 def test_several_studies_must_be_told_apart(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="there are none"):
         read_study(tmp_path, None)
-    write_study(tmp_path, {10_000: 0.3}, horizons=(1,))
+    write_study(tmp_path, {10_000: 0.3}, horizons=(1,), n_days=100)
+    write_study(tmp_path, {20_000: 0.3}, horizons=(1,), n_days=100, market="_nasdaq")
+    with pytest.raises(StudyError, match="demo_threshold_1pct, demo_threshold_1pct_nasdaq"):
+        read_study(tmp_path, "demo")
+    found = read_study(tmp_path, "demo_threshold_1pct_nasdaq")
+    assert [cell.name for cell in found.cells] == ["demo_20000_h1_threshold_1pct_nasdaq"]
     shown = report(tmp_path, "--study", "other", expect=2)
-    assert "must hold the study that is asked for, but got other; there are demo" in shown
+    assert (
+        "must hold the study that is asked for, but got other; there are demo_threshold_1pct"
+        in shown
+    )
 
 
 _BROWSER = shutil.which("chromium")
