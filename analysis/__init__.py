@@ -1,1 +1,6 @@
 """Reads records, fits, tests, draws, reports; never imports torch or ray."""
+
+import importlib
+
+# Before arch or matplotlib is imported: it says where they may keep files.
+importlib.import_module("study")

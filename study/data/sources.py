@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import importlib.util
 import os
 import re
 import tempfile
@@ -154,10 +155,13 @@ def _embedded_table(name: str) -> BarTable:
         # Imported on use: it makes prices itself.
         synthetic = importlib.import_module("study.data.synthetic")
         return table_from_frame(synthetic.default_market().prices.frame, name)
-    # Imported on use: arch brings in statsmodels, a second that a worker which only receives a
-    # finished data set would pay as well.
-    module = importlib.import_module(f"arch.data.{name}")
-    return table_from_frame(module.load(), name)
+    # Found and not imported: arch brings in statsmodels and matplotlib, seconds of every start, and
+    # a font list in the home folder.
+    package = importlib.util.find_spec("arch")
+    assert package is not None
+    assert package.origin is not None
+    path = Path(package.origin).parent / "data" / name / f"{name}.csv.gz"
+    return table_from_frame(pd.read_csv(path, index_col="Date", parse_dates=["Date"]), name)
 
 
 def _source_path(source: str, import_folder: Path) -> Path:
