@@ -8,6 +8,7 @@ from scipy.stats import kendalltau
 
 from analysis.judged import JudgedCell, JudgedHorizon
 from analysis.law import Floats
+from analysis.runs import LEAST_LEVELS
 from analysis.section import Cell, Figure, Section, Series, Table, shown_estimate
 from analysis.study import CellRecords, StudyRecords
 from analysis.trials import best_of_curve, correlations, difference_of_best
@@ -176,10 +177,13 @@ def _law(horizons: Sequence[JudgedHorizon]) -> Section:
 def _law_sentence(each: JudgedHorizon) -> str:
     if each.law is None:
         n = len(each.cells)
-        return (
+        sentence = (
             f"No law can be fitted: {n - len(each.excluded)} of {n} budgets with final runs may be "
-            "in it."
+            f"in it, and {LEAST_LEVELS} are needed."
         )
+        if each.law_of_all is not None:
+            sentence += f" With the others: {each.law_of_all.verdict}."
+        return sentence
     sentence = f"{each.law.verdict}. {each.law.sentence}"
     held_out = each.law.held_out
     if held_out is not None:
@@ -218,6 +222,8 @@ def _law_numbers(each: JudgedHorizon) -> dict[str, object]:
         "n_runs": 0 if report is None else len(report.runs),
         "excluded": list(each.excluded),
         "best_set": list(each.best_set),
+        "verdict_of_all": None if each.law_of_all is None else each.law_of_all.verdict,
+        "profile": [] if report is None else [list(point) for point in report.profile],
         "forms": {}
         if report is None
         else {
@@ -294,28 +300,20 @@ def _fitted_line(report: LawReport, level: float) -> Series:
 
 
 def _profile_figure(horizon: int, report: LawReport) -> Figure:
-    least = min(objective for _, objective, _ in report.profile)
     return Figure(
         name=f"profile_h{horizon}",
         title=f"What the floor does to alpha, {_days(horizon)}",
-        x_label="floor E, nats",
-        y_label="alpha, and objective less its least (scaled)",
+        x_label="floor E that is assumed, nats",
+        y_label="alpha that then fits best",
         series=[
             Series(
                 name="alpha at that floor",
                 x=[floor for floor, _, _ in report.profile],
                 y=[alpha for _, _, alpha in report.profile],
                 is_line=True,
-            ),
-            Series(
-                name="objective (a hundred times its excess)",
-                x=[floor for floor, _, _ in report.profile],
-                y=[100 * (objective - least) for _, objective, _ in report.profile],
-                is_line=True,
-                is_reference=True,
-            ),
+            )
         ],
-        alt="Exponent and objective of the law as functions of the floor that is assumed.",
+        alt="The exponent of the law as a function of the floor that is assumed.",
     )
 
 
@@ -410,7 +408,7 @@ def _baseline_figure(each: JudgedHorizon) -> Figure:
                 "baseline", range(len(own), len(names)), others, baselines, is_reference=True
             ),
         ],
-        categories=[name.replace(", ", ",\n").replace(" ", "\n") for name in names],
+        categories=names,
         alt="Test loss of every budget and every baseline with 95 % intervals.",
     )
 
@@ -500,7 +498,7 @@ def _calibration(horizons: Sequence[JudgedHorizon]) -> Section:
             rows += [
                 [
                     cell.records.budget, _days(each.horizon), s.ece, s.logit_sd, d.threshold,
-                    d.said_yes, d.positives, d.precision, d.recall, d.accuracy,
+                    round(d.said_yes), d.positives, d.precision, d.recall, d.accuracy,
                     d.majority_accuracy,
                 ]
                 for d in s.decisions

@@ -127,7 +127,10 @@ def _add_legend(axes: Axes, figure: Figure) -> None:
 
 def _label_ticks(axes: Axes, figure: Figure) -> None:
     if figure.categories:
-        axes.set_xticks(range(len(figure.categories)), figure.categories)
+        axes.set_xticks(
+            range(len(figure.categories)), figure.categories, rotation=35, ha="right",
+            rotation_mode="anchor",
+        )  # fmt: skip
         axes.set_xlim(-0.5, len(figure.categories) - 0.5)
         axes.grid(visible=False, axis="x")
     elif figure.log_x:

@@ -9,7 +9,7 @@ import numpy as np
 from analysis.comparison import Difference, best_on, compare, confidence_set, paired_difference
 from analysis.law import Floats
 from analysis.resampling import daily_means, resampled_days
-from analysis.runs import Runs
+from analysis.runs import LEAST_LEVELS, Runs
 from analysis.scores import Scores, score_model
 from analysis.study import CellRecords, Predictions, StudyRecords
 from analysis.verdict import Estimate, LawReport, judge
@@ -75,7 +75,7 @@ class JudgedHorizon:
     pairs: Sequence[Difference]
     """Each budget against the next smaller one."""
     law: LawReport | None
-    """None with fewer than two cells that may be in it."""
+    """None with fewer than three cells that may be in it."""
     law_of_all: LawReport | None
     """With flagged cells too; None if none is flagged."""
     excluded: Sequence[str]
@@ -198,7 +198,7 @@ def _pair(larger: JudgedCell, smaller: JudgedCell, days: Floats) -> Difference:
 
 def _law(cells: Sequence[JudgedCell], days: Floats) -> LawReport | None:
     """Fit the law to every final run, resampling test days for all together, and seeds."""
-    if len(cells) < 2:
+    if len(cells) < LEAST_LEVELS:
         return None
     sizes = np.concatenate([np.full(len(c.losses), float(c.final.param_count)) for c in cells])
     losses = np.concatenate([cell.losses.mean(axis=1) for cell in cells])

@@ -114,7 +114,11 @@ def _with_own_ids(svg: str, name: str) -> str:
 
 def _table(table: Table) -> str:
     caption = f"<caption>{html.escape(table.caption)}</caption>" if table.caption else ""
-    head = "".join(f'<th tabindex="0" scope="col">{html.escape(c)}</th>' for c in table.columns)
+    kinds = [_kind(value) for value in table.rows[0]]
+    head = "".join(
+        f'<th tabindex="0" scope="col"{kind}>{html.escape(column)}</th>'
+        for column, kind in zip(table.columns, kinds, strict=True)
+    )
     rows = "".join(
         f"<tr>{''.join(_cell(value, table.digits) for value in row)}</tr>" for row in table.rows
     )
@@ -124,10 +128,13 @@ def _table(table: Table) -> str:
     )
 
 
+def _kind(value: Cell) -> str:
+    return ' class="text"' if isinstance(value, str) else ""
+
+
 def _cell(value: Cell, digits: int) -> str:
-    kind = ' class="text"' if isinstance(value, str) else ""
     key = html.escape(str(sort_key(value)).replace("-inf", "-1e308"))
-    return f'<td{kind} data-key="{key}">{html.escape(shown(value, digits))}</td>'
+    return f'<td{_kind(value)} data-key="{key}">{html.escape(shown(value, digits))}</td>'
 
 
 def _markdown_table(table: Table) -> list[str]:
