@@ -449,6 +449,8 @@ def _selection(horizons: Sequence[JudgedHorizon]) -> Section:
         final = cell.final
         chosen = next(s for s in final.selection if s.trial == final.winner)
         values = [run.value for run in final.runs if run.value is not None and run.is_rankable]
+        if final.with_validation:
+            values = []
         validation = float(np.mean(values)) if values else None
         shrinkage = None if validation is None else validation - final.search_value
         if shrinkage is not None:

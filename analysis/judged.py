@@ -164,6 +164,8 @@ def _judge_cell(
         notes.append(f"{len(failed)} of {len(final.runs)} final runs failed or collapsed")
     if own.n_seeds < _FEWEST_SEEDS:
         notes.append(f"{own.n_seeds} seeds, fewer than {_FEWEST_SEEDS}")
+    if final.with_validation:
+        notes.append("trained on validation days too, as were the baselines")
     if final.differences:
         notes.append(f"changed since the search: {'; '.join(final.differences)}")
     return JudgedCell(

@@ -50,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
         help="best trials of the search that are trained again (default: %(default)s)")  # fmt: skip
     add("--selection-seeds", type=int, default=2, metavar="N",
         help="fresh seeds for each of them (default: %(default)s)")  # fmt: skip
+    add("--refit", choices=("none", "train+validation"), default="none",
+        help="train the winner, and the baselines, on the validation days too")  # fmt: skip
     add("--allow-differences", action="store_true",
         help="go on although code, data or settings have changed since the search")  # fmt: skip
     return flags
@@ -110,6 +112,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         n_candidates=arguments.candidates,
         n_selection_seeds=arguments.selection_seeds,
         n_seeds=arguments.seeds,
+        with_validation=arguments.refit == "train+validation",
         may_differ=arguments.allow_differences,
     )
     outcomes: list[FinalOutcome] = []

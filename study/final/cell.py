@@ -25,6 +25,7 @@ from study.results.final import (
     MODEL_FOLDER,
     MODEL_NAME,
     PREDICTIONS_FILE,
+    REFIT_FOLDER,
     RUNS_FOLDER,
     SELECTION_FOLDER,
     TEST_OPENED_FILE,
@@ -67,6 +68,8 @@ class FinalSettings:
     """Fresh seeds for each of them."""
     n_seeds: int
     """Fresh seeds for the winner."""
+    with_validation: bool
+    """Is the winner trained on the validation days too, for as many epochs as its best one was?"""
     may_differ: bool
     """May code, data or settings have changed since the search?"""
 
@@ -100,6 +103,14 @@ def train_cell(
     folder = settings.results / FINAL_FOLDER / cell.name
     done = read_final(folder)
     if done is not None:
+        require(
+            done.with_validation == settings.with_validation,
+            str(folder),
+            "holds final runs that were trained on other days",
+            got=f"--refit {_refit_flag(done.with_validation)}",
+            remedy="Give that flag, or move the folder away.",
+            error=StudyError,
+        )
         say(f"{cell.name}: complete before")
         return FinalOutcome(cell=cell.name, record=done, reason=None)
     searched_in = settings.results / cell.name
@@ -117,10 +128,10 @@ def train_cell(
     space = build_space(cell, n_features=len(data.feature_names))
     chosen = best_trials(records, settings.n_candidates, str(searched_in))
 
-    def train(given: Sequence[Forced], where: str, seed: int) -> SearchOutcome:
+    def train(given: Sequence[Forced], where: str, seed: int, days: Dataset) -> SearchOutcome:
         return train_configurations(
             cell,
-            data,
+            days,
             space,
             given,
             folder / where,
@@ -135,7 +146,7 @@ def train_cell(
         f"{settings.n_selection_seeds} fresh seeds each"
     )
     given = [_again(trial) for trial in chosen for _ in range(settings.n_selection_seeds)]
-    outcome = train(given, SELECTION_FOLDER, _SELECTION_SEED)
+    outcome = train(given, SELECTION_FOLDER, _SELECTION_SEED, data)
     if not outcome.is_complete:
         return _unfinished(cell, outcome)
     found = candidates(chosen, outcome.records, settings.n_selection_seeds)
@@ -144,19 +155,37 @@ def train_cell(
         f"{cell.name}: trial {best.trial.number} wins with {best.mean_value:.4f} (in the search "
         f"{best.trial.value:.4f}); it is trained with {settings.n_seeds} more seeds"
     )
-    outcome = train([_again(best.trial)] * settings.n_seeds, RUNS_FOLDER, _RUNS_SEED)
+    given, where, days = [_again(best.trial)] * settings.n_seeds, RUNS_FOLDER, data
+    if settings.with_validation:
+        given, where = [_refit(best)] * settings.n_seeds, REFIT_FOLDER
+        days = with_validation_days(data)
+    outcome = train(given, where, _RUNS_SEED, days)
     if not outcome.is_complete:
         return _unfinished(cell, outcome)
     opened = _open_test(folder)
     say(f"{cell.name}: the choice is made; test labels are read since {opened}")
     holdout = open_holdout(cell.data, data, import_folder=settings.results / "data")
     runs = [record for record in outcome.records if record.is_rankable]
-    predictions = [_of_run(record, folder / RUNS_FOLDER, holdout) for record in runs]
-    predictions += _of_baselines(cell, data, holdout, settings.results)
+    predictions = [_of_run(record, folder / where, holdout) for record in runs]
+    baselines = _of_baselines(cell, data, holdout, settings.results)
+    if settings.with_validation:
+        # What was trained on says nothing; the baselines learn from the same days as the model.
+        later = dataclasses.replace(holdout, train_days=days.train_days)
+        refitted = _of_baselines(cell, days, later, settings.results)
+        predictions = [table[table["part"] == "test"] for table in predictions]
+        baselines = pd.concat(
+            [baselines[baselines["part"] == "validation"], refitted[refitted["part"] == "test"]]
+        )
+    predictions.append(baselines)
     write_predictions(folder / PREDICTIONS_FILE, pd.concat(predictions, ignore_index=True))
     if runs:
-        _export(cell, data, folder, min(runs, key=lambda r: (r.value, r.number)))
-    record = _record(cell, data, searched, records, found, best, outcome, differences, opened)
+        # Losses on days that were trained on choose nothing.
+        first = runs[0] if settings.with_validation else min(runs, key=_by_value)
+        _export(cell, days, folder, folder / where, first)
+    record = dataclasses.replace(
+        _record(cell, data, searched, records, found, best, outcome, differences, opened),
+        with_validation=settings.with_validation,
+    )
     write_final(folder, record)
     return FinalOutcome(cell=cell.name, record=record, reason=None)
 
@@ -171,6 +200,31 @@ def _open_test(folder: Path) -> str:
 
 def _again(trial: TrialRecord) -> Forced:
     return Forced(name=source_of(trial), config=TrialConfig.from_flat(trial.params))
+
+
+def _by_value(record: TrialRecord) -> tuple[float, int]:
+    assert record.value is not None
+    return record.value, record.number
+
+
+def _refit_flag(with_validation: bool) -> str:
+    return "train+validation" if with_validation else "none"
+
+
+def _refit(best: Candidate) -> Forced:
+    """Return the winner's configuration for days that hold nothing back: no early stopping."""
+    epochs = [record.best_epoch for record in best.again if record.best_epoch is not None]
+    config = TrialConfig.from_flat(best.trial.params)
+    train = dataclasses.replace(
+        config.train, epochs=max(1, round(float(np.median(epochs)))), patience=None
+    )
+    return Forced(name=source_of(best.trial), config=dataclasses.replace(config, train=train))
+
+
+def with_validation_days(data: Dataset) -> Dataset:
+    """Return a data set whose training days are those of training and of validation."""
+    days = np.concatenate((data.train_days, data.validation_days))
+    return dataclasses.replace(data, train_days=days, base_rate=float(data.labels[days].mean()))
 
 
 def _unfinished(cell: Cell, outcome: SearchOutcome) -> FinalOutcome:
@@ -236,7 +290,7 @@ def _is_here(device: torch.device) -> bool:
     )
 
 
-def _of_baselines(cell: Cell, data: Dataset, holdout: Holdout, results: Path) -> list[pd.DataFrame]:
+def _of_baselines(cell: Cell, data: Dataset, holdout: Holdout, results: Path) -> pd.DataFrame:
     """Return the baselines' predictions, from the disk if the same data was asked before."""
     file = baseline_file(
         results,
@@ -244,21 +298,22 @@ def _of_baselines(cell: Cell, data: Dataset, holdout: Holdout, results: Path) ->
             "data": dataclasses.asdict(cell.data),
             "prices": data.fingerprint,
             "features": data.feature_hash,
+            "n_train": len(holdout.train_days),
             "code": versions(),
         },
     )
     if file.exists():
-        return [read_predictions(file)]
+        return read_predictions(file)
     tables = [
         _table(name, None, holdout, p) for name, p in predict_baselines(cell.data, holdout).items()
     ]
     table = pd.concat(tables, ignore_index=True)
     write_predictions(file, table)
-    return [table]
+    return table
 
 
-def _export(cell: Cell, data: Dataset, folder: Path, best: TrialRecord) -> None:
-    state = CheckpointFolder(folder / RUNS_FOLDER / best.folder / CHECKPOINTS).load_best()
+def _export(cell: Cell, data: Dataset, folder: Path, runs: Path, best: TrialRecord) -> None:
+    state = CheckpointFolder(runs / best.folder / CHECKPOINTS).load_best()
     export_model(
         folder / MODEL_FOLDER,
         ExportedModel(

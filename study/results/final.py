@@ -2,6 +2,7 @@
 
 <cell>/selection/          the best trials of the search, trained again with fresh seeds
 <cell>/runs/               the winner, trained again with more fresh seeds
+<cell>/runs_refit/         the same on training and validation days, with --refit
 <cell>/predictions.parquet model, seed, part, date, p, y: of every run and every baseline
 <cell>/test_opened.txt     when test labels were first read, written before they were
 <cell>/final.json          what was chosen, why, and when the test days were opened; written last
@@ -26,6 +27,7 @@ from study.results.files import read_json, sync_folder, write_json
 FINAL_FOLDER = "final"
 SELECTION_FOLDER = "selection"
 RUNS_FOLDER = "runs"
+REFIT_FOLDER = "runs_refit"
 MODEL_FOLDER = "model"
 PREDICTIONS_FILE = "predictions.parquet"
 RECORD_FILE = "final.json"
@@ -106,6 +108,8 @@ class FinalRecord:
     """What has changed since the search, and was allowed."""
     test_opened: str
     """UTC time at which test labels were first read for this cell."""
+    with_validation: bool = False
+    """Were the runs trained on validation days too? Their validation losses then say nothing."""
 
 
 def write_final(folder: Path, record: FinalRecord) -> None:

@@ -12,6 +12,8 @@ from study.data.labels import make_labels
 from study.data.sources import load_prices, prices_from_frame
 from study.data.splits import split_days
 from study.errors import DataError
+from study.final.cell import with_validation_days
+from study.search.trainable import training_data
 
 CONFIG = DataConfig(horizon=5)
 
@@ -50,3 +52,16 @@ def test_other_prices_are_refused() -> None:
         open_holdout(CONFIG, data, other)
     same = dataclasses.replace(prices)
     assert len(open_holdout(CONFIG, data, same).features) == data.n_rows
+
+
+def test_training_on_validation_days_too_reaches_no_test_day() -> None:
+    data = build_dataset(CONFIG)
+    later = with_validation_days(data)
+    assert len(later.train_days) == len(data.train_days) + len(data.validation_days)
+    assert set(later.train_days) == set(data.train_days) | set(data.validation_days)
+    known = data.labels[later.train_days]
+    assert later.base_rate == pytest.approx(known.mean())
+    # The labels of its last day end before the test part begins.
+    first_test = open_holdout(CONFIG, data).test_days[0]
+    assert later.train_days.max() + CONFIG.horizon < first_test
+    assert training_data(later).train_days is later.train_days
