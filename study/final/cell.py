@@ -157,7 +157,7 @@ def train_cell(
     )
     given, where, days = [_again(best.trial)] * settings.n_seeds, RUNS_FOLDER, data
     if settings.with_validation:
-        given, where = [_refit(best)] * settings.n_seeds, REFIT_FOLDER
+        given, where = [refit(best)] * settings.n_seeds, REFIT_FOLDER
         days = with_validation_days(data)
     outcome = train(given, where, _RUNS_SEED, days)
     if not outcome.is_complete:
@@ -211,7 +211,7 @@ def _refit_flag(with_validation: bool) -> str:
     return "train+validation" if with_validation else "none"
 
 
-def _refit(best: Candidate) -> Forced:
+def refit(best: Candidate) -> Forced:
     """Return the winner's configuration for days that hold nothing back: no early stopping."""
     epochs = [record.best_epoch for record in best.again if record.best_epoch is not None]
     config = TrialConfig.from_flat(best.trial.params)

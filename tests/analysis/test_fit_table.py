@@ -1,20 +1,33 @@
-"""The fit command, as a user runs it."""
+"""The fit command: from its flags to what it prints."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.__main__ import main
 
-def fit(*flags: str, expect: int = 0) -> str:
-    command = [sys.executable, "-m", "analysis", "fit", *flags, "--resamples", "100"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout + done.stderr
+Fit = Callable[..., str]
+
+
+@pytest.fixture
+def fit(capsys: pytest.CaptureFixture[str]) -> Fit:
+    """The command, in this process; returns what it prints."""
+
+    def run(*flags: str, expect: int = 0) -> str:
+        try:
+            code = main(["fit", *flags, "--resamples", "100"])
+        except SystemExit as error:
+            # argparse ends a process by itself.
+            code = int(str(error.code))
+        shown = capsys.readouterr()
+        assert code == expect, shown.out + shown.err
+        return shown.out + shown.err
+
+    return run
 
 
 @pytest.fixture
@@ -32,7 +45,7 @@ def table(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_both_axes_are_fitted_for_each_group(table: Path) -> None:
+def test_both_axes_are_fitted_for_each_group(table: Path, fit: Fit) -> None:
     flags = ("--n", "params", "--d", "days", "--loss", "loss", "--group", "family", "--json")
     found = json.loads(fit(str(table), *flags))["groups"]
     assert set(found) == {"deep", "wide"}
@@ -45,13 +58,13 @@ def test_both_axes_are_fitted_for_each_group(table: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_seed_prints_the_same_bytes(table: Path) -> None:
+def test_the_same_seed_prints_the_same_bytes(table: Path, fit: Fit) -> None:
     flags = (str(table), "--n", "params", "--loss", "loss", "--json", "--seed", "3")
     assert fit(*flags) == fit(*flags)
 
 
 @pytest.mark.slow
-def test_a_floor_that_is_given_is_used(table: Path) -> None:
+def test_a_floor_that_is_given_is_used(table: Path, fit: Fit) -> None:
     flags = ("--n", "params", "--d", "days", "--loss", "loss", "--group", "family", "--json")
     found = json.loads(fit(str(table), *flags, "--floor", "0.4"))["groups"]["deep"]
     assert found["form"] == "fixed floor"
@@ -61,7 +74,7 @@ def test_a_floor_that_is_given_is_used(table: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_reader_sees_forms_intervals_and_a_verdict(table: Path) -> None:
+def test_a_reader_sees_forms_intervals_and_a_verdict(table: Path, fit: Fit) -> None:
     pd.DataFrame(
         {
             "n": np.repeat([1e6, 1e7, 1e8, 1e9], 3),
@@ -84,7 +97,9 @@ def test_a_reader_sees_forms_intervals_and_a_verdict(table: Path) -> None:
         ({"file": "absent.csv"}, "must be a CSV file with a header"),
     ],
 )
-def test_what_is_wrong_is_one_line(table: Path, change: dict[str, str], message: str) -> None:
+def test_what_is_wrong_is_one_line(
+    table: Path, fit: Fit, change: dict[str, str], message: str
+) -> None:
     given = {"file": str(table), "n": "params", "loss": "loss", "floor": "free"} | change
     flags = [given["file"], "--n", given["n"], "--loss", given["loss"], "--floor", given["floor"]]
     shown = fit(*flags, expect=2)
@@ -93,7 +108,7 @@ def test_what_is_wrong_is_one_line(table: Path, change: dict[str, str], message:
 
 
 @pytest.mark.slow
-def test_a_loss_of_zero_is_refused(table: Path) -> None:
+def test_a_loss_of_zero_is_refused(table: Path, fit: Fit) -> None:
     rows = pd.read_csv(table)
     rows.loc[3, "loss"] = 0.0
     rows.to_csv(table, index=False)

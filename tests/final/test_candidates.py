@@ -1,15 +1,19 @@
 """Which trials are trained again, which wins, and whether it lies at an edge."""
 
 import dataclasses
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from study.dimension import Choice, Fixed, Range
 from study.errors import StudyError
-from study.final.candidates import best_trials, candidates, source_of, winner
+from study.final.candidates import Candidate, best_trials, candidates, source_of, winner
+from study.final.cell import refit
 from study.final.edges import edges
+from study.model.config import ModelConfig
 from study.spec_file import load_study
+from study.training.config import TrainConfig
 from tests.results.conftest import record
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
@@ -41,6 +45,17 @@ def test_the_winner_has_the_lowest_mean_of_fresh_seeds_and_never_failed() -> Non
     assert winner(found, "cell").trial is steady
     with pytest.raises(StudyError, match="trains with every fresh seed"):
         winner(found[2:], "cell")
+
+
+def test_a_refit_has_the_epochs_of_the_winner_and_nothing_that_stops_it() -> None:
+    params = {**asdict(ModelConfig(n_features=25, d_model=64, n_layers=2, n_heads=4)),
+              **asdict(TrainConfig(epochs=20, learning_rate=1e-3))}  # fmt: skip
+    trial = record(7, params=params)
+    again = tuple(record(n, best_epoch=epoch) for n, epoch in enumerate((4, 9, 5)))
+    config = refit(Candidate(trial=trial, again=again, n_asked=3)).config
+    assert config is not None
+    assert (config.train.epochs, config.train.patience) == (5, None)
+    assert asdict(config.model) == {name: params[name] for name in asdict(config.model)}
 
 
 def test_values_at_the_end_of_what_was_searched_are_named() -> None:

@@ -17,7 +17,7 @@ from tests.matrix.command import cell_name, processes_in, run, start, write_plan
 from tests.search.command import wait_until, write_space
 
 TRIALS = 4
-HORIZONS = (1, 3)
+HORIZONS = (1,)
 FLAGS = ("--seeds", "2", "--candidates", "2", "--selection-seeds", "2", "--budgets", "50k")
 
 pytestmark = pytest.mark.ray
@@ -54,21 +54,17 @@ def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(tmp_path: Path
     write_plan(tmp_path, trials=TRIALS, capacity=2, horizons=HORIZONS)
     run(tmp_path, "--plan", "plan.json", "--budgets", "50k")
 
-    first = (*FLAGS, "--horizons", "1")
-    process = start(tmp_path, *first, module="study.train")
+    process = start(tmp_path, *FLAGS, module="study.train")
     wait_until(partial(has_final_epoch, tmp_path), process)
     process.kill()
     process.communicate()
     wait_until(partial(is_deserted, tmp_path), None)
     # Nothing was chosen by them: test labels are unread until the winner's runs are over.
     assert not (final_folder(tmp_path, 1) / "test_opened.txt").exists()
-    # The other horizon is trained on its validation days too.
-    other = (*FLAGS, "--horizons", "3", "--refit", "train+validation")
-    for flags in (first, other):
-        done = start(tmp_path, *flags, module="study.train")
-        output, errors = done.communicate(timeout=300)
-        assert done.returncode == 0, output + errors
-        assert "Traceback" not in output + errors
+    done = start(tmp_path, *FLAGS, module="study.train")
+    output, errors = done.communicate(timeout=300)
+    assert done.returncode == 0, output + errors
+    assert "Traceback" not in output + errors
 
     for horizon in HORIZONS:
         folder = final_folder(tmp_path, horizon)
@@ -84,35 +80,25 @@ def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(tmp_path: Path
             means[int(fresh.source.removeprefix("forced:trial "))] += fresh.value / 2
         assert record.winner == min(means, key=lambda number: means[number])
         winner = next(trial for trial in trials if trial.number == record.winner)
-        is_refit = horizon == 3
-        runs = read_trials(folder / ("runs_refit" if is_refit else "runs"))
-        expected = dict(winner.params)
-        if is_refit:
-            own = [r.best_epoch for r in again if r.source == f"forced:trial {record.winner}"]
-            first_epoch, second_epoch = own
-            assert first_epoch is not None
-            assert second_epoch is not None
-            expected |= {"epochs": round((first_epoch + second_epoch) / 2), "patience": None}
-        assert [run.params for run in runs] == [expected] * 2
+        runs = read_trials(folder / "runs")
+        assert [run.params for run in runs] == [winner.params] * 2
         seeds = {t.seed for t in trials} | {r.seed for r in again} | {r.seed for r in runs}
         assert len(seeds) == TRIALS + 4 + 2
         table = read_predictions(folder / "predictions.parquet")
-        parts = set(table[table["model"] == "patchtst"]["part"])
-        assert parts == ({"test"} if is_refit else {"validation", "test"})
         counts = table.groupby(["model", "seed", "part"], dropna=False).size()
         assert set(counts.groupby("part").nunique()) == {1}
         assert set(table["model"]) > {"patchtst", "GJR-GARCH", "logistic", "constant"}
         assert set(table[table["model"] == "patchtst"]["seed"]) == {r.seed for r in runs}
         _check_prediction(tmp_path, horizon, table)
 
-    space_flag = ("--search", "tiny.yaml")
-    assert "complete before" in command(tmp_path, "study.train", *space_flag, *first)
-    without = ("--horizons", "3", *space_flag, *FLAGS)
-    command(tmp_path, "study.train", *without, expect=1)
+    again_flags = ("--search", "tiny.yaml", *FLAGS)
+    assert "complete before" in command(tmp_path, "study.train", *again_flags)
+    # Runs on other days are other runs.
+    command(tmp_path, "study.train", *again_flags, "--refit", "train+validation", expect=1)
     command(tmp_path, "analysis")
     report = json.loads((tmp_path / "ray_results/report/report.json").read_text())
     assert report["missing"] == []
-    assert set(report["sections"]["law"]["numbers"]) == {"1", "3"}
+    assert set(report["sections"]["law"]["numbers"]) == {"1"}
 
 
 def _check_prediction(here: Path, horizon: int, table: pd.DataFrame) -> None:

@@ -13,7 +13,7 @@ from tests.search.command import wait_until, write_space
 from tests.store import Server, s3_server
 
 TRIALS = 2
-HORIZONS = (1, 3)
+HORIZONS = (3,)
 
 pytestmark = pytest.mark.ray
 
