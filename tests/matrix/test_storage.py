@@ -3,9 +3,11 @@
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.matrix.command import SWEEP, cell_name, processes_in, run, start, write_plan
@@ -53,6 +55,9 @@ def test_a_killed_sweep_goes_on_from_the_store_on_another_machine(
     wait_until(partial(has_ended_trial, server), process)
     process.kill()
     process.communicate()
+    for other in processes_in(tmp_path):
+        with suppress(psutil.NoSuchProcess):
+            other.kill()
     wait_until(partial(is_deserted, tmp_path), None)
     before = {horizon: contents(server, horizon) for horizon in HORIZONS}
     # Another machine has no working copy.

@@ -199,11 +199,11 @@ def test_heat_holds_new_trials_back_then_stops_the_search_which_goes_on_where_it
     file.write_text("96")
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 1, output + errors
-    assert [line for line in said(here) if not line.startswith("trial")] == [
-        held,
-        again,
-        f"96 C ({file}): running trials save themselves, and the search stops",
-    ]
+    told = [line for line in said(here) if not line.startswith("trial")]
+    assert told[:2] == [held, again]
+    # Unless a worker, which has the same sensor, has stopped the search before the driver looked.
+    stops = f"96 C ({file}): running trials save themselves, and the search stops"
+    assert told[2:] in ([stops], [])
     lines = output.splitlines()
     assert f"  heat    60 C ({file}), normal" in lines
     (stopped,) = [line for line in lines if line.startswith("stopped: ")]
