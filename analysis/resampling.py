@@ -45,15 +45,24 @@ def daily_means(values: Floats, days: Floats) -> Floats:
     return np.asarray(days @ values.T / values.shape[1])
 
 
-def mean_over_seeds(values: Floats, draw: np.random.Generator) -> Floats:
-    """Return the mean over resampled seeds of scores of shape (n_resamples, n_seeds).
+def draw_seeds(values: Floats, draw: np.random.Generator) -> Floats:
+    """Return the scores of resampled seeds, around the mean of all seeds in each sample of days.
 
     A few seeds vary less among themselves than around their expectation, by (m - 1) / m of the
-    variance; what is drawn is spread out by the root of that.
+    variance for m seeds; what is drawn is spread out by the root of that. The noise of single days
+    counts among days and among seeds, so that intervals are too wide where seeds hardly differ
+    (``tests/bench/test_interval_coverage.py``): without it they would be too narrow where they do.
+
+    Args:
+        values: scores in each sample of days, shape (n_resamples, n_seeds), two seeds at least.
+        draw: of the seeds.
     """
     n_seeds = values.shape[1]
-    centre = values.mean(axis=1)
-    if n_seeds == 1:
-        return np.asarray(centre)
+    centre = values.mean(axis=1, keepdims=True)
     drawn = np.take_along_axis(values, draw.integers(n_seeds, size=values.shape), axis=1)
-    return np.asarray(centre + np.sqrt(n_seeds / (n_seeds - 1)) * (drawn.mean(axis=1) - centre))
+    return np.asarray(centre + np.sqrt(n_seeds / (n_seeds - 1)) * (drawn - centre))
+
+
+def mean_over_seeds(values: Floats, draw: np.random.Generator) -> Floats:
+    """Return the mean over resampled seeds of scores of shape (n_resamples, n_seeds)."""
+    return np.asarray((draw_seeds(values, draw) if values.shape[1] > 1 else values).mean(axis=1))

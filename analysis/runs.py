@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.law import Floats
+from analysis.resampling import draw_seeds
 from study.errors import StudyError, require
 
 LEAST_LEVELS = 3
@@ -87,9 +88,6 @@ class Resamples:
 def resample(runs: Runs, n_resamples: int, *, seed: int) -> Resamples | None:
     """Resample runs as their noise comes: test days for all together, then seeds within a size.
 
-    A few seeds vary less among themselves than around their expectation, by (m - 1) / m of the
-    variance for m seeds; what is drawn is spread out by the root of that.
-
     Returns: None where nothing can be said: no repeats, no resampled days, few sizes.
     """
     draw = np.random.default_rng(seed)
@@ -108,11 +106,7 @@ def resample(runs: Runs, n_resamples: int, *, seed: int) -> Resamples | None:
         how = "blocks of test days, the same for all" + ", x seeds" * runs.has_repeats
     if runs.has_repeats:
         for members in runs.members:
-            m = len(members)
-            own = logs[:, members]
-            centre = own.mean(axis=1, keepdims=True)
-            drawn = np.take_along_axis(own, draw.integers(m, size=own.shape), axis=1)
-            logs[:, members] = centre + np.sqrt(m / (m - 1)) * (drawn - centre)
+            logs[:, members] = draw_seeds(logs[:, members], draw)
     return Resamples(how=how, losses=np.exp(logs), weights=None)
 
 
