@@ -82,6 +82,11 @@ class JudgedHorizon:
     """Budgets left out, with the reason."""
 
 
+def all_cells(horizons: Sequence[JudgedHorizon]) -> list[JudgedCell]:
+    """Return the cells of all horizons."""
+    return [cell for each in horizons for cell in each.cells]
+
+
 def judge_study(study: StudyRecords) -> list[JudgedHorizon]:
     """Judge the cells of a study that have final runs."""
     found = []

@@ -114,3 +114,18 @@ def plain(value: Any) -> Any:
     if hasattr(value, "item"):
         return plain(value.item())
     return value
+
+
+def days_ahead(horizon: int) -> str:
+    """Return a horizon as a reader says it."""
+    return "1 day ahead" if horizon == 1 else f"{horizon} days ahead"
+
+
+def low_end(estimate: Estimate) -> float:
+    """Return the lower end of an interval, to be drawn; the value where there is none."""
+    return estimate.value if estimate.low is None else estimate.low
+
+
+def high_end(estimate: Estimate) -> float:
+    """Return the upper end, likewise."""
+    return estimate.value if estimate.high is None else estimate.high
