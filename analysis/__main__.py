@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from analysis import fit_table, report
-from study.command import exit_code
+from study.command import command_parser, exit_code
 
 _EXAMPLES = """examples:
   python -m analysis                                  # report/report.html of ray_results/
@@ -17,12 +17,10 @@ _EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's flags."""
-    flags = argparse.ArgumentParser(
-        prog="python -m analysis",
-        description="Write the report of a study, or fit scaling laws to any table of runs.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    flags = command_parser(
+        "analysis",
+        "Write the report of a study, or fit scaling laws to any table of runs.",
+        _EXAMPLES,
     )
     report.add_flags(flags)
     flags.set_defaults(run=report.run)

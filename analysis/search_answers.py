@@ -245,7 +245,8 @@ def budget_section(study: StudyRecords) -> Section:
         best = cell.rankable[0].param_count / cell.budget_parameters if cell.rankable else None
         rows.append(
             [cell.budget, days_ahead(cell.horizon), f"{shares.min():.0%}",
-             f"{np.median(shares):.0%}", f"{shares.max():.0%}", None if best is None else f"{best:.0%}"]
+             f"{np.median(shares):.0%}", f"{shares.max():.0%}",
+             None if best is None else f"{best:.0%}"]
         )  # fmt: skip
     return Section(
         name="budget",

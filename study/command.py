@@ -1,5 +1,6 @@
 """How every command ends: its exit code, and one line where the user can mend something."""
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -15,6 +16,17 @@ class Exit(IntEnum):
     FAILED = 1
     USER_ERROR = 2
     INTERRUPTED = 130
+
+
+def command_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """Return the parser of ``python -m name``, without flags; ``examples`` end its help."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {name}",
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
 
 
 def exit_code(work: Callable[[], int]) -> int:

@@ -5,7 +5,7 @@ import json
 import sys
 from itertools import groupby
 
-from study.command import Exit, exit_code
+from study.command import Exit, command_parser, exit_code
 from study.flags import (
     add_cluster_flags,
     add_selection_flags,
@@ -29,13 +29,11 @@ Trains nothing but a few timed steps, and writes nothing. Exit code 1 if a cell 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's flags."""
-    flags = argparse.ArgumentParser(
-        prog="python -m study.plan",
-        description="Say what the cells of a study would take: sizes, memory, resources, time, "
+    flags = command_parser(
+        "study.plan",
+        "Say what the cells of a study would take: sizes, memory, resources, time, "
         "disk, and the smallest differences that their days can show.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        _EXAMPLES,
     )
     add_selection_flags(flags)
     add_study_flags(flags)

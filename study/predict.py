@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from study.command import Exit, exit_code
+from study.command import Exit, command_parser, exit_code
 from study.errors import StudyError, require
 from study.flags import WORKING_COPY
 from study.results.final import FINAL_FOLDER, MODEL_FOLDER
@@ -19,12 +19,10 @@ _EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's flags."""
-    flags = argparse.ArgumentParser(
-        prog="python -m study.predict",
-        description="What a trained winner says of the latest days of a price file.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    flags = command_parser(
+        "study.predict",
+        "What a trained winner says of the latest days of a price file.",
+        _EXAMPLES,
     )
     add = flags.add_argument
     add("--cell", required=True, metavar="NAME", help="a cell that study.train has finished")

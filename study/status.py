@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from study.cluster.machine import describe_machine
-from study.command import Exit, exit_code
+from study.command import Exit, command_parser, exit_code
 from study.errors import require
 from study.results.status import StudyStatus, read_status
 from study.results.status_view import view
@@ -34,12 +34,10 @@ exit code: 0; 1 if anything is dead, stalled, stale, stopped or failed; 2 for a 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's flags."""
-    flags = argparse.ArgumentParser(
-        prog="python -m study.status",
-        description="Say how the searches of a results folder stand; needs no Ray, writes nothing.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    flags = command_parser(
+        "study.status",
+        "Say how the searches of a results folder stand; needs no Ray, writes nothing.",
+        _EXAMPLES,
     )
     add = flags.add_argument
     add("names", nargs="*", metavar="NAME", help="cells or studies (default: all)")

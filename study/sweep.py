@@ -14,7 +14,7 @@ from rich.live import Live
 
 from study.cluster.machine import describe_machine
 from study.cluster.thermal import ThermalGuard, measure, require_cool
-from study.command import Exit, exit_code
+from study.command import Exit, command_parser, exit_code
 from study.errors import SpecError, require
 from study.flags import (
     add_cluster_flags,
@@ -57,12 +57,10 @@ stands.
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's flags."""
-    flags = argparse.ArgumentParser(
-        prog="python -m study.sweep",
-        description="Search every cell of a study, side by side on one Ray cluster.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    flags = command_parser(
+        "study.sweep",
+        "Search every cell of a study, side by side on one Ray cluster.",
+        _EXAMPLES,
     )
     add_selection_flags(flags)
     add_study_flags(flags)

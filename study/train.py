@@ -5,7 +5,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from study.command import Exit, exit_code
+from study.command import Exit, command_parser, exit_code
 from study.errors import StudyError, require
 from study.flags import (
     add_cluster_flags,
@@ -33,13 +33,11 @@ has ended is not trained again, so the same command goes on after an interruptio
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's flags."""
-    flags = argparse.ArgumentParser(
-        prog="python -m study.train",
-        description="Train the winners of a search again with fresh seeds, and judge them on the "
+    flags = command_parser(
+        "study.train",
+        "Train the winners of a search again with fresh seeds, and judge them on the "
         "test days beside what a sceptic would use instead.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        _EXAMPLES,
     )
     add_selection_flags(flags)
     add_study_flags(flags)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.cluster.lifeline import end_with
-from study.command import Exit, exit_code
+from study.command import Exit, command_parser, exit_code
 from study.errors import require
 from study.flags import add_cluster_flags, add_study_flags, concurrency, one_cell, places
 from study.results.journal import COPIES
@@ -37,12 +37,10 @@ _EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's flags."""
-    flags = argparse.ArgumentParser(
-        prog="python -m study.tune",
-        description="Search the best architecture and training settings of one budget and horizon.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    flags = command_parser(
+        "study.tune",
+        "Search the best architecture and training settings of one budget and horizon.",
+        _EXAMPLES,
     )
     add = flags.add_argument
     add("--budget", required=True, help="label of a parameter budget in the search space, as 2M")
