@@ -8,6 +8,7 @@ from analysis.final_answers import (
     selection_section,
     winners_section,
 )
+from analysis.horizon_answer import horizons_section
 from analysis.judged import JudgedHorizon, all_cells
 from analysis.law_answer import law_section, law_sentence, oracle_section
 from analysis.search_answers import (
@@ -15,7 +16,6 @@ from analysis.search_answers import (
     coverage_section,
     depth_section,
     heads_section,
-    horizons_section,
     importance_section,
     time_section,
 )

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from arch.bootstrap import MCS, StepM
 
+from analysis.estimate import LEVEL, Estimate, estimate
 from analysis.law import Floats
 from analysis.resampling import N_RESAMPLES, block_days, daily_means, mean_over_seeds
 from analysis.study import Predictions
-from analysis.verdict import LEVEL, Estimate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +46,7 @@ def paired_difference(model: Floats, other: Floats, days: Floats) -> Estimate:
     draw = np.random.default_rng(0)
     spread = mean_over_seeds(daily_means(model, days), draw)
     spread = spread - mean_over_seeds(daily_means(other, days), draw)
-    low, high = np.quantile(spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(
-        value=float(model.mean() - other.mean()),
-        low=float(low),
-        high=float(high),
-        se=float(spread.std(ddof=1)),
-    )
+    return estimate(float(model.mean() - other.mean()), spread)
 
 
 def compare(

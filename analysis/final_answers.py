@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analysis.estimate import Estimate
 from analysis.judged import JudgedHorizon, all_cells
 from analysis.section import (
     Cell,
@@ -16,7 +17,6 @@ from analysis.section import (
     low_end,
     shown_estimate,
 )
-from analysis.verdict import Estimate
 from study.results.final import MODEL_NAME
 
 

@@ -10,8 +10,9 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from analysis.estimate import Estimate
 from analysis.runs import Runs
-from analysis.verdict import Estimate, FormReport, LawReport, is_misspecified, judge
+from analysis.verdict import FormReport, LawReport, is_misspecified, judge
 from study.command import Exit
 from study.errors import StudyError, require
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.comparison import Difference, best_on, compare, confidence_set, paired_difference
+from analysis.estimate import Estimate
 from analysis.law import Floats
 from analysis.resampling import daily_means, resampled_days
 from analysis.runs import LEAST_LEVELS, Runs
 from analysis.scores import Scores, score_model
 from analysis.study import CellRecords, Predictions, StudyRecords
-from analysis.verdict import Estimate, LawReport, judge
+from analysis.verdict import LawReport, judge
 from study.results.final import MODEL_NAME, ORACLE, FinalRecord
 
 _SAME_LOSS = 5e-4

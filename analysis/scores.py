@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.estimate import Estimate, estimate
 from analysis.law import Floats
 from analysis.resampling import daily_means, mean_over_seeds
 from analysis.study import Predictions
-from analysis.verdict import LEVEL, Estimate
 
 N_BINS = 10
 """Of equal counts, in the reliability curve."""
@@ -188,9 +188,4 @@ def _of_each(
 
 def _estimate(value: float, samples: Floats) -> Estimate:
     """Return a score with its interval, from samples of shape (n_resamples, n_seeds)."""
-    spread = mean_over_seeds(samples, np.random.default_rng(0))
-    spread = spread[np.isfinite(spread)]
-    if not len(spread) or not np.isfinite(value):
-        return Estimate(value=value, low=None, high=None, se=None)
-    low, high = np.quantile(spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(value=value, low=float(low), high=float(high), se=float(spread.std(ddof=1)))
+    return estimate(value, mean_over_seeds(samples, np.random.default_rng(0)))

@@ -1,12 +1,9 @@
 """What the trials of the searches say: shapes, horizons, coverage, settings and time."""
 
-import itertools
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import kendalltau
 
-from analysis.law import Floats
 from analysis.section import (
     Cell,
     Figure,
@@ -17,7 +14,6 @@ from analysis.section import (
 )
 from analysis.study import CellRecords, StudyRecords
 from analysis.trials import best_of_curve, correlations, difference_of_best
-from analysis.verdict import Estimate
 from study.results.records import TrialRecord
 
 _SETTINGS = ("learning_rate", "weight_decay", "dropout", "auxiliary_weight", "ema_decay")
@@ -26,11 +22,8 @@ _SHAPE = ("d_model", "n_layers", "n_heads", "d_ff_ratio", "patch_length", "patch
 _BUDGET_LOW, _BUDGET_HIGH = 0.75, 1.25
 """Share of its budget that a model may use."""
 
-_DIFFERENT_SHARE = 0.2
-"""Relative spread over horizons above which the origin study called a setting different."""
-
-_FEWEST_COMMON = 5
-"""Configurations that two horizons must share before their ranks are compared."""
+_FEWEST_WHOLE = 10
+"""Trials that ran to their end before settings are correlated with their losses."""
 
 
 def depth_section(study: StudyRecords) -> Section:
@@ -119,118 +112,6 @@ def _grouped(
         ],
         numbers=numbers,
     )
-
-
-def horizons_section(study: StudyRecords) -> Section:
-    """Whether the horizon changes the answer."""
-    rows: list[list[Cell]] = []
-    transfer: list[list[Cell]] = []
-    numbers: dict[str, object] = {}
-    for budget in dict.fromkeys(cell.budget for cell in study.cells):
-        cells = [cell for cell in study.cells if cell.budget == budget]
-        for first, second in itertools.combinations(cells, 2):
-            losses = _common(first, second)
-            n = losses.shape[1]
-            tau = None
-            if n >= _FEWEST_COMMON:
-                tau = _tau(losses)
-                numbers[f"{budget} h{first.horizon} h{second.horizon}"] = {"tau": tau, "n": n}
-            rows.append([budget, f"{first.horizon} and {second.horizon}", n, tau])
-            for taken, asked, own in ((first, second, 0), (second, first, 1)):
-                if n:
-                    best = int(np.argmin(losses[own]))
-                    regret = float(losses[1 - own, best] - losses[1 - own].min())
-                    transfer.append([budget, taken.horizon, asked.horizon, n, regret])
-    spreads = [_spread_row(study, budget) for budget in
-               dict.fromkeys(cell.budget for cell in study.cells)]  # fmt: skip
-    taus = [row[3] for row in rows if isinstance(row[3], Estimate)]
-    positive = sum(tau.low is not None and tau.low > 0 for tau in taus)
-    sentence = (
-        f"Of {len(taus)} pairs of horizons with enough configurations in common, {positive} rank "
-        "them alike beyond chance. How alike two searches of the same horizon would rank them is "
-        "not measured here, so a low correlation is no evidence of a difference."
-        if taus
-        else "No two horizons share enough configurations to compare their ranks."
-    )
-    return Section(
-        name="horizons",
-        title="Does the horizon change the answer?",
-        sentences=[sentence],
-        tables=[
-            Table(
-                columns=("budget", "horizons", "configurations in common", "Kendall's tau"),
-                rows=rows,
-                caption="Ranks by validation loss of the configurations that both searches tried: "
-                "forced ones, and the random ones that begin every search.",
-                digits=2,
-            ),
-            Table(
-                columns=("budget", "best of", "asked at", "configurations", "regret, nats"),
-                rows=transfer,
-                caption="What is lost on validation by taking the best common configuration of "
-                "another horizon.",
-            ),
-            Table(
-                columns=("budget", *_SETTINGS[:3]),
-                rows=[row for row in spreads if row is not None],
-                caption=f"Relative spread of the best settings over horizons; the origin study "
-                f"called more than {_DIFFERENT_SHARE:.0%} different. In brackets the spread among "
-                "the best five trials of one horizon: where that is as large, the rule says "
-                "nothing.",
-                digits=2,
-            ),
-        ],
-        numbers=numbers,
-    )
-
-
-def _common(first: CellRecords, second: CellRecords) -> Floats:
-    """Return the losses of the configurations that both tried, shape (2, n)."""
-
-    def by_params(cell: CellRecords) -> dict[tuple[tuple[str, object], ...], float]:
-        return {
-            tuple(sorted(trial.params.items())): trial.value
-            for trial in cell.rankable
-            if trial.value is not None and trial.reason != "asha"
-        }
-
-    one, two = by_params(first), by_params(second)
-    shared = [params for params in one if params in two]
-    return np.array([[one[p] for p in shared], [two[p] for p in shared]]).reshape(2, -1)
-
-
-def _tau(losses: Floats) -> Estimate:
-    draw = np.random.default_rng(0)
-    n = losses.shape[1]
-    spread = []
-    for _ in range(500):
-        rows = draw.integers(n, size=n)
-        value = float(kendalltau(losses[0, rows], losses[1, rows]).statistic)
-        if np.isfinite(value):
-            spread.append(value)
-    low, high = np.quantile(spread, [0.025, 0.975])
-    value = float(kendalltau(losses[0], losses[1]).statistic)
-    return Estimate(value=value, low=float(low), high=float(high), se=float(np.std(spread)))
-
-
-def _spread_row(study: StudyRecords, budget: str) -> list[Cell] | None:
-    cells = [cell for cell in study.cells if cell.budget == budget and cell.rankable]
-    if len(cells) < 2:
-        return None
-    row: list[Cell] = [budget]
-    for name in _SETTINGS[:3]:
-        best = np.array([float(cell.rankable[0].params[name]) for cell in cells])
-        within = [
-            np.array([float(trial.params[name]) for trial in cell.rankable[:5]]) for cell in cells
-        ]
-        inner = float(np.mean([_relative_spread(values) for values in within]))
-        row.append(f"{_relative_spread(best):.0%} ({inner:.0%})")
-    return row
-
-
-def _relative_spread(values: Floats) -> float:
-    mean = abs(float(values.mean()))
-    return float(np.ptp(values)) / mean if mean else 0.0
 
 
 def budget_section(study: StudyRecords) -> Section:
@@ -336,7 +217,7 @@ def importance_section(study: StudyRecords) -> Section:
     names = (*_SHAPE, *_SETTINGS)
     for cell in study.cells:
         trials = [t for t in cell.rankable if t.reason != "asha"]
-        if len(trials) < 2 * _FEWEST_COMMON:
+        if len(trials) < _FEWEST_WHOLE:
             continue
         found = correlations(trials, [n for n in names if n in trials[0].params])
         ordered = sorted(found, key=lambda name: -abs(found[name].value))
@@ -350,7 +231,7 @@ def importance_section(study: StudyRecords) -> Section:
             "negative: larger values have lower losses. They are no causes: the sampler looks "
             "where losses are low, and width, depth and heads hang together in a budget."
             if rows
-            else f"No search has the {2 * _FEWEST_COMMON} whole trials that this needs."
+            else f"No search has the {_FEWEST_WHOLE} whole trials that this needs."
         ],
         tables=[
             Table(columns=("budget", "horizon", "setting", "Spearman's rho"), rows=rows, digits=2)

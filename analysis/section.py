@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.verdict import Estimate
+from analysis.estimate import Estimate
 
 Cell = str | int | float | None | Estimate
 """A value of a table; an estimate is shown with its interval."""

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.special import gammaln
 from scipy.stats import spearmanr
 
+from analysis.estimate import Estimate, estimate
 from analysis.law import Floats
-from analysis.verdict import LEVEL, Estimate
 from study.results.records import TrialRecord
 
 _N_RESAMPLES = 500
@@ -37,12 +37,7 @@ def best_of_curve(values: Floats) -> list[Estimate]:
     curve = []
     for k in range(1, n + 1):
         spread = np.array([best_of(row, k) for row in drawn])
-        low, high = np.quantile(spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        curve.append(
-            Estimate(
-                value=best_of(values, k), low=float(low), high=float(high), se=float(spread.std())
-            )
-        )
+        curve.append(estimate(best_of(values, k), spread))
     return curve
 
 
@@ -79,14 +74,7 @@ def correlations(trials: Sequence[TrialRecord], names: Sequence[str]) -> dict[st
         if len(np.unique(x)) < 2:
             continue
         spread = np.array([_rank_correlation(x[r], values[r]) for r in rows])
-        spread = spread[np.isfinite(spread)]
-        low, high = np.quantile(spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        found[name] = Estimate(
-            value=_rank_correlation(x, values),
-            low=float(low),
-            high=float(high),
-            se=float(spread.std(ddof=1)),
-        )
+        found[name] = estimate(_rank_correlation(x, values), spread)
     return found
 
 
@@ -120,6 +108,4 @@ def difference_of_best(
             for _ in range(_N_RESAMPLES)
         ]
     )
-    low, high = np.quantile(spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    value = best_of(first, k) - best_of(second, k)
-    return Estimate(value=value, low=float(low), high=float(high), se=float(spread.std(ddof=1))), k
+    return estimate(best_of(first, k) - best_of(second, k), spread), k

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from analysis.estimate import LEVEL, Estimate, estimate
 from analysis.law import (
     CONSTANT,
     Fit,
@@ -21,9 +22,6 @@ from analysis.runs import LEAST_LEVELS, Resamples, Runs, permutation_p, resample
 
 Verdict = Literal["scaling", "inverse scaling", "no measurable effect", "not identified"]
 
-LEVEL = 0.95
-"""Of every interval."""
-
 N_RESAMPLES = 1000
 N_PERMUTATIONS = 1999
 
@@ -37,16 +35,6 @@ _N_PROFILE = 41
 
 AXIS_NAMES = ("alpha", "beta")
 COEFFICIENT_NAMES = ("A", "B")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Estimate:
-    """A number with its interval; None where none can be given."""
-
-    value: float
-    low: float | None
-    high: float | None
-    se: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,8 +178,7 @@ def _numbers(law: Law, theta: Floats, centre: Floats) -> dict[str, Floats]:
 def _estimate(value: float, spread: Floats | None) -> Estimate:
     if spread is None:
         return Estimate(value=value, low=None, high=None, se=None)
-    low, high = np.quantile(spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(value=value, low=float(low), high=float(high), se=float(spread.std(ddof=1)))
+    return estimate(value, spread)
 
 
 def _aicc(best: Fit) -> float | None:

@@ -51,6 +51,18 @@ def resampled_days(
     return days.reshape(n_resamples, -1)[:, :n]
 
 
+def half_means(values: PriceArray, block: int) -> tuple[float, float] | None:
+    """Return the means of every other block of days, and of the blocks between them.
+
+    Two halves that share the weather but no day: what a ranking by one says of a ranking by the
+    other is the most that it can say of anything else. None with fewer than two whole blocks.
+    """
+    if len(values) < 2 * block:
+        return None
+    is_odd = np.arange(len(values)) // block % 2 == 1
+    return float(values[~is_odd].mean()), float(values[is_odd].mean())
+
+
 def log_losses(logit: PriceArray, label: PriceArray) -> PriceArray:
     """Return the log-loss of each day from logits, nats; exact where a probability would round."""
     losses: PriceArray = np.logaddexp(0.0, logit) - label * logit

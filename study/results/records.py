@@ -67,6 +67,9 @@ class TrialRecord:
     """Best validation log-loss; None if no epoch had a finite one."""
     value_se: float | None
     """Standard error of ``value`` over dependent days."""
+    half_values: Sequence[float] | None
+    """``value`` on every other block of validation days and on those between: how far ranks by
+    ``value`` may be trusted. None with too few days."""
     difference: float | None
     """``value`` less the baseline's loss on the same days: negative is better."""
     difference_se: float | None

@@ -416,6 +416,7 @@ def _record(
         faults=list(trial.faults),
         value=last.get("best_validation_loss"),
         value_se=last.get("best_validation_loss_se"),
+        half_values=last.get("best_half_losses"),
         difference=last.get("best_difference"),
         difference_se=last.get("best_difference_se"),
         best_epoch=last.get("best_epoch"),

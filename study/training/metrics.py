@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from study.data.scores import auc, block_days, log_losses, standard_error
+from study.data.scores import auc, block_days, half_means, log_losses, standard_error
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -19,6 +19,8 @@ class Metrics:
     """Mean log-loss, nats."""
     loss_se: float | None
     """Its standard error over dependent days; None with too few of them."""
+    half_losses: tuple[float, float] | None
+    """Mean log-loss on every other block of days and on those between; None as above."""
     difference: float | None
     """Mean of this loss less the baseline's, day by day; None without a baseline."""
     difference_se: float | None
@@ -72,6 +74,7 @@ def evaluate(
     return Metrics(
         loss=loss,
         loss_se=standard_error(losses, block),
+        half_losses=half_means(losses, block),
         difference=None if difference is None else float(difference.mean()),
         difference_se=None if difference is None else standard_error(difference, block),
         skill=1 - loss / loss_constant,

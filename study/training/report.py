@@ -45,6 +45,8 @@ class EpochReport:
     """The trial's objective: the lowest validation loss so far, however small the gain."""
     best_validation_loss_se: float | None
     """Its standard error over dependent days."""
+    best_half_losses: tuple[float, float] | None
+    """Its mean loss on every other block of days and on those between."""
     best_difference: float | None
     """The best epoch's loss less the baseline's, day by day; None without a baseline."""
     best_difference_se: float | None

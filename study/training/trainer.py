@@ -455,6 +455,7 @@ class Trainer:
             logit_sd=metrics.logit_sd if metrics else None,
             best_validation_loss=best.metrics.loss if best else None,
             best_validation_loss_se=best.metrics.loss_se if best else None,
+            best_half_losses=best.metrics.half_losses if best else None,
             best_difference=best.metrics.difference if best else None,
             best_difference_se=best.metrics.difference_se if best else None,
             best_epoch=best.epoch if best else None,

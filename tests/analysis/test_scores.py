@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t as student
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from analysis.comparison import compare, confidence_set, paired_difference
@@ -113,12 +114,21 @@ def test_days_that_hang_together_have_a_wider_interval() -> None:
     assert together > 2.5 * apart
 
 
-def test_seeds_are_a_second_source_of_spread() -> None:
+def test_seeds_that_differ_spread_their_mean_like_students_t() -> None:
+    seeds = np.random.default_rng(0).standard_normal(5)
+    values = np.tile(seeds, (200_000, 1))
+    spread = mean_over_seeds(values, np.random.default_rng(1)) - seeds.mean()
+    said = np.quantile(spread / (seeds.std(ddof=1) / 5**0.5), [0.025, 0.5, 0.975])
+    assert said == pytest.approx(student.ppf([0.025, 0.5, 0.975], 4), abs=0.1)
+    assert mean_over_seeds(values[:, :1], np.random.default_rng(1)).std() == 0
+
+
+def test_noise_of_single_days_is_not_counted_again_among_seeds() -> None:
     draw = np.random.default_rng(0)
-    values = np.tile(draw.standard_normal(5), (4000, 1))
+    days = resampled_days(N_DAYS, 1)
+    values = daily_means(draw.standard_normal((200, N_DAYS)), days)
     spread = mean_over_seeds(values, np.random.default_rng(1))
-    assert spread.std() == pytest.approx(values[0].std(ddof=1) / 5**0.5, rel=0.05)
-    assert mean_over_seeds(values[:, :1], draw).std() == 0
+    assert spread.std() == pytest.approx(values.mean(axis=1).std(), rel=0.1)
 
 
 def test_a_better_model_is_called_better_and_an_equal_one_is_not() -> None:

@@ -35,7 +35,7 @@ def losses(
     return np.asarray(np.logaddexp(0, logit) - y * logit)
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.3])
+@pytest.mark.parametrize("spread", [0.0, 0.1, 0.3])
 def test_coverage(spread: float) -> None:
     draw = np.random.default_rng(10**6)
     # Of all days and seeds that could come, not of those that came: of that an interval speaks.

@@ -20,6 +20,7 @@ def record(number: int, **changes: Any) -> TrialRecord:
         "folder": f"trial_{number:04d}", "seed": 42 + number, "params": PARAMS, "d_ff": 128,
         "param_count": 100_000, "reason": "completed", "message": None, "faults": [], "value": 0.5,
         "value_se": 0.02,
+        "half_values": [0.48, 0.52],
         "difference": -0.1,
         "difference_se": 0.01,
         "best_epoch": 3, "epochs_trained": 20, "skill": 0.1, "skill_own_base_rate": 0.05,
