@@ -13,6 +13,7 @@ import torch
 
 from study.data.dataset import Dataset, build_dataset
 from study.data.holdout import Holdout, open_holdout
+from study.dimension import Fixed
 from study.errors import StudyError, require
 from study.final.baselines import predict_baselines
 from study.final.candidates import Candidate, best_trials, candidates, source_of, winner
@@ -44,12 +45,13 @@ from study.results.store import read_cell, read_trials
 from study.search.cell_folder import differences_by_part
 from study.search.forced import Forced
 from study.search.plan import commit, versions
-from study.search.space import TrialConfig, build_space
+from study.search.space import SearchSpace, TrialConfig, build_space
 from study.search.stop import Interruptions
 from study.search.trainable import CHECKPOINTS
 from study.search.tuner import SearchOutcome
 from study.spec import Cell
 from study.training.checkpoint import CheckpointFolder
+from study.training.config import TrainConfig
 from study.training.predict import predict_logits
 
 _SELECTION_SEED, _RUNS_SEED = 1_000_000, 2_000_000
@@ -157,8 +159,10 @@ def train_cell(
     )
     given, where, days = [_again(best.trial)] * settings.n_seeds, RUNS_FOLDER, data
     if settings.with_validation:
-        given, where = [refit(best)] * settings.n_seeds, REFIT_FOLDER
-        days = with_validation_days(data)
+        config = refit(best)
+        given = [Forced(name=source_of(best.trial), config=config)] * settings.n_seeds
+        where, days = REFIT_FOLDER, with_validation_days(data)
+        space = with_schedule(space, config.train)
     outcome = train(given, where, _RUNS_SEED, days)
     if not outcome.is_complete:
         return _unfinished(cell, outcome)
@@ -211,14 +215,20 @@ def _refit_flag(with_validation: bool) -> str:
     return "train+validation" if with_validation else "none"
 
 
-def refit(best: Candidate) -> Forced:
+def with_schedule(space: SearchSpace, train: TrainConfig) -> SearchSpace:
+    """Return a search space in which the schedule of ``train`` is that of every trial."""
+    own = {"epochs": Fixed(train.epochs), "patience": Fixed(train.patience)}
+    return dataclasses.replace(space, train={**space.train, **own})
+
+
+def refit(best: Candidate) -> TrialConfig:
     """Return the winner's configuration for days that hold nothing back: no early stopping."""
     epochs = [record.best_epoch for record in best.again if record.best_epoch is not None]
     config = TrialConfig.from_flat(best.trial.params)
     train = dataclasses.replace(
         config.train, epochs=max(1, round(float(np.median(epochs)))), patience=None
     )
-    return Forced(name=source_of(best.trial), config=dataclasses.replace(config, train=train))
+    return dataclasses.replace(config, train=train)
 
 
 def with_validation_days(data: Dataset) -> Dataset:

@@ -52,7 +52,7 @@ def test_a_refit_has_the_epochs_of_the_winner_and_nothing_that_stops_it() -> Non
               **asdict(TrainConfig(epochs=20, learning_rate=1e-3))}  # fmt: skip
     trial = record(7, params=params)
     again = tuple(record(n, best_epoch=epoch) for n, epoch in enumerate((4, 9, 5)))
-    config = refit(Candidate(trial=trial, again=again, n_asked=3)).config
+    config = refit(Candidate(trial=trial, again=again, n_asked=3))
     assert config is not None
     assert (config.train.epochs, config.train.patience) == (5, None)
     assert asdict(config.model) == {name: params[name] for name in asdict(config.model)}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,7 +14,13 @@ import psutil
 import pytest
 import yaml
 
-from study.results.final import FINAL_FOLDER, read_final, read_predictions
+from study.results.final import (
+    FINAL_FOLDER,
+    RECORD_FILE,
+    REFIT_FOLDER,
+    read_final,
+    read_predictions,
+)
 from study.results.store import read_trials
 from tests.matrix.command import cell_name, processes_in, run, start, write_plan
 from tests.search.command import wait_until, write_space
@@ -105,6 +112,30 @@ def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(tmp_path: Path
     report = json.loads((tmp_path / "ray_results/report/report.json").read_text())
     assert report["missing"] == []
     assert set(report["sections"]["law"]["numbers"]) == {"1"}
+    _check_refit(tmp_path, again_flags)
+
+
+def _check_refit(here: Path, flags: tuple[str, ...]) -> None:
+    """The winner, trained to its best epoch on training and validation days."""
+    folder = final_folder(here, 1)
+    first = read_final(folder)
+    assert first is not None
+    (folder / RECORD_FILE).unlink()
+    command(here, "study.train", *flags, "--refit", "train+validation")
+    record = read_final(folder)
+    assert record is not None
+    assert (record.winner, record.test_opened) == (first.winner, first.test_opened)
+    best = [
+        trial.best_epoch or 0
+        for trial in read_trials(folder / "selection")
+        if trial.source == f"forced:trial {record.winner}"
+    ]
+    runs = read_trials(folder / REFIT_FOLDER)
+    assert [run.epochs_trained for run in runs] == [round(statistics.median(best))] * 2
+    table = read_predictions(folder / "predictions.parquet")
+    # Of the days that it was trained on nothing is said.
+    assert set(table[table["model"] == "patchtst"]["part"]) == {"test"}
+    command(here, "analysis")
 
 
 def _check_prediction(here: Path, horizon: int, table: pd.DataFrame) -> None:
