@@ -18,7 +18,7 @@ from study.results.final import (
     read_final,
     read_predictions,
 )
-from study.results.records import TrialRecord
+from study.results.records import TrialRecord, ranked
 from study.results.store import read_cell, read_trials
 
 
@@ -79,8 +79,7 @@ class CellRecords:
     @cached_property
     def rankable(self) -> list[TrialRecord]:
         """Trials with a usable result, the best first."""
-        found = [trial for trial in self.trials if trial.is_rankable]
-        return sorted(found, key=lambda trial: (trial.value, trial.number))
+        return ranked(self.trials)
 
     def predictions(self, part: str) -> Predictions:
         """Return what was said of the days of a part, every model on the same days.

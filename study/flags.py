@@ -21,6 +21,25 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
         help="search space (default: %(default)s)")  # fmt: skip
     add("--trials", type=int, help="trials in all (default: the search space's)")
     add("--max-epochs", type=int, help="cut every schedule to at most this many epochs")
+    add(
+        "--metric",
+        choices=("log_loss", "auc"),
+        help="what trials are scored by (default: the search space's, usually log_loss)",
+    )
+    add(
+        "--early-stop-patience",
+        type=int,
+        metavar="TRIALS",
+        help="let a search stop, once so many distinct trials have run to their end, when its "
+        "five best hardly differ",
+    )
+    add(
+        "--early-stop-threshold",
+        type=float,
+        metavar="RANGE",
+        help="range of the five best at which it stops, in the metric's units, as 0.02 "
+        "(default: a share of the metric's standard error)",
+    )
     add("--seed", type=int, help="of the sampler and, plus its number, of each trial")
     add("--source", help="sp500, nasdaq, the name of an imported market, or a CSV/Parquet file")
     add("--tier", help="feature set (default: the search space's)")
@@ -52,12 +71,39 @@ def add_cluster_flags(flags: argparse.ArgumentParser) -> None:
 
 
 def one_cell(arguments: argparse.Namespace) -> Cell:
-    """Return the cell that ``--budget``, ``--horizon`` and the study flags name.
+    """Return the cell that the flags name.
+
+    With ``--budget`` and ``--horizon``, or with ``--budgets`` where the budget is searched.
 
     Raises:
-        SpecError: a value breaks its rule.
+        SpecError: a value breaks its rule, or a flag is missing or not for this search space.
     """
     study = load_study(arguments.search)
+    if study.across_budgets:
+        require(
+            arguments.budget is None,
+            "--budget",
+            f"{study.path} searches across budgets",
+            got=f"--budget {arguments.budget}",
+            remedy="Write --budgets, with one or several labels, or leave it out for all.",
+        )
+        return study.cell_of_all(arguments.budgets, arguments.horizon, **_overrides(arguments))
+    require(
+        arguments.budgets is None,
+        "--budgets",
+        f"{study.path} has a search for each budget",
+        got=f"--budgets {' '.join(arguments.budgets or ())}",
+        remedy="Write --budget, or use study.sweep for several.",
+    )
+    for flag, value in (("--budget", arguments.budget), ("--horizon", arguments.horizon)):
+        require(
+            value is not None,
+            flag,
+            "must be given",
+            got="nothing",
+            remedy=f"{study.path} has the budgets {', '.join(study.budgets)} and the horizons "
+            f"{', '.join(map(str, study.horizons))}.",
+        )
     return study.cell(arguments.budget, arguments.horizon, **_overrides(arguments))
 
 
@@ -106,7 +152,10 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
         "label_price": arguments.label,
         "normalization": arguments.normalization,
     }
-    search = {"trials": arguments.trials, "seed": arguments.seed}
+    search = {
+        name: getattr(arguments, name)
+        for name in ("trials", "seed", "metric", "early_stop_patience", "early_stop_threshold")
+    }
     return {
         "data": {name: value for name, value in data.items() if value is not None},
         "search": {name: value for name, value in search.items() if value is not None},

@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
             concurrency=at_once,
             driver_seconds=process_seconds(),
         )
-        for _, group in groupby(planned, key=lambda outlook: outlook.cell.budget.label):
+        for _, group in groupby(planned, key=lambda outlook: outlook.cell.budget_label):
             of_budget = list(group)
             outlooks += of_budget
             if not arguments.json:

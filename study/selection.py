@@ -31,6 +31,13 @@ def select_cells(
     Raises:
         SpecError: a value is unknown or breaks its rule, or ``first`` is not among the cells.
     """
+    require(
+        not study.across_budgets,
+        study.path,
+        "is searched across budgets, in one search",
+        got="a selection of cells",
+        remedy=f"Run python -m study.tune --search {study.path}; with --dry-run for its plan.",
+    )
     labels = set(study.budgets if budgets is None else budgets)
     days = sorted(set(study.horizons if horizons is None else horizons))
     # An unknown label comes last, where the study itself refuses it.

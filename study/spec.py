@@ -1,14 +1,15 @@
 """Validated values of a study: Study, Budget, Cell."""
 
 import dataclasses
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from study.data.config import DataConfig
-from study.dimension import Choice, Dimension, Fixed, Range, dimension_values
+from study.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
 from study.errors import SpecError, require
 
 SHAPE_FIELDS = ("d_model", "n_layers", "n_heads", "d_ff_ratio")
@@ -17,8 +18,9 @@ SHAPE_FIELDS = ("d_model", "n_layers", "n_heads", "d_ff_ratio")
 DERIVED_MODEL_FIELDS = ("n_features", "context_length", "auxiliary_head")
 """Fields of ModelConfig that follow from the data and the training settings."""
 
-ForcedSet = Literal["none", "extremes6"]
+ForcedSet = Literal["none", "extremes6", "forced18"]
 Scheduler = Literal["asha", "fifo"]
+Metric = Literal["log_loss", "auc"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +40,16 @@ class SearchConfig:
     trials: int
     seed: int = 42
     forced: ForcedSet = "extremes6"
+    across_budgets: bool = False
+    """Is the budget a dimension of one search, in place of a search per budget?"""
+    metric: Metric = "log_loss"
+    """What a trial is scored by, on validation, at its epoch of least log-loss."""
+    early_stop_patience: int | None = None
+    """Distinct trials that must have run to their end before the search may stop because its best
+    ones hardly differ; None never stops it."""
+    early_stop_threshold: float | None = None
+    """Range of the five best scores below which it stops, in the metric's units; None takes a share
+    of the metric's standard error (``study.results.convergence``)."""
     startup_trials: int = 10
     """Random trials before TPE uses what it learnt; forced ones count."""
     scheduler: Scheduler = "asha"
@@ -57,6 +69,21 @@ class SearchConfig:
             (0 <= self.seed < 2**31, "seed must lie in [0, 2**31)", "seed"),
             (self.startup_trials >= 1, "startup_trials must be >= 1", "startup_trials"),
             (0 < self.grace_share <= 1, "grace_share must lie in (0, 1]", "grace_share"),
+            (
+                self.early_stop_patience is None or self.early_stop_patience >= 5,
+                "early_stop_patience must be at least 5: the five best are compared",
+                "early_stop_patience",
+            ),
+            (
+                self.early_stop_threshold is None or self.early_stop_threshold > 0,
+                "early_stop_threshold must be > 0",
+                "early_stop_threshold",
+            ),
+            (
+                self.metric in get_args(Metric),
+                f"metric must be one of {', '.join(get_args(Metric))}",
+                "metric",
+            ),
             (self.reduction_factor > 1, "reduction_factor must be > 1", "reduction_factor"),
             (self.stall_minutes > 0, "stall_minutes must be > 0", "stall_minutes"),
             (
@@ -87,21 +114,41 @@ class SearchConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """One budget x one horizon: one Tune experiment, one folder."""
+    """One budget x one horizon: one Tune experiment, one folder.
+
+    A cell of several budgets is one experiment in which the budget is searched too.
+    """
 
     study: str
-    budget: Budget
+    budgets: tuple[Budget, ...]
+    """At least one; trials of different ones are never compared by ASHA."""
     data: DataConfig
     model: Mapping[str, Dimension]
     """Dimensions of ModelConfig, its derived fields left out."""
     train: Mapping[str, Dimension]
     """Dimensions of TrainConfig."""
     search: SearchConfig
+    phase: int | None = None
+    """1 or 2 in a search of two phases."""
+    start: Mapping[str, Scalar] | None = None
+    """Of a phase 2: the searched values of the trial of phase 1 from which it starts."""
+
+    @property
+    def budget_label(self) -> str:
+        """The budget's label, or those of all."""
+        return "-".join(budget.label for budget in self.budgets)
+
+    @property
+    def budget(self) -> Budget:
+        """The one budget of a cell that has one."""
+        (budget,) = self.budgets
+        return budget
 
     @property
     def name(self) -> str:
         """Folder name, ``<study>_<budget>_h<H>_<task>``; sources other than sp500 are appended."""
-        parts = [self.study, self.budget.label, f"h{self.data.horizon}", self.data.task]
+        study = self.study if self.phase is None else f"{self.study}-{self.phase}"
+        parts = [study, self.budget_label, f"h{self.data.horizon}", self.data.task]
         if self.data.task != "direction" and self.data.label_price != "high":
             parts.append(self.data.label_price)
         if self.data.source != "sp500":
@@ -112,12 +159,24 @@ class Cell:
         """Return the whole cell as plain values, for ``cell.yaml`` and for comparison."""
         return {
             "study": self.study,
-            "budget": dataclasses.asdict(self.budget),
+            "budgets": [dataclasses.asdict(budget) for budget in self.budgets],
+            "phase": self.phase,
+            "start": None if self.start is None else dict(self.start),
             "data": dataclasses.asdict(self.data),
             "model": {name: _plain(dimension) for name, dimension in self.model.items()},
             "train": {name: _plain(dimension) for name, dimension in self.train.items()},
             "search": dataclasses.asdict(self.search),
         }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Supplementary:
+    """Phase 2: what is searched around the best trial of a budget, which fixes all else."""
+
+    model: Mapping[str, Dimension]
+    train: Mapping[str, Dimension]
+    trials: int
+    """Of each budget."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,6 +192,13 @@ class Study:
     train: Mapping[str, Dimension]
     search: Mapping[str, Any]
     path: str
+    supplementary: "Supplementary | None" = None
+    """Phase 2 of a search of two phases."""
+
+    @property
+    def across_budgets(self) -> bool:
+        """Is the budget searched, in one cell of all budgets?"""
+        return bool(self.search.get("across_budgets", False))
 
     def cell(
         self,
@@ -143,7 +209,7 @@ class Study:
         search: Mapping[str, Any],
         max_epochs: int | None = None,
     ) -> Cell:
-        """Return one cell of the study, flags laid over the file's values.
+        """Return the cell of one budget, flags laid over the file's values.
 
         Args:
             budget: a label of the file.
@@ -155,13 +221,65 @@ class Study:
         Raises:
             SpecError: the budget is unknown or a value breaks its rule.
         """
+        return self._cell((budget,), horizon, data=data, search=search, max_epochs=max_epochs)
+
+    def cell_of_all(
+        self,
+        budgets: Sequence[str] | None,
+        horizon: int | None,
+        *,
+        data: Mapping[str, Any],
+        search: Mapping[str, Any],
+        max_epochs: int | None = None,
+    ) -> Cell:
+        """Return the cell in which the budget is searched: phase 1 of a search of two phases.
+
+        Args:
+            budgets: labels, in any order; None takes the file's.
+            horizon: trading days, >= 1; None takes the file's first.
+            data: fields of DataConfig that flags override.
+            search: fields of SearchConfig that flags override.
+            max_epochs: cuts every schedule to at most this many epochs.
+
+        Raises:
+            SpecError: a budget is unknown or given twice, or a value breaks its rule.
+        """
+        labels = list(self.budgets if budgets is None else budgets)
         require(
-            budget in self.budgets,
-            "--budget",
-            f"must be one of {', '.join(self.budgets)} ({self.path})",
-            got=f"--budget {budget}",
-            remedy="Choose one, or add it to the file.",
+            len(set(labels)) == len(labels) >= 1,
+            "--budgets",
+            "must name each budget once",
+            got=" ".join(labels),
+            remedy="Leave it out for all.",
         )
+        # An unknown label comes last, where it is refused.
+        ordered = sorted(labels, key=lambda label: self.budgets.get(label, math.inf))
+        cell = self._cell(
+            tuple(ordered),
+            self.horizons[0] if horizon is None else horizon,
+            data=data,
+            search=search,
+            max_epochs=max_epochs,
+        )
+        return dataclasses.replace(cell, phase=None if self.supplementary is None else 1)
+
+    def _cell(
+        self,
+        budgets: tuple[str, ...],
+        horizon: int,
+        *,
+        data: Mapping[str, Any],
+        search: Mapping[str, Any],
+        max_epochs: int | None,
+    ) -> Cell:
+        for budget in budgets:
+            require(
+                budget in self.budgets,
+                "--budget",
+                f"must be one of {', '.join(self.budgets)} ({self.path})",
+                got=f"--budget {budget}",
+                remedy="Choose one, or add it to the file.",
+            )
         require(
             horizon >= 1,
             "--horizon",
@@ -187,7 +305,10 @@ class Study:
         }
         cell = Cell(
             study=self.name,
-            budget=Budget(label=budget, target=self.budgets[budget], tolerance=self.tolerance),
+            budgets=tuple(
+                Budget(label=budget, target=self.budgets[budget], tolerance=self.tolerance)
+                for budget in budgets
+            ),
             data=DataConfig(**merged),
             model=self.model,
             train=train,

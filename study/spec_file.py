@@ -12,7 +12,7 @@ from study.data.config import DataConfig
 from study.dimension import Dimension, Fixed, Range, dimension_values, parse_dimension
 from study.errors import SpecError, require
 from study.model.config import ModelConfig
-from study.spec import DERIVED_MODEL_FIELDS, SHAPE_FIELDS, SearchConfig, Study
+from study.spec import DERIVED_MODEL_FIELDS, SHAPE_FIELDS, SearchConfig, Study, Supplementary
 from study.training.config import TrainConfig
 
 _NUMBER_TEXT = re.compile(r"[+-]?[\d.]+[eE][+-]?\d+")
@@ -62,7 +62,7 @@ def load_study(path: Path) -> Study:
         remedy="Start from search_spaces/phase6a.yaml.",
     )
     sections = ("study", "budgets", "tolerance", "horizons", "data", "model", "train", "search")
-    _check_keys(raw, expected=sections, required=sections, where=where)
+    _check_keys(raw, expected=(*sections, "supplementary"), required=sections, where=where)
     require(
         isinstance(raw["study"], str) and _NAME.fullmatch(raw["study"]) is not None,
         f"{where}: study",
@@ -131,6 +131,30 @@ def load_study(path: Path) -> Study:
         ),
         search=search,
         path=where,
+        supplementary=_supplementary(raw, where),
+    )
+
+
+def _supplementary(raw: Mapping[str, Any], where: str) -> Supplementary | None:
+    if "supplementary" not in raw:
+        return None
+    section, where = _section(raw, "supplementary", where), f"{where}: supplementary"
+    expected = ("model", "train", "trials")
+    _check_keys(section, expected=expected, required=expected, where=where)
+    _check_type(section["trials"], int, f"{where}.trials")
+    require(
+        section["trials"] >= 1,
+        f"{where}.trials",
+        "must be at least 1",
+        got=repr(section["trials"]),
+        remedy="20 to 30 for each budget are usual.",
+    )
+    model, train = (_section(section, name, where) for name in ("model", "train"))
+    fields = _names(ModelConfig, leave_out=DERIVED_MODEL_FIELDS)
+    return Supplementary(
+        model=_parsed(model, ModelConfig, fields, f"{where}: model"),
+        train=_parsed(train, TrainConfig, _names(TrainConfig), f"{where}: train"),
+        trials=section["trials"],
     )
 
 
@@ -141,8 +165,21 @@ def _dimensions(
     required: Sequence[str],
     where: str,
 ) -> dict[str, Dimension]:
-    """Parse every dimension, and check that each value it can take suits its field."""
+    """Parse every dimension; what the file leaves out has its default, so that it is recorded."""
     _check_keys(section, expected=expected, required=required, where=where)
+    defaults = {
+        field.name: Fixed(field.default)
+        for field in dataclasses.fields(config)
+        if field.name in expected and field.default is not dataclasses.MISSING
+    }
+    return {**defaults, **_parsed(section, config, expected, where)}
+
+
+def _parsed(
+    section: Mapping[str, Any], config: type, expected: Sequence[str], where: str
+) -> dict[str, Dimension]:
+    """Parse every dimension, and check that each value it can take suits its field."""
+    _check_keys(section, expected=expected, required=(), where=where)
     types = {field.name: field.type for field in dataclasses.fields(config)}
     dimensions = {}
     for name, raw in section.items():
@@ -157,13 +194,7 @@ def _dimensions(
         for value in dimension_values(dimension):
             _check_type(value, types[name], f"{where}.{name}")
         dimensions[name] = dimension
-    # What the file leaves out is resolved here, so that the record holds every value.
-    defaults = {
-        field.name: Fixed(field.default)
-        for field in dataclasses.fields(config)
-        if field.name in expected and field.default is not dataclasses.MISSING
-    }
-    return {**defaults, **dimensions}
+    return dimensions
 
 
 def _section(raw: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:

@@ -200,7 +200,8 @@ def _settings(
 
 
 _OF_A_CELL = (
-    "search", "trials", "max_epochs", "seed", "source", "tier", "task", "label", "normalization",
+    "search", "trials", "max_epochs", "metric", "early_stop_patience", "early_stop_threshold",
+    "seed", "source", "tier", "task", "label", "normalization",
     "concurrency", "device", "storage",
 )  # fmt: skip
 

@@ -1,20 +1,24 @@
 """Search one cell: python -m study.tune --budget 2M --horizon 3."""
 
 import argparse
+import dataclasses
+import json
 import os
 import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from study.cluster.lifeline import end_with
 from study.command import Exit, command_parser, exit_code
-from study.errors import require
+from study.errors import StudyError, require
 from study.flags import add_cluster_flags, add_study_flags, concurrency, one_cell, places
 from study.results.journal import COPIES
 from study.results.mirror import Mirror
 from study.search.stop import Interruptions, interruptible
+from study.spec import Cell
+from study.spec_file import load_study
 
 if TYPE_CHECKING:
     # At run time it would cost a wrong flag and --help the seconds that torch takes.
@@ -32,6 +36,11 @@ _EXAMPLES = """examples:
   python -m study.tune --search search_spaces/smoke.yaml --budget 2M --horizon 1
   python -m study.tune --budget 2M --horizon 3 --fresh \\
       --import-trials ray_results/phase6a_2M_h3_threshold_1pct
+
+across budgets, in two phases:
+  python -m study.tune --search search_spaces/two_phase.yaml --dry-run
+  python -m study.tune --search search_spaces/two_phase.yaml --budgets 2M 20M --metric auc
+  python -m study.tune --search search_spaces/two_phase.yaml --budgets 2M 20M --supplementary
 """
 
 
@@ -43,8 +52,20 @@ def parser() -> argparse.ArgumentParser:
         _EXAMPLES,
     )
     add = flags.add_argument
-    add("--budget", required=True, help="label of a parameter budget in the search space, as 2M")
-    add("--horizon", required=True, type=int, help="trading days ahead, as 1, 3 or 5")
+    add("--budget", help="label of a parameter budget in the search space, as 2M")
+    add("--budgets", nargs="+", metavar="BUDGET",
+        help="those of a search across budgets (default: all of the search space)")  # fmt: skip
+    add("--horizon", type=int, help="trading days ahead, as 1, 3 or 5")
+    add(
+        "--supplementary",
+        action="store_true",
+        help="phase 2 of a search across budgets: a closer look at the two best of phase 1",
+    )
+    add(
+        "--param-budget",
+        metavar="BUDGET",
+        help="with --supplementary: look at this budget in place of the two best",
+    )
     add_study_flags(flags)
     add_cluster_flags(flags)
     estimate = "seconds per epoch that study.plan --json has measured; default: measure now"
@@ -101,36 +122,53 @@ def run(
     )
     if arguments.sweep is not None:
         end_with(os.getppid())
-    cell = one_cell(arguments)
+    require(
+        arguments.supplementary or arguments.param_budget is None,
+        "flags",
+        "--param-budget belongs to --supplementary",
+        got="it alone",
+        remedy="Choose budgets of phase 1 with --budgets.",
+    )
     at_once = concurrency(arguments.concurrency)
     results, storage = places(arguments.storage)
-    folder = results / cell.name
-    mirror = None if storage is None else Mirror(storage, cell.name, folder)
+    cells, evidence = [one_cell(arguments)], None
+    if arguments.supplementary:
+        cells, evidence = _phase_two(arguments, cells[0], results, storage)
     if not arguments.dry_run:
-        _check_folder(folder, arguments, mirror)
+        for cell in cells:
+            folder = results / cell.name
+            mirror = None if storage is None else Mirror(storage, cell.name, folder)
+            # Of several searches the later ones may not have begun.
+            _check_folder(folder, arguments, mirror, may_be_new=cell is not cells[0])
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
     from study.search.run import RunOptions, RunStatus, run_cell
 
-    status = run_cell(
-        cell,
-        RunOptions(
-            results=results,
-            resume=arguments.resume,
-            fresh=arguments.fresh,
-            dry_run=arguments.dry_run,
-            as_json=arguments.json,
-            concurrency=at_once,
-            estimate=arguments.estimate,
-            device=arguments.device,
-            address=arguments.address,
-            import_trials=arguments.import_trials,
-            sweep=arguments.sweep,
-            storage=storage,
-            resume_command=_resume_command(argv),
-        ),
-        interruptions,
-        trainable=trainable,
+    plans: list[dict[str, Any]] = []
+    options = RunOptions(
+        results=results,
+        resume=arguments.resume,
+        fresh=arguments.fresh,
+        dry_run=arguments.dry_run,
+        show_plan=plans.append if arguments.json else None,
+        concurrency=at_once,
+        estimate=arguments.estimate,
+        device=arguments.device,
+        address=arguments.address,
+        import_trials=arguments.import_trials,
+        sweep=arguments.sweep,
+        storage=storage,
+        resume_command=_resume_command(argv),
     )
+    status = RunStatus.DONE
+    for cell in cells:
+        is_new = not (results / cell.name).exists() and len(cells) > 1
+        own = dataclasses.replace(options, resume=options.resume and not is_new)
+        status = run_cell(cell, own, interruptions, trainable=trainable)
+        if status is not RunStatus.DONE:
+            break
+    if arguments.json:
+        shown = plans[0] if evidence is None else {"phase_1": evidence, "cells": plans}
+        print(json.dumps(shown, indent=2, allow_nan=False))
     return {
         RunStatus.DONE: Exit.OK,
         RunStatus.FAILED: Exit.FAILED,
@@ -138,7 +176,53 @@ def run(
     }[status]
 
 
-def _check_folder(folder: Path, arguments: argparse.Namespace, mirror: Mirror | None) -> None:
+def _phase_two(
+    arguments: argparse.Namespace, cell: Cell, results: Path, storage: str | None
+) -> tuple[list[Cell], list[dict[str, Any]]]:
+    """Return the cells of phase 2 and what they follow from; say it unless JSON is asked for."""
+    from study.search.supplementary import PhaseOne, supplementary_cell
+
+    study = load_study(arguments.search)
+    require(
+        study.supplementary is not None,
+        "--supplementary",
+        "needs a search space with a section of that name",
+        got=study.path,
+        remedy="Use search_spaces/two_phase.yaml.",
+    )
+    require(
+        storage is None,
+        "--storage",
+        "phase 2 needs a results folder",
+        got=str(storage),
+        remedy="Copy the results of phase 1 from the store into a folder.",
+    )
+    assert study.supplementary is not None
+    folder = results / cell.name
+    searched = sorted(path.parent.name for path in results.glob(f"{study.name}-1_*/cell.yaml"))
+    require(
+        folder.is_dir(),
+        str(folder),
+        "phase 1 must have been run, with the same --budgets, --horizon and data flags",
+        got=f"no such folder; there are {', '.join(searched) or 'none'}",
+        remedy="Run the same command without --supplementary first.",
+        error=StudyError,
+    )
+    phase_one = PhaseOne.read(folder)
+    chosen = phase_one.choose(arguments.param_budget)
+    trials = arguments.trials or study.supplementary.trials
+    if not arguments.json:
+        print(f"phase 1 ({'complete' if phase_one.is_complete else 'NOT complete'}): {folder}")
+        for line in phase_one.lines(chosen):
+            print(f"  {line}")
+    cells = [supplementary_cell(cell, study.supplementary, each.best, trials) for each in chosen]
+    evidence = [{**each.describe(), "is_chosen": each in chosen} for each in phase_one.budgets]
+    return cells, evidence
+
+
+def _check_folder(
+    folder: Path, arguments: argparse.Namespace, mirror: Mirror | None, *, may_be_new: bool
+) -> None:
     above = next(parent for parent in folder.parents if parent.exists())
     require(
         above.is_dir() and os.access(above, os.W_OK),
@@ -159,7 +243,7 @@ def _check_folder(folder: Path, arguments: argparse.Namespace, mirror: Mirror | 
         remedy="Go on with --resume, or start anew with --fresh (the old one is moved aside).",
     )
     require(
-        is_there or not arguments.resume,
+        is_there or may_be_new or not arguments.resume,
         place,
         "--resume needs a search to go on with",
         got="none" if mirror else "no such folder",

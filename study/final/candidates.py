@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from study.errors import StudyError, require
-from study.results.records import TrialRecord
+from study.results.records import TrialRecord, ranked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,15 +32,12 @@ class Candidate:
 
 
 def best_trials(records: Sequence[TrialRecord], count: int, where: str) -> list[TrialRecord]:
-    """Return the best trials of a search by validation loss, the best first.
+    """Return the best trials of a search as the search ranks them, the best first.
 
     Raises:
         StudyError: none can be ranked.
     """
-    rankable = sorted(
-        (record for record in records if record.is_rankable),
-        key=lambda record: (record.value, record.number),
-    )
+    rankable = ranked(records)
     require(
         bool(rankable),
         where,

@@ -50,12 +50,38 @@ def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
     console.print(_baselines(plan["baselines"]))
     for warning in plan["warnings"]:
         console.print(Text(f"  note    {warning}", style="yellow"), soft_wrap=True)
+    if any("group" in slot and slot["group"] is not None for slot in plan["forced"]):
+        console.print(_listed(plan["forced"]))
+        return
     for slot in plan["forced"]:
         if "problem" in slot:
             text = f"{slot['name']:<13} cannot be tried: {slot['problem']}"
         else:
-            text = f"{slot['name']:<13} {architecture(slot)}, {slot['param_count']:,} parameters"
+            text = (
+                f"{slot['name']:<13} {architecture(slot['architecture'])}, "
+                f"{slot['param_count']:,} parameters"
+            )
         console.print(Text(f"  forced  {text}"), soft_wrap=True)
+
+
+def _listed(forced: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the forced trials of a search across budgets, with the usual size beside the exact."""
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    table.add_column(" forced")
+    for name in ("budget", "architecture"):
+        table.add_column(name)
+    for name in ("parameters", "of budget", "12 L d^2", "dropout", "learning rate", "decay"):
+        table.add_column(name, justify="right")
+    for slot in forced:
+        model, train = slot["architecture"], slot["training"]
+        table.add_row(
+            f" {slot['name']}", slot["budget"],
+            f"d{model['d_model']} L{model['n_layers']} h{model['n_heads']} ff{model['d_ff']}",
+            f"{slot['param_count']:,}", f"{slot['budget_share']:.0%}",
+            f"{slot['param_count_12Ld2']:,}", f"{model['dropout']:g}",
+            f"{train['learning_rate']:g}", f"{train['weight_decay']:g}",
+        )  # fmt: skip
+    return table
 
 
 def print_summary(

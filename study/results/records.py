@@ -50,6 +50,12 @@ class TrialRecord:
     trial_id: str
     source: str
     """``sampled``, ``forced:<slot>`` or ``imported:<number there>``."""
+    phase: int | None
+    """1 or 2 in a search of two phases."""
+    group: str | None
+    """Of a forced configuration: what it takes to an extreme, if its list says so."""
+    name: str | None
+    """Of a forced configuration, as ``2M_deep`` or ``dropout_0.7``."""
     folder: str
     """Name of the trial's folder inside the cell's."""
     seed: int
@@ -63,6 +69,10 @@ class TrialRecord:
     """What went wrong, in the words of the error; None if nothing did."""
     faults: Sequence[str]
     """What broke the trial off and was tried again, oldest first."""
+    objective: float | None
+    """What the search minimises: ``value``, or 1 - ``auc``."""
+    objective_se: float | None
+    """Its standard error on the validation days."""
     value: float | None
     """Best validation log-loss; None if no epoch had a finite one."""
     value_se: float | None
@@ -107,9 +117,14 @@ class TrialRecord:
         return STATE_OF_REASON[self.reason]
 
     @property
+    def budget(self) -> str:
+        """Label of the budget among whose trials it competed."""
+        return str(self.params["budget"])
+
+    @property
     def is_rankable(self) -> bool:
         """Can this trial be the best of its cell? A collapsed or failed one cannot."""
-        return self.value is not None and self.reason in ("completed", "early_stopping", "asha")
+        return self.objective is not None and self.reason in ("completed", "early_stopping", "asha")
 
     @property
     def duration_seconds(self) -> float | None:
@@ -118,9 +133,14 @@ class TrialRecord:
 
 
 def best_trial(records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """Return the rankable trial with the lowest value, the earliest of equals; None without one."""
+    """Return the best rankable trial, the earliest of equals; None without one."""
+    return next(iter(ranked(records)), None)
+
+
+def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the rankable trials, the lowest objective first, the earliest of equals first."""
     rankable = [record for record in records if record.is_rankable]
-    return min(rankable, key=lambda record: (record.value, record.number), default=None)
+    return sorted(rankable, key=lambda record: (record.objective, record.number))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

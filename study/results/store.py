@@ -62,6 +62,11 @@ class CellIdentity:
     name: str
     study: str
     budget: str
+    """Its label, or those of all that are searched."""
+    phase: int | None
+    """1 or 2 in a search of two phases."""
+    metric: str
+    """What trials are scored by: ``log_loss`` or ``auc``."""
     horizon: int
     task: str
     data_sha256: str
@@ -133,7 +138,11 @@ class CellStore:
             {
                 "experiment": identity.name,
                 "study_name": identity.study,
-                "budget": identity.budget,
+                "budget": best.budget,
+                "phase": identity.phase,
+                "group": best.group,
+                "name": best.name,
+                "metric": identity.metric,
                 "horizon": identity.horizon,
                 "architecture": {
                     "d_model": params["d_model"],
@@ -156,7 +165,7 @@ class CellStore:
                 "best_val_loss_se": best.value_se,
                 "difference_to_baseline": best.difference,
                 "difference_se": best.difference_se,
-                "best_value": best.value,
+                "best_value": best.auc if identity.metric == "auc" else best.value,
                 "best_trial_number": best.number,
                 "best_epoch": best.best_epoch,
                 "best_params": dict(params),
@@ -195,8 +204,8 @@ class CellStore:
         row: dict[str, object] = {
             "timestamp": _stamp(record.ended),
             "experiment": identity.name,
-            "phase": identity.study,
-            "budget": identity.budget,
+            "phase": _phase(identity),
+            "budget": record.budget,
             "task": identity.task,
             "horizon": identity.horizon,
             "timescale": "daily",
@@ -273,6 +282,11 @@ def read_trials(folder: Path) -> list[TrialRecord]:
             f"{path}: must hold the records of this version, but got {error!r}. "
             "Mend it with --resume."
         ) from error
+
+
+def _phase(identity: CellIdentity) -> str:
+    """Return the study, which the study that this one replaces called its phase."""
+    return identity.study if identity.phase is None else f"{identity.study}-{identity.phase}"
 
 
 def _row(record: TrialRecord) -> dict[str, Any]:

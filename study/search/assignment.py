@@ -6,6 +6,9 @@ from typing import Any
 
 from study.search.space import TrialConfig
 
+FORCED = "forced:"
+"""What the source of a forced trial begins with; the slot's name follows."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Assignment:
@@ -14,10 +17,18 @@ class Assignment:
     number: int
     source: str
     """``sampled``, ``forced:<slot>`` or ``imported:<number there>``."""
+    group: str | None
+    """Of a forced slot, if its list has groups."""
     seed: int
     config: TrialConfig
     micro_batch_limit: int | None
     """Most samples in one pass, after memory ran out; None: what the memory model allows."""
+
+    @property
+    def forced_name(self) -> str | None:
+        """Name of the forced slot that it comes from; None if it is from elsewhere."""
+        is_forced = self.source.startswith(FORCED)
+        return self.source.removeprefix(FORCED) if is_forced else None
 
     @property
     def folder(self) -> str:
@@ -31,6 +42,7 @@ class Assignment:
             **self.config.flat(),
             "number": self.number,
             "source": self.source,
+            "group": self.group,
             "seed": self.seed,
             "micro_batch_limit": self.micro_batch_limit,
         }
@@ -41,6 +53,7 @@ class Assignment:
         return cls(
             number=flat["number"],
             source=flat["source"],
+            group=flat["group"],
             seed=flat["seed"],
             config=TrialConfig.from_flat(flat),
             micro_batch_limit=flat["micro_batch_limit"],

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from study.errors import require
+from study.search.forced18 import D_FF_RATIO, listed
 from study.search.space import SearchSpace, Shape, TrialConfig
-from study.spec import ForcedSet
+from study.spec import Cell, ForcedSet
 
 _USUAL_HEADS = 8
 """Heads of the four extremes of width and depth (origin study, forced set of six)."""
@@ -17,29 +18,51 @@ class Forced:
 
     name: str
     config: TrialConfig | None
+    group: str | None = None
+    """What is compared with its like; None outside of a list with groups."""
     problem: str | None = None
+
+
+def first_configurations(space: SearchSpace, cell: Cell) -> tuple[Forced, ...]:
+    """Return all that a cell tries before it samples, in order: where it starts from, and its set.
+
+    No more than its trials.
+    """
+    first = forced_configurations(space, cell.search.forced)
+    if cell.start is not None:
+        shape = next(s for s in space.shapes if s.n_heads == cell.start.get("n_heads", s.n_heads))
+        start = Forced(name="phase1_best", config=space.forced(shape, **cell.start))
+        first = (start, *first)
+    return first[: cell.search.trials]
 
 
 def forced_configurations(space: SearchSpace, forced: ForcedSet) -> tuple[Forced, ...]:
     """Return the forced slots of a search, in the order in which they are tried.
 
-    ``extremes6`` takes, on the feasible set: the narrowest and the widest model (which the budget
-    makes the deepest and the shallowest), the shallowest and the deepest of the middle width, and
-    the fewest and the most heads at the middle width and depth. The middle width is the one
-    nearest to the median that leaves a choice of depth. A slot whose row an earlier slot has
-    already takes the next best one; a slot without any row says so.
+    ``forced18`` takes the list of ``study.search.forced18``, those of the space's budgets, exactly
+    as they stand there. ``extremes6`` takes, on the feasible set: the narrowest and the widest
+    model (which the budget makes the deepest and the shallowest), the shallowest and the deepest
+    of the middle width, and the fewest and the most heads at the middle width and depth. The middle
+    width is the one nearest to the median that leaves a choice of depth. A slot whose row an
+    earlier slot has already takes the next best one; a slot without any row says so.
     """
     if forced == "none":
         return ()
-    require(
-        forced == "extremes6",
-        "search.forced",
-        "must be a known set",
-        got=forced,
-        remedy="Use extremes6 or none.",
-    )
+    if forced == "forced18":
+        return _listed(space)
     rows = space.shapes
-    depths = {d: sorted({row[1] for row in rows if row[0] == d}) for d in {r[0] for r in rows}}
+    budgets = sorted({row.budget for row in rows})
+    require(
+        len(budgets) == 1,
+        "search.forced",
+        "extremes6 needs a search of one budget",
+        got=f"budgets {', '.join(budgets)}",
+        remedy="Use forced18 or none.",
+    )
+    depths = {
+        width: sorted({row.n_layers for row in rows if row.d_model == width})
+        for width in {row.d_model for row in rows}
+    }
     widths = sorted(depths)
     median = widths[len(widths) // 2]
     most_depths = min(2, max(map(len, depths.values())))
@@ -50,18 +73,18 @@ def forced_configurations(space: SearchSpace, forced: ForcedSet) -> tuple[Forced
     middle_depth = depths[middle][len(depths[middle]) // 2]
 
     def usual_heads(row: Shape) -> int:
-        return abs(row[3] - _USUAL_HEADS)
+        return abs(row.n_heads - _USUAL_HEADS)
 
     def from_middle(row: Shape) -> tuple[int, int, int]:
-        return abs(row[0] - middle), abs(row[1] - middle_depth), row[2]
+        return abs(row.d_model - middle), abs(row.n_layers - middle_depth), row.d_ff_ratio
 
     slots: dict[str, Callable[[Shape], tuple[int, ...]]] = {
-        "narrowest": lambda row: (row[0], usual_heads(row), -row[1]),
-        "widest": lambda row: (-row[0], usual_heads(row), row[1]),
-        "shallowest": lambda row: (abs(row[0] - middle), row[1], usual_heads(row)),
-        "deepest": lambda row: (abs(row[0] - middle), -row[1], usual_heads(row)),
-        "fewest_heads": lambda row: (row[3], *from_middle(row)),
-        "most_heads": lambda row: (-row[3], *from_middle(row)),
+        "narrowest": lambda row: (row.d_model, usual_heads(row), -row.n_layers),
+        "widest": lambda row: (-row.d_model, usual_heads(row), row.n_layers),
+        "shallowest": lambda row: (abs(row.d_model - middle), row.n_layers, usual_heads(row)),
+        "deepest": lambda row: (abs(row.d_model - middle), -row.n_layers, usual_heads(row)),
+        "fewest_heads": lambda row: (row.n_heads, *from_middle(row)),
+        "most_heads": lambda row: (-row.n_heads, *from_middle(row)),
     }
     taken: set[Shape] = set()
     result = []
@@ -73,4 +96,27 @@ def forced_configurations(space: SearchSpace, forced: ForcedSet) -> tuple[Forced
         row = min(free, key=key)
         taken.add(row)
         result.append(Forced(name=name, config=space.forced(row)))
+    return tuple(result)
+
+
+def _listed(space: SearchSpace) -> tuple[Forced, ...]:
+    """Return the eighteen, which must lie in the space: the sampler learns from them.
+
+    Raises:
+        SpecError: the ranges of a setting do not hold a value of the list.
+    """
+    result = []
+    for one in listed(frozenset(row.budget for row in space.shapes)):
+        shape = Shape(one.budget, one.d_model, one.n_layers, D_FF_RATIO, one.n_heads)
+        config = space.forced(shape, **one.values)
+        require(
+            space.contains(config),
+            "search.forced",
+            "the ranges of dropout, learning_rate and weight_decay must hold every value of "
+            "forced18",
+            got=f"{one.name} of {one.budget}: "
+            + ", ".join(f"{name} {value:g}" for name, value in one.values.items()),
+            remedy="Widen them, as in search_spaces/two_phase.yaml.",
+        )
+        result.append(Forced(name=one.name, config=config, group=one.group))
     return tuple(result)

@@ -6,7 +6,7 @@ from typing import Any
 
 from study.data.dataset import Dataset
 from study.errors import StudyError, require
-from study.results.records import TrialRecord
+from study.results.records import TrialRecord, ranked
 from study.results.store import read_cell, read_trials
 from study.search.space import SearchSpace, TrialConfig
 from study.spec import Cell
@@ -77,7 +77,7 @@ def import_trials(folder: Path, cell: Cell, data: Dataset, space: SearchSpace) -
         remedy="Leave the flag out, or widen the search space.",
         error=StudyError,
     )
-    rankable = sorted((r for r in inside if r.is_rankable), key=lambda r: (r.value, r.number))
+    rankable = ranked(inside)
     incomparable = _incomparable(described, cell, data)
     return Imported(
         known=[] if incomparable else [_known(record) for record in inside],
@@ -104,7 +104,7 @@ def _known(record: TrialRecord) -> dict[str, Any]:
     return {
         "params": dict(record.params),
         "state": record.state,
-        "value": record.value,
+        "value": record.objective,
         "percent": 100 * record.epochs_trained // record.params["epochs"],
     }
 

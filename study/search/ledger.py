@@ -17,12 +17,12 @@ from study.errors import require
 from study.model.sizing import count_parameters
 from study.results.journal import Event, Journal, JournalError
 from study.results.records import PHASES, StopReason, TrialRecord, best_trial, end_reason
-from study.search.assignment import Assignment
+from study.search.assignment import FORCED, Assignment
 from study.search.forced import Forced
 from study.search.sampler import Sampler
 from study.search.scheduler import Rungs
 from study.search.space import SearchSpace, TrialConfig
-from study.spec import SearchConfig
+from study.spec import Metric, SearchConfig
 
 FaultKind = Literal["worker", "stall", "memory", "oom", "error"]
 """The process died; no step for too long; the machine's memory ran out; the trainer's did, although
@@ -73,7 +73,8 @@ class Ledger:
         space: what configurations are drawn from.
         forced: tried first, in order; a slot without a configuration is passed over.
         search: number of trials, sampler, ASHA.
-        granted_bytes: of its device's memory, to each trial; goes into the records.
+        granted_bytes: of its device's memory, to each trial of a budget; goes into the records.
+        phase: of a search of two phases; goes into the records.
         may_repeat: may forced configurations be equal? They differ by their seeds.
 
     Raises:
@@ -87,17 +88,20 @@ class Ledger:
         space: SearchSpace,
         forced: Sequence[Forced],
         search: SearchConfig,
-        granted_bytes: int,
+        granted_bytes: Mapping[str, int],
+        phase: int | None = None,
         may_repeat: bool = False,
     ) -> None:
         self._journal = journal
         self._may_repeat = may_repeat
         self._search = search
         self._granted_bytes = granted_bytes
+        self._phase = phase
         self._sampler = Sampler(space, seed=search.seed, startup_trials=search.startup_trials)
-        self._rungs = Rungs(search)
+        self._rungs: dict[str, Rungs] = {}
+        """Of each budget: losses of models of different sizes never compete."""
         self._enqueued = deque(
-            (f"forced:{s.name}", s.config) for s in forced if s.config is not None
+            (f"{FORCED}{s.name}", s.group, s.config) for s in forced if s.config is not None
         )
         self._trials: dict[int, _Trial] = {}
         self._waiting: deque[int] = deque()
@@ -149,9 +153,9 @@ class Ledger:
         """Return the record of a trial; None while it has not ended."""
         return self._trials[number].record
 
-    def rungs(self) -> list[tuple[float, dict[int, float]]]:
-        """Return ASHA's milestones with the losses recorded there, by trial."""
-        return self._rungs.recorded()
+    def rungs(self) -> dict[str, list[tuple[float, dict[int, float]]]]:
+        """Return ASHA's milestones of each budget with what is recorded there, by trial."""
+        return {budget: rungs.recorded() for budget, rungs in self._rungs.items()}
 
     def history(self) -> list[tuple[str, dict[str, object], float | None, dict[int, float]]]:
         """Return what the sampler learns from."""
@@ -203,8 +207,8 @@ class Ledger:
         if self._is_exhausted or number >= self._search.trials:
             return None
         self._drop_repeats()
-        source, config = (
-            self._enqueued[0] if self._enqueued else ("sampled", self._sampler.draw(number))
+        source, group, config = (
+            self._enqueued[0] if self._enqueued else ("sampled", None, self._sampler.draw(number))
         )
         if config is None:
             self._commit("exhausted")
@@ -213,6 +217,7 @@ class Ledger:
             "asked",
             number=number,
             source=source,
+            group=group,
             seed=self._search.seed + number,
             params=config.flat(),
         )
@@ -307,7 +312,9 @@ class Ledger:
             reason,
             message,
             search=self._journal.search,
-            granted_bytes=self._granted_bytes,
+            metric=self._search.metric,
+            phase=self._phase,
+            granted_bytes=self._granted_bytes[self._trials[number].assignment.config.budget],
         )
         self._commit("ended", record=dataclasses.asdict(record))
         self._ended_here.append(record)
@@ -337,7 +344,8 @@ class Ledger:
                     config = TrialConfig.from_flat(row["params"])
                     self._sampler.learn(config, row["state"], row["value"], row["percent"])
                 self._enqueued += [
-                    (row["source"], TrialConfig.from_flat(row["params"])) for row in event["again"]
+                    (row["source"], None, TrialConfig.from_flat(row["params"]))
+                    for row in event["again"]
                 ]
             case "exhausted":
                 self._is_exhausted = True
@@ -351,6 +359,7 @@ class Ledger:
             Assignment(
                 number=number,
                 source=event["source"],
+                group=event["group"],
                 seed=event["seed"],
                 config=config,
                 micro_batch_limit=None,
@@ -358,14 +367,14 @@ class Ledger:
             asked=event["time"],
         )
         self._sampler.place(number, config)
-        self._rungs.add(number)
+        self._rungs.setdefault(config.budget, Rungs(self._search)).add(number)
 
     def _drop_repeats(self) -> None:
         """Pass over a configuration that was asked for already."""
         if self._may_repeat:
             return
         asked = {trial.assignment.config for trial in self._trials.values()}
-        while self._enqueued and self._enqueued[0][1] in asked:
+        while self._enqueued and self._enqueued[0][2] in asked:
             self._enqueued.popleft()
 
     def _apply_epoch(self, number: int, report: dict[str, Any]) -> None:
@@ -378,17 +387,32 @@ class Ledger:
         trial.epochs.append(report)
         trial.retries = 0
         has_ended = report.get("stop_reason") is not None
-        percent, loss = report["schedule_percent"], report.get("best_validation_loss")
+        percent, score = report["schedule_percent"], objective(report, self._search.metric)
         is_cut = False
-        if loss is not None:
-            self._sampler.report(number, percent, loss)
-            is_cut = self._rungs.is_cut(number, percent, loss, has_ended=has_ended)
+        if score is not None:
+            self._sampler.report(number, percent, score)
+            rungs = self._rungs[trial.assignment.config.budget]
+            is_cut = rungs.is_cut(number, percent, score, has_ended=has_ended)
         if has_ended or is_cut:
             trial.end = end_reason(report)
 
     def _apply_ended(self, record: TrialRecord) -> None:
         self._trials[record.number].record = record
-        self._sampler.tell(record.number, record.state, record.value)
+        # Without a score there is nothing to learn, even of a trial that ran to its end.
+        state = record.state if record.objective is not None else "FAIL"
+        self._sampler.tell(record.number, state, record.objective)
+
+
+def objective(report: Mapping[str, Any], metric: Metric) -> float | None:
+    """Return what a search minimises, from a report: of the best epoch so far; None if undefined.
+
+    The best epoch is the one of least log-loss for both metrics: AUC on a few hundred days jumps
+    from epoch to epoch, and its highest value of many is mostly luck.
+    """
+    if metric == "auc":
+        auc = report.get("best_auc")
+        return None if auc is None else 1 - float(auc)
+    return report.get("best_validation_loss")
 
 
 def _record(
@@ -397,6 +421,8 @@ def _record(
     message: str | None,
     *,
     search: str,
+    metric: Metric,
+    phase: int | None,
     granted_bytes: int,
 ) -> TrialRecord:
     assignment, epochs = trial.assignment, trial.epochs
@@ -406,6 +432,9 @@ def _record(
         number=assignment.number,
         trial_id=f"{search}-{assignment.number:04d}",
         source=assignment.source,
+        phase=phase,
+        group=assignment.group,
+        name=assignment.forced_name,
         folder=assignment.folder,
         seed=assignment.seed,
         params=config.flat(),
@@ -414,6 +443,8 @@ def _record(
         reason=reason,
         message=message,
         faults=list(trial.faults),
+        objective=objective(last, metric),
+        objective_se=last.get("best_auc_se" if metric == "auc" else "best_validation_loss_se"),
         value=last.get("best_validation_loss"),
         value_se=last.get("best_validation_loss_se"),
         half_values=last.get("best_half_losses"),

@@ -10,7 +10,7 @@ from study.data.dataset import Dataset, build_dataset
 from study.data.sources import load_prices
 from study.errors import StudyError
 from study.search.cell_folder import differences_by_part, read_folder, require_nothing_lost
-from study.search.forced import forced_configurations
+from study.search.forced import first_configurations
 from study.search.ledger import Ledger
 from study.search.plan import CellPlan, describe_space, plan_cell, trial_device
 from study.search.probe import StepTimes
@@ -51,7 +51,7 @@ class CellOutlook:
         identity = {
             "cell": self.cell.name,
             "study": self.cell.study,
-            "budget": self.cell.budget.label,
+            "budget": self.cell.budget_label,
             "horizon": self.cell.data.horizon,
             "trials": self.cell.search.trials,
             **dict.fromkeys(_NO_PLAN),
@@ -98,7 +98,7 @@ def plan_cells(
             data = build_dataset(cell.data, prices)
             space = build_space(cell, n_features=len(data.feature_names))
             described = describe_space(space, bf16=supports_bf16(trial_device(nodes, device)))
-            key = (cell.budget, space.shapes, min(concurrency or 0, cell.search.trials))
+            key = (cell.budgets, space.shapes, min(concurrency or 0, cell.search.trials))
             plan = plan_cell(
                 cell,
                 data,
@@ -157,9 +157,9 @@ def folder_state(
         ledger = Ledger(
             journal,
             space=space,
-            forced=forced_configurations(space, cell.search.forced)[: cell.search.trials],
+            forced=first_configurations(space, cell),
             search=cell.search,
-            granted_bytes=0,
+            granted_bytes=dict.fromkeys((b.label for b in cell.budgets), 0),
         )
         require_nothing_lost(path, ledger, journal.search)
         is_complete = ledger.is_complete

@@ -7,9 +7,9 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,16 +22,17 @@ from study.data.baselines import score_baselines
 from study.data.config import DataConfig
 from study.data.dataset import Dataset
 from study.data.power import Power, measure_power
+from study.dimension import dimension_values
 from study.errors import require
 from study.model.memory import step_memory
 from study.model.sizing import count_parameters
 from study.results.progress import architecture
 from study.results.records import BaselineRecord
 from study.search.estimate import Estimate, estimate_search
-from study.search.forced import Forced, forced_configurations
+from study.search.forced import Forced, first_configurations
 from study.search.probe import StepTimes, measure_steps
 from study.search.space import SearchSpace, TrialConfig
-from study.spec import Cell
+from study.spec import Budget, Cell
 from study.training.device import supports_bf16
 
 _PACKAGES = ("ray", "optuna", "torch", "numpy", "pandas", "TA-Lib", "scikit-learn", "arch")
@@ -51,7 +52,8 @@ class CellPlan:
     data: Dataset
     space: SearchSpace
     forced: tuple[Forced, ...]
-    resources: TrialResources
+    resources: Mapping[str, TrialResources]
+    """Of a trial, by budget."""
     concurrency: int
     device: str | None
     """The user's choice; None follows what Ray assigns."""
@@ -85,6 +87,11 @@ class CellPlan:
         return self.cell.search.trials * _FLOAT_BYTES * largest
 
     @property
+    def share_bytes(self) -> dict[str, int]:
+        """What a training step may use of its device's memory, by budget."""
+        return {budget: resources.share_bytes for budget, resources in self.resources.items()}
+
+    @property
     def baseline(self) -> BaselineRecord:
         """The baseline to beat."""
         return next(b for b in self.baselines if b.name == BASELINE_TO_BEAT)
@@ -95,7 +102,9 @@ class CellPlan:
         return {
             "cell": cell.name,
             "study": cell.study,
-            "budget": cell.budget.label,
+            "budget": cell.budget_label,
+            "phase": cell.phase,
+            "metric": cell.search.metric,
             "horizon": cell.data.horizon,
             "task": cell.data.task,
             "label": _label(cell.data),
@@ -112,9 +121,14 @@ class CellPlan:
             "scheduler": cell.search.scheduler,
             "device": self.device_type,
             "precision": "bfloat16" if self.bf16 else "float32",
-            "trial_resources": self.resources.request(),
-            "exclusive": self.resources.exclusive,
-            "capacity": self.resources.capacity,
+            # Of the largest budget's trials, which need the most.
+            "trial_resources": self.resources[cell.budgets[-1].label].request(),
+            "exclusive": any(each.exclusive for each in self.resources.values()),
+            "capacity": max(each.capacity for each in self.resources.values()),
+            "resources": {
+                budget: {"request": each.request(), "capacity": each.capacity}
+                for budget, each in self.resources.items()
+            },
             "concurrency": self.concurrency,
             "running_checkpoint_bytes": self.running_checkpoint_bytes,
             "kept_checkpoint_bytes": self.kept_checkpoint_bytes,
@@ -122,7 +136,7 @@ class CellPlan:
             "temperature": dataclasses.asdict(self.temperature),
             "power": dataclasses.asdict(self.power),
             "baselines": [dataclasses.asdict(baseline) for baseline in self.baselines],
-            "forced": [_describe_forced(slot) for slot in self.forced],
+            "forced": [_describe_forced(slot, self.cell) for slot in self.forced],
         }
 
 
@@ -158,26 +172,29 @@ def plan_cell(
     """
     where = trial_device(nodes, device)
     bf16 = supports_bf16(where)
-    configs = list(space.configs())
-    resources = plan_resources(
-        nodes,
-        wanted_bytes=max(_step_bytes(c, c.train.effective_batch, bf16=bf16) for c in configs),
-        least_bytes=max(_step_bytes(c, 1, bf16=bf16) for c in configs),
-        label=cell.name,
-    )
+    resources = {
+        budget.label: _resources(cell, budget, space, nodes, bf16=bf16) for budget in cell.budgets
+    }
+    # The largest models need the most room: what is timed is timed with theirs.
+    largest = resources[cell.budgets[-1].label]
+    capacity = max(each.capacity for each in resources.values())
     require(
-        concurrency is None or 1 <= concurrency <= resources.capacity,
+        concurrency is None or 1 <= concurrency <= capacity,
         "--concurrency",
-        f"must lie between 1 and {resources.capacity}, the trials that fit at once",
+        f"must lie between 1 and {capacity}, the trials that fit at once",
         got=f"--concurrency {concurrency}",
         remedy="Leave it at auto, or add nodes.",
     )
-    at_once = min(concurrency or resources.capacity, cell.search.trials)
-    forced = forced_configurations(space, cell.search.forced)[: cell.search.trials]
+    at_once = min(concurrency or capacity, cell.search.trials)
+    forced = first_configurations(space, cell)
     baselines = score_baselines(data)
     if estimate is None:
         times = times or measure_steps(
-            space, data, request=resources.request(), device=device, concurrency=at_once
+            space,
+            data,
+            request=largest.request(),
+            device=device,
+            concurrency=min(at_once, largest.capacity),
         )
         estimate = estimate_search(
             space,
@@ -186,7 +203,7 @@ def plan_cell(
             forced,
             times,
             concurrency=at_once,
-            exclusive=resources.exclusive,
+            exclusive=largest.exclusive,
             driver_seconds=driver_seconds,
         )
     return CellPlan(
@@ -293,6 +310,21 @@ def trial_device(nodes: Sequence[Node], device: str | None) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cuda")
 
 
+def _resources(
+    cell: Cell, budget: Budget, space: SearchSpace, nodes: Sequence[Node], *, bf16: bool
+) -> TrialResources:
+    """Return what each trial of a budget asks for."""
+    configs = [config for config in space.configs() if config.budget == budget.label]
+    batches = dimension_values(space.train["effective_batch"])
+    batch = max(int(cast(int, value)) for value in batches)
+    return plan_resources(
+        nodes,
+        wanted_bytes=max(_step_bytes(config, batch, bf16=bf16) for config in configs),
+        least_bytes=max(_step_bytes(config, 1, bf16=bf16) for config in configs),
+        label=cell.name,
+    )
+
+
 def _step_bytes(config: TrialConfig, micro_batch: int, *, bf16: bool) -> int:
     ema = config.train.ema_decay > 0
     return step_memory(config.model, micro_batch, bf16=bf16, ema=ema).total
@@ -311,12 +343,19 @@ def _plain(summary: Any) -> dict[str, Any]:
     }
 
 
-def _describe_forced(slot: Forced) -> dict[str, Any]:
+def _describe_forced(slot: Forced, cell: Cell) -> dict[str, Any]:
     if slot.config is None:
         return {"name": slot.name, "problem": slot.problem}
+    model, count = slot.config.model, count_parameters(slot.config.model)
+    (target,) = (b.target for b in cell.budgets if b.label == slot.config.budget)
     return {
         "name": slot.name,
-        "param_count": count_parameters(slot.config.model),
-        "d_ff": slot.config.model.d_ff,
-        **slot.config.flat(),
+        "group": slot.group,
+        "budget": slot.config.budget,
+        "param_count": count,
+        "budget_share": count / target,
+        # What is usually written for the size of a transformer: layers alone, of d_ff = 4 d_model.
+        "param_count_12Ld2": 12 * model.n_layers * model.d_model**2,
+        "architecture": {**dataclasses.asdict(model), "d_ff": model.d_ff},
+        "training": dataclasses.asdict(slot.config.train),
     }

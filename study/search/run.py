@@ -53,8 +53,8 @@ class RunOptions:
     """Move aside the search that is there."""
     dry_run: bool
     """Print the plan and stop."""
-    as_json: bool
-    """Print the plan for programs."""
+    show_plan: Callable[[dict[str, Any]], None] | None
+    """Takes the plan of a dry run in place of the terminal."""
     concurrency: int | None
     """Trials at once; None takes as many as fit."""
     device: str | None
@@ -146,8 +146,8 @@ def run_cell(
             power=None if earlier is None else read_power(earlier.get("power")),
             driver_seconds=process_seconds(),
         )
-        if options.dry_run and options.as_json:
-            print(json.dumps(plan.describe(), indent=2, allow_nan=False))
+        if options.dry_run and options.show_plan is not None:
+            options.show_plan(plan.describe())
             return RunStatus.DONE
         print_plan(console, plan.describe())
         if imported is not None:

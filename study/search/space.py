@@ -1,4 +1,6 @@
-"""The define-by-run search space of a cell: width, then the depths and ratios that fit, then heads.
+"""The define-by-run search space of a cell.
+
+The budget if there are several, width, then the depths and ratios that fit, then heads.
 
 A parameter whose choices depend on earlier ones carries that condition in its Optuna name
 (``n_layers[d_model=64]``), because Optuna requires one fixed set of choices per name. The
@@ -9,7 +11,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import optuna
 
@@ -17,30 +19,40 @@ from study.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_v
 from study.errors import require
 from study.model.config import ModelConfig
 from study.model.sizing import feasible_grid
-from study.spec import SHAPE_FIELDS, Cell
+from study.search.forced18 import D_FF_RATIO, listed
+from study.spec import SHAPE_FIELDS, Budget, Cell
 from study.training.config import TrainConfig
 
-Shape = tuple[int, int, int, int]
-"""d_model, n_layers, d_ff_ratio, n_heads: the order in which they are drawn."""
 
-_SHAPE_ORDER = ("d_model", "n_layers", "d_ff_ratio", "n_heads")
+class Shape(NamedTuple):
+    """An architecture and the budget that it spends, in the order in which they are drawn."""
+
+    budget: str
+    d_model: int
+    n_layers: int
+    d_ff_ratio: int
+    n_heads: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialConfig:
     """Everything that one trial trains with; the record of a trial is exactly this."""
 
+    budget: str
+    """Label of the budget among whose trials it competes."""
     model: ModelConfig
     train: TrainConfig
 
     def flat(self) -> dict[str, Any]:
-        """Return both parts as one mapping of plain values; their field names never collide."""
-        return {**dataclasses.asdict(self.model), **dataclasses.asdict(self.train)}
+        """Return all parts as one mapping of plain values; their field names never collide."""
+        parts = {**dataclasses.asdict(self.model), **dataclasses.asdict(self.train)}
+        return {"budget": self.budget, **parts}
 
     @classmethod
     def from_flat(cls, flat: Mapping[str, Any]) -> "TrialConfig":
         """Rebuild the configuration from ``flat``; keys of neither part are ignored."""
         return cls(
+            budget=flat["budget"],
             model=ModelConfig(**{f.name: flat[f.name] for f in dataclasses.fields(ModelConfig)}),
             train=TrainConfig(**{f.name: flat[f.name] for f in dataclasses.fields(TrainConfig)}),
         )
@@ -51,7 +63,7 @@ class SearchSpace:
     """The feasible architectures of a cell and the ranges of everything else."""
 
     shapes: tuple[Shape, ...]
-    """Every (d_model, n_layers, d_ff_ratio, n_heads) that fits the budget."""
+    """Every architecture that fits its budget, and those that are tried first."""
     model: Mapping[str, Dimension]
     """Other fields of ModelConfig."""
     train: Mapping[str, Dimension]
@@ -62,14 +74,14 @@ class SearchSpace:
     @property
     def n_dimensions(self) -> int:
         """How many values the sampler chooses for a trial."""
-        shape = sum(len({row[i] for row in self.shapes}) > 1 for i in range(len(_SHAPE_ORDER)))
+        shape = sum(len(_choices(self.shapes, i)) > 1 for i in range(len(Shape._fields)))
         others = (*self.model.values(), *self.train.values())
         return shape + sum(not isinstance(dimension, Fixed) for dimension in others)
 
     def sample(self, trial: optuna.Trial) -> TrialConfig:
         """Draw one configuration, architecture first."""
-        rows: tuple[Shape, ...] = self.shapes
-        for position in range(len(_SHAPE_ORDER)):
+        rows = self.shapes
+        for position in range(len(Shape._fields)):
             choices = _choices(rows, position)
             value = choices[0]
             if len(choices) > 1:
@@ -78,12 +90,12 @@ class SearchSpace:
             rows = tuple(row for row in rows if row[position] == value)
         return self._config(rows[0], lambda name, dimension: _suggest(trial, name, dimension))
 
-    def forced(self, shape: Shape) -> TrialConfig:
-        """Return ``shape`` with the middle of every other range.
+    def forced(self, shape: Shape, **values: Scalar) -> TrialConfig:
+        """Return ``shape`` with the given values, and the middle of every other range.
 
-        Forced trials so differ in their architecture only.
+        Forced trials so differ in what is named only.
         """
-        return self._config(shape, lambda _, dimension: _middle(dimension))
+        return self._config(shape, lambda name, range_: values.get(name, _middle(range_)))
 
     def configs(self) -> Iterable[TrialConfig]:
         """Yield every feasible architecture, with the middle of every other range."""
@@ -94,7 +106,7 @@ class SearchSpace:
         flat = config.flat()
         params: dict[str, Any] = {}
         rows = self.shapes
-        for position, field in enumerate(_SHAPE_ORDER):
+        for position, field in enumerate(Shape._fields):
             if len(_choices(rows, position)) > 1:
                 params[self._shape_name(rows, position)] = flat[field]
             rows = tuple(row for row in rows if row[position] == flat[field])
@@ -106,7 +118,7 @@ class SearchSpace:
     def contains(self, config: TrialConfig) -> bool:
         """Could ``sample`` draw this configuration?"""
         flat = config.flat()
-        shape = tuple(flat[field] for field in _SHAPE_ORDER)
+        shape = Shape(*(flat[field] for field in Shape._fields))
         others = (*self.model.items(), *self.train.items())
         return (
             shape in self.shapes
@@ -116,14 +128,16 @@ class SearchSpace:
 
     def _shape_name(self, rows: tuple[Shape, ...], position: int) -> str:
         """Name a shape parameter by its condition, unless its choices do not depend on one."""
-        field = _SHAPE_ORDER[position]
+        field = Shape._fields[position]
         if _choices(rows, position) == _choices(self.shapes, position) and all(
             _choices(group, position) == _choices(rows, position)
             for group in _groups(self.shapes, position)
         ):
             return field
         condition = ",".join(
-            f"{name}={value}" for name, value in zip(_SHAPE_ORDER[:position], rows[0], strict=False)
+            f"{Shape._fields[earlier]}={rows[0][earlier]}"
+            for earlier in range(position)
+            if len(_choices(self.shapes, earlier)) > 1
         )
         return f"{field}[{condition}]"
 
@@ -132,9 +146,11 @@ class SearchSpace:
             **cast(Any, {name: value(name, dimension) for name, dimension in self.train.items()})
         )
         others = {name: value(name, dimension) for name, dimension in self.model.items()}
+        own = shape._asdict()
         return TrialConfig(
+            budget=own.pop("budget"),
             model=ModelConfig(
-                **cast(Any, dict(zip(_SHAPE_ORDER, shape, strict=True))),
+                **own,
                 **cast(Any, others),
                 n_features=self.n_features,
                 context_length=self.context_length,
@@ -147,13 +163,34 @@ class SearchSpace:
 def build_space(cell: Cell, n_features: int) -> SearchSpace:
     """Return the search space of ``cell`` for data with ``n_features`` inputs.
 
-    An architecture belongs to it if its exact parameter count stays within the budget's tolerance
+    An architecture belongs to it if its exact parameter count stays within its budget's tolerance
     for every combination of the other searched fields (heads of the network, patch sizes, ...), so
-    that no draw can leave the budget.
+    that no draw can leave the budget; or if the cell's forced set names it, for the sampler must
+    know what became of it.
 
     Raises:
         SpecError: no architecture fits, or a value or bound breaks its field's rule.
     """
+    shapes = {shape for budget in cell.budgets for shape in _feasible(cell, budget, n_features)}
+    if cell.search.forced == "forced18":
+        labels = frozenset(budget.label for budget in cell.budgets)
+        shapes |= {
+            Shape(one.budget, one.d_model, one.n_layers, D_FF_RATIO, one.n_heads)
+            for one in listed(labels)
+        }
+    space = SearchSpace(
+        shapes=tuple(sorted(shapes)),
+        model={name: d for name, d in cell.model.items() if name not in SHAPE_FIELDS},
+        train=dict(cell.train),
+        n_features=n_features,
+        context_length=cell.data.context_length,
+    )
+    _check_every_value(space)
+    return space
+
+
+def _feasible(cell: Cell, budget: Budget, n_features: int) -> set[Shape]:
+    """Return the architectures that a budget affords, whatever else is drawn."""
     others = {name: d for name, d in cell.model.items() if name not in SHAPE_FIELDS}
     auxiliary = sorted({weight > 0 for weight in _numbers(cell.train, "auxiliary_weight")})
     options = {
@@ -174,31 +211,25 @@ def build_space(cell: Cell, n_features: int) -> SearchSpace:
             ),
         )
         rows = feasible_grid(
-            cell.budget.target,
-            cell.budget.tolerance,
+            budget.target,
+            budget.tolerance,
             template=template,
             **{name: _shape_values(cell.model[name]) for name in SHAPE_FIELDS},
         )
-        found = {(row.d_model, row.n_layers, row.d_ff_ratio, row.n_heads) for row in rows}
+        found = {
+            Shape(budget.label, row.d_model, row.n_layers, row.d_ff_ratio, row.n_heads)
+            for row in rows
+        }
         shapes = found if shapes is None else shapes & found
     require(
         bool(shapes),
-        f"{cell.study}, budget {cell.budget.label}",
-        f"some architecture must count {cell.budget.target:,} parameters "
-        f"+-{cell.budget.tolerance:.0%}",
+        f"{cell.study}, budget {budget.label}",
+        f"some architecture must count {budget.target:,} parameters +-{budget.tolerance:.0%}",
         got="none of the combinations of d_model, n_layers, n_heads and d_ff_ratio",
         remedy="Widen the choices in the search space, or choose another budget.",
     )
     assert shapes is not None
-    space = SearchSpace(
-        shapes=tuple(sorted(shapes)),
-        model=others,
-        train=dict(cell.train),
-        n_features=n_features,
-        context_length=cell.data.context_length,
-    )
-    _check_every_value(space)
-    return space
+    return shapes
 
 
 def _check_every_value(space: SearchSpace) -> None:
@@ -212,7 +243,7 @@ def _check_every_value(space: SearchSpace) -> None:
             dataclasses.replace(config.train, **cast(Any, {name: value}))
 
 
-def _choices(rows: Iterable[Shape], position: int) -> list[int]:
+def _choices(rows: Iterable[Shape], position: int) -> list[Any]:
     return sorted({row[position] for row in rows})
 
 

@@ -77,6 +77,10 @@ class Interruptions:
         self._stop = stop
         self.install()
 
+    def detach(self) -> None:
+        """From now on there is nothing that could end gracefully: a signal is immediate."""
+        self._stop = None
+
     def install(self) -> None:
         """Handle the signals that are not ignored: nohup ignores one, a shell's ``&`` another."""
         for number in _SIGNALS:

@@ -75,7 +75,8 @@ def search_cell(
         space=plan.space,
         forced=plan.forced,
         search=plan.cell.search,
-        granted_bytes=plan.resources.granted_bytes,
+        granted_bytes={budget: r.granted_bytes for budget, r in plan.resources.items()},
+        phase=plan.cell.phase,
         may_repeat=plan.may_repeat,
     )
     require_nothing_lost(folder.path, ledger, folder.journal.search)
@@ -92,7 +93,7 @@ def search_cell(
         baseline=plan.baseline,
         trials=plan.cell.search.trials,
         slots=plan.concurrency,
-        share_bytes=plan.resources.share_bytes,
+        share_bytes=plan.share_bytes,
         bf16=plan.bf16,
         mirror=mirror,
     )
@@ -117,6 +118,8 @@ def search_cell(
         stop.request(storage_problem(error), is_fault=True)
     except LockError as error:
         stop.request(str(error), is_fault=True)
+    finally:
+        interruptions.detach()
     return SearchOutcome(
         records=ledger.records,
         is_complete=ledger.is_complete,
@@ -140,12 +143,16 @@ def _run(
     settings = TrialSettings(
         cell_folder=folder.path,
         device=plan.device,
-        share_bytes=plan.resources.share_bytes,
+        share_bytes=plan.share_bytes,
         store=None if folder.lease is None else folder.lease.for_workers,
     )
     worker = tune.with_parameters(
         trainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
     )
+
+    def request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        return tune.PlacementGroupFactory([plan.resources[config["budget"]].request()])
+
     # For the files on which Ray insists. Nothing is ever read from them.
     with scratch_folder() as scratch, ThermalGuard() as guard:
         heat = ThermalWatch(guard, stop, recorder.line)
@@ -159,7 +166,7 @@ def _run(
             searcher = LedgerSearcher(ledger, stop, slots, may_start)
             try:
                 tune.run(
-                    tune.with_resources(worker, plan.resources.request()),
+                    tune.with_resources(worker, request),
                     name="ray",
                     storage_path=str(scratch),
                     # Retries count anew; the ledger says when there is nothing left to run.
@@ -167,7 +174,7 @@ def _run(
                     search_alg=searcher,
                     scheduler=LedgerScheduler(ledger, stop, searcher),
                     max_concurrent_trials=plan.concurrency,
-                    reuse_actors=not plan.resources.exclusive,
+                    reuse_actors=not any(r.exclusive for r in plan.resources.values()),
                     callbacks=[watchdog, recorder, heat, _Ready(interruptions, stop)],
                     # The trainable writes its own checkpoints, before it reports an epoch.
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -206,7 +213,9 @@ def _identity(plan: CellPlan) -> CellIdentity:
     return CellIdentity(
         name=cell.name,
         study=cell.study,
-        budget=cell.budget.label,
+        budget=cell.budget_label,
+        metric=cell.search.metric,
+        phase=cell.phase,
         horizon=cell.data.horizon,
         task=cell.data.task,
         data_sha256=plan.data.fingerprint,

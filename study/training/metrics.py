@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from study.data.scores import auc, block_days, half_means, log_losses, standard_error
+from study.data.scores import (
+    auc,
+    auc_standard_error,
+    block_days,
+    half_means,
+    log_losses,
+    standard_error,
+)
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -31,6 +38,8 @@ class Metrics:
     """1 - loss / loss of a constant at the part's own base rate; None if a class is missing."""
     auc: float | None
     """Chance that a positive outranks a negative, a tie counting half; None as above."""
+    auc_se: float | None
+    """Its standard error (Hanley and McNeil 1982), which takes days for independent."""
     brier: float
     """Mean squared error of the probabilities."""
     prediction_sd: float
@@ -68,6 +77,7 @@ def evaluate(
     block = block_days(horizon)
     difference = None if baseline_losses is None else losses - baseline_losses
     own = float(y.mean())
+    area = auc(z, y)
     # Both constants are scored on this part's labels.
     loss_constant = -own * math.log(base_rate) - (1 - own) * math.log1p(-base_rate)
     entropy = -own * math.log(own) - (1 - own) * math.log1p(-own) if 0 < own < 1 else None
@@ -79,7 +89,8 @@ def evaluate(
         difference_se=None if difference is None else standard_error(difference, block),
         skill=1 - loss / loss_constant,
         skill_own_base_rate=None if entropy is None else 1 - loss / entropy,
-        auc=auc(z, y),
+        auc=area,
+        auc_se=None if area is None else auc_standard_error(area, int(y.sum()), int((1 - y).sum())),
         brier=float(np.mean((p - y) ** 2)),
         prediction_sd=float(p.std()),
         prediction_min=float(p.min()),

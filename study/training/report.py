@@ -54,6 +54,7 @@ class EpochReport:
     best_skill: float | None
     best_skill_own_base_rate: float | None
     best_auc: float | None
+    best_auc_se: float | None
     best_brier: float | None
     best_is_collapsed: bool | None
     """Is the best epoch so far a collapsed one? Then no score of this trial may be ranked, whoever

@@ -462,6 +462,7 @@ class Trainer:
             best_skill=best.metrics.skill if best else None,
             best_skill_own_base_rate=best.metrics.skill_own_base_rate if best else None,
             best_auc=best.metrics.auc if best else None,
+            best_auc_se=best.metrics.auc_se if best else None,
             best_brier=best.metrics.brier if best else None,
             best_is_collapsed=is_collapsed(best.metrics) if best else None,
             learning_rate=self.optimizer_record.learning_rate,

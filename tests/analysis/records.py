@@ -98,7 +98,8 @@ def _write_search(results: Path, name: str, size: int, horizon: int, n_ended: in
         for number in range(n_ended)
     ]
     identity = CellIdentity(
-        name=name, study="demo", budget=str(size), horizon=horizon, task="threshold_1pct",
+        name=name, study="demo", budget=str(size), phase=None, metric="log_loss",
+        horizon=horizon, task="threshold_1pct",
         data_sha256="0123456789abcdef", versions={"torch": "2.13.0"},
     )  # fmt: skip
     CellStore(folder, identity).write_trials(trials)

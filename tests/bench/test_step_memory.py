@@ -22,7 +22,7 @@ from study.model.config import ModelConfig
 from study.model.memory import step_memory
 from study.model.sizing import count_parameters
 from study.search.assignment import Assignment
-from study.search.space import SearchSpace, TrialConfig, build_space
+from study.search.space import SearchSpace, Shape, TrialConfig, build_space
 from study.search.trainable import CellTrainable, StepResult, TrialSettings
 from study.spec import Cell
 from study.spec_file import load_study
@@ -101,8 +101,8 @@ def test_a_trial_holds_what_is_modelled(
     if bf16 and not supports_bf16(torch.device("cpu")):
         pytest.skip("bfloat16 is emulated")
     space = space_of(budget)
-    assert shape in space.shapes
-    model = space.forced(shape).model
+    assert Shape(budget, *shape) in space.shapes
+    model = space.forced(Shape(budget, *shape)).model
     measured = measured_peak(model, micro_batch, bf16=bf16)
     judge(budget, model, micro_batch, bf16=bf16, measured=measured)
 
@@ -134,7 +134,7 @@ def test_a_trial_in_a_worker_of_ray_holds_what_is_modelled(
         train_days=data.train_days[:n_samples],
         validation_days=data.validation_days[:n_samples],
     )
-    chosen = space_of(budget).forced(shape)
+    chosen = space_of(budget).forced(Shape(budget, *shape))
     # A long schedule, so that no trial ends as collapsed after its first epoch.
     config = dataclasses.replace(
         chosen,
@@ -152,7 +152,7 @@ def reports_of_worker(
     config: TrialConfig, data: Any, micro_batch: int, folder: Path
 ) -> list[dict[str, Any]]:
     """Return the reports of two epochs of a real trial, in a worker of its own."""
-    settings = TrialSettings(cell_folder=folder, device="cpu", share_bytes=2**40)
+    settings = TrialSettings(cell_folder=folder, device="cpu", share_bytes={config.budget: 2**40})
     worker = tune.with_parameters(
         CellTrainable,
         data=data,
@@ -160,7 +160,7 @@ def reports_of_worker(
         settings=settings,
     )
     trial = Assignment(
-        number=0, source="sampled", seed=0, config=config, micro_batch_limit=micro_batch
+        number=0, source="sampled", group=None, seed=0, config=config, micro_batch_limit=micro_batch
     )
     actor = ray.remote(num_cpus=1)(worker).remote(config=trial.flat())
     try:

@@ -17,7 +17,8 @@ def write_cell(storage: Path, name: str, *, ended: int, running: int = 0, epochs
     cell = {"cell": name, "budget": "2M", "trials": ASKED, "concurrency": 2}
     journal = Journal.create(folder, "abcd1234", {"kind": "created", "time": 1.0, "cell": cell})
     identity = CellIdentity(
-        name=name, study="demo", budget="2M", horizon=1, task="threshold_1pct",
+        name=name, study="demo", budget="2M", phase=None, metric="log_loss",
+        horizon=1, task="threshold_1pct",
         data_sha256="abc", versions={},
     )  # fmt: skip
     store = CellStore(folder, identity)

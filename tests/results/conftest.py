@@ -6,7 +6,7 @@ from typing import Any
 from study.results.records import TrialRecord
 
 PARAMS = {
-    "d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff_ratio": 2, "patch_length": 10,
+    "budget": "2M", "d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff_ratio": 2, "patch_length": 10,
     "patch_stride": 5, "dropout": 0.2, "head": "last", "last_day_skip": False,
     "learning_rate": 1e-3, "epochs": 20, "effective_batch": 256, "weight_decay": 0.01,
     "warmup_share": 0.1,
@@ -17,6 +17,7 @@ def record(number: int, **changes: Any) -> TrialRecord:
     """Return a trial that ran to its end, with some fields changed."""
     fields: dict[str, Any] = {
         "number": number, "trial_id": f"id{number}", "source": "sampled",
+        "phase": None, "group": None, "name": None,
         "folder": f"trial_{number:04d}", "seed": 42 + number, "params": PARAMS, "d_ff": 128,
         "param_count": 100_000, "reason": "completed", "message": None, "faults": [], "value": 0.5,
         "value_se": 0.02,
@@ -29,7 +30,10 @@ def record(number: int, **changes: Any) -> TrialRecord:
         "peak_memory_bytes": 10**9, "granted_memory_bytes": 2 * 10**9,
         "thermal_max_temp": 61.5, "seconds": {"step": 10.0}, "started": 1000.0, "ended": 1020.0,
     }  # fmt: skip
-    return TrialRecord(**{**fields, **changes})
+    # What a search for the log-loss minimises is the log-loss.
+    fields |= {"objective": changes.get("value", fields["value"])}
+    fields |= {"objective_se": changes.get("value_se", fields["value_se"]), **changes}
+    return TrialRecord(**fields)
 
 
 @contextmanager

@@ -25,6 +25,8 @@ IDENTITY = CellIdentity(
     name="demo_2M_h1_threshold_1pct",
     study="demo",
     budget="2M",
+    phase=None,
+    metric="log_loss",
     horizon=1,
     task="threshold_1pct",
     data_sha256="abc",
@@ -227,7 +229,8 @@ for each in range(ROUNDS):
 
 def identity(name: str) -> CellIdentity:
     return CellIdentity(
-        name=name, study="demo", budget="2M", horizon=1, task="direction", data_sha256="abc",
+        name=name, study="demo", budget="2M", phase=None, metric="log_loss",
+        horizon=1, task="direction", data_sha256="abc",
         versions={},
     )  # fmt: skip
 

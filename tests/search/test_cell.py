@@ -152,7 +152,11 @@ def test_a_dry_run_tells_what_a_search_does_and_writes_nothing(here: Path) -> No
     run(here)
     check_records(here)
     forced = [row["params"] for row in trials(here)][:6]
-    assert forced == [{name: slot[name] for name in forced[0]} for slot in plan["forced"]]
+    listed = [
+        {"budget": slot["budget"], **slot["architecture"], **slot["training"]}
+        for slot in plan["forced"]
+    ]
+    assert forced == [{name: slot[name] for name in forced[0]} for slot in listed]
 
 
 @pytest.mark.parametrize(

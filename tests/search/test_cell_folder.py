@@ -221,7 +221,8 @@ def recorded(path: Path, data: Dataset) -> int:
     ledger = ledger_of(folder.journal)
     play(ledger, random.Random(0), 1, {})
     described = CellIdentity(
-        name=CELL.name, study="smoke", budget="50k", horizon=1, task="t", data_sha256="",
+        name=CELL.name, study="smoke", budget="50k", phase=None, metric="log_loss",
+        horizon=1, task="t", data_sha256="",
         versions={},
     )  # fmt: skip
     CellStore(path, described).write_trials(ledger.records)

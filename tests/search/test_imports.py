@@ -21,7 +21,15 @@ from tests.search.played import CELL, SPACE, SPACES, known, new_ledger, play, re
 
 CONFIGS = list(SPACE.configs())
 FOLDER_OF = CellIdentity(
-    name="old", study="smoke", budget="50k", horizon=1, task="t", data_sha256="", versions={}
+    name="old",
+    study="smoke",
+    budget="50k",
+    phase=None,
+    metric="log_loss",
+    horizon=1,
+    task="t",
+    data_sha256="",
+    versions={},
 )
 
 
@@ -123,9 +131,9 @@ def test_another_search_of_the_same_question_is_comparable(old: Path, data: Data
 
 
 def test_trials_outside_of_the_space_are_counted_and_left_out(old: Path, data: Dataset) -> None:
-    width = SPACE.shapes[-1][0]
+    width = SPACE.shapes[-1].d_model
     narrower = dataclasses.replace(
-        SPACE, shapes=tuple(row for row in SPACE.shapes if row[0] != width)
+        SPACE, shapes=tuple(row for row in SPACE.shapes if row.d_model != width)
     )
     inside = [n for n in range(9) if narrower.contains(CONFIGS[n])]
     write(old, [trial(n) for n in inside] + [trial(len(CONFIGS) - 1, value=0.1)])

@@ -66,8 +66,8 @@ def test_the_six_extremes_are_six_architectures_at_the_ends(budget: str) -> None
     names = ["narrowest", "widest", "shallowest", "deepest", "fewest_heads", "most_heads"]
     assert list(shapes) == names
     assert len(set(shapes.values())) == len(names)
-    widths = {row[0] for row in drawn_from.shapes}
-    heads = {row[3] for row in drawn_from.shapes}
+    widths = {row.d_model for row in drawn_from.shapes}
+    heads = {row.n_heads for row in drawn_from.shapes}
     assert shapes["narrowest"].d_model == min(widths)
     assert shapes["widest"].d_model == max(widths)
     assert shapes["shallowest"].d_model == shapes["deepest"].d_model
