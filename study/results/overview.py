@@ -1,7 +1,7 @@
 """The header before a cell's first trial, and the summary after its last."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 

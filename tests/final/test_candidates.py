@@ -48,8 +48,8 @@ def test_the_winner_has_the_lowest_mean_of_fresh_seeds_and_never_failed() -> Non
 
 
 def test_a_refit_has_the_epochs_of_the_winner_and_nothing_that_stops_it() -> None:
-    params = {"budget": "2M", **asdict(ModelConfig(n_features=25, d_model=64, n_layers=2, n_heads=4)),
-              **asdict(TrainConfig(epochs=20, learning_rate=1e-3))}  # fmt: skip
+    model = ModelConfig(n_features=25, d_model=64, n_layers=2, n_heads=4)
+    params = {"budget": "2M", **asdict(model), **asdict(TrainConfig(epochs=20, learning_rate=1e-3))}
     trial = record(7, params=params)
     again = tuple(record(n, best_epoch=epoch) for n, epoch in enumerate((4, 9, 5)))
     config = refit(Candidate(trial=trial, again=again, n_asked=3))
