@@ -1,9 +1,9 @@
-"""What a study found, and scaling laws of any table: python -m analysis [fit FILE.csv]."""
+"""What a study found, and what follows from any table: python -m analysis [fit|replay FILE]."""
 
 import argparse
 import sys
 
-from analysis import fit_table, report
+from analysis import fit_table, replay, report
 from study.command import command_parser, exit_code
 
 _EXAMPLES = """examples:
@@ -12,6 +12,18 @@ _EXAMPLES = """examples:
   python -m analysis fit runs.csv --n parameters --loss test_loss
   python -m analysis fit runs.csv --n parameters --d tokens --loss loss --json
   python -m analysis fit runs.csv --n parameters --loss loss --group family --floor 0.45
+  python -m analysis replay ray_results/small_60k_h1_threshold_1pct
+"""
+
+_REPLAY_EXAMPLES = """examples:
+  python -m analysis replay ray_results/small_60k_h1_threshold_1pct
+  python -m analysis replay all_trials.json --metric auc --positives 76 --negatives 346
+  python -m analysis replay trials.csv --metric log_loss --value-se 0.02 --se-share 0.2
+  python -m analysis replay trials.csv --metric auc --early-stop-threshold 0.01 --json
+
+A CSV has a row per trial: number, value, perhaps state and value_se, and a column per parameter
+(where some begin with params_, as Optuna writes them, only those are parameters). A JSON file is a
+list of objects, or holds one under "trials", with number, value, params and perhaps state.
 """
 
 
@@ -19,12 +31,12 @@ def parser() -> argparse.ArgumentParser:
     """Return the command's flags."""
     flags = command_parser(
         "analysis",
-        "Write the report of a study, or fit scaling laws to any table of runs.",
+        "Write the report of a study, fit scaling laws to any table of runs, or replay a search.",
         _EXAMPLES,
     )
     report.add_flags(flags)
     flags.set_defaults(run=report.run)
-    commands = flags.add_subparsers(dest="command", metavar="fit")
+    commands = flags.add_subparsers(dest="command", metavar="fit|replay")
     fit = commands.add_parser(
         "fit",
         help="fit scaling laws to a table",
@@ -35,6 +47,17 @@ def parser() -> argparse.ArgumentParser:
     )
     fit_table.add_flags(fit)
     fit.set_defaults(run=fit_table.run)
+    again = commands.add_parser(
+        "replay",
+        help="say where a search would have stopped",
+        description="Say at which trial of a search a convergence rule would have stopped it, and "
+        "what would have been lost.",
+        epilog=_REPLAY_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    replay.add_flags(again)
+    again.set_defaults(run=replay.run)
     return flags
 
 

@@ -10,7 +10,7 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from analysis.comparison import compare, confidence_set, paired_difference
 from analysis.law import Floats
 from analysis.resampling import N_RESAMPLES, daily_means, mean_over_seeds, resampled_days
-from analysis.scores import aucs, calibration_errors, score_model
+from analysis.scores import auc_standard_error, aucs, calibration_errors, score_model
 from analysis.study import Predictions
 
 N_DAYS = 700
@@ -180,3 +180,25 @@ def _expected(p: Floats, noise: float) -> float:
     """Return the mean loss on such days of a model of that noise."""
     logit = said(p, noise, n_seeds=200, seed=7)
     return float(-(p * np.log(logit) + (1 - p) * np.log1p(-logit)).mean())
+
+
+@pytest.mark.parametrize(
+    ("n", "share", "expected", "digits"),
+    [(1500, 0.2, 0.018, 3), (500, 0.2, 0.031, 3), (250, 0.2, 0.044, 3), (5000, 0.2, 0.010, 3)],
+)
+def test_the_standard_error_of_an_auc_is_that_of_hanley_and_mcneil(
+    n: int, share: float, expected: float, digits: int
+) -> None:
+    n_positive = round(share * n)
+    assert round(auc_standard_error(0.7, n_positive, n - n_positive), digits) == expected
+
+
+def test_the_standard_error_of_an_auc_is_the_scatter_of_it() -> None:
+    draw = np.random.default_rng(2)
+    n_positive, n_negative = 76, 346
+    y = np.repeat([1.0, 0.0], [n_positive, n_negative])
+    days = np.ones((1, len(y)))
+    # Exponential scores, for which the formula is exact: an area of .7 at a ratio of 7 to 3.
+    found = [aucs(draw.exponential(3 + 4 * y), y, days)[0] for _ in range(1000)]
+    assert np.mean(found) == pytest.approx(0.7, abs=0.005)
+    assert np.std(found) == pytest.approx(auc_standard_error(0.7, 76, 346), rel=0.07)
