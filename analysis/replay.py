@@ -11,10 +11,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from analysis.scores import auc_standard_error
 from analysis.trial_table import Metric, Trial, TrialTable, read_table
 from study.command import Exit
 from study.errors import require
+from study.results.auc import auc_standard_error
 from study.results.convergence import (
     LEAST_TRIALS,
     SE_SHARE,

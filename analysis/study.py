@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis.law import Floats
 from study.errors import StudyError, require
+from study.results.driver import DriverState, DriverStatus
 from study.results.final import (
     FINAL_FOLDER,
     PREDICTIONS_FILE,
@@ -44,22 +45,23 @@ class CellRecords:
     """One cell: its search, and its final runs if there are any."""
 
     name: str
+    budget: str
+    """Label."""
     searched: Mapping[str, Any]
     """cell.yaml."""
     trials: Sequence[TrialRecord]
+    """Of this budget."""
+    state: DriverState | None
+    """How the last driver of the search ended, or that it is at work; None if unknown."""
     final: FinalRecord | None
     table: pd.DataFrame | None
     """Predictions of the final runs and the baselines."""
 
     @property
-    def budget(self) -> str:
-        """Label."""
-        return str(self.searched["budget"])
-
-    @property
     def budget_parameters(self) -> int:
         """What the label stands for."""
-        return int(self.searched["spec"]["budget"]["target"])
+        budgets = self.searched["spec"]["budgets"]
+        return int(next(b["target"] for b in budgets if b["label"] == self.budget))
 
     @property
     def horizon(self) -> int:
@@ -74,7 +76,8 @@ class CellRecords:
     @property
     def is_complete(self) -> bool:
         """Has every trial of the search ended?"""
-        return len(self.trials) >= int(self.searched["trials"])
+        # A search that has converged, or has used up its space, asks for fewer trials.
+        return self.state == "complete" or len(self.trials) >= int(self.searched["trials"])
 
     @cached_property
     def rankable(self) -> list[TrialRecord]:
@@ -157,12 +160,26 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
         except StudyError as error:
             problems.append(str(error))
             continue
-        found = CellRecords(
-            name=folder.name, searched=searched, trials=trials, final=final, table=table
-        )
+        status = DriverStatus.read(folder)
+        budgets = [str(budget["label"]) for budget in searched["spec"]["budgets"]]
+        found = [
+            CellRecords(
+                name=folder.name if len(budgets) == 1 else f"{folder.name}:{budget}",
+                budget=budget,
+                searched=searched,
+                trials=[trial for trial in trials if trial.budget == budget],
+                state=None if status is None else status.state,
+                final=final,
+                table=table,
+            )
+            for budget in budgets
+        ]
         # Cells of other tasks or markets have other days and labels: they are studies of their own.
-        _, _, variant = folder.name.partition(f"_h{found.horizon}_")
-        cells.setdefault((str(searched["study"]), variant), []).append(found)
+        _, _, variant = folder.name.partition(f"_h{searched['horizon']}_")
+        # Two phases search the same budgets in other ways.
+        phase = searched["phase"]
+        study = str(searched["study"]) if phase is None else f"{searched['study']}-{phase}"
+        cells.setdefault((study, variant), []).extend(found)
     known = {f"{study}_{variant}": (study, variant) for study, variant in cells}
     chosen = [key for label, key in known.items() if name in (None, label, key[0])]
     require(

@@ -14,7 +14,7 @@ ALLOWED = {
     "results": {"errors"},
     "data": {"errors", "command", "results"},
     "model": {"errors"},
-    "training": {"errors", "data", "model"},
+    "training": {"errors", "data", "model", "results"},
     "spec": {"errors", "dimension", "data", "model", "training"},
     "spec_file": {"errors", "dimension", "spec", "data", "model", "training"},
     "selection": {"errors", "spec"},

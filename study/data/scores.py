@@ -80,11 +80,3 @@ def auc(score: PriceArray, label: PriceArray) -> float | None:
     mean_rank = np.cumsum(count) - (count - 1) / 2
     rank_sum = float(mean_rank[group][is_positive].sum())
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
-
-
-def auc_standard_error(value: float, n_positive: int, n_negative: int) -> float:
-    """Return the standard error of an area under the ROC curve (Hanley and McNeil 1982)."""
-    q1, q2 = value / (2 - value), 2 * value**2 / (1 + value)
-    variance = value * (1 - value) + (n_positive - 1) * (q1 - value**2)
-    variance += (n_negative - 1) * (q2 - value**2)
-    return float(np.sqrt(max(0.0, variance) / (n_positive * n_negative)))

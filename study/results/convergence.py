@@ -128,13 +128,18 @@ class ConvergenceRule:
 
 
 def completed_trials(records: Iterable[TrialRecord]) -> list[CompletedTrial]:
-    """Return what the rule needs of a cell's trials that completed, in the order of their ends."""
+    """Return what the rule needs of a cell's trials that completed, in the order of their ends.
+
+    Their value is the objective, of which less is better whatever the metric.
+    """
     return [
         CompletedTrial(
-            key=configuration_key(record.params), value=record.value, value_se=record.value_se
+            key=configuration_key(record.params),
+            value=record.objective,
+            value_se=record.objective_se,
         )
         for record in sorted(records, key=lambda record: (record.ended, record.number))
-        if record.state == "COMPLETE" and record.value is not None
+        if record.state == "COMPLETE" and record.objective is not None
     ]
 
 

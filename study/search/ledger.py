@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from study.errors import require
 from study.model.sizing import count_parameters
+from study.results.convergence import SE_SHARE, ConvergenceRule, completed_trials
 from study.results.journal import Event, Journal, JournalError
 from study.results.records import PHASES, StopReason, TrialRecord, best_trial, end_reason
 from study.search.assignment import FORCED, Assignment
@@ -107,6 +108,8 @@ class Ledger:
         self._waiting: deque[int] = deque()
         """Asked for and not at work: interrupted, or to be tried again after a fault."""
         self._is_exhausted = False
+        self.converged: str | None = None
+        """Why no more trials are asked for though some are left; None if that is not so."""
         for event in journal.replay():
             self._apply(event)
         self._waiting = deque(n for n, trial in self._trials.items() if trial.record is None)
@@ -207,6 +210,10 @@ class Ledger:
         if self._is_exhausted or number >= self._search.trials:
             return None
         self._drop_repeats()
+        converged = None if self._enqueued else self._convergence()
+        if converged is not None:
+            self._commit("converged", message=converged)
+            return None
         source, group, config = (
             self._enqueued[0] if self._enqueued else ("sampled", None, self._sampler.draw(number))
         )
@@ -289,6 +296,25 @@ class Ledger:
             f"search.max_failure_share={share}; the last one said: {failed[-1].message}"
         )
 
+    def _convergence(self) -> str | None:
+        """Return why more trials would find little, in words; None as long as they might."""
+        search = self._search
+        if search.early_stop_patience is None:
+            return None
+        threshold = search.early_stop_threshold
+        rule = ConvergenceRule(
+            least_trials=search.early_stop_patience,
+            threshold=threshold,
+            se_share=SE_SHARE if threshold is None else None,
+        )
+        if not rule.has_converged(completed_trials(self.records)):
+            return None
+        within = f"{SE_SHARE:g} standard errors" if threshold is None else f"{threshold:g}"
+        return (
+            f"converged after {len(self.records)} of {search.trials} trials: the five best lie "
+            f"within {within}"
+        )
+
     def _finish_if_due(self, number: int) -> bool:
         trial = self._trials[number]
         if trial.end is None:
@@ -349,6 +375,9 @@ class Ledger:
                 ]
             case "exhausted":
                 self._is_exhausted = True
+            case "converged":
+                self._is_exhausted = True
+                self.converged = event["message"]
 
     def _apply_asked(self, event: Event) -> None:
         number, config = event["number"], TrialConfig.from_flat(event["params"])

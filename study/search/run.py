@@ -271,6 +271,8 @@ def _search(
         state: DriverState = "stopped" if outcome.is_fault else "interrupted"
         driver.end("failed" if outcome.is_failing else state, outcome.stopped)
         return RunStatus.FAILED if outcome.is_fault else RunStatus.INTERRUPTED
+    if outcome.converged is not None:
+        console.print(f"\n{outcome.converged}", soft_wrap=True, markup=False)
     print_summary(
         console,
         records=outcome.records,
@@ -283,5 +285,5 @@ def _search(
     if best is None:
         driver.end("failed", "no trial learnt more than the base rate")
         return RunStatus.FAILED
-    driver.end("complete", None)
+    driver.end("complete", outcome.converged)
     return RunStatus.DONE

@@ -39,6 +39,8 @@ class SearchOutcome:
 
     records: list[TrialRecord]
     is_complete: bool
+    converged: str | None
+    """Why it asked for fewer trials than it might have; None if it did not."""
     stopped: str | None
     """Why it was ended; None if it ended by itself."""
     is_fault: bool
@@ -123,6 +125,7 @@ def search_cell(
     return SearchOutcome(
         records=ledger.records,
         is_complete=ledger.is_complete,
+        converged=ledger.converged,
         stopped=stop.reason,
         is_fault=stop.is_fault,
         is_failing=ledger.too_many_failures() is not None,

@@ -8,12 +8,12 @@ import numpy.typing as npt
 
 from study.data.scores import (
     auc,
-    auc_standard_error,
     block_days,
     half_means,
     log_losses,
     standard_error,
 )
+from study.results.auc import auc_standard_error
 
 Float64Array = npt.NDArray[np.float64]
 

@@ -75,7 +75,7 @@ def _write_search(results: Path, name: str, size: int, horizon: int, n_ended: in
             "search": "abcd1234", "cell": name, "study": "demo", "budget": str(size),
             "horizon": horizon, "source": "sp500", "data_sha256": "0123456789abcdef",
             "trials": N_TRIALS, "estimate": {"search_seconds_expected": 300.0},
-            "spec": {"budget": {"label": str(size), "target": size}},
+            "phase": None, "spec": {"budgets": [{"label": str(size), "target": size}]},
             "splits": {part: split for part in ("train", "validation", "test")},
         },
     )  # fmt: skip
@@ -88,6 +88,7 @@ def _write_search(results: Path, name: str, size: int, horizon: int, n_ended: in
             param_count=round(size * float(draw.uniform(0.8, 1.2))),
             params={
                 **PARAMS,
+                "budget": str(size),
                 "d_model": int(draw.choice([32, 64, 128])),
                 "n_layers": int(draw.choice([1, 2, 4, 8])),
                 "learning_rate": float(10 ** draw.uniform(-4, -2)),

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis.__main__ import main
-from analysis.scores import auc_standard_error
+from study.results.auc import auc_standard_error
 from study.results.convergence import ConvergenceRule, completed_trials
 from study.results.store import CellIdentity, CellStore
 from tests.results.conftest import PARAMS, record
@@ -174,7 +174,8 @@ def test_our_own_records_are_replayed_as_the_search_sees_them(
         for n in range(40)
     ]  # fmt: skip
     identity = CellIdentity(
-        name="cell", study="demo", budget="2M", horizon=1, task="threshold_1pct",
+        name="cell", study="demo", budget="2M", phase=None, metric="log_loss", horizon=1,
+        task="threshold_1pct",
         data_sha256="abc", versions={},
     )  # fmt: skip
     folder = tmp_path / "cell"

@@ -10,8 +10,9 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from analysis.comparison import compare, confidence_set, paired_difference
 from analysis.law import Floats
 from analysis.resampling import N_RESAMPLES, daily_means, mean_over_seeds, resampled_days
-from analysis.scores import auc_standard_error, aucs, calibration_errors, score_model
+from analysis.scores import aucs, calibration_errors, score_model
 from analysis.study import Predictions
+from study.results.auc import auc_standard_error
 
 N_DAYS = 700
 
