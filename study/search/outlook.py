@@ -159,7 +159,7 @@ def folder_state(
             space=space,
             forced=first_configurations(space, cell),
             search=cell.search,
-            granted_bytes=dict.fromkeys((b.label for b in cell.budgets), 0),
+            granted_bytes=0,
         )
         require_nothing_lost(path, ledger, journal.search)
         is_complete = ledger.is_complete

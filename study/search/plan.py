@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,7 +32,7 @@ from study.search.estimate import Estimate, estimate_search
 from study.search.forced import Forced, first_configurations
 from study.search.probe import StepTimes, measure_steps
 from study.search.space import SearchSpace, TrialConfig
-from study.spec import Budget, Cell
+from study.spec import Cell
 from study.training.device import supports_bf16
 
 _PACKAGES = ("ray", "optuna", "torch", "numpy", "pandas", "TA-Lib", "scikit-learn", "arch")
@@ -52,8 +52,7 @@ class CellPlan:
     data: Dataset
     space: SearchSpace
     forced: tuple[Forced, ...]
-    resources: Mapping[str, TrialResources]
-    """Of a trial, by budget."""
+    resources: TrialResources
     concurrency: int
     device: str | None
     """The user's choice; None follows what Ray assigns."""
@@ -87,11 +86,6 @@ class CellPlan:
         return self.cell.search.trials * _FLOAT_BYTES * largest
 
     @property
-    def share_bytes(self) -> dict[str, int]:
-        """What a training step may use of its device's memory, by budget."""
-        return {budget: resources.share_bytes for budget, resources in self.resources.items()}
-
-    @property
     def baseline(self) -> BaselineRecord:
         """The baseline to beat."""
         return next(b for b in self.baselines if b.name == BASELINE_TO_BEAT)
@@ -121,14 +115,9 @@ class CellPlan:
             "scheduler": cell.search.scheduler,
             "device": self.device_type,
             "precision": "bfloat16" if self.bf16 else "float32",
-            # Of the largest budget's trials, which need the most.
-            "trial_resources": self.resources[cell.budgets[-1].label].request(),
-            "exclusive": any(each.exclusive for each in self.resources.values()),
-            "capacity": max(each.capacity for each in self.resources.values()),
-            "resources": {
-                budget: {"request": each.request(), "capacity": each.capacity}
-                for budget, each in self.resources.items()
-            },
+            "trial_resources": self.resources.request(),
+            "exclusive": self.resources.exclusive,
+            "capacity": self.resources.capacity,
             "concurrency": self.concurrency,
             "running_checkpoint_bytes": self.running_checkpoint_bytes,
             "kept_checkpoint_bytes": self.kept_checkpoint_bytes,
@@ -172,29 +161,20 @@ def plan_cell(
     """
     where = trial_device(nodes, device)
     bf16 = supports_bf16(where)
-    resources = {
-        budget.label: _resources(cell, budget, space, nodes, bf16=bf16) for budget in cell.budgets
-    }
-    # The largest models need the most room: what is timed is timed with theirs.
-    largest = resources[cell.budgets[-1].label]
-    capacity = max(each.capacity for each in resources.values())
+    resources = _resources(cell, space, nodes, bf16=bf16)
     require(
-        concurrency is None or 1 <= concurrency <= capacity,
+        concurrency is None or 1 <= concurrency <= resources.capacity,
         "--concurrency",
-        f"must lie between 1 and {capacity}, the trials that fit at once",
+        f"must lie between 1 and {resources.capacity}, the trials that fit at once",
         got=f"--concurrency {concurrency}",
         remedy="Leave it at auto, or add nodes.",
     )
-    at_once = min(concurrency or capacity, cell.search.trials)
+    at_once = min(concurrency or resources.capacity, cell.search.trials)
     forced = first_configurations(space, cell)
     baselines = score_baselines(data)
     if estimate is None:
         times = times or measure_steps(
-            space,
-            data,
-            request=largest.request(),
-            device=device,
-            concurrency=min(at_once, largest.capacity),
+            space, data, request=resources.request(), device=device, concurrency=at_once
         )
         estimate = estimate_search(
             space,
@@ -203,7 +183,7 @@ def plan_cell(
             forced,
             times,
             concurrency=at_once,
-            exclusive=largest.exclusive,
+            exclusive=resources.exclusive,
             driver_seconds=driver_seconds,
         )
     return CellPlan(
@@ -311,10 +291,14 @@ def trial_device(nodes: Sequence[Node], device: str | None) -> torch.device:
 
 
 def _resources(
-    cell: Cell, budget: Budget, space: SearchSpace, nodes: Sequence[Node], *, bf16: bool
+    cell: Cell, space: SearchSpace, nodes: Sequence[Node], *, bf16: bool
 ) -> TrialResources:
-    """Return what each trial of a budget asks for."""
-    configs = [config for config in space.configs() if config.budget == budget.label]
+    """Return what each trial asks for.
+
+    Across budgets too it is what the largest model needs: only workers that hold the same are
+    handed from trial to trial, and a new one takes five to ten seconds.
+    """
+    configs = list(space.configs())
     batches = dimension_values(space.train["effective_batch"])
     batch = max(int(cast(int, value)) for value in batches)
     return plan_resources(

@@ -67,8 +67,8 @@ class TrialSettings:
     """Absolute; a trial keeps its checkpoints in its own folder there."""
     device: str | None
     """The user's choice; None follows what Ray assigned."""
-    share_bytes: Mapping[str, int]
-    """By budget: what a training step may use of the device's memory."""
+    share_bytes: int
+    """What a training step may use of the device's memory."""
     store: WorkerStore | None = None
     """If there is one, the cell's folder may be another machine's, and is not touched."""
 
@@ -109,12 +109,12 @@ class StepResult:
         )
 
 
-def first_micro_batch(trial: Assignment, share_bytes: Mapping[str, int], *, bf16: bool) -> int:
+def first_micro_batch(trial: Assignment, share_bytes: int, *, bf16: bool) -> int:
     """Return the micro-batch that a trial starts with; running out of memory may halve it."""
     largest = largest_micro_batch(
         trial.config.model,
         effective_batch=trial.config.train.effective_batch,
-        limit_bytes=share_bytes[trial.config.budget],
+        limit_bytes=share_bytes,
         bf16=bf16,
         ema=trial.config.train.ema_decay > 0,
     )
@@ -288,7 +288,6 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         device = resolve_device(share, self._settings.device)
         torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
         limit_memory(device, share)
-        bf16 = supports_bf16(device)
         self._resources = {"CPU": float(assigned.get("CPU", 0)), "GPU": share}
         self._folder = self._root / trial.folder
         self._folder.mkdir(exist_ok=True)
@@ -301,17 +300,21 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             self._show_life()
             self._mirror.pull(f"{trial.folder}/{CHECKPOINTS}")
         self._device = device
-        self._trainer = Trainer(
+        self._trainer = self._new_trainer(trial)
+        self._notes = self._restore()
+        self._replay = self._trainer.report
+
+    def _new_trainer(self, trial: Assignment) -> Trainer:
+        bf16 = supports_bf16(self._device)
+        return Trainer(
             model=trial.config.model,
             train=trial.config.train,
             data=self._data,
-            device=device,
+            device=self._device,
             micro_batch=first_micro_batch(trial, self._settings.share_bytes, bf16=bf16),
             seed=trial.seed,
             bf16=bf16,
         )
-        self._notes = self._restore()
-        self._replay = self._trainer.report
 
     def _restore(self) -> tuple[str, ...]:
         """Load the newest intact checkpoint. Returns what is wrong with newer ones."""

@@ -77,7 +77,7 @@ def search_cell(
         space=plan.space,
         forced=plan.forced,
         search=plan.cell.search,
-        granted_bytes={budget: r.granted_bytes for budget, r in plan.resources.items()},
+        granted_bytes=plan.resources.granted_bytes,
         phase=plan.cell.phase,
         may_repeat=plan.may_repeat,
     )
@@ -95,7 +95,7 @@ def search_cell(
         baseline=plan.baseline,
         trials=plan.cell.search.trials,
         slots=plan.concurrency,
-        share_bytes=plan.share_bytes,
+        share_bytes=plan.resources.share_bytes,
         bf16=plan.bf16,
         mirror=mirror,
     )
@@ -146,15 +146,12 @@ def _run(
     settings = TrialSettings(
         cell_folder=folder.path,
         device=plan.device,
-        share_bytes=plan.share_bytes,
+        share_bytes=plan.resources.share_bytes,
         store=None if folder.lease is None else folder.lease.for_workers,
     )
     worker = tune.with_parameters(
         trainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
     )
-
-    def request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        return tune.PlacementGroupFactory([plan.resources[config["budget"]].request()])
 
     # For the files on which Ray insists. Nothing is ever read from them.
     with scratch_folder() as scratch, ThermalGuard() as guard:
@@ -169,7 +166,7 @@ def _run(
             searcher = LedgerSearcher(ledger, stop, slots, may_start)
             try:
                 tune.run(
-                    tune.with_resources(worker, request),
+                    tune.with_resources(worker, plan.resources.request()),
                     name="ray",
                     storage_path=str(scratch),
                     # Retries count anew; the ledger says when there is nothing left to run.
@@ -177,7 +174,7 @@ def _run(
                     search_alg=searcher,
                     scheduler=LedgerScheduler(ledger, stop, searcher),
                     max_concurrent_trials=plan.concurrency,
-                    reuse_actors=not any(r.exclusive for r in plan.resources.values()),
+                    reuse_actors=not plan.resources.exclusive,
                     callbacks=[watchdog, recorder, heat, _Ready(interruptions, stop)],
                     # The trainable writes its own checkpoints, before it reports an epoch.
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),

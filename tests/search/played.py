@@ -21,7 +21,6 @@ SEARCH = SearchConfig(
     trials=12, seed=3, startup_trials=3, grace_share=0.25, reduction_factor=2, forced="extremes6"
 )
 EPOCHS = 4
-GRANTED = {CELL.budget.label: 1}
 
 
 def new_ledger(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
@@ -31,7 +30,7 @@ def new_ledger(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
 
 def ledger_of(journal: Journal, search: SearchConfig = SEARCH) -> Ledger:
     forced = forced_configurations(SPACE, search.forced)
-    ledger = Ledger(journal, space=SPACE, forced=forced, search=search, granted_bytes=GRANTED)
+    ledger = Ledger(journal, space=SPACE, forced=forced, search=search, granted_bytes=1)
     ledger.finish_due()
     return ledger
 
