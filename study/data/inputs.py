@@ -207,11 +207,13 @@ def require_small_shift(
 
 def _as_relative(features: pd.DataFrame) -> dict[str, PriceArray]:
     """Return every feature by its rule, NaN where that looks back before the first row."""
-    close, volume = features["Close"].to_numpy(), features["Volume"].to_numpy()
+    close: PriceArray = features["Close"].to_numpy()
+    volume: PriceArray = features["Volume"].to_numpy()
     # Where twenty days had no volume at all, what is measured in it is 0.
     traded = trailing_sum(volume, _VOLUME_DAYS)
 
-    def relative(level: PriceArray, rule: InputRule) -> PriceArray:
+    def relative(name: str, rule: InputRule) -> PriceArray:
+        level: PriceArray = features[name].to_numpy()
         match rule:
             case "as_is":
                 return level
@@ -235,10 +237,7 @@ def _as_relative(features: pd.DataFrame) -> dict[str, PriceArray]:
             case "change_to_volume":
                 return ratio(level - earlier(level, _OBV_DAYS), traded)
 
-    return {
-        str(name): relative(features[name].to_numpy(), SPECS[str(name)].to_input)
-        for name in features.columns
-    }
+    return {str(name): relative(str(name), SPECS[str(name)].to_input) for name in features.columns}
 
 
 def _log(values: PriceArray) -> PriceArray:

@@ -18,12 +18,14 @@ from study.data.features.tiers import (
     require_finite,
     warm_up_days,
 )
+from study.data.features.vix import LOOK_BACK as VIX_LOOK_BACK
 from study.data.features.vix import has_vix
 
 __all__ = [
     "A25",
     "SPECS",
     "TIERS",
+    "VIX_LOOK_BACK",
     "WARM_UP_DAYS",
     "FeatureSpec",
     "InputRule",

@@ -7,6 +7,7 @@ import talib
 
 from study.data.arrays import PriceArray
 from study.data.features.a50 import (
+    YEAR,
     atr_percent,
     band_width,
     log_returns,
@@ -31,7 +32,6 @@ from study.data.features.windows import (
     trailing_sum,
 )
 
-_YEAR = np.sqrt(252.0)
 _FIBONACCI = np.array([0.0, 0.236, 0.382, 0.5, 0.618, 0.786, 1.0])
 
 
@@ -116,13 +116,14 @@ def _percentile(
 
 def _parkinson(bars: Bars) -> PriceArray:
     squares = np.log(bars.high / bars.low) ** 2
-    return 100 * _YEAR * np.sqrt(trailing_mean(squares, 20) / (4 * np.log(2)))
+    volatility: PriceArray = 100 * YEAR * np.sqrt(trailing_mean(squares, 20) / (4 * np.log(2)))
+    return volatility
 
 
 def _garman_klass(bars: Bars) -> PriceArray:
     spread, move = np.log(bars.high / bars.low), np.log(bars.close / bars.open)
     variance = trailing_mean(spread**2 / 2 - (2 * np.log(2) - 1) * move**2, 20)
-    return 100 * _YEAR * np.sqrt(np.maximum(variance, 0))
+    return 100 * YEAR * np.sqrt(np.maximum(variance, 0))
 
 
 def _volatility_of_volatility(bars: Bars) -> PriceArray:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import talib
 
 from study.data.arrays import PriceArray
@@ -43,7 +44,7 @@ def _outside(bars: Bars) -> PriceArray:
 
 
 def _pattern(
-    name: str, formula: str, look_back: int, function: Callable[..., PriceArray]
+    name: str, formula: str, look_back: int, function: Callable[..., npt.NDArray[np.int32]]
 ) -> FeatureSpec:
     return feature(
         f"candle_{name}",

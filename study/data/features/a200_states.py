@@ -7,8 +7,8 @@ from math import factorial, log
 import numpy as np
 import talib
 
-from study.data.arrays import PriceArray
-from study.data.features.a50 import realized_volatility, rsi
+from study.data.arrays import DayArray, IndexArray, PriceArray
+from study.data.features.a50 import YEAR, realized_volatility, rsi
 from study.data.features.a100 import money_flow_index
 from study.data.features.spec import Bars, FeatureSpec, feature
 from study.data.features.windows import (
@@ -16,12 +16,9 @@ from study.data.features.windows import (
     highest,
     percentile_below,
     position_in_range,
-    ratio,
     trailing_mean,
     trailing_sum,
 )
-
-_YEAR = np.sqrt(252.0)
 
 
 def _divergence(
@@ -117,7 +114,7 @@ def _rogers_satchell(bars: Bars) -> PriceArray:
     up = np.log(bars.high / bars.close) * np.log(bars.high / bars.open)
     down = np.log(bars.low / bars.close) * np.log(bars.low / bars.open)
     # A vendor's rounding may leave the Close a last digit outside.
-    return 100 * _YEAR * np.sqrt(np.maximum(trailing_mean(up + down, 20), 0))
+    return 100 * YEAR * np.sqrt(np.maximum(trailing_mean(up + down, 20), 0))
 
 
 def _vortex(bars: Bars) -> PriceArray:
@@ -147,7 +144,7 @@ def _days_to_quarter_end(bars: Bars) -> PriceArray:
 
 
 def _days_to_third_friday(bars: Bars) -> PriceArray:
-    def third_friday(months: PriceArray) -> PriceArray:
+    def third_friday(months: DayArray) -> IndexArray:
         firsts = months.astype("datetime64[D]").astype(np.int64)
         # Day number 1 was a Friday.
         return firsts + (1 - firsts) % 7 + 14

@@ -1,5 +1,7 @@
 """Tier a50: what it adds to a25. Nothing here is made of the volatility index."""
 
+from math import sqrt
+
 import numpy as np
 import pandas as pd
 import talib
@@ -15,7 +17,8 @@ from study.data.features.windows import (
     trailing_sd,
 )
 
-_YEAR = np.sqrt(252.0)
+YEAR = sqrt(252)
+"""From a day's standard deviation to a year's, in trading days."""
 _EWMA_DECAY = 0.94
 """Of daily variances, from the technical document of RiskMetrics (1996)."""
 _LARGEST_SORTINO = 20.0
@@ -35,7 +38,7 @@ def log_returns(bars: Bars) -> PriceArray:
 
 def realized_volatility(bars: Bars, n_days: int) -> PriceArray:
     """Return the sample sd of log returns, in percent per year."""
-    return 100 * _YEAR * trailing_sd(log_returns(bars), n_days)
+    return 100 * YEAR * trailing_sd(log_returns(bars), n_days)
 
 
 def atr_percent(bars: Bars) -> PriceArray:
@@ -68,14 +71,14 @@ def _return(n_days: int) -> FeatureSpec:
 
 def _sharpe(bars: Bars, n_days: int) -> PriceArray:
     returns = percent_change(bars.close, 1)
-    return _YEAR * ratio(trailing_mean(returns, n_days), trailing_sd(returns, n_days))
+    return YEAR * ratio(trailing_mean(returns, n_days), trailing_sd(returns, n_days))
 
 
 def _sortino(bars: Bars, n_days: int) -> PriceArray:
     returns = percent_change(bars.close, 1)
     downside = np.sqrt(trailing_mean(np.minimum(returns, 0) ** 2, n_days))
     mean = trailing_mean(returns, n_days)
-    value = ratio(_YEAR * mean, downside)
+    value = ratio(YEAR * mean, downside)
     lossless = (downside == 0) & (mean > 0)
     return np.where(lossless, _LARGEST_SORTINO, value).clip(-_LARGEST_SORTINO, _LARGEST_SORTINO)
 
@@ -84,7 +87,7 @@ def _expected_volatility(bars: Bars) -> PriceArray:
     """Return the RiskMetrics forecast of the next day's volatility, in percent per year."""
     squares = pd.Series(log_returns(bars)[1:] ** 2)
     variance = squares.ewm(alpha=1 - _EWMA_DECAY, adjust=False).mean().to_numpy()
-    return 100 * _YEAR * np.append(np.nan, np.sqrt(variance))
+    return 100 * YEAR * np.append(np.nan, np.sqrt(variance))
 
 
 def _risk_premium(bars: Bars, n_days: int) -> PriceArray:

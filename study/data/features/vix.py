@@ -40,7 +40,8 @@ def on_days(days: DayArray, vix: VixSeries, values: PriceArray) -> PriceArray:
 def has_vix(days: DayArray, vix: VixSeries) -> BoolArray:
     """Return for each day whether all features made of the index are known."""
     full = np.arange(len(vix.days)) >= LOOK_BACK - 1
-    return on_days(days, vix, full.astype(np.float64)) == 1
+    known: BoolArray = on_days(days, vix, full.astype(np.float64)) == 1
+    return known
 
 
 def _vix(
