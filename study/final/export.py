@@ -119,18 +119,18 @@ def predict_days(
     """
     tier = exported.data.tier
     inputs = build_inputs(prices, tier, exported.data.normalization, vix)
-    features = scale_inputs(inputs, exported.scaler, exported.data.normalization)
     first = exported.model.context_length - 1
     require(
-        len(features) > first,
+        len(inputs) > first,
         prices.name,
         f"must hold at least {dropped_days(tier) + first + 1} bars"
         + ("" if vix is None else f", {first + 1} of them with inputs made of the VIX"),
         got=f"{len(prices.frame)}"
-        + ("" if vix is None else f", {len(features)} (vix {vix.name}: {vix.span})"),
+        + ("" if vix is None else f", {len(inputs)} (vix {vix.name}: {vix.span})"),
         remedy="Give a longer history.",
         error=DataError,
     )
+    features = scale_inputs(inputs, exported.scaler, exported.data.normalization)
     days = np.arange(max(first, len(features) - n_days), len(features))
     logits = predict_logits(exported.model, exported.weights, features, days, device=device)
     bars = usable_bars(prices, tier, vix)[days]

@@ -7,7 +7,7 @@ import talib
 
 from study.data.arrays import PriceArray
 from study.data.features.a50 import band_width, macd_histogram, rsi
-from study.data.features.a100 import supertrend
+from study.data.features.a100_momentum import supertrend
 from study.data.features.spec import Bars, FeatureSpec, feature
 from study.data.features.windows import (
     BoolArray,

@@ -9,7 +9,7 @@ import talib
 
 from study.data.arrays import DayArray, IndexArray, PriceArray
 from study.data.features.a50 import YEAR, realized_volatility, rsi
-from study.data.features.a100 import money_flow_index
+from study.data.features.a100_momentum import money_flow_index
 from study.data.features.spec import Bars, FeatureSpec, feature
 from study.data.features.windows import (
     change,

@@ -9,12 +9,13 @@ from study.data.arrays import IndexArray, PriceArray
 from study.data.config import Tier
 from study.data.features import (
     a50,
-    a100,
+    a100_momentum,
+    a100_risk,
+    a200_averages,
     a200_candles,
     a200_channels,
     a200_durations,
     a200_states,
-    a200_trend,
     vix,
 )
 from study.data.features.a25 import A25
@@ -24,10 +25,10 @@ from study.data.vix_series import VixSeries
 from study.errors import DataError, require
 
 _A50 = (*A25, *a50.ADDED)
-_A100 = (*_A50, *a100.ADDED)
+_A100 = (*_A50, *a100_momentum.ADDED, *a100_risk.ADDED)
 _A200 = (
     *_A100,
-    *a200_trend.ADDED,
+    *a200_averages.ADDED,
     *a200_durations.ADDED,
     *a200_channels.ADDED,
     *a200_candles.ADDED,
