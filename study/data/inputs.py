@@ -141,7 +141,7 @@ def fit_scaler(inputs: pd.DataFrame, rows: IndexArray, normalization: Normalizat
         "features",
         "must vary over the training rows",
         got=f"constant={', '.join(constant)}",
-        remedy="Give a source in which they move; an index without volume cannot serve any tier.",
+        remedy="Give a source in which they move, or choose a tier without them.",
         error=DataError,
     )
     names = tuple(str(name) for name in inputs.columns)
