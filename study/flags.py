@@ -43,6 +43,8 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
     add("--seed", type=int, help="of the sampler and, plus its number, of each trial")
     add("--source", help="sp500, nasdaq, the name of an imported market, or a CSV/Parquet file")
     add("--tier", help="feature set (default: the search space's)")
+    add("--vix", help="for tier c: embedded, the name of an imported series, or a CSV/Parquet file")
+    add("--without", metavar="SOURCE", help="stop if the tier is made of it: vix")
     add("--task", help="threshold_1pct, threshold_0.5pct, ..., or direction")
     add("--label", choices=("high", "close"), help="price that must reach the threshold")
     add("--normalization", help="relative, zscore, revin or none")
@@ -148,6 +150,8 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     data = {
         "source": arguments.source,
         "tier": arguments.tier,
+        "vix": arguments.vix,
+        "without": arguments.without,
         "task": arguments.task,
         "label_price": arguments.label,
         "normalization": arguments.normalization,

@@ -27,6 +27,8 @@ def parser() -> argparse.ArgumentParser:
     add = flags.add_argument
     add("--cell", required=True, metavar="NAME", help="a cell that study.train has finished")
     add("--data", metavar="FILE", help="OHLCV as CSV or Parquet (default: what it learnt from)")
+    add("--vix", metavar="NAME|FILE",
+        help="volatility index, for a model of tier c (default: what it learnt from)")  # fmt: skip
     add("--days", type=int, default=5, metavar="N", help="latest days (default: %(default)s)")
     add("--storage", type=Path, default=Path(WORKING_COPY), metavar="FOLDER",
         help="results folder (default: %(default)s)")  # fmt: skip
@@ -61,14 +63,18 @@ def run(arguments: argparse.Namespace) -> int:
     # torch takes seconds to import: a wrong flag and --help are answered before.
     import torch
 
+    from study.data.dataset import data_fingerprint, vix_of
     from study.data.sources import load_prices
     from study.final.export import load_model, predict_days
 
     model = load_model(folder)
     source = arguments.data or model.data.source
     prices = load_prices(source, arguments.storage / "data")
-    config = replace(model.data, source=source)
-    dates, probability = predict_days(model, prices, arguments.days, device=torch.device("cpu"))
+    config = replace(model.data, source=source, vix=arguments.vix or model.data.vix)
+    vix = vix_of(config, arguments.storage / "data")
+    dates, probability = predict_days(
+        model, prices, arguments.days, device=torch.device("cpu"), vix=vix
+    )
     rows = [
         {"date": str(date), "probability": float(p)}
         for date, p in zip(dates, probability, strict=True)
@@ -79,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             "task": config.task,
             "horizon": config.horizon,
             "source": source,
-            "data_sha256": prices.fingerprint,
+            "data_sha256": data_fingerprint(prices, vix),
             "base_rate": model.origin["base_rate"],
             "predictions": rows,
         }

@@ -146,13 +146,15 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Folder name, ``<study>_<budget>_h<H>_<task>``; sources other than sp500 are appended."""
+        """Folder name: ``<study>_<budget>_h<H>_<task>``, then what is not sp500 and not a25."""
         study = self.study if self.phase is None else f"{self.study}-{self.phase}"
         parts = [study, self.budget_label, f"h{self.data.horizon}", self.data.task]
         if self.data.task != "direction" and self.data.label_price != "high":
             parts.append(self.data.label_price)
         if self.data.source != "sp500":
             parts.append(re.sub(r"[^A-Za-z0-9.\-]+", "-", Path(self.data.source).stem))
+        if self.data.tier != "a25":
+            parts.append(self.data.tier)
         return "_".join(parts)
 
     def resolved(self) -> dict[str, Any]:

@@ -52,6 +52,26 @@ def test_cell_is_named_by_study_budget_horizon_and_task() -> None:
     assert study.cell("2M", 3, data={}, search={}).name == "phase6a_2M_h3_threshold_1pct"
     other = study.cell("2M", 3, data={"source": "nasdaq", "label_price": "close"}, search={})
     assert other.name == "phase6a_2M_h3_threshold_1pct_close_nasdaq"
+    larger = study.cell("2M", 3, data={"source": "nasdaq", "tier": "a200"}, search={})
+    assert larger.name == "phase6a_2M_h3_threshold_1pct_nasdaq_a200"
+
+
+def test_a_study_may_assert_that_its_features_are_free_of_the_vix(tmp_path: Path) -> None:
+    text = (SPACES / "phase6a.yaml").read_text(encoding="utf-8")
+    for lines, words in (
+        ("tier: a200\n  without: vix", None),
+        ("tier: c\n  vix: embedded", None),
+        ("tier: c\n  vix: embedded\n  without: vix", "tier c must be free of vix"),
+        ("tier: c", "tier c needs a VIX series"),
+        ("tier: a500", "data.tier: must be 'a25' .* but got 'a500'"),
+    ):
+        path = tmp_path / "space.yaml"
+        path.write_text(text.replace("tier: a25", lines), encoding="utf-8")
+        if words is None:
+            assert load_study(path).cell("2M", 1, data={}, search={}).data.tier in lines
+        else:
+            with pytest.raises(SpecError, match=words):
+                load_study(path).cell("2M", 1, data={}, search={})
 
 
 def test_flags_win_over_the_file_and_epochs_are_cut() -> None:

@@ -12,7 +12,7 @@ from study.command import exit_code
 from study.data import show
 from study.data.baselines import score_baselines
 from study.data.checks import check_table, require_clean
-from study.data.config import DataConfig, Normalization
+from study.data.config import EMBEDDED_VIX, DataConfig, Normalization
 from study.data.dataset import build_dataset
 from study.data.features import TIERS
 from study.data.sources import (
@@ -23,14 +23,20 @@ from study.data.sources import (
     load_prices,
     read_source,
 )
+from study.data.vix_series import import_vix, list_vix, load_vix
+
+_DESCRIBED = ("name", "formula", "look_back", "weekly", "recursive", "source", "to_input")
+"""What JSON says of a feature."""
 
 _EXAMPLES = """\
 examples:
   python -m study.data list                      the markets at hand
-  python -m study.data list --tier a25           the features of a tier
+  python -m study.data list --tier a200          the features of a tier
   python -m study.data check prices.csv          every rule, with row and date of a breach
   python -m study.data import prices.csv --name spy
   python -m study.data build --source spy --horizon 3 --baselines
+  python -m study.data import ^VIX.csv --series vix --name vix
+  python -m study.data build --tier c --vix vix --source spy
 """
 
 
@@ -44,7 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     if arguments.tier is not None:
         specs = TIERS[arguments.tier]
-        _print_json([asdict(spec) for spec in specs]) if arguments.json else show.features(specs)
+        if arguments.json:
+            _print_json([{name: getattr(spec, name) for name in _DESCRIBED} for spec in specs])
+        else:
+            show.features(specs)
         return 0
     names = (*EMBEDDED_SOURCES, *list_imported(arguments.import_folder))
     prices = [load_prices(name, arguments.import_folder) for name in names]
@@ -64,6 +73,8 @@ def _list(arguments: argparse.Namespace) -> int:
         )
     else:
         show.sources(prices)
+        vix_names = (EMBEDDED_VIX, *list_vix(arguments.import_folder))
+        show.vix_series([load_vix(name, arguments.import_folder) for name in vix_names])
     return 0
 
 
@@ -82,6 +93,8 @@ def _build(arguments: argparse.Namespace) -> int:
     config = DataConfig(
         source=arguments.source,
         tier=arguments.tier,
+        vix=arguments.vix,
+        without=arguments.without,
         horizon=arguments.horizon,
         task=arguments.task,
         label_price=arguments.label,
@@ -117,6 +130,11 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    if arguments.series == "vix":
+        series = import_vix(arguments.file, arguments.name, arguments.import_folder)
+        show.vix_series([series])
+        print(f"Use it with --tier c --vix {series.name}")
+        return 0
     prices = import_prices(arguments.file, arguments.name, arguments.import_folder)
     show.sources([prices])
     print(f"Use it with --source {prices.name}")
@@ -148,11 +166,11 @@ def _parser() -> argparse.ArgumentParser:
             "--import-folder",
             type=Path,
             default=IMPORT_FOLDER,
-            help=f"where imported markets live (default {IMPORT_FOLDER})",
+            help=f"where imported series live (default {IMPORT_FOLDER})",
         )
         return command
 
-    listing = add("list", "show the markets at hand, or the features of a tier", "list --tier a25")
+    listing = add("list", "show the markets at hand, or the features of a tier", "list --tier a200")
     listing.add_argument("--tier", choices=tuple(TIERS), help="show its features instead")
     listing.add_argument("--json", action="store_true", help="print JSON")
 
@@ -163,8 +181,18 @@ def _parser() -> argparse.ArgumentParser:
     importing = add(
         "import", "check a CSV or Parquet file and keep it", "import prices.csv --name spy"
     )
-    importing.add_argument("file", type=Path, help="Date, Open, High, Low, Close, Volume")
-    importing.add_argument("--name", help="how to call the market (default: the file's name)")
+    importing.add_argument(
+        "file",
+        type=Path,
+        help="Date, Open, High, Low, Close, Volume; for vix Date and Close or VIX",
+    )
+    importing.add_argument(
+        "--series",
+        choices=("prices", "vix"),
+        default="prices",
+        help="what the file holds (%(default)s)",
+    )
+    importing.add_argument("--name", help="how to call it (default: the file's name)")
 
     _add_build_flags(
         add("build", "build one cell's data set and describe it", "build --horizon 3 --baselines")
@@ -176,6 +204,8 @@ def _add_build_flags(build: argparse.ArgumentParser) -> None:
     default = DataConfig(horizon=1)
     build.add_argument("--source", default=default.source, help="market or path (%(default)s)")
     build.add_argument("--tier", choices=tuple(TIERS), default=default.tier, help="(%(default)s)")
+    build.add_argument("--vix", help="for tier c: embedded, an imported series or a path")
+    build.add_argument("--without", metavar="SOURCE", help="stop if the tier is made of it: vix")
     build.add_argument("--horizon", type=int, default=1, help="trading days ahead (%(default)s)")
     build.add_argument(
         "--task", default=default.task, help="threshold_<percent>pct or direction (%(default)s)"

@@ -8,6 +8,21 @@ from study.errors import require
 
 Normalization = Literal["relative", "zscore", "revin", "none"]
 LabelKind = Literal["high", "close", "direction"]
+Tier = Literal["a25", "a50", "a100", "a200", "c"]
+FeatureSource = Literal["ohlcv", "vix"]
+
+TIER_SOURCES: dict[Tier, tuple[FeatureSource, ...]] = {
+    "a25": ("ohlcv",),
+    "a50": ("ohlcv",),
+    "a100": ("ohlcv",),
+    "a200": ("ohlcv",),
+    "c": ("ohlcv", "vix"),
+}
+"""Which series the features of a tier are made of."""
+
+EMBEDDED_VIX = "embedded"
+EMBEDDED_VIX_RANGE = "2014-01-03 to 2019-01-03"
+"""First and last day of the volatility index inside the installed package ``arch``."""
 
 _THRESHOLD_TASK = re.compile(r"threshold_(\d+(?:\.\d+)?)pct")
 
@@ -51,8 +66,13 @@ class DataConfig:
     """Trading days ahead that the label looks, >= 1; the day itself is excluded."""
     source: str = "sp500"
     """An embedded market (sp500, nasdaq), the name of an imported one, or a CSV/Parquet path."""
-    tier: Literal["a25"] = "a25"
+    tier: Tier = "a25"
     """Named feature set."""
+    vix: str | None = None
+    """Volatility index of tier c: ``embedded``, the name of an imported series, or a CSV/Parquet
+    path."""
+    without: str | None = None
+    """A source that no feature may be made of: ``vix`` asserts that the tier is free of it."""
     normalization: Normalization = "relative"
     """How features become model inputs; ``revin`` and ``none`` leave raw levels in the arrays."""
     label_price: Literal["high", "close"] = "high"
@@ -93,7 +113,7 @@ class DataConfig:
             remedy="Raise purge_days to the longest horizon of the study.",
         )
         for name, choices in (
-            ("tier", ("a25",)),
+            ("tier", get_args(Tier)),
             ("normalization", get_args(Normalization)),
             ("label_price", ("high", "close")),
         ):
@@ -105,6 +125,7 @@ class DataConfig:
                 got=f"{name}={value!r}",
                 remedy="Choose one of them.",
             )
+        self._check_sources()
         for name in ("validation_share", "test_share"):
             value = getattr(self, name)
             require(
@@ -122,6 +143,40 @@ class DataConfig:
             remedy="Give a number of standard deviations.",
         )
         task_threshold(self.task)
+
+    def _check_sources(self) -> None:
+        where, sources = "DataConfig", TIER_SOURCES[self.tier]
+        known = get_args(FeatureSource)
+        require(
+            self.without is None or self.without in known,
+            where,
+            f"without must be one of {', '.join(known)}",
+            got=f"without={self.without!r}",
+            remedy="Choose one of them, or leave it out.",
+        )
+        require(
+            self.without not in sources,
+            where,
+            f"tier {self.tier} must be free of {self.without}",
+            got=f"features made of {', '.join(sources)}",
+            remedy="Choose another tier, or drop the assertion.",
+        )
+        uses_vix = "vix" in sources
+        require(
+            self.vix is not None or not uses_vix,
+            where,
+            f"tier {self.tier} needs a VIX series",
+            got=f"vix={self.vix!r}",
+            remedy=f"Give {EMBEDDED_VIX} ({EMBEDDED_VIX_RANGE}), the name of an imported series "
+            "(python -m study.data import vix.csv --series vix) or a CSV/Parquet path.",
+        )
+        require(
+            self.vix is None or uses_vix,
+            where,
+            f"tier {self.tier} uses no VIX series",
+            got=f"vix={self.vix!r}",
+            remedy="Leave it out, or choose tier c.",
+        )
 
     @property
     def label_kind(self) -> LabelKind:

@@ -1,5 +1,6 @@
 """From prices to the arrays that a search may see."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -9,22 +10,22 @@ import numpy.typing as npt
 
 from study.data.arrays import DayArray, IndexArray, PriceArray, SampleArray
 from study.data.config import DataConfig
-from study.data.features import WARM_UP_DAYS, build_features, feature_hash
+from study.data.features import VIX_LOOK_BACK, feature_hash
 from study.data.inputs import (
-    INPUT_WARM_UP_DAYS,
     Scaler,
+    build_inputs,
+    dropped_days,
     fit_scaler,
-    make_inputs,
     measure_shift,
     require_small_shift,
     scale_inputs,
+    usable_bars,
 )
 from study.data.labels import log_range, make_labels
 from study.data.sources import IMPORT_FOLDER, Prices, load_prices
 from study.data.splits import Part, SplitSummary, require_answerable, split_days, summarise
+from study.data.vix_series import VixSeries, load_vix
 from study.errors import DataError, require
-
-DROPPED_DAYS = WARM_UP_DAYS + INPUT_WARM_UP_DAYS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,9 +63,9 @@ class Dataset:
     shift: dict[str, float]
     """(validation mean - train mean) / train sd, by input."""
     warnings: tuple[str, ...]
-    """Oddities of the price file."""
+    """Oddities of the price file, and days left out for want of the volatility index."""
     fingerprint: str
-    """sha256 of the price content."""
+    """sha256 of the price content; of tier c, of prices and volatility index."""
     feature_hash: str
     """sha256 of the features' names, order and definitions."""
     source: str
@@ -78,31 +79,34 @@ def build_dataset(
     Args:
         config: what to build.
         prices: bars to use in place of those that ``config.source`` names.
-        import_folder: where imported markets live.
+        import_folder: where imported markets and volatility indices live.
 
     Raises:
-        DataError: the source is missing or breaks a rule, is too short, cannot answer the question,
+        DataError: a source is missing or breaks a rule, is too short, cannot answer the question,
             or its inputs drift too far from training to validation.
     """
     prices = load_prices(config.source, import_folder) if prices is None else prices
-    n_days = len(prices.frame) - DROPPED_DAYS
+    vix = vix_of(config, import_folder)
+    n_dropped = dropped_days(config.tier)
     require(
-        n_days > 0,
+        len(prices.frame) > n_dropped,
         prices.name,
-        f"tier {config.tier} needs more than {DROPPED_DAYS} bars before its first sample",
+        f"tier {config.tier} needs more than {n_dropped} bars before its first sample",
         got=f"rows={len(prices.frame)}",
         remedy="Give a longer history.",
         error=DataError,
     )
-    days = split_days(n_days, config)
+    usable = usable_bars(prices, config.tier, vix)
+    left_out = _left_out(prices, usable, n_dropped, vix)
+    days = split_days(len(usable), config)
     n_visible = int(days.validation[-1]) + 1
 
     # Labels of the validation part end before the test part, thanks to the purge.
     bars = prices.frame
     all_labels = make_labels(
         bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
-    )[DROPPED_DAYS:]
-    all_dates = bars.index.to_numpy().astype("datetime64[D]")[DROPPED_DAYS:]
+    )[usable]
+    all_dates = bars.index.to_numpy().astype("datetime64[D]")[usable]
     splits: dict[Part, SplitSummary] = {
         "train": summarise(days.train, all_labels, all_dates, config.horizon),
         "validation": summarise(days.validation, all_labels, all_dates, config.horizon),
@@ -111,8 +115,8 @@ def build_dataset(
     require_answerable(splits)
 
     # Bars after the last validation day are cut off before the first feature is computed.
-    visible = replace(prices, frame=bars.iloc[: DROPPED_DAYS + n_visible])
-    inputs = make_inputs(build_features(visible), config.normalization)
+    visible = replace(prices, frame=bars.iloc[: usable[n_visible - 1] + 1])
+    inputs = build_inputs(visible, config.tier, config.normalization, vix)
     # Every row that a training window holds; the same rows for every context length.
     train_rows = np.arange(days.train[0] - config.context_length + 1, days.train[-1] + 1)
     scaler = fit_scaler(inputs, train_rows, config.normalization)
@@ -123,7 +127,7 @@ def build_dataset(
     in_parts[days.train] = in_parts[days.validation] = True
     labels = np.where(in_parts, all_labels[:n_visible], np.float32("nan"))
     ranges = log_range(bars["High"].to_numpy(), bars["Low"].to_numpy(), horizon=config.horizon)
-    auxiliary = _standardise(ranges[DROPPED_DAYS:][:n_visible], days.train)
+    auxiliary = _standardise(ranges[usable[:n_visible]], days.train)
     return Dataset(
         features=_frozen(scale_inputs(inputs, scaler, config.normalization)),
         labels=_frozen(labels),
@@ -132,17 +136,61 @@ def build_dataset(
         feature_names=scaler.names,
         train_days=_frozen(days.train),
         validation_days=_frozen(days.validation),
-        n_rows=n_days,
+        n_rows=len(usable),
         base_rate=splits["train"].base_rate,
         context_length=config.context_length,
         horizon=config.horizon,
         scaler=scaler,
         splits=splits,
         shift=shift,
-        warnings=prices.warnings,
-        fingerprint=prices.fingerprint,
+        warnings=prices.warnings + left_out,
+        fingerprint=data_fingerprint(prices, vix),
         feature_hash=feature_hash(config.tier),
         source=prices.name,
+    )
+
+
+def vix_of(config: DataConfig, import_folder: Path = IMPORT_FOLDER) -> VixSeries | None:
+    """Return the volatility index that a config names, None if its tier uses none.
+
+    Raises:
+        DataError: there is no such series, or it breaks a rule.
+    """
+    return None if config.vix is None else load_vix(config.vix, import_folder)
+
+
+def data_fingerprint(prices: Prices, vix: VixSeries | None) -> str:
+    """Return what tells the content of the data apart: that of the prices, where they are all."""
+    if vix is None:
+        return prices.fingerprint
+    return hashlib.sha256(f"{prices.fingerprint} {vix.fingerprint}".encode()).hexdigest()
+
+
+def _left_out(
+    prices: Prices, usable: IndexArray, n_dropped: int, vix: VixSeries | None
+) -> tuple[str, ...]:
+    """Say which days have no inputs for want of the volatility index.
+
+    Raises:
+        DataError: no day is left.
+    """
+    if vix is None:
+        return ()
+    n_days, index = len(prices.frame) - n_dropped, prices.frame.index
+    require(
+        len(usable) > 0,
+        f"vix {vix.name}",
+        f"must have {VIX_LOOK_BACK} values up to a day of the prices",
+        got=f"{vix.span} for prices of {index[0]:%Y-%m-%d} to {index[-1]:%Y-%m-%d}",
+        remedy="Give a series and prices of the same years.",
+        error=DataError,
+    )
+    if len(usable) == n_days:
+        return ()
+    return (
+        f"vix {vix.name} ({vix.span}): {n_days - len(usable)} of {n_days} days are left out, "
+        f"having no value or fewer than {VIX_LOOK_BACK - 1} before it; usable are {len(usable)}, "
+        f"{index[usable[0]]:%Y-%m-%d} to {index[usable[-1]]:%Y-%m-%d}",
     )
 
 

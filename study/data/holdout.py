@@ -7,12 +7,12 @@ import numpy as np
 
 from study.data.arrays import DayArray, IndexArray, SampleArray
 from study.data.config import DataConfig
-from study.data.dataset import DROPPED_DAYS, Dataset
-from study.data.features import build_features
-from study.data.inputs import make_inputs, scale_inputs
+from study.data.dataset import Dataset, data_fingerprint, vix_of
+from study.data.inputs import build_inputs, scale_inputs, usable_bars
 from study.data.labels import make_labels
 from study.data.sources import IMPORT_FOLDER, Prices, load_prices
 from study.data.splits import split_days
+from study.data.vix_series import VixSeries
 from study.errors import DataError, require
 
 
@@ -46,26 +46,29 @@ def open_holdout(
         config: of the cell.
         dataset: its data set, whose scaler and rows are kept.
         prices: bars to use in place of those that ``config.source`` names.
-        import_folder: where imported markets live.
+        import_folder: where imported markets and volatility indices live.
 
     Raises:
         DataError: the prices are not those of the data set.
     """
     prices = load_prices(config.source, import_folder) if prices is None else prices
+    vix = vix_of(config, import_folder)
+    fingerprint = data_fingerprint(prices, vix)
     require(
-        prices.fingerprint == dataset.fingerprint,
+        fingerprint == dataset.fingerprint,
         prices.name,
-        "must hold the prices that the search saw",
-        got=f"sha256 {prices.fingerprint[:12]}, not {dataset.fingerprint[:12]}",
+        "must hold the prices that the search saw" + ("" if vix is None else ", and the VIX too"),
+        got=f"sha256 {fingerprint[:12]}, not {dataset.fingerprint[:12]}",
         remedy="Put the file back, or search again.",
         error=DataError,
     )
-    features = known_inputs(config, dataset, prices)
+    bars = usable_bars(prices, config.tier, vix)
+    features = known_inputs(config, dataset, prices, vix)
     n_days = len(features)
     days = split_days(n_days, config)
     labels = make_labels(
         prices.frame, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
-    )[DROPPED_DAYS:]
+    )[bars]
     # A feature that looked ahead would differ where the search saw fewer days.
     n_visible = len(dataset.features)
     assert np.array_equal(features[:n_visible], dataset.features)
@@ -74,15 +77,17 @@ def open_holdout(
         prices=prices,
         features=features,
         labels=labels,
-        dates=prices.frame.index.to_numpy().astype("datetime64[D]")[DROPPED_DAYS:],
-        bars=np.arange(DROPPED_DAYS, len(prices.frame)),
+        dates=prices.frame.index.to_numpy().astype("datetime64[D]")[bars],
+        bars=bars,
         train_days=dataset.train_days,
         validation_days=days.validation,
         test_days=days.test,
     )
 
 
-def known_inputs(config: DataConfig, dataset: Dataset, prices: Prices) -> SampleArray:
+def known_inputs(
+    config: DataConfig, dataset: Dataset, prices: Prices, vix: VixSeries | None = None
+) -> SampleArray:
     """Return the inputs of every day of ``prices``, scaled by the training days of ``dataset``."""
-    inputs = make_inputs(build_features(prices), config.normalization)
+    inputs = build_inputs(prices, config.tier, config.normalization, vix)
     return scale_inputs(inputs, dataset.scaler, config.normalization)

@@ -6,8 +6,19 @@ import numpy as np
 import pandas as pd
 
 from study.data.arrays import IndexArray, PriceArray, SampleArray
-from study.data.config import Normalization
-from study.data.features import require_finite, trailing_sum
+from study.data.config import Normalization, Tier
+from study.data.features import (
+    SPECS,
+    InputRule,
+    days_with_vix,
+    features_of_all_days,
+    has_vix,
+    require_finite,
+    warm_up_days,
+)
+from study.data.features.windows import earlier, ratio, trailing_sum
+from study.data.sources import Prices
+from study.data.vix_series import VixSeries
 from study.errors import DataError, require
 
 INPUT_WARM_UP_DAYS = 20
@@ -21,14 +32,6 @@ _VOLUME_DAYS = 20
 _OBV_DAYS = 20
 _STANDARDISED: tuple[Normalization, ...] = ("relative", "zscore")
 
-# How each feature becomes free of the level of price and volume.
-_LOG_TO_CLOSE = (
-    *("Open", "High", "Low", "atr_14", "vwap_20"),
-    *(f"dema_{n}" for n in (9, 10, 20, 25, 90)),
-    *(f"sma_{n}" for n in (12, 50, 100, 200)),
-)
-_PERCENT = ("rsi_daily", "rsi_weekly", "stochrsi_daily", "stochrsi_weekly", "adx_14")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scaler:
@@ -39,13 +42,18 @@ class Scaler:
     sd: tuple[float, ...]
 
 
+def dropped_days(tier: Tier) -> int:
+    """Return the bars at the front of a history that have no inputs."""
+    return warm_up_days(tier) + INPUT_WARM_UP_DAYS
+
+
 def make_inputs(features: pd.DataFrame, normalization: Normalization) -> pd.DataFrame:
     """Return unstandardised model inputs: relative values, or the levels themselves.
 
     Row t depends on feature rows up to t only.
 
     Args:
-        features: as ``build_features`` returns them.
+        features: as ``build_features`` returns them, of days in a row.
         normalization: ``relative`` gives scale-free values, all others the levels.
 
     Returns: float64 of shape (n_rows - 20, n_features), the same columns in the same order.
@@ -53,20 +61,65 @@ def make_inputs(features: pd.DataFrame, normalization: Normalization) -> pd.Data
     Raises:
         DataError: a value is undefined, such as the logarithm of an average below zero.
     """
-    columns = (
-        _relative_columns(features)
-        if normalization == "relative"
-        else {name: features[name].to_numpy() for name in features.columns}
-    )
-    frame = pd.DataFrame(
-        {name: columns[name] for name in features.columns}, index=features.index
-    ).iloc[INPUT_WARM_UP_DAYS:]
+    inputs = _inputs_of_all_rows(features, normalization)
+    return _require_defined(inputs, normalization)
+
+
+def build_inputs(
+    prices: Prices,
+    tier: Tier,
+    normalization: Normalization,
+    vix_series: VixSeries | None = None,
+) -> pd.DataFrame:
+    """Return the unstandardised inputs of every day of a history that has all of a tier's.
+
+    What is made of prices sees every bar; only then are days without the volatility index dropped.
+
+    Args:
+        prices: checked bars.
+        tier: which features.
+        normalization: as for ``make_inputs``.
+        vix_series: the volatility index, for a tier that is made of it.
+
+    Returns: float64 of shape (n_days, n_features), the days that ``usable_bars`` names.
+
+    Raises:
+        DataError: there are too few bars, or a value is undefined.
+    """
+    features = features_of_all_days(prices, tier, vix_series)
+    inputs = _inputs_of_all_rows(features, normalization)
+    known = days_with_vix(features.iloc[INPUT_WARM_UP_DAYS:])
+    return _require_defined(inputs.iloc[known], normalization)
+
+
+def usable_bars(prices: Prices, tier: Tier, vix_series: VixSeries | None = None) -> IndexArray:
+    """Return the rows of the bars that have inputs, without computing those made of prices.
+
+    Args:
+        prices: checked bars.
+        tier: which features.
+        vix_series: the volatility index, for a tier that is made of it.
+    """
+    bars = np.arange(dropped_days(tier), len(prices.frame))
+    if vix_series is None:
+        return bars
+    return bars[has_vix(prices.frame.index.to_numpy()[bars].astype("datetime64[D]"), vix_series)]
+
+
+def _inputs_of_all_rows(features: pd.DataFrame, normalization: Normalization) -> pd.DataFrame:
+    if normalization != "relative":
+        return features.iloc[INPUT_WARM_UP_DAYS:]
+    columns = _as_relative(features)
+    return pd.DataFrame(columns, index=features.index).iloc[INPUT_WARM_UP_DAYS:]
+
+
+def _require_defined(inputs: pd.DataFrame, normalization: Normalization) -> pd.DataFrame:
     require_finite(
-        frame,
+        inputs,
         f"{normalization} inputs",
         "Check the bars before that day, or use the normalization zscore.",
     )
-    return frame
+    return inputs
 
 
 def fit_scaler(inputs: pd.DataFrame, rows: IndexArray, normalization: Normalization) -> Scaler:
@@ -88,7 +141,7 @@ def fit_scaler(inputs: pd.DataFrame, rows: IndexArray, normalization: Normalizat
         "features",
         "must vary over the training rows",
         got=f"constant={', '.join(constant)}",
-        remedy="Give a source in which they move; an index without volume cannot serve tier a25.",
+        remedy="Give a source in which they move, or choose a tier without them.",
         error=DataError,
     )
     names = tuple(str(name) for name in inputs.columns)
@@ -152,34 +205,40 @@ def require_small_shift(
     )
 
 
-def _relative_columns(features: pd.DataFrame) -> dict[str, PriceArray]:
-    level = {str(name): features[name].to_numpy() for name in features.columns}
-    close, volume = level["Close"], level["Volume"]
+def _as_relative(features: pd.DataFrame) -> dict[str, PriceArray]:
+    """Return every feature by its rule, NaN where that looks back before the first row."""
+    close: PriceArray = features["Close"].to_numpy()
+    volume: PriceArray = features["Volume"].to_numpy()
+    # Where twenty days had no volume at all, what is measured in it is 0.
     traded = trailing_sum(volume, _VOLUME_DAYS)
-    relative = {
-        # A value <= 0 has no logarithm; the caller names the feature and the day.
-        **{name: _log(level[name] / close) for name in _LOG_TO_CLOSE},
-        **{name: (level[name] - 50) / 50 for name in _PERCENT},
-        "Close": _log(close / _earlier(close, 1)),
-        "Volume": _ratio(volume * _VOLUME_DAYS, traded) - 1,
-        "macd_line": level["macd_line"] / close,
-        "obv": _ratio(level["obv"] - _earlier(level["obv"], _OBV_DAYS), traded),
-        "adosc": _ratio(level["adosc"] * _VOLUME_DAYS, traded),
-        "bb_percent_b": 2 * level["bb_percent_b"] - 1,
-    }
-    return relative
+
+    def relative(name: str, rule: InputRule) -> PriceArray:
+        level: PriceArray = features[name].to_numpy()
+        match rule:
+            case "as_is":
+                return level
+            case "log":
+                return _log(level)
+            case "log_to_close":
+                # A value <= 0 has no logarithm; the caller names the feature and the day.
+                return _log(level / close)
+            case "to_close":
+                return level / close
+            case "centred_percent":
+                return (level - 50) / 50
+            case "centred_share":
+                return 2 * level - 1
+            case "log_return":
+                return _log(level / earlier(level, 1))
+            case "to_mean_volume":
+                return ratio(level * _VOLUME_DAYS, traded) - 1
+            case "to_volume":
+                return ratio(level * _VOLUME_DAYS, traded)
+            case "change_to_volume":
+                return ratio(level - earlier(level, _OBV_DAYS), traded)
+
+    return {str(name): relative(str(name), SPECS[str(name)].to_input) for name in features.columns}
 
 
 def _log(values: PriceArray) -> PriceArray:
     return np.log(values, where=values > 0, out=np.full_like(values, np.nan))
-
-
-def _ratio(numerator: PriceArray, volume: PriceArray) -> PriceArray:
-    """Return numerator / volume, 0 where twenty days had no volume at all."""
-    silent = volume == 0
-    ratio: PriceArray = np.where(silent, 0.0, numerator / np.where(silent, 1.0, volume))
-    return ratio
-
-
-def _earlier(values: PriceArray, n_days: int) -> PriceArray:
-    return np.append(np.full(min(n_days, len(values)), np.nan), values[:-n_days])

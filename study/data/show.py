@@ -12,6 +12,7 @@ from study.data.dataset import Dataset
 from study.data.features import FeatureSpec
 from study.data.sources import Prices
 from study.data.tables import BarTable
+from study.data.vix_series import VixSeries
 
 _PIPED_WIDTH = 140
 _SHIFTS_SHOWN = 5
@@ -34,12 +35,31 @@ def sources(prices: Sequence[Prices]) -> None:
     _console().print(table)
 
 
+def vix_series(series: Sequence[VixSeries]) -> None:
+    """Print one row per volatility index."""
+    table = _table(
+        "VIX, for tier c", "name", ">values", "first day", "last day", "fingerprint", "origin"
+    )
+    for each in series:
+        table.add_row(
+            each.name,
+            str(len(each.days)),
+            str(each.days[0]),
+            str(each.days[-1]),
+            each.fingerprint[:_SHORT_HASH],
+            each.origin,
+        )
+    _console().print(table)
+
+
 def features(specs: Sequence[FeatureSpec]) -> None:
     """Print one row per feature."""
     table = _table(None, "#", "name", "formula", ">look-back", "source")
     for number, spec in enumerate(specs, start=1):
         unit = "weeks" if spec.weekly else "days"
-        table.add_row(str(number), spec.name, spec.formula, f"{spec.look_back} {unit}", spec.source)
+        # A recursive average goes on remembering, with a weight that fades.
+        look_back = f"{spec.look_back}{'+' if spec.recursive else ''} {unit}"
+        table.add_row(str(number), spec.name, spec.formula, look_back, spec.source)
     _console().print(table)
 
 

@@ -123,7 +123,7 @@ def import_prices(file: Path, name: str | None = None, folder: Path = IMPORT_FOL
         DataError: the file is missing, breaks a rule, or the name cannot be used.
     """
     name = file.stem if name is None else name
-    _require_name(name)
+    require_name(name)
     require(
         name not in EMBEDDED_SOURCES,
         "import",
@@ -155,20 +155,25 @@ def _embedded_table(name: str) -> BarTable:
         # Imported on use: it makes prices itself.
         synthetic = importlib.import_module("study.data.synthetic")
         return table_from_frame(synthetic.default_market().prices.frame, name)
+    path = embedded_file(name)
+    return table_from_frame(pd.read_csv(path, index_col="Date", parse_dates=["Date"]), name)
+
+
+def embedded_file(name: str) -> Path:
+    """Return the file of a series inside the installed package ``arch``."""
     # Found and not imported: arch brings in statsmodels and matplotlib, seconds of every start, and
     # a font list in the home folder.
     package = importlib.util.find_spec("arch")
     assert package is not None
     assert package.origin is not None
-    path = Path(package.origin).parent / "data" / name / f"{name}.csv.gz"
-    return table_from_frame(pd.read_csv(path, index_col="Date", parse_dates=["Date"]), name)
+    return Path(package.origin).parent / "data" / name / f"{name}.csv.gz"
 
 
 def _source_path(source: str, import_folder: Path) -> Path:
     path = Path(source)
     is_path = path.suffix.lower() in CSV_SUFFIXES + PARQUET_SUFFIXES or len(path.parts) > 1
     if not is_path:
-        _require_name(source)
+        require_name(source)
         path = _imported_path(source, import_folder)
     _require_file(path, import_folder, source=source)
     return path
@@ -178,7 +183,12 @@ def _imported_path(name: str, folder: Path) -> Path:
     return folder / f"{name}.parquet"
 
 
-def _require_name(name: str) -> None:
+def require_name(name: str) -> None:
+    """Refuse a name that could not be that of an imported series.
+
+    Raises:
+        DataError: it has other characters.
+    """
     # Letters, digits, - and _ only: a name can then not lead out of the import folder.
     require(
         _NAME.fullmatch(name) is not None,

@@ -141,14 +141,14 @@ def _match_columns(header: Sequence[str], where: str) -> dict[str, int]:
 
 
 def _parse(where: str, rows: IndexArray, cells: Mapping[str, Sequence[object]]) -> BarTable:
-    days = np.array([_day(cell) for cell in cells[DATE_COLUMN]], dtype="datetime64[D]")
+    days = np.array([parse_day(cell) for cell in cells[DATE_COLUMN]], dtype="datetime64[D]")
     values = np.array(
-        [[_number(cell) for cell in cells[column]] for column in BAR_COLUMNS], dtype=np.float64
+        [[parse_number(cell) for cell in cells[column]] for column in BAR_COLUMNS], dtype=np.float64
     ).T
     return BarTable(where=where, rows=rows, days=days, values=values, cells=cells)
 
 
-def _day(cell: object) -> np.datetime64:
+def parse_day(cell: object) -> np.datetime64:
     """Return the calendar day of a cell as its own clock shows it, NaT if it is no ISO date.
 
     A time zone is dropped and not converted: midnight in Tokyo is still that trading day.
@@ -163,7 +163,7 @@ def _day(cell: object) -> np.datetime64:
     return _NOT_A_DAY
 
 
-def _number(cell: object) -> float:
+def parse_number(cell: object) -> float:
     """Return the number of a cell, NaN if it is none. Python's 1_000 is no number in a file."""
     if isinstance(cell, str) and "_" in cell:
         return float("nan")

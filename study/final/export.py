@@ -19,10 +19,10 @@ from torch import Tensor
 
 from study.data.arrays import DayArray, PriceArray
 from study.data.config import DataConfig
-from study.data.dataset import DROPPED_DAYS
-from study.data.features import build_features, feature_hash
-from study.data.inputs import Scaler, make_inputs, scale_inputs
+from study.data.features import feature_hash
+from study.data.inputs import Scaler, build_inputs, dropped_days, scale_inputs, usable_bars
 from study.data.sources import Prices
+from study.data.vix_series import VixSeries
 from study.errors import DataError, StudyError, require
 from study.model.config import ModelConfig
 from study.results.files import read_json, sync_folder, write_json
@@ -98,26 +98,42 @@ def load_model(folder: Path) -> ExportedModel:
 
 
 def predict_days(
-    exported: ExportedModel, prices: Prices, n_days: int, *, device: torch.device
+    exported: ExportedModel,
+    prices: Prices,
+    n_days: int,
+    *,
+    device: torch.device,
+    vix: VixSeries | None = None,
 ) -> tuple[DayArray, PriceArray]:
     """Return the latest days and what the model says of each; the last may have no label yet.
+
+    Args:
+        exported: the model.
+        prices: bars up to the day to be predicted.
+        n_days: how many of the latest days.
+        device: where the model runs.
+        vix: the volatility index, if the model has learnt from one.
 
     Raises:
         DataError: the history is too short for one window.
     """
-    inputs = make_inputs(build_features(prices), exported.data.normalization)
-    features = scale_inputs(inputs, exported.scaler, exported.data.normalization)
+    tier = exported.data.tier
+    inputs = build_inputs(prices, tier, exported.data.normalization, vix)
     first = exported.model.context_length - 1
     require(
-        len(features) > first,
+        len(inputs) > first,
         prices.name,
-        f"must hold at least {DROPPED_DAYS + first + 1} bars",
-        got=f"{len(prices.frame)}",
+        f"must hold at least {dropped_days(tier) + first + 1} bars"
+        + ("" if vix is None else f", {first + 1} of them with inputs made of the VIX"),
+        got=f"{len(prices.frame)}"
+        + ("" if vix is None else f", {len(inputs)} (vix {vix.name}: {vix.span})"),
         remedy="Give a longer history.",
         error=DataError,
     )
+    features = scale_inputs(inputs, exported.scaler, exported.data.normalization)
     days = np.arange(max(first, len(features) - n_days), len(features))
     logits = predict_logits(exported.model, exported.weights, features, days, device=device)
-    dates: DayArray = prices.frame.index.to_numpy().astype("datetime64[D]")[DROPPED_DAYS:][days]
+    bars = usable_bars(prices, tier, vix)[days]
+    dates: DayArray = prices.frame.index.to_numpy().astype("datetime64[D]")[bars]
     probability: PriceArray = 1 / (1 + np.exp(-logits.astype(np.float64)))
     return dates, probability

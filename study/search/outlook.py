@@ -95,7 +95,7 @@ def plan_cells(
         data, space, plan, problem = None, None, None, None
         described: dict[str, Any] = {}
         try:
-            data = build_dataset(cell.data, prices)
+            data = build_dataset(cell.data, prices, results / "data")
             space = build_space(cell, n_features=len(data.feature_names))
             described = describe_space(space, bf16=supports_bf16(trial_device(nodes, device)))
             key = (cell.budgets, space.shapes, min(concurrency or 0, cell.search.trials))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from study.data.__main__ import main
-from study.data.sources import Prices
+from study.data.sources import Prices, load_prices
 
 
 @pytest.fixture
@@ -70,6 +70,9 @@ def test_check_of_a_broken_file_shows_the_row_and_fails(
         (["build", "--horizon", "9"], "purge_days must be at least the horizon"),
         (["build", "--normalization", "zscore"], "must not shift more than max_shift=3"),
         (["build", "--task", "threshold_pct"], "task: must be direction or"),
+        (["build", "--tier", "c"], "embedded (2014-01-03 to 2019-01-03)"),
+        (["build", "--tier", "c", "--vix", "nowhere"], "There are: embedded (2014-01-03 to"),
+        (["build", "--tier", "c", "--vix", "embedded", "--without", "vix"], "must be free of vix"),
         (["import", "missing.csv"], "must be an embedded market, an imported one or a file"),
     ],
 )
@@ -94,3 +97,41 @@ def test_the_module_runs_and_nothing_is_cut_off_in_a_pipe() -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "2013 26%" in done.stdout
+
+
+def test_list_shows_the_tiers_and_their_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--tier", "a200"]) == 0
+    out = capsys.readouterr().out
+    for words in ("211", "permutation_entropy_5", "EWMA volatility forecast", "252 days"):
+        assert words in out
+    assert main(["list", "--tier", "c", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert len(listed) == 33
+    assert listed[-1] == {
+        "name": "vix_change_5d",
+        "formula": "100 (VIX / VIX 5 days before - 1)",
+        "look_back": 6,
+        "weekly": False,
+        "recursive": False,
+        "source": "vix",
+        "to_input": "as_is",
+    }
+
+
+def test_a_vix_series_is_imported_listed_and_built_with(
+    tmp_path: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = [f"{day:%Y-%m-%d}" for day in load_prices("sp500").frame.index]
+    rows = [f"{day},{12 + 7 * at % 19}" for at, day in enumerate(days)]
+    (tmp_path / "v.csv").write_text("Date,Close\n" + "\n".join(rows))
+    file = str(tmp_path / "v.csv")
+    assert main(["import", file, "--series", "vix", "--name", "long", *folder]) == 0
+    assert "Use it with --tier c --vix long" in capsys.readouterr().out
+    assert main(["list", *folder]) == 0
+    out = capsys.readouterr().out
+    for words in ("VIX, for tier c", "embedded", "2014-01-03", "2019-01-03", "long"):
+        assert words in out
+    assert main(["build", "--tier", "c", "--vix", "long", "--json", *folder]) == 0
+    built = json.loads(capsys.readouterr().out)
+    assert len(built["features"]) == 33
+    assert built["rows"] == 4812 - 727
