@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 
 from study.errors import require
 from study.model.config import ModelConfig
+from study.model.family import family_of
 from study.model.sizing import count_parameters
 
 _FLOAT32 = 4
@@ -68,18 +69,17 @@ def step_memory(config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool)
     c = config
     n_parameters = count_parameters(c)
     operand = _BFLOAT16 if bf16 else _FLOAT32
-    rows = micro_batch * c.n_patches
+    family = family_of(c)
+    tokens = family.n_tokens(c)
+    rows = micro_batch * tokens
     n_layer_weights = 4 * c.d_model**2 + 2 * c.d_model * c.d_ff
     # Without bfloat16 only the two matrices that carry the dropout scale are copied.
     n_cast = n_layer_weights if bf16 else c.d_model**2 + c.d_model * c.d_ff
     # A last layer that asks for one token has let go of what it saved before the layer below it
     # begins, and needs less than that one's temporaries.
     n_layers = max(1, c.n_layers - (c.head == "last"))
-    windows = micro_batch * c.context_length * c.n_features * _FLOAT32 * (4 if c.revin else 1)
-    patches = rows * c.patch_length * c.n_features * operand
-    mask = rows * c.d_model if c.dropout > 0 else 0
-    layers = n_layers * (_layer_activations(c, rows, operand) + n_cast * operand)
-    activations = windows + patches + mask + layers
+    layers = n_layers * (_layer_activations(c, tokens, rows, operand) + n_cast * operand)
+    activations = family.embedding_bytes(c, micro_batch, operand) + layers
     temporaries = _layer_temporaries(c, rows, operand) + n_layer_weights * _FLOAT32
     return StepMemory(
         weights=n_parameters * _FLOAT32,
@@ -118,11 +118,12 @@ def largest_micro_batch(
     return 1
 
 
-def _layer_activations(c: ModelConfig, rows: int, operand: int) -> int:
+def _layer_activations(c: ModelConfig, tokens: int, rows: int, operand: int) -> int:
     """Return the bytes that a layer saves, in the order of ``fused_layer``'s ``save_for_backward``.
 
     Args:
         c: the architecture.
+        tokens: of a window.
         rows: tokens of all windows.
         operand: bytes of an operand of the matrix products.
     """
@@ -131,7 +132,7 @@ def _layer_activations(c: ModelConfig, rows: int, operand: int) -> int:
     normed = 2 * rows * c.d_model * operand
     query_key_value = 3 * rows * c.d_model * operand
     # Kept in two layouts: for the softmax and for the products.
-    attention = 2 * rows * c.n_patches * c.n_heads * operand
+    attention = 2 * rows * tokens * c.n_heads * operand
     mixed = rows * c.d_model * operand
     hidden = 2 * rows * c.d_ff * operand
     mask = rows * (2 * c.d_model + c.d_ff) if c.dropout > 0 else 0
