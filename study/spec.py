@@ -10,6 +10,7 @@ from typing import Any, Literal, cast, get_args
 from study.data.config import DataConfig
 from study.dimension import Choice, Dimension, Fixed, Range, dimension_values
 from study.errors import SpecError, require
+from study.model.config import DEFAULT_FAMILY, check_family
 
 SHAPE_FIELDS = ("d_model", "n_layers", "n_heads", "d_ff_ratio")
 """The four fields that a budget is spent on."""
@@ -100,12 +101,18 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Folder name, ``<study>_<budget>_h<H>_<task>``; sources other than sp500 are appended."""
+        """Folder name, ``<study>_<budget>_h<H>_<task>``.
+
+        Sources other than sp500 and families other than patchtst are appended.
+        """
         parts = [self.study, self.budget.label, f"h{self.data.horizon}", self.data.task]
         if self.data.task != "direction" and self.data.label_price != "high":
             parts.append(self.data.label_price)
         if self.data.source != "sp500":
             parts.append(re.sub(r"[^A-Za-z0-9.\-]+", "-", Path(self.data.source).stem))
+        family = self.model.get("family", Fixed(DEFAULT_FAMILY))
+        if family != Fixed(DEFAULT_FAMILY):
+            parts += map(str, dimension_values(family))
         return "_".join(parts)
 
     def resolved(self) -> dict[str, Any]:
@@ -141,6 +148,7 @@ class Study:
         *,
         data: Mapping[str, Any],
         search: Mapping[str, Any],
+        model: Mapping[str, Dimension] | None = None,
         max_epochs: int | None = None,
     ) -> Cell:
         """Return one cell of the study, flags laid over the file's values.
@@ -150,6 +158,7 @@ class Study:
             horizon: trading days, >= 1.
             data: fields of DataConfig that flags override.
             search: fields of SearchConfig that flags override.
+            model: fields of ModelConfig that flags override; None for none.
             max_epochs: cuts every schedule to at most this many epochs.
 
         Raises:
@@ -189,7 +198,7 @@ class Study:
             study=self.name,
             budget=Budget(label=budget, target=self.budgets[budget], tolerance=self.tolerance),
             data=DataConfig(**merged),
-            model=self.model,
+            model={**self.model, **(model or {})},
             train=train,
             search=SearchConfig(**{**self.search, **search}),
         )
@@ -211,6 +220,7 @@ class Study:
                 got=f"model.last_day_skip={_plain(skip)!r}",
                 remedy="Set model.last_day_skip to false.",
             )
+        _check_family(cell, self.path)
         _check_grace(cell, self.path)
         return cell
 
@@ -235,6 +245,19 @@ def _cut_epochs(dimension: Dimension, most: int) -> Dimension:
             return Fixed(min(int(str(value)), most))
         case Range():
             raise SpecError("train.epochs: must be a number or a choice, but got a range. List it.")
+
+
+def _check_family(cell: Cell, path: str) -> None:
+    family = cell.model.get("family", Fixed(DEFAULT_FAMILY))
+    require(
+        isinstance(family, Fixed),
+        f"{path}: model.family",
+        "must be one family, because a cell compares architectures of one",
+        got=repr(_plain(family)),
+        remedy="Search each with --model, in a cell of its own.",
+    )
+    for name in dimension_values(family):
+        check_family(name, f"{path}: model")
 
 
 def _check_grace(cell: Cell, path: str) -> None:

@@ -200,7 +200,7 @@ def _settings(
 
 
 _OF_A_CELL = (
-    "search", "trials", "max_epochs", "seed", "source", "tier", "task", "label", "normalization",
+    "search", "trials", "max_epochs", "seed", "source", "tier", "model", "task", "label", "normalization",
     "concurrency", "device", "storage",
 )  # fmt: skip
 

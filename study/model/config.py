@@ -8,12 +8,14 @@ from study.model.families import family_names, load_family
 
 Head = Literal["last", "mean", "flatten"]
 
+DEFAULT_FAMILY = "patchtst"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
     """A network. A config that exists can be built; every field may be a search dimension."""
 
-    family: str = "patchtst"
+    family: str = DEFAULT_FAMILY
     """What a token is: the name of a module of ``study.model.families``."""
     n_features: int
     """Input channels per day."""

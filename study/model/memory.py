@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from study.errors import require
 from study.model.config import ModelConfig
 from study.model.family import family_of
+from study.model.fused_layer import MOST_COLUMN_TOKENS
 from study.model.sizing import count_parameters
 
 _FLOAT32 = 4
@@ -56,8 +57,9 @@ def step_memory(config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool)
     """Model the memory of a training step of ``micro_batch`` windows.
 
     What a step is expected to hold, within 15 % (``tests/bench/test_step_memory.py``): whoever
-    grants memory adds the headroom. The worst moment is the end of the first backward pass of a
-    whole layer, counted from what ``fused_layer`` saves and names; the composition that runs on an
+    grants memory adds the headroom. The worst moment is in the first backward pass of a
+    whole layer, at its end or, of many tokens, inside attention, counted from what ``fused_layer``
+    saves and names; the composition that runs on an
     accelerator saves the same tensors but for the attention weights, of which it keeps less.
 
     Args:
@@ -80,7 +82,7 @@ def step_memory(config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool)
     n_layers = max(1, c.n_layers - (c.head == "last"))
     layers = n_layers * (_layer_activations(c, tokens, rows, operand) + n_cast * operand)
     activations = family.embedding_bytes(c, micro_batch, operand) + layers
-    temporaries = _layer_temporaries(c, rows, operand) + n_layer_weights * _FLOAT32
+    temporaries = _layer_temporaries(c, tokens, rows, operand) + n_layer_weights * _FLOAT32
     return StepMemory(
         weights=n_parameters * _FLOAT32,
         gradients=n_parameters * _FLOAT32,
@@ -131,24 +133,30 @@ def _layer_activations(c: ModelConfig, tokens: int, rows: int, operand: int) -> 
     statistics = 4 * rows * _FLOAT32
     normed = 2 * rows * c.d_model * operand
     query_key_value = 3 * rows * c.d_model * operand
-    # Kept in two layouts: for the softmax and for the products.
-    attention = 2 * rows * tokens * c.n_heads * operand
+    # Of few tokens kept in two layouts: for the softmax and for the products.
+    n_layouts = 2 if tokens <= MOST_COLUMN_TOKENS else 1
+    attention = n_layouts * rows * tokens * c.n_heads * operand
     mixed = rows * c.d_model * operand
     hidden = 2 * rows * c.d_ff * operand
     mask = rows * (2 * c.d_model + c.d_ff) if c.dropout > 0 else 0
     return stream + statistics + normed + query_key_value + attention + mixed + hidden + mask
 
 
-def _layer_temporaries(c: ModelConfig, rows: int, operand: int) -> int:
-    """Return the bytes that the names in a layer's backward pass hold at its end."""
-    # The gradient that came in, that between the blocks, and that which goes out.
-    stream = 3 * rows * c.d_model * _FLOAT32
-    # One of the update, the mix and the norm; one each of query, key and value, by head and joined;
-    # the mix by head.
-    products = (4 + 2 * 3) * rows * c.d_model * operand
+def _layer_temporaries(c: ModelConfig, tokens: int, rows: int, operand: int) -> int:
+    """Return the bytes that the names in a layer's backward pass hold at its fullest."""
+    stream = rows * c.d_model * _FLOAT32
+    product = rows * c.d_model * operand
+    attention = rows * tokens * c.n_heads * operand
     hidden = 2 * rows * c.d_ff * operand
-    if operand == _FLOAT32:
-        return stream + products + hidden
-    # The norm's is widened, and the gradient of the query, key and value weights not yet.
-    widened = rows * c.d_model * _FLOAT32
-    return stream + products + hidden + widened + 3 * c.d_model**2 * operand
+    # Inside attention: the gradient that came in and that between the blocks; one of the update and
+    # two of the mix; then two layouts of the weights' beside the value's, or one beside all three.
+    inside = (
+        2 * stream + hidden + 3 * product + max(2 * attention + product, attention + 3 * product)
+    )
+    # At the end: besides those two the one that goes out; one of the update, the mix and the norm;
+    # one each of query, key and value, by head and joined; the mix by head.
+    end = 3 * stream + hidden + (4 + 2 * 3) * product
+    if operand != _FLOAT32:
+        # The norm's is widened, and the gradient of the query, key and value weights not yet.
+        end += stream + 3 * c.d_model**2 * operand
+    return max(inside, end)

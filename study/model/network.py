@@ -54,9 +54,7 @@ class Network(nn.Module):
             float32. Where the device multiplies them natively. Do not wrap the model in autocast.
     """
 
-    def __init__(
-        self, config: ModelConfig, *, n_tokens: int, patch_width: int, bf16: bool
-    ) -> None:
+    def __init__(self, config: ModelConfig, *, n_tokens: int, patch_width: int, bf16: bool) -> None:
         super().__init__()
         self.config = config
         self.bf16 = bf16

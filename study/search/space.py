@@ -15,7 +15,8 @@ import optuna
 
 from study.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
 from study.errors import require
-from study.model.config import ModelConfig
+from study.model.config import DEFAULT_FAMILY, ModelConfig
+from study.model.families import load_family
 from study.model.sizing import feasible_grid
 from study.spec import SHAPE_FIELDS, Cell
 from study.training.config import TrainConfig
@@ -155,6 +156,7 @@ def build_space(cell: Cell, n_features: int) -> SearchSpace:
         SpecError: no architecture fits, or a value or bound breaks its field's rule.
     """
     others = {name: d for name, d in cell.model.items() if name not in SHAPE_FIELDS}
+    _check_read(cell)
     auxiliary = sorted({weight > 0 for weight in _numbers(cell.train, "auxiliary_weight")})
     options = {
         name: [dimension.value] if isinstance(dimension, Fixed) else list(dimension.values)
@@ -199,6 +201,20 @@ def build_space(cell: Cell, n_features: int) -> SearchSpace:
     )
     _check_every_value(space)
     return space
+
+
+def _check_read(cell: Cell) -> None:
+    """Refuse a dimension that training would not read: its values would all be the same trial."""
+    for name in dimension_values(cell.model.get("family", Fixed(DEFAULT_FAMILY))):
+        unread = load_family(str(name)).FAMILY.unread
+        searched = [n for n in unread if not isinstance(cell.model.get(n, Fixed(None)), Fixed)]
+        require(
+            not searched,
+            f"{cell.study}: model",
+            f"{', '.join(unread)} must not be searched, for {name} does not read them",
+            got=f"a list for {', '.join(searched)}",
+            remedy="Give each one value, which is then ignored.",
+        )
 
 
 def _check_every_value(space: SearchSpace) -> None:
