@@ -200,8 +200,8 @@ def _settings(
 
 
 _OF_A_CELL = (
-    "search", "trials", "max_epochs", "seed", "source", "tier", "model", "task", "label", "normalization",
-    "concurrency", "device", "storage",
+    "search", "trials", "max_epochs", "seed", "source", "tier", "model", "task", "label",
+    "normalization", "concurrency", "device", "storage",
 )  # fmt: skip
 
 _OF_A_SELECTION = ("budgets", "horizons", "from")

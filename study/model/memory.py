@@ -80,9 +80,10 @@ def step_memory(config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool)
     # A last layer that asks for one token has let go of what it saved before the layer below it
     # begins, and needs less than that one's temporaries.
     n_layers = max(1, c.n_layers - (c.head == "last"))
-    layers = n_layers * (_layer_activations(c, tokens, rows, operand) + n_cast * operand)
+    asked = micro_batch if c.head == "last" and c.n_layers == 1 else rows
+    layers = n_layers * (_layer_activations(c, tokens, rows, asked, operand) + n_cast * operand)
     activations = family.embedding_bytes(c, micro_batch, operand) + layers
-    temporaries = _layer_temporaries(c, tokens, rows, operand) + n_layer_weights * _FLOAT32
+    temporaries = _layer_temporaries(c, tokens, rows, asked, operand) + n_layer_weights * _FLOAT32
     return StepMemory(
         weights=n_parameters * _FLOAT32,
         gradients=n_parameters * _FLOAT32,
@@ -120,43 +121,42 @@ def largest_micro_batch(
     return 1
 
 
-def _layer_activations(c: ModelConfig, tokens: int, rows: int, operand: int) -> int:
+def _layer_activations(c: ModelConfig, tokens: int, rows: int, asked: int, operand: int) -> int:
     """Return the bytes that a layer saves, in the order of ``fused_layer``'s ``save_for_backward``.
 
     Args:
         c: the architecture.
         tokens: of a window.
         rows: tokens of all windows.
+        asked: those of them that ask, mix and feed forward.
         operand: bytes of an operand of the matrix products.
     """
-    stream = 2 * rows * c.d_model * _FLOAT32
-    statistics = 4 * rows * _FLOAT32
-    normed = 2 * rows * c.d_model * operand
-    query_key_value = 3 * rows * c.d_model * operand
+    both = rows + asked
+    stream = both * c.d_model * _FLOAT32
+    statistics = 2 * both * _FLOAT32
+    normed = both * c.d_model * operand
+    query_key_value = (asked + 2 * rows) * c.d_model * operand
     # Of few tokens kept in two layouts: for the softmax and for the products.
     n_layouts = 2 if tokens <= MOST_COLUMN_TOKENS else 1
-    attention = n_layouts * rows * tokens * c.n_heads * operand
-    mixed = rows * c.d_model * operand
-    hidden = 2 * rows * c.d_ff * operand
-    mask = rows * (2 * c.d_model + c.d_ff) if c.dropout > 0 else 0
+    attention = n_layouts * asked * tokens * c.n_heads * operand
+    mixed = asked * c.d_model * operand
+    hidden = 2 * asked * c.d_ff * operand
+    mask = asked * (2 * c.d_model + c.d_ff) if c.dropout > 0 else 0
     return stream + statistics + normed + query_key_value + attention + mixed + hidden + mask
 
 
-def _layer_temporaries(c: ModelConfig, tokens: int, rows: int, operand: int) -> int:
+def _layer_temporaries(c: ModelConfig, tokens: int, rows: int, asked: int, operand: int) -> int:
     """Return the bytes that the names in a layer's backward pass hold at its fullest."""
-    stream = rows * c.d_model * _FLOAT32
-    product = rows * c.d_model * operand
-    attention = rows * tokens * c.n_heads * operand
-    hidden = 2 * rows * c.d_ff * operand
-    # Inside attention: the gradient that came in and that between the blocks; one of the update and
-    # two of the mix; then two layouts of the weights' beside the value's, or one beside all three.
-    inside = (
-        2 * stream + hidden + 3 * product + max(2 * attention + product, attention + 3 * product)
-    )
-    # At the end: besides those two the one that goes out; one of the update, the mix and the norm;
-    # one each of query, key and value, by head and joined; the mix by head.
-    end = 3 * stream + hidden + (4 + 2 * 3) * product
+    stream = c.d_model * _FLOAT32
+    product = c.d_model * operand
+    attention = asked * tokens * c.n_heads * operand
+    # The gradient that came in, that between the blocks, one of the update and two of the mix.
+    common = asked * (2 * stream + 2 * c.d_ff * operand + 3 * product)
+    # Inside attention: two layouts of the weights' beside the value's, or one beside all three.
+    inside = max(2 * attention + rows * product, attention + (2 * rows + asked) * product)
+    # At the end: what goes out; the norm's; one each of query, key and value, by head and joined.
+    end = rows * (stream + product) + 2 * (2 * rows + asked) * product
     if operand != _FLOAT32:
         # The norm's is widened, and the gradient of the query, key and value weights not yet.
-        end += stream + 3 * c.d_model**2 * operand
-    return max(inside, end)
+        end += rows * stream + 3 * c.d_model**2 * operand
+    return common + max(inside, end)

@@ -136,6 +136,7 @@ class CellStore:
                 "budget": identity.budget,
                 "horizon": identity.horizon,
                 "architecture": {
+                    "family": params.get("family", "patchtst"),
                     "d_model": params["d_model"],
                     "n_layers": params["n_layers"],
                     "n_heads": params["n_heads"],

@@ -40,7 +40,11 @@ class TrialConfig:
 
     @classmethod
     def from_flat(cls, flat: Mapping[str, Any]) -> "TrialConfig":
-        """Rebuild the configuration from ``flat``; keys of neither part are ignored."""
+        """Rebuild the configuration from ``flat``; keys of neither part are ignored.
+
+        A record from before there were families is of the default one.
+        """
+        flat = {"family": DEFAULT_FAMILY, **flat}
         return cls(
             model=ModelConfig(**{f.name: flat[f.name] for f in dataclasses.fields(ModelConfig)}),
             train=TrainConfig(**{f.name: flat[f.name] for f in dataclasses.fields(TrainConfig)}),
