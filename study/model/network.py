@@ -15,7 +15,6 @@ from study.model.encoder import EncoderLayer, linear
 # R what the head reads (D, or N*D for the flatten head).
 
 _REVIN_EPSILON = 1e-5
-_POSITION_STD = 0.02
 _SKIP_GAIN = 30.0
 """Factor of the linear path. Adam moves each weight by about the learning rate per step, whatever
 its gradient: enough for a matrix with hundreds of columns, but 25 weights would need thousands of
@@ -54,6 +53,9 @@ class Network(nn.Module):
             float32. Where the device multiplies them natively. Do not wrap the model in autocast.
     """
 
+    position_std = 0.02
+    """Of the positions' first values."""
+
     def __init__(self, config: ModelConfig, *, n_tokens: int, patch_width: int, bf16: bool) -> None:
         super().__init__()
         self.config = config
@@ -81,7 +83,7 @@ class Network(nn.Module):
 
         Matrices are N(0, 1 / fan_in), and those that write to the residual stream are divided by
         sqrt(2 * n_layers) more, so that its variance does not grow with depth (GPT-2, section
-        2.3). Positions are N(0, 0.02^2), biases zero, norms one. All heads are zero but for the
+        2.3). Positions are N(0, ``position_std``^2), biases zero, norms one. All heads are zero but for the
         bias of the logit, so that training starts at the base rate.
 
         Args:
@@ -98,7 +100,7 @@ class Network(nn.Module):
         depth_scale = (2 * self.config.n_layers) ** -0.5
         for name, parameter in self.named_parameters():
             if name == "position":
-                _fill_normal(parameter, _POSITION_STD, generator)
+                _fill_normal(parameter, self.position_std, generator)
             elif name.endswith(("norm.weight", "revin_gain")):
                 nn.init.ones_(parameter)
             elif parameter.ndim < 2 or "head" in name or "skip" in name:

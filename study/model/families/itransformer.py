@@ -21,6 +21,11 @@ class ITransformer(Network):
     so that it begins as its learned position, and it gathers what it needs from the features.
     """
 
+    position_std = 1.0
+    """That of a token's content: a feature must be known by its position from the first step. With
+    0.02 the planted feature of ``tests/training/planted.py`` is found in twice the epochs, and on
+    validation days of the S&P 500 the loss after 8 epochs is .43 instead of .41 (two seeds)."""
+
     def __init__(self, config: ModelConfig, *, bf16: bool = False) -> None:
         super().__init__(
             config,
