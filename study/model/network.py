@@ -83,8 +83,8 @@ class Network(nn.Module):
 
         Matrices are N(0, 1 / fan_in), and those that write to the residual stream are divided by
         sqrt(2 * n_layers) more, so that its variance does not grow with depth (GPT-2, section
-        2.3). Positions are N(0, ``position_std``^2), biases zero, norms one. All heads are zero but for the
-        bias of the logit, so that training starts at the base rate.
+        2.3). Positions are N(0, ``position_std``^2), biases zero, norms one. All heads are zero but
+        for the bias of the logit, so that training starts at the base rate.
 
         Args:
             generator: on the CPU, so that the same seed gives the same weights on every device.
