@@ -21,12 +21,8 @@ WIDE_20M = {"d_model": 512, "n_layers": 6, "n_heads": 8}
     [
         ({"d_model": 64, "n_layers": 32, "n_heads": 8}, 128, False),
         ({"d_model": 384, "n_layers": 2, "n_heads": 8, "d_ff_ratio": 2}, 256, True),
-        ({**ITRANSFORMER, "d_model": 64, "n_layers": 40, "n_heads": 32}, 64, False),
-        (
-            {**ITRANSFORMER, "n_features": 211, "d_model": 192, "n_layers": 4, "n_heads": 8},
-            32,
-            True,
-        ),
+        ({**ITRANSFORMER, "d_model": 192, "n_layers": 4, "n_heads": 8}, 64, False),
+        ({**ITRANSFORMER, "n_features": 211, "d_model": 192, "n_layers": 4, "n_heads": 8}, 8, True),
     ],
     ids=str,
 )
