@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from study.dimension import Fixed
 from study.errors import require
 from study.results.mirror import is_uri
 from study.selection import select_cells
@@ -45,6 +46,11 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
     add("--tier", help="feature set (default: the search space's)")
     add("--vix", help="for tier c: embedded, the name of an imported series, or a CSV/Parquet file")
     add("--without", metavar="SOURCE", help="stop if the tier is made of it: vix")
+    add(
+        "--model",
+        metavar="FAMILY",
+        help="patchtst, itransformer, ... (default: the search space's)",
+    )
     add("--task", help="threshold_1pct, threshold_0.5pct, ..., or direction")
     add("--label", choices=("high", "close"), help="price that must reach the threshold")
     add("--normalization", help="relative, zscore, revin or none")
@@ -163,5 +169,6 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "data": {name: value for name, value in data.items() if value is not None},
         "search": {name: value for name, value in search.items() if value is not None},
+        "model": {} if arguments.model is None else {"family": Fixed(arguments.model)},
         "max_epochs": arguments.max_epochs,
     }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from study.dimension import Dimension
 from study.errors import require
 from study.spec import Cell, Study
 
@@ -16,6 +17,7 @@ def select_cells(
     data: Mapping[str, Any],
     search: Mapping[str, Any],
     max_epochs: int | None,
+    model: Mapping[str, Dimension] | None = None,
 ) -> list[Cell]:
     """Return the selected cells: smaller budgets first, then shorter horizons.
 
@@ -27,6 +29,7 @@ def select_cells(
         data: fields of DataConfig that flags override.
         search: fields of SearchConfig that flags override.
         max_epochs: cuts every schedule.
+        model: fields of ModelConfig that flags override; None for none.
 
     Raises:
         SpecError: a value is unknown or breaks its rule, or ``first`` is not among the cells.
@@ -44,7 +47,7 @@ def select_cells(
     ordered = sorted(labels, key=lambda label: (study.budgets.get(label, float("inf")), label))
     cells = {
         f"{label}_h{horizon}": study.cell(
-            label, horizon, data=data, search=search, max_epochs=max_epochs
+            label, horizon, data=data, search=search, model=model, max_epochs=max_epochs
         )
         for label in ordered
         for horizon in days

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast, get_args
 from study.data.config import DataConfig
 from study.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
 from study.errors import SpecError, require
+from study.model.config import DEFAULT_FAMILY, check_family
 
 SHAPE_FIELDS = ("d_model", "n_layers", "n_heads", "d_ff_ratio")
 """The four fields that a budget is spent on."""
@@ -146,7 +147,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Folder name: ``<study>_<budget>_h<H>_<task>``, then what is not sp500 and not a25."""
+        """Folder name: ``<study>_<budget>_h<H>_<task>``, then market, tier, family if unusual."""
         study = self.study if self.phase is None else f"{self.study}-{self.phase}"
         parts = [study, self.budget_label, f"h{self.data.horizon}", self.data.task]
         if self.data.task != "direction" and self.data.label_price != "high":
@@ -155,6 +156,9 @@ class Cell:
             parts.append(re.sub(r"[^A-Za-z0-9.\-]+", "-", Path(self.data.source).stem))
         if self.data.tier != "a25":
             parts.append(self.data.tier)
+        family = self.model.get("family", Fixed(DEFAULT_FAMILY))
+        if family != Fixed(DEFAULT_FAMILY):
+            parts += map(str, dimension_values(family))
         return "_".join(parts)
 
     def resolved(self) -> dict[str, Any]:
@@ -209,6 +213,7 @@ class Study:
         *,
         data: Mapping[str, Any],
         search: Mapping[str, Any],
+        model: Mapping[str, Dimension] | None = None,
         max_epochs: int | None = None,
     ) -> Cell:
         """Return the cell of one budget, flags laid over the file's values.
@@ -218,12 +223,15 @@ class Study:
             horizon: trading days, >= 1.
             data: fields of DataConfig that flags override.
             search: fields of SearchConfig that flags override.
+            model: fields of ModelConfig that flags override; None for none.
             max_epochs: cuts every schedule to at most this many epochs.
 
         Raises:
             SpecError: the budget is unknown or a value breaks its rule.
         """
-        return self._cell((budget,), horizon, data=data, search=search, max_epochs=max_epochs)
+        return self._cell(
+            (budget,), horizon, data=data, search=search, model=model, max_epochs=max_epochs
+        )
 
     def cell_of_all(
         self,
@@ -232,6 +240,7 @@ class Study:
         *,
         data: Mapping[str, Any],
         search: Mapping[str, Any],
+        model: Mapping[str, Dimension] | None = None,
         max_epochs: int | None = None,
     ) -> Cell:
         """Return the cell in which the budget is searched: phase 1 of a search of two phases.
@@ -241,6 +250,7 @@ class Study:
             horizon: trading days, >= 1; None takes the file's first.
             data: fields of DataConfig that flags override.
             search: fields of SearchConfig that flags override.
+            model: fields of ModelConfig that flags override; None for none.
             max_epochs: cuts every schedule to at most this many epochs.
 
         Raises:
@@ -261,6 +271,7 @@ class Study:
             self.horizons[0] if horizon is None else horizon,
             data=data,
             search=search,
+            model=model,
             max_epochs=max_epochs,
         )
         return dataclasses.replace(cell, phase=None if self.supplementary is None else 1)
@@ -272,6 +283,7 @@ class Study:
         *,
         data: Mapping[str, Any],
         search: Mapping[str, Any],
+        model: Mapping[str, Dimension] | None,
         max_epochs: int | None,
     ) -> Cell:
         for budget in budgets:
@@ -312,7 +324,7 @@ class Study:
                 for budget in budgets
             ),
             data=DataConfig(**merged),
-            model=self.model,
+            model={**self.model, **(model or {})},
             train=train,
             search=SearchConfig(**{**self.search, **search}),
         )
@@ -334,6 +346,7 @@ class Study:
                 got=f"model.last_day_skip={_plain(skip)!r}",
                 remedy="Set model.last_day_skip to false.",
             )
+        _check_family(cell, self.path)
         _check_grace(cell, self.path)
         return cell
 
@@ -358,6 +371,19 @@ def _cut_epochs(dimension: Dimension, most: int) -> Dimension:
             return Fixed(min(int(str(value)), most))
         case Range():
             raise SpecError("train.epochs: must be a number or a choice, but got a range. List it.")
+
+
+def _check_family(cell: Cell, path: str) -> None:
+    family = cell.model.get("family", Fixed(DEFAULT_FAMILY))
+    require(
+        isinstance(family, Fixed),
+        f"{path}: model.family",
+        "must be one family, because a cell compares architectures of one",
+        got=repr(_plain(family)),
+        remedy="Search each with --model, in a cell of its own.",
+    )
+    for name in dimension_values(family):
+        check_family(name, f"{path}: model")
 
 
 def _check_grace(cell: Cell, path: str) -> None:

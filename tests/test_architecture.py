@@ -17,8 +17,8 @@ ALLOWED = {
     "training": {"errors", "data", "model", "results"},
     "spec": {"errors", "dimension", "data", "model", "training"},
     "spec_file": {"errors", "dimension", "spec", "data", "model", "training"},
-    "selection": {"errors", "spec"},
-    "flags": {"errors", "results", "spec", "spec_file", "selection"},
+    "selection": {"errors", "dimension", "spec"},
+    "flags": {"errors", "dimension", "results", "spec", "spec_file", "selection"},
     "cluster": {"errors", "training"},
     "matrix": {"errors", "results", "cluster", "search"},
     "final": {

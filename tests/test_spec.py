@@ -74,6 +74,19 @@ def test_a_study_may_assert_that_its_features_are_free_of_the_vix(tmp_path: Path
                 load_study(path).cell("2M", 1, data={}, search={})
 
 
+def test_a_family_is_named_and_overridden(tmp_path: Path) -> None:
+    study = load_study(SPACES / "phase6a.yaml")
+    other = {"family": Fixed("itransformer")}
+    found = study.cell("2M", 3, data={"source": "nasdaq"}, search={}, model=other)
+    assert found.name == "phase6a_2M_h3_threshold_1pct_nasdaq_itransformer"
+    assert found.resolved()["model"]["family"] == "itransformer"
+    plain = study.cell("2M", 3, data={}, search={})
+    assert plain.resolved()["model"]["family"] == "patchtst"
+    assert plain.name == study.cell("2M", 3, data={}, search={}, model={}).name
+    from_file = cell(edited(tmp_path, {"model.family": "itransformer"}))
+    assert from_file.name == "phase6a_2M_h3_threshold_1pct_itransformer"
+
+
 def test_flags_win_over_the_file_and_epochs_are_cut() -> None:
     study = load_study(SPACES / "origin.yaml")
     found = study.cell("2M", 1, data={"task": "direction"}, search={"trials": 7}, max_epochs=60)
@@ -122,6 +135,8 @@ def test_evaluation_days_do_not_depend_on_the_horizon() -> None:
         ({"model.d_model": {"choice": []}}, "choice needs a list"),
         ({"model.d_model": {"choice": [64, 64]}}, "must not repeat"),
         ({"model.head": {"choice": ["last", "first"]}}, "model.head: must be"),
+        ({"model.family": "informer"}, "family must be one of itransformer, patchtst"),
+        ({"model.family": {"choice": ["patchtst", "itransformer"]}}, "must be one family"),
         ({"train.learning_rate": KeyError}, "the field learning_rate is missing"),
         ({"search.trials": KeyError}, "the field trials is missing"),
         ({"search.trials": 0}, "trials must be >= 1"),

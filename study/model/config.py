@@ -4,14 +4,19 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from study.errors import require
+from study.model.families import family_names, load_family
 
 Head = Literal["last", "mean", "flatten"]
+
+DEFAULT_FAMILY = "patchtst"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """A PatchTST. A config that exists can be built; every field may be a search dimension."""
+    """A network. A config that exists can be built; every field may be a search dimension."""
 
+    family: str = DEFAULT_FAMILY
+    """What a token is: the name of a module of ``study.model.families``."""
     n_features: int
     """Input channels per day."""
     d_model: int
@@ -22,14 +27,15 @@ class ModelConfig:
     context_length: int = 60
     """Days in a window."""
     patch_length: int = 10
-    """Days in a patch."""
+    """Days in a patch, for a family that has such patches."""
     patch_stride: int = 5
     """Days from one patch to the next."""
     dropout: float = 0.0
     head: Head = "last"
-    """What the logit reads: the most recent patch's token, the mean of all, or all of them."""
+    """What the logit reads: the last token (PatchTST's is the most recent patch, iTransformer's a
+    read-out), the mean of all, or all of them."""
     revin: bool = False
-    """Normalise every window per feature before patching."""
+    """Normalise every window per feature before it is embedded."""
     last_day_skip: bool = False
     """Add a linear path from the last day's features to the logit."""
     auxiliary_head: bool = False
@@ -57,16 +63,6 @@ class ModelConfig:
             remedy="Choose heads that divide the width.",
         )
         require(
-            self.patch_length <= self.context_length
-            and (self.context_length - self.patch_length) % self.patch_stride == 0,
-            where,
-            "context_length - patch_length must be a multiple of patch_stride, "
-            "or the most recent days are never seen",
-            got=f"context_length={self.context_length}, patch_length={self.patch_length}, "
-            f"patch_stride={self.patch_stride}",
-            remedy="Choose a context that ends with a whole patch, such as 60 with 10 and 5.",
-        )
-        require(
             0 <= self.dropout < 1,
             where,
             "dropout must lie in [0, 1)",
@@ -80,6 +76,8 @@ class ModelConfig:
             got=f"head={self.head!r}",
             remedy="Choose one of them.",
         )
+        check_family(self.family, where)
+        load_family(self.family).FAMILY.check(self)
 
     @property
     def d_ff(self) -> int:
@@ -88,5 +86,19 @@ class ModelConfig:
 
     @property
     def n_patches(self) -> int:
-        """Tokens in a window."""
+        """Patches of days in a window."""
         return (self.context_length - self.patch_length) // self.patch_stride + 1
+
+
+def check_family(name: object, where: str) -> None:
+    """Refuse what is not the name of a family.
+
+    Raises: SpecError.
+    """
+    require(
+        name in family_names(),
+        where,
+        f"family must be one of {', '.join(family_names())}",
+        got=f"family={name!r}",
+        remedy="Choose one of them.",
+    )

@@ -4,6 +4,8 @@ from dataclasses import dataclass, fields
 
 from study.errors import require
 from study.model.config import ModelConfig
+from study.model.family import family_of
+from study.model.fused_layer import MOST_COLUMN_TOKENS
 from study.model.sizing import count_parameters
 
 _FLOAT32 = 4
@@ -55,8 +57,9 @@ def step_memory(config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool)
     """Model the memory of a training step of ``micro_batch`` windows.
 
     What a step is expected to hold, within 15 % (``tests/bench/test_step_memory.py``): whoever
-    grants memory adds the headroom. The worst moment is the end of the first backward pass of a
-    whole layer, counted from what ``fused_layer`` saves and names; the composition that runs on an
+    grants memory adds the headroom. The worst moment is in the first backward pass of a
+    whole layer, at its end or, of many tokens, inside attention, counted from what ``fused_layer``
+    saves and names; the composition that runs on an
     accelerator saves the same tensors but for the attention weights, of which it keeps less.
 
     Args:
@@ -68,19 +71,19 @@ def step_memory(config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool)
     c = config
     n_parameters = count_parameters(c)
     operand = _BFLOAT16 if bf16 else _FLOAT32
-    rows = micro_batch * c.n_patches
+    family = family_of(c)
+    tokens = family.n_tokens(c)
+    rows = micro_batch * tokens
     n_layer_weights = 4 * c.d_model**2 + 2 * c.d_model * c.d_ff
     # Without bfloat16 only the two matrices that carry the dropout scale are copied.
     n_cast = n_layer_weights if bf16 else c.d_model**2 + c.d_model * c.d_ff
     # A last layer that asks for one token has let go of what it saved before the layer below it
     # begins, and needs less than that one's temporaries.
     n_layers = max(1, c.n_layers - (c.head == "last"))
-    windows = micro_batch * c.context_length * c.n_features * _FLOAT32 * (4 if c.revin else 1)
-    patches = rows * c.patch_length * c.n_features * operand
-    mask = rows * c.d_model if c.dropout > 0 else 0
-    layers = n_layers * (_layer_activations(c, rows, operand) + n_cast * operand)
-    activations = windows + patches + mask + layers
-    temporaries = _layer_temporaries(c, rows, operand) + n_layer_weights * _FLOAT32
+    asked = micro_batch if c.head == "last" and c.n_layers == 1 else rows
+    layers = n_layers * (_layer_activations(c, tokens, rows, asked, operand) + n_cast * operand)
+    activations = family.embedding_bytes(c, micro_batch, operand) + layers
+    temporaries = _layer_temporaries(c, tokens, rows, asked, operand) + n_layer_weights * _FLOAT32
     return StepMemory(
         weights=n_parameters * _FLOAT32,
         gradients=n_parameters * _FLOAT32,
@@ -118,36 +121,42 @@ def largest_micro_batch(
     return 1
 
 
-def _layer_activations(c: ModelConfig, rows: int, operand: int) -> int:
+def _layer_activations(c: ModelConfig, tokens: int, rows: int, asked: int, operand: int) -> int:
     """Return the bytes that a layer saves, in the order of ``fused_layer``'s ``save_for_backward``.
 
     Args:
         c: the architecture.
+        tokens: of a window.
         rows: tokens of all windows.
+        asked: those of them that ask, mix and feed forward.
         operand: bytes of an operand of the matrix products.
     """
-    stream = 2 * rows * c.d_model * _FLOAT32
-    statistics = 4 * rows * _FLOAT32
-    normed = 2 * rows * c.d_model * operand
-    query_key_value = 3 * rows * c.d_model * operand
-    # Kept in two layouts: for the softmax and for the products.
-    attention = 2 * rows * c.n_patches * c.n_heads * operand
-    mixed = rows * c.d_model * operand
-    hidden = 2 * rows * c.d_ff * operand
-    mask = rows * (2 * c.d_model + c.d_ff) if c.dropout > 0 else 0
+    both = rows + asked
+    stream = both * c.d_model * _FLOAT32
+    statistics = 2 * both * _FLOAT32
+    normed = both * c.d_model * operand
+    query_key_value = (asked + 2 * rows) * c.d_model * operand
+    # Of few tokens kept in two layouts: for the softmax and for the products.
+    n_layouts = 2 if tokens <= MOST_COLUMN_TOKENS else 1
+    attention = n_layouts * asked * tokens * c.n_heads * operand
+    mixed = asked * c.d_model * operand
+    hidden = 2 * asked * c.d_ff * operand
+    mask = asked * (2 * c.d_model + c.d_ff) if c.dropout > 0 else 0
     return stream + statistics + normed + query_key_value + attention + mixed + hidden + mask
 
 
-def _layer_temporaries(c: ModelConfig, rows: int, operand: int) -> int:
-    """Return the bytes that the names in a layer's backward pass hold at its end."""
-    # The gradient that came in, that between the blocks, and that which goes out.
-    stream = 3 * rows * c.d_model * _FLOAT32
-    # One of the update, the mix and the norm; one each of query, key and value, by head and joined;
-    # the mix by head.
-    products = (4 + 2 * 3) * rows * c.d_model * operand
-    hidden = 2 * rows * c.d_ff * operand
-    if operand == _FLOAT32:
-        return stream + products + hidden
-    # The norm's is widened, and the gradient of the query, key and value weights not yet.
-    widened = rows * c.d_model * _FLOAT32
-    return stream + products + hidden + widened + 3 * c.d_model**2 * operand
+def _layer_temporaries(c: ModelConfig, tokens: int, rows: int, asked: int, operand: int) -> int:
+    """Return the bytes that the names in a layer's backward pass hold at its fullest."""
+    stream = c.d_model * _FLOAT32
+    product = c.d_model * operand
+    attention = asked * tokens * c.n_heads * operand
+    # The gradient that came in, that between the blocks, one of the update and two of the mix.
+    common = asked * (2 * stream + 2 * c.d_ff * operand + 3 * product)
+    # Inside attention: two layouts of the weights' beside the value's, or one beside all three.
+    inside = max(2 * attention + rows * product, attention + (2 * rows + asked) * product)
+    # At the end: what goes out; the norm's; one each of query, key and value, by head and joined.
+    end = rows * (stream + product) + 2 * (2 * rows + asked) * product
+    if operand != _FLOAT32:
+        # The norm's is widened, and the gradient of the query, key and value weights not yet.
+        end += rows * stream + 3 * c.d_model**2 * operand
+    return common + max(inside, end)

@@ -6,24 +6,12 @@ from dataclasses import replace
 
 from study.errors import require
 from study.model.config import ModelConfig
+from study.model.family import family_of
 
 
 def count_parameters(config: ModelConfig) -> int:
     """Parameters of the built model, by formula; the heads of attention do not change it."""
-    return _count(config, config.d_model, config.n_layers, config.d_ff)
-
-
-def _count(template: ModelConfig, d_model: int, n_layers: int, d_ff: int) -> int:
-    c = template
-    embedding = c.patch_length * c.n_features * d_model + d_model + c.n_patches * d_model
-    attention = 4 * (d_model * d_model + d_model)
-    feed_forward = 2 * d_model * d_ff + d_ff + d_model
-    norms = 4 * d_model
-    final_norm = 2 * d_model
-    read_out = d_model * (c.n_patches if c.head == "flatten" else 1) + 1
-    heads = read_out * (2 if c.auxiliary_head else 1)
-    extras = c.n_features * (2 * c.revin + c.last_day_skip)
-    return embedding + n_layers * (attention + feed_forward + norms) + final_norm + heads + extras
+    return family_of(config).count(config, config.d_model, config.n_layers, config.d_ff)
 
 
 def feasible_grid(
@@ -57,9 +45,10 @@ def feasible_grid(
         got=f"target={target}, tolerance={tolerance}",
         remedy="Mend the budget.",
     )
+    family = family_of(template)
     rows: list[tuple[int, int, int, int, int]] = []
     for width, depth, ratio in itertools.product(d_model, n_layers, d_ff_ratio):
-        count = _count(template, width, depth, ratio * width)
+        count = family.count(template, width, depth, ratio * width)
         if abs(count - target) <= tolerance * target:
             rows += [(count, width, depth, ratio, h) for h in n_heads if width % h == 0]
     return [
@@ -71,24 +60,6 @@ def feasible_grid(
 def step_flops(config: ModelConfig, batch: int) -> int:
     """Operations of the matrix products of one training step on ``batch`` windows.
 
-    Two per multiply-add; forward plus twice that for the backward pass, as every product has two
-    gradients. Counted as really done: the embedding has no gradient with respect to its input
-    unless RevIN needs it, and with the ``last`` head the last layer asks, mixes and feeds forward
-    for one token. Recomputation inside attention, norms, GELU, dropout and the optimizer are not
-    counted.
+    Recomputation inside attention, norms, GELU, dropout and the optimizer are not counted.
     """
-    c = config
-    tokens, d = c.n_patches, c.d_model
-    embedding = 2 * tokens * c.patch_length * c.n_features * d
-
-    def layer(queries: int) -> int:
-        projections = 2 * d * d * (2 * queries + 2 * tokens)
-        attention = 2 * 2 * queries * tokens * d
-        feed_forward = 2 * 2 * queries * d * c.d_ff
-        return projections + attention + feed_forward
-
-    last_queries = 1 if c.head == "last" else tokens
-    layers = (c.n_layers - 1) * layer(tokens) + layer(last_queries)
-    heads = 2 * d * (tokens if c.head == "flatten" else 1) * (1 + c.auxiliary_head)
-    per_window = (3 if c.revin else 2) * embedding + 3 * (layers + heads)
-    return batch * per_window
+    return batch * family_of(config).window_flops(config)

@@ -38,6 +38,10 @@ def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
         f"at most {duration(estimate['search_seconds_most'])}",
         "heat": _heat(plan["temperature"]),
     }
+    least = plan["sensitivity"]["least"]
+    facts["inputs"] = (
+        f"every feature changes the output, {least['feature']} the least (by {least['change']:.2g})"
+    )
     power = plan["power"]
     auc = "" if power["auc_validation"] is None else f" or {power['auc_validation']:.3f} AUC"
     facts["power"] = (

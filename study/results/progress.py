@@ -26,10 +26,13 @@ def duration(seconds: float) -> str:
 def architecture(params: Mapping[str, Any]) -> str:
     """Return every architecture value of a flat configuration in a short form, heads included."""
     d_ff = params["d_ff_ratio"] * params["d_model"]
+    family = params["family"]
+    cut = f"patch {params['patch_length']}/{params['patch_stride']}"
+    tokens = cut if family == "patchtst" else family
     skip = " skip" if params["last_day_skip"] else ""
     return (
         f"d{params['d_model']} L{params['n_layers']} h{params['n_heads']} ff{d_ff} "
-        f"patch {params['patch_length']}/{params['patch_stride']} {params['head']}{skip}"
+        f"{tokens} {params['head']}{skip}"
     )
 
 

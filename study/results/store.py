@@ -145,6 +145,7 @@ class CellStore:
                 "metric": identity.metric,
                 "horizon": identity.horizon,
                 "architecture": {
+                    "family": params.get("family", "patchtst"),
                     "d_model": params["d_model"],
                     "n_layers": params["n_layers"],
                     "n_heads": params["n_heads"],

@@ -22,7 +22,8 @@ FolderState = Literal["new", "complete", "partial", "refused"]
 """Nothing is there; every trial ended; some are left; it cannot be gone on with."""
 
 _NO_PLAN = ("trial_resources", "exclusive", "capacity", "concurrency", "estimate",
-            "running_checkpoint_bytes", "kept_checkpoint_bytes", "power")  # fmt: skip
+            "running_checkpoint_bytes", "kept_checkpoint_bytes", "power",
+            "sensitivity")  # fmt: skip
 """Keys that only a cell which can run has; others get null."""
 
 

@@ -25,6 +25,7 @@ from study.data.power import Power, measure_power
 from study.dimension import dimension_values
 from study.errors import require
 from study.model.memory import step_memory
+from study.model.sensitivity import Sensitivity, require_sensitivity
 from study.model.sizing import count_parameters
 from study.results.progress import architecture
 from study.results.records import BaselineRecord
@@ -63,6 +64,8 @@ class CellPlan:
     baselines: tuple[BaselineRecord, ...]
     baseline_losses: npt.NDArray[np.float64]
     """Daily log-losses of the baseline to beat on the validation days."""
+    sensitivity: Sensitivity
+    """Of the smallest architecture to each feature."""
     power: Power
     """What differences the days can show."""
     estimate: Estimate
@@ -111,6 +114,7 @@ class CellPlan:
             "splits": {name: _plain(summary) for name, summary in data.splits.items()},
             "warnings": list(data.warnings),
             **describe_space(self.space, bf16=self.bf16),
+            "sensitivity": _describe_sensitivity(self.sensitivity),
             "trials": cell.search.trials,
             "scheduler": cell.search.scheduler,
             "device": self.device_type,
@@ -157,11 +161,14 @@ def plan_cell(
         driver_seconds: from the command's start to this call.
 
     Raises:
-        SpecError: a step fits no node, or more trials at once are asked for than fit.
+        SpecError: a step fits no node, more trials at once are asked for than fit, or the networks
+            do not read a feature.
     """
     where = trial_device(nodes, device)
     bf16 = supports_bf16(where)
     resources = _resources(cell, space, nodes, bf16=bf16)
+    smallest = min(space.configs(), key=lambda c: (count_parameters(c.model), c.model.n_heads))
+    sensitivity = require_sensitivity(smallest.model, data.feature_names)
     require(
         concurrency is None or 1 <= concurrency <= resources.capacity,
         "--concurrency",
@@ -207,6 +214,7 @@ def plan_cell(
             for b in baselines
         ),
         baseline_losses=next(b.losses for b in baselines if b.name == BASELINE_TO_BEAT),
+        sensitivity=sensitivity,
         power=power or measure_power(data),
         estimate=estimate,
         temperature=measure(),
@@ -325,6 +333,11 @@ def _plain(summary: Any) -> dict[str, Any]:
         name: value if isinstance(value, int | float | None) else str(value)
         for name, value in dataclasses.asdict(summary).items()
     }
+
+
+def _describe_sensitivity(sensitivity: Sensitivity) -> dict[str, Any]:
+    feature, change = sensitivity.least
+    return {"least": {"feature": feature, "change": change}}
 
 
 def _describe_forced(slot: Forced, cell: Cell) -> dict[str, Any]:

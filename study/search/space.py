@@ -17,7 +17,8 @@ import optuna
 
 from study.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
 from study.errors import require
-from study.model.config import ModelConfig
+from study.model.config import DEFAULT_FAMILY, ModelConfig
+from study.model.families import load_family
 from study.model.sizing import feasible_grid
 from study.search.forced18 import D_FF_RATIO, listed
 from study.spec import SHAPE_FIELDS, Budget, Cell
@@ -50,7 +51,11 @@ class TrialConfig:
 
     @classmethod
     def from_flat(cls, flat: Mapping[str, Any]) -> "TrialConfig":
-        """Rebuild the configuration from ``flat``; keys of neither part are ignored."""
+        """Rebuild the configuration from ``flat``; keys of neither part are ignored.
+
+        A record from before there were families is of the default one.
+        """
+        flat = {"family": DEFAULT_FAMILY, **flat}
         return cls(
             budget=flat["budget"],
             model=ModelConfig(**{f.name: flat[f.name] for f in dataclasses.fields(ModelConfig)}),
@@ -192,6 +197,7 @@ def build_space(cell: Cell, n_features: int) -> SearchSpace:
 def _feasible(cell: Cell, budget: Budget, n_features: int) -> set[Shape]:
     """Return the architectures that a budget affords, whatever else is drawn."""
     others = {name: d for name, d in cell.model.items() if name not in SHAPE_FIELDS}
+    _check_read(cell)
     auxiliary = sorted({weight > 0 for weight in _numbers(cell.train, "auxiliary_weight")})
     options = {
         name: [dimension.value] if isinstance(dimension, Fixed) else list(dimension.values)
@@ -230,6 +236,20 @@ def _feasible(cell: Cell, budget: Budget, n_features: int) -> set[Shape]:
     )
     assert shapes is not None
     return shapes
+
+
+def _check_read(cell: Cell) -> None:
+    """Refuse a dimension that training would not read: its values would all be the same trial."""
+    for name in dimension_values(cell.model.get("family", Fixed(DEFAULT_FAMILY))):
+        unread = load_family(str(name)).FAMILY.unread
+        searched = [n for n in unread if not isinstance(cell.model.get(n, Fixed(None)), Fixed)]
+        require(
+            not searched,
+            f"{cell.study}: model",
+            f"{', '.join(unread)} must not be searched, for {name} does not read them",
+            got=f"a list for {', '.join(searched)}",
+            remedy="Give each one value, which is then ignored.",
+        )
 
 
 def _check_every_value(space: SearchSpace) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from study.model.config import ModelConfig
-from study.model.patchtst import PatchTST
+from study.model.family import family_of
 from study.training.windows import FloatArray, IndexArray
 
 _BATCH = 256
@@ -30,7 +30,7 @@ def predict_logits(
         device: where.
     """
     with torch.device("meta"):
-        model = PatchTST(config, bf16=False)
+        model = family_of(config).build(config, bf16=False)
     model.to_empty(device=device)
     model.load_state_dict(dict(weights))
     model.eval()

@@ -13,7 +13,8 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from study.errors import require
 from study.model.config import ModelConfig
-from study.model.patchtst import PatchTST, decay_groups
+from study.model.family import family_of
+from study.model.network import decay_groups
 from study.training.average import WeightAverage
 from study.training.config import TrainConfig
 from study.training.device import (
@@ -127,7 +128,7 @@ class Trainer:
         # A large model is allocated once, on its device; its first values come from the CPU, so
         # that a seed means the same weights everywhere.
         with torch.device("meta"):
-            self.model = PatchTST(model, bf16=bf16)
+            self.model = family_of(model).build(model, bf16=bf16)
         self.model.to_empty(device=device)
         self.model.initialise(derived_generator(seed, "weights"), data.base_rate)
         self.model.dropout_generator.manual_seed(derived_seed(seed, "dropout"))

@@ -18,6 +18,7 @@ from ray import tune
 from study.cluster.resources import Node, plan_resources
 from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
+from study.dimension import Fixed
 from study.model.config import ModelConfig
 from study.model.memory import step_memory
 from study.model.sizing import count_parameters
@@ -62,18 +63,32 @@ CASES = [
     ("200M", (2048, 4, 4, 16), 64, True),
 ]
 
+# The same of iTransformers, after the number of features: 26 and 212 tokens.
+FEATURE_CASES = [
+    (25, (192, 4, 4, 8), 128, True),
+    (25, (192, 4, 4, 8), 128, False),
+    (25, (64, 48, 2, 32), 64, True),
+    (25, (64, 48, 2, 8), 64, False),
+    (25, (384, 2, 2, 8), 256, True),
+    (211, (192, 4, 4, 8), 32, True),
+    (211, (192, 4, 4, 8), 32, False),
+    (211, (64, 48, 2, 16), 8, False),
+    (211, (384, 2, 2, 32), 64, True),
+]
+
 pytestmark = [
     pytest.mark.bench,
     pytest.mark.skipif(sys.platform != "linux", reason="the peak cannot be begun anew elsewhere"),
 ]
 
 
-def cell_of(budget: str) -> Cell:
-    return load_study(SPACE).cell(budget, 1, data={}, search={})
+def cell_of(budget: str, family: str = "patchtst") -> Cell:
+    model = {"family": Fixed(family)}
+    return load_study(SPACE).cell(budget, 1, data={}, search={}, model=model)
 
 
-def space_of(budget: str) -> SearchSpace:
-    return build_space(cell_of(budget), n_features=25)
+def space_of(budget: str, family: str = "patchtst", n_features: int = 25) -> SearchSpace:
+    return build_space(cell_of(budget, family), n_features=n_features)
 
 
 def judge(budget: str, model: ModelConfig, micro_batch: int, *, bf16: bool, measured: int) -> None:
@@ -105,6 +120,19 @@ def test_a_trial_holds_what_is_modelled(
     model = space.forced(Shape(budget, *shape)).model
     measured = measured_peak(model, micro_batch, bf16=bf16)
     judge(budget, model, micro_batch, bf16=bf16, measured=measured)
+
+
+@pytest.mark.parametrize(("n_features", "shape", "micro_batch", "bf16"), FEATURE_CASES, ids=str)
+def test_an_itransformer_holds_what_is_modelled(
+    n_features: int, shape: tuple[int, int, int, int], micro_batch: int, bf16: bool
+) -> None:
+    if bf16 and not supports_bf16(torch.device("cpu")):
+        pytest.skip("bfloat16 is emulated")
+    space = space_of("2M", "itransformer", n_features)
+    assert Shape("2M", *shape) in space.shapes
+    model = space.forced(Shape("2M", *shape)).model
+    measured = measured_peak(model, micro_batch, bf16=bf16)
+    judge("2M", model, micro_batch, bf16=bf16, measured=measured)
 
 
 @pytest.fixture(scope="module")

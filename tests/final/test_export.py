@@ -12,7 +12,7 @@ from study.data.sources import Prices, load_prices
 from study.errors import DataError
 from study.final.export import ExportedModel, export_model, load_model, predict_days
 from study.model.config import ModelConfig
-from study.model.patchtst import PatchTST
+from study.model.family import family_of
 
 CPU = torch.device("cpu")
 
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 def exported(config: DataConfig, prices: Prices) -> ExportedModel:
     dataset = build_dataset(config, prices)
     model = ModelConfig(n_features=len(dataset.feature_names), d_model=8, n_layers=1, n_heads=2)
-    network = PatchTST(model)
+    network = family_of(model).build(model, bf16=False)
     network.initialise(torch.Generator().manual_seed(1), dataset.base_rate)
     return ExportedModel(
         cell="c",

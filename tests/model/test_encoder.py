@@ -7,7 +7,13 @@ from torch import Tensor, nn
 
 from study.model.dropout import draw_mask, keep_probability
 from study.model.encoder import EncoderLayer
-from study.model.fused_layer import LayerOptions, LayerWeights, fused_layer, n_masked
+from study.model.fused_layer import (
+    MOST_COLUMN_TOKENS,
+    LayerOptions,
+    LayerWeights,
+    fused_layer,
+    n_masked,
+)
 
 D, H, M = 16, 4, 32
 
@@ -30,11 +36,14 @@ def gradients(out: Tensor, x: Tensor, made: nn.Module) -> tuple[Tensor, ...]:
     return torch.autograd.grad((out * weight).sum(), (x, *made.parameters()))
 
 
+@pytest.mark.parametrize("n_tokens", [5, MOST_COLUMN_TOKENS, MOST_COLUMN_TOKENS + 1])
 @pytest.mark.parametrize("last_only", [False, True])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-5)])
-def test_fused_equals_composed(last_only: bool, dtype: torch.dtype, tolerance: float) -> None:
+def test_fused_equals_composed(
+    last_only: bool, dtype: torch.dtype, tolerance: float, n_tokens: int
+) -> None:
     made, source = layer(dtype), torch.Generator()
-    x = window(3, 5, D, dtype=dtype).requires_grad_()
+    x = window(3, n_tokens, D, dtype=dtype).requires_grad_()
     fused = made(x, generator=source, last_only=last_only)
     composed = made.compose(x, generator=source, dtype=dtype, last_only=last_only)
     torch.testing.assert_close(fused, composed, rtol=tolerance, atol=tolerance)
@@ -104,9 +113,10 @@ def test_dropout_falls_on_the_three_places_with_the_right_scale() -> None:
     torch.testing.assert_close(fused, expected)
 
 
-def test_bfloat16_products_stay_close_to_float32() -> None:
+@pytest.mark.parametrize("n_tokens", [11, MOST_COLUMN_TOKENS + 1])
+def test_bfloat16_products_stay_close_to_float32(n_tokens: int) -> None:
     made = layer(torch.float32)
-    x = window(8, 11, D, dtype=torch.float32).requires_grad_()
+    x = window(8, n_tokens, D, dtype=torch.float32).requires_grad_()
     exact = made(x, generator=torch.Generator())
     rounded = made(x, generator=torch.Generator(), bf16=True)
     assert rounded.dtype == torch.float32

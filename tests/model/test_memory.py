@@ -10,6 +10,7 @@ from study.model.memory import largest_micro_batch, step_memory
 from study.training.device import supports_bf16
 from tests.model.trial_peak import measured_peak
 
+ITRANSFORMER = {"family": "itransformer"}
 WIDE_20M = {"d_model": 512, "n_layers": 6, "n_heads": 8}
 
 
@@ -20,6 +21,8 @@ WIDE_20M = {"d_model": 512, "n_layers": 6, "n_heads": 8}
     [
         ({"d_model": 64, "n_layers": 32, "n_heads": 8}, 128, False),
         ({"d_model": 384, "n_layers": 2, "n_heads": 8, "d_ff_ratio": 2}, 256, True),
+        ({**ITRANSFORMER, "d_model": 192, "n_layers": 4, "n_heads": 8}, 64, False),
+        ({**ITRANSFORMER, "n_features": 211, "d_model": 192, "n_layers": 4, "n_heads": 8}, 8, True),
     ],
     ids=str,
 )
@@ -28,9 +31,8 @@ def test_modelled_memory_is_the_measured_peak(
 ) -> None:
     if bf16 and not supports_bf16(torch.device("cpu")):
         pytest.skip("bfloat16 is emulated")
-    model = ModelConfig(
-        n_features=25, dropout=0.2, last_day_skip=True, auxiliary_head=True, **architecture
-    )
+    fields: dict[str, Any] = {"n_features": 25, "last_day_skip": True, "auxiliary_head": True}
+    model = ModelConfig(**{**fields, "dropout": 0.2, **architecture})
     measured = measured_peak(model, micro_batch, bf16=bf16)
     modelled = step_memory(model, micro_batch, bf16=bf16, ema=True).total
     assert 0.85 <= modelled / measured <= 1.15
@@ -44,6 +46,17 @@ def test_parts_follow_the_parameters() -> None:
     memory = step_memory(config(), 1, bf16=False, ema=True)
     assert memory.moments == 2 * memory.weights == 2 * memory.gradients == 2 * memory.ema_copy
     assert step_memory(config(), 1, bf16=False, ema=False).ema_copy == 0
+
+
+def test_attention_between_many_tokens_is_counted() -> None:
+    few, many = (
+        step_memory(config(family="itransformer", n_features=n), 32, bf16=True, ema=False)
+        for n in (40, 400)
+    )
+    # The weights of attention alone: heads x tokens x tokens, in the five layers kept whole.
+    square = 32 * 5 * 8 * 2 * (401**2 - 41**2)
+    assert many.activations - few.activations > square
+    assert many.temporaries - few.temporaries > 2 * square / 5
 
 
 def test_the_deepest_2b_model_needs_more_than_a_workstation_in_float32() -> None:

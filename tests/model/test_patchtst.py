@@ -7,7 +7,8 @@ from torch import Tensor
 
 from study.errors import SpecError
 from study.model.config import Head, ModelConfig
-from study.model.patchtst import PatchTST, decay_groups
+from study.model.families.patchtst import PatchTST
+from study.model.network import decay_groups
 
 HEADS: tuple[Head, ...] = ("last", "mean", "flatten")
 PATCHINGS = [(60, 10, 5), (80, 16, 8), (60, 12, 12), (30, 30, 4), (7, 1, 2), (20, 5, 5)]

@@ -49,7 +49,7 @@ def test_an_infeasible_cell_is_a_row_of_the_plan_and_not_its_end(tmp_path: Path)
         "cell", "budget", "horizon", "trials", "trial_resources", "exclusive", "capacity",
         "concurrency", "estimate", "running_checkpoint_bytes", "kept_checkpoint_bytes",
         "folder_state", "problem", "grid_size", "params_median", "memory_min", "memory_max",
-        "power",
+        "power", "sensitivity",
     }  # fmt: skip
     for cell in cells:
         assert promised <= set(cell)
@@ -60,6 +60,8 @@ def test_an_infeasible_cell_is_a_row_of_the_plan_and_not_its_end(tmp_path: Path)
     assert "d262144" in large["memory_max"]["architecture"]
     assert "must fit the memory of a node" in large["problem"]
     assert large["estimate"] is None
+    assert small["sensitivity"]["least"]["feature"] in small["features"]
+    assert small["sensitivity"]["least"]["change"] > 0
     assert plan["total"]["cells_to_run"] == 2
     estimates = [cell["estimate"] for cell in cells[:2]]
     both = sum(estimate["search_seconds_expected"] for estimate in estimates)

@@ -5,10 +5,12 @@ from typing import Any
 import optuna
 import pytest
 
+from study.dimension import Fixed
 from study.errors import SpecError
 from study.model.sizing import count_parameters
 from study.search.forced import forced_configurations
 from study.search.space import SearchSpace, TrialConfig, build_space
+from study.spec import Cell
 from study.spec_file import load_study
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
@@ -139,6 +141,49 @@ def test_a_space_does_not_contain_what_it_cannot_draw(part: str, changes: dict[s
     assert other != config
     assert not drawn_from.contains(other)
     assert drawn_from.contains(TrialConfig.from_flat(config.flat()))
+
+
+def itransformer_cell(path: Path, **data: Any) -> Cell:
+    family = {"family": Fixed("itransformer")}
+    return load_study(path).cell("2M", 1, data=data, search={}, model=family)
+
+
+@pytest.mark.parametrize("n_features", [FEATURES_A25, 211])
+def test_the_grid_of_a_family_is_counted_by_its_formula(n_features: int) -> None:
+    found = build_space(itransformer_cell(SPACES / "phase6a.yaml"), n_features)
+    assert found.shapes
+    assert found.shapes != build_space(load_study(SPACES / "phase6a.yaml").cell(
+        "2M", 1, data={}, search={}), 211).shapes  # fmt: skip
+    for config in found.configs():
+        assert config.model.family == "itransformer"
+        assert abs(count_parameters(config.model) / 2_000_000 - 1) <= 0.25
+        assert TrialConfig.from_flat(config.flat()) == config
+    patchtst = next(iter(space("phase6a", "2M").configs()))
+    assert not found.contains(patchtst)
+    assert TrialConfig.from_flat({k: v for k, v in patchtst.flat().items() if k != "family"}) == (
+        patchtst
+    )
+
+
+def test_a_context_that_patches_do_not_fill_is_right_for_features() -> None:
+    cell = itransformer_cell(SPACES / "phase6a.yaml", context_length=63)
+    assert build_space(cell, FEATURES_A25).shapes
+    plain = load_study(SPACES / "phase6a.yaml").cell(
+        "2M", 1, data={"context_length": 63}, search={}
+    )
+    with pytest.raises(SpecError, match="must be a multiple of patch_stride"):
+        build_space(plain, FEATURES_A25)
+
+
+def test_a_dimension_that_the_family_does_not_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    text = (SPACES / "phase6a.yaml").read_text()
+    path.write_text(text.replace("patch_stride: 5", "patch_stride: {choice: [5, 10]}"))
+    with pytest.raises(
+        SpecError, match="itransformer does not read them, but got a list for patch_stride"
+    ):
+        build_space(itransformer_cell(path), FEATURES_A25)
+    assert build_space(load_study(path).cell("2M", 1, data={}, search={}), FEATURES_A25).shapes
 
 
 def test_the_bounds_of_a_range_belong_to_a_space() -> None:

@@ -13,6 +13,7 @@ import torch
 
 from study.errors import StudyError
 from study.model.config import ModelConfig
+from study.model.families import family_names
 from study.training.checkpoint import load, save
 from study.training.config import TrainConfig
 from study.training.device import supports_bf16
@@ -25,9 +26,10 @@ FULL_TRAIN = replace(
 )
 
 
-def full_trainer(**others: Any) -> Trainer:
+def full_trainer(family: str = "patchtst", **others: Any) -> Trainer:
     # 24 does not divide 64, nor 64 the 300 samples: short micro-batches and a short last step.
-    return make_trainer(model=FULL_MODEL, train=FULL_TRAIN, micro_batch=24, **others)
+    model = replace(FULL_MODEL, family=family)
+    return make_trainer(model=model, train=FULL_TRAIN, micro_batch=24, **others)
 
 
 def assert_same(a: Any, b: Any) -> None:
@@ -47,15 +49,16 @@ def assert_same(a: Any, b: Any) -> None:
 
 
 @pytest.mark.slow
-def test_five_saved_and_five_more_are_ten_bit_for_bit(tmp_path: Path) -> None:
-    straight = full_trainer()
+@pytest.mark.parametrize("family", family_names())
+def test_five_saved_and_five_more_are_ten_bit_for_bit(tmp_path: Path, family: str) -> None:
+    straight = full_trainer(family)
     expected = [straight.run_epoch() for _ in range(10)]
 
-    first = full_trainer()
+    first = full_trainer(family)
     reports = [first.run_epoch() for _ in range(5)]
     save(first.state_dict(), tmp_path / "state.pt")
     first.run_epoch()  # what goes on after the save must not reach the file
-    second = full_trainer()
+    second = full_trainer(family)
     second.load_state_dict(load(tmp_path / "state.pt"))
     assert second.report == reports[-1]
     reports += [second.run_epoch() for _ in range(5)]
@@ -123,6 +126,19 @@ def test_a_paused_epoch_is_the_epoch_bit_for_bit(
     assert state["partial"] is None
     state.pop("report")
     assert_same(state, expected_state)
+
+
+def test_a_paused_epoch_of_another_family_is_the_epoch_too(tmp_path: Path) -> None:
+    straight, paused = full_trainer("itransformer"), full_trainer("itransformer")
+    expected = straight.run_epoch()
+    assert paused.run_epoch(pause_after(2)) is None
+    save(paused.state_dict(), tmp_path / "state.pt")
+    gone_on = full_trainer("itransformer")
+    gone_on.load_state_dict(load(tmp_path / "state.pt"))
+    assert trace([gone_on.run_epoch()]) == trace([expected])
+    a, b = straight.state_dict(), gone_on.state_dict()
+    a.pop("report"), b.pop("report")
+    assert_same(a, b)
 
 
 def test_the_last_step_of_an_epoch_never_pauses() -> None:
@@ -242,14 +258,15 @@ def test_a_loaded_state_is_copied_from() -> None:
 
 
 @pytest.mark.skipif(not supports_bf16(CPU), reason="this CPU has no native bfloat16")
-def test_bfloat16_trains_and_resumes_too() -> None:
-    first = full_trainer(bf16=True)
+@pytest.mark.parametrize("family", family_names())
+def test_bfloat16_trains_and_resumes_too(family: str) -> None:
+    first = full_trainer(family, bf16=True)
     first.run_epoch()
-    second = full_trainer(bf16=True)
+    second = full_trainer(family, bf16=True)
     second.load_state_dict(first.state_dict())
     report = second.run_epoch()
     assert trace([first.run_epoch()]) == trace([report])
-    plain = full_trainer()
+    plain = full_trainer(family)
     plain.run_epoch()
     other = plain.run_epoch()
     assert report.train_loss != other.train_loss
@@ -262,6 +279,7 @@ def test_bfloat16_trains_and_resumes_too() -> None:
         {"seed": 8},
         {"train": replace(FULL_TRAIN, learning_rate=1e-3)},
         {"model": replace(FULL_MODEL, dropout=0.1)},
+        {"model": replace(FULL_MODEL, family="itransformer")},
     ],
 )
 def test_the_state_of_another_trial_is_refused(other: dict[str, Any]) -> None:
@@ -332,6 +350,12 @@ def test_every_field_of_train_config_changes_the_training() -> None:
 
 def test_every_field_of_model_config_that_leaves_the_shape_changes_the_training() -> None:
     plain = trace([make_trainer().run_epoch()])
-    for change in ({"dropout": 0.3}, {"n_heads": 4}, {"head": "mean"}, {"revin": True}):
+    for change in (
+        {"dropout": 0.3},
+        {"n_heads": 4},
+        {"head": "mean"},
+        {"revin": True},
+        {"family": "itransformer"},
+    ):
         model: ModelConfig = replace(MODEL, **change)
         assert trace([make_trainer(model=model).run_epoch()]) != plain, change

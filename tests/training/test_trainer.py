@@ -7,6 +7,7 @@ import torch
 
 from study.data.scores import log_losses
 from study.errors import DataError, StudyError
+from study.model.families import family_names
 from study.training.metrics import evaluate
 from study.training.stopping import EarlyStopping
 from study.training.trainer import Trainer
@@ -27,8 +28,9 @@ def weights_of(trainer: Trainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
 
 
-def test_micro_batches_equal_the_big_batch() -> None:
-    model = replace(MODEL, auxiliary_head=True)
+@pytest.mark.parametrize("family", family_names())
+def test_micro_batches_equal_the_big_batch(family: str) -> None:
+    model = replace(MODEL, family=family, auxiliary_head=True)
     # The first step of Adam turns a gradient's sign into a full stride, so a rate is chosen at
     # which rounding in a gradient near zero stays below the tolerance.
     train = replace(TRAIN, learning_rate=1e-5, auxiliary_weight=0.5, epochs=1)
@@ -45,12 +47,13 @@ def test_micro_batches_equal_the_big_batch() -> None:
         assert small_report.gradient_norm == pytest.approx(report.gradient_norm, rel=1e-5)
 
 
-def test_planted_answer_is_recovered() -> None:
+@pytest.mark.parametrize("family", family_names())
+def test_planted_answer_is_recovered(family: str) -> None:
     data = planted_data(n_train=1500, n_validation=400)
     days = data.validation_days
     truth = evaluate(3 * data.features[days, 0] - 1, data.labels[days], base_rate=data.base_rate)
     assert truth is not None
-    trainer = make_trainer(data=data)
+    trainer = make_trainer(model=replace(MODEL, family=family), data=data)
     last = run_to_end(trainer)[-1]
     assert last.stop_reason == "completed"
     assert last.schedule_percent == 100

@@ -1,4 +1,4 @@
-"""PatchTST: a window of days in, one logit out."""
+"""What the networks of every family share: a window of days in, one logit out."""
 
 import math
 from typing import NamedTuple
@@ -11,11 +11,10 @@ from study.model.config import ModelConfig
 from study.model.dropout import dropout
 from study.model.encoder import EncoderLayer, linear
 
-# Shapes: B window, C day of the context, F feature, N patch, P days of a patch times features,
-# D d_model, R what the head reads (D, or N*D for the flatten head).
+# Shapes: B window, C day of the context, F feature, N token, P numbers of a patch, D d_model,
+# R what the head reads (D, or N*D for the flatten head).
 
 _REVIN_EPSILON = 1e-5
-_POSITION_STD = 0.02
 _SKIP_GAIN = 30.0
 """Factor of the linear path. Adam moves each weight by about the learning rate per step, whatever
 its gradient: enough for a matrix with hundreds of columns, but 25 weights would need thousands of
@@ -31,13 +30,14 @@ class Prediction(NamedTuple):
     """Standardised log range of the coming days, float32; None without an auxiliary head."""
 
 
-class PatchTST(nn.Module):
-    """A transformer over patches of days, all features of a patch in one token.
+class Network(nn.Module):
+    """Encoder layers over tokens, each token the linear image of a patch of the window.
 
-    Weights have no values until ``initialise`` or ``load_state_dict``; a large model is built as
+    How a window is cut into patches is the family's, in ``_patches``; all else is shared. Weights
+    have no values until ``initialise`` or ``load_state_dict``; a large model is built as
 
         with torch.device("meta"):
-            model = PatchTST(config)
+            model = family_of(config).build(config, bf16=bf16)
         model.to_empty(device=device)
         model.initialise(generator, base_rate)
 
@@ -47,11 +47,16 @@ class PatchTST(nn.Module):
 
     Args:
         config: the architecture.
+        n_tokens: patches of a window.
+        patch_width: numbers in a patch.
         bf16: matrix products in bfloat16; the residual stream, the norms and the heads stay
             float32. Where the device multiplies them natively. Do not wrap the model in autocast.
     """
 
-    def __init__(self, config: ModelConfig, *, bf16: bool = False) -> None:
+    position_std = 0.02
+    """Of the positions' first values."""
+
+    def __init__(self, config: ModelConfig, *, n_tokens: int, patch_width: int, bf16: bool) -> None:
         super().__init__()
         self.config = config
         self.bf16 = bf16
@@ -60,13 +65,13 @@ class PatchTST(nn.Module):
         if c.revin:
             self.revin_gain = nn.Parameter(torch.empty(c.n_features))
             self.revin_shift = nn.Parameter(torch.empty(c.n_features))
-        self.embedding = nn.Linear(c.patch_length * c.n_features, c.d_model)
-        self.position = nn.Parameter(torch.empty(c.n_patches, c.d_model))
+        self.embedding = nn.Linear(patch_width, c.d_model)
+        self.position = nn.Parameter(torch.empty(n_tokens, c.d_model))
         self.layers = nn.ModuleList(
             EncoderLayer(c.d_model, c.n_heads, c.d_ff, c.dropout) for _ in range(c.n_layers)
         )
         self.final_norm = nn.LayerNorm(c.d_model)
-        read_width = c.d_model * (c.n_patches if c.head == "flatten" else 1)
+        read_width = c.d_model * (n_tokens if c.head == "flatten" else 1)
         self.head = nn.Linear(read_width, 1)
         if c.auxiliary_head:
             self.auxiliary_head = nn.Linear(read_width, 1)
@@ -78,8 +83,8 @@ class PatchTST(nn.Module):
 
         Matrices are N(0, 1 / fan_in), and those that write to the residual stream are divided by
         sqrt(2 * n_layers) more, so that its variance does not grow with depth (GPT-2, section
-        2.3). Positions are N(0, 0.02^2), biases zero, norms one. All heads are zero but for the
-        bias of the logit, so that training starts at the base rate.
+        2.3). Positions are N(0, ``position_std``^2), biases zero, norms one. All heads are zero but
+        for the bias of the logit, so that training starts at the base rate.
 
         Args:
             generator: on the CPU, so that the same seed gives the same weights on every device.
@@ -87,7 +92,7 @@ class PatchTST(nn.Module):
         """
         require(
             0 < base_rate < 1,
-            "PatchTST",
+            type(self).__name__,
             "base_rate must lie in (0, 1)",
             got=f"base_rate={base_rate!r}",
             remedy="The training part needs both labels.",
@@ -95,7 +100,7 @@ class PatchTST(nn.Module):
         depth_scale = (2 * self.config.n_layers) ** -0.5
         for name, parameter in self.named_parameters():
             if name == "position":
-                _fill_normal(parameter, _POSITION_STD, generator)
+                _fill_normal(parameter, self.position_std, generator)
             elif name.endswith(("norm.weight", "revin_gain")):
                 nn.init.ones_(parameter)
             elif parameter.ndim < 2 or "head" in name or "skip" in name:
@@ -135,10 +140,8 @@ class PatchTST(nn.Module):
         return centred_BCF / (sd_B1F + _REVIN_EPSILON) * self.revin_gain + self.revin_shift
 
     def _patches(self, x_BCF: Tensor) -> Tensor:
-        # ModelConfig refuses lengths that leave days over: the last patch ends with the last day.
-        c = self.config
-        patch_BNFL = x_BCF.unfold(1, c.patch_length, c.patch_stride)
-        return patch_BNFL.transpose(2, 3).flatten(2)
+        """Cut windows into (B, N, P): one row of numbers per token, the head's token last."""
+        raise NotImplementedError
 
 
 def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
