@@ -6,7 +6,8 @@ from typing import Any
 from study.results.records import TrialRecord
 
 PARAMS = {
-    "budget": "2M", "family": "patchtst", "d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff_ratio": 2, "patch_length": 10,
+    "budget": "2M", "family": "patchtst",
+    "d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff_ratio": 2, "patch_length": 10,
     "patch_stride": 5, "dropout": 0.2, "head": "last", "last_day_skip": False,
     "learning_rate": 1e-3, "epochs": 20, "effective_batch": 256, "weight_decay": 0.01,
     "warmup_share": 0.1,
