@@ -21,7 +21,6 @@ from analysis.search_answers import (
 )
 from analysis.section import Cell, Section, Table, days_ahead
 from analysis.study import StudyRecords
-from study.results.final import MODEL_NAME
 
 
 def answer(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> list[Section]:
@@ -78,7 +77,7 @@ def headline(horizons: Sequence[JudgedHorizon]) -> list[str]:
 
 def _criteria(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> Section:
     cells = all_cells(horizons)
-    own = [cell.scores[MODEL_NAME] for cell in cells]
+    own = [cell.own for cell in cells]
     checks: Mapping[str, tuple[int, int]] = {
         "searches complete": (sum(c.is_complete for c in study.cells), len(study.cells)),
         "cells with final runs": (len(cells), len(study.cells)),

@@ -17,7 +17,6 @@ from analysis.section import (
     low_end,
     shown_estimate,
 )
-from study.results.final import MODEL_NAME
 
 
 def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
@@ -72,8 +71,12 @@ def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
 
 def _score_table(each: JudgedHorizon) -> Table:
     """Return a row per budget and, once, per baseline: all are judged on the same days."""
-    scored = [(cell.records.budget, cell.scores[MODEL_NAME]) for cell in each.cells]
-    scored += [(model, s) for model, s in each.cells[0].scores.items() if model != MODEL_NAME]
+    scored = [(cell.records.budget, cell.own) for cell in each.cells]
+    scored += [
+        (model, s)
+        for model, s in each.cells[0].scores.items()
+        if model != each.cells[0].final.model
+    ]
     scored.sort(key=lambda pair: pair[1].log_loss.value)
     return Table(
         columns=(
@@ -96,10 +99,10 @@ def _score_table(each: JudgedHorizon) -> Table:
 
 def _baseline_figure(each: JudgedHorizon) -> Figure:
     base = each.cells[0]
-    baselines = [m for m in base.scores if m != MODEL_NAME]
+    baselines = [m for m in base.scores if m != base.final.model]
     baselines.sort(key=lambda m: base.scores[m].log_loss.value)
     names = [*(cell.records.budget for cell in each.cells), *baselines]
-    own = [cell.scores[MODEL_NAME].log_loss for cell in each.cells]
+    own = [cell.own.log_loss for cell in each.cells]
     others = [base.scores[m].log_loss for m in baselines]
     return Figure(
         name=f"baselines_h{each.horizon}",
@@ -155,7 +158,7 @@ def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
         rows.append(
             [
                 cell.records.budget, days_ahead(cell.records.horizon), final.search_value,
-                chosen.mean_value, validation, shrinkage, cell.scores[MODEL_NAME].log_loss,
+                chosen.mean_value, validation, shrinkage, cell.own.log_loss,
             ]
         )  # fmt: skip
     sentences = []
@@ -194,7 +197,7 @@ def calibration_section(horizons: Sequence[JudgedHorizon]) -> Section:
     for each in horizons:
         series = []
         for cell in each.cells:
-            s = cell.scores[MODEL_NAME]
+            s = cell.own
             rows += [
                 [
                     cell.records.budget, days_ahead(each.horizon), s.ece, s.logit_sd, d.threshold,
@@ -226,7 +229,7 @@ def calibration_section(horizons: Sequence[JudgedHorizon]) -> Section:
     collapsed = [
         f"{cell.records.budget} {days_ahead(cell.records.horizon)}"
         for cell in all_cells(horizons)
-        if cell.scores[MODEL_NAME].is_collapsed
+        if cell.own.is_collapsed
     ]
     return Section(
         name="calibration",

@@ -14,7 +14,7 @@ from analysis.runs import LEAST_LEVELS, Runs
 from analysis.scores import Scores, score_model
 from analysis.study import CellRecords, Predictions, StudyRecords
 from analysis.verdict import LawReport, judge
-from study.results.final import MODEL_NAME, ORACLE, FinalRecord
+from study.results.final import ORACLE, FinalRecord
 
 _SAME_LOSS = 5e-4
 """Losses that agree to three decimals at two budgets: chance, or the same constant."""
@@ -52,6 +52,11 @@ class JudgedCell:
         return self.records.name
 
     @property
+    def own(self) -> Scores:
+        """Of the winner's runs."""
+        return self.scores[self.final.model]
+
+    @property
     def is_leak(self) -> bool:
         """Is it better than the best possible answer by more than chance allows?"""
         over = self.over_oracle
@@ -60,7 +65,7 @@ class JudgedCell:
     @property
     def losses(self) -> Floats:
         """Daily losses on the test days, shape (n_seeds, n_days)."""
-        return self.test.losses(MODEL_NAME)
+        return self.test.losses(self.final.model)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +106,7 @@ def judge_study(study: StudyRecords) -> list[JudgedHorizon]:
 def _judge_horizon(horizon: int, records: Sequence[CellRecords]) -> JudgedHorizon:
     tests = [cell.predictions("test") for cell in records]
     days = resampled_days(len(tests[0].y), horizon)
-    models = {cell.budget: t.losses(MODEL_NAME) for cell, t in zip(records, tests, strict=True)}
+    models = {c.budget: t.losses(c.model) for c, t in zip(records, tests, strict=True)}
     means = {budget: float(losses.mean()) for budget, losses in models.items()}
     rivals = [_rival(cell) for cell in records]
     differences: dict[str, Difference] = {}
@@ -134,7 +139,7 @@ def _judge_horizon(horizon: int, records: Sequence[CellRecords]) -> JudgedHorizo
 
 def _rival(cell: CellRecords) -> str:
     validation = cell.predictions("validation")
-    return best_on(validation, [name for name in validation.p if name not in (MODEL_NAME, ORACLE)])
+    return best_on(validation, [name for name in validation.p if name not in (cell.model, ORACLE)])
 
 
 def _judge_cell(
@@ -149,7 +154,7 @@ def _judge_cell(
     assert final is not None
     train_prior = float(cell.searched["splits"]["train"]["base_rate"])
     scores = {model: score_model(test, model, train_prior, days) for model in test.p}
-    own = scores[MODEL_NAME]
+    own = scores[final.model]
     flags = []
     if own.is_collapsed:
         flags.append("the winner has collapsed: it says no more than a constant")
@@ -182,7 +187,7 @@ def _judge_cell(
         scores=scores,
         rival=rival,
         difference=difference,
-        over_oracle=paired_difference(test.losses(MODEL_NAME), test.losses(ORACLE), days)
+        over_oracle=paired_difference(test.losses(final.model), test.losses(ORACLE), days)
         if ORACLE in test.p
         else None,
         flags=flags,

@@ -18,7 +18,7 @@ from analysis.section import (
     shown_estimate,
 )
 from analysis.verdict import LawReport
-from study.results.final import MODEL_NAME, ORACLE
+from study.results.final import ORACLE
 
 _CURVE_POINTS = 60
 
@@ -27,7 +27,7 @@ def oracle_section(horizons: Sequence[JudgedHorizon]) -> Section:
     """How far each winner is from the best possible answer of a drawn market."""
     rows: list[list[Cell]] = [
         [cell.records.budget, days_ahead(cell.records.horizon), cell.scores[ORACLE].log_loss,
-         cell.scores[MODEL_NAME].log_loss, cell.over_oracle, "LEAK" if cell.is_leak else "no"]
+         cell.own.log_loss, cell.over_oracle, "LEAK" if cell.is_leak else "no"]
         for cell in all_cells(horizons)
         if cell.over_oracle is not None
     ]  # fmt: skip

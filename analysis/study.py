@@ -58,6 +58,12 @@ class CellRecords:
     """Predictions of the final runs and the baselines."""
 
     @property
+    def model(self) -> str:
+        """Family of the winner, by which its runs are known among the predictions."""
+        assert self.final is not None
+        return self.final.model
+
+    @property
     def budget_parameters(self) -> int:
         """What the label stands for."""
         budgets = self.searched["spec"]["budgets"]

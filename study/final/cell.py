@@ -24,7 +24,6 @@ from study.results.files import write_text
 from study.results.final import (
     FINAL_FOLDER,
     MODEL_FOLDER,
-    MODEL_NAME,
     PREDICTIONS_FILE,
     REFIT_FOLDER,
     RUNS_FOLDER,
@@ -290,7 +289,7 @@ def _of_run(record: TrialRecord, runs: Path, holdout: Holdout) -> pd.DataFrame:
     logits = predict_logits(config, state["weights"], holdout.features, days, device=device)
     p = np.full(len(holdout.labels), np.nan)
     p[days] = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    return _table(MODEL_NAME, record.seed, holdout, p)
+    return _table(config.family, record.seed, holdout, p)
 
 
 def _is_here(device: torch.device) -> bool:

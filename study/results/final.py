@@ -33,14 +33,12 @@ PREDICTIONS_FILE = "predictions.parquet"
 RECORD_FILE = "final.json"
 TEST_OPENED_FILE = "test_opened.txt"
 
-MODEL_NAME = "patchtst"
-"""In the column ``model`` of predictions; every other name is a baseline's."""
-
 ORACLE = "oracle"
 """The exact answer on a market that was drawn: it bounds every model, and is no baseline."""
 
 COLUMNS = ("model", "seed", "part", "date", "p", "y")
-"""``part`` is validation or test; ``seed`` is missing for a baseline; ``p`` is a probability."""
+"""``model`` is a family of networks or a baseline; ``part`` is validation or test; ``seed`` is
+missing for a baseline; ``p`` is a probability."""
 
 _KEY_DIGITS = 16
 
@@ -110,6 +108,11 @@ class FinalRecord:
     """UTC time at which test labels were first read for this cell."""
     with_validation: bool = False
     """Were the runs trained on validation days too? Their validation losses then say nothing."""
+
+    @property
+    def model(self) -> str:
+        """Family of the winner: its name among the models of the predictions."""
+        return str(self.params["family"])
 
 
 def write_final(folder: Path, record: FinalRecord) -> None:

@@ -9,7 +9,6 @@ from rich.table import Table
 
 from study.results.final import (
     FINAL_FOLDER,
-    MODEL_NAME,
     ORACLE,
     PREDICTIONS_FILE,
     FinalRecord,
@@ -29,9 +28,11 @@ def final_table(records: Sequence[FinalRecord], results: Path) -> Table:
         losses = test_losses(
             read_predictions(results / FINAL_FOLDER / record.cell / PREDICTIONS_FILE)
         )
-        own = [loss for (model, _), loss in losses.items() if model == MODEL_NAME]
+        own = [loss for (model, _), loss in losses.items() if model == record.model]
         others = {
-            model: loss for (model, _), loss in losses.items() if model not in (MODEL_NAME, ORACLE)
+            model: loss
+            for (model, _), loss in losses.items()
+            if model not in (record.model, ORACLE)
         }
         best = min(others, key=lambda model: others[model])
         chosen = next(s for s in record.selection if s.trial == record.winner)

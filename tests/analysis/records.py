@@ -11,7 +11,6 @@ import pandas as pd
 from analysis.law import Floats
 from study.results.final import (
     FINAL_FOLDER,
-    MODEL_NAME,
     PREDICTIONS_FILE,
     FinalRecord,
     RunRecord,
@@ -24,6 +23,7 @@ from tests.results.conftest import PARAMS, record
 
 N_SEEDS = 5
 N_TRIALS = 12
+FAMILY = str(PARAMS["family"])
 
 
 def oracle_days(n_days: int, seed: int = 7) -> tuple[Floats, Floats]:
@@ -113,7 +113,7 @@ def _write_final(
     p, y = oracle_days(2 * n_days)
     days = np.datetime64("2002-01-01") + np.arange(2 * n_days)
     models = {
-        MODEL_NAME: answers(p, variance, N_SEEDS, size + horizon),
+        FAMILY: answers(p, variance, N_SEEDS, size + horizon),
         "logistic": answers(p, 0.3, 1, 5),
         "constant": np.full((1, 2 * n_days), y.mean()),
     }
@@ -121,7 +121,7 @@ def _write_final(
         pd.DataFrame(
             {
                 "model": model,
-                "seed": pd.array([seed if model == MODEL_NAME else None] * len(p), dtype="Int64"),
+                "seed": pd.array([seed if model == FAMILY else None] * len(p), dtype="Int64"),
                 "part": np.repeat(["validation", "test"], n_days),
                 "date": days, "p": each, "y": y,
             }
