@@ -8,6 +8,7 @@ HORIZON ?= 3
 TRIALS ?=
 ARGS ?=
 KILLS ?= 100
+PARALLEL = $(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 8
 
 .PHONY: tune sweep study test fast check bench chaos tensorboard
 .DEFAULT_GOAL := test
@@ -29,11 +30,13 @@ study: $(VENV)/installed
 	$(VENV)/bin/python -m study.train --search search_spaces/small.yaml
 	$(VENV)/bin/python -m analysis --study small
 
+# Ray takes all cores, so its tests come one after the other.
 test: $(VENV)/installed
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(PARALLEL) -m "not ray and not bench and not gpu"
+	$(VENV)/bin/python -m pytest -m "ray and not bench and not gpu"
 
 fast: $(VENV)/installed
-	$(VENV)/bin/python -m pytest -m "not ray and not slow and not bench and not gpu" $(ARGS)
+	$(PARALLEL) -m "not ray and not slow and not bench and not gpu" $(ARGS)
 
 check: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .

@@ -22,6 +22,9 @@ _MOST_ELEMENTS = 4_000_000
 
 _CONVERGED = 1e-9
 """Relative change of the objective between two accepted steps."""
+_ROUNDING = 1e-26
+"""Of the objective: residuals of 1e-13, which are no more than the rounding of logs of losses."""
+
 
 _LESS_DAMPING, _MORE_DAMPING = 0.2, 5.0
 _LEAST_DAMPING, _MOST_DAMPING = 1e-9, 1e12
@@ -254,8 +257,9 @@ def _minimise(
         objective[active] = np.minimum(before, after)
         factor = np.where(is_better, _LESS_DAMPING, _MORE_DAMPING)
         damping[active] = np.maximum(damping[active] * factor, _LEAST_DAMPING)
-        # At rest when a step gains nothing, or when none of any length does.
-        rests = is_better & (before - after <= _CONVERGED * before + 1e-26)
+        # At rest when a step gains nothing, when none of any length does, or on the very runs.
+        rests = is_better & (before - after <= _CONVERGED * before + _ROUNDING)
+        rests |= objective[active] <= _ROUNDING
         active = active[~(rests | (damping[active] > _MOST_DAMPING))]
         if not active.size:
             break

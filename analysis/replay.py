@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.table import Table
 
-from analysis.trial_table import Metric, Trial, TrialTable, read_table
+from analysis.trial_table import Trial, TrialTable, read_table
 from study.command import Exit
 from study.errors import require
 from study.results.auc import auc_standard_error
@@ -23,6 +23,7 @@ from study.results.convergence import (
     ConvergenceRule,
     configuration_key,
 )
+from study.results.records import Metric
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +75,7 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     add = flags.add_argument
     add("table", type=Path, metavar="STUDY", help="folder of a cell, all_trials.json, or a CSV")
     what = "what the values are; may be left out for our own records, whose value is the log-loss"
-    add("--metric", choices=("log_loss", "auc"), help=what)
+    add("--metric", choices=get_args(Metric), help=what)
     least = f"distinct configurations that must have completed (default {LEAST_TRIALS})"
     add("--early-stop-patience", type=int, default=LEAST_TRIALS, metavar="N", help=least)
     absolute = f"greatest range of the five best, in units of the metric (default {THRESHOLD})"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.law import Floats
 from study.errors import StudyError, require
-from study.results.driver import DriverState, DriverStatus
+from study.results.driver import is_search_complete
 from study.results.final import (
     FINAL_FOLDER,
     PREDICTIONS_FILE,
@@ -51,8 +51,8 @@ class CellRecords:
     """cell.yaml."""
     trials: Sequence[TrialRecord]
     """Of this budget."""
-    state: DriverState | None
-    """How the last driver of the search ended, or that it is at work; None if unknown."""
+    is_complete: bool
+    """Has every trial of the search ended?"""
     final: FinalRecord | None
     table: pd.DataFrame | None
     """Predictions of the final runs and the baselines."""
@@ -78,12 +78,6 @@ class CellRecords:
     def source(self) -> str:
         """Market."""
         return str(self.searched["source"])
-
-    @property
-    def is_complete(self) -> bool:
-        """Has every trial of the search ended?"""
-        # A search that has converged, or has used up its space, asks for fewer trials.
-        return self.state == "complete" or len(self.trials) >= int(self.searched["trials"])
 
     @cached_property
     def rankable(self) -> list[TrialRecord]:
@@ -142,6 +136,25 @@ class StudyRecords:
         return [cell for cell in self.cells if cell.horizon == horizon]
 
 
+def _budgets(searched: Mapping[str, Any], folder: Path) -> list[str]:
+    """Return the labels of a search's budgets.
+
+    Raises:
+        StudyError: the search is of another version.
+    """
+    spec = searched.get("spec")
+    budgets = spec.get("budgets") if isinstance(spec, dict) else None
+    require(
+        isinstance(budgets, list) and "phase" in searched,
+        str(folder / "cell.yaml"),
+        "must be of this version",
+        got="no budgets or phase",
+        remedy="Search again: old results cannot be read by this version.",
+        error=StudyError,
+    )
+    return [str(budget["label"]) for budget in budgets or ()]
+
+
 def read_study(results: Path, name: str | None) -> StudyRecords:
     """Read the cells of a study.
 
@@ -163,18 +176,18 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
             if final is not None:
                 file = results / FINAL_FOLDER / folder.name / PREDICTIONS_FILE
                 table = read_predictions(file)
+            budgets, phase = _budgets(searched, folder), searched["phase"]
         except StudyError as error:
             problems.append(str(error))
             continue
-        status = DriverStatus.read(folder)
-        budgets = [str(budget["label"]) for budget in searched["spec"]["budgets"]]
+        is_complete = is_search_complete(folder, len(trials), int(searched["trials"]))
         found = [
             CellRecords(
                 name=folder.name if len(budgets) == 1 else f"{folder.name}:{budget}",
                 budget=budget,
                 searched=searched,
                 trials=[trial for trial in trials if trial.budget == budget],
-                state=None if status is None else status.state,
+                is_complete=is_complete,
                 final=final,
                 table=table,
             )
@@ -183,7 +196,6 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
         # Cells of other tasks or markets have other days and labels: they are studies of their own.
         _, _, variant = folder.name.partition(f"_h{searched['horizon']}_")
         # Two phases search the same budgets in other ways.
-        phase = searched["phase"]
         study = str(searched["study"]) if phase is None else f"{searched['study']}-{phase}"
         cells.setdefault((study, variant), []).extend(found)
     known = {f"{study}_{variant}": (study, variant) for study, variant in cells}

@@ -12,8 +12,8 @@ import pandas as pd
 
 from study.errors import StudyError, require
 from study.results.convergence import configuration_key
-
-Metric = Literal["log_loss", "auc"]
+from study.results.records import Metric
+from study.results.store import read_cell
 
 TRIALS_FILE = "all_trials.json"
 
@@ -53,13 +53,15 @@ def read_table(path: Path, metric: Metric | None) -> TrialTable:
 
     Args:
         path: of it.
-        metric: that ``value`` is, or ``auc`` of our own records; None only for these, whose value
-            is the log-loss.
+        metric: that ``value`` is, or ``auc`` of our own records; None only for these: a cell's
+            folder says by what its search went, and the value in a file is the log-loss.
 
     Raises:
         StudyError: the table breaks a rule.
     """
-    path = path / TRIALS_FILE if path.is_dir() else path
+    if path.is_dir():
+        metric = metric or read_cell(path)["metric"]
+        path = path / TRIALS_FILE
     rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path)
     where = str(path)
     _require(bool(rows), where, "must have trials", "none", "Check the file.")
@@ -72,7 +74,7 @@ def read_table(path: Path, metric: Metric | None) -> TrialTable:
         "Give auc (larger is better) or log_loss.",
     )
     if is_ours and metric == "auc":
-        rows = [{**row, "value": row.get("auc"), "value_se": None} for row in rows]
+        rows = [{**row, "value": row.get("auc"), "value_se": _auc_se(row)} for row in rows]
     trials = [_trial(where, place, row) for place, row in enumerate(rows, start=1)]
     numbers = [trial.number for trial in trials]
     repeated = next((n for n, count in Counter(numbers).items() if count > 1), None)
@@ -94,6 +96,12 @@ def read_table(path: Path, metric: Metric | None) -> TrialTable:
         parameters=tuple(dict.fromkeys(name for trial in trials for name in trial.params)),
         trials=tuple(ordered),
     )
+
+
+def _auc_se(row: Mapping[str, Any]) -> float | None:
+    """Return the standard error of a record's AUC, which it holds if the search went by it."""
+    auc, objective, se = (row.get(name) for name in ("auc", "objective", "objective_se"))
+    return se if auc is not None and objective == 1 - auc else None
 
 
 def _trial(where: str, place: int, row: Mapping[str, Any]) -> Trial:

@@ -2,11 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from study.dimension import Fixed
 from study.errors import require
 from study.results.mirror import is_uri
+from study.results.records import Metric
 from study.selection import select_cells
 from study.spec import Cell
 from study.spec_file import load_study
@@ -24,7 +25,7 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
     add("--max-epochs", type=int, help="cut every schedule to at most this many epochs")
     add(
         "--metric",
-        choices=("log_loss", "auc"),
+        choices=get_args(Metric),
         help="what trials are scored by (default: the search space's, usually log_loss)",
     )
     add(

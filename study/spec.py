@@ -12,6 +12,7 @@ from study.data.config import DataConfig
 from study.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
 from study.errors import SpecError, require
 from study.model.config import DEFAULT_FAMILY, check_family
+from study.results.records import Metric
 
 SHAPE_FIELDS = ("d_model", "n_layers", "n_heads", "d_ff_ratio")
 """The four fields that a budget is spent on."""
@@ -21,7 +22,6 @@ DERIVED_MODEL_FIELDS = ("n_features", "context_length", "auxiliary_head")
 
 ForcedSet = Literal["none", "extremes6", "forced18"]
 Scheduler = Literal["asha", "fifo"]
-Metric = Literal["log_loss", "auc"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +78,11 @@ class SearchConfig:
             (
                 self.early_stop_threshold is None or self.early_stop_threshold > 0,
                 "early_stop_threshold must be > 0",
+                "early_stop_threshold",
+            ),
+            (
+                self.early_stop_threshold is None or self.early_stop_patience is not None,
+                "early_stop_threshold needs early_stop_patience, without which nothing stops",
                 "early_stop_threshold",
             ),
             (

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from study.cluster.lifeline import end_with
 from study.command import Exit, command_parser, exit_code
@@ -16,6 +16,7 @@ from study.errors import StudyError, require
 from study.flags import add_cluster_flags, add_study_flags, concurrency, one_cell, places
 from study.results.journal import COPIES
 from study.results.mirror import Mirror
+from study.results.records import Metric
 from study.search.stop import Interruptions, interruptible
 from study.spec import Cell
 from study.spec_file import load_study
@@ -163,8 +164,10 @@ def run(
     for cell in cells:
         is_new = not (results / cell.name).exists() and len(cells) > 1
         own = dataclasses.replace(options, resume=options.resume and not is_new)
-        status = run_cell(cell, own, interruptions, trainable=trainable)
-        if status is not RunStatus.DONE:
+        ended = run_cell(cell, own, interruptions, trainable=trainable)
+        status = status if ended is RunStatus.DONE else ended
+        # A budget without a usable result says nothing of the next one.
+        if ended is RunStatus.INTERRUPTED:
             break
     if arguments.json:
         shown = plans[0] if evidence is None else {"phase_1": evidence, "cells": plans}
@@ -209,6 +212,15 @@ def _phase_two(
         error=StudyError,
     )
     phase_one = PhaseOne.read(folder)
+    require(
+        arguments.metric in (None, phase_one.metric),
+        "--metric",
+        "must be that of phase 1, whose best trials phase 2 starts from",
+        got=f"--metric {arguments.metric}, and {phase_one.metric} in {folder}",
+        remedy="Leave it out.",
+    )
+    search = dataclasses.replace(cell.search, metric=cast(Metric, phase_one.metric))
+    cell = dataclasses.replace(cell, search=search)
     chosen = phase_one.choose(arguments.param_budget)
     trials = arguments.trials or study.supplementary.trials
     if not arguments.json:

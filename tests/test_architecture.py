@@ -15,7 +15,7 @@ ALLOWED = {
     "data": {"errors", "command", "results"},
     "model": {"errors"},
     "training": {"errors", "data", "model", "results"},
-    "spec": {"errors", "dimension", "data", "model", "training"},
+    "spec": {"errors", "dimension", "data", "model", "training", "results"},
     "spec_file": {"errors", "dimension", "spec", "data", "model", "training"},
     "selection": {"errors", "dimension", "spec"},
     "flags": {"errors", "dimension", "results", "spec", "spec_file", "selection"},

@@ -80,6 +80,12 @@ class DriverStatus:
             return False
 
 
+def is_search_complete(folder: Path, n_ended: int, n_asked: int) -> bool:
+    """Has every trial of a search ended? One that has converged asks for fewer than it might."""
+    status = DriverStatus.read(folder)
+    return n_ended >= n_asked or (status is not None and status.state == "complete")
+
+
 class Driver:
     """Keeps ``status.json`` of a folder. A disk that is full must not keep a search from ending."""
 

@@ -112,6 +112,8 @@ def print_summary(
         lines.append(f"best        none: no trial learnt more than the base rate{lowest}")
     else:
         auc = "undefined" if best.auc is None else f"{best.auc:.3f}"
+        if plan["metric"] == "auc":
+            lines.append(f"scored by   AUC {auc} +- {best.objective_se:.3f}: the highest of all")
         lines += [
             f"best        {with_error(best.value, best.value_se)} validation log-loss (trial "
             f"{best.number}, epoch {best.best_epoch}), skill {best.skill:+.3f} against the base "

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+Metric = Literal["log_loss", "auc"]
+"""What trials are scored by."""
+
 TrialState = Literal["COMPLETE", "PRUNED", "FAIL"]
 """Optuna's words: ran to its end, ended before it on merit, or ended without a usable value."""
 

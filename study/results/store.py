@@ -44,7 +44,7 @@ CSV_COLUMNS = (
     # Ours.
     "run_id", "trial_number", "source", "reason", "val_loss_se", "difference_to_baseline",
     "difference_se", "best_epoch", "epochs_trained", "skill", "auc",
-    "data_sha256",
+    "data_sha256", "search_phase", "group", "name", "metric", "objective", "objective_se",
 )  # fmt: skip
 
 
@@ -145,7 +145,7 @@ class CellStore:
                 "metric": identity.metric,
                 "horizon": identity.horizon,
                 "architecture": {
-                    "family": params.get("family", "patchtst"),
+                    "family": params["family"],
                     "d_model": params["d_model"],
                     "n_layers": params["n_layers"],
                     "n_heads": params["n_heads"],
@@ -235,6 +235,12 @@ class CellStore:
             "skill": record.skill,
             "auc": record.auc,
             "data_sha256": identity.data_sha256,
+            "search_phase": record.phase,
+            "group": record.group,
+            "name": record.name,
+            "metric": identity.metric,
+            "objective": record.objective,
+            "objective_se": record.objective_se,
         }
         return [row.get(column) for column in CSV_COLUMNS]
 

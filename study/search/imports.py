@@ -117,6 +117,8 @@ def _incomparable(described: dict[str, Any], cell: Cell, data: Dataset) -> str |
     differing = [name for name in names if (before or {}).get(name) != now.get(name)]
     if described.get("data_sha256") != data.fingerprint:
         differing.append("data_sha256")
+    if described.get("metric") != cell.search.metric:
+        differing.append("metric")
     if described.get("feature_hash") != data.feature_hash:
         differing.append("feature_hash")
     return ", ".join(differing) or None

@@ -17,13 +17,13 @@ from study.errors import require
 from study.model.sizing import count_parameters
 from study.results.convergence import SE_SHARE, ConvergenceRule, completed_trials
 from study.results.journal import Event, Journal, JournalError
-from study.results.records import PHASES, StopReason, TrialRecord, best_trial, end_reason
+from study.results.records import PHASES, Metric, StopReason, TrialRecord, best_trial, end_reason
 from study.search.assignment import FORCED, Assignment
 from study.search.forced import Forced
 from study.search.sampler import Sampler
 from study.search.scheduler import Rungs
 from study.search.space import SearchSpace, TrialConfig
-from study.spec import Metric, SearchConfig
+from study.spec import SearchConfig
 
 FaultKind = Literal["worker", "stall", "memory", "oom", "error"]
 """The process died; no step for too long; the machine's memory ran out; the trainer's did, although
@@ -310,10 +310,7 @@ class Ledger:
         if not rule.has_converged(completed_trials(self.records)):
             return None
         within = f"{SE_SHARE:g} standard errors" if threshold is None else f"{threshold:g}"
-        return (
-            f"converged after {len(self.records)} of {search.trials} trials: the five best lie "
-            f"within {within}"
-        )
+        return f"the five best lie within {within}"
 
     def _finish_if_due(self, number: int) -> bool:
         trial = self._trials[number]

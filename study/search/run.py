@@ -271,8 +271,13 @@ def _search(
         state: DriverState = "stopped" if outcome.is_fault else "interrupted"
         driver.end("failed" if outcome.is_failing else state, outcome.stopped)
         return RunStatus.FAILED if outcome.is_fault else RunStatus.INTERRUPTED
+    converged = None
     if outcome.converged is not None:
-        console.print(f"\n{outcome.converged}", soft_wrap=True, markup=False)
+        converged = (
+            f"converged after {len(outcome.records)} of {plan.cell.search.trials} trials: "
+            f"{outcome.converged}"
+        )
+        console.print(f"\n{converged}", soft_wrap=True, markup=False)
     print_summary(
         console,
         records=outcome.records,
@@ -285,5 +290,5 @@ def _search(
     if best is None:
         driver.end("failed", "no trial learnt more than the base rate")
         return RunStatus.FAILED
-    driver.end("complete", outcome.converged)
+    driver.end("complete", converged)
     return RunStatus.DONE

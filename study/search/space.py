@@ -51,11 +51,7 @@ class TrialConfig:
 
     @classmethod
     def from_flat(cls, flat: Mapping[str, Any]) -> "TrialConfig":
-        """Rebuild the configuration from ``flat``; keys of neither part are ignored.
-
-        A record from before there were families is of the default one.
-        """
-        flat = {"family": DEFAULT_FAMILY, **flat}
+        """Rebuild the configuration from ``flat``; keys of neither part are ignored."""
         return cls(
             budget=flat["budget"],
             model=ModelConfig(**{f.name: flat[f.name] for f in dataclasses.fields(ModelConfig)}),
@@ -176,6 +172,7 @@ def build_space(cell: Cell, n_features: int) -> SearchSpace:
     Raises:
         SpecError: no architecture fits, or a value or bound breaks its field's rule.
     """
+    _check_read(cell)
     shapes = {shape for budget in cell.budgets for shape in _feasible(cell, budget, n_features)}
     if cell.search.forced == "forced18":
         labels = frozenset(budget.label for budget in cell.budgets)
@@ -197,7 +194,6 @@ def build_space(cell: Cell, n_features: int) -> SearchSpace:
 def _feasible(cell: Cell, budget: Budget, n_features: int) -> set[Shape]:
     """Return the architectures that a budget affords, whatever else is drawn."""
     others = {name: d for name, d in cell.model.items() if name not in SHAPE_FIELDS}
-    _check_read(cell)
     auxiliary = sorted({weight > 0 for weight in _numbers(cell.train, "auxiliary_weight")})
     options = {
         name: [dimension.value] if isinstance(dimension, Fixed) else list(dimension.values)

@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from study.dimension import Choice, Dimension, Fixed, Range, Scalar
+from study.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
 from study.errors import StudyError, require
+from study.results.driver import is_search_complete
 from study.results.records import TrialRecord, ranked
 from study.results.store import read_cell, read_trials
 from study.spec import Budget, Cell, Supplementary
@@ -88,7 +89,7 @@ class PhaseOne:
         return cls(
             folder=folder,
             metric=metric,
-            is_complete=len(records) >= int(described["trials"]),
+            is_complete=is_search_complete(folder, len(records), int(described["trials"])),
             budgets=sorted(evidence, key=lambda each: each.mean),
         )
 
@@ -166,6 +167,10 @@ def supplementary_cell(cell: Cell, plan: Supplementary, best: TrialRecord, trial
     distance = abs(best.param_count - budget.target) / budget.target
     model = _around(cell.model, plan.model, best.params)
     train = _around(cell.train, plan.train, best.params)
+    if "epochs" not in plan.train:
+        # As many as in that trial, unless --max-epochs allows fewer now.
+        most = max(int(cast(int, value)) for value in dimension_values(cell.train["epochs"]))
+        train["epochs"] = Fixed(min(best.params["epochs"], most))
     searched = {**plan.model, **plan.train}
     return dataclasses.replace(
         cell,

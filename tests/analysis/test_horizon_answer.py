@@ -22,6 +22,7 @@ def pairs(*, same: bool, noise: float = NOISE, seed: int = 0) -> list[Pair]:
     ]
 
 
+@pytest.mark.slow
 def test_noisy_ranks_of_equal_horizons_are_no_difference() -> None:
     noisy = []
     for seed in range(12):

@@ -12,7 +12,7 @@ import pytest
 from analysis.__main__ import main
 from study.results.auc import auc_standard_error
 from study.results.convergence import ConvergenceRule, completed_trials
-from study.results.store import CellIdentity, CellStore
+from study.results.store import CellIdentity, CellStore, write_cell
 from tests.results.conftest import PARAMS, record
 
 Replay = Callable[..., str]
@@ -161,25 +161,31 @@ def test_only_the_marked_columns_of_optunas_table_are_parameters(
     assert (found["parameters"], found["n_repeats"]) == (["lr"], 29)
 
 
+@pytest.mark.parametrize("metric", ["log_loss", "auc"])
 def test_our_own_records_are_replayed_as_the_search_sees_them(
-    tmp_path: Path, replay: Replay
+    metric: str, tmp_path: Path, replay: Replay
 ) -> None:
     draw = np.random.default_rng(3)
-    records = [
-        record(
-            n, value=0.6 + float(draw.exponential(0.01)), auc=0.7, ended=1000.0 + 7 * n % 40,
-            params={**PARAMS, "dropout": round(float(draw.uniform(0, 0.5)), 1), "d_model": 8 * n},
-            reason="asha" if n % 5 == 4 else "completed",
-        )
-        for n in range(40)
-    ]  # fmt: skip
+    records = []
+    for n in range(40):
+        worse = float(draw.exponential(0.01))
+        value, auc = 0.6 + worse, 0.7 - worse
+        params = {**PARAMS, "dropout": round(float(draw.uniform(0, 0.5)), 1), "d_model": 8 * n}
+        records.append(
+            record(
+                n, value=value, auc=auc, objective=value if metric == "log_loss" else 1 - auc,
+                objective_se=0.02, ended=1000.0 + 7 * n % 40, params=params,
+                reason="asha" if n % 5 == 4 else "completed",
+            )
+        )  # fmt: skip
     identity = CellIdentity(
-        name="cell", study="demo", budget="2M", phase=None, metric="log_loss", horizon=1,
+        name="cell", study="demo", budget="2M", phase=None, metric=metric, horizon=1,
         task="threshold_1pct",
         data_sha256="abc", versions={},
     )  # fmt: skip
     folder = tmp_path / "cell"
     folder.mkdir()
+    write_cell(folder, {"metric": metric})
     CellStore(folder, identity).write_trials(records)
     found = json.loads(replay(folder, "--json"))
     assert found["ordered_by"] == "end"
@@ -191,10 +197,12 @@ def test_our_own_records_are_replayed_as_the_search_sees_them(
         assert index is not None
         assert told["stop"]["number"] == complete[index].number
         assert told["stop"]["place"] == ends.index(complete[index]) + 1
-    # The value of our records is the log-loss; their AUC has no standard error of its own.
+    assert found["metric"] == metric
+    best = max(r.auc or 0.0 for r in complete)
     by_file = json.loads(replay(folder / "all_trials.json", *AUC, *COUNTS, "--json"))
-    assert by_file["best"]["value"] == 0.7
-    assert by_file["best"]["value_se"] == auc_standard_error(0.7, 76, 346)
+    assert by_file["best"]["value"] == best
+    # What is given is taken in place of what is known.
+    assert by_file["best"]["value_se"] == pytest.approx(auc_standard_error(best, 76, 346))
 
 
 @pytest.mark.parametrize(

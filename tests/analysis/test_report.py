@@ -106,6 +106,7 @@ def test_all_forms_are_written_and_agree(results: Path) -> None:
     assert difference["difference"]["low"] < difference["difference"]["value"]
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_from_elsewhere(results: Path) -> None:
     page = (results / "report" / "report.html").read_text()
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
@@ -169,6 +170,7 @@ _BROWSER = shutil.which("chromium")
 
 
 @pytest.mark.skipif(_BROWSER is None, reason="needs chromium")
+@pytest.mark.slow
 def test_a_browser_draws_the_page_without_a_complaint(results: Path, tmp_path: Path) -> None:
     assert _BROWSER is not None
     page = (results / "report" / "report.html").read_text()

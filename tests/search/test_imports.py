@@ -71,7 +71,7 @@ def write(folder: Path, records: list[TrialRecord]) -> None:
 
 def described(folder: Path, data: Dataset) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(identity(CELL, data, folder)))
-    return plain
+    return {**plain, "metric": CELL.search.metric}
 
 
 def test_trials_of_the_same_question_are_known(old: Path, data: Dataset) -> None:
@@ -122,6 +122,12 @@ def test_losses_of_another_question_are_not_known(
     assert found.describe() == (
         f"the sampler does not know the old losses: other {reason}; the best 5 are trained again"
     )
+
+
+def test_scores_by_another_metric_are_not_known(old: Path, data: Dataset) -> None:
+    search = dataclasses.replace(CELL.search, metric="auc")
+    found = import_trials(old, dataclasses.replace(CELL, search=search), data, SPACE)
+    assert (found.incomparable, found.known) == ("metric", [])
 
 
 def test_another_search_of_the_same_question_is_comparable(old: Path, data: Dataset) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import talib
 
 from study.data.arrays import PriceArray
-from study.data.features.a50 import band_width, macd_histogram, rsi
+from study.data.features.a50 import band_width, macd_histogram, macd_line, rsi
 from study.data.features.a100_momentum import supertrend
 from study.data.features.spec import Bars, FeatureSpec, feature
 from study.data.features.windows import (
@@ -85,11 +85,6 @@ def _golden(bars: Bars) -> PriceArray:
     return difference
 
 
-def _macd_line(bars: Bars) -> PriceArray:
-    line: PriceArray = talib.MACD(bars.close, 12, 26, 9)[0]
-    return line
-
-
 def _trend_strength(bars: Bars) -> PriceArray:
     strength: PriceArray = talib.ADX(bars.high, bars.low, bars.close, 14) - 25
     return strength
@@ -135,7 +130,7 @@ ADDED: tuple[FeatureSpec, ...] = (
         "close_above_sma_200", "Close > sma_200", 200, lambda bars: _above_mean(bars, 200), cap=50
     ),
     _duration("sma_50_above_200", "sma_50 > sma_200", 200, _golden, cap=50),
-    _duration("macd_above_zero", "macd_line > 0", 34, _macd_line, recursive=True),
+    _duration("macd_above_zero", "macd_line > 0", 34, macd_line, recursive=True),
     _duration("macd_above_signal", "macd_histogram > 0", 34, macd_histogram, recursive=True),
     _duration(
         "supertrend", "supertrend points up", 11, lambda bars: supertrend(bars)[1], recursive=True

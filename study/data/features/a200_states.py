@@ -8,7 +8,7 @@ import numpy as np
 import talib
 
 from study.data.arrays import DayArray, IndexArray, PriceArray
-from study.data.features.a50 import YEAR, realized_volatility, rsi
+from study.data.features.a50 import YEAR, macd_line, realized_volatility, rsi
 from study.data.features.a100_momentum import money_flow_index
 from study.data.features.spec import Bars, FeatureSpec, feature
 from study.data.features.windows import (
@@ -40,11 +40,6 @@ def _divergence(
         ),
         recursive=recursive,
     )
-
-
-def _macd_line(bars: Bars) -> PriceArray:
-    line: PriceArray = talib.MACD(bars.close, 12, 26, 9)[0]
-    return line
 
 
 def _signed_volume(bars: Bars) -> PriceArray:
@@ -161,7 +156,7 @@ def _days_since_last_bar(bars: Bars) -> PriceArray:
 ADDED: tuple[FeatureSpec, ...] = (
     _divergence("rsi", "RSI14", 15, rsi, recursive=True),
     _divergence("rsi", "RSI14", 15, rsi, n_days=60, recursive=True),
-    _divergence("macd", "macd_line", 34, _macd_line, recursive=True),
+    _divergence("macd", "macd_line", 34, macd_line, recursive=True),
     _divergence("obv", "signed Volume summed over 20 days", 21, _signed_volume),
     _divergence("mfi", "mfi_14", 15, money_flow_index),
     _divergence("adosc", "adosc", 10, _accumulation, recursive=True),

@@ -54,6 +54,12 @@ def band_width(bars: Bars) -> PriceArray:
     return width
 
 
+def macd_line(bars: Bars) -> PriceArray:
+    """Return EMA12 - EMA26 of the close."""
+    line: PriceArray = talib.MACD(bars.close, 12, 26, 9)[0]
+    return line
+
+
 def macd_histogram(bars: Bars) -> PriceArray:
     """Return the MACD line 12/26 less its signal 9."""
     histogram: PriceArray = talib.MACD(bars.close, 12, 26, 9)[2]
