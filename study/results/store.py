@@ -144,8 +144,8 @@ class CellStore:
                 "name": best.name,
                 "metric": identity.metric,
                 "horizon": identity.horizon,
+                "family": params["family"],
                 "architecture": {
-                    "family": params["family"],
                     "d_model": params["d_model"],
                     "n_layers": params["n_layers"],
                     "n_heads": params["n_heads"],

@@ -99,7 +99,7 @@ def check_records(here: Path) -> None:
         assert float(row["val_loss"]) == values[int(row["trial_number"])]
 
     described = yaml.safe_load((folder / "cell.yaml").read_text())
-    assert described["spec"]["budget"]["target"] == 50_000
+    assert described["spec"]["budgets"][0]["target"] == 50_000
     assert [baseline["name"] for baseline in described["baselines"]] == ["constant", "logistic"]
 
 
