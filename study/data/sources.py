@@ -134,15 +134,20 @@ def import_prices(file: Path, name: str | None = None, folder: Path = IMPORT_FOL
     )
     _require_file(file, folder)
     prices = prices_from_table(name, read_table(file), origin=str(file))
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=folder, prefix=f".{name}-", suffix=".partial")
+    write_whole(prices.frame, _imported_path(name, folder))
+    return prices
+
+
+def write_whole(frame: pd.DataFrame, path: Path) -> None:
+    """Write a Parquet file in one step, in place of an earlier one; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".partial")
     os.close(handle)
     try:
-        prices.frame.to_parquet(partial)
-        os.replace(partial, _imported_path(name, folder))
+        frame.to_parquet(partial)
+        os.replace(partial, path)
     finally:
         Path(partial).unlink(missing_ok=True)
-    return prices
 
 
 def list_imported(folder: Path = IMPORT_FOLDER) -> tuple[str, ...]:

@@ -1,8 +1,6 @@
 """Where the volatility index comes from: the embedded series, an imported one, a file."""
 
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +11,7 @@ import pyarrow as pa
 
 from study.data.arrays import DayArray, PriceArray
 from study.data.config import EMBEDDED_VIX, EMBEDDED_VIX_RANGE
-from study.data.sources import IMPORT_FOLDER, embedded_file, require_name
+from study.data.sources import IMPORT_FOLDER, embedded_file, require_name, write_whole
 from study.data.tables import CSV_SUFFIXES, DATE_COLUMN, PARQUET_SUFFIXES, parse_day, parse_number
 from study.errors import DataError, require
 
@@ -100,16 +98,9 @@ def import_vix(file: Path, name: str | None = None, folder: Path = IMPORT_FOLDER
         error=DataError,
     )
     series = _series(name, _read(file), origin=str(file))
-    kept = folder / _FOLDER
-    kept.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=kept, prefix=f".{name}-", suffix=".partial")
-    os.close(handle)
     index = pd.DatetimeIndex(series.days, name=DATE_COLUMN)
-    try:
-        pd.DataFrame({"VIX": series.values}, index=index).to_parquet(partial)
-        os.replace(partial, kept / f"{name}.parquet")
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    frame = pd.DataFrame({"VIX": series.values}, index=index)
+    write_whole(frame, folder / _FOLDER / f"{name}.parquet")
     return series
 
 

@@ -1,6 +1,7 @@
 """What the networks of every family share: a window of days in, one logit out."""
 
 import math
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -30,7 +31,7 @@ class Prediction(NamedTuple):
     """Standardised log range of the coming days, float32; None without an auxiliary head."""
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """Encoder layers over tokens, each token the linear image of a patch of the window.
 
     How a window is cut into patches is the family's, in ``_patches``; all else is shared. Weights
@@ -139,9 +140,9 @@ class Network(nn.Module):
         sd_B1F = x_BCF.std(dim=1, keepdim=True)
         return centred_BCF / (sd_B1F + _REVIN_EPSILON) * self.revin_gain + self.revin_shift
 
+    @abstractmethod
     def _patches(self, x_BCF: Tensor) -> Tensor:
         """Cut windows into (B, N, P): one row of numbers per token, the head's token last."""
-        raise NotImplementedError
 
 
 def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
