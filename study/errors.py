@@ -1,8 +1,20 @@
 """The errors a user can cause or cure, and the one form their messages take."""
 
+_LONGEST_VALUE = 200
+"""Characters of a quoted value: a cell, a name or a cause is told apart by fewer."""
+
+_LONGEST_MESSAGE = 2000
+"""Characters of a message, which may name several values."""
+
 
 class StudyError(ValueError):
-    """A study cannot go on; the message says where, which rule, what was got, what to do."""
+    """A study cannot go on; the message says where, which rule, what was got, what to do.
+
+    Whatever is quoted in it, a message is one line of bounded length.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(one_line(message), _LONGEST_MESSAGE))
 
 
 class SpecError(StudyError):
@@ -11,6 +23,37 @@ class SpecError(StudyError):
 
 class DataError(StudyError):
     """Prices, features, labels or splits break a rule."""
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` on one line: white space is single spaces, the unprintable is escaped."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in " ".join(text.split())
+    )
+
+
+def shortened(text: str, longest: int = _LONGEST_VALUE) -> str:
+    """Return ``text``, of which the middle is left out where it is longer than ``longest``."""
+    if len(text) <= longest:
+        return text
+    mark = f" ... ({len(text)} characters) ... "
+    half = (longest - len(mark)) // 2
+    return text[:half] + mark + text[-half:]
+
+
+def quoted(value: object) -> str:
+    """Return a value of somebody's file or flag for a message: its ``repr``, cut."""
+    try:
+        return shortened(repr(value))
+    except (ValueError, RecursionError):
+        # Python prints no integer of more than 4,300 digits, and no list that is too deep.
+        return f"a {type(value).__name__} that cannot be printed"
+
+
+def cause(error: BaseException) -> str:
+    """Return what a library said, on one line and cut; the error's class if it said nothing."""
+    return shortened(one_line(str(error))) or type(error).__name__
 
 
 def require(
