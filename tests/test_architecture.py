@@ -10,9 +10,11 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "errors": set(),
     "command": {"errors"},
+    "text_table": {"errors"},
+    "number_text": set(),
     "dimension": {"errors"},
     "results": {"errors"},
-    "data": {"errors", "command", "results"},
+    "data": {"errors", "command", "results", "text_table", "number_text"},
     "model": {"errors"},
     "training": {"errors", "data", "model", "results"},
     "spec": {"errors", "dimension", "data", "model", "training", "results"},
@@ -29,7 +31,7 @@ ALLOWED = {
     },
 }  # fmt: skip
 COMMANDS = {"plan", "predict", "status", "sweep", "train", "tune"}
-ANALYSIS = {"command", "errors", "results"}
+ANALYSIS = {"command", "errors", "results", "text_table", "number_text"}
 
 RAY = {"search", "cluster"}
 TORCH = {"model", "training", "search", "final", "predict"}

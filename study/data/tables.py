@@ -35,7 +35,17 @@ class BarTable:
     values: PriceArray
     """Shape (n_bars, 5) in the order of BAR_COLUMNS, NaN where the cell is no number."""
     cells: Mapping[str, Sequence[object]]
-    """The unparsed cells by column, for messages."""
+    """The unparsed cells of the six columns, for messages."""
+    others: Mapping[str, Sequence[object]]
+    """The unparsed cells of the file's other columns, by the name that the file gives them."""
+    seconds: IndexArray
+    """Time of day of each stamp by its own clock, seconds after midnight, shape (n_bars,); 0 where
+    the file holds days."""
+    zones: frozenset[str]
+    """The time zones that the stamps name, as ``+00:00``; empty if they name none."""
+    understood: tuple[str, ...]
+    """How the file was read (columns, order, format of dates and numbers, adjusted or not), a
+    phrase each, for one line that shows a wrong reading."""
 
 
 def read_table(path: Path) -> BarTable:
@@ -65,7 +75,12 @@ def table_from_frame(frame: pd.DataFrame, where: str) -> BarTable:
         frame = frame.rename_axis(DATE_COLUMN).reset_index()
     position = _match_columns([str(name) for name in frame.columns], where)
     cells = {name: frame.iloc[:, at].tolist() for name, at in position.items()}
-    return _parse(where, np.arange(2, len(frame) + 2), cells)
+    others = {
+        str(name): frame.iloc[:, at].tolist()
+        for at, name in enumerate(frame.columns)
+        if at not in position.values()
+    }
+    return _parse(where, np.arange(2, len(frame) + 2), cells, others)
 
 
 def _read_csv(path: Path) -> BarTable:
@@ -96,7 +111,12 @@ def _read_csv(path: Path) -> BarTable:
             f"{where}: must be comma-separated text in UTF-8, but got {error}. Save it as CSV."
         ) from error
     cells = {name: [record[at] for record in records] for name, at in position.items()}
-    return _parse(where, np.array(rows, dtype=np.int64), cells)
+    others = {
+        name: [record[at] for record in records]
+        for at, name in enumerate(header)
+        if at not in position.values()
+    }
+    return _parse(where, np.array(rows, dtype=np.int64), cells, others)
 
 
 def _read_parquet(path: Path) -> BarTable:
@@ -140,12 +160,27 @@ def _match_columns(header: Sequence[str], where: str) -> dict[str, int]:
     return position
 
 
-def _parse(where: str, rows: IndexArray, cells: Mapping[str, Sequence[object]]) -> BarTable:
+def _parse(
+    where: str,
+    rows: IndexArray,
+    cells: Mapping[str, Sequence[object]],
+    others: Mapping[str, Sequence[object]],
+) -> BarTable:
     days = np.array([parse_day(cell) for cell in cells[DATE_COLUMN]], dtype="datetime64[D]")
     values = np.array(
         [[parse_number(cell) for cell in cells[column]] for column in BAR_COLUMNS], dtype=np.float64
     ).T
-    return BarTable(where=where, rows=rows, days=days, values=values, cells=cells)
+    return BarTable(
+        where=where,
+        rows=rows,
+        days=days,
+        values=values,
+        cells=cells,
+        others=others,
+        seconds=np.zeros(len(days), dtype=np.int64),
+        zones=frozenset(),
+        understood=(),
+    )
 
 
 def parse_day(cell: object) -> np.datetime64:
