@@ -1,4 +1,4 @@
-"""How every command begins and ends: its flags, its exit code, one line where something is wrong."""
+"""How every command begins and ends: its flags, its exit code, a line where something is wrong."""
 
 import argparse
 import contextlib

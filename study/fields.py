@@ -66,9 +66,11 @@ def share(*, zero: bool = True, one: bool = True) -> Rule:
     """Return the rule of a number from 0 to 1, with or without the ends."""
     return Rule(
         f"lie in {'[' if zero else '('}0, 1{']' if one else ')'}",
-        lambda value: is_number(value)
-        and (0 <= value if zero else 0 < value)
-        and (value <= 1 if one else value < 1),
+        lambda value: (
+            is_number(value)
+            and (0 <= value if zero else 0 < value)
+            and (value <= 1 if one else value < 1)
+        ),
     )
 
 
@@ -80,12 +82,25 @@ def within(least: float, most: float) -> Rule:
     )
 
 
+def between(least: float, most: float) -> Rule:
+    """Return the rule of a number between two ends, which are excluded."""
+    return Rule(
+        f"lie between {least:g} and {most:g}",
+        lambda value: is_number(value) and least < value < most,
+    )
+
+
 def one_of(options: Sequence[str]) -> Rule:
     """Return the rule of a word from a list."""
     return Rule(
         f"be one of {', '.join(options)}",
         lambda value: isinstance(value, str) and value in options,
     )
+
+
+def text() -> Rule:
+    """Return the rule of what is text."""
+    return Rule("be text", lambda value: isinstance(value, str))
 
 
 def flag() -> Rule:
@@ -259,4 +274,3 @@ def _built(value: Any, kind: Any) -> Any:
     if _is_sequence(get_origin(kind)) and get_args(kind):
         return [_built(each, get_args(kind)[0]) for each in value]
     return value
-

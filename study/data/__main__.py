@@ -150,9 +150,7 @@ def _print_json(value: object) -> None:
 
 
 def _parser() -> CommandParser:
-    parser = command_parser(
-        "study.data", "Prices, features and splits of the study.", _EXAMPLES
-    )
+    parser = command_parser("study.data", "Prices, features and splits of the study.", _EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True)
 
     def add(name: str, help_: str, example: str) -> CommandParser:

@@ -120,7 +120,10 @@ class _Loader(yaml.SafeLoader):
         node = super().get_single_node()
         if node is not None and _expanded(node, {}) > _MOST_VALUES:
             raise yaml.constructor.ConstructorError(
-                None, None, f"aliases that stand for more than {_MOST_VALUES:,} values", node.start_mark
+                None,
+                None,
+                f"aliases that stand for more than {_MOST_VALUES:,} values",
+                node.start_mark,
             )
         return node
 
