@@ -139,7 +139,9 @@ def check_values(rules: Mapping[str, Rule], config: object, remedy: str) -> None
         check_value(rules, name, getattr(config, name), type(config).__name__, remedy)
 
 
-def rebuild(kind: type[T], raw: object, where: str, remedy: str) -> T:
+def rebuild(
+    kind: type[T], raw: object, where: str, remedy: str, error: type[StudyError] = StudyError
+) -> T:
     """Return the record that a file holds as plain values; keys that it does not know are ignored.
 
     Args:
@@ -147,11 +149,12 @@ def rebuild(kind: type[T], raw: object, where: str, remedy: str) -> T:
         raw: what was read.
         where: the file, and the place in it.
         remedy: what the user can do, one sentence.
+        error: the class to raise.
 
     Raises:
-        StudyError: a field is missing, or is not of its type.
+        StudyError: or the given class: a field is missing, or is not of its type.
     """
-    require_type(raw, kind, where, remedy)
+    require_type(raw, kind, where, remedy, error)
     built: T = _built(raw, kind)
     return built
 
@@ -267,10 +270,10 @@ def _fields(kind: Any) -> tuple[tuple[str, ...], Mapping[str, Any]]:
 
 def _built(value: Any, kind: Any) -> Any:
     """Return a value that fits its type with the dataclasses that the type asks for."""
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         _, hints = _fields(kind)
         given = {name: _built(value[name], h) for name, h in hints.items() if name in value}
-        return kind(**given)  # type: ignore[operator]  # a class, of which the check is an instance too
+        return kind(**given)
     if _is_sequence(get_origin(kind)) and get_args(kind):
         return [_built(each, get_args(kind)[0]) for each in value]
     return value

@@ -25,7 +25,8 @@ ALLOWED = {
     "cluster": {"errors", "training"},
     "matrix": {"errors", "fields", "results", "cluster", "search"},
     "final": {
-        "errors", "fields", "dimension", "spec", "results", "data", "model", "training", "cluster", "search",
+        "errors", "fields", "dimension", "spec", "results", "data", "model", "training", "cluster",
+        "search",
     },
     "search": {
         "errors", "fields", "dimension", "spec", "results", "data", "model", "training", "cluster",
