@@ -21,6 +21,9 @@ from study.errors import StudyError, quoted, require
 
 T = TypeVar("T")
 
+_LONGEST_NAME = 255
+"""Bytes of a name in a file system."""
+
 _WHOLE_END = 2**63
 """What NumPy, Arrow and PyTorch count with: a larger integer ends in an OverflowError there."""
 
@@ -35,6 +38,17 @@ def is_number(value: object) -> TypeGuard[float]:
     if isinstance(value, float):
         return math.isfinite(value)
     return is_whole(value)
+
+
+def is_folder_name(value: object) -> TypeGuard[str]:
+    """Is it the name of one folder or file, which leads nowhere else and can be shown?"""
+    return (
+        isinstance(value, str)
+        and value not in ("", ".", "..")
+        and "/" not in value
+        and value.isprintable()
+        and len(value.encode()) <= _LONGEST_NAME
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ _LONGEST_FOLDER = 200
 """Bytes of a cell's name: a file system takes 255, and some are put before and behind it."""
 
 SEARCH_RULES: dict[str, Rule] = {
-    "trials": whole(1, 1_000_000),
+    "trials": whole(1, 100_000),
     "seed": Rule("lie in [0, 2**31)", whole(0, 2**31 - 1).holds),
     "forced": one_of(get_args(ForcedSet)),
     "across_budgets": flag(),
@@ -51,7 +51,7 @@ SEARCH_RULES: dict[str, Rule] = {
         or_none(whole(5, 1_000_000)).holds,
     ),
     "early_stop_threshold": or_none(above(0, 1_000)),
-    "startup_trials": whole(1, 1_000_000),
+    "startup_trials": whole(1, 100_000),
     "scheduler": one_of(get_args(Scheduler)),
     # ASHA's time is whole percent of a schedule, of which the first is 1.
     "grace_share": within(0.01, 1),

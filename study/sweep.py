@@ -34,6 +34,7 @@ from study.results.files import write_json
 from study.results.lock import FolderLock
 from study.results.status import read_status
 from study.results.status_view import view
+from study.results.terminal import terminal
 from study.search.stop import Interruptions, Stop, interruptible
 from study.spec_file import load_study
 
@@ -104,7 +105,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         driver = held.enter_context(at_work(folder))
         stop = Stop(folder / "stop")
         stop.file.unlink(missing_ok=True)
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+        console = terminal()
         log = SweepLog(console, folder)
         temperature = measure()
         require_cool(temperature)

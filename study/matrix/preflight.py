@@ -10,7 +10,7 @@ import psutil
 
 from study.cluster.thermal import Temperature
 from study.errors import SpecError, quoted, require, shortened
-from study.fields import require_type
+from study.fields import is_folder_name, require_type
 from study.results.documents import load_json
 from study.results.records import EstimateDescription
 
@@ -63,7 +63,7 @@ def read_plan(path: Path) -> dict[str, Any]:
     require_type(raw, Plan, f"{where}: must be what study.plan --json writes", remedy, SpecError)
     for cell in raw["cells"]:
         require(
-            Path(cell["cell"]).name == cell["cell"],
+            is_folder_name(cell["cell"]),
             where,
             "each cell must have the name of a folder",
             got=quoted(cell["cell"]),

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import StudyError, quoted, require
-from study.fields import rebuild, require_type
+from study.fields import is_folder_name, rebuild, require_type
 from study.results.documents import load_json, load_yaml
 from study.results.files import (
     append_line,
@@ -298,9 +298,12 @@ def _record(row: object, where: str) -> TrialRecord:
         (record.number >= 0, "number must be >= 0", record.number),
         (record.epochs_trained >= 0, "epochs_trained must be >= 0", record.epochs_trained),
         (record.param_count >= 1, "param_count must be >= 1", record.param_count),
-        (record.params["epochs"] >= 1, "params: epochs must be >= 1", record.params["epochs"]),
+        *(
+            (record.params[name] >= 1, f"params: {name} must be >= 1", record.params[name])
+            for name in ("d_model", "n_layers", "n_heads", "epochs")
+        ),
         (
-            Path(record.folder).name == record.folder,
+            is_folder_name(record.folder),
             "folder must be the name of a folder",
             record.folder,
         ),
