@@ -104,7 +104,7 @@ class CellRecords:
                 np.array_equal(days, dates) and np.array_equal(labels, y),
                 self.name,
                 "every model must have been asked about the same days",
-                got=f"other days or labels of {model}",
+                got=f"other days or labels of {quoted(model)}",
                 remedy="Remove its folder below final/ and run study.train again.",
                 error=StudyError,
             )

@@ -96,7 +96,7 @@ def one_cell(arguments: argparse.Namespace) -> Cell:
             arguments.budget is None,
             "--budget",
             f"{study.path} searches across budgets",
-            got=f"--budget {arguments.budget}",
+            got=f"--budget {quoted(arguments.budget)}",
             remedy="Write --budgets, with one or several labels, or leave it out for all.",
         )
         return study.cell_of_all(arguments.budgets, arguments.horizon, **_overrides(arguments))
@@ -104,7 +104,7 @@ def one_cell(arguments: argparse.Namespace) -> Cell:
         arguments.budgets is None,
         "--budgets",
         f"{study.path} has a search for each budget",
-        got=f"--budgets {' '.join(arguments.budgets or ())}",
+        got=f"--budgets {quoted(' '.join(arguments.budgets or ()))}",
         remedy="Write --budget, or use study.sweep for several.",
     )
     for flag, value in (("--budget", arguments.budget), ("--horizon", arguments.horizon)):

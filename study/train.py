@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from study.command import Exit, command_parser, exit_code
-from study.errors import StudyError, require
+from study.errors import StudyError, quoted, require
 from study.flags import (
     add_cluster_flags,
     add_selection_flags,
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         store is None,
         "--storage",
         "final runs need a results folder",
-        got=arguments.storage,
+        got=quoted(arguments.storage),
         remedy="Copy the results of the search from the store into a folder.",
     )
     searched = [cell for cell in cells if (results / cell.name).is_dir()]

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
 from analysis.__main__ import main as analysis
+from analysis.study import read_study
 from study.command import exit_code
 from study.data.__main__ import main as data_command
 from study.data.dataset import build_dataset
@@ -28,7 +30,7 @@ from study.status import main as status
 from study.sweep import main as sweep
 from study.train import main as train
 from study.tune import main as tune
-from tests.analysis.records import write_study
+from tests.analysis.records import FAMILY, write_study
 from tests.results.cells import write_cell
 from tests.results.conftest import record
 from tests.search.played import CELL, SPACE
@@ -265,6 +267,27 @@ def test_a_damaged_record_is_named_by_the_report(
     line = refused(analysis, "--storage", str(study))
     assert Path(name).name in line
     assert words in line
+
+
+def test_cells_that_cannot_be_read_are_named_beside_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = (10_000, 20_000, 30_000)
+    write_study(tmp_path, dict.fromkeys(sizes, 0.3), horizons=(1,), n_days=20)
+    closed, damaged_one, collapsed = (f"demo_{size}_h1_threshold_1pct" for size in sizes)
+    (tmp_path / damaged_one / "all_trials.json").write_text(DEEP)
+    predictions = tmp_path / "final" / collapsed / "predictions.parquet"
+    table = pd.read_parquet(predictions)
+    table[table["model"] != FAMILY].to_parquet(predictions)
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    with as_another_user(tmp_path / closed):
+        found = read_study(Path("."), None)
+    assert [(cell.name, cell.final) for cell in found.cells] == [(collapsed, None)]
+    assert len(found.problems) == 3
+    assert f"{closed}: must be a folder that you may read: Permission denied" in found.problems[0]
+    assert f"{damaged_one}/all_trials.json: must be JSON" in found.problems[1]
+    assert f"no final run of {collapsed} has a usable result" in found.problems[2]
 
 
 def test_a_damaged_cell_is_shown_as_far_as_its_files_tell(
