@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from study.dimension import Fixed
-from study.errors import require
+from study.errors import quoted, require
 from study.results.mirror import is_uri
 from study.results.records import Metric
 from study.selection import select_cells
@@ -14,6 +14,9 @@ from study.spec_file import load_study
 
 WORKING_COPY = "ray_results"
 """Results folder, and where a search whose results are in a store works."""
+
+_MOST_DIGITS = 6
+"""Of trials at once: a million is beyond any cluster."""
 
 
 def add_study_flags(flags: argparse.ArgumentParser) -> None:
@@ -93,7 +96,7 @@ def one_cell(arguments: argparse.Namespace) -> Cell:
             arguments.budget is None,
             "--budget",
             f"{study.path} searches across budgets",
-            got=f"--budget {arguments.budget}",
+            got=f"--budget {quoted(arguments.budget)}",
             remedy="Write --budgets, with one or several labels, or leave it out for all.",
         )
         return study.cell_of_all(arguments.budgets, arguments.horizon, **_overrides(arguments))
@@ -101,7 +104,7 @@ def one_cell(arguments: argparse.Namespace) -> Cell:
         arguments.budgets is None,
         "--budgets",
         f"{study.path} has a search for each budget",
-        got=f"--budgets {' '.join(arguments.budgets or ())}",
+        got=f"--budgets {quoted(' '.join(arguments.budgets or ()))}",
         remedy="Write --budget, or use study.sweep for several.",
     )
     for flag, value in (("--budget", arguments.budget), ("--horizon", arguments.horizon)):
@@ -138,10 +141,10 @@ def concurrency(text: str) -> int | None:
         SpecError: it is neither.
     """
     require(
-        text == "auto" or text.isdecimal(),
+        text == "auto" or (text.isdecimal() and len(text) <= _MOST_DIGITS),
         "--concurrency",
-        "must be auto or a whole number",
-        got=f"--concurrency {text}",
+        f"must be auto or a whole number of at most {_MOST_DIGITS} digits",
+        got=f"--concurrency {quoted(text)}",
         remedy="Leave it out for auto.",
     )
     return None if text == "auto" else int(text)

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from study.command import Exit, command_parser, exit_code
-from study.errors import StudyError, require
+from study.errors import StudyError, quoted, require
 from study.flags import (
     add_cluster_flags,
     add_selection_flags,
@@ -20,6 +20,9 @@ from study.search.stop import Interruptions, interruptible
 if TYPE_CHECKING:
     # At run time it would cost a wrong flag and --help the seconds that torch takes.
     from study.final.cell import FinalOutcome
+
+_MOST_RUNS = 1_000
+"""Of one configuration: its seeds are counted from bases that lie further apart than that."""
 
 _EXAMPLES = """examples:
   python -m study.train                                   # every cell that has been searched
@@ -69,7 +72,13 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     """Check the flags, then train cell after cell."""
     for name in ("seeds", "candidates", "selection_seeds"):
         flag, value = f"--{name.replace('_', '-')}", getattr(arguments, name)
-        require(value >= 1, flag, "must be at least 1", got=str(value), remedy="Leave it out.")
+        require(
+            1 <= value <= _MOST_RUNS,
+            flag,
+            f"must be at least 1 and at most {_MOST_RUNS:,}",
+            got=str(value),
+            remedy="Leave it out.",
+        )
     cells = selected_cells(arguments)
     at_once = concurrency(arguments.concurrency)
     results, store = places(arguments.storage)
@@ -77,7 +86,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         store is None,
         "--storage",
         "final runs need a results folder",
-        got=arguments.storage,
+        got=quoted(arguments.storage),
         remedy="Copy the results of the search from the store into a folder.",
     )
     searched = [cell for cell in cells if (results / cell.name).is_dir()]
@@ -93,17 +102,16 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         error=StudyError,
     )
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
-    from rich.console import Console
-
     from study.cluster.runtime import cluster
     from study.final.cell import FinalSettings, train_cell
     from study.final.runs import Place
     from study.results.final_view import final_table
+    from study.results.terminal import terminal
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = terminal()
 
     def say(line: str) -> None:
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
 
     settings = FinalSettings(
         results=results,

@@ -123,7 +123,8 @@ def train_cell(
         remedy="Run study.tune or study.sweep first.",
         error=StudyError,
     )
-    searched, records = read_cell(searched_in), read_trials(searched_in)
+    searched = read_cell(searched_in, "trials", "splits", "estimate")
+    records = read_trials(searched_in)
     data = build_dataset(cell.data, import_folder=settings.results / "data")
     differences = _differences(searched, cell, data, searched_in, settings)
     space = build_space(cell, n_features=len(data.feature_names))
@@ -389,7 +390,7 @@ def _record(
             )
             for r in outcome.records
         ],
-        splits=dict(searched["splits"]),
+        splits=searched["splits"],
         search={
             "asked": searched["trials"],
             "ended": len(records),
