@@ -21,6 +21,8 @@ class CellRun:
     name: str
     plan: Mapping[str, Any]
     """As ``study.plan --json`` describes it."""
+    flags: tuple[str, ...]
+    """By which ``study.tune`` knows it."""
     process: Process | None = None
     began: float | None = None
     """Monotonic time of its first start here."""

@@ -54,8 +54,8 @@ def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
     console.print(_baselines(plan["baselines"]))
     for warning in plan["warnings"]:
         console.print(Text(f"  note    {warning}", style="yellow"), soft_wrap=True)
-    if any("group" in slot and slot["group"] is not None for slot in plan["forced"]):
-        console.print(_listed(plan["forced"]))
+    if has_groups(plan["forced"]):
+        console.print(listed_table(plan["forced"]))
         return
     for slot in plan["forced"]:
         if "problem" in slot:
@@ -68,7 +68,12 @@ def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
         console.print(Text(f"  forced  {text}"), soft_wrap=True)
 
 
-def _listed(forced: Sequence[Mapping[str, Any]]) -> Table:
+def has_groups(forced: Sequence[Mapping[str, Any]]) -> bool:
+    """Are the forced trials a list in which like is compared with like?"""
+    return any(slot.get("group") is not None for slot in forced)
+
+
+def listed_table(forced: Sequence[Mapping[str, Any]]) -> Table:
     """Return the forced trials of a search across budgets, with the usual size beside the exact."""
     table = Table(box=None, pad_edge=False, show_edge=False)
     table.add_column(" forced")

@@ -405,7 +405,9 @@ def _best(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _wanted(name: str, names: Sequence[str]) -> bool:
-    return not names or any(name == n or name.startswith(f"{n}_") for n in names)
+    """Is it a cell or a sweep of one of these names, which may be studies of two phases?"""
+    starts = [f"{n}{phase}_" for n in names for phase in ("", "-1", "-2")]
+    return not names or name in names or name.startswith(tuple(starts))
 
 
 def _architecture(params: Mapping[str, Any]) -> str | None:

@@ -53,6 +53,7 @@ class CellOutlook:
             "cell": self.cell.name,
             "study": self.cell.study,
             "budget": self.cell.budget_label,
+            "phase": self.cell.phase,
             "horizon": self.cell.data.horizon,
             "trials": self.cell.search.trials,
             **dict.fromkeys(_NO_PLAN),
@@ -90,6 +91,8 @@ def plan_cells(
     Raises:
         DataError: the prices cannot be read.
     """
+    if not cells:
+        return
     prices = load_prices(cells[0].data.source, results / "data")
     measured: dict[tuple[object, ...], StepTimes] = {}
     for cell in cells:

@@ -29,11 +29,11 @@ from study.model.sensitivity import Sensitivity, require_sensitivity
 from study.model.sizing import count_parameters
 from study.results.progress import architecture
 from study.results.records import BaselineRecord
-from study.search.estimate import Estimate, estimate_search
+from study.search.estimate import Estimate, estimate_search, shape_name
 from study.search.forced import Forced, first_configurations
 from study.search.probe import StepTimes, measure_steps
 from study.search.space import SearchSpace, TrialConfig
-from study.spec import Cell
+from study.spec import Budget, Cell
 from study.training.device import supports_bf16
 
 _PACKAGES = ("ray", "optuna", "torch", "numpy", "pandas", "TA-Lib", "scikit-learn", "arch")
@@ -88,6 +88,26 @@ class CellPlan:
         largest = max(count_parameters(config.model) for config in self.space.configs())
         return self.cell.search.trials * _FLOAT_BYTES * largest
 
+    def _describe_budget(self, budget: Budget) -> dict[str, Any]:
+        """Return the architectures of a budget, what a step of them takes, and an epoch."""
+        shapes = tuple(shape for shape in self.space.shapes if shape.budget == budget.label)
+        own = dataclasses.replace(self.space, shapes=shapes)
+        known = self.estimate.epoch_seconds
+        names = {shape_name(shape) for shape in shapes}
+        seconds = [known[name] for name in names if name in known]
+        return {
+            "label": budget.label,
+            "target": budget.target,
+            **describe_space(own, bf16=self.bf16),
+            "n_forced": sum(
+                slot.config is not None and slot.config.budget == budget.label
+                for slot in self.forced
+            ),
+            # An estimate of an earlier plan may know other shapes.
+            "epoch_seconds_min": min(seconds, default=None),
+            "epoch_seconds_max": max(seconds, default=None),
+        }
+
     @property
     def baseline(self) -> BaselineRecord:
         """The baseline to beat."""
@@ -114,6 +134,7 @@ class CellPlan:
             "splits": {name: _plain(summary) for name, summary in data.splits.items()},
             "warnings": list(data.warnings),
             **describe_space(self.space, bf16=self.bf16),
+            "budgets": [self._describe_budget(budget) for budget in cell.budgets],
             "sensitivity": _describe_sensitivity(self.sensitivity),
             "trials": cell.search.trials,
             "scheduler": cell.search.scheduler,
