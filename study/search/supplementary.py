@@ -240,6 +240,9 @@ def second_phases(
     """
     found, waiting = [], []
     for first in firsts:
+        if not (results / first.name).is_dir():
+            waiting.append(f"phase 2 of {first.name}: phase 1 has not begun")
+            continue
         try:
             second = PhaseTwo.read(study, first, results, trials=trials, metric=metric)
         except StudyError as error:
