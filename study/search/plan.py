@@ -88,6 +88,11 @@ class CellPlan:
         largest = max(count_parameters(config.model) for config in self.space.configs())
         return self.cell.search.trials * _FLOAT_BYTES * largest
 
+    def _describe_budgets(self) -> list[dict[str, Any]]:
+        """Describe the budgets of the search space: final runs of one have no other."""
+        there = {shape.budget for shape in self.space.shapes}
+        return [self._describe_budget(each) for each in self.cell.budgets if each.label in there]
+
     def _describe_budget(self, budget: Budget) -> dict[str, Any]:
         """Return the architectures of a budget, what a step of them takes, and an epoch."""
         shapes = tuple(shape for shape in self.space.shapes if shape.budget == budget.label)
@@ -134,7 +139,7 @@ class CellPlan:
             "splits": {name: _plain(summary) for name, summary in data.splits.items()},
             "warnings": list(data.warnings),
             **describe_space(self.space, bf16=self.bf16),
-            "budgets": [self._describe_budget(budget) for budget in cell.budgets],
+            "budgets": self._describe_budgets(),
             "sensitivity": _describe_sensitivity(self.sensitivity),
             "trials": cell.search.trials,
             "scheduler": cell.search.scheduler,
