@@ -26,7 +26,7 @@ from study.flags import (
 )
 from study.matrix.cell_run import CellRun
 from study.matrix.log import SweepLog
-from study.matrix.preflight import inspect, most_cells
+from study.matrix.preflight import inspect, most_cells, planned_cells
 from study.matrix.runner import Sweep, SweepSettings
 from study.matrix.summary import summary_table
 from study.results.driver import at_work
@@ -131,11 +131,15 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
                 file=sys.stderr,
             )
             return Exit.USER_ERROR
+        for name, reason in findings.left_out.items():
+            log.say(f"{name}: left out ({reason})")
         write_json(folder / "plan.json", planned)
         cells = [CellRun(name=plan["cell"], plan=plan) for plan in planned["cells"]]
         for cell in cells:
             if cell.plan["folder_state"] == "complete":
                 cell.end, cell.reason = "skip", "complete before"
+            elif cell.name in findings.left_out:
+                cell.end, cell.reason = "left out", findings.left_out[cell.name]
         interruptions.attach(stop)
         with _live(console, results, study.name):
             sweep.run(cells)
@@ -145,9 +149,12 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
             driver.end("stopped" if stop.is_fault else "interrupted", stop.reason)
             console.print(f"\nended before its time: {stop.reason}. Go on with the same command.")
             return Exit.FAILED if stop.is_fault else Exit.INTERRUPTED
-        failed = [cell.name for cell in cells if cell.end not in ("pass", "skip")]
+        failed = [cell.name for cell in cells if cell.end not in ("pass", "skip", "left out")]
         if failed:
             driver.end("failed", f"{len(failed)} cells failed: {', '.join(failed)}")
+            return Exit.FAILED
+        if findings.left_out:
+            driver.end("complete", f"but for what does not fit: {', '.join(findings.left_out)}")
             return Exit.FAILED
         driver.end("complete", None)
         return Exit.OK
@@ -221,13 +228,7 @@ def _given(arguments: argparse.Namespace, names: Sequence[str]) -> list[str]:
 
 def _read_plan(path: Path) -> dict[str, Any]:
     planned = read_json(path)
-    require(
-        isinstance(planned, dict) and "cells" in planned,
-        "--plan",
-        "must be a plan, as study.plan --json writes it",
-        got=str(path),
-        remedy="Leave it out, or write it anew.",
-    )
+    planned_cells(planned, f"--plan {path}")
     assert isinstance(planned, dict)
     return planned
 

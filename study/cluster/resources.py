@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from study.errors import require
-
 MOST_TRIALS_PER_DEVICE = 8
 """Trials that may share one accelerator: past a handful of processes time-slicing loses what
 sharing gains (measured 2.0x at 5 and 1.5x at 10 processes, Hydro OSDI'23 artefact)."""
@@ -60,7 +58,7 @@ class TrialResources:
     @property
     def granted_bytes(self) -> int:
         """What a trial may hold of its device's memory, headroom included."""
-        return _granted(self.share_bytes)
+        return needed_bytes(self.share_bytes)
 
     def request(self) -> dict[str, float]:
         """Return the request in Ray's words."""
@@ -68,35 +66,40 @@ class TrialResources:
         return {**request, "GPU": self.gpus} if self.gpus else request
 
 
-def plan_resources(
-    nodes: Sequence[Node], *, wanted_bytes: int, least_bytes: int, label: str
-) -> TrialResources:
-    """Return the one request that every trial of a cell makes.
+def roomiest(nodes: Sequence[Node]) -> Node:
+    """Return the node on which the largest step fits: accelerators before machines without."""
+    return max(nodes, key=lambda node: (node.gpus > 0, node.device_bytes))
+
+
+def most_bytes(nodes: Sequence[Node]) -> int:
+    """Return the most that one trial can be granted, on the roomiest node."""
+    return int(roomiest(nodes).device_bytes * _USABLE_SHARE)
+
+
+def fits(nodes: Sequence[Node], step: int) -> bool:
+    """Can some node run a modelled step of so many bytes?"""
+    return step <= _step_share(most_bytes(nodes))
+
+
+def needed_bytes(step: int) -> int:
+    """Return what a trial must be granted whose modelled step takes ``step`` bytes."""
+    return int(step * _HEADROOM) + _REUSE_BYTES
+
+
+def plan_resources(nodes: Sequence[Node], *, wanted_bytes: int) -> TrialResources:
+    """Return the one request that every trial of a budget makes.
 
     Args:
         nodes: the machines of the cluster, at least one.
-        wanted_bytes: modelled bytes of a step of the largest architecture at its full batch.
-        least_bytes: the same at a micro-batch of one sample.
-        label: the cell, for messages.
-
-    Raises:
-        SpecError: no node has the memory for even one sample at a time.
+        wanted_bytes: modelled bytes of a step of the largest architecture at its full batch. If
+            they are more than a node has, a trial takes what there is, and smaller micro-batches.
     """
-    roomiest = max(nodes, key=lambda node: (node.gpus > 0, node.device_bytes))
-    usable = int(roomiest.device_bytes * _USABLE_SHARE)
-    require(
-        _granted(least_bytes) <= usable,
-        label,
-        "one training step of the largest architecture must fit the memory of a node",
-        got=f"{_gib(_granted(least_bytes))} GiB at micro-batch 1 against "
-        f"{_gib(usable)} GiB on {roomiest.name}, the roomiest node",
-        remedy="Choose a smaller budget or a larger machine.",
-    )
-    need = _granted(wanted_bytes)
-    if need > _EXCLUSIVE_SHARE * roomiest.device_bytes:
-        return _exclusive(nodes, roomiest, usable)
-    kind = [node for node in nodes if (node.gpus > 0) == (roomiest.gpus > 0)]
-    return _shared(kind, roomiest, need)
+    best = roomiest(nodes)
+    need = needed_bytes(wanted_bytes)
+    if need > _EXCLUSIVE_SHARE * best.device_bytes:
+        return _exclusive(nodes, best, most_bytes(nodes))
+    kind = [node for node in nodes if (node.gpus > 0) == (best.gpus > 0)]
+    return _shared(kind, best, need)
 
 
 def _exclusive(nodes: Sequence[Node], node: Node, usable: int) -> TrialResources:
@@ -146,15 +149,6 @@ def _fits(node: Node, *, cpus: int, gpus: float, memory: int) -> int:
     return min(node.cpus // cpus, node.memory_bytes // memory, by_gpu)
 
 
-def _granted(share: int) -> int:
-    """Return the memory of a trial whose modelled step fills ``share``."""
-    return int(share * _HEADROOM) + _REUSE_BYTES
-
-
 def _step_share(granted: int) -> int:
     """Return the part of a trial's memory that the modelled step may fill: the inverse."""
     return int((granted - _REUSE_BYTES) / _HEADROOM)
-
-
-def _gib(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:.1f}"

@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from study.results.overview import seconds_per_epoch, size
+from study.results.overview import left_out, seconds_per_epoch, size
 from study.results.progress import duration
 
 _GIB = 2**30
@@ -25,6 +25,8 @@ def print_budget(console: Console, plans: Sequence[Plan]) -> None:
     first = next((plan for plan in plans if plan["problem"] is None), plans[0])
     console.print(Text(f"{first['study']} {first['budget']}", style="bold"))
     if "grid_size" in first:
+        if first["left_out"] is not None:
+            _fact(console, "without", left_out(first))
         small, large = first["memory_min"], first["memory_max"]
         _fact(console, "grid", f"{first['grid_size']} architectures of {first['params_min']:,} to "
               f"{first['params_max']:,} parameters (median {first['params_median']:,}), "

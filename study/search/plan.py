@@ -24,12 +24,12 @@ from study.data.dataset import Dataset
 from study.data.power import Power, measure_power
 from study.dimension import dimension_values
 from study.errors import require
-from study.model.memory import step_memory
 from study.model.sensitivity import Sensitivity, require_sensitivity
 from study.model.sizing import count_parameters
 from study.results.progress import architecture
 from study.results.records import BaselineRecord
 from study.search.estimate import Estimate, estimate_search
+from study.search.fit import fitting_space, require_fits, step_bytes
 from study.search.forced import Forced, first_configurations
 from study.search.probe import StepTimes, measure_steps
 from study.search.space import SearchSpace, TrialConfig
@@ -95,30 +95,13 @@ class CellPlan:
 
     def describe(self) -> dict[str, Any]:
         """Return the plan as plain values: for ``--dry-run --json``, the header and cell.yaml."""
-        cell, data = self.cell, self.data
         return {
-            "cell": cell.name,
-            "study": cell.study,
-            "budget": cell.budget_label,
-            "phase": cell.phase,
-            "metric": cell.search.metric,
-            "horizon": cell.data.horizon,
-            "task": cell.data.task,
-            "label": _label(cell.data),
-            "source": cell.data.source,
-            "tier": cell.data.tier,
-            "normalization": cell.data.normalization,
-            "n_rows": data.n_rows,
-            "n_features": len(data.feature_names),
-            "features": list(data.feature_names),
-            "splits": {name: _plain(summary) for name, summary in data.splits.items()},
-            "warnings": list(data.warnings),
-            **describe_space(self.space, bf16=self.bf16),
+            **describe_cell(
+                self.cell, self.data, self.space, device=self.device_type, bf16=self.bf16
+            ),
+            "feasible": True,
+            "problem": None,
             "sensitivity": _describe_sensitivity(self.sensitivity),
-            "trials": cell.search.trials,
-            "scheduler": cell.search.scheduler,
-            "device": self.device_type,
-            "precision": "bfloat16" if self.bf16 else "float32",
             "trial_resources": self.resources.request(),
             "exclusive": self.resources.exclusive,
             "capacity": self.resources.capacity,
@@ -145,13 +128,14 @@ def plan_cell(
     power: Power | None = None,
     times: StepTimes | None = None,
     driver_seconds: float = 0.0,
+    is_begun: bool = False,
 ) -> CellPlan:
     """Check a cell against its data and the cluster, and measure what it will take.
 
     Args:
         cell: what to search.
         data: its data set.
-        space: its search space.
+        space: its search space; what no node can train is left out of it.
         nodes: the machines of the running Ray cluster.
         device: ``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns.
         concurrency: trials at once; None takes as many as fit.
@@ -159,13 +143,19 @@ def plan_cell(
         power: of an earlier plan; None measures it.
         times: steps of the same architectures, measured before; None measures them.
         driver_seconds: from the command's start to this call.
+        is_begun: is ``space`` that of a search that goes on? It then stays as it is.
 
     Raises:
-        SpecError: a step fits no node, more trials at once are asked for than fit, or the networks
-            do not read a feature.
+        InfeasibleError: no architecture fits a node; of a search that was begun, not all do.
+        SpecError: more trials at once are asked for than fit, or the networks do not read a
+            feature.
     """
     where = trial_device(nodes, device)
     bf16 = supports_bf16(where)
+    if is_begun:
+        require_fits(space, nodes, bf16=bf16, label=cell.name)
+    else:
+        space = fitting_space(space, nodes, bf16=bf16, label=cell.name)
     resources = _resources(cell, space, nodes, bf16=bf16)
     smallest = min(space.configs(), key=lambda c: (count_parameters(c.model), c.model.n_heads))
     sensitivity = require_sensitivity(smallest.model, data.feature_names)
@@ -222,17 +212,85 @@ def plan_cell(
     )
 
 
+_OF_A_PLAN = ("trial_resources", "exclusive", "capacity", "concurrency", "estimate",
+              "running_checkpoint_bytes", "kept_checkpoint_bytes", "power", "sensitivity",
+              "temperature", "baselines", "forced")  # fmt: skip
+"""Keys that only a cell which can run has; others get null."""
+
+
+def describe_without_plan(
+    cell: Cell,
+    problem: str,
+    data: Dataset | None = None,
+    space: SearchSpace | None = None,
+    where: torch.device | None = None,
+    *,
+    feasible: bool | None,
+) -> dict[str, Any]:
+    """Return what is known of a cell that cannot run here, with the keys of one that can.
+
+    Args:
+        cell: the cell.
+        problem: why it cannot.
+        data: its data set, if there is one.
+        space: its search space, all that its budget affords, if there is one.
+        where: the kind of device on which trials would run, if it has a space.
+        feasible: False if nothing of it fits a node; None if that is not known.
+    """
+    known = _describe_question(cell)
+    if data is not None and space is not None and where is not None:
+        bf16 = supports_bf16(where)
+        known = describe_cell(cell, data, space, device=where.type, bf16=bf16)
+    return {**dict.fromkeys(_OF_A_PLAN), **known, "feasible": feasible, "problem": problem}
+
+
+def describe_cell(
+    cell: Cell, data: Dataset, space: SearchSpace, *, device: str, bf16: bool
+) -> dict[str, Any]:
+    """Return what is known of a cell whether or not it can run here."""
+    return {
+        **_describe_question(cell),
+        "n_rows": data.n_rows,
+        "n_features": len(data.feature_names),
+        "features": list(data.feature_names),
+        "splits": {name: _plain(summary) for name, summary in data.splits.items()},
+        "warnings": list(data.warnings),
+        **describe_space(space, bf16=bf16),
+        "device": device,
+        "precision": "bfloat16" if bf16 else "float32",
+    }
+
+
+def _describe_question(cell: Cell) -> dict[str, Any]:
+    return {
+        "cell": cell.name,
+        "study": cell.study,
+        "budget": cell.budget_label,
+        "phase": cell.phase,
+        "metric": cell.search.metric,
+        "horizon": cell.data.horizon,
+        "task": cell.data.task,
+        "label": _label(cell.data),
+        "source": cell.data.source,
+        "tier": cell.data.tier,
+        "normalization": cell.data.normalization,
+        "trials": cell.search.trials,
+        "scheduler": cell.search.scheduler,
+    }
+
+
 def describe_space(space: SearchSpace, *, bf16: bool) -> dict[str, Any]:
-    """Return what is known of a search space without a cluster: sizes, and memory of a step."""
+    """Return the sizes of a search space, the memory of a step, and what was left out of it."""
     rows = [(count_parameters(config.model), config) for config in space.configs()]
     counts = sorted(count for count, _ in rows)
-    steps = [(_step_bytes(c, c.train.effective_batch, bf16=bf16), c) for _, c in rows]
+    steps = [(step_bytes(c, c.train.effective_batch, bf16=bf16), c) for _, c in rows]
     described: dict[str, Any] = {
         "grid_size": len(counts),
         "params_min": counts[0],
         "params_median": counts[len(counts) // 2],
         "params_max": counts[-1],
         "n_dimensions": space.n_dimensions,
+        "left_out": None if space.left_out is None else space.left_out.to_json(),
     }
     for name, choose in (("memory_min", min), ("memory_max", max)):
         n_bytes, config = choose(steps, key=lambda step: step[0])
@@ -306,20 +364,11 @@ def _resources(
     Across budgets too it is what the largest model needs: only workers that hold the same are
     handed from trial to trial, and a new one takes five to ten seconds.
     """
-    configs = list(space.configs())
     batches = dimension_values(space.train["effective_batch"])
     batch = max(int(cast(int, value)) for value in batches)
     return plan_resources(
-        nodes,
-        wanted_bytes=max(_step_bytes(config, batch, bf16=bf16) for config in configs),
-        least_bytes=max(_step_bytes(config, 1, bf16=bf16) for config in configs),
-        label=cell.name,
+        nodes, wanted_bytes=max(step_bytes(config, batch, bf16=bf16) for config in space.configs())
     )
-
-
-def _step_bytes(config: TrialConfig, micro_batch: int, *, bf16: bool) -> int:
-    ema = config.train.ema_decay > 0
-    return step_memory(config.model, micro_batch, bf16=bf16, ema=ema).total
 
 
 def _checkpoint_bytes(config: TrialConfig) -> int:
@@ -342,7 +391,7 @@ def _describe_sensitivity(sensitivity: Sensitivity) -> dict[str, Any]:
 
 def _describe_forced(slot: Forced, cell: Cell) -> dict[str, Any]:
     if slot.config is None:
-        return {"name": slot.name, "problem": slot.problem}
+        return {"name": slot.name, "group": slot.group, "problem": slot.problem}
     model, count = slot.config.model, count_parameters(slot.config.model)
     (target,) = (b.target for b in cell.budgets if b.label == slot.config.budget)
     return {

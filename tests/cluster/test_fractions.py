@@ -54,8 +54,6 @@ def request(nodes: list[Node], budget: str) -> dict[str, float]:
     return plan_resources(
         nodes,
         wanted_bytes=max(step_memory(c, 256, bf16=True, ema=True).total for c in configs),
-        least_bytes=max(step_memory(c, 1, bf16=True, ema=True).total for c in configs),
-        label=budget,
     ).request()
 
 
