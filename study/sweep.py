@@ -131,8 +131,8 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
                 file=sys.stderr,
             )
             return Exit.USER_ERROR
-        for name, reason in findings.left_out.items():
-            log.say(f"{name}: left out ({reason})")
+        for reason in findings.left_out.values():
+            log.say(f"left out: {reason}")
         write_json(folder / "plan.json", planned)
         cells = [CellRun(name=plan["cell"], plan=plan) for plan in planned["cells"]]
         for cell in cells:

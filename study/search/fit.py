@@ -39,8 +39,8 @@ def fitting_space(
     require(
         len(found.needed) < len(space.shapes),
         label,
-        "a training step of some architecture must fit the memory of a node",
-        got=f"{found.numbers()} at micro-batch 1",
+        "a training step of some architecture must fit the memory of a node at micro-batch 1",
+        got=found.numbers(),
         remedy="Choose a smaller budget or a larger machine.",
         error=InfeasibleError,
     )
@@ -74,9 +74,9 @@ def require_fits(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label
     require(
         False,
         label,
-        "can only be resumed where every architecture that it was begun with fits a node",
-        got=f"{len(found.needed)} of {len(space.shapes)} that do not ({found.numbers()} at "
-        "micro-batch 1)",
+        "can only be resumed where every architecture that it was begun with fits a node at "
+        "micro-batch 1",
+        got=f"{len(found.needed)} of {len(space.shapes)} that do not ({found.numbers()})",
         remedy="Free memory, go on on the machine where it was begun, or start a new search that "
         "knows the old results: --fresh --import-trials with this cell's folder.",
         error=InfeasibleError,
