@@ -1,8 +1,9 @@
-"""What one trial asks Ray for: one shape per cell, from the memory model and the nodes."""
+"""What one trial asks Ray for: one shape per budget, from the memory model and the nodes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 MOST_TRIALS_PER_DEVICE = 8
 """Trials that may share one accelerator: past a handful of processes time-slicing loses what
@@ -43,7 +44,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialResources:
-    """The request of every trial of a cell."""
+    """The request of every trial of a budget."""
 
     cpus: int
     gpus: float
@@ -56,6 +57,11 @@ class TrialResources:
     """Trials that fit on the cluster at once."""
 
     @property
+    def share(self) -> Fraction:
+        """Part of the cluster that a trial takes."""
+        return Fraction(1, self.capacity)
+
+    @property
     def granted_bytes(self) -> int:
         """What a trial may hold of its device's memory, headroom included."""
         return needed_bytes(self.share_bytes)
@@ -64,6 +70,35 @@ class TrialResources:
         """Return the request in Ray's words."""
         request: dict[str, float] = {"CPU": self.cpus, "memory": self.memory_bytes}
         return {**request, "GPU": self.gpus} if self.gpus else request
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchResources:
+    """The requests of a search's trials, which differ by their budgets."""
+
+    by_budget: Mapping[str, TrialResources]
+    """At least one. Budgets of which as many trials fit at once share one request: a worker is
+    handed on only between trials that ask for the same, and a new one takes five to ten seconds."""
+    n_nodes: int
+    """Machines of the cluster."""
+
+    @property
+    def capacity(self) -> int:
+        """Trials that fit on the cluster at once, if they are of the smallest budget."""
+        return max(each.capacity for each in self.by_budget.values())
+
+    @property
+    def largest(self) -> TrialResources:
+        """The request of which the fewest fit."""
+        return min(self.by_budget.values(), key=lambda each: (each.capacity, -each.memory_bytes))
+
+    def shares(self, budgets: Iterable[str]) -> Fraction:
+        """Return the part of the cluster that trials of these budgets take, each named once."""
+        return sum((self.by_budget[budget].share for budget in budgets), Fraction(0))
+
+    def has_room(self, at_work: Iterable[str]) -> bool:
+        """Is there room beside the trials of these budgets, for one of the smallest at least?"""
+        return self.shares(at_work) + Fraction(1, self.capacity) <= 1
 
 
 def roomiest(nodes: Sequence[Node]) -> Node:
@@ -84,6 +119,25 @@ def fits(nodes: Sequence[Node], step: int) -> bool:
 def needed_bytes(step: int) -> int:
     """Return what a trial must be granted whose modelled step takes ``step`` bytes."""
     return int(step * _HEADROOM) + _REUSE_BYTES
+
+
+def plan_search(nodes: Sequence[Node], wanted_bytes: Mapping[str, int]) -> SearchResources:
+    """Return what the trials of a search ask for.
+
+    Args:
+        nodes: the machines of the cluster, at least one.
+        wanted_bytes: by budget, the modelled bytes of a step of its largest architecture at its
+            full batch.
+    """
+    own = {budget: plan_resources(nodes, wanted_bytes=n) for budget, n in wanted_bytes.items()}
+    shared: dict[tuple[int, bool], TrialResources] = {}
+    for budget in sorted(own, key=wanted_bytes.__getitem__):
+        # The largest of those that are alike comes last and stays.
+        shared[own[budget].capacity, own[budget].exclusive] = own[budget]
+    return SearchResources(
+        by_budget={budget: shared[each.capacity, each.exclusive] for budget, each in own.items()},
+        n_nodes=len(nodes),
+    )
 
 
 def plan_resources(nodes: Sequence[Node], *, wanted_bytes: int) -> TrialResources:

@@ -8,10 +8,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from study.results.overview import left_out, seconds_per_epoch, size
+from study.results.overview import left_out, requests, seconds_per_epoch, size
 from study.results.progress import duration
-
-_GIB = 2**30
 
 _INDENT = (0, 0, 0, 2)
 """Two columns on the left; what is longer than a line goes on there."""
@@ -35,16 +33,9 @@ def print_budget(console: Console, plans: Sequence[Plan]) -> None:
               f"{small['architecture']}")  # fmt: skip
         _fact(console, "", f"                   {size(large['bytes'])} for {large['architecture']}")
     if first["problem"] is None:
-        request, estimate = first["trial_resources"], first["estimate"]
-        gpu = f"{request['GPU']:.3g} of an accelerator, " if "GPU" in request else ""
-        shared = "each alone on its node" if first["exclusive"] else "sharing their node"
-        _fact(
-            console,
-            "trials",
-            f"{first['trials']} per cell, {first['concurrency']} at once ({first['capacity']} "
-            f"fit), {shared}: {gpu}{request['CPU']:g} CPU, {request['memory'] / _GIB:.1f} GiB; "
-            f"{first['device']}, {first['precision']}",
-        )
+        estimate = first["estimate"]
+        _fact(console, "trials", f"{first['trials']} per cell; {'; '.join(requests(first))}; "
+              f"{first['device']}, {first['precision']}")  # fmt: skip
         _fact(console, "epoch", "measured steps: "
               f"{seconds_per_epoch(estimate['epoch_seconds_min'])} at least, "
               f"{seconds_per_epoch(estimate['epoch_seconds_median'])} median, "

@@ -72,6 +72,23 @@ def left_out(plan: Mapping[str, Any]) -> str:
     return f"{len(rows)} of {of} architectures ({named}): {found['reason']}"
 
 
+def requests(plan: Mapping[str, Any]) -> list[str]:
+    """Say how many trials run at once and what each asks for: once for budgets that ask alike."""
+    alike: dict[str, list[str]] = {}
+    for budget, own in plan["budget_resources"].items():
+        request, at_once = own["request"], min(plan["concurrency"], own["capacity"])
+        gpu = f"{request['GPU']:.3g} of an accelerator, " if "GPU" in request else ""
+        alone = ", alone on its node" if own["exclusive"] else ""
+        text = (
+            f"{at_once} trials at once ({own['capacity']} fit), each {gpu}{request['CPU']:g} CPU, "
+            f"{request['memory'] / _GIB:.1f} GiB{alone}"
+        )
+        alike.setdefault(text, []).append(budget)
+    if len(alike) == 1:
+        return list(alike)
+    return [f"{', '.join(budgets)}: {text}" for text, budgets in alike.items()]
+
+
 def _sizes(plan: Mapping[str, Any]) -> dict[str, str]:
     """Return what the steps of a cell that cannot run here would take."""
     small, large = plan["memory_min"], plan["memory_max"]
@@ -84,15 +101,11 @@ def _sizes(plan: Mapping[str, Any]) -> dict[str, str]:
 
 def _facts(plan: Mapping[str, Any]) -> dict[str, str]:
     """Return what a cell that can run here takes."""
-    estimate, request = plan["estimate"], plan["trial_resources"]
-    gpu = f"{request['GPU']:.3g} of an accelerator, " if "GPU" in request else ""
-    alone = ", alone on its node" if plan["exclusive"] else ""
+    estimate = plan["estimate"]
     least, power = plan["sensitivity"]["least"], plan["power"]
     auc = "" if power["auc_validation"] is None else f" or {power['auc_validation']:.3f} AUC"
     return {
-        "device": f"{plan['device']}, {plan['precision']}; {plan['concurrency']} trials at once, "
-        f"each {gpu}"
-        f"{request['CPU']:g} CPU, {request['memory'] / _GIB:.1f} GiB{alone}",
+        "device": f"{plan['device']}, {plan['precision']}; {'; '.join(requests(plan))}",
         "disk": f"checkpoints take up to {size(plan['running_checkpoint_bytes'])} while trials "
         f"run, the best weights {size(plan['kept_checkpoint_bytes'])} in the end",
         "time": f"{plan['trials']} trials, {seconds_per_epoch(estimate['epoch_seconds_min'])} to "

@@ -1,6 +1,6 @@
 """What a selection of cells would take: a plan of each, or why it cannot run here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -77,7 +77,7 @@ def plan_cells(
     """
     prices = load_prices(cells[0].data.source, results / "data")
     where = trial_device(nodes, device)
-    measured: dict[tuple[object, ...], StepTimes] = {}
+    measured: dict[tuple[object, ...], Mapping[str, StepTimes]] = {}
     for cell in cells:
         path = results / cell.name
         data, space, plan, problem = None, None, None, None
@@ -160,7 +160,7 @@ def folder_state(
             space=space,
             forced=first_configurations(space, cell),
             search=cell.search,
-            granted_bytes=0,
+            granted_bytes={},
         )
         require_nothing_lost(path, ledger, journal.search)
         is_complete = ledger.is_complete

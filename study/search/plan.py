@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import psutil
 import torch
 
-from study.cluster.resources import Node, TrialResources, plan_resources
+from study.cluster.resources import Node, SearchResources, TrialResources, plan_search
 from study.cluster.thermal import Temperature, measure
 from study.data.baselines import score_baselines
 from study.data.config import DataConfig
@@ -31,7 +31,7 @@ from study.results.records import BaselineRecord
 from study.search.estimate import Estimate, estimate_search
 from study.search.fit import fitting_space, require_fits, step_bytes
 from study.search.forced import Forced, first_configurations
-from study.search.probe import StepTimes, measure_steps
+from study.search.probe import StepTimes, measure_search
 from study.search.space import SearchSpace, TrialConfig
 from study.spec import Cell
 from study.training.device import supports_bf16
@@ -53,7 +53,7 @@ class CellPlan:
     data: Dataset
     space: SearchSpace
     forced: tuple[Forced, ...]
-    resources: TrialResources
+    resources: SearchResources
     concurrency: int
     device: str | None
     """The user's choice; None follows what Ray assigns."""
@@ -71,16 +71,26 @@ class CellPlan:
     estimate: Estimate
     temperature: Temperature
     """Of this machine, when the plan was made."""
-    times: StepTimes | None
-    """What the estimate was made from, if it was made here."""
+    times: Mapping[str, StepTimes] | None
+    """By budget, what the estimate was made from, if it was made here."""
     may_repeat: bool = False
     """May forced configurations be equal?"""
+
+    @property
+    def share_bytes(self) -> dict[str, int]:
+        """By budget, what a training step may use of its device's memory."""
+        return {budget: each.share_bytes for budget, each in self.resources.by_budget.items()}
 
     @property
     def running_checkpoint_bytes(self) -> int:
         """What the checkpoints of the trials that run at once may take on the disk."""
         # Two states, each with the best weights it refers to; a third pair while it is written.
-        return self.concurrency * 3 * max(map(_checkpoint_bytes, self.space.configs()))
+        # No mixture of budgets takes more than the worst of them alone.
+        return max(
+            3 * min(self.concurrency, each.capacity) * _checkpoint_bytes(config)
+            for config in self.space.configs()
+            for each in (self.resources.by_budget[config.budget],)
+        )
 
     @property
     def kept_checkpoint_bytes(self) -> int:
@@ -102,8 +112,13 @@ class CellPlan:
             "feasible": True,
             "problem": None,
             "sensitivity": _describe_sensitivity(self.sensitivity),
-            "trial_resources": self.resources.request(),
-            "exclusive": self.resources.exclusive,
+            # The most that a trial asks for, and what those of each budget do.
+            "trial_resources": self.resources.largest.request(),
+            "budget_resources": {
+                budget: _describe_resources(each)
+                for budget, each in self.resources.by_budget.items()
+            },
+            "exclusive": self.resources.largest.exclusive,
             "capacity": self.resources.capacity,
             "concurrency": self.concurrency,
             "running_checkpoint_bytes": self.running_checkpoint_bytes,
@@ -126,7 +141,7 @@ def plan_cell(
     concurrency: int | None,
     estimate: Estimate | None = None,
     power: Power | None = None,
-    times: StepTimes | None = None,
+    times: Mapping[str, StepTimes] | None = None,
     driver_seconds: float = 0.0,
     is_begun: bool = False,
 ) -> CellPlan:
@@ -141,7 +156,7 @@ def plan_cell(
         concurrency: trials at once; None takes as many as fit.
         estimate: of an earlier plan; None makes one.
         power: of an earlier plan; None measures it.
-        times: steps of the same architectures, measured before; None measures them.
+        times: by budget, steps of the same architectures, measured before; None measures them.
         driver_seconds: from the command's start to this call.
         is_begun: is ``space`` that of a search that goes on? It then stays as it is.
 
@@ -156,7 +171,7 @@ def plan_cell(
         require_fits(space, nodes, bf16=bf16, label=cell.name)
     else:
         space = fitting_space(space, nodes, bf16=bf16, label=cell.name)
-    resources = _resources(cell, space, nodes, bf16=bf16)
+    resources = _resources(space, nodes, bf16=bf16)
     smallest = min(space.configs(), key=lambda c: (count_parameters(c.model), c.model.n_heads))
     sensitivity = require_sensitivity(smallest.model, data.feature_names)
     require(
@@ -170,9 +185,7 @@ def plan_cell(
     forced = first_configurations(space, cell)
     baselines = score_baselines(data)
     if estimate is None:
-        times = times or measure_steps(
-            space, data, request=resources.request(), device=device, concurrency=at_once
-        )
+        times = times or measure_search(space, data, resources, device=device, concurrency=at_once)
         estimate = estimate_search(
             space,
             cell.search,
@@ -180,7 +193,7 @@ def plan_cell(
             forced,
             times,
             concurrency=at_once,
-            exclusive=resources.exclusive,
+            resources=resources,
             driver_seconds=driver_seconds,
         )
     return CellPlan(
@@ -212,9 +225,11 @@ def plan_cell(
     )
 
 
-_OF_A_PLAN = ("trial_resources", "exclusive", "capacity", "concurrency", "estimate",
-              "running_checkpoint_bytes", "kept_checkpoint_bytes", "power", "sensitivity",
-              "temperature", "baselines", "forced")  # fmt: skip
+_OF_A_PLAN = (
+    "trial_resources", "budget_resources", "exclusive", "capacity", "concurrency", "estimate",
+    "running_checkpoint_bytes", "kept_checkpoint_bytes", "power", "sensitivity", "temperature",
+    "baselines", "forced",
+)  # fmt: skip
 """Keys that only a cell which can run has; others get null."""
 
 
@@ -356,19 +371,23 @@ def trial_device(nodes: Sequence[Node], device: str | None) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cuda")
 
 
-def _resources(
-    cell: Cell, space: SearchSpace, nodes: Sequence[Node], *, bf16: bool
-) -> TrialResources:
-    """Return what each trial asks for.
-
-    Across budgets too it is what the largest model needs: only workers that hold the same are
-    handed from trial to trial, and a new one takes five to ten seconds.
-    """
+def _resources(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool) -> SearchResources:
+    """Return what trials ask for: what the largest model of their budget needs."""
     batches = dimension_values(space.train["effective_batch"])
     batch = max(int(cast(int, value)) for value in batches)
-    return plan_resources(
-        nodes, wanted_bytes=max(step_bytes(config, batch, bf16=bf16) for config in space.configs())
-    )
+    wanted: dict[str, int] = {}
+    for config in space.configs():
+        step = step_bytes(config, batch, bf16=bf16)
+        wanted[config.budget] = max(step, wanted.get(config.budget, 0))
+    return plan_search(nodes, wanted)
+
+
+def _describe_resources(resources: TrialResources) -> dict[str, Any]:
+    return {
+        "request": resources.request(),
+        "exclusive": resources.exclusive,
+        "capacity": resources.capacity,
+    }
 
 
 def _checkpoint_bytes(config: TrialConfig) -> int:

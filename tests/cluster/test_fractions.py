@@ -101,7 +101,7 @@ def test_trials_of_a_cell_run_on_their_fraction(nodes: list[Node], tmp_path: Pat
     data = build_dataset(cell.data)
     drawn_from = build_space(cell, n_features=25)
     plan = plan_cell(cell, data, drawn_from, nodes, device="cpu", concurrency=2)
-    assert plan.resources.gpus == 1 / MOST_TRIALS_PER_DEVICE
+    assert plan.resources.by_budget["50k"].gpus == 1 / MOST_TRIALS_PER_DEVICE
     outcome = search(replace(plan, concurrency=2), tmp_path / cell.name)
     assert len(outcome.records) == 4
     assert {record.assigned_gpus for record in outcome.records} == {1 / MOST_TRIALS_PER_DEVICE}

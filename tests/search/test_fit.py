@@ -82,7 +82,7 @@ def test_an_architecture_that_is_kept_can_take_a_step_with_what_it_is_granted() 
     plan = plan_cell(LARGE, data, whole(), nodes, device="cpu", concurrency=None, estimate=ESTIMATE)
     steps = [step_bytes(config, 1, bf16=plan.bf16) for config in plan.space.configs()]
     assert plan.space.left_out is not None
-    assert max(steps) <= plan.resources.share_bytes
+    assert max(steps) <= plan.share_bytes["2B"]
     json.dumps(plan.describe(), allow_nan=False)
     assert plan.describe()["left_out"]["architectures"][0]["budget"] == "2B"
 
