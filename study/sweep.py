@@ -27,7 +27,7 @@ from study.flags import (
 )
 from study.matrix.cell_run import CellRun
 from study.matrix.log import SweepLog
-from study.matrix.preflight import inspect, most_cells
+from study.matrix.preflight import inspect, most_cells, planned_cells
 from study.matrix.runner import Sweep, SweepSettings
 from study.matrix.summary import summary_table
 from study.results.driver import Driver, at_work
@@ -143,7 +143,9 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
                     file=sys.stderr,
                 )
                 return Exit.USER_ERROR
-            cells = [_cell_run(plan, phase, arguments) for plan in plans]
+            for reason in findings.left_out.values():
+                log.say(f"left out: {reason}")
+            cells = [_cell_run(plan, phase, arguments, findings.left_out) for plan in plans]
             write_json(folder / "plan.json", {**planned, "cells": [c.plan for c in [*ran, *cells]]})
             if phase == 2:
                 missing = planned["phase_2"]["waiting"]
@@ -173,10 +175,14 @@ def _end(
         driver.end("stopped" if stop.is_fault else "interrupted", stop.reason)
         console.print(f"\nended before its time: {stop.reason}. Go on with the same command.")
         return Exit.FAILED if stop.is_fault else Exit.INTERRUPTED
-    failed = [cell.name for cell in cells if cell.end not in ("pass", "skip")]
+    failed = [cell.name for cell in cells if cell.end not in ("pass", "skip", "left out")]
     if failed or missing:
         reasons = [f"{len(failed)} cells failed: {', '.join(failed)}"] if failed else []
         driver.end("failed", "; ".join([*reasons, *missing]))
+        return Exit.FAILED
+    left_out = [cell.name for cell in cells if cell.end == "left out"]
+    if left_out:
+        driver.end("complete", f"but for what does not fit: {', '.join(left_out)}")
         return Exit.FAILED
     driver.end("complete", None)
     return Exit.OK
@@ -193,23 +199,26 @@ def _named(study: Study, phase: int | None) -> str:
     return f"the cells of {study.name}" if phase is None else f"phase {phase} of {study.name}"
 
 
-def _cell_run(plan: Mapping[str, Any], phase: int | None, arguments: argparse.Namespace) -> CellRun:
-    """Return a cell of a round with the flags that name it; one that is complete is skipped."""
-    horizon = ["--horizon", str(plan["horizon"])]
+def _cell_run(
+    plan: Mapping[str, Any],
+    phase: int | None,
+    arguments: argparse.Namespace,
+    left_out: Mapping[str, str],
+) -> CellRun:
+    """Return a cell of a round, with the flags that name it and, if it shall not run, its end."""
+    flags = ["--horizon", str(plan["horizon"])]
     if phase is None:
-        flags = ["--budget", plan["budget"], *horizon]
+        flags += ["--budget", plan["budget"]]
     else:
-        flags = [*_given(arguments, ["budgets"]), *horizon]
+        flags += _given(arguments, ["budgets"])
     if phase == 2:
         flags += ["--supplementary", "--param-budget", plan["budget"]]
-    is_complete = plan["folder_state"] == "complete"
-    return CellRun(
-        name=plan["cell"],
-        plan=plan,
-        flags=tuple(flags),
-        end="skip" if is_complete else None,
-        reason="complete before" if is_complete else None,
-    )
+    cell = CellRun(name=plan["cell"], plan=plan, flags=tuple(flags))
+    if plan["folder_state"] == "complete":
+        cell.end, cell.reason = "skip", "complete before"
+    elif cell.name in left_out:
+        cell.end, cell.reason = "left out", left_out[cell.name]
+    return cell
 
 
 @contextmanager
@@ -280,13 +289,7 @@ def _given(arguments: argparse.Namespace, names: Sequence[str]) -> list[str]:
 
 def _read_plan(path: Path) -> dict[str, Any]:
     planned = read_json(path)
-    require(
-        isinstance(planned, dict) and "cells" in planned,
-        "--plan",
-        "must be a plan, as study.plan --json writes it",
-        got=str(path),
-        remedy="Leave it out, or write it anew.",
-    )
+    planned_cells(planned, f"--plan {path}")
     assert isinstance(planned, dict)
     return planned
 

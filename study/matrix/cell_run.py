@@ -11,7 +11,7 @@ from study.matrix.processes import Process
 from study.results.records import TrialRecord, best_trial
 from study.results.store import read_trials
 
-CellEnd = Literal["pass", "fail", "skip", "interrupted"]
+CellEnd = Literal["pass", "fail", "skip", "left out", "interrupted"]
 
 
 @dataclass(slots=True)

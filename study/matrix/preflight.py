@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 
 from study.cluster.thermal import Temperature
+from study.errors import quoted, require
 
 _GIB = 2**30
 
@@ -19,12 +20,41 @@ _LEFT_BY_RAY = 0.1
 """Share of the free memory that a Ray started here leaves (``study.cluster.runtime``)."""
 
 
+_NEEDED = (
+    "cell", "budget", "horizon", "trials", "feasible", "problem", "folder_state", "folder_problem",
+    "capacity", "concurrency", "exclusive", "estimate", "running_checkpoint_bytes",
+    "kept_checkpoint_bytes",
+)  # fmt: skip
+"""Keys of a planned cell that a sweep reads."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Findings:
     """What speaks against a sweep, and what is merely worth knowing."""
 
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    left_out: Mapping[str, str]
+    """Cells that cannot run because nothing of them fits a node, and why, by name."""
+
+
+def planned_cells(raw: object, where: str) -> Sequence[Mapping[str, Any]]:
+    """Return the cells of a plan, as ``study.plan --json`` writes it.
+
+    Raises:
+        SpecError: it is another thing.
+    """
+    cells = raw.get("cells") if isinstance(raw, dict) else None
+    require(
+        isinstance(cells, list)
+        and all(isinstance(cell, dict) and set(_NEEDED) <= set(cell) for cell in cells),
+        where,
+        "must be a plan, as study.plan --json of this version writes it",
+        got=quoted(cells),
+        remedy="Leave it out, or write it anew.",
+    )
+    assert isinstance(cells, list)
+    return cells
 
 
 def inspect(
@@ -37,12 +67,17 @@ def inspect(
         results: the results folder; need not exist.
         temperature: of the machine.
     """
+    left = [cell for cell in cells if cell["folder_state"] != "complete"]
+    left_out = {cell["cell"]: cell["problem"] for cell in left if cell["feasible"] is False}
     problems = [
         f"{cell['cell']}: {problem}"
-        for cell in cells
+        for cell in left
+        if cell["cell"] not in left_out
         for problem in filter(None, (cell["problem"], cell["folder_problem"]))
     ]
-    usable = [cell for cell in cells if not cell["problem"]]
+    if len(left_out) == len(cells):
+        problems = [f"{name}: {problem}" for name, problem in left_out.items()]
+    usable = [cell for cell in cells if cell["feasible"]]
     above = next(folder for folder in (results, *results.parents) if folder.exists())
     free = shutil.disk_usage(above).free
     running = max((cell["running_checkpoint_bytes"] for cell in usable), default=0)
@@ -61,7 +96,7 @@ def inspect(
             f"the disk may become full: {_gib(running)} while trials run and {_gib(kept)} of best "
             f"weights in the end, {_gib(free)} free; a full disk pauses a search without loss"
         )
-    return Findings(problems=tuple(problems), notes=tuple(notes))
+    return Findings(problems=tuple(problems), notes=tuple(notes), left_out=left_out)
 
 
 def most_cells() -> int:

@@ -8,10 +8,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from study.results.overview import has_groups, listed_table, seconds_per_epoch, size
+from study.results.overview import (
+    left_out,
+    print_forced,
+    requests,
+    seconds_per_epoch,
+    size,
+)
 from study.results.progress import duration
-
-_GIB = 2**30
 
 _INDENT = (0, 0, 0, 2)
 """Two columns on the left; what is longer than a line goes on there."""
@@ -26,6 +30,8 @@ def print_budget(console: Console, plans: Sequence[Plan]) -> None:
     phase = "" if first["phase"] is None else f"phase {first['phase']}, "
     console.print(Text(f"{first['study']} {phase}{first['budget']}", style="bold"))
     if "grid_size" in first:
+        if first["left_out"] is not None:
+            _fact(console, "without", left_out(first))
         small, large = first["memory_min"], first["memory_max"]
         _fact(console, "grid", f"{first['grid_size']} architectures of {first['params_min']:,} to "
               f"{first['params_max']:,} parameters (median {first['params_median']:,}), "
@@ -34,24 +40,16 @@ def print_budget(console: Console, plans: Sequence[Plan]) -> None:
               f"{small['architecture']}")  # fmt: skip
         _fact(console, "", f"                   {size(large['bytes'])} for {large['architecture']}")
     if first["problem"] is None:
-        request, estimate = first["trial_resources"], first["estimate"]
-        gpu = f"{request['GPU']:.3g} of an accelerator, " if "GPU" in request else ""
-        shared = "each alone on its node" if first["exclusive"] else "sharing their node"
-        _fact(
-            console,
-            "trials",
-            f"{first['trials']} per cell, {first['concurrency']} at once ({first['capacity']} "
-            f"fit), {shared}: {gpu}{request['CPU']:g} CPU, {request['memory'] / _GIB:.1f} GiB; "
-            f"{first['device']}, {first['precision']}",
-        )
+        estimate = first["estimate"]
+        _fact(console, "trials", f"{first['trials']} per cell; {'; '.join(requests(first))}; "
+              f"{first['device']}, {first['precision']}")  # fmt: skip
         _fact(console, "epoch", "measured steps: "
               f"{seconds_per_epoch(estimate['epoch_seconds_min'])} at least, "
               f"{seconds_per_epoch(estimate['epoch_seconds_median'])} median, "
               f"{seconds_per_epoch(estimate['epoch_seconds_max'])} at most")  # fmt: skip
         if len(first["budgets"]) > 1:
             console.print(_side_by_side(first["budgets"]))
-        if has_groups(first["forced"]):
-            console.print(listed_table(first["forced"]))
+            print_forced(console, first["forced"])
     table = Table(box=None, padding=(0, 1))
     for heading in ("horizon", "folder"):
         table.add_column(heading, no_wrap=True)

@@ -31,8 +31,8 @@ from study.results.status_files import (
 )
 
 CellState = Literal[
-    "waiting", "running", "stalled", "dead", "stale", "interrupted", "stopped", "complete",
-    "failed", "unknown",
+    "waiting", "left out", "running", "stalled", "dead", "stale", "interrupted", "stopped",
+    "complete", "failed", "unknown",
 ]  # fmt: skip
 """The rules are in ``_state``."""
 
@@ -185,7 +185,8 @@ def _state(
     stale: it says running on another machine and has shown no life for long; nobody can tell here.
     stalled: it lives, but it or a running trial has shown no life for too long.
     running: none of these.
-    ``waiting`` is a cell of a plan without a folder; ``unknown`` one whose files say nothing.
+    ``waiting`` is a cell of a plan without a folder, ``left out`` one of which nothing fits a node;
+    ``unknown`` one whose files say nothing.
     """
     if driver.state != "running":
         return driver.state
@@ -225,7 +226,7 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float) -> CellStatus:
     if driver is not None:
         state = _state(driver, heartbeat, trials)
     elif not folder.exists():
-        state = "waiting"
+        state = "left out" if planned.get("feasible") is False else "waiting"
     elif asked is None:
         state = "unknown"
     else:
@@ -238,7 +239,11 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float) -> CellStatus:
         budget=as_text(description.get("budget")),
         horizon=as_whole(description.get("horizon")),
         state=state,
-        reason=as_text(driver.reason) if driver is not None else None,
+        reason=as_text(driver.reason)
+        if driver is not None
+        else as_text(planned.get("problem"))
+        if state == "left out"
+        else None,
         asked=asked,
         complete=states["COMPLETE"],
         pruned=states["PRUNED"],
@@ -313,7 +318,7 @@ def _eta(
     description: Mapping[str, Any],
 ) -> float | None:
     """Return seconds of work left: from the trials that ended, before the first from the plan."""
-    if state in ("complete", "failed"):
+    if state in ("complete", "failed", "left out"):
         return 0.0
     times = [
         sum(seconds)
