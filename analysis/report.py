@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from analysis.answers import answer, headline
 from analysis.draw import draw
 from analysis.judged import JudgedHorizon, judge_study
@@ -16,6 +14,7 @@ from analysis.study import StudyRecords, read_study
 from study.command import Exit
 from study.errors import StudyError, require
 from study.results.files import write_text
+from study.results.terminal import terminal
 
 REPORT_FOLDER = "report"
 
@@ -48,12 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(numbers)
         return Exit.OK
-    console = Console(highlight=False)
+    console = terminal()
     for sentence in report.summary:
-        console.print(sentence, soft_wrap=True, markup=False)
+        console.print(sentence, soft_wrap=True)
     for line in report.missing:
-        console.print(f"missing: {line}", soft_wrap=True, markup=False)
-    console.print(f"\n{folder / 'report.html'}", soft_wrap=True, markup=False)
+        console.print(f"missing: {line}", soft_wrap=True)
+    console.print(f"\n{folder / 'report.html'}", soft_wrap=True)
     return Exit.OK
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from study.dimension import Fixed
-from study.errors import require
+from study.errors import quoted, require
 from study.results.mirror import is_uri
 from study.results.records import Metric
 from study.selection import select_cells
@@ -14,6 +14,9 @@ from study.spec_file import load_study
 
 WORKING_COPY = "ray_results"
 """Results folder, and where a search whose results are in a store works."""
+
+_MOST_DIGITS = 6
+"""Of trials at once: a million is beyond any cluster."""
 
 
 def add_study_flags(flags: argparse.ArgumentParser) -> None:
@@ -165,10 +168,10 @@ def concurrency(text: str) -> int | None:
         SpecError: it is neither.
     """
     require(
-        text == "auto" or text.isdecimal(),
+        text == "auto" or (text.isdecimal() and len(text) <= _MOST_DIGITS),
         "--concurrency",
-        "must be auto or a whole number",
-        got=f"--concurrency {text}",
+        f"must be auto or a whole number of at most {_MOST_DIGITS} digits",
+        got=f"--concurrency {quoted(text)}",
         remedy="Leave it out for auto.",
     )
     return None if text == "auto" else int(text)

@@ -71,17 +71,16 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         cells += later
     at_once = concurrency(arguments.concurrency)
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
-    from rich.console import Console
-
     from study.cluster.runtime import cluster
     from study.results.outlook import print_budget, print_phase_two, print_power, print_total
+    from study.results.terminal import terminal
     from study.search.outlook import plan_cells, total
     from study.search.plan import process_seconds
     from study.training.device import resolve_device
 
     if arguments.device is not None and arguments.address is None:
         resolve_device(0.0, arguments.device)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = terminal()
     outlooks = []
     with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
         # Ray has taken SIGTERM for itself.

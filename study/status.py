@@ -7,14 +7,21 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 
 from study.cluster.machine import describe_machine
 from study.command import Exit, command_parser, exit_code
-from study.errors import require
+from study.errors import quoted, require
 from study.results.status import StudyStatus, read_status
+from study.results.status_files import unreadable
 from study.results.status_view import view
+from study.results.terminal import terminal
+
+_PIPED_WIDTH = 200
+
+_LONGEST_WATCH = 86_400.0
+"""Seconds between two looks: a day."""
 
 _EXAMPLES = """examples:
   python -m study.status
@@ -60,14 +67,29 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.storage.is_dir(),
         "--storage",
         "must be a results folder",
-        got=str(arguments.storage),
+        got=quoted(str(arguments.storage)),
         remedy="Give the folder that study.tune wrote into.",
     )
+    problem = unreadable(arguments.storage)
     require(
-        arguments.watch is None or (arguments.watch > 0 and not arguments.json),
+        problem is None,
+        "--storage",
+        "must be a folder that you may read",
+        got=f"{arguments.storage}: {problem}",
+        remedy="Ask its owner.",
+    )
+    require(
+        arguments.watch is None or 0 < arguments.watch <= _LONGEST_WATCH,
         "--watch",
-        "must be > 0 seconds, and without --json",
-        got=f"--watch {arguments.watch}",
+        f"must be > 0 seconds and at most a day, {_LONGEST_WATCH:.0f}",
+        got=f"--watch {arguments.watch:g}" if arguments.watch is not None else "",
+        remedy="Leave the number out for 2.",
+    )
+    require(
+        arguments.watch is None or not arguments.json,
+        "flags",
+        "--watch and --json exclude each other",
+        got="both",
         remedy="Repeat --json yourself as often as you like.",
     )
     if arguments.watch is not None:
@@ -76,10 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_plain(status), indent=2, allow_nan=False))
     else:
-        console = Console(highlight=False)
-        # A log or a pipe has no width; rows must stay whole there.
-        console = console if console.is_terminal else Console(highlight=False, width=200)
-        console.print(view(status, describe_machine()))
+        terminal(_PIPED_WIDTH).print(view(status, describe_machine()))
     return Exit.FAILED if status.is_alarming else Exit.OK
 
 
@@ -88,7 +107,7 @@ def _watch(arguments: argparse.Namespace) -> int:
         return view(read_status(arguments.storage, arguments.names), describe_machine())
 
     try:
-        with Live(current(), auto_refresh=False, screen=False) as live:
+        with Live(current(), console=terminal(_PIPED_WIDTH), auto_refresh=False) as live:
             while True:
                 time.sleep(arguments.watch)
                 live.update(current(), refresh=True)

@@ -27,15 +27,16 @@ from study.flags import (
 )
 from study.matrix.cell_run import CellRun
 from study.matrix.log import SweepLog
-from study.matrix.preflight import inspect, most_cells, planned_cells
+from study.matrix.preflight import inspect, most_cells, read_plan
 from study.matrix.runner import Sweep, SweepSettings
 from study.matrix.summary import summary_table
 from study.results.driver import Driver, at_work
-from study.results.files import read_json, write_json
+from study.results.files import write_json
 from study.results.lock import FolderLock
 from study.results.status import read_status
 from study.results.status_files import as_dict
 from study.results.status_view import view
+from study.results.terminal import terminal
 from study.search.stop import Interruptions, Stop, interruptible
 from study.spec import Study
 from study.spec_file import load_study
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
     selected_cells(arguments)
     phases = selected_phases(arguments, study)
     concurrency(arguments.concurrency)
-    given = None if arguments.plan is None else _read_plan(arguments.plan)
+    given = None if arguments.plan is None else read_plan(arguments.plan)
     results, store = places(arguments.storage)
     folder = results / f"{study.name}_sweep"
     with ExitStack() as held:
@@ -109,7 +110,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         driver = held.enter_context(at_work(folder))
         stop = Stop(folder / "stop")
         stop.file.unlink(missing_ok=True)
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+        console = terminal()
         log = SweepLog(console, folder)
         temperature = measure()
         require_cool(temperature)
@@ -285,13 +286,6 @@ def _given(arguments: argparse.Namespace, names: Sequence[str]) -> list[str]:
             values = value if isinstance(value, list) else [value]
             words += [f"--{name.replace('_', '-')}", *map(str, values)]
     return words
-
-
-def _read_plan(path: Path) -> dict[str, Any]:
-    planned = read_json(path)
-    planned_cells(planned, f"--plan {path}")
-    assert isinstance(planned, dict)
-    return planned
 
 
 def _plan(arguments: argparse.Namespace, address: str, phase: int | None) -> dict[str, Any] | None:

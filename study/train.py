@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     # At run time it would cost a wrong flag and --help the seconds that torch takes.
     from study.final.cell import FinalOutcome
 
+_MOST_RUNS = 1_000
+"""Of one configuration: its seeds are counted from bases that lie further apart than that."""
+
 _EXAMPLES = """examples:
   python -m study.train                                   # every cell that has been searched
   python -m study.train --budgets 2M 20M --horizons 1
@@ -77,7 +80,13 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     """Check the flags, then train cell after cell."""
     for name in ("seeds", "candidates", "selection_seeds"):
         flag, value = f"--{name.replace('_', '-')}", getattr(arguments, name)
-        require(value >= 1, flag, "must be at least 1", got=str(value), remedy="Leave it out.")
+        require(
+            1 <= value <= _MOST_RUNS,
+            flag,
+            f"must be at least 1 and at most {_MOST_RUNS:,}",
+            got=str(value),
+            remedy="Leave it out.",
+        )
     study, cells = load_study(arguments.search), selected_cells(arguments)
     phases = selected_phases(arguments, study)
     at_once = concurrency(arguments.concurrency)
@@ -105,17 +114,16 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     if not chosen.finalists:
         return Exit.USER_ERROR
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
-    from rich.console import Console
-
     from study.cluster.runtime import cluster
     from study.final.cell import FinalSettings, train_cell
     from study.final.runs import Place
     from study.results.final_view import final_table
+    from study.results.terminal import terminal
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = terminal()
 
     def say(line: str) -> None:
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
 
     settings = FinalSettings(
         results=results,

@@ -9,27 +9,31 @@ ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
     "errors": set(),
-    "command": {"errors"},
-    "dimension": {"errors"},
-    "results": {"errors"},
-    "data": {"errors", "command", "results"},
-    "model": {"errors"},
-    "training": {"errors", "data", "model", "results"},
-    "spec": {"errors", "dimension", "data", "model", "training", "results"},
-    "spec_file": {"errors", "dimension", "spec", "data", "model", "training"},
+    "fields": {"errors"},
+    "command": {"errors", "fields"},
+    "dimension": {"errors", "fields"},
+    "results": {"errors", "fields"},
+    "data": {"errors", "fields", "command", "results"},
+    "model": {"errors", "fields"},
+    "training": {"errors", "fields", "data", "model", "results"},
+    "spec": {"errors", "fields", "dimension", "data", "model", "training", "results"},
+    "spec_file": {
+        "errors", "fields", "dimension", "spec", "data", "model", "training", "results",
+    },
     "selection": {"errors", "dimension", "spec"},
     "flags": {"errors", "dimension", "results", "spec", "spec_file", "selection"},
     "cluster": {"errors", "training"},
-    "matrix": {"errors", "results", "cluster", "search"},
+    "matrix": {"errors", "fields", "results", "cluster", "search"},
     "final": {
-        "errors", "dimension", "spec", "results", "data", "model", "training", "cluster", "search",
+        "errors", "fields", "dimension", "spec", "results", "data", "model", "training", "cluster",
+        "search",
     },
     "search": {
-        "errors", "dimension", "spec", "results", "data", "model", "training", "cluster",
+        "errors", "fields", "dimension", "spec", "results", "data", "model", "training", "cluster",
     },
 }  # fmt: skip
 COMMANDS = {"plan", "predict", "status", "sweep", "train", "tune"}
-ANALYSIS = {"command", "errors", "results"}
+ANALYSIS = {"command", "errors", "fields", "results"}
 
 RAY = {"search", "cluster"}
 TORCH = {"model", "training", "search", "final", "predict"}

@@ -63,7 +63,7 @@ def test_a_study_may_assert_that_its_features_are_free_of_the_vix(tmp_path: Path
         ("tier: c\n  vix: embedded", None),
         ("tier: c\n  vix: embedded\n  without: vix", "tier c must be free of vix"),
         ("tier: c", "tier c needs a VIX series"),
-        ("tier: a500", "data.tier: must be 'a25' .* but got 'a500'"),
+        ("tier: a500", "data.tier: must be one of a25, .* but got 'a500'"),
     ):
         path = tmp_path / "space.yaml"
         path.write_text(text.replace("tier: a25", lines), encoding="utf-8")
@@ -131,7 +131,7 @@ def test_evaluation_days_do_not_depend_on_the_horizon() -> None:
         ({"model.d_model": {"uniform": [64, 128]}}, "must be a number or a choice"),
         ({"train.learning_rate": float("inf")}, "must be a finite number"),
         ({"train.learning_rate": {"log_uniform": [0.1, float("nan")]}}, "two finite numbers"),
-        ({"train.weight_decay": {"choice": [0.1, [0.2]]}}, "must be a finite number"),
+        ({"train.weight_decay": {"choice": [0.1, [0.2]]}}, "must list finite numbers"),
         ({"model.d_model": {"choice": []}}, "choice needs a list"),
         ({"model.d_model": {"choice": [64, 64]}}, "must not repeat"),
         ({"model.head": {"choice": ["last", "first"]}}, "model.head: must be"),
@@ -139,7 +139,7 @@ def test_evaluation_days_do_not_depend_on_the_horizon() -> None:
         ({"model.family": {"choice": ["patchtst", "itransformer"]}}, "must be one family"),
         ({"train.learning_rate": KeyError}, "the field learning_rate is missing"),
         ({"search.trials": KeyError}, "the field trials is missing"),
-        ({"search.trials": 0}, "trials must be >= 1"),
+        ({"search.trials": 0}, "trials must be a whole number >= 1"),
         ({"search.grace_share": 0.05}, "must exceed train.warmup_share"),
         ({"budgets": {"2M": "many"}}, "must map plain labels"),
         ({"budgets": {"../2M": 2}}, "must map plain labels"),

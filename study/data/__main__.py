@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
-from study.command import exit_code
+from study.command import CommandParser, command_parser, exit_code
 from study.data import show
 from study.data.baselines import score_baselines
 from study.data.checks import check_table, require_clean
@@ -42,9 +42,13 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return the exit code: 0, or 2 for an error of the user."""
-    arguments = _parser().parse_args(argv)
-    commands = {"list": _list, "check": _check, "build": _build, "import": _import}
-    return exit_code(lambda: commands[arguments.command](arguments))
+
+    def work() -> int:
+        arguments = _parser().parse_args(argv)
+        commands = {"list": _list, "check": _check, "build": _build, "import": _import}
+        return commands[arguments.command](arguments)
+
+    return exit_code(work)
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -145,22 +149,16 @@ def _print_json(value: object) -> None:
     print(json.dumps(value, indent=2))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m study.data",
-        description="Prices, features and splits of the study.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = command_parser("study.data", "Prices, features and splits of the study.", _EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def add(name: str, help_: str, example: str) -> argparse.ArgumentParser:
+    def add(name: str, help_: str, example: str) -> CommandParser:
         command = commands.add_parser(
             name,
             help=help_,
             description=help_,
             epilog=f"example:\n  python -m study.data {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_argument(
             "--import-folder",

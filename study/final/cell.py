@@ -34,6 +34,7 @@ from study.results.final import (
     TEST_OPENED_FILE,
     FinalRecord,
     RunRecord,
+    SearchEnd,
     SelectionRecord,
     baseline_file,
     read_final,
@@ -127,7 +128,8 @@ def train_cell(
         remedy="Run study.tune or study.sweep first.",
         error=StudyError,
     )
-    searched, records = read_cell(searched_in), read_trials(searched_in)
+    searched = read_cell(searched_in, "trials", "splits", "estimate")
+    records = read_trials(searched_in)
     search = _describe_search(searched, records, searched_in)
     own = [record for record in records if record.budget == finalist.budget.label]
     data = build_dataset(cell.data, import_folder=settings.results / "data")
@@ -365,7 +367,7 @@ def _export(finalist: Finalist, data: Dataset, folder: Path, runs: Path, best: T
 
 def _describe_search(
     searched: Mapping[str, Any], records: Sequence[TrialRecord], folder: Path
-) -> dict[str, Any]:
+) -> SearchEnd:
     """Return how far the whole search was when its winner was chosen."""
     reasons = Counter(record.reason for record in records)
     asked = int(searched["trials"])
@@ -381,7 +383,7 @@ def _record(
     finalist: Finalist,
     data: Dataset,
     searched: Mapping[str, Any],
-    search: Mapping[str, Any],
+    search: SearchEnd,
     found: Sequence[Candidate],
     best: Candidate,
     outcome: SearchOutcome,
@@ -420,7 +422,7 @@ def _record(
             )
             for r in outcome.records
         ],
-        splits=dict(searched["splits"]),
+        splits=searched["splits"],
         search=search,
         edges=edges(trial.params, finalist.ranges),
         differences=list(differences),

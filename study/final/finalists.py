@@ -121,7 +121,7 @@ def _differences(folder: Path, may_differ: bool) -> list[str]:
     Raises:
         StudyError: it does, and may not.
     """
-    ended, asked = len(read_trials(folder)), int(read_cell(folder)["trials"])
+    ended, asked = len(read_trials(folder)), int(read_cell(folder, "trials")["trials"])
     if is_search_complete(folder, ended, asked):
         return []
     require(

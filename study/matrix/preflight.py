@@ -4,14 +4,22 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import psutil
 
 from study.cluster.thermal import Temperature
-from study.errors import quoted, require
+from study.errors import SpecError, quoted, require, shortened
+from study.fields import is_folder_name, require_type
+from study.results.documents import load_json
+from study.results.records import EstimateDescription
 
 _GIB = 2**30
+
+_OF_A_CELL_THAT_CAN_RUN = (
+    "estimate", "capacity", "concurrency", "exclusive", "running_checkpoint_bytes",
+    "kept_checkpoint_bytes",
+)  # fmt: skip
 
 _DRIVER_BYTES = 512 * 2**20
 """Resident size of a process that searches a cell: 493 MiB measured, 313 of them its own."""
@@ -20,12 +28,58 @@ _LEFT_BY_RAY = 0.1
 """Share of the free memory that a Ray started here leaves (``study.cluster.runtime``)."""
 
 
-_NEEDED = (
-    "cell", "budget", "horizon", "trials", "feasible", "problem", "folder_state", "folder_problem",
-    "capacity", "concurrency", "exclusive", "estimate", "running_checkpoint_bytes",
-    "kept_checkpoint_bytes",
-)  # fmt: skip
-"""Keys of a planned cell that a sweep reads."""
+class PlannedCell(TypedDict):
+    """What a sweep reads of a cell of a plan; those after ``problem`` are None where it has one."""
+
+    cell: str
+    budget: str
+    horizon: int
+    trials: int
+    feasible: bool | None
+    problem: str | None
+    folder_problem: str | None
+    folder_state: str
+    estimate: EstimateDescription | None
+    capacity: int | None
+    concurrency: int | None
+    exclusive: bool | None
+    running_checkpoint_bytes: int | None
+    kept_checkpoint_bytes: int | None
+
+
+class Plan(TypedDict):
+    """What ``study.plan --json`` prints."""
+
+    cells: Sequence[PlannedCell]
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """Return a plan that ``study.plan --json`` has written.
+
+    Raises:
+        SpecError: it is none, or lacks something that the sweep reads.
+    """
+    where, remedy = f"--plan {path}", "Leave it out, or write it anew: python -m study.plan --json."
+    raw = load_json(path, remedy, SpecError)
+    require_type(raw, Plan, f"{where}: must be what study.plan --json writes", remedy, SpecError)
+    for cell in raw["cells"]:
+        require(
+            is_folder_name(cell["cell"]),
+            where,
+            "each cell must have the name of a folder",
+            got=quoted(cell["cell"]),
+            remedy=remedy,
+        )
+        holes = [name for name in _OF_A_CELL_THAT_CAN_RUN if cell[name] is None]
+        require(
+            cell["problem"] is not None or not holes,
+            f"{where}: {shortened(cell['cell'])}",
+            "must have a value where the cell has no problem",
+            got=f"null for {', '.join(holes)}",
+            remedy=remedy,
+        )
+    plan: dict[str, Any] = raw
+    return plan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,25 +90,6 @@ class Findings:
     notes: tuple[str, ...]
     left_out: Mapping[str, str]
     """Cells that cannot run because nothing of them fits a node, and why, by name."""
-
-
-def planned_cells(raw: object, where: str) -> Sequence[Mapping[str, Any]]:
-    """Return the cells of a plan, as ``study.plan --json`` writes it.
-
-    Raises:
-        SpecError: it is another thing.
-    """
-    cells = raw.get("cells") if isinstance(raw, dict) else None
-    require(
-        isinstance(cells, list)
-        and all(isinstance(cell, dict) and set(_NEEDED) <= set(cell) for cell in cells),
-        where,
-        "must be a plan, as study.plan --json of this version writes it",
-        got=quoted(cells),
-        remedy="Leave it out, or write it anew.",
-    )
-    assert isinstance(cells, list)
-    return cells
 
 
 def inspect(

@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 import psutil
 
 from study.errors import StudyError
+from study.fields import fits, rebuild
 from study.results.files import read_json, write_json
 
 STATUS_FILE = "status.json"
@@ -59,11 +60,8 @@ class DriverStatus:
     def read(cls, folder: Path) -> Self | None:
         """Return what the last driver wrote; None if nothing readable is there."""
         raw: Any = read_json(folder / STATUS_FILE)
-        try:
-            return cls(**raw)
-        except TypeError:
-            # Absent, cut, or of another version: it says nothing.
-            return None
+        # Absent, cut, or of another version, it says nothing.
+        return rebuild(cls, raw, STATUS_FILE, "") if fits(raw, cls) else None
 
     @property
     def is_alive(self) -> bool | None:

@@ -7,6 +7,9 @@ from typing import Any
 
 import yaml
 
+from study.errors import StudyError
+from study.results.documents import load_json
+
 
 def write_text(path: Path, text: str) -> None:
     """Replace ``path`` by ``text``: a reader sees the old file or the new one, never a part."""
@@ -17,10 +20,10 @@ def write_text(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except OSError as error:
         # On a full disk a part of it would take the room that is needed.
         temporary.unlink(missing_ok=True)
-        raise
+        raise _named(error, path) from error
     sync_folder(path.parent)
 
 
@@ -50,11 +53,21 @@ def append_line(path: Path, line: str, *, create: bool = True) -> None:
         OSError: the line could not be written, or the file is gone and must not be created.
     """
     cut_torn_line(path)
-    with path.open("a" if create else "r+", encoding="utf-8", newline="") as file:
-        file.seek(0, os.SEEK_END)
-        file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("a" if create else "r+", encoding="utf-8", newline="") as file:
+            file.seek(0, os.SEEK_END)
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _named(error, path) from error
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """Return what failed with the file's name: the system leaves it out of a failed write."""
+    if error.filename is not None:
+        return error
+    return OSError(error.errno, error.strerror or str(error), str(path))
 
 
 def cut_torn_line(path: Path) -> None:
@@ -72,8 +85,8 @@ def cut_torn_line(path: Path) -> None:
 def read_json(path: Path) -> Any:
     """Return the value of a JSON file, or None if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return load_json(path, "Write it again.")
+    except StudyError:
         return None
 
 

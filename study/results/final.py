@@ -19,12 +19,18 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from study.errors import StudyError
-from study.results.files import read_json, sync_folder, write_json
+from study.errors import StudyError, cause, quoted, require
+from study.fields import rebuild, require_type
+from study.results.documents import load_json
+from study.results.files import sync_folder, write_json
+from study.results.records import Parameters
 
 FINAL_FOLDER = "final"
 SELECTION_FOLDER = "selection"
@@ -43,6 +49,32 @@ COLUMNS = ("model", "seed", "part", "date", "p", "y")
 missing for a baseline; ``p`` is a probability."""
 
 _KEY_DIGITS = 16
+
+_PARQUET_FAULTS = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError,
+)  # fmt: skip
+"""What PyArrow raises, besides its own errors, on a file of which some bytes have changed."""
+
+
+class SearchEnd(TypedDict):
+    """How the search ended from which a winner was taken."""
+
+    asked: int
+    ended: int
+    reasons: Mapping[str, int]
+    is_complete: bool
+
+
+class EffectiveSize(TypedDict):
+    """What is read of a part of the days."""
+
+    effective_size: float
+
+
+class FinalSplits(TypedDict):
+    """What is read of the parts of the days."""
+
+    test: EffectiveSize
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,9 +130,9 @@ class FinalRecord:
     search_value: float
     selection: Sequence[SelectionRecord]
     runs: Sequence[RunRecord]
-    splits: Mapping[str, Any]
+    splits: FinalSplits
     """Sizes, positives, effective size and first and last day, by part."""
-    search: Mapping[str, Any]
+    search: SearchEnd
     """Trials asked, ended by reason, and whether all have."""
     edges: Sequence[str]
     """Values of the winner at the edge of what was searched: its optimum may lie beyond."""
@@ -143,20 +175,20 @@ def read_final(folder: Path) -> FinalRecord | None:
     """
     if not (folder / RECORD_FILE).exists():
         return None
-    raw = read_json(folder / RECORD_FILE)
-    try:
-        return FinalRecord(
-            **{
-                **raw,
-                "selection": [SelectionRecord(**each) for each in raw["selection"]],
-                "runs": [RunRecord(**each) for each in raw["runs"]],
-            }
-        )
-    except (TypeError, KeyError) as error:
-        raise StudyError(
-            f"{folder / RECORD_FILE}: must be a record of final runs as this version writes it, "
-            f"but got {error}. Remove the folder and run study.train again."
-        ) from error
+    path = folder / RECORD_FILE
+    remedy = "Remove the folder and run study.train again."
+    record = rebuild(FinalRecord, load_json(path, remedy), str(path), remedy)
+    require_type(record.params, Parameters, f"{path}: params", remedy)
+    require(
+        any(each.trial == record.winner for each in record.selection),
+        str(path),
+        "selection must hold the winner",
+        got=f"winner={record.winner}, selection of "
+        f"{quoted([each.trial for each in record.selection])}",
+        remedy=remedy,
+        error=StudyError,
+    )
+    return record
 
 
 def write_predictions(path: Path, table: pd.DataFrame) -> None:
@@ -176,13 +208,64 @@ def read_predictions(path: Path) -> pd.DataFrame:
     Raises:
         StudyError: it is not there or broken.
     """
+    remedy = "Run study.train again."
     try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+        # What pandas adds about itself says nothing more, and can be damaged too.
+        table = pq.read_table(path).to_pandas(ignore_metadata=True)
+    except OSError as error:
+        said = error.strerror or cause(error)
         raise StudyError(
-            f"{path}: must be a table of predictions, but got {error}. Run study.train again."
+            f"{path}: must be a table of predictions, but got: {said}. {remedy}"
         ) from error
-    return table.loc[:, list(COLUMNS)]
+    except (*_PARQUET_FAULTS, pa.ArrowException) as error:
+        raise StudyError(
+            f"{path}: must be a table of predictions, but got: {cause(error)}. {remedy}"
+        ) from error
+    missing = [column for column in COLUMNS if column not in table.columns]
+    require(
+        not missing and table.columns.is_unique,
+        str(path),
+        f"must have each of the columns {', '.join(COLUMNS)} once",
+        got=quoted([str(column) for column in table.columns]),
+        remedy=remedy,
+        error=StudyError,
+    )
+    table = table.loc[:, list(COLUMNS)]
+    for column, words, is_right in _column_rules(table):
+        rows = np.flatnonzero(~is_right)
+        require(
+            len(rows) == 0,
+            f"{path}: column {column}",
+            f"must hold {words}",
+            got=quoted(table[column].iloc[rows[0]]) + f" in row {rows[0] + 1}" if len(rows) else "",
+            remedy=remedy,
+            error=StudyError,
+        )
+    found: pd.DataFrame = table.assign(seed=table["seed"].astype("Int64"))
+    return found
+
+
+def _column_rules(table: pd.DataFrame) -> list[tuple[str, str, np.ndarray]]:
+    """Return what each column must hold, and in which rows it does."""
+
+    def numbers(column: str) -> np.ndarray:
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            return np.full(len(table), np.nan)
+        return table[column].to_numpy(dtype=np.float64, na_value=np.nan)
+
+    def filled(mask: pd.Series) -> np.ndarray:
+        return mask.fillna(False).to_numpy(dtype=bool)
+
+    p, y, seed = (numbers(column) for column in ("p", "y", "seed"))
+    days = pd.api.types.is_datetime64_any_dtype(table["date"])
+    return [
+        ("model", "text", filled(table["model"].map(lambda value: isinstance(value, str)))),
+        ("part", "validation or test", filled(table["part"].isin(["validation", "test"]))),
+        ("p", "a probability between 0 and 1", (p > 0) & (p < 1)),
+        ("y", "0 or 1", (y == 0) | (y == 1)),
+        ("date", "days", filled(table["date"].notna() & days)),
+        ("seed", "a whole number or nothing", table["seed"].isna().to_numpy() | (seed % 1 == 0)),
+    ]
 
 
 def baseline_file(results: Path, parts: Mapping[str, Any]) -> Path:

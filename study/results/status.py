@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from study.errors import one_line
+from study.fields import fits, is_folder_name
 from study.results.driver import DriverStatus
 from study.results.files import read_json
 from study.results.journal import COPIES
 from study.results.lock import LOCK_FILE
 from study.results.progress import architecture
+from study.results.records import Parameters
 from study.results.status_files import (
     age,
     as_dict,
@@ -28,6 +31,7 @@ from study.results.status_files import (
     read_configurations,
     read_description,
     read_driver,
+    unreadable,
 )
 
 CellState = Literal[
@@ -147,20 +151,24 @@ def read_status(storage: Path, names: Sequence[str] = ()) -> StudyStatus:
     folders = {path.name: path for path in folders_in(storage)}
     planned: dict[str, Mapping[str, Any]] = {}
     sweeps: dict[str, str] = {}
+    closed = {name: unreadable(folder) for name, folder in folders.items()}
     for name, folder in folders.items():
         if name.endswith("_sweep"):
-            rows = as_list(as_dict(read_json(folder / "plan.json")).get("cells"))
-            planned |= {str(row["cell"]): row for row in map(as_dict, rows) if row.get("cell")}
+            for row in map(as_dict, as_list(as_dict(read_json(folder / "plan.json")).get("cells"))):
+                name_of_cell = row.get("cell")
+                if is_folder_name(name_of_cell):
+                    planned[name_of_cell] = row
             driver = read_driver(folder)
             if driver is not None and _wanted(name, names):
-                sweeps[name] = _state(driver, age(folder / LOCK_FILE, now), [])
+                sweeps[one_line(name)] = _state(driver, age(folder / LOCK_FILE, now), [])
     cells = [
         name
         for name, folder in folders.items()
-        if name not in planned and any((folder / copy).exists() for copy in COPIES)
+        if name not in planned
+        and (closed[name] is not None or any((folder / copy).exists() for copy in COPIES))
     ]
     found = [
-        _cell(storage / name, planned.get(name, {}), now)
+        _cell(storage / name, planned.get(name, {}), now, closed.get(name))
         for name in [*planned, *cells]
         if _wanted(name, names)
     ]
@@ -208,10 +216,11 @@ def _is_silent(trial: RunningTrial) -> bool:
     )
 
 
-def _cell(folder: Path, planned: Mapping[str, Any], now: float) -> CellStatus:
+def _cell(folder: Path, planned: Mapping[str, Any], now: float, closed: str | None) -> CellStatus:
+    """Return a cell; ``closed`` says why its folder cannot be read, if it cannot."""
     description = read_description(folder) or planned
     rows = [as_dict(row) for row in as_list(read_json(folder / "all_trials.json"))]
-    states = Counter(row.get("state") for row in rows)
+    states = Counter(as_text(row.get("state")) for row in rows)
     asked = as_whole(as_dict(description.get("search")).get("trials") or description.get("trials"))
     driver = read_driver(folder)
     expected = as_dict(
@@ -223,10 +232,15 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float) -> CellStatus:
     heartbeat = age(folder / LOCK_FILE, now)
     ended = sum(states[word] for word in ("COMPLETE", "PRUNED", "FAIL"))
     state: CellState
+    reason = None if closed is None else f"it cannot be read: {closed}"
     if driver is not None:
-        state = _state(driver, heartbeat, trials)
+        state, reason = _state(driver, heartbeat, trials), as_text(driver.reason)
+    elif reason is not None:
+        state = "unknown"
     elif not folder.exists():
-        state = "left out" if planned.get("feasible") is False else "waiting"
+        state = "waiting"
+        if planned.get("feasible") is False:
+            state, reason = "left out", as_text(planned.get("problem"))
     elif asked is None:
         state = "unknown"
     else:
@@ -235,15 +249,11 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float) -> CellStatus:
     eta = _eta(rows, asked, trials, state, description)
     fitting = as_whole(description.get("capacity")) or max(1, len(trials))
     return CellStatus(
-        cell=folder.name,
+        cell=one_line(folder.name),
         budget=as_text(description.get("budget")),
         horizon=as_whole(description.get("horizon")),
         state=state,
-        reason=as_text(driver.reason)
-        if driver is not None
-        else as_text(planned.get("problem"))
-        if state == "left out"
-        else None,
+        reason=reason,
         asked=asked,
         complete=states["COMPLETE"],
         pruned=states["PRUNED"],
@@ -305,7 +315,7 @@ def _step_seconds(
     epoch_seconds: float | None, n_train: int | None, params: Mapping[str, Any]
 ) -> float | None:
     batch = as_whole(params.get("effective_batch"))
-    if epoch_seconds is None or not n_train or not batch:
+    if epoch_seconds is None or n_train is None or batch is None or min(n_train, batch) < 1:
         return None
     return epoch_seconds / math.ceil(n_train / batch)
 
@@ -364,7 +374,7 @@ def _milestones(
 
 
 def _outcome_warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    reasons = Counter(str(row.get("reason")) for row in rows)
+    reasons = Counter(as_text(row.get("reason")) for row in rows)
     failures = [
         f"{reasons[reason]} {reason}"
         for reason in ("oom", "diverged", "error", "stalled")
@@ -416,7 +426,4 @@ def _wanted(name: str, names: Sequence[str]) -> bool:
 
 
 def _architecture(params: Mapping[str, Any]) -> str | None:
-    try:
-        return architecture(params)
-    except (KeyError, TypeError):
-        return None
+    return architecture(params) if fits(params, Parameters) else None

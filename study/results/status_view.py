@@ -7,6 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from study.errors import one_line
 from study.results.progress import duration
 from study.results.status import CellStatus, StudyStatus
 
@@ -22,6 +23,8 @@ _STYLES = {
 
 _GIB = 2**30
 
+_YEAR_SECONDS = 365 * 86_400
+
 
 def view(status: StudyStatus, machine: str) -> Group:
     """Return cells, running trials, warnings, the machine and the end of it all.
@@ -31,7 +34,7 @@ def view(status: StudyStatus, machine: str) -> Group:
         machine: what is said of the machine from which it is looked at.
     """
     if not status.cells:
-        return Group(Text(f"{status.storage}: nothing has been run here yet."))
+        return Group(Text(f"{one_line(status.storage)}: nothing has been run here yet."))
     parts: list[Table | Text] = [_cells(status.cells)]
     if any(cell.running for cell in status.cells):
         parts += [Text(""), _trials(status.cells)]
@@ -127,6 +130,8 @@ def _end(status: StudyStatus) -> str:
 
 
 def _clock(at: float, now: float) -> str:
+    if at - now > _YEAR_SECONDS:
+        return "in more than a year"
     is_today = time.localtime(at)[:3] == time.localtime(now)[:3]
     return time.strftime("about %H:%M" if is_today else "about %a %d %b %H:%M", time.localtime(at))
 

@@ -1,18 +1,19 @@
 """How long a search will take: measured steps, played through the search's own rungs and slots."""
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import optuna
 
 from study.cluster.resources import SearchResources
 from study.data.dataset import Dataset
-from study.errors import require
+from study.errors import SpecError, require, shortened
+from study.fields import rebuild, require_type
+from study.results.documents import load_json
 from study.search.forced import Forced
 from study.search.probe import StepTimes
 from study.search.simulation import Played, TrialCost, play
@@ -61,19 +62,17 @@ class Estimate:
         Raises:
             SpecError: a key is missing or no number.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
-        numbers = [name for name in names if name != "epoch_seconds"]
-        epochs = raw.get("epoch_seconds")
-        require(
-            all(_is_number(raw.get(name)) for name in numbers)
-            and isinstance(epochs, dict)
-            and all(_is_number(value) for value in epochs.values()),
-            where,
-            "must hold the estimate of a plan",
-            got=f"{', '.join(map(str, raw))}",
-            remedy="Write it with python -m study.plan --json.",
-        )
-        return cls(**{name: raw[name] for name in names})
+        rule = f"{where}: must hold the estimate of a plan"
+        return rebuild(cls, raw, rule, "Write it with python -m study.plan --json.", SpecError)
+
+
+class _PlannedCell(TypedDict):
+    cell: str
+    estimate: Mapping[str, Any] | None
+
+
+class _Plan(TypedDict):
+    cells: Sequence[_PlannedCell]
 
 
 def shape_name(model: Any) -> str:
@@ -87,19 +86,17 @@ def read_plan(path: Path, cell: str) -> Mapping[str, Any]:
     Raises:
         SpecError: the file is unreadable, or the cell is not in it or cannot run.
     """
-    try:
-        plans = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        found = {plan["cell"]: plan for plan in plans if isinstance(plan.get("estimate"), dict)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        found, problem = {}, f"{type(error).__name__}: {error}"
-    else:
-        problem = f"{', '.join(found) or 'no cell'}"
+    rule = f"must be what study.plan --json wrote, with the estimate of {cell}"
+    remedy = "Plan that cell, or leave --estimate out: steps are then measured now."
+    raw = load_json(path, remedy, SpecError)
+    require_type(raw, _Plan, f"{path}: {rule}", remedy, SpecError)
+    found = {plan["cell"]: plan for plan in raw["cells"] if plan["estimate"] is not None}
     require(
         cell in found,
         str(path),
-        f"must be what study.plan --json wrote, with the estimate of {cell}",
-        got=problem,
-        remedy="Plan that cell, or leave --estimate out: steps are then measured now.",
+        rule,
+        got=shortened(", ".join(found)) or "no cell",
+        remedy=remedy,
     )
     plan: Mapping[str, Any] = found[cell]
     return plan
@@ -187,7 +184,3 @@ def _drawn(space: SearchSpace, seed: int) -> list[TrialConfig]:
 
 def _mean(values: Any) -> float:
     return float(statistics.fmean(values))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

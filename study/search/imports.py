@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from study.data.dataset import Dataset
-from study.errors import StudyError, require
+from study.errors import StudyError, cause, require
 from study.results.records import TrialRecord, ranked
 from study.results.store import read_cell, read_trials
 from study.search.space import SearchSpace, TrialConfig
@@ -96,7 +96,7 @@ def _config(folder: Path, record: TrialRecord) -> TrialConfig:
     except (KeyError, TypeError, StudyError) as error:
         raise StudyError(
             f"{folder}, trial {record.number}: must have the parameters of this version, but got "
-            f"{error!r}. Leave --import-trials out."
+            f"{type(error).__name__}: {cause(error)}. Leave --import-trials out."
         ) from error
 
 

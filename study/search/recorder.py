@@ -8,7 +8,6 @@ from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
-from rich.console import Console
 
 from study.model.sizing import count_parameters
 from study.results.driver import STATUS_FILE
@@ -20,6 +19,7 @@ from study.results.progress import Progress
 from study.results.records import BaselineRecord, TrialRecord
 from study.results.store import TABLE_FILE, CellIdentity, CellStore
 from study.results.tensorboard import TrialEvents, has_events
+from study.results.terminal import terminal
 from study.search.faults import MEMORY_MONITOR, Fault, fault_of
 from study.search.hooks import Watchdog, storage_problem
 from study.search.ledger import Ledger
@@ -75,7 +75,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._actors: dict[int, str] = {}
         """Ray's identity of the actor in which each trial was last at work."""
         self._progress = Progress(
-            Console(highlight=False), self._store.log, total=trials, slots=slots, baseline=baseline
+            terminal(), self._store.log, total=trials, slots=slots, baseline=baseline
         )
 
     def mend(self) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from study.results.lock import FolderLock
 from study.results.mirror import Mirror
 from study.results.overview import print_plan, print_summary
 from study.results.records import best_trial
+from study.results.terminal import terminal
 from study.search.cell_folder import CellFolder, create, identity, reopen
 from study.search.estimate import Estimate, read_plan
 from study.search.fit import InfeasibleError, begun_space
@@ -118,7 +118,7 @@ def run_cell(
     space = build_space(cell, n_features=len(data.feature_names))
     if options.device is not None and options.address is None:
         resolve_device(0.0, options.device)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = terminal()
     with ExitStack() as held:
         folder, driver, replaced, lease, earlier = None, None, None, None, None
         if options.estimate is not None and not options.resume:

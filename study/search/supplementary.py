@@ -75,7 +75,7 @@ class PhaseOne:
         Raises:
             StudyError: it cannot be read, or no trial has a usable result.
         """
-        described, records = read_cell(folder), read_trials(folder)
+        described, records = read_cell(folder, "metric", "trials"), read_trials(folder)
         metric, n_asked = str(described["metric"]), int(described["trials"])
         by_budget: dict[str, list[TrialRecord]] = {}
         for record in ranked(records):

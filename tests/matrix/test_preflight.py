@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 
 from study.cluster.thermal import Temperature, ThermalState
 from study.errors import SpecError
-from study.matrix.preflight import inspect, most_cells, planned_cells
+from study.matrix.preflight import inspect, most_cells, read_plan
 
 COOL = Temperature(state=ThermalState.NORMAL, degrees=40.0, source="chip", said="40 C (chip)")
 
@@ -42,9 +43,11 @@ def test_a_cell_of_which_nothing_fits_is_left_out_and_the_others_can_run(tmp_pat
 
 
 @pytest.mark.parametrize("raw", [None, [], {}, {"cells": [1]}, {"cells": [{"cell": "2M"}]}])
-def test_what_is_no_plan_is_refused(raw: object) -> None:
-    with pytest.raises(SpecError, match=r"FILE: must be a plan, as study\.plan --json"):
-        planned_cells(raw, "FILE")
+def test_what_is_no_plan_is_refused(raw: object, tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(raw))
+    with pytest.raises(SpecError, match=r"must be what study\.plan --json writes"):
+        read_plan(file)
 
 
 def test_what_is_known_of_the_machine_is_said(tmp_path: Path) -> None:
