@@ -9,7 +9,7 @@ from study.errors import quoted, require
 from study.results.mirror import is_uri
 from study.results.records import Metric
 from study.selection import select_cells
-from study.spec import Cell
+from study.spec import Cell, Study
 from study.spec_file import load_study
 
 WORKING_COPY = "ray_results"
@@ -69,6 +69,8 @@ def add_selection_flags(flags: argparse.ArgumentParser) -> None:
         help="trading days ahead, as 1 3 5 (default: those of the file)")  # fmt: skip
     add("--from", dest="first", metavar="CELL",
         help="leave out the cells before this one, as 20M_h3")  # fmt: skip
+    add("--phase", type=int, choices=(1, 2),
+        help="of a search of two phases (default: both)")  # fmt: skip
 
 
 def add_cluster_flags(flags: argparse.ArgumentParser) -> None:
@@ -132,6 +134,31 @@ def selected_cells(arguments: argparse.Namespace) -> list[Cell]:
         first=arguments.first,
         **_overrides(arguments),
     )
+
+
+def selected_phases(arguments: argparse.Namespace, study: Study) -> tuple[int | None, ...]:
+    """Return the phases that ``--phase`` leaves, in order; None stands for the only one.
+
+    Raises:
+        SpecError: the study has no phases, or its second one is to be read from a store.
+    """
+    asked: int | None = arguments.phase
+    require(
+        asked is None or asked in study.phases,
+        "--phase",
+        f"{study.path} has one phase",
+        got=f"--phase {asked}",
+        remedy="Leave it out.",
+    )
+    phases = study.phases if asked is None else (asked,)
+    require(
+        2 not in phases or not is_uri(arguments.storage),
+        "--storage",
+        "phase 2 needs a results folder, for it follows from the records of phase 1",
+        got=str(arguments.storage),
+        remedy="Run phase 1 there with --phase 1, and phase 2 in a folder with a copy of it.",
+    )
+    return phases
 
 
 def concurrency(text: str) -> int | None:

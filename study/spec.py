@@ -202,10 +202,29 @@ class Study:
     supplementary: "Supplementary | None" = None
     """Phase 2 of a search of two phases."""
 
+    def __post_init__(self) -> None:
+        """Check what the sections say of each other.
+
+        Raises:
+            SpecError: a second phase has no first one.
+        """
+        require(
+            self.supplementary is None or self.across_budgets,
+            f"{self.path}: supplementary",
+            "is the second phase of a search across budgets",
+            got=f"search.across_budgets={self.across_budgets}",
+            remedy="Set search.across_budgets to true, or leave the section out.",
+        )
+
     @property
     def across_budgets(self) -> bool:
         """Is the budget searched, in one cell of all budgets?"""
         return bool(self.search.get("across_budgets", False))
+
+    @property
+    def phases(self) -> tuple[int | None, ...]:
+        """The phases of its search, in order; None stands for the only one."""
+        return (None,) if self.supplementary is None else (1, 2)
 
     def cell(
         self,

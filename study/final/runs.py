@@ -72,6 +72,8 @@ def train_configurations(
         max_failure_share=1.0,
     )
     own = dataclasses.replace(cell, search=search)
+    # What a search could not train here does not matter, nor what its largest model needs.
+    space = space.of(slot.config.shape for slot in given if slot.config is not None)
     with ExitStack() as held:
         folder = reopen(path, own, data) if path.exists() else None
         if folder is not None:

@@ -35,6 +35,7 @@ class PlannedCell(TypedDict):
     budget: str
     horizon: int
     trials: int
+    feasible: bool | None
     problem: str | None
     folder_problem: str | None
     folder_state: str
@@ -87,6 +88,8 @@ class Findings:
 
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    left_out: Mapping[str, str]
+    """Cells that cannot run because nothing of them fits a node, and why, by name."""
 
 
 def inspect(
@@ -99,12 +102,17 @@ def inspect(
         results: the results folder; need not exist.
         temperature: of the machine.
     """
+    left = [cell for cell in cells if cell["folder_state"] != "complete"]
+    left_out = {cell["cell"]: cell["problem"] for cell in left if cell["feasible"] is False}
     problems = [
         f"{cell['cell']}: {problem}"
-        for cell in cells
+        for cell in left
+        if cell["cell"] not in left_out
         for problem in filter(None, (cell["problem"], cell["folder_problem"]))
     ]
-    usable = [cell for cell in cells if not cell["problem"]]
+    if len(left_out) == len(cells):
+        problems = [f"{name}: {problem}" for name, problem in left_out.items()]
+    usable = [cell for cell in cells if cell["feasible"]]
     above = next(folder for folder in (results, *results.parents) if folder.exists())
     free = shutil.disk_usage(above).free
     running = max((cell["running_checkpoint_bytes"] for cell in usable), default=0)
@@ -123,7 +131,7 @@ def inspect(
             f"the disk may become full: {_gib(running)} while trials run and {_gib(kept)} of best "
             f"weights in the end, {_gib(free)} free; a full disk pauses a search without loss"
         )
-    return Findings(problems=tuple(problems), notes=tuple(notes))
+    return Findings(problems=tuple(problems), notes=tuple(notes), left_out=left_out)
 
 
 def most_cells() -> int:

@@ -1,5 +1,7 @@
 """Records of final runs: the one writer and the one reader of ``ray_results/final``.
 
+<cell> is the search's, where that is across budgets with the winner's budget behind it.
+
 <cell>/selection/          the best trials of the search, trained again with fresh seeds
 <cell>/runs/               the winner, trained again with more fresh seeds
 <cell>/runs_refit/         the same on training and validation days, with --refit
@@ -145,9 +147,22 @@ class FinalRecord:
     """Were the runs trained on validation days too? Their validation losses then say nothing."""
 
     @property
+    def is_usable(self) -> bool:
+        """Has one of its runs a result?"""
+        return any(run.is_rankable for run in self.runs)
+
+    @property
     def model(self) -> str:
         """Family of the winner: its name among the models of the predictions."""
         return str(self.params["family"])
+
+
+def final_name(cell: str, budget: str, n_budgets: int) -> str:
+    """Return the name of a winner's folder: a search of several budgets has a winner of each.
+
+    Labels have no underscore, so the last part of such a name is the budget.
+    """
+    return cell if n_budgets == 1 else f"{cell}_{budget}"
 
 
 def write_final(folder: Path, record: FinalRecord) -> None:

@@ -35,8 +35,8 @@ from study.results.status_files import (
 )
 
 CellState = Literal[
-    "waiting", "running", "stalled", "dead", "stale", "interrupted", "stopped", "complete",
-    "failed", "unknown",
+    "waiting", "left out", "running", "stalled", "dead", "stale", "interrupted", "stopped",
+    "complete", "failed", "unknown",
 ]  # fmt: skip
 """The rules are in ``_state``."""
 
@@ -193,7 +193,8 @@ def _state(
     stale: it says running on another machine and has shown no life for long; nobody can tell here.
     stalled: it lives, but it or a running trial has shown no life for too long.
     running: none of these.
-    ``waiting`` is a cell of a plan without a folder; ``unknown`` one whose files say nothing.
+    ``waiting`` is a cell of a plan without a folder, ``left out`` one of which nothing fits a node;
+    ``unknown`` one whose files say nothing.
     """
     if driver.state != "running":
         return driver.state
@@ -238,6 +239,8 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float, closed: str | No
         state = "unknown"
     elif not folder.exists():
         state = "waiting"
+        if planned.get("feasible") is False:
+            state, reason = "left out", as_text(planned.get("problem"))
     elif asked is None:
         state = "unknown"
     else:
@@ -325,7 +328,7 @@ def _eta(
     description: Mapping[str, Any],
 ) -> float | None:
     """Return seconds of work left: from the trials that ended, before the first from the plan."""
-    if state in ("complete", "failed"):
+    if state in ("complete", "failed", "left out"):
         return 0.0
     times = [
         sum(seconds)
@@ -417,7 +420,9 @@ def _best(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _wanted(name: str, names: Sequence[str]) -> bool:
-    return not names or any(name == n or name.startswith(f"{n}_") for n in names)
+    """Is it a cell or a sweep of one of these names, which may be studies of two phases?"""
+    starts = [f"{n}{phase}_" for n in names for phase in ("", "-1", "-2")]
+    return not names or name in names or name.startswith(tuple(starts))
 
 
 def _architecture(params: Mapping[str, Any]) -> str | None:

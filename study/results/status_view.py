@@ -11,8 +11,12 @@ from study.errors import one_line
 from study.results.progress import duration
 from study.results.status import CellStatus, StudyStatus
 
+_QUIET = ("complete", "waiting", "left out")
+"""States without a sign of life to look for."""
+
 _STYLES = {
-    "running": "green", "complete": "green", "waiting": "dim", "interrupted": "yellow",
+    "running": "green", "complete": "green", "waiting": "dim", "left out": "dim",
+    "interrupted": "yellow",
     "stopped": "red", "failed": "red", "dead": "red", "stalled": "red", "stale": "red",
     "unknown": "yellow",
 }  # fmt: skip
@@ -62,7 +66,9 @@ def _cells(cells: Sequence[CellStatus]) -> Table:
             " ".join((cell.best_architecture or "").split()[:3]),
             str(len(cell.running)) if cell.state in ("running", "stalled", "stale") else "",
             "" if cell.eta_seconds == 0.0 else _time(cell.eta_seconds, unknown="?"),
-            _time(cell.heartbeat_seconds) if cell.state not in ("complete", "waiting") else "",
+            _time(cell.heartbeat_seconds)
+            if cell.state not in ("complete", "waiting", "left out")
+            else "",
         )
     return table
 

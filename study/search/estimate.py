@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 import numpy as np
 import optuna
 
+from study.cluster.resources import SearchResources
 from study.data.dataset import Dataset
 from study.errors import SpecError, require, shortened
 from study.fields import rebuild, require_type
@@ -106,10 +107,10 @@ def estimate_search(
     search: SearchConfig,
     data: Dataset,
     forced: Sequence[Forced],
-    times: StepTimes,
+    times: Mapping[str, StepTimes],
     *,
     concurrency: int,
-    exclusive: bool,
+    resources: SearchResources,
     driver_seconds: float,
 ) -> Estimate:
     """Play a search with measured steps.
@@ -119,15 +120,16 @@ def estimate_search(
         search: number of trials and ASHA's settings.
         data: the cell's data set.
         forced: what is tried first.
-        times: measured steps of this space's architectures.
+        times: by budget, measured steps of this space's architectures.
         concurrency: trials at once.
-        exclusive: does every trial start a worker of its own?
+        resources: what trials ask for.
         driver_seconds: from the command's start to the first question to Ray.
     """
 
     def cost(config: TrialConfig) -> TrialCost:
-        seconds = times.epoch_seconds(config, len(data.train_days), len(data.validation_days))
-        return TrialCost(config.train.epochs, seconds + _REPORT_SECONDS)
+        own = times[config.budget]
+        seconds = own.epoch_seconds(config, len(data.train_days), len(data.validation_days))
+        return TrialCost(config.budget, config.train.epochs, seconds + _REPORT_SECONDS)
 
     rows = [(shape_name(c.model), cost(c).epoch_seconds) for c in space.configs()]
     by_shape: dict[str, list[float]] = {}
@@ -141,26 +143,34 @@ def estimate_search(
         first + [pool[i] for i in rng.integers(len(pool), size=search.trials - len(first))]
         for _ in range(_PLAYED)
     ]
-    trial_seconds = _TRIAL_SECONDS + (times.worker_seconds if exclusive else 0.0)
+    worker_seconds = max(each.worker_seconds for each in times.values())
 
     def played(settings: SearchConfig) -> list[Played]:
         return [
-            play(queue, settings, slots=concurrency, trial_seconds=trial_seconds, rng=rng)
+            play(
+                queue,
+                settings,
+                slots=concurrency,
+                resources=resources,
+                trial_seconds=_TRIAL_SECONDS,
+                worker_seconds=worker_seconds,
+                rng=rng,
+            )
             for queue in queues
         ]
 
     with_asha = played(search)
     whole = played(dataclasses.replace(search, scheduler="fifo"))
-    start = driver_seconds + times.worker_seconds
+    around = driver_seconds + _END_SECONDS
     seconds_by_row = sorted(seconds for _, seconds in rows)
     return Estimate(
         epoch_seconds_min=seconds_by_row[0],
         epoch_seconds_median=seconds_by_row[len(rows) // 2],
         epoch_seconds_max=seconds_by_row[-1],
-        search_seconds_expected=start + _END_SECONDS + _mean(one.seconds for one in with_asha),
-        search_seconds_most=start + _END_SECONDS + _mean(one.seconds for one in whole),
+        search_seconds_expected=around + _mean(one.seconds for one in with_asha),
+        search_seconds_most=around + _mean(one.seconds for one in whole),
         trained_share=_mean(one.trained_share for one in with_asha),
-        start_seconds=start,
+        start_seconds=driver_seconds + worker_seconds,
         epoch_seconds={name: statistics.fmean(found) for name, found in by_shape.items()},
     )
 

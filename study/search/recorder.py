@@ -1,6 +1,6 @@
 """The Ray callback that keeps every view of the journal up to date: records, events and lines."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ class Recorder(Callback):  # type: ignore[misc]
         baseline: BaselineRecord,
         trials: int,
         slots: int,
-        share_bytes: int,
+        share_bytes: Mapping[str, int],
         bf16: bool,
         mirror: Mirror | None = None,
     ) -> None:

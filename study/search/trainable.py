@@ -67,8 +67,8 @@ class TrialSettings:
     """Absolute; a trial keeps its checkpoints in its own folder there."""
     device: str | None
     """The user's choice; None follows what Ray assigned."""
-    share_bytes: int
-    """What a training step may use of the device's memory."""
+    share_bytes: Mapping[str, int]
+    """By budget, what a training step may use of the device's memory."""
     store: WorkerStore | None = None
     """If there is one, the cell's folder may be another machine's, and is not touched."""
 
@@ -109,12 +109,18 @@ class StepResult:
         )
 
 
-def first_micro_batch(trial: Assignment, share_bytes: int, *, bf16: bool) -> int:
-    """Return the micro-batch that a trial starts with; running out of memory may halve it."""
+def first_micro_batch(trial: Assignment, share_bytes: Mapping[str, int], *, bf16: bool) -> int:
+    """Return the micro-batch that a trial starts with; running out of memory may halve it.
+
+    Args:
+        trial: the trial.
+        share_bytes: by budget, what a training step may use.
+        bf16: matrix products in bfloat16.
+    """
     largest = largest_micro_batch(
         trial.config.model,
         effective_batch=trial.config.train.effective_batch,
-        limit_bytes=share_bytes,
+        limit_bytes=share_bytes[trial.config.budget],
         bf16=bf16,
         ema=trial.config.train.ema_decay > 0,
     )

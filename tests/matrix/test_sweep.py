@@ -165,6 +165,25 @@ def test_an_exclusive_cell_overlaps_with_nothing_and_a_failed_one_stops_no_other
     assert max(e["reported"] for e in third) < min(e["began"] for e in fifth)
 
 
+def test_a_cell_that_does_not_fit_is_left_out_by_name_and_the_others_run(here: Path) -> None:
+    write_plan(here, trials=2, capacity=2, horizons=(1, 3))
+    plan = json.loads((here / "plan.json").read_text())
+    nothing = dict.fromkeys(
+        ["capacity", "concurrency", "exclusive", "estimate", "running_checkpoint_bytes",
+         "kept_checkpoint_bytes", "trial_resources", "power"]
+    )  # fmt: skip
+    plan["cells"][0] |= {**nothing, "feasible": False, "problem": f"{cell_name(1)}: 60 GiB of 20"}
+    (here / "plan.json").write_text(json.dumps(plan))
+    output = run(here, "--plan", "plan.json", "--trials", "2", expect=1)
+    assert f"left out: {cell_name(1)}: 60 GiB of 20" in output
+    ends = [line for line in output.splitlines() if line.strip().startswith("tiny_50k_h")][-2:]
+    assert ["left out" in end for end in ends] == [True, False]
+    assert ends[1].split()[1] == "pass"
+    assert not cell_folder(here, 1).exists()
+    found = states(here, 0)
+    assert (found[cell_name(1)], found[cell_name(3)]) == ("left out", "complete")
+
+
 def test_a_problem_is_said_before_the_first_trial(here: Path) -> None:
     write_plan(
         here,

@@ -73,7 +73,7 @@ def ledger(here: Path) -> Ledger:
         space=space,
         forced=forced_configurations(space, cell.search.forced),
         search=cell.search,
-        granted_bytes=1,
+        granted_bytes={},
     )
 
 

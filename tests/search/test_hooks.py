@@ -26,7 +26,7 @@ from study.search.stop import Stop
 from study.search.trainable import ALIVE, StepResult
 from study.spec import SearchConfig
 from tests.results.conftest import full_disk
-from tests.search.played import EPOCHS, SPACE, known, new_ledger, reopened, report
+from tests.search.played import EPOCHS, MANY, SPACE, known, new_ledger, reopened, report
 from tests.store import s3_server
 
 TWO = SearchConfig(trials=2, seed=3, forced="none")
@@ -67,8 +67,8 @@ class Run:
 
 def run_of(folder: Path, ledger: Ledger) -> Run:
     stop = Stop(folder / "stop")
-    searcher = LedgerSearcher(ledger, stop, Slots(folder / "slots", most=100))
-    return Run(folder, ledger, stop, searcher, LedgerScheduler(ledger, stop, searcher))
+    searcher = LedgerSearcher(ledger, stop, Slots(folder / "slots", most=100), MANY)
+    return Run(folder, ledger, stop, searcher, LedgerScheduler(ledger, stop, searcher, MANY))
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_an_exhausted_space_ends_the_search(tmp_path: Path, is_asked_meanwhile: 
     folder = tmp_path / "cell"
     folder.mkdir()
     journal = Journal.create(folder, "abcd", {"kind": "created", "time": 0.0})
-    ledger = Ledger(journal, space=single, forced=(), search=TWO, granted_bytes=1)
+    ledger = Ledger(journal, space=single, forced=(), search=TWO, granted_bytes={})
     run = run_of(folder, ledger)
     trial = run.trial()
     if is_asked_meanwhile:

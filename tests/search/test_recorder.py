@@ -14,7 +14,7 @@ from study.search.hooks import Watchdog
 from study.search.ledger import Ledger
 from study.search.recorder import Recorder
 from study.search.stop import Stop
-from tests.search.played import new_ledger, play, reopened, report
+from tests.search.played import CELL, new_ledger, play, reopened, report
 
 IDENTITY = CellIdentity(
     name="cell",
@@ -52,7 +52,7 @@ def recorder(folder: Path, ledger: Ledger) -> Recorder:
         baseline=BASELINE,
         trials=12,
         slots=1,
-        share_bytes=10**9,
+        share_bytes={CELL.budget_label: 10**9},
         bf16=False,
     )
 
