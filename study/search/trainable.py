@@ -319,7 +319,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     def _restore(self) -> tuple[str, ...]:
         """Load the newest intact checkpoint. Returns what is wrong with newer ones."""
         try:
-            found = self._checkpoints.newest_intact()
+            found = self._checkpoints.newest_intact(self._trainer.state_dict())
         except CheckpointError as error:
             return (f"{error} The trial begins again.",)
         if found is None:
