@@ -237,7 +237,14 @@ class Recorder(Callback):  # type: ignore[misc]
             "source": assignment.source,
             "seed": assignment.seed,
         }
-        return _View(TrialEvents(folder, params, epochs), len(epochs))
+        group = self._group(assignment.folder)
+        return _View(TrialEvents(folder, params, epochs, group=group), len(epochs))
+
+    def _group(self, trial: str) -> str:
+        """Return ``cell/trial``, or ``cell/runs/trial`` of final runs."""
+        cell, parts = self._identity.name, self._folder.parts
+        below = parts[parts.index(cell) + 1 :] if cell in parts else parts[-1:]
+        return "/".join((cell, *below, trial))
 
     def _write_end(self, record: TrialRecord) -> None:
         """Close a trial; its record, which says that all else is there, is written last."""
