@@ -123,8 +123,13 @@ def has_events(folder: Path, n_epochs: int) -> bool:
     return sum(1 for _ in RawEventFileLoader(str(paths[0])).Load()) == 3 + n_epochs + 1
 
 
+def is_event_file(name: str) -> bool:
+    """Is a file of this name one that ``TrialEvents`` has made?"""
+    return _OURS.fullmatch(name) is not None
+
+
 def _own_files(folder: Path) -> list[Path]:
-    return [path for path in folder.glob(_FILES) if _OURS.fullmatch(path.name) and path.is_file()]
+    return [path for path in folder.glob(_FILES) if is_event_file(path.name) and path.is_file()]
 
 
 def _session_end() -> Summary:

@@ -31,6 +31,7 @@ _OVERHEAD = 1.02
 
 _STATE_NAME = re.compile(r"state_(\d{8,})\.pt")
 _BEST_NAME = re.compile(r"best_(\d{4,})\.pt")
+_OWN_NAME = re.compile(r"(state_\d{8,}|best_\d{4,})\.pt(\.sha256)?")
 _LEFT_OVER_NAME = re.compile(
     r"(state_\d{8,}|best_\d{4,})\.pt\.sha256|\.(state_\d{8,}|best_\d{4,})\.pt(\.sha256)?\.tmp"
 )
@@ -50,6 +51,11 @@ class CheckpointError(StudyError):
 
 class NoSpaceError(OSError):
     """There is no room on the disk for a checkpoint; those written before are as they were."""
+
+
+def is_checkpoint(name: str) -> bool:
+    """Is a file of this name a state or best weights, or the hash of one?"""
+    return _OWN_NAME.fullmatch(name) is not None
 
 
 def state_bytes(state: object) -> int:
