@@ -99,7 +99,7 @@ def read_json(path: Path) -> Any:
     """Return the value of a JSON file, or None if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -185,7 +185,9 @@ class CellStore:
         header = ",".join(CSV_COLUMNS)
         if self._csv.exists():
             cut_torn_line(self._csv)
-            if not self._csv.is_file() or _first_line(self._csv) != header:
+            with self._csv.open(encoding="utf-8", errors="replace") as file:
+                is_damaged = file.readline().rstrip("\n") != header
+            if is_damaged:
                 # Nothing is thrown away; the rows of this cell are written again.
                 self._csv.rename(self._csv.with_name(f"damaged-{time.time_ns()}.csv"))
         if not self._csv.exists():
@@ -296,11 +298,6 @@ def _phase(identity: CellIdentity) -> str:
 
 def _row(record: TrialRecord) -> dict[str, Any]:
     return {**dataclasses.asdict(record), "state": record.state}
-
-
-def _first_line(path: Path) -> str:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return file.readline().rstrip("\n")
 
 
 def _csv_run_ids(path: Path) -> set[str]:

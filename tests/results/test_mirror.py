@@ -88,7 +88,7 @@ def test_no_object_is_pulled_out_of_the_folder(
 ) -> None:
     root = tmp_path / "root"
     for key in ("cell/../beside", "beside", "cell/inside"):
-        # pyarrow would shorten the key when it writes, as it does when it reads; the store does not.
+        # pyarrow shortens keys, when it reads too; the store does not.
         connection = http.client.HTTPConnection("127.0.0.1", server.port)
         connection.request("PUT", f"/{BUCKET}/{tmp_path.name}/{key}", b"1")
         assert connection.getresponse().status == 200
