@@ -19,7 +19,7 @@ ALLOWED = {
     "spec_file": {"errors", "dimension", "spec", "data", "model", "training"},
     "selection": {"errors", "dimension", "spec"},
     "flags": {"errors", "dimension", "results", "spec", "spec_file", "selection"},
-    "cluster": {"errors", "training"},
+    "cluster": {"errors", "training", "results"},
     "matrix": {"errors", "results", "cluster", "search"},
     "final": {
         "errors", "dimension", "spec", "results", "data", "model", "training", "cluster", "search",

@@ -167,22 +167,20 @@ def remove_abandoned(parent: Path) -> None:
     for folder in (parent / name for name in names if _SCRATCH_NAME.fullmatch(name)):
         # Of another user, or another process was faster.
         with suppress(FileNotFoundError, PermissionError):
-            if is_own_folder(folder, private=True) and is_left_by_a_process(folder, _MARKER):
+            if is_own_folder(folder, closed=0o077) and is_left_by_a_process(folder, _MARKER):
                 with suppress(LockError), FolderLock(folder, name=_MARKER):
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-def is_own_folder(path: Path, *, private: bool) -> bool:
-    """Is it this user's folder, not a link to one, and, if ``private``, closed to all others?
+def is_own_folder(path: Path, *, closed: int = 0) -> bool:
+    """Is it this user's folder, not a link to one, with none of the rights ``closed`` given?
 
     Raises:
         OSError: it cannot be looked at.
     """
     found = path.lstat()
-    is_open = bool(found.st_mode & 0o077)
-    return (
-        stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not (private and is_open)
-    )
+    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    return is_own and not found.st_mode & closed
 
 
 def is_left_by_a_process(folder: Path, name: str = LOCK_FILE) -> bool:

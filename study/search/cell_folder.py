@@ -155,7 +155,7 @@ def _remove_half_made(path: Path) -> None:
 
 
 def _is_half_made(folder: Path, search: str) -> bool:
-    if not is_own_folder(folder, private=False) or not is_left_by_a_process(folder):
+    if not is_own_folder(folder) or not is_left_by_a_process(folder):
         return False
     files = {each.name: each.lstat() for each in folder.iterdir()}
     allowed = {*_MADE, *map(_temporary, _MADE)}

@@ -192,9 +192,17 @@ def test_a_process_of_this_machine_that_has_ended_holds_no_lease(
     # Its number is another process's by now.
     mirror.write(LEASE, held.replace(b'"began": ', b'"began": 1'))
     Lease(mirror, tmp_path / "stop").release()
-    mirror.write(LEASE, held.replace(b'"host": "', b'"host": "not-'))
-    with pytest.raises(LockError):
-        Lease(mirror, tmp_path / "stop")
+    for other in (
+        held.replace(b'"host": "', b'"host": "not-'),
+        held.replace(b'"pid": ', b'"pid": "x", "was": '),
+        held.replace(b'"pid": ', b'"was": '),
+        held.replace(b'"pid": ', b'"pid": -'),
+    ):
+        mirror.write(LEASE, other)
+        with pytest.raises(LockError):
+            Lease(mirror, tmp_path / "stop")
+    mirror.write(LEASE, b"[" * 100_000)
+    Lease(mirror, tmp_path / "stop").release()
 
 
 def events(count: int, *more: str) -> list[Event]:
