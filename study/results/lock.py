@@ -67,17 +67,15 @@ class FolderLock:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
             self._descriptor = os.open(path, flags, 0o644)
         except OSError as error:
-            got = "a link" if path.is_symlink() else error.strerror
+            if path.is_symlink():
+                raise _no_file(path, "a link") from error
             raise LockError(
-                f"{path}: must be a file that can be written, but got {got}. Make the "
+                f"{path}: must be a file that can be written, but got {error.strerror}. Make the "
                 "folder writable, or choose another --storage."
             ) from error
         if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
             self.release()
-            raise LockError(
-                f"{path}: must be a file that can be written, but got a device or a pipe. "
-                "Move it away."
-            )
+            raise _no_file(path, "a pipe or a device")
         until = time.monotonic() + wait_seconds
         while True:
             try:
@@ -121,6 +119,10 @@ class FolderLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def _no_file(path: Path, got: str) -> LockError:
+    return LockError(f"{path}: must be a file that can be written, but got {got}. Move it away.")
 
 
 def _holder() -> str:
