@@ -22,7 +22,7 @@ ALLOWED = {
     "spec_file": {"data", "dimension", "errors", "fields", "model", "results", "spec", "training"},
     "selection": {"dimension", "errors", "spec"},
     "flags": {"dimension", "errors", "results", "selection", "spec", "spec_file"},
-    "cluster": {"errors", "training"},
+    "cluster": {"errors", "results", "training"},
     "matrix": {"cluster", "errors", "fields", "results", "search"},
     "final": {
         "cluster", "data", "dimension", "errors", "fields", "model", "results", "search",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,39 @@ from study.results.documents import load_json
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text``: a reader sees the old file or the new one, never a part."""
+    """Replace ``path`` by ``text``: a reader sees the old file or the new one, never a part.
+
+    A folder in its place is moved aside.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+        make_way(temporary)
+        with open(temporary, "w", encoding="utf-8", newline="", opener=no_link) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        make_way(path)
         temporary.replace(path)
     except OSError as error:
         # On a full disk a part of it would take the room that is needed.
         temporary.unlink(missing_ok=True)
         raise _named(error, path) from error
     sync_folder(path.parent)
+
+
+def make_way(path: Path) -> None:
+    """Move aside a folder that somebody has made in the place of a file: nothing is deleted."""
+    if path.is_dir() and not path.is_symlink():
+        path.rename(path.with_name(f"{path.name}.moved-{time.time_ns()}"))
+
+
+def no_link(path: str, flags: int) -> int:
+    """Open a file for ``open``, but not through a link: what that leads to is not ours.
+
+    Raises:
+        OSError: it cannot be opened, or is a link.
+    """
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def sync_folder(folder: Path) -> None:
@@ -50,11 +71,15 @@ def append_line(path: Path, line: str, *, create: bool = True) -> None:
     """Append one line; a torn last line, which a crash or a full disk leaves, is cut off first.
 
     Raises:
-        OSError: the line could not be written, or the file is gone and must not be created.
+        OSError: the line could not be written, or the file is a link, or gone and must not be
+            created.
     """
+    if create:
+        make_way(path)
     cut_torn_line(path)
+    mode = "a" if create else "r+"
     try:
-        with path.open("a" if create else "r+", encoding="utf-8", newline="") as file:
+        with open(path, mode, encoding="utf-8", newline="", opener=no_link) as file:
             file.seek(0, os.SEEK_END)
             file.write(line + "\n")
             file.flush()
@@ -72,14 +97,15 @@ def _named(error: OSError, path: Path) -> OSError:
 
 def cut_torn_line(path: Path) -> None:
     """Cut off a last line without an end."""
-    if not path.exists():
+    if not path.is_file():
         return
-    with path.open("rb") as file:
+    with open(path, "r+b", opener=no_link) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1))
         if file.read(1) in (b"", b"\n"):
             return
-    os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def read_json(path: Path) -> Any:

@@ -18,14 +18,14 @@ from study.results.mirror import Mirror
 from study.results.progress import Progress
 from study.results.records import BaselineRecord, TrialRecord
 from study.results.store import TABLE_FILE, CellIdentity, CellStore
-from study.results.tensorboard import TrialEvents, has_events
+from study.results.tensorboard import TrialEvents, has_events, is_event_file
 from study.results.terminal import terminal
 from study.search.faults import MEMORY_MONITOR, Fault, fault_of
 from study.search.hooks import Watchdog, storage_problem
 from study.search.ledger import Ledger
 from study.search.stop import STOP_FILE, Stop
-from study.search.trainable import CHECKPOINTS, StepResult, first_micro_batch
-from study.training.checkpoint import CheckpointFolder
+from study.search.trainable import ALIVE, CHECKPOINTS, StepResult, first_micro_batch
+from study.training.checkpoint import CheckpointFolder, is_checkpoint
 
 ERROR_FILE = "error.txt"
 """In a trial's folder: what broke it off, with the traceback."""
@@ -237,7 +237,14 @@ class Recorder(Callback):  # type: ignore[misc]
             "source": assignment.source,
             "seed": assignment.seed,
         }
-        return _View(TrialEvents(folder, params, epochs), len(epochs))
+        group = self._group(assignment.folder)
+        return _View(TrialEvents(folder, params, epochs, group=group), len(epochs))
+
+    def _group(self, trial: str) -> str:
+        """Return ``cell/trial``, or ``cell/runs/trial`` of final runs."""
+        cell, parts = self._identity.name, self._folder.parts
+        below = parts[parts.index(cell) + 1 :] if cell in parts else parts[-1:]
+        return "/".join((cell, *below, trial))
 
     def _write_end(self, record: TrialRecord) -> None:
         """Close a trial; its record, which says that all else is there, is written last."""
@@ -256,7 +263,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._store.write_trial(record, self._ledger.epochs(record.number))
         if self._mirror is not None:
             self._mirror.push(record.folder)
-            self._mirror.drop_missing(record.folder)
+            self._mirror.drop_missing(record.folder, only=_is_of_a_trial)
 
     def _checkpoints(self, record: TrialRecord) -> CheckpointFolder:
         return CheckpointFolder(self._folder / record.folder / CHECKPOINTS)
@@ -281,3 +288,8 @@ class Recorder(Callback):  # type: ignore[misc]
             self._stop.request(storage_problem(error), is_fault=True)
         except LockError as error:
             self._stop.request(str(error), is_fault=True)
+
+
+def _is_of_a_trial(name: str) -> bool:
+    """Is a file of this name one that a trial leaves behind and a later one may replace?"""
+    return name == ALIVE or is_checkpoint(name) or is_event_file(name)

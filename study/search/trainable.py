@@ -26,7 +26,7 @@ from study.results.lock import FolderLock, scratch_folder
 from study.results.mirror import Mirror
 from study.search.assignment import Assignment
 from study.search.stop import STOP_FILE
-from study.training.checkpoint import CheckpointError, CheckpointFolder
+from study.training.checkpoint import CheckpointError, CheckpointFolder, is_checkpoint
 from study.training.device import (
     bound_kernel_cache,
     limit_memory,
@@ -282,7 +282,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             raise OSError(f"another process has taken over {self._mirror.uri}")
         below = f"{self._folder.name}/{CHECKPOINTS}"
         self._mirror.push(below)
-        self._mirror.drop_missing(below)
+        self._mirror.drop_missing(below, only=is_checkpoint)
 
     def _begin(self, trial: Assignment) -> None:
         self._release()
@@ -325,7 +325,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     def _restore(self) -> tuple[str, ...]:
         """Load the newest intact checkpoint. Returns what is wrong with newer ones."""
         try:
-            found = self._checkpoints.newest_intact()
+            found = self._checkpoints.newest_intact(self._trainer.state_dict())
         except CheckpointError as error:
             return (f"{error} The trial begins again.",)
         if found is None:

@@ -122,8 +122,7 @@ def test_one_ctrl_c_and_a_kill_lose_nothing_and_leave_nothing(here: Path) -> Non
     wait_until(partial(has_epochs, here, saved + 2), process)
     process.kill()
     process.communicate()
-    # Agents of Ray, which hold nothing, notice it after a minute or two.
-    wait_until(lambda: not workers_or_drivers(here), None, seconds=10)
+    wait_until(partial(has_none_left, here), None, seconds=10)
     killed = states(here, 1)
     assert killed[SWEEP] == "dead"
     assert "dead" in [killed[cell_name(horizon)] for horizon in HORIZONS]
@@ -131,21 +130,7 @@ def test_one_ctrl_c_and_a_kill_lose_nothing_and_leave_nothing(here: Path) -> Non
     run(here, "--plan", "plan.json")
     check_whole(here)
     assert set(states(here, 0).values()) == {"complete"}
-    wait_until(partial(has_none_left, here), None, seconds=180)
-
-
-def workers_or_drivers(here: Path) -> list[str]:
-    """Return what could hold a device."""
-    found = []
-    for process in processes_in(here):
-        try:
-            line = " ".join(process.cmdline())
-        except psutil.NoSuchProcess:
-            continue
-        is_ray = process.name() in ("raylet", "gcs_server") or "ray::" in line
-        if (is_ray and "Agent" not in line) or "study." in line:
-            found.append(line)
-    return found
+    assert has_none_left(here)
 
 
 def test_an_exclusive_cell_overlaps_with_nothing_and_a_failed_one_stops_no_other(
