@@ -191,8 +191,9 @@ def _nodes() -> list[Node]:
 def _device_memory(node_id: str) -> tuple[int | None, bool]:
     """Ask a node for the memory of its accelerator; None if it is only a logical one."""
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node_id, soft=False)
-    # It asks for no share of the device: trials of other cells may have taken all of it.
-    probe = ray.remote(num_cpus=0)(_probe).options(scheduling_strategy=strategy)
+    # It asks for no share of the device: trials of other cells may have taken all of it. Its
+    # process sees every device, and would hand what it saw on to the trial that is next in there.
+    probe = ray.remote(num_cpus=0, max_calls=1)(_probe).options(scheduling_strategy=strategy)
     found: tuple[int | None, bool] = ray.get(probe.remote())
     return found
 
