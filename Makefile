@@ -26,8 +26,8 @@ sweep: $(VENV)/installed
 	$(VENV)/bin/python -m study.sweep $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
 
 study: $(VENV)/installed
-	$(VENV)/bin/python -m study.sweep --search search_spaces/small.yaml
-	$(VENV)/bin/python -m study.train --search search_spaces/small.yaml
+	$(VENV)/bin/python -m study.sweep --search small
+	$(VENV)/bin/python -m study.train --search small
 	$(VENV)/bin/python -m analysis --study small
 
 # Ray takes all cores, so its tests come one after the other.

@@ -20,7 +20,7 @@ _EXAMPLES = """examples:
   python -m study.plan
   python -m study.plan --budgets 2M 20M --horizons 1 3
   python -m study.plan --from 20M_h3 --trials 20
-  python -m study.plan --search search_spaces/smoke.yaml --json > plan.json
+  python -m study.plan --search smoke --json > plan.json
   python -m study.tune --budget 2M --horizon 3 --estimate plan.json
 
 Trains nothing but a few timed steps, and writes nothing. Exit code 1 if a cell cannot run here.

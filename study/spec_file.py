@@ -12,6 +12,7 @@ from study.data.config import DataConfig
 from study.dimension import Dimension, Fixed, Range, dimension_values, parse_dimension
 from study.errors import SpecError, require
 from study.model.config import ModelConfig
+from study.search_space_file import find_search_space
 from study.spec import DERIVED_MODEL_FIELDS, SHAPE_FIELDS, SearchConfig, Study, Supplementary
 from study.training.config import TrainConfig
 
@@ -35,22 +36,15 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def load_study(path: Path) -> Study:
-    """Read and validate a search space.
+    """Read and validate a search space, given by its file or by the name of a shipped one.
 
     Raises:
         SpecError: the file is missing or malformed, a key is unknown or missing, a search
             dimension is no config field, or a value has the wrong form.
     """
-    where = str(path)
-    require(
-        path.is_file(),
-        where,
-        "the search space must be a YAML file",
-        got="no such file",
-        remedy="Choose one of the files in search_spaces/.",
-    )
+    where, file = str(path), find_search_space(path)
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+        raw = yaml.load(file.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         problem = " ".join(str(error).split())
         raise SpecError(f"{where}: must be YAML, but got: {problem}. Mend the line.") from error
@@ -59,7 +53,7 @@ def load_study(path: Path) -> Study:
         where,
         "must be a mapping",
         got=type(raw).__name__,
-        remedy="Start from search_spaces/phase6a.yaml.",
+        remedy="Start from a copy of phase6a.yaml.",
     )
     sections = ("study", "budgets", "tolerance", "horizons", "data", "model", "train", "search")
     _check_keys(raw, expected=(*sections, "supplementary"), required=sections, where=where)
@@ -204,7 +198,7 @@ def _section(raw: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
         f"{where}: {name}",
         "must be a mapping",
         got=repr(section),
-        remedy="Start from search_spaces/phase6a.yaml.",
+        remedy="Start from a copy of phase6a.yaml.",
     )
     return dict(section)
 

@@ -43,9 +43,9 @@ _VIEW_SECONDS = 2.0
 DRIVER = (sys.executable, "-m", "study.tune")
 
 _EXAMPLES = """examples:
-  python -m study.sweep                                   # every cell of search_spaces/phase6a.yaml
+  python -m study.sweep                                   # every cell of phase6a
   python -m study.sweep --budgets 2M 20M --horizons 1 3
-  python -m study.sweep --search search_spaces/smoke.yaml --budgets 50k 750k   # minutes
+  python -m study.sweep --search smoke --budgets 50k 750k   # minutes
   python -m study.sweep --from 20M_h3                     # that cell and those after it
   python -m study.sweep --address auto --storage /mnt/shared/ray_results       # on a Ray cluster
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """examples:
   python -m study.train                                   # every cell that has been searched
   python -m study.train --budgets 2M 20M --horizons 1
-  python -m study.train --search search_spaces/smoke.yaml --seeds 3
+  python -m study.train --search smoke --seeds 3
 
 The flags that define a study (--search, --trials, --source, ...) must be those of its search. What
 has ended is not trained again, so the same command goes on after an interruption.

@@ -34,14 +34,14 @@ _EXAMPLES = """examples:
   python -m study.tune --budget 2M --horizon 3
   python -m study.tune --budget 2M --horizon 3 --trials 20 --resume
   python -m study.tune --budget 20M --horizon 1 --dry-run
-  python -m study.tune --search search_spaces/smoke.yaml --budget 2M --horizon 1
+  python -m study.tune --search smoke --budget 2M --horizon 1
   python -m study.tune --budget 2M --horizon 3 --fresh \\
       --import-trials ray_results/phase6a_2M_h3_threshold_1pct
 
 across budgets, in two phases:
-  python -m study.tune --search search_spaces/two_phase.yaml --dry-run
-  python -m study.tune --search search_spaces/two_phase.yaml --budgets 2M 20M --metric auc
-  python -m study.tune --search search_spaces/two_phase.yaml --budgets 2M 20M --supplementary
+  python -m study.tune --search two_phase --dry-run
+  python -m study.tune --search two_phase --budgets 2M 20M --metric auc
+  python -m study.tune --search two_phase --budgets 2M 20M --supplementary
 """
 
 
@@ -191,7 +191,7 @@ def _phase_two(
         "--supplementary",
         "needs a search space with a section of that name",
         got=study.path,
-        remedy="Use search_spaces/two_phase.yaml.",
+        remedy="Use --search two_phase.",
     )
     require(
         storage is None,

@@ -8,7 +8,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
+    "installed": set(),
     "errors": set(),
+    "search_space_file": {"errors"},
     "command": {"errors"},
     "dimension": {"errors"},
     "results": {"errors"},
@@ -16,9 +18,13 @@ ALLOWED = {
     "model": {"errors"},
     "training": {"errors", "data", "model", "results"},
     "spec": {"errors", "dimension", "data", "model", "training", "results"},
-    "spec_file": {"errors", "dimension", "spec", "data", "model", "training"},
+    "spec_file": {
+        "errors", "dimension", "search_space_file", "spec", "data", "model", "training",
+    },
     "selection": {"errors", "dimension", "spec"},
-    "flags": {"errors", "dimension", "results", "spec", "spec_file", "selection"},
+    "flags": {
+        "errors", "dimension", "results", "search_space_file", "spec", "spec_file", "selection",
+    },
     "cluster": {"errors", "training"},
     "matrix": {"errors", "results", "cluster", "search"},
     "final": {
