@@ -11,6 +11,7 @@ from typing import NoReturn
 import psutil
 import ray
 
+from study.cluster.cpus import usable_cpus
 from study.cluster.resources import Node
 from study.errors import SpecError, require
 
@@ -78,7 +79,7 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
         # Ray turns token authentication on by itself, and takes this token instead of a new file.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         # "local" never joins a cluster that happens to run on this machine.
-        options |= {"address": "local", "include_dashboard": False}
+        options |= {"address": "local", "include_dashboard": False, "num_cpus": usable_cpus()}
         options["object_store_memory"] = _OBJECT_STORE_BYTES
         # What is free now, less a tenth for the system: Ray's default also keeps 30 % for objects.
         options["_memory"] = int(psutil.virtual_memory().available * 0.9) - _OBJECT_STORE_BYTES

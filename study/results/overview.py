@@ -27,8 +27,8 @@ def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
         "label": plan["label"],
         "grid": f"{plan['grid_size']} architectures of {plan['params_min']:,} to "
         f"{plan['params_max']:,} parameters, {plan['n_dimensions']} search dimensions",
-        "device": f"{plan['device']}, {plan['precision']}; {plan['concurrency']} trials at once, "
-        f"each {gpu}"
+        "device": f"{plan['device']}, {plan['precision']}; {plan['concurrency']} "
+        f"{'trial' if plan['concurrency'] == 1 else 'trials'} at once, each {gpu}"
         f"{request['CPU']:g} CPU, {request['memory'] / _GIB:.1f} GiB{alone}",
         "disk": f"checkpoints take up to {size(plan['running_checkpoint_bytes'])} while trials "
         f"run, the best weights {size(plan['kept_checkpoint_bytes'])} in the end",
