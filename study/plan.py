@@ -14,6 +14,7 @@ from study.flags import (
     places,
     selected_cells,
 )
+from study.results.output import open_console
 from study.search.stop import Interruptions, interruptible
 
 _EXAMPLES = """examples:
@@ -57,8 +58,6 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     cells = selected_cells(arguments)
     at_once = concurrency(arguments.concurrency)
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
-    from rich.console import Console
-
     from study.cluster.runtime import cluster
     from study.results.outlook import print_budget, print_power, print_total
     from study.search.outlook import plan_cells, total
@@ -67,7 +66,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
 
     if arguments.device is not None and arguments.address is None:
         resolve_device(0.0, arguments.device)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = open_console()
     outlooks = []
     with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
         # Ray has taken SIGTERM for itself.
@@ -86,7 +85,6 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
             if not arguments.json:
                 print_budget(console, [outlook.describe() for outlook in of_budget])
                 console.print()
-                sys.stdout.flush()
     described, sums = [outlook.describe() for outlook in outlooks], total(outlooks)
     if arguments.json:
         print(json.dumps({"cells": described, "total": sums}, indent=2, allow_nan=False))

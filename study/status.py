@@ -7,14 +7,18 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 
 from study.cluster.machine import describe_machine
 from study.command import Exit, command_parser, exit_code
 from study.errors import require
+from study.results.output import open_console
 from study.results.status import StudyStatus, read_status
 from study.results.status_view import view
+
+_PIPED_WIDTH = 200
+"""Characters of a line for a log or a pipe: its tables are wide, and their rows must stay whole."""
 
 _EXAMPLES = """examples:
   python -m study.status
@@ -76,10 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_plain(status), indent=2, allow_nan=False))
     else:
-        console = Console(highlight=False)
-        # A log or a pipe has no width; rows must stay whole there.
-        console = console if console.is_terminal else Console(highlight=False, width=200)
-        console.print(view(status, describe_machine()))
+        open_console(_PIPED_WIDTH).print(view(status, describe_machine()))
     return Exit.FAILED if status.is_alarming else Exit.OK
 
 
@@ -87,8 +88,14 @@ def _watch(arguments: argparse.Namespace) -> int:
     def current() -> Group:
         return view(read_status(arguments.storage, arguments.names), describe_machine())
 
+    console = open_console(_PIPED_WIDTH)
     try:
-        with Live(current(), auto_refresh=False, screen=False) as live:
+        if not console.is_terminal:
+            # A block after the other, for a file or a program to read.
+            while True:
+                console.print(current(), end="\n\n")
+                time.sleep(arguments.watch)
+        with Live(current(), console=console, auto_refresh=False, screen=False) as live:
             while True:
                 time.sleep(arguments.watch)
                 live.update(current(), refresh=True)

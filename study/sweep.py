@@ -32,6 +32,7 @@ from study.matrix.summary import summary_table
 from study.results.driver import at_work
 from study.results.files import read_json, write_json
 from study.results.lock import FolderLock
+from study.results.output import lasting_output, open_console
 from study.results.status import read_status
 from study.results.status_view import view
 from study.search.stop import Interruptions, Stop, interruptible
@@ -77,7 +78,7 @@ def main(argv: list[str] | None = None, *, driver: Sequence[str] = DRIVER) -> in
     """Run the command and return its exit code; ``driver`` is what searches a cell."""
 
     def work() -> int:
-        with interruptible() as interruptions:
+        with lasting_output(), interruptible() as interruptions:
             return run(parser().parse_args(argv), interruptions, driver)
 
     return exit_code(work)
@@ -104,7 +105,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         driver = held.enter_context(at_work(folder))
         stop = Stop(folder / "stop")
         stop.file.unlink(missing_ok=True)
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+        console = open_console()
         log = SweepLog(console, folder)
         temperature = measure()
         require_cool(temperature)

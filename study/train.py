@@ -15,6 +15,7 @@ from study.flags import (
     places,
     selected_cells,
 )
+from study.results.output import lasting_output, open_console
 from study.search.stop import Interruptions, interruptible
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
 
     def work() -> int:
-        with interruptible() as interruptions:
+        with lasting_output(), interruptible() as interruptions:
             return run(parser().parse_args(argv), interruptions)
 
     return exit_code(work)
@@ -93,14 +94,12 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         error=StudyError,
     )
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
-    from rich.console import Console
-
     from study.cluster.runtime import cluster
     from study.final.cell import FinalSettings, train_cell
     from study.final.runs import Place
     from study.results.final_view import final_table
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = open_console()
 
     def say(line: str) -> None:
         console.print(line, soft_wrap=True, markup=False)

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +17,7 @@ from study.errors import StudyError, require
 from study.flags import add_cluster_flags, add_study_flags, concurrency, one_cell, places
 from study.results.journal import COPIES
 from study.results.mirror import Mirror
+from study.results.output import lasting_output
 from study.results.records import Metric
 from study.search.stop import Interruptions, interruptible
 from study.spec import Cell
@@ -87,8 +89,11 @@ def main(argv: list[str] | None = None, *, trainable: "type[CellTrainable] | Non
     argv = sys.argv[1:] if argv is None else argv
 
     def work() -> int:
-        with interruptible() as interruptions:
-            return run(parser().parse_args(argv), argv, interruptions, trainable)
+        arguments = parser().parse_args(argv)
+        # A dry run is nothing but its output.
+        output = nullcontext() if arguments.dry_run else lasting_output()
+        with output, interruptible() as interruptions:
+            return run(arguments, argv, interruptions, trainable)
 
     return exit_code(work)
 

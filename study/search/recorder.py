@@ -8,7 +8,6 @@ from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
-from rich.console import Console
 
 from study.model.sizing import count_parameters
 from study.results.driver import STATUS_FILE
@@ -16,6 +15,7 @@ from study.results.files import write_text
 from study.results.journal import COPIES
 from study.results.lock import LOCK_FILE, LockError
 from study.results.mirror import Mirror
+from study.results.output import open_console
 from study.results.progress import Progress
 from study.results.records import BaselineRecord, TrialRecord
 from study.results.store import TABLE_FILE, CellIdentity, CellStore
@@ -75,7 +75,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._actors: dict[int, str] = {}
         """Ray's identity of the actor in which each trial was last at work."""
         self._progress = Progress(
-            Console(highlight=False), self._store.log, total=trials, slots=slots, baseline=baseline
+            open_console(), self._store.log, total=trials, slots=slots, baseline=baseline
         )
 
     def mend(self) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from study.results.journal import COPIES
 from study.results.lease import LEASE, Lease
 from study.results.lock import FolderLock
 from study.results.mirror import Mirror
+from study.results.output import open_console
 from study.results.overview import print_plan, print_summary
 from study.results.records import best_trial
 from study.search.cell_folder import CellFolder, create, identity, reopen
@@ -109,7 +109,7 @@ def run_cell(
     space = build_space(cell, n_features=len(data.feature_names))
     if options.device is not None and options.address is None:
         resolve_device(0.0, options.device)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = open_console()
     with ExitStack() as held:
         imported = None
         if options.import_trials is not None:
