@@ -13,6 +13,7 @@ import ray
 
 from study.cluster.cpus import usable_cpus
 from study.cluster.resources import Node
+from study.cluster.sockets import socket_options
 from study.errors import SpecError, require
 
 _OBJECT_STORE_BYTES = 200 * 2**20
@@ -85,6 +86,7 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
         options["_memory"] = int(psutil.virtual_memory().available * 0.9) - _OBJECT_STORE_BYTES
         if not use_accelerators:
             options["num_gpus"] = 0
+        options |= socket_options()
     try:
         if address is not None:
             options["address"] = _own_address(address)
