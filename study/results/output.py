@@ -121,16 +121,16 @@ class LastingOutput(io.TextIOBase):
 
 @contextmanager
 def lasting_output() -> Iterator[LastingOutput]:
-    """Let nothing that becomes of the standard output end the block."""
+    """Let nothing that becomes of the standard output, or of standard error, end the block."""
     _occupy_descriptors()
-    before = sys.stdout
-    output = LastingOutput(before)
-    sys.stdout = output
+    before = sys.stdout, sys.stderr
+    output, errors = map(LastingOutput, before)
+    sys.stdout, sys.stderr = output, errors
     try:
         yield output
     finally:
         output.flush()
-        sys.stdout = before
+        sys.stdout, sys.stderr = before
 
 
 @contextmanager

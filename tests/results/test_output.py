@@ -22,14 +22,21 @@ with lasting_output() as output:
 """
 
 
-def program(text: str, folder: Path, stdout: int, *, closed: bool = False) -> int:
+def program(
+    text: str,
+    folder: Path,
+    stdout: int,
+    *,
+    closed: bool = False,
+    stderr: int = subprocess.PIPE,
+) -> int:
     """Run a program with this standard output, or with none, and return its exit code."""
     command = [sys.executable, "-c", HEAD + text, str(folder)]
     if closed:
         command = ["sh", "-c", 'exec "$@" >&- <&-', "sh", *command]
-    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60)
+    done = subprocess.run(command, stdout=stdout, stderr=stderr, text=True, timeout=60)
     # Not a word of Python's about what it could not flush at its end.
-    assert done.stderr == ""
+    assert not done.stderr
     return done.returncode
 
 
@@ -38,6 +45,7 @@ LINES = """
         for number in range(3):
             console.print("a line" * 2000)
             print("more", flush=True)
+            print("", end="", file=sys.stderr, flush=True)
             (folder / "log.txt").write_text(str(number))
         driver.end("complete", None)
         assert not output.isatty()
@@ -72,6 +80,17 @@ def check(folder: Path, reason: str) -> None:
 def test_a_reader_that_is_gone_ends_nothing(tmp_path: Path) -> None:
     stdout = broken_pipe()
     assert program(LINES, tmp_path, stdout) == 0
+    os.close(stdout)
+    check(tmp_path, "Broken pipe")
+
+
+def test_neither_does_one_of_its_errors_that_is_gone(tmp_path: Path) -> None:
+    # As `2>&1 | head -1`.
+    stdout = broken_pipe()
+    text = """
+    print("error: one of many", file=sys.stderr, flush=True)
+"""
+    assert program(text + LINES, tmp_path, stdout, stderr=subprocess.STDOUT) == 0
     os.close(stdout)
     check(tmp_path, "Broken pipe")
 
