@@ -12,6 +12,7 @@ import psutil
 import ray
 
 from study.cluster.cpus import usable_cpus
+from study.cluster.memory import available_memory_bytes
 from study.cluster.resources import Node
 from study.cluster.sockets import socket_options
 from study.errors import SpecError, require
@@ -83,7 +84,7 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
         options |= {"address": "local", "include_dashboard": False, "num_cpus": usable_cpus()}
         options["object_store_memory"] = _OBJECT_STORE_BYTES
         # What is free now, less a tenth for the system: Ray's default also keeps 30 % for objects.
-        options["_memory"] = int(psutil.virtual_memory().available * 0.9) - _OBJECT_STORE_BYTES
+        options["_memory"] = int(available_memory_bytes() * 0.9) - _OBJECT_STORE_BYTES
         if not use_accelerators:
             options["num_gpus"] = 0
         options |= socket_options()

@@ -6,16 +6,9 @@ from pathlib import Path
 import pytest
 
 from study.cluster.cpus import usable_cpus
+from tests.cluster.groups import written
 
-N_ALLOWED = usable_cpus(Path("/nowhere"), Path("/nowhere"))
-
-
-def write(root: Path, files: dict[str, str]) -> tuple[Path, Path]:
-    """Write control groups below ``root``; returns the mount and the list of memberships."""
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root, root / "membership"
+N_ALLOWED = usable_cpus([])
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux pins processes")
@@ -46,7 +39,7 @@ def test_a_process_that_is_pinned_counts_what_it_is_pinned_to() -> None:
     ],
 )  # fmt: skip
 def test_what_control_groups_grant_is_rounded_down(files: dict[str, str], tmp_path: Path) -> None:
-    assert usable_cpus(*write(tmp_path, files)) == 1
+    assert usable_cpus(written("cpu", tmp_path, files)) == 1
 
 
 @pytest.mark.parametrize(
@@ -60,10 +53,11 @@ def test_what_control_groups_grant_is_rounded_down(files: dict[str, str], tmp_pa
         {"membership": "3:cpuset:/\n", "cpu/cpu.cfs_quota_us": "50000\n",
          "cpu/cpu.cfs_period_us": "100000\n"},
         {"membership": "0::/\n", "cpu.max": "no number\n"},
+        {"membership": "0::/\n", "cpu.max": "\n"},
         {"membership": ""},
     ],
 )  # fmt: skip
 def test_without_a_limit_the_cpus_it_may_run_on_count(
     files: dict[str, str], tmp_path: Path
 ) -> None:
-    assert usable_cpus(*write(tmp_path, files)) == N_ALLOWED
+    assert usable_cpus(written("cpu", tmp_path, files)) == N_ALLOWED
