@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -161,9 +162,12 @@ def test_watching_into_a_pipe_prints_a_block_after_the_other(tmp_path: Path) -> 
         env={**os.environ, "FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"},
     )
     assert process.stdout is not None
+    patience = threading.Timer(30.0, process.kill)
+    patience.start()
     try:
         blocks = b"".join(process.stdout.readline() for _ in range(6)).decode()
     finally:
+        patience.cancel()
         process.terminate()
         process.stdout.close()
         process.wait()
