@@ -48,6 +48,8 @@ LINES = """
             print("more", flush=True)
             print("", end="", file=sys.stderr, flush=True)
             (folder / "log.txt").write_text(str(number))
+        # A library, or a process of its own, knows nothing of Python's streams.
+        os.write(1, b"more")
         driver.end("complete", None)
         assert not output.isatty()
 """
