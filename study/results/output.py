@@ -96,8 +96,8 @@ class LastingOutput(io.TextIOBase):
 
     def _lose(self, reason: str) -> None:
         assert self._stream is not None
-        # What its buffer still holds has to go somewhere, at the latest when Python ends, and so has
-        # what libraries and processes write. A stream of a test has no descriptor.
+        # What its buffer still holds has to go somewhere, at the latest when Python ends; so has
+        # what libraries and other processes write. A stream of a test has no descriptor.
         with suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
