@@ -14,7 +14,7 @@ from analysis.study import StudyRecords, read_study
 from study.command import Exit
 from study.errors import StudyError, quoted, require
 from study.results.files import write_text
-from study.results.terminal import terminal
+from study.results.output import open_console
 
 REPORT_FOLDER = "report"
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(numbers)
         return Exit.OK
-    console = terminal()
+    console = open_console()
     for sentence in report.summary:
         console.print(sentence, soft_wrap=True)
     for line in report.missing:

@@ -1,11 +1,18 @@
 """A scaling study of transformers on market data: spec in, records out."""
 
 import os
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from study.installed import require_installed
 from study.results.lock import is_own_folder
+
+# Python's documentation of -m: this is argv[0] while the module of a command is being located, so
+# nothing else has been imported yet, and no library of a user's own program ends up here.
+if sys.argv[:1] == ["-m"]:
+    require_installed()
 
 
 def _font_folder() -> str:

@@ -8,6 +8,7 @@ from study.dimension import Fixed
 from study.errors import quoted, require
 from study.results.mirror import is_uri
 from study.results.records import Metric
+from study.search_space_file import SHIPPED, names
 from study.selection import select_cells
 from study.spec import Cell, Study
 from study.spec_file import load_study
@@ -22,8 +23,10 @@ _MOST_DIGITS = 6
 def add_study_flags(flags: argparse.ArgumentParser) -> None:
     """Add what is searched: the search space, and what overrides its values."""
     add = flags.add_argument
-    add("--search", type=Path, default=Path("search_spaces/phase6a.yaml"), metavar="FILE",
-        help="search space (default: %(default)s)")  # fmt: skip
+    folder = str(SHIPPED).replace("%", "%%")  # which argparse would take for a place to fill in
+    add("--search", type=Path, default=Path("phase6a"), metavar="NAME|FILE",
+        help=f"search space: {', '.join(names())}, or a YAML file like those in {folder} "
+        "(default: %(default)s)")  # fmt: skip
     add("--trials", type=int, help="trials in all (default: the search space's)")
     add("--max-epochs", type=int, help="cut every schedule to at most this many epochs")
     add(

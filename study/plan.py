@@ -18,6 +18,7 @@ from study.flags import (
     selected_cells,
     selected_phases,
 )
+from study.results.output import open_console
 from study.search.stop import Interruptions, interruptible
 from study.search.supplementary import N_BUDGETS, in_order, second_phases
 from study.spec import Cell, Study
@@ -27,7 +28,7 @@ _EXAMPLES = """examples:
   python -m study.plan
   python -m study.plan --budgets 2M 20M --horizons 1 3
   python -m study.plan --from 20M_h3 --trials 20
-  python -m study.plan --search search_spaces/smoke.yaml --json > plan.json
+  python -m study.plan --search smoke --json > plan.json
   python -m study.tune --budget 2M --horizon 3 --estimate plan.json
   python -m study.plan --search search_spaces/two_phase.yaml   # both phases of a search of two
 
@@ -73,14 +74,13 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
     from study.cluster.runtime import cluster
     from study.results.outlook import print_budget, print_phase_two, print_power, print_total
-    from study.results.terminal import terminal
     from study.search.outlook import plan_cells, total
     from study.search.plan import process_seconds
     from study.training.device import resolve_device
 
     if arguments.device is not None and arguments.address is None:
         resolve_device(0.0, arguments.device)
-    console = terminal()
+    console = open_console()
     outlooks = []
     with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
         # Ray has taken SIGTERM for itself.
@@ -99,7 +99,6 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
             if not arguments.json:
                 print_budget(console, [outlook.describe() for outlook in of_budget])
                 console.print()
-                sys.stdout.flush()
     described, sums = [outlook.describe() for outlook in outlooks], total(outlooks)
     if arguments.json:
         plan = {"cells": described, "total": sums}

@@ -12,6 +12,7 @@ from study.errors import SpecError, quoted, require, shortened
 from study.fields import Rule, check_value, is_whole, require_type
 from study.model.config import MODEL_RULES, ModelConfig
 from study.results.documents import load_yaml
+from study.search_space_file import find_search_space
 from study.spec import (
     DERIVED_MODEL_FIELDS,
     LONGEST_NAME,
@@ -31,33 +32,20 @@ _REMEDY = "Mend the value."
 
 
 def load_study(path: Path) -> Study:
-    """Read and validate a search space.
+    """Read and validate a search space, given by its file or by the name of a shipped one.
 
     Raises:
         SpecError: the file is missing or malformed, a key is unknown or missing, a search
             dimension is no config field, or a value has the wrong form.
     """
-    where = str(path)
-    try:
-        is_there = path.is_file()
-    except OSError as error:
-        raise SpecError(
-            f"{where}: must be a file that can be read, but got: {error.strerror}. Choose another."
-        ) from error
-    require(
-        is_there,
-        where,
-        "the search space must be a YAML file",
-        got="no such file",
-        remedy="Choose one of the files in search_spaces/.",
-    )
-    raw = load_yaml(path, "Mend it.", SpecError)
+    where, file = str(path), find_search_space(path)
+    raw = load_yaml(file, "Mend it.", SpecError)
     require(
         isinstance(raw, dict),
         where,
         "must be a mapping",
         got=type(raw).__name__,
-        remedy="Start from search_spaces/phase6a.yaml.",
+        remedy="Start from a copy of phase6a.yaml.",
     )
     sections = ("study", "budgets", "tolerance", "horizons", "data", "model", "train", "search")
     _check_keys(raw, expected=(*sections, "supplementary"), required=sections, where=where)
@@ -200,7 +188,7 @@ def _section(raw: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
         f"{where}: {name}",
         "must be a mapping",
         got=quoted(section),
-        remedy="Start from search_spaces/phase6a.yaml.",
+        remedy="Start from a copy of phase6a.yaml.",
     )
     return dict(section)
 

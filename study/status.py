@@ -13,15 +13,18 @@ from rich.live import Live
 from study.cluster.machine import describe_machine
 from study.command import Exit, command_parser, exit_code
 from study.errors import quoted, require
+from study.results.output import open_console
 from study.results.status import StudyStatus, read_status
 from study.results.status_files import unreadable
 from study.results.status_view import view
-from study.results.terminal import terminal
 
 _PIPED_WIDTH = 200
 
 _LONGEST_WATCH = 86_400.0
 """Seconds between two looks: a day."""
+
+_PIPED_WIDTH = 200
+"""Characters of a line for a log or a pipe: its tables are wide, and their rows must stay whole."""
 
 _EXAMPLES = """examples:
   python -m study.status
@@ -98,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_plain(status), indent=2, allow_nan=False))
     else:
-        terminal(_PIPED_WIDTH).print(view(status, describe_machine()))
+        open_console(_PIPED_WIDTH).print(view(status, describe_machine()))
     return Exit.FAILED if status.is_alarming else Exit.OK
 
 
@@ -106,8 +109,14 @@ def _watch(arguments: argparse.Namespace) -> int:
     def current() -> Group:
         return view(read_status(arguments.storage, arguments.names), describe_machine())
 
+    console = open_console(_PIPED_WIDTH)
     try:
-        with Live(current(), console=terminal(_PIPED_WIDTH), auto_refresh=False) as live:
+        if not console.is_terminal:
+            # A block after the other, for a file or a program to read.
+            while True:
+                console.print(current(), end="\n\n")
+                time.sleep(arguments.watch)
+        with Live(current(), console=console, auto_refresh=False, screen=False) as live:
             while True:
                 time.sleep(arguments.watch)
                 live.update(current(), refresh=True)

@@ -33,10 +33,10 @@ from study.matrix.summary import summary_table
 from study.results.driver import Driver, at_work
 from study.results.files import write_json
 from study.results.lock import FolderLock
+from study.results.output import lasting_output, open_console
 from study.results.status import read_status
 from study.results.status_files import as_dict
 from study.results.status_view import view
-from study.results.terminal import terminal
 from study.search.stop import Interruptions, Stop, interruptible
 from study.spec import Study
 from study.spec_file import load_study
@@ -47,9 +47,9 @@ _VIEW_SECONDS = 2.0
 DRIVER = (sys.executable, "-m", "study.tune")
 
 _EXAMPLES = """examples:
-  python -m study.sweep                                   # every cell of search_spaces/phase6a.yaml
+  python -m study.sweep                                   # every cell of phase6a
   python -m study.sweep --budgets 2M 20M --horizons 1 3
-  python -m study.sweep --search search_spaces/smoke.yaml --budgets 50k 750k   # minutes
+  python -m study.sweep --search smoke --budgets 50k 750k   # minutes
   python -m study.sweep --from 20M_h3                     # that cell and those after it
   python -m study.sweep --search search_spaces/two_phase.yaml   # phase 1, then phase 2
   python -m study.sweep --address auto --storage /mnt/shared/ray_results       # on a Ray cluster
@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None, *, driver: Sequence[str] = DRIVER) -> in
     """Run the command and return its exit code; ``driver`` is what searches a cell."""
 
     def work() -> int:
-        with interruptible() as interruptions:
+        with lasting_output(), interruptible() as interruptions:
             return run(parser().parse_args(argv), interruptions, driver)
 
     return exit_code(work)
@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         driver = held.enter_context(at_work(folder))
         stop = Stop(folder / "stop")
         stop.file.unlink(missing_ok=True)
-        console = terminal()
+        console = open_console()
         log = SweepLog(console, folder)
         temperature = measure()
         require_cool(temperature)

@@ -19,6 +19,7 @@ from study.flags import (
     selected_cells,
     selected_phases,
 )
+from study.results.output import lasting_output, open_console
 from study.search.stop import Interruptions, interruptible
 from study.spec import Cell, Study
 from study.spec_file import load_study
@@ -33,9 +34,9 @@ _MOST_RUNS = 1_000
 _EXAMPLES = """examples:
   python -m study.train                                   # every cell that has been searched
   python -m study.train --budgets 2M 20M --horizons 1
-  python -m study.train --search search_spaces/smoke.yaml --seeds 3
-  python -m study.train --search search_spaces/two_phase.yaml             # the winners of phase 2
-  python -m study.train --search search_spaces/two_phase.yaml --phase 1   # of every budget
+  python -m study.train --search smoke --seeds 3
+  python -m study.train --search two_phase             # the winners of phase 2
+  python -m study.train --search two_phase --phase 1   # of every budget
 
 The flags that define a study (--search, --trials, --source, ...) must be those of its search. What
 has ended is not trained again, so the same command goes on after an interruption.
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
 
     def work() -> int:
-        with interruptible() as interruptions:
+        with lasting_output(), interruptible() as interruptions:
             return run(parser().parse_args(argv), interruptions)
 
     return exit_code(work)
@@ -118,9 +119,8 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     from study.final.cell import FinalSettings, train_cell
     from study.final.runs import Place
     from study.results.final_view import final_table
-    from study.results.terminal import terminal
 
-    console = terminal()
+    console = open_console()
 
     def say(line: str) -> None:
         console.print(line, soft_wrap=True)

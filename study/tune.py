@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from study.errors import require
 from study.flags import add_cluster_flags, add_study_flags, concurrency, one_cell, places
 from study.results.journal import COPIES
 from study.results.mirror import Mirror
+from study.results.output import lasting_output
 from study.search.stop import Interruptions, interruptible
 from study.spec import Cell
 from study.spec_file import load_study
@@ -33,14 +35,14 @@ _EXAMPLES = """examples:
   python -m study.tune --budget 2M --horizon 3
   python -m study.tune --budget 2M --horizon 3 --trials 20 --resume
   python -m study.tune --budget 20M --horizon 1 --dry-run
-  python -m study.tune --search search_spaces/smoke.yaml --budget 2M --horizon 1
+  python -m study.tune --search smoke --budget 2M --horizon 1
   python -m study.tune --budget 2M --horizon 3 --fresh \\
       --import-trials ray_results/phase6a_2M_h3_threshold_1pct
 
 across budgets, in two phases:
-  python -m study.tune --search search_spaces/two_phase.yaml --dry-run
-  python -m study.tune --search search_spaces/two_phase.yaml --budgets 2M 20M --metric auc
-  python -m study.tune --search search_spaces/two_phase.yaml --budgets 2M 20M --supplementary
+  python -m study.tune --search two_phase --dry-run
+  python -m study.tune --search two_phase --budgets 2M 20M --metric auc
+  python -m study.tune --search two_phase --budgets 2M 20M --supplementary
 """
 
 
@@ -86,8 +88,11 @@ def main(argv: list[str] | None = None, *, trainable: "type[CellTrainable] | Non
     argv = sys.argv[1:] if argv is None else argv
 
     def work() -> int:
-        with interruptible() as interruptions:
-            return run(parser().parse_args(argv), argv, interruptions, trainable)
+        arguments = parser().parse_args(argv)
+        # A dry run is nothing but its output.
+        output = nullcontext() if arguments.dry_run else lasting_output()
+        with output, interruptible() as interruptions:
+            return run(arguments, argv, interruptions, trainable)
 
     return exit_code(work)
 
@@ -190,7 +195,7 @@ def _phase_two(
         "--supplementary",
         "needs a search space with a section of that name",
         got=study.path,
-        remedy="Use search_spaces/two_phase.yaml.",
+        remedy="Use --search two_phase.",
     )
     require(
         storage is None,

@@ -8,7 +8,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
+    "installed": set(),
     "errors": set(),
+    "search_space_file": {"errors"},
     "fields": {"errors"},
     "command": {"errors", "fields"},
     "text_table": {"errors"},
@@ -19,9 +21,14 @@ ALLOWED = {
     "model": {"errors", "fields"},
     "training": {"data", "errors", "fields", "model", "results"},
     "spec": {"data", "dimension", "errors", "fields", "model", "results", "training"},
-    "spec_file": {"data", "dimension", "errors", "fields", "model", "results", "spec", "training"},
+    "spec_file": {
+        "data", "dimension", "errors", "fields", "model", "results", "search_space_file",
+        "spec", "training",
+    },
     "selection": {"dimension", "errors", "spec"},
-    "flags": {"dimension", "errors", "results", "selection", "spec", "spec_file"},
+    "flags": {
+        "dimension", "errors", "results", "search_space_file", "selection", "spec", "spec_file",
+    },
     "cluster": {"errors", "results", "training"},
     "matrix": {"cluster", "errors", "fields", "results", "search"},
     "final": {

@@ -13,7 +13,9 @@ import ray
 from ray._private import ray_constants
 
 from study.cluster import reaper
-from study.cluster.loopback import keep_to_loopback
+from study.cluster.cpus import usable_cpus
+from study.cluster.loopback import keep_to_loopback, require_loopback
+from study.cluster.memory import available_memory_bytes
 from study.cluster.resources import Node
 from study.cluster.temporary import ray_folder
 from study.errors import SpecError, require
@@ -81,10 +83,10 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
         # Ray turns token authentication on by itself, and takes this token instead of a new file.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         # "local" never joins a cluster that happens to run on this machine.
-        options |= {"address": "local", "include_dashboard": False}
+        options |= {"address": "local", "include_dashboard": False, "num_cpus": usable_cpus()}
         options["object_store_memory"] = _OBJECT_STORE_BYTES
         # What is free now, less a tenth for the system: Ray's default also keeps 30 % for objects.
-        options["_memory"] = int(psutil.virtual_memory().available * 0.9) - _OBJECT_STORE_BYTES
+        options["_memory"] = int(available_memory_bytes() * 0.9) - _OBJECT_STORE_BYTES
         if not use_accelerators:
             options["num_gpus"] = 0
     with ExitStack() as held:
@@ -92,6 +94,7 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
             if address is not None:
                 options["address"] = _own_address(address)
             else:
+                require_loopback()
                 if keep_to_loopback():
                     # Ray has read the variable already, when it was imported.
                     ray_constants.ENABLE_RAY_CLUSTER = False
@@ -195,8 +198,9 @@ def _nodes() -> list[Node]:
 def _device_memory(node_id: str) -> tuple[int | None, bool]:
     """Ask a node for the memory of its accelerator; None if it is only a logical one."""
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node_id, soft=False)
-    # It asks for no share of the device: trials of other cells may have taken all of it.
-    probe = ray.remote(num_cpus=0)(_probe).options(scheduling_strategy=strategy)
+    # It asks for no share of the device: trials of other cells may have taken all of it. Its
+    # process sees every device, and would hand what it saw on to the trial that is next in there.
+    probe = ray.remote(num_cpus=0, max_calls=1)(_probe).options(scheduling_strategy=strategy)
     found: tuple[int | None, bool] = ray.get(probe.remote())
     return found
 

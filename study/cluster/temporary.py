@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from study.errors import require
 from study.results.lock import scratch_folder
 
 _LONGEST_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
@@ -26,9 +27,18 @@ def ray_folder() -> Iterator[Path]:
 
     Raises:
         OSError: no folder can be made.
+        SpecError: the paths of sockets in the usual folder are too long, and no other is at hand.
     """
     usual = _usual_folder()
-    is_short = len(os.fsencode(usual)) + len(_BELOW) <= _LONGEST_SOCKET_PATH
+    length = len(os.fsencode(usual)) + len(_BELOW)
+    is_short = length <= _LONGEST_SOCKET_PATH
+    require(
+        is_short or os.access(_SHORT, os.W_OK | os.X_OK),
+        "Ray",
+        f"the paths of its sockets may have {_LONGEST_SOCKET_PATH} bytes",
+        got=f"{length} below {usual}",
+        remedy="Set TMPDIR or RAY_TMPDIR to a shorter folder.",
+    )
     parent = usual if is_short else _SHORT
     parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(parent) as folder:

@@ -12,7 +12,7 @@ from study.data.features import FeatureSpec
 from study.data.sources import Prices
 from study.data.tables import BarTable
 from study.data.vix_series import VixSeries
-from study.results.terminal import terminal
+from study.results.output import open_console
 
 _PIPED_WIDTH = 140
 """Columns without a terminal: 80 are too few for a message with a path in it."""
@@ -33,7 +33,7 @@ def sources(prices: Sequence[Prices]) -> None:
             each.fingerprint[:_SHORT_HASH],
             each.origin,
         )
-    terminal(_PIPED_WIDTH).print(table)
+    open_console(_PIPED_WIDTH).print(table)
 
 
 def vix_series(series: Sequence[VixSeries]) -> None:
@@ -50,7 +50,7 @@ def vix_series(series: Sequence[VixSeries]) -> None:
             each.fingerprint[:_SHORT_HASH],
             each.origin,
         )
-    terminal(_PIPED_WIDTH).print(table)
+    open_console(_PIPED_WIDTH).print(table)
 
 
 def features(specs: Sequence[FeatureSpec]) -> None:
@@ -61,7 +61,7 @@ def features(specs: Sequence[FeatureSpec]) -> None:
         # A recursive average goes on remembering, with a weight that fades.
         look_back = f"{spec.look_back}{'+' if spec.recursive else ''} {unit}"
         table.add_row(str(number), spec.name, spec.formula, look_back, spec.source)
-    terminal(_PIPED_WIDTH).print(table)
+    open_console(_PIPED_WIDTH).print(table)
 
 
 def checks(bars: BarTable, results: Sequence[CheckResult]) -> None:
@@ -69,7 +69,7 @@ def checks(bars: BarTable, results: Sequence[CheckResult]) -> None:
     table = _table(f"{bars.where}: {len(bars.days)} rows", "check", "result", "what was found")
     for result in results:
         table.add_row(result.name, result.status, "\n".join(result.messages))
-    console = terminal(_PIPED_WIDTH)
+    console = open_console(_PIPED_WIDTH)
     console.print(table)
     if any(result.status == "error" for result in results):
         console.print("Warnings are looked for once no rule is broken.")
@@ -77,7 +77,7 @@ def checks(bars: BarTable, results: Sequence[CheckResult]) -> None:
 
 def dataset(built: Dataset, config: DataConfig, scores: Sequence[Baseline]) -> None:
     """Print what a data set holds, and what could spoil it."""
-    console = terminal(_PIPED_WIDTH)
+    console = open_console(_PIPED_WIDTH)
     console.print(
         f"{built.source}, {config.task} ({config.label_kind}), horizon {config.horizon}, tier "
         f"{config.tier}, {config.normalization}: {len(built.dates)} days x "

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from study.data.dataset import Dataset, build_dataset
 from study.data.holdout import Holdout, open_holdout
@@ -55,6 +54,7 @@ from study.search.tuner import SearchOutcome
 from study.spec import Cell
 from study.training.checkpoint import CheckpointFolder
 from study.training.config import TrainConfig
+from study.training.device import is_present, resolve_device
 from study.training.predict import predict_logits
 
 _SELECTION_SEED, _RUNS_SEED = 1_000_000, 2_000_000
@@ -303,20 +303,13 @@ def _of_run(record: TrialRecord, runs: Path, holdout: Holdout) -> pd.DataFrame:
     state = CheckpointFolder(runs / record.folder / CHECKPOINTS).load_best()
     config = TrialConfig.from_flat(record.params).model
     days = np.concatenate((holdout.validation_days, holdout.test_days))
-    device = torch.device("cpu" if record.device is None else record.device)
-    if device.type != "cpu" and not _is_here(device):
-        device = torch.device("cpu")
+    # This machine may not be the one that trained.
+    name = record.device if record.device is not None and is_present(record.device) else "cpu"
+    device = resolve_device(0.0, name)
     logits = predict_logits(config, state["weights"], holdout.features, days, device=device)
     p = np.full(len(holdout.labels), np.nan)
     p[days] = 1 / (1 + np.exp(-logits.astype(np.float64)))
     return _table(config.family, record.seed, holdout, p)
-
-
-def _is_here(device: torch.device) -> bool:
-    """Has this machine, which may not be the one that trained, such a device?"""
-    return (
-        torch.cuda.is_available() if device.type == "cuda" else (torch.backends.mps.is_available())
-    )
 
 
 def _of_baselines(cell: Cell, data: Dataset, holdout: Holdout, results: Path) -> pd.DataFrame:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-import psutil
-
+from study.cluster.memory import available_memory_bytes
 from study.cluster.thermal import Temperature
 from study.errors import SpecError, quoted, require, shortened
 from study.fields import is_folder_name, require_type
@@ -123,7 +122,7 @@ def inspect(
             f"{_gib(running)}, but got {_gib(free)} free. Free some, or choose another --storage."
         )
     notes = [
-        f"{_gib(psutil.virtual_memory().available)} of memory free, {_gib(free)} on the disk; "
+        f"{_gib(available_memory_bytes())} of memory free, {_gib(free)} on the disk; "
         f"temperature {temperature.state} ({temperature.said})"
     ]
     if running + kept > free:
@@ -136,7 +135,7 @@ def inspect(
 
 def most_cells() -> int:
     """Return for how many cells at once there is memory beside their trials, at least one."""
-    left = psutil.virtual_memory().available * _LEFT_BY_RAY
+    left = available_memory_bytes() * _LEFT_BY_RAY
     return max(1, int(left / _DRIVER_BYTES))
 
 

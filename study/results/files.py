@@ -67,6 +67,16 @@ def write_yaml(path: Path, value: Any) -> None:
     write_text(path, yaml.safe_dump(value, sort_keys=False, default_flow_style=None))
 
 
+def overwrite_json(path: Path, value: Any) -> None:
+    """Write ``value`` over what a file holds, which takes no new room if it is not longer.
+
+    For a full disk alone: a crash amid it leaves a part.
+    """
+    with path.open("r+", encoding="utf-8", newline="") as file:
+        file.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+        file.truncate()
+
+
 def append_line(path: Path, line: str, *, create: bool = True) -> None:
     """Append one line; a torn last line, which a crash or a full disk leaves, is cut off first.
 

@@ -85,7 +85,8 @@ def requests(plan: Mapping[str, Any]) -> list[str]:
         gpu = f"{request['GPU']:.3g} of an accelerator, " if "GPU" in request else ""
         alone = ", alone on its node" if own["exclusive"] else ""
         text = (
-            f"{at_once} trials at once ({own['capacity']} fit), each {gpu}{request['CPU']:g} CPU, "
+            f"{at_once} {'trial' if at_once == 1 else 'trials'} at once ({own['capacity']} fit), "
+            f"each {gpu}{request['CPU']:g} CPU, "
             f"{request['memory'] / _GIB:.1f} GiB{alone}"
         )
         alike.setdefault(text, []).append(budget)

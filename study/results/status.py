@@ -129,6 +129,8 @@ class StudyStatus:
     cells: Sequence[CellStatus]
     sweeps: Mapping[str, str]
     """State of each sweep's driver, by the name of its folder."""
+    warnings: Sequence[str]
+    """Of sweeps; those of a cell stand with it."""
     eta_seconds: float | None
     milestones: Sequence[tuple[str, float]]
     """Budget, and the Unix time at which its last cell will be done."""
@@ -152,6 +154,7 @@ def read_status(storage: Path, names: Sequence[str] = ()) -> StudyStatus:
     planned: dict[str, Mapping[str, Any]] = {}
     sweeps: dict[str, str] = {}
     closed = {name: unreadable(folder) for name, folder in folders.items()}
+    warnings: list[str] = []
     for name, folder in folders.items():
         if name.endswith("_sweep"):
             for row in map(as_dict, as_list(as_dict(read_json(folder / "plan.json")).get("cells"))):
@@ -161,6 +164,7 @@ def read_status(storage: Path, names: Sequence[str] = ()) -> StudyStatus:
             driver = read_driver(folder)
             if driver is not None and _wanted(name, names):
                 sweeps[one_line(name)] = _state(driver, age(folder / LOCK_FILE, now), [])
+                warnings += [f"{name}: {text}" for text in _output_warnings(driver)]
     cells = [
         name
         for name, folder in folders.items()
@@ -178,6 +182,7 @@ def read_status(storage: Path, names: Sequence[str] = ()) -> StudyStatus:
         time=now,
         cells=found,
         sweeps=sweeps,
+        warnings=warnings,
         eta_seconds=None if not ends or ends[-1][1] is None else ends[-1][1] - now,
         milestones=_milestones(found, ends),
     )
@@ -265,7 +270,11 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float, closed: str | No
         heartbeat_seconds=heartbeat,
         eta_seconds=eta,
         cluster_seconds=eta if eta is None or not trials else eta * min(1.0, len(trials) / fitting),
-        warnings=[*_outcome_warnings(rows), *_trial_warnings(trials)],
+        warnings=[
+            *_outcome_warnings(rows),
+            *_trial_warnings(trials),
+            *_output_warnings(driver),
+        ],
     )
 
 
@@ -371,6 +380,11 @@ def _milestones(
     left = {cell.budget for cell in cells if cell.eta_seconds != 0.0}
     last = {budget: at for budget, at in ends if budget in left}
     return [(budget, at) for budget, at in last.items() if budget is not None and at is not None]
+
+
+def _output_warnings(driver: DriverStatus | None) -> list[str]:
+    reason = None if driver is None or driver.state != "running" else as_text(driver.lost_output)
+    return [] if reason is None else [f"nobody reads its output ({reason}); log.txt has it"]
 
 
 def _outcome_warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:

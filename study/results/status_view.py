@@ -44,6 +44,7 @@ def view(status: StudyStatus, machine: str) -> Group:
         for note in [*([f"{cell.state}: {cell.reason}"] if cell.reason else []), *cell.warnings]
     ]
     parts += [Text(""), *(Text(note, style="yellow") for note in notes)] if notes else [Text("")]
+    parts += [Text(warning, style="yellow") for warning in status.warnings]
     parts += [Text(f"{name}: {state}", style=_STYLES[state])
               for name, state in status.sweeps.items()]  # fmt: skip
     return Group(*parts, Text(machine), Text(_end(status), style="bold"))

@@ -139,7 +139,7 @@ def _listed(space: SearchSpace) -> tuple[Forced, ...]:
             "forced18",
             got=f"{one.name} of {one.budget}: "
             + ", ".join(f"{name} {value:g}" for name, value in one.values.items()),
-            remedy="Widen them, as in search_spaces/two_phase.yaml.",
+            remedy="Widen them, as in two_phase.yaml.",
         )
         result.append(Forced(name=one.name, config=config, group=one.group))
     return tuple(result)

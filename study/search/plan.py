@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import importlib.metadata
-import os
 import platform
 import subprocess
 import time
@@ -16,6 +15,7 @@ import numpy.typing as npt
 import psutil
 import torch
 
+from study.cluster.cpus import usable_cpus
 from study.cluster.resources import Node, SearchResources, TrialResources, plan_search
 from study.cluster.thermal import Temperature, measure
 from study.data.baselines import score_baselines
@@ -356,7 +356,7 @@ def machine() -> dict[str, Any]:
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": platform.processor() or platform.machine(),
-        "cpus": os.cpu_count(),
+        "cpus": usable_cpus(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
     }
 

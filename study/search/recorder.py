@@ -15,11 +15,11 @@ from study.results.files import write_text
 from study.results.journal import COPIES
 from study.results.lock import LOCK_FILE, LockError
 from study.results.mirror import Mirror
+from study.results.output import open_console
 from study.results.progress import Progress
 from study.results.records import BaselineRecord, TrialRecord
 from study.results.store import TABLE_FILE, CellIdentity, CellStore
 from study.results.tensorboard import TrialEvents, has_events, is_event_file
-from study.results.terminal import terminal
 from study.search.faults import MEMORY_MONITOR, Fault, fault_of
 from study.search.hooks import Watchdog, storage_problem
 from study.search.ledger import Ledger
@@ -75,7 +75,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._actors: dict[int, str] = {}
         """Ray's identity of the actor in which each trial was last at work."""
         self._progress = Progress(
-            terminal(), self._store.log, total=trials, slots=slots, baseline=baseline
+            open_console(), self._store.log, total=trials, slots=slots, baseline=baseline
         )
 
     def mend(self) -> None:

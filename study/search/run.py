@@ -26,9 +26,9 @@ from study.results.journal import COPIES
 from study.results.lease import LEASE, Lease
 from study.results.lock import FolderLock
 from study.results.mirror import Mirror
+from study.results.output import open_console
 from study.results.overview import print_plan, print_summary
 from study.results.records import best_trial
-from study.results.terminal import terminal
 from study.search.cell_folder import CellFolder, create, identity, reopen
 from study.search.estimate import Estimate, read_plan
 from study.search.fit import InfeasibleError, begun_space
@@ -118,7 +118,7 @@ def run_cell(
     space = build_space(cell, n_features=len(data.feature_names))
     if options.device is not None and options.address is None:
         resolve_device(0.0, options.device)
-    console = terminal()
+    console = open_console()
     with ExitStack() as held:
         folder, driver, replaced, lease, earlier = None, None, None, None, None
         if options.estimate is not None and not options.resume:

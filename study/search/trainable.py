@@ -338,7 +338,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         values = {
             **dataclasses.asdict(report),
             "checkpoint_seconds": checkpoint_seconds,
-            "device": str(self._device),
+            # Not its index, which says nothing outside of this process.
+            "device": self._device.type,
             "optimizer": dataclasses.asdict(self._trainer.optimizer_record),
             "assigned_cpus": self._resources["CPU"],
             "assigned_gpus": self._resources["GPU"],
