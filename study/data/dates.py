@@ -188,7 +188,7 @@ def _first_text(cells: Sequence[object]) -> object:
 
 
 def _of_timestamps(cells: Sequence[object]) -> Dates:
-    stamps = [cell if isinstance(cell, date) and cell is not pd.NaT else None for cell in cells]
+    stamps = [cell if isinstance(cell, date) and not pd.isna(cell) else None for cell in cells]
     days = np.array(
         [
             "NaT" if cell is None else f"{cell.year:04}-{cell.month:02}-{cell.day:02}"
@@ -286,7 +286,10 @@ def _unit_of(stamp: int) -> tuple[str, int] | None:
 def _of_texts(texts: Sequence[str], where: str) -> Dates:
     matches = [_match(text) for text in texts]
     usual = Counter(shape for shape, _ in filter(None, matches)).most_common(1)
-    shape = usual[0][0] if usual else ""
+    if not usual:
+        unknown = np.full(len(texts), np.datetime64("NaT"), dtype="datetime64[D]")
+        return _dates(unknown, [0] * len(texts), [None] * len(texts), "no dates")
+    shape = usual[0][0]
     parts = [match[1] if match is not None and match[0] == shape else None for match in matches]
     if shape == "three numbers":
         days, form = _of_three_numbers(parts, texts, where)
@@ -351,9 +354,10 @@ def _of_one_order(parts: Sequence[re.Match[str] | None], shape: str) -> tuple[Da
             month = _MONTHS.get(part["name"][:3].lower(), -1)
             fields[at] = [_year(part["year"]), month, int(part["day"])]
     if shape == "year first":
-        form = f"dates YYYY{marks.most_common(1)[0][0]}MM{marks.most_common(1)[0][0]}DD"
+        mark = marks.most_common(1)[0][0]
+        form = f"dates YYYY{mark}MM{mark}DD"
     else:
-        form = f"dates like {_SHOWN.get(shape, '2024-03-28')}"
+        form = f"dates like {_SHOWN[shape]}"
     return _days(*fields.T), form
 
 
@@ -432,6 +436,6 @@ def _days(
     """Return calendar days, NaT where there is no such day."""
     valid = (years >= 1) & (months >= 1) & (months <= 12) & (days >= 1)
     month = ((years - 1970) * 12 + months - 1).astype("datetime64[M]")
-    found = month.astype("datetime64[D]") + (days - 1)
+    found: DayArray = month.astype("datetime64[D]") + (days - 1).astype("timedelta64[D]")
     found[~valid | (found.astype("datetime64[M]") != month)] = np.datetime64("NaT")
     return found

@@ -124,7 +124,8 @@ def prices_from_table(name: str, table: BarTable, origin: str) -> Prices:
 
 def prices_from_frame(name: str, frame: pd.DataFrame, origin: str = "memory") -> Prices:
     """Check the bars of a frame, dated by its index or a column, and make prices of them."""
-    return prices_from_table(name, table_from_frame(frame, name), origin)
+    table = replace(table_from_frame(frame, name), understood=())
+    return prices_from_table(name, table, origin)
 
 
 def import_prices(

@@ -12,13 +12,13 @@ from study.data.arrays import DayArray, IndexArray, PriceArray
 from study.data.columns import (
     ADJUSTED_CLOSE,
     ADJUSTED_VOLUME,
-    BAR_COLUMNS,
-    DATE_COLUMN,
     INDEX_KEYS,
     column_key,
     find_columns,
     find_names,
 )
+from study.data.columns import BAR_COLUMNS as BAR_COLUMNS
+from study.data.columns import DATE_COLUMN as DATE_COLUMN
 from study.data.dates import Dates, are_times, in_timezone, read_dates
 from study.data.file_cells import FileCells, cells_of_frame, read_cells
 from study.data.instruments import one_instrument
@@ -150,7 +150,7 @@ def read_values(path: Path, names: Sequence[str], options: ReadOptions = AS_WRIT
     require(
         bool(found),
         cells.where,
-        f"needs a column {', '.join(names[:-1])} or {names[-1]} (any case)",
+        f"needs a column {names[0]}, {names[1]} or Close (any case)",
         got=f"columns={', '.join(cells.names)}",
         remedy="Add or rename it.",
         error=DataError,
@@ -282,15 +282,15 @@ def _date_columns(cells: FileCells) -> tuple[int | None, int | None]:
     chosen, *rest = found
     for other in rest:
         if column_key(cells.names[other]) == column_key(cells.names[chosen]):
-            days = [
+            days, others = (
                 read_dates(cells.columns[at], None, _column(cells, at)).days
                 for at in (chosen, other)
-            ]
+            )
             require(
-                bool(np.array_equal(*days, equal_nan=True)),
+                bool(np.array_equal(days, others, equal_nan=True)),
                 cells.where,
                 f"two columns {cells.names[chosen]} (or index and column) must hold the same days",
-                got=_first_difference(cells, chosen, other, days[0] != days[1]),
+                got=_first_difference(cells, chosen, other, days != others),
                 remedy="Remove one of them.",
                 error=DataError,
             )
