@@ -9,6 +9,9 @@ from study.data.file_cells import FileCells
 from study.errors import DataError, quoted
 
 _MOST_SHOWN = 10
+_LEAST_ROWS_A_NAME = 2
+"""A column with another value in almost every row numbers the rows, and names nothing."""
+
 _PLAIN_NAME = "name"
 """A column that names the instrument only where no other does: companies change their names."""
 
@@ -51,13 +54,18 @@ def one_instrument(cells: FileCells, symbol: str | None) -> tuple[FileCells, str
             named = {name: [each[at] for at in rows] for name, each in named.items()}
     _choose(cells.where, *_several(named), None)
     if symbol is None:
-        symbol = next((each[0] for each in named.values() if each and each[0]), None)
-    return cells, symbol
+        symbol = next((each[0] for each in named.values() if each and len(set(each)) == 1), None)
+    return cells, symbol or None
 
 
 def _several(named: dict[str, list[str]]) -> tuple[str, list[str]]:
     """Return the first column that names several instruments, else the first of all, and them."""
     distinct = {name: list(dict.fromkeys(each)) for name, each in named.items()}
+    distinct = {
+        name: each
+        for name, each in distinct.items()
+        if len(each) * _LEAST_ROWS_A_NAME <= len(named[name])
+    }
     several = [name for name, each in distinct.items() if len(each) > 1]
     column = next(iter([*several, *distinct]), "")
     return f"column {column}", distinct.get(column, [])

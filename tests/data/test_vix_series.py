@@ -58,7 +58,7 @@ def test_an_import_is_found_by_its_name(tmp_path: Path) -> None:
     [
         (
             "Date,Close\n2020-01-02,x\n",
-            r"bad.csv line 2 \(2020-01-02\) column Close: must be a number > 0, or empty, but got 'x'",
+            r"bad.csv line 2 \(2020-01-02\) column Close: must be a number > 0, or empty, .*'x'",
         ),
         ("Date,Close\n2020-01-02,0\n", r"line 2 \(2020-01-02\) column Close: must be a number > 0"),
         (
