@@ -229,7 +229,7 @@ def _row(
     if len(cells) != width:
         raise error(
             f"{where} line {line}: must have {width} cells like the header, but got {len(cells)}: "
-            f"{quoted(cells)}. Correct the row; a number that holds a separator "
-            f"({quoted(delimiter)}) must stand in quotes."
+            f"{quoted(cells)}. Correct the row; what holds the separator itself "
+            f"({quoted(delimiter)}) must stand in quotes, and nothing above the header."
         )
     return tuple(cells)

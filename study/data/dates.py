@@ -23,7 +23,7 @@ _TIME = (
     r"\s*(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?(?:\[[\w/+-]+\])?)?"
 )
 _WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*\.?,?\s+)?"
-_MONTH = r"(?P<name>[A-Za-z]{3,9})\.?"
+_MONTH = r"(?P<name>[^\W\d_]{3,9})\.?"
 _SHAPES = {
     "year first": re.compile(
         r"(?:(?P<a>\d{4})(?P<mark>[-/.])(?P<b>\d{1,2})(?P=mark)(?P<c>\d{1,2})"
@@ -48,7 +48,7 @@ _SHOWN = {
     "name, day": "Mar 28, 2024",
 }
 _MONTHS = {name.lower(): at for at, name in enumerate(calendar.month_abbr) if name} | {
-    "mrz": 3, "mae": 3, "mai": 5, "okt": 10, "dez": 12,
+    "mrz": 3, "m\u00e4r": 3, "mae": 3, "mai": 5, "okt": 10, "dez": 12,
 }  # fmt: skip
 """The first three letters of English months, and of German ones where they differ."""
 
@@ -267,6 +267,12 @@ def _of_numbers(texts: Sequence[str], where: str) -> Dates:
         raise DataError(
             f"{where}: must hold stamps of one unit, but got {others[0]} and {unit} (Binance has "
             "written microseconds since 2025). Convert one part of the file."
+        )
+    if len(steps) and np.median(steps) > _LONG_STEP * _SECONDS_A_DAY:
+        raise DataError(
+            f"{where}: must hold daily dates, but got {quoted(largest)}, and as epoch {unit} such "
+            f"numbers lie {np.median(steps) / _SECONDS_A_DAY:.0f} days apart. Write dates as "
+            "2024-03-28."
         )
     days = seconds // _SECONDS_A_DAY
     column = days.astype("datetime64[D]")

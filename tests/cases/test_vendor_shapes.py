@@ -21,7 +21,7 @@ ROUNDED = {"Investing": 2e-3, "Investing, German": 2e-3}
 def days_from(first: pd.Timestamp, steps: Sequence[int]) -> pd.DatetimeIndex:
     """Return days that lie 1 to 4 apart, as those of any market do."""
     days = first + pd.to_timedelta(np.cumsum([0, *steps]), unit="D")
-    return pd.DatetimeIndex(days).astype("datetime64[us]").rename("Date")
+    return pd.DatetimeIndex(days, dtype="datetime64[us]", name="Date")
 
 
 def assert_equal(table: BarTable, bars: pd.DataFrame, volume_rtol: float) -> None:

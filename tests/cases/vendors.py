@@ -310,9 +310,9 @@ ONE: dict[str, Writer] = {
     "Parquet, named stamps": parquet(lambda bars: bars.rename_axis("when")),
     "Parquet, zone": parquet(lambda bars: bars.tz_localize("Asia/Tokyo")),
     "Parquet, days as integers": parquet(
-        lambda bars: bars.assign(date=bars.index.strftime("%Y%m%d").astype(int)).reset_index(
-            drop=True
-        )
+        lambda bars: bars.assign(
+            date=pd.DatetimeIndex(bars.index).strftime("%Y%m%d").astype(int)
+        ).reset_index(drop=True)
     ),
     "Parquet, epoch": parquet(
         lambda bars: bars.assign(
@@ -334,7 +334,7 @@ def indian(value: float) -> str:
     """Return a whole number grouped by lakh and crore."""
     digits = f"{value:.0f}"
     head, tail = digits[:-3], digits[-3:]
-    pairs = []
+    pairs: list[str] = []
     while head:
         pairs.insert(0, head[-2:])
         head = head[:-2]
