@@ -75,7 +75,7 @@ def read_number(cell: object, mark: DecimalMark = ".") -> float:
         cell: text, or what a Parquet file holds.
         mark: what stands before the fraction.
     """
-    if isinstance(cell, bool | np.bool_):
+    if isinstance(cell, bool | np.bool_ | np.ndarray):
         return float("nan")
     if not isinstance(cell, str):
         try:

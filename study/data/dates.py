@@ -1,6 +1,7 @@
 """Dates as files write them, read by the whole column: no cell is guessed by itself."""
 
 import calendar
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -178,7 +179,9 @@ def is_date(cell: str) -> bool:
 
 
 def _text(cell: object) -> str:
-    if cell is None or cell is pd.NaT or cell is pd.NA or cell != cell:
+    if cell is None or cell is pd.NaT or cell is pd.NA:
+        return ""
+    if isinstance(cell, float) and math.isnan(cell):
         return ""
     return str(cell).strip()
 

@@ -11,7 +11,7 @@ from study.data.config import DataConfig
 from study.data.dataset import Dataset
 from study.data.features import FeatureSpec
 from study.data.sources import Prices
-from study.data.tables import BarTable
+from study.data.tables import BarTable, understood_line
 from study.data.vix_series import VixSeries
 
 _PIPED_WIDTH = 140
@@ -74,7 +74,7 @@ def features(specs: Sequence[FeatureSpec]) -> None:
 
 def checks(bars: BarTable, results: Sequence[CheckResult]) -> None:
     """Print how the file was read, and one row per check with every message."""
-    remarks("; ".join(bars.understood))
+    remarks(understood_line(bars.understood))
     table = _table(f"{bars.where}: {len(bars.days)} rows", "check", "result", "what was found")
     for result in results:
         table.add_row(result.name, result.status, "\n".join(result.messages))

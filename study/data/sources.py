@@ -23,6 +23,7 @@ from study.data.tables import (
     ReadOptions,
     read_table,
     table_from_frame,
+    understood_line,
 )
 from study.errors import DataError, cause, quoted, require
 
@@ -118,7 +119,7 @@ def prices_from_table(name: str, table: BarTable, origin: str) -> Prices:
         fingerprint=digest.hexdigest(),
         origin=origin,
         warnings=warnings,
-        understood="; ".join(table.understood),
+        understood=understood_line(table.understood),
     )
 
 

@@ -30,6 +30,8 @@ UNDERSTOOD = "understood"
 
 _PRICES, _CLOSE, _VOLUME = slice(0, 4), 3, 4
 
+_LONGEST_LINE = 1000
+
 _ROUNDING = 1e-6
 """Relative difference of two prices that their vendor means to be equal."""
 
@@ -107,6 +109,11 @@ class ValueTable:
     def place(self, at: int) -> str:
         """Name a row for a message."""
         return f"{self.where} {self.row_word} {self.rows[at]}"
+
+
+def understood_line(phrases: Sequence[str]) -> str:
+    """Return how a file was read as one line; names and symbols in it are somebody's text."""
+    return shortened(one_line("; ".join(phrases)), _LONGEST_LINE)
 
 
 def read_table(path: Path, options: ReadOptions = AS_WRITTEN) -> BarTable:
@@ -242,8 +249,12 @@ def _stored(cells: FileCells) -> tuple[str, ...]:
 def _positions(cells: FileCells) -> tuple[dict[str, int], dict[str, list[str]], int | None]:
     """Return the position of each of the six columns, what was passed over, and the time's."""
     date_at, time_at = _date_columns(cells)
-    position = {} if date_at is None else {DATE_COLUMN: date_at}
+    position: dict[str, int] = {}
     passed_over: dict[str, list[str]] = {}
+    if date_at is not None:
+        position[DATE_COLUMN] = date_at
+        found = find_columns(DATE_COLUMN, cells.names)
+        passed_over[DATE_COLUMN] = [cells.names[at] for at in found if at not in (date_at, time_at)]
     for column in BAR_COLUMNS:
         found = find_columns(column, cells.names)
         if not found:
@@ -304,9 +315,7 @@ def _same_or_refused(cells: FileCells, found: Sequence[int], column: str) -> int
     for other in found[1:]:
         if column_key(cells.names[other]) == column_key(cells.names[chosen]):
             pairs = zip(cells.columns[chosen], cells.columns[other], strict=True)
-            differ = np.array(
-                [a != b and not (a != a and b != b) for a, b in pairs], dtype=np.bool_
-            )
+            differ = np.array([str(a) != str(b) for a, b in pairs], dtype=np.bool_)
             require(
                 not differ.any(),
                 cells.where,

@@ -21,7 +21,13 @@ from study.data.sources import (
     source_path,
     write_whole,
 )
-from study.data.tables import AS_WRITTEN, ReadOptions, ValueTable, read_values
+from study.data.tables import (
+    AS_WRITTEN,
+    ReadOptions,
+    ValueTable,
+    read_values,
+    understood_line,
+)
 from study.errors import DataError, quoted, require
 
 _FOLDER = "vix"
@@ -131,7 +137,7 @@ def _of_file(name: str, path: Path, options: ReadOptions) -> VixSeries:
         error=DataError,
     )
     table = read_values(path, _VALUE_NAMES, options)
-    return _series(name, table, origin=str(path), understood="; ".join(table.understood))
+    return _series(name, table, origin=str(path), understood=understood_line(table.understood))
 
 
 def _series(name: str, table: ValueTable, origin: str, understood: str) -> VixSeries:
