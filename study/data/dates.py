@@ -21,7 +21,7 @@ _TIME = (
     r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,]\d+)?)?"
     r"|(?P<hour6>\d\d)(?P<minute6>\d\d)(?P<second6>\d\d)?)"
     r"\s*(?P<half>[AaPp])?(?(half)\.?[Mm]\.?)"
-    r"\s*(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?(?:\[[\w/+-]+\])?)?"
+    r"\s*(?P<zone>Z|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|UTC|GMT)?(?:\[[\w/+-]+\])?)?"
 )
 _WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*\.?,?\s+)?"
 _MONTH = r"(?P<name>[^\W\d_]{3,9})\.?"
@@ -339,13 +339,11 @@ def _clock(part: re.Match[str]) -> tuple[int, int | None] | None:
         hour = hour % 12 + (12 if part["half"] in "Pp" else 0)
     if hour > 23 or minute > 59 or second > 60:
         return None
-    zone, offset = part["zone"], None
-    if zone is not None:
-        offset = 0
-        if zone[0] in "+-":
-            digits = zone[1:].replace(":", "").ljust(4, "0")
-            offset = int(digits[:2]) * 3600 + int(digits[2:]) * 60
-            offset = -offset if zone[0] == "-" else offset
+    offset = None
+    if part["zone"] is not None:
+        digits = part["zone"].lstrip("ZUTCGM").replace(":", "").ljust(5, "0")
+        offset = int(digits[1:3]) * 3600 + int(digits[3:]) * 60
+        offset = -offset if digits[0] == "-" else offset
     return hour * 3600 + minute * 60 + second, offset
 
 

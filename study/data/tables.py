@@ -200,15 +200,11 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
     cells, symbol = one_instrument(cells, options.symbol)
     position, passed_over, time_at = _positions(cells)
     cells, left_out = _without_empty_rows(cells, position)
-    at = [position[name] for name in BAR_COLUMNS]
-    values, notation = _numbers(cells, at)
+    dates, cells, order = _in_order(cells, _dates(cells, position[DATE_COLUMN], time_at, options))
+    values, notation = _numbers(cells, [position[name] for name in BAR_COLUMNS])
     values[:, _PRICES] /= cells.price_divisor
     _require_volume(cells, values[:, _VOLUME], cells.columns[position["Volume"]])
     values, adjusted = _adjusted(cells, values, options.adjust)
-    order_of_file = cells.rows
-    dates, cells, order = _in_order(cells, _dates(cells, position[DATE_COLUMN], time_at, options))
-    if not np.array_equal(order_of_file, cells.rows):
-        values = np.ascontiguousarray(values[::-1])
     used = {*position.values(), time_at}
     others: dict[str, Sequence[object]] = {}
     for index, name in enumerate(cells.names):
@@ -432,8 +428,8 @@ def _require_volume(cells: FileCells, volume: PriceArray, texts: Sequence[object
 def _without_volume(cells: FileCells, got: str) -> DataError:
     return DataError(
         f"{cells.where}: needs a volume, of which every tier makes features (Volume, obv, adosc, "
-        f"vwap_20), but got {got}. An index has none: take a fund or a future on it, such as SPY "
-        "or ES, or a vendor that gives the volume of its members."
+        f"vwap_20), but got {got}. An index or a pair of currencies has none: take a fund or a "
+        "future on it, such as SPY or ES, or a vendor that gives the volume of its members."
     )
 
 

@@ -165,7 +165,7 @@ def test_a_row_of_null_is_left_out_and_named(planted: pd.DataFrame) -> None:
 )
 def test_an_index_is_told_what_volume_is_for(name: str, got: str) -> None:
     with pytest.raises(
-        DataError, match=r"needs a volume, .*obv.*An index has none: take"
+        DataError, match=r"needs a volume, .*obv.*An index or a pair of currencies"
     ) as caught:
         read_table(CASES / "data_index_without_volume" / name)
     assert f"but got {got}" in str(caught.value)

@@ -162,6 +162,62 @@ ONE: dict[str, Writer] = {
         newest_first=True,
         encoding="utf-8-sig",
     ),
+    "Investing, Spanish": text(
+        ".csv",
+        '"Fecha","\u00daltimo","Apertura","M\u00e1ximo","M\u00ednimo","Vol.","% var."',
+        lambda day, bar: (
+            f'"{day:%d.%m.%Y}","{german(bar["Close"])}","{german(bar["Open"])}",'
+            f'"{german(bar["High"])}","{german(bar["Low"])}","{comma(bar["Volume"] / 1e9)}B",'
+            '"-0,16%"'
+        ),
+        newest_first=True,
+    ),
+    "Nasdaq Nordic": text(
+        ".csv",
+        "sep=;\nDate;Bid;Ask;Opening price;High price;Low price;Closing price;Average price;"
+        "Total volume;Turnover;Trades;",
+        lambda day, bar: (
+            f"{day:%Y-%m-%d};1,00;2,00;{plain(bar, ';').replace('.', ',')};3,00;"
+            f"{bar['Volume']:.0f};4,00;5;"
+        ),
+        newest_first=True,
+    ),
+    "Euronext": text(
+        ".csv",
+        '"Historical Data"\n"From 2014-11-25 to 2016-02-04"\nUS0000000000\n'
+        'Date;Open;High;Low;Last;Close;"Number of Shares";"Number of Trades";Turnover;vwap',
+        lambda day, bar: (
+            f"{day:%d/%m/%Y};{bar['Open']:.2f};{bar['High']:.2f};{bar['Low']:.2f};1;"
+            f"{bar['Close']:.2f};{bar['Volume']:.0f};5;6;7"
+        ),
+        newest_first=True,
+    ),
+    "Dukascopy": text(
+        ".csv",
+        "Gmt time,Open,High,Low,Close,Volume",
+        lambda day, bar: f"{day:%d.%m.%Y} 00:00:00.000,{plain(bar)},{bar['Volume']:.4f}",
+    ),
+    "Dukascopy, local time": text(
+        ".csv",
+        "Local time,Open,High,Low,Close,Volume",
+        lambda day, bar: f"{day:%d.%m.%Y} 02:00:00.000 GMT+0200,{plain(bar)},{bar['Volume']:.4f}",
+    ),
+    "Kibot": text(
+        ".txt", None, lambda day, bar: f"{day:%m/%d/%Y},{plain(bar)},{bar['Volume']:.0f}"
+    ),
+    "Kraken": text(
+        ".csv", None, lambda day, bar: f"{epoch(day, 1)},{plain(bar)},{bar['Volume']:.8f},1234"
+    ),
+    "CoinMarketCap": text(
+        ".csv",
+        "timeOpen;timeClose;timeHigh;timeLow;name;open;high;low;close;volume;marketCap;timestamp",
+        lambda day, bar: (
+            f'"{day:%Y-%m-%dT00:00:00.000Z}";"{day:%Y-%m-%dT23:59:59.999Z}";"x";"y";"2781";'
+            f'{plain(bar, ";")};{bar["Volume"]};1;"{day:%Y-%m-%dT23:59:59.999Z}"'
+        ),
+        newest_first=True,
+        encoding="utf-8-sig",
+    ),
     "ariva": text(
         ".csv",
         "Datum;Erster;Hoch;Tief;Schlusskurs;Stuecke;Volumen",
