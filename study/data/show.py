@@ -10,7 +10,7 @@ from study.data.config import DataConfig
 from study.data.dataset import Dataset
 from study.data.features import FeatureSpec
 from study.data.sources import Prices
-from study.data.tables import BarTable
+from study.data.tables import BarTable, understood_line
 from study.data.vix_series import VixSeries
 from study.results.output import open_console
 
@@ -53,6 +53,15 @@ def vix_series(series: Sequence[VixSeries]) -> None:
     open_console(_PIPED_WIDTH).print(table)
 
 
+def remarks(understood: str, warnings: Sequence[str] = ()) -> None:
+    """Print how a file was read, and what is odd in it, a line each."""
+    console = _console()
+    if understood:
+        console.print(f"read {understood}", soft_wrap=True)
+    for warning in warnings:
+        console.print(f"warning: {warning}", soft_wrap=True)
+
+
 def features(specs: Sequence[FeatureSpec]) -> None:
     """Print one row per feature."""
     table = _table(None, "#", "name", "formula", ">look-back", "source")
@@ -65,7 +74,8 @@ def features(specs: Sequence[FeatureSpec]) -> None:
 
 
 def checks(bars: BarTable, results: Sequence[CheckResult]) -> None:
-    """Print one row per check, with every message."""
+    """Print how the file was read, and one row per check with every message."""
+    remarks(understood_line(bars.understood))
     table = _table(f"{bars.where}: {len(bars.days)} rows", "check", "result", "what was found")
     for result in results:
         table.add_row(result.name, result.status, "\n".join(result.messages))
@@ -105,8 +115,7 @@ def dataset(built: Dataset, config: DataConfig, scores: Sequence[Baseline]) -> N
     console.print(shifts)
     if scores:
         console.print(_baselines(scores))
-    for warning in built.warnings:
-        console.print(f"warning: {warning}")
+    remarks(built.understood, built.warnings)
 
 
 def _baselines(scores: Sequence[Baseline]) -> Table:

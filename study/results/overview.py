@@ -39,6 +39,8 @@ def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
     console.print(_splits(plan["splits"]))
     if plan["feasible"]:
         console.print(_baselines(plan["baselines"]))
+    if plan["understood"]:
+        console.print(Text(f"  read    {plan['understood']}"), soft_wrap=True)
     for warning in plan["warnings"]:
         console.print(Text(f"  note    {warning}", style="yellow"), soft_wrap=True)
     if not plan["feasible"]:

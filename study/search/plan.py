@@ -295,6 +295,7 @@ def describe_cell(
         "n_features": len(data.feature_names),
         "features": list(data.feature_names),
         "splits": {name: _plain(summary) for name, summary in data.splits.items()},
+        "understood": data.understood,
         "warnings": list(data.warnings),
         **describe_space(space, bf16=bf16),
         "device": device,
