@@ -24,17 +24,16 @@ _CONSTANT_BARS, _STILL_BARS = 15, 5
 """Bars in a row without any move that are refused, and that are worth a warning. A stock that
 trades on a random half of its days stands still for 15 once in 30,000 bars."""
 
-_LEVEL_SHIFT, _SHIFT_IN_RANGES = 1.4, 5.0
-"""Least factor of a shift of level, and how many usual daily ranges it must be. The smallest usual
-split is 3:2. Earnings of FB, GOOG, IBM and MSFT open up to 1.24 away from the close before, and up
-to 7.7 ranges; none of them stays on an ordinary day's range and volume."""
+_OTHER_LEVEL, _SHIFT_IN_RANGES, _EXACT = 2.0, 5.0, 0.02
+"""Least factor of a shift that fits no usual ratio, how many usual daily ranges any shift must be,
+and how exact (in logs) a ratio must be met where prices hardly move overnight."""
 
-_ORDINARY_RANGE, _ORDINARY_VOLUME = 4.0, 3.0
+_ORDINARY_RANGE, _ORDINARY_VOLUME = 3.0, 2.0
 """The day of a split has at most so many times the usual range and (in shares, after the split) the
 usual volume. Real news has more of either: AAPL opened at half its price on 2000-09-29, with 12
-times its volume; MSFT's split of 2003-02-18 had 1.0 and AAPL's of 2005-02-28 1.2 times."""
+times its volume."""
 
-_BROKEN, _BROKEN_IN_RANGES = 1.5, 10.0
+_BROKEN, _BROKEN_IN_RANGES = 2.5, 10.0
 """Least factor of a cell that sticks out of its neighbours on both sides, and how many usual daily
 ranges it must be. The largest of 29,000 real bars is 7.1 ranges (AAPL's Low in the flash crash of
 2010-05-06, 1.24 times below); sp500 and nasdaq have at most 3.1."""
@@ -53,6 +52,9 @@ _RATIOS = (
     (15, 1), (20, 1), (25, 1), (30, 1), (40, 1), (50, 1), (1000, 1),
 )  # fmt: skip
 """Usual splits and units (100 pence to the pound), the commonest first."""
+
+_LEAST_STEP = float(np.log(1.4))
+"""Below the step of 3:2, the smallest usual split."""
 
 _SHOWN = 5
 
@@ -185,75 +187,72 @@ def levels_hold(table: BarTable) -> list[Finding]:
     Such a day opens far from the close before, and is ordinary else: its range and its volume are
     those of the days around. A crash is not: that is a warning of ``moves_are_usual``.
     """
-    shifts = _level_shifts(table)
-    if not len(shifts):
+    rows, steps, tolerance = _level_shifts(table)
+    if not len(rows):
         return []
-    close = table.values[:, _CLOSE]
-    usual = measure_scale(table.values).usual_range
-    told = []
-    for at in shifts:
-        step = float(np.log(close[at] / close[at - 1]))
-        name = _ratio_name(step, float(usual[at]))
-        opened = float(np.log(table.values[at, _OPEN] / close[at - 1]))
-        # The opening is nearer to the ratio than the close, which has moved for a day.
-        name = name or _ratio_name(opened, float(usual[at]))
-        told.append(f"{table.days[at]} by {np.exp(step):.4g}" + (f", {name}" if name else ""))
-    at = int(shifts[0])
+    told = [
+        f"{table.days[row]} by {np.exp(step):.4g}{_looks_like(step, allowed)}"
+        for row, step, allowed in zip(rows, steps, tolerance, strict=True)
+    ]
     return [
         error(
-            f"{table.where} row {table.rows[at]} ({table.days[at]}): prices must stay on one "
-            f"level, but got a close that moves on {listed(told, _SHOWN)}, on a day of ordinary "
+            f"{table.where} row {table.rows[rows[0]]} ({table.days[rows[0]]}): prices must stay on "
+            f"one level, but got prices that move on {listed(told, _SHOWN)}, on a day of ordinary "
             "range and volume. Give prices that are adjusted for splits, of one instrument and "
             "in one unit."
         )
     ]
 
 
-def _level_shifts(table: BarTable) -> IndexArray:
+def _level_shifts(table: BarTable) -> tuple[IndexArray, PriceArray, PriceArray]:
+    """Return the rows of the shifts, the step of the log price, and how exact a ratio it can be."""
     values = table.values
     if len(values) < 2 * _SHOWN:
-        return np.array([], dtype=np.int64)
+        return np.array([], dtype=np.int64), np.array([]), np.array([])
     scale = measure_scale(values)
     logs = np.log(values[:, :_VOLUME])
     close_before = np.append(logs[0, _OPEN], logs[:-1, _CLOSE])
     opened, moved = logs[:, _OPEN] - close_before, logs[:, _CLOSE] - close_before
     # Where a vendor fills in the close before, the opening shows nothing, and lies in the range.
     filler = np.abs(opened) <= 1e-6
-    shift = np.where(filler, moved, opened)
-    beyond_close = np.where(
-        moved < 0, logs[:, _CLOSE] - logs[:, _LOW], logs[:, _HIGH] - logs[:, _CLOSE]
-    )
-    day_range = np.where(filler, beyond_close, scale.ranges)
+    step = np.where(filler, moved, opened)
+    to_the_end = np.where(moved < 0, logs[:, _CLOSE] - logs[:, _LOW], logs[:, _HIGH] - logs[:, _CLOSE])
+    day_range = np.where(filler, to_the_end, scale.ranges)
     volume = values[:, _VOLUME]
     usual_volume = local_median(volume)
-    in_shares = _ORDINARY_VOLUME * np.maximum(1.0, np.exp(-shift))
+    in_shares = _ORDINARY_VOLUME * np.maximum(1.0, np.exp(-step))
     ordinary = (day_range <= _ORDINARY_RANGE * scale.usual_range) & (
         (volume <= in_shares * usual_volume) | (usual_volume == 0)
     )
-    # The close must have gone most of the way, or the opening alone is broken.
-    far = (
-        (np.abs(shift) >= np.log(_LEVEL_SHIFT))
-        & (np.abs(shift) >= _SHIFT_IN_RANGES * scale.usual_range)
-        & (moved * np.sign(shift) >= 0.5 * np.abs(shift))
+    # A split is exact but for what the price did overnight.
+    tolerance = np.maximum(_EXACT, 2 * local_median(np.abs(step)))
+    fits = np.array(
+        [bool(_looks_like(*each)) for each in zip(step, tolerance, strict=True)], dtype=np.bool_
     )
-    return np.flatnonzero(far & ordinary & ~_beside(_broken_bars(values, scale)[0] > 0))
+    size = np.abs(step)
+    far = (size >= _SHIFT_IN_RANGES * scale.usual_range) & (
+        fits | ((size >= np.log(_OTHER_LEVEL)) & ~filler)
+    )
+    # The close must have gone most of the way, or the opening alone is broken.
+    stays = moved * np.sign(step) >= 0.5 * size
+    told = _beside(_broken_bars(values, scale)[0] > 0)
+    rows = np.flatnonzero(far & ordinary & stays & ~told)
+    return rows, step[rows], tolerance[rows]
 
 
-def _ratio_name(step: float, usual_range: float) -> str:
+def _looks_like(step: float, tolerance: float) -> str:
     """Return what a step of the log price looks like; empty if it fits no usual ratio."""
-    tolerance = max(0.02, 2 * usual_range)
-    fits = [
-        (abs(abs(step) - np.log(many / few)), many, few)
-        for many, few in _RATIOS
-        if abs(abs(step) - np.log(many / few)) <= tolerance
-    ]
-    if not fits:
+    if abs(step) < _LEAST_STEP:
         return ""
-    _, many, few = min(fits)
+    misses = [(abs(abs(step) - np.log(many / few)), many, few) for many, few in _RATIOS]
+    miss, many, few = min(misses)
+    if miss > tolerance:
+        return ""
     if (many, few) in ((100, 1), (1000, 1)):
-        return f"which looks like another unit (1 to {many}, as pence and pounds)"
-    split = f"{many}:{few}" if step < 0 else f"{few}:{many} (a reverse split)"
-    return f"which looks like an unadjusted split {split}"
+        return f", which looks like another unit (1 to {many}, as pence and pounds)"
+    if step > 0:
+        return f", which looks like an unadjusted reverse split {few}:{many}"
+    return f", which looks like an unadjusted split {many}:{few}"
 
 
 def bars_fit_their_neighbours(table: BarTable) -> list[Finding]:
@@ -340,7 +339,7 @@ def moves_are_usual(table: BarTable) -> list[Finding]:
     scale = measure_scale(table.values)
     move = np.append(0.0, np.diff(np.log(table.values[:, _CLOSE])))
     told = _beside(_broken_bars(table.values, scale)[0] > 0)
-    told[_level_shifts(table)] = True
+    told[_level_shifts(table)[0]] = True
     far = (np.abs(move) >= np.log(_ODD)) & (np.abs(move) >= _ODD_IN_RANGES * scale.usual_range)
     rows = np.flatnonzero(far & ~told)
     if not len(rows):
@@ -365,7 +364,9 @@ def volumes_fit_their_neighbours(table: BarTable) -> list[Finding]:
     usual = local_median(logs)
     excess = logs - usual
     sd = 1.4826 * local_median(np.abs(excess))
-    broken = (excess >= np.log(_BROKEN_VOLUME)) & (excess >= _VOLUME_IN_SD * sd)
+    # On a day of great moves a great volume is news, and right.
+    calm = _calm_days(table.values)[traded]
+    broken = calm & (excess >= np.log(_BROKEN_VOLUME)) & (excess >= _VOLUME_IN_SD * sd)
     found = []
     if broken.any():
         at = int(traded[np.argmax(broken)])
@@ -394,6 +395,14 @@ def volumes_fit_their_neighbours(table: BarTable) -> list[Finding]:
         )
         found.append(warning(f"{table.where}: volumes far above those around them: {shown}"))
     return found + _volume_levels(table, traded, logs)
+
+
+def _calm_days(values: PriceArray) -> _Flags:
+    """Return on which days neither range nor close moved far."""
+    scale = measure_scale(values)
+    moved = np.abs(np.diff(np.log(values[:, _CLOSE]), prepend=np.log(values[0, _OPEN])))
+    calm: _Flags = np.maximum(moved, scale.ranges) <= _ODD_IN_RANGES * scale.usual_range
+    return calm
 
 
 def _volume_levels(table: BarTable, traded: IndexArray, logs: PriceArray) -> list[Finding]:
