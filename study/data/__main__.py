@@ -23,6 +23,7 @@ from study.data.sources import (
     load_prices,
     read_source,
 )
+from study.data.tables import ReadOptions
 from study.data.vix_series import import_vix, list_vix, load_vix
 
 _DESCRIBED = ("name", "formula", "look_back", "weekly", "recursive", "source", "to_input")
@@ -34,6 +35,7 @@ examples:
   python -m study.data list --tier a200          the features of a tier
   python -m study.data check prices.csv          every rule, with row and date of a breach
   python -m study.data import prices.csv --name spy
+  python -m study.data import five_hundred.csv --symbol SPY --adjust --name spy
   python -m study.data build --source spy --horizon 3 --baselines
   python -m study.data import ^VIX.csv --series vix --name vix
   python -m study.data build --tier c --vix vix --source spy
@@ -79,7 +81,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    table = read_source(arguments.source, arguments.import_folder)
+    table = read_source(arguments.source, arguments.import_folder, _options(arguments))
     results = check_table(table)
     if arguments.json:
         _print_json([asdict(result) for result in results])
@@ -121,6 +123,7 @@ def _build(arguments: argparse.Namespace) -> int:
                 "splits": {part: asdict(each) for part, each in dataset.splits.items()},
                 "shift": dataset.shift,
                 "baselines": [asdict(score) for score in scores],
+                "understood": dataset.understood,
                 "warnings": dataset.warnings,
             }
         )
@@ -130,15 +133,24 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    file, name, folder = arguments.file, arguments.name, arguments.import_folder
     if arguments.series == "vix":
-        series = import_vix(arguments.file, arguments.name, arguments.import_folder)
+        series = import_vix(file, name, folder, _options(arguments))
         show.vix_series([series])
+        show.remarks(series.understood)
         print(f"Use it with --tier c --vix {series.name}")
         return 0
-    prices = import_prices(arguments.file, arguments.name, arguments.import_folder)
+    prices = import_prices(file, name, folder, _options(arguments))
     show.sources([prices])
+    show.remarks(prices.understood, prices.warnings)
     print(f"Use it with --source {prices.name}")
     return 0
+
+
+def _options(arguments: argparse.Namespace) -> ReadOptions:
+    return ReadOptions(
+        symbol=arguments.symbol, adjust=arguments.adjust, timezone=arguments.timezone
+    )
 
 
 def _print_json(value: object) -> None:
@@ -176,6 +188,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = add("check", "check the bars of a source, rule by rule", "check prices.csv")
     check.add_argument("source", help="embedded or imported market, or CSV/Parquet path")
+    _add_read_flags(check)
     check.add_argument("--json", action="store_true", help="print JSON")
 
     importing = add(
@@ -193,11 +206,27 @@ def _parser() -> argparse.ArgumentParser:
         help="what the file holds (%(default)s)",
     )
     importing.add_argument("--name", help="how to call it (default: the file's name)")
+    _add_read_flags(importing)
 
     _add_build_flags(
         add("build", "build one cell's data set and describe it", "build --horizon 3 --baselines")
     )
     return parser
+
+
+def _add_read_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--symbol", help="the instrument of a file that holds several")
+    command.add_argument(
+        "--adjust",
+        action="store_true",
+        help="multiply prices by Adj Close / Close (default: as traded)",
+    )
+    command.add_argument(
+        "--timezone",
+        metavar="ZONE",
+        help="take the days of a zone such as Europe/Berlin for stamps that name theirs (default: "
+        "the day that a stamp shows; of epoch stamps that in UTC)",
+    )
 
 
 def _add_build_flags(build: argparse.ArgumentParser) -> None:

@@ -72,6 +72,8 @@ class Dataset:
     feature_hash: str
     """sha256 of the features' names, order and definitions."""
     source: str
+    understood: str = ""
+    """How the files were read, one line; empty for embedded ones."""
 
 
 def build_dataset(
@@ -152,6 +154,9 @@ def build_dataset(
         fingerprint=data_fingerprint(prices, vix),
         feature_hash=feature_hash(config.tier),
         source=prices.name,
+        understood="; ".join(
+            filter(None, [prices.understood, "" if vix is None else vix.understood])
+        ),
     )
 
 

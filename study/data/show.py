@@ -52,6 +52,15 @@ def vix_series(series: Sequence[VixSeries]) -> None:
     _console().print(table)
 
 
+def remarks(understood: str, warnings: Sequence[str] = ()) -> None:
+    """Print how a file was read, and what is odd in it, a line each."""
+    console = _console()
+    if understood:
+        console.print(f"read {understood}", soft_wrap=True)
+    for warning in warnings:
+        console.print(f"warning: {warning}", soft_wrap=True)
+
+
 def features(specs: Sequence[FeatureSpec]) -> None:
     """Print one row per feature."""
     table = _table(None, "#", "name", "formula", ">look-back", "source")
@@ -64,7 +73,8 @@ def features(specs: Sequence[FeatureSpec]) -> None:
 
 
 def checks(bars: BarTable, results: Sequence[CheckResult]) -> None:
-    """Print one row per check, with every message."""
+    """Print how the file was read, and one row per check with every message."""
+    remarks("; ".join(bars.understood))
     table = _table(f"{bars.where}: {len(bars.days)} rows", "check", "result", "what was found")
     for result in results:
         table.add_row(result.name, result.status, "\n".join(result.messages))
@@ -104,8 +114,7 @@ def dataset(built: Dataset, config: DataConfig, scores: Sequence[Baseline]) -> N
     console.print(shifts)
     if scores:
         console.print(_baselines(scores))
-    for warning in built.warnings:
-        console.print(f"warning: {warning}")
+    remarks(built.understood, built.warnings)
 
 
 def _baselines(scores: Sequence[Baseline]) -> Table:

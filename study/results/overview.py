@@ -52,6 +52,8 @@ def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
         console.print(Text(f"  {name:<8}{text}"), soft_wrap=True)
     console.print(_splits(plan["splits"]))
     console.print(_baselines(plan["baselines"]))
+    if plan["understood"]:
+        console.print(Text(f"  read    {plan['understood']}"), soft_wrap=True)
     for warning in plan["warnings"]:
         console.print(Text(f"  note    {warning}", style="yellow"), soft_wrap=True)
     if any("group" in slot and slot["group"] is not None for slot in plan["forced"]):

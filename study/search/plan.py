@@ -112,6 +112,7 @@ class CellPlan:
             "n_features": len(data.feature_names),
             "features": list(data.feature_names),
             "splits": {name: _plain(summary) for name, summary in data.splits.items()},
+            "understood": data.understood,
             "warnings": list(data.warnings),
             **describe_space(self.space, bf16=self.bf16),
             "sensitivity": _describe_sensitivity(self.sensitivity),

@@ -81,10 +81,6 @@ def test_the_first_of_many_broken_rows_is_named_and_the_others_counted(tmp_path:
     assert "(and 2 more rows)" in message
 
 
-def test_a_newest_first_file_is_refused(tmp_path: Path) -> None:
-    assert "row 3 (2020-01-06) column Date: must be later" in check_rows(tmp_path, GOOD[::-1])
-
-
 def test_a_file_without_bars_is_refused(tmp_path: Path) -> None:
     assert "must hold daily bars" in check_rows(tmp_path, [])
 

@@ -56,16 +56,30 @@ def test_an_import_is_found_by_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("Date,Close\n2020-01-02,x\n", r"bad.csv row 2: must be a number > 0.*value=x"),
-        ("Date,Close\n2020-01-02,0\n", r"row 2: must be a number > 0"),
-        ("Date,Close\n2020-01-03,1\n2020-01-02,1\n", r"row 3: must be later than the row before"),
-        ("Date,Close\n2020-01-02,1\n2020-01-02,1\n", r"row 3: must be later than the row before"),
-        ("Date,Close\n2.1.2020,1\n", r"row 2: must be dated"),
-        ("Date,Open\n2020-01-02,1\n", r"needs a column vix or vixcls or close"),
-        ("Close\n1\n", r"needs a column date"),
+        (
+            "Date,Close\n2020-01-02,x\n",
+            r"bad.csv line 2 \(2020-01-02\) column Close: must be a number > 0, or empty, .*'x'",
+        ),
+        ("Date,Close\n2020-01-02,0\n", r"line 2 \(2020-01-02\) column Close: must be a number > 0"),
+        (
+            "a title\nDate,Close\n\n2020-01-03,1\n2020-01-02,1\n2020-01-04,1\n2020-01-05,1\n",
+            r"line 5 \(2020-01-02\) column Date: must be later than the one before",
+        ),
+        (
+            "Date,Close\n2020-01-02,1\n2020-01-02,1\n",
+            r"line 3 .* must be later than the one before",
+        ),
+        (
+            "Date,Close\n2.1.2020,1\n",
+            r"'2.1.2020', which is 2020-01-02 by DD.* or 2020-02-01 by MM",
+        ),
+        ("Date,Close\n2020-01-02,1\nlater,1\n2020-01-06,1\n", r"line 3 \(no date\) column Date"),
+        ("Date,Close\n2020-01-02,a\n2020-01-03,b\n", r"It is so in every row: look at the file's"),
+        ("Date,Open\n2020-01-02,1\n", r"needs a column vix, vixcls or Close .*columns=Date, Open"),
+        ("Close\n1\n", r"missing=Date; columns=Close"),
         ("Date,Close\n2020-01-02,.\n", r"at least one value, but got rows=1, without a value=1"),
         ("Date,Close\n", r"at least one value, but got rows=0"),
-        ("", r"must be CSV in UTF-8 or Parquet"),
+        ("", r"must have a header and rows, but got no text"),
     ],
 )
 def test_a_broken_file_is_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -78,6 +92,6 @@ def test_a_broken_file_is_refused(tmp_path: Path, text: str, words: str) -> None
 def test_a_missing_or_strange_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must be a CSV or Parquet file"):
         import_vix(tmp_path / "none.csv", "none", tmp_path)
-    (tmp_path / "vix.txt").touch()
-    with pytest.raises(DataError, match=r"a series is read from \.csv"):
-        import_vix(tmp_path / "vix.txt", "vix", tmp_path)
+    (tmp_path / "vix.xlsx").touch()
+    with pytest.raises(DataError, match=r"vix.xlsx: must be a file \.csv"):
+        import_vix(tmp_path / "vix.xlsx", "vix", tmp_path)
