@@ -25,7 +25,8 @@ average. Eight weeks are shorter than the part of a year that summer time shifts
 _SUNDAY, _MONDAY, _FRIDAY, _SATURDAY = 0, 1, 5, 6
 _NAMES = ("Sundays", "Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays")
 
-_NOON, _EVENING = 12 * 3600, 21 * 3600
+_EVENING = 21 * 3600
+"""Seconds after midnight from which on a stamp may be the midnight of a market further east."""
 
 
 def bars_lie_a_day_apart(where: str, days: DayArray) -> list[Finding]:
@@ -105,27 +106,33 @@ def weekdays_are_those_of_trade(
 def _shifted(missing: int, beside: int | None, told: str, clock: str) -> tuple[str, str]:
     """Return rule with finding, and the advice."""
     rule = f"rows must be dated by the day of their trade, but got no {_NAMES[missing]}"
-    way = f"a day {told}"
-    why = "a time zone was dropped" if not clock else f"a time zone was dropped ({clock})"
+    cure = (
+        f"Either every row is dated a day {told} because a time zone was dropped ({clock}): import "
+        "the file with --timezone and the market's zone, such as Europe/Berlin; "
+        if clock
+        else f"Either every row is dated a day {told} because a time zone was dropped: date the "
+        "rows by the market's own clock; "
+    )
     if beside is None:
-        return rule, (
-            f"Either every row is dated {way} because {why}, and the weekend that this made "
-            f"was removed, or the market was closed on {_NAMES[missing]}. Date the rows by the "
-            "market's own clock."
+        return rule, cure + f"or the market was closed on {_NAMES[missing]}."
+    if missing == _FRIDAY:
+        return (
+            f"{rule} and {_NAMES[beside]} in their place",
+            cure + "or the market trades from Sunday to Thursday (Saudi Arabia, Israel).",
         )
-    return f"{rule} and {_NAMES[beside]} in their place", (
-        f"Either every row is dated {way} because {why}, or the market trades from Sunday to "
-        "Thursday (Saudi Arabia, Israel)."
-        if missing == _FRIDAY
-        else f"Every row seems to be dated {way} because {why}."
-    ) + " Date the rows by the market's own clock."
+    return (
+        f"{rule} and {_NAMES[beside]} in their place",
+        cure + "or the market trades from Tuesday to Saturday.",
+    )
 
 
 def _clock(seconds: IndexArray, zones: frozenset[str]) -> str:
     """Say which times the stamps show; empty if they are days."""
     if not seconds.any():
         return ""
-    first, last = (f"{each // 3600:02}:{each // 60 % 60:02}" for each in (seconds.min(), seconds.max()))
+    first, last = (
+        f"{each // 3600:02}:{each // 60 % 60:02}" for each in (seconds.min(), seconds.max())
+    )
     named = f" in the zone {', '.join(sorted(zones))}" if zones else ""
     return f"stamps show {first if first == last else f'{first} to {last}'}{named}"
 
@@ -143,8 +150,6 @@ def runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return start and stop of each stretch of true flags."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
     return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
-
-
 
 
 def long_gaps(where: str, days: DayArray, rows: Sequence[int] | IndexArray) -> list[Finding]:

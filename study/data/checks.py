@@ -17,7 +17,6 @@ _Check = Callable[[BarTable], list[Finding]]
 
 _RULES: tuple[tuple[str, _Check], ...] = (
     ("has bars", row_checks.has_bars),
-    ("instruments", column_checks.one_instrument),
     ("dates are days", row_checks.dates_are_days),
     ("dates differ", row_checks.dates_differ),
     ("oldest first", row_checks.dates_rise),
@@ -26,9 +25,11 @@ _RULES: tuple[tuple[str, _Check], ...] = (
     ("High is highest", row_checks.high_is_highest),
     ("Low is lowest", row_checks.low_is_lowest),
 )
-"""What rows and columns must be before bars can be compared with each other."""
+"""What every bar must be before bars can be compared with each other; none can be overridden."""
 
 _BETWEEN: tuple[tuple[str, _Check], ...] = (
+    ("units", column_checks.one_unit),
+    ("adjustment", column_checks.prices_are_adjusted),
     ("spacing", lambda table: bars_lie_a_day_apart(table.where, table.days)),
     (
         "weekdays",
@@ -36,7 +37,6 @@ _BETWEEN: tuple[tuple[str, _Check], ...] = (
             table.where, table.days, table.seconds, table.zones
         ),
     ),
-    ("adjustment", column_checks.prices_are_adjusted),
     ("filled-bars", series_checks.filled_bars),
     ("constant-prices", series_checks.prices_move),
     ("level-shift", series_checks.levels_hold),
@@ -58,10 +58,12 @@ def check_table(table: BarTable, accept: Collection[str] = ()) -> tuple[CheckRes
 
     Args:
         table: bars as a file holds them.
-        accept: names of the checks whose refusal is overridden, of ACCEPTABLE.
+        accept: names of the checks whose refusal is overridden, of ACCEPTABLE, beside those that
+            an import of the table accepted.
     """
-    results = [judge(name, check(table), accept) for name, check in _RULES]
-    if all(result.status != "error" for result in results if result.name != "instruments"):
+    accept = {*accept, *table.accepted}
+    results = [judge(name, check(table)) for name, check in _RULES]
+    if all(result.status == "ok" for result in results):
         results += [judge(name, check(table), accept) for name, check in _BETWEEN]
     return tuple(results)
 

@@ -22,7 +22,7 @@ TIER_SOURCES: dict[Tier, tuple[FeatureSource, ...]] = {
 """Which series the features of a tier are made of."""
 
 ACCEPTABLE = (
-    "instruments",
+    "units",
     "adjustment",
     "spacing",
     "weekdays",

@@ -25,8 +25,8 @@ from study.data.inputs import (
 from study.data.labels import log_range, make_labels
 from study.data.sources import IMPORT_FOLDER, Prices, load_prices
 from study.data.splits import Part, SplitSummary, require_answerable, split_days, summarise
-from study.data.vix_checks import check_vix, check_vix_timing
 from study.data.vix_series import VixSeries, load_vix
+from study.data.vix_timing import check_vix_timing
 from study.errors import DataError, require
 
 
@@ -166,7 +166,7 @@ def vix_of(config: DataConfig, import_folder: Path = IMPORT_FOLDER) -> VixSeries
     Raises:
         DataError: there is no such series, or it breaks a rule.
     """
-    return None if config.vix is None else load_vix(config.vix, import_folder)
+    return None if config.vix is None else load_vix(config.vix, import_folder, config.accept)
 
 
 def vix_warnings(config: DataConfig, vix: VixSeries | None, prices: Prices) -> tuple[str, ...]:
@@ -179,7 +179,7 @@ def vix_warnings(config: DataConfig, vix: VixSeries | None, prices: Prices) -> t
         return ()
     days = prices.frame.index.to_numpy().astype("datetime64[D]")
     timing = check_vix_timing(vix, days, prices.frame["Close"].to_numpy(), config.accept)
-    return require_clean((*check_vix(vix, config.accept), timing))
+    return vix.warnings + require_clean([timing])
 
 
 def data_fingerprint(prices: Prices, vix: VixSeries | None) -> str:

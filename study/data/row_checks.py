@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from study.data.column_checks import named_instruments
 from study.data.findings import Finding, error
 from study.data.tables import BAR_COLUMNS, DATE_COLUMN, BarTable
 from study.errors import quoted
@@ -101,42 +100,29 @@ def dates_differ(table: BarTable) -> list[Finding]:
 
 def _same_day(table: BarTable, bad: npt.NDArray[np.bool_]) -> str:
     """Return what to do about two rows of one day."""
-    named = named_instruments(table)
-    if named:
-        return _one_instrument(*named)
     at = int(np.argmax(bad))
     if np.array_equal(table.values[at - 1 : at], table.values[at : at + 1]):
         return "The two rows are equal: remove one of them."
     return (
-        "The two bars differ: find out which one is right; if they are two instruments keep one, "
-        "and if they are parts of a day make them daily first."
+        "The two bars differ: find out which one is right; if they are of two instruments keep "
+        "one, and if they are parts of a day make them daily first."
     )
 
 
 def _same_days(table: BarTable) -> str:
     """Return what to do if most rows share their day with another."""
-    named = named_instruments(table)
-    if named:
-        return _one_instrument(*named)
-    times = max(Counter(table.days.tolist()).values())
+    times = max(Counter(table.days.tolist()).values(), default=0)
     return (
         f"A day has up to {times} rows: if the file holds several instruments, keep the rows of "
-        "one; if they are parts of a day, make them daily first."
-    )
-
-
-def _one_instrument(column: str, names: tuple[str, ...]) -> str:
-    return (
-        f"The column {quoted(column)} names several instruments ({', '.join(map(quoted, names))}): "
-        "keep the rows of one, and remove no row for its date alone."
+        "one, and remove none for its date alone; if they are parts of a day, make them daily "
+        "first."
     )
 
 
 def dates_rise(table: BarTable) -> list[Finding]:
     """Is the oldest bar first?"""
     falls = np.append(False, np.diff(table.days) < np.timedelta64(0, "D"))[: len(table.days)]
-    named = named_instruments(table)
-    remedy = "Sort the file, oldest first." if named is None else _one_instrument(*named)
+    remedy = "Sort the file, oldest first; if several instruments follow each other, keep one."
     rule = "must be later than the row before"
     return _broken(table, falls, DATE_COLUMN, rule, _Remedy(remedy, remedy))
 

@@ -148,8 +148,8 @@ def _filled(table: BarTable, flags: _Flags, how: str) -> Finding:
     shown = listed([str(day) for day in table.days[flags]], _SHOWN)
     return error(
         f"{table.where} row {table.rows[at]} ({table.days[at]}): a bar must be a day of trade, but "
-        f"got {flags.sum()} bars that {how}: {shown}. Remove these rows: nobody traded, and a model "
-        "would learn that nothing happens."
+        f"got {flags.sum()} bars that {how}: {shown}. Remove these rows: nobody traded, and a "
+        "model would learn that nothing happens."
     )
 
 
@@ -191,7 +191,7 @@ def levels_hold(table: BarTable) -> list[Finding]:
     if not len(rows):
         return []
     told = [
-        f"{table.days[row]} by {np.exp(step):.4g}{_looks_like(step, allowed)}"
+        f"{table.days[row]} to {np.exp(step):.4g} of the close before{_looks_like(step, allowed)}"
         for row, step, allowed in zip(rows, steps, tolerance, strict=True)
     ]
     return [
@@ -216,7 +216,9 @@ def _level_shifts(table: BarTable) -> tuple[IndexArray, PriceArray, PriceArray]:
     # Where a vendor fills in the close before, the opening shows nothing, and lies in the range.
     filler = np.abs(opened) <= 1e-6
     step = np.where(filler, moved, opened)
-    to_the_end = np.where(moved < 0, logs[:, _CLOSE] - logs[:, _LOW], logs[:, _HIGH] - logs[:, _CLOSE])
+    to_the_end = np.where(
+        moved < 0, logs[:, _CLOSE] - logs[:, _LOW], logs[:, _HIGH] - logs[:, _CLOSE]
+    )
     day_range = np.where(filler, to_the_end, scale.ranges)
     volume = values[:, _VOLUME]
     usual_volume = local_median(volume)
@@ -380,8 +382,8 @@ def volumes_fit_their_neighbours(table: BarTable) -> list[Finding]:
         found.append(
             error(
                 f"{table.where} row {table.rows[at]} ({table.days[at]}) column Volume: must be of "
-                f"the size of those around it, but got {table.values[at, _VOLUME]:.6g} ({shown} the "
-                "usual). Take the volume from the source, or remove the row."
+                f"the size of those around it, but got {table.values[at, _VOLUME]:.6g} ({shown} "
+                "the usual). Take the volume from the source, or remove the row."
             )
         )
     odd = (excess >= np.log(_ODD_VOLUME)) & ~broken
@@ -441,9 +443,7 @@ def stale_opens(table: BarTable) -> list[Finding]:
     stale = [f"{year} {share:.0%}" for year, share in shares.items() if share > _STALE_OPEN_SHARE]
     if not stale:
         return []
-    return [
-        warning(f"{table.where}: Open equals the previous Close on many days: {listed(stale)}")
-    ]
+    return [warning(f"{table.where}: Open equals the previous Close on many days: {listed(stale)}")]
 
 
 def stale_open_share(days: DayArray, values: PriceArray) -> dict[int, float]:
