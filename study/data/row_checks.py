@@ -82,7 +82,7 @@ def dates_are_days(table: BarTable) -> list[Finding]:
         "Correct the date, or remove the row if it holds no bar.",
         "Most rows have no such date: check which column holds it and how it is written.",
     )
-    rule = "must be an ISO date such as 2024-03-28"
+    rule = "must be a date such as 2024-03-28"
     return _broken(table, np.isnat(table.days), DATE_COLUMN, rule, remedy)
 
 
