@@ -20,9 +20,10 @@ _MOST_COPIES, _COPIED_SHARE = 3, 0.005
 """Copies from which on a series is filled and has not one odd day: so many, and such a share of the
 bars. Markets close on about nine weekdays a year, 3.5 % of them."""
 
-_CONSTANT_BARS, _STILL_BARS = 15, 5
-"""Bars in a row without any move that are refused, and that are worth a warning. A stock that
-trades on a random half of its days stands still for 15 once in 30,000 bars."""
+_CONSTANT_BARS, _SILENT_BARS, _STILL_BARS = 10, 20, 5
+"""Bars in a row without any move that are refused: where there was trade, and where most had no
+volume; and those that are worth a warning. A stock that trades on a random half of its days stands
+still for 20 bars once in 500,000."""
 
 _OTHER_LEVEL, _SHIFT_IN_RANGES, _EXACT = 2.0, 5.0, 0.02
 """Least factor of a shift that fits no usual ratio, how many usual daily ranges any shift must be,
@@ -156,20 +157,22 @@ def _filled(table: BarTable, flags: _Flags, how: str) -> Finding:
 def prices_move(table: BarTable) -> list[Finding]:
     """Do prices stand still for weeks?"""
     stands = np.diff(table.values[:, :_VOLUME], axis=0) == 0
+    silent = table.values[:, _VOLUME] == 0
     found = []
     longest: dict[str, tuple[int, int]] = {}
     for at, column in enumerate(BAR_COLUMNS[:_VOLUME]):
         start, stop = max(runs(stands[:, at]), key=lambda run: run[1] - run[0], default=(0, 0))
-        if stop - start + 1 >= _CONSTANT_BARS:
+        allowed = _SILENT_BARS if silent[start : stop + 1].mean() > 0.5 else _CONSTANT_BARS
+        if stop - start + 1 >= allowed:
             longest[column] = (start, stop)
     if longest:
         start, stop = max(longest.values(), key=lambda run: run[1] - run[0])
         found.append(
             error(
-                f"{table.where} row {table.rows[start]} ({table.days[start]}): prices must move "
-                f"within {_CONSTANT_BARS} bars, but got the same {', '.join(longest)} on "
-                f"{stop - start + 1} bars, {table.days[start]} to {table.days[stop]}. Remove the "
-                "rows if the trade was suspended; take them from the source if they were lost."
+                f"{table.where} row {table.rows[start]} ({table.days[start]}): prices must move, "
+                f"but got the same {', '.join(longest)} on {stop - start + 1} bars, "
+                f"{table.days[start]} to {table.days[stop]}. Remove the rows if the trade was "
+                "suspended; take them from the source if they were lost."
             )
         )
     still = [run for run in runs(stands.all(axis=1)) if run[1] - run[0] + 1 >= _STILL_BARS]

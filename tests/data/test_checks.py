@@ -32,8 +32,8 @@ def check_rows(folder: Path, rows: list[str]) -> str:
         (
             "2020-01-06,12,13,11,abc,100",
             "prices.csv row 4 (2020-01-06) column Close: must be a finite number, "
-            "but got Close='abc'. Take the value from the source, or remove the row; a made-up value "
-            "would be learnt.",
+            "but got Close='abc'. Take the value from the source, or remove the row; a made-up "
+            "value would be learnt.",
         ),
         (
             "2020-01-06,12,13,11,12,",

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.data.arrays import PriceArray
-from study.data.config import TIER_SOURCES, DataConfig, Tier
+from study.data.config import ACCEPTABLE, TIER_SOURCES, DataConfig, Tier
 from study.data.dataset import build_dataset
 from study.data.features import (
     SPECS,
