@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         error=StudyError,
     )
     source = arguments.data or model.data.source
-    prices = load_prices(source, arguments.storage / "data")
+    prices = load_prices(source, arguments.storage / "data", model.data.accept)
     config = replace(model.data, source=source, vix=arguments.vix or model.data.vix)
     vix = vix_of(config, arguments.storage / "data")
     dates, probability = predict_days(

@@ -55,7 +55,7 @@ def vix_series(series: Sequence[VixSeries]) -> None:
 
 def remarks(understood: str, warnings: Sequence[str] = ()) -> None:
     """Print how a file was read, and what is odd in it, a line each."""
-    console = _console()
+    console = open_console(_PIPED_WIDTH)
     if understood:
         console.print(f"read {understood}", soft_wrap=True)
     for warning in warnings:

@@ -28,6 +28,9 @@ from study.number_text import DecimalMark, decimal_mark, is_missing, read_number
 UNDERSTOOD = "understood"
 """Attribute of an imported frame: how the file that it came from was read."""
 
+ACCEPTED = "accepted"
+"""Attribute of an imported frame: the checks whose refusal was overridden, a word each."""
+
 _PRICES, _CLOSE, _VOLUME = slice(0, 4), 3, 4
 
 _LONGEST_LINE = 1000
@@ -78,6 +81,8 @@ class BarTable:
     understood: tuple[str, ...]
     """How the file was read (columns, order, format of dates and numbers, adjusted or not), a
     phrase each, for one line that shows a wrong reading."""
+    accepted: tuple[str, ...] = ()
+    """Checks whose refusal was overridden when the file was imported."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +110,8 @@ class ValueTable:
     """Name of the column of values, as the file has it."""
     understood: tuple[str, ...]
     """How the file was read, a phrase each."""
+    accepted: tuple[str, ...] = ()
+    """Checks whose refusal was overridden when the file was imported."""
 
     def place(self, at: int) -> str:
         """Name a row for a message."""
@@ -182,6 +189,7 @@ def read_values(path: Path, names: Sequence[str], options: ReadOptions = AS_WRIT
         dates=cells.columns[date_at],
         cells=cells.columns[value],
         column=cells.names[value],
+        accepted=_accepted(cells),
         understood=_stored(cells)
         or (
             f"{cells.where}: columns {_named(cells, named, {})}",
@@ -221,6 +229,7 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
         others=others,
         seconds=dates.seconds,
         zones=dates.zones,
+        accepted=_accepted(cells),
         understood=_stored(cells)
         or (
             f"{cells.where}: columns {_named(cells, position, passed_over)}",
@@ -240,6 +249,12 @@ def _stored(cells: FileCells) -> tuple[str, ...]:
     """Return what an import wrote on the file that it read."""
     stored = cells.attributes.get(UNDERSTOOD)
     return (stored,) if isinstance(stored, str) else ()
+
+
+def _accepted(cells: FileCells) -> tuple[str, ...]:
+    """Return what an import wrote on the file that was accepted."""
+    stored = cells.attributes.get(ACCEPTED)
+    return tuple(stored.split()) if isinstance(stored, str) else ()
 
 
 def _positions(cells: FileCells) -> tuple[dict[str, int], dict[str, list[str]], int | None]:

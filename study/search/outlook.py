@@ -77,7 +77,8 @@ def plan_cells(
     """
     if not cells:
         return
-    prices = load_prices(cells[0].data.source, results / "data")
+    first = cells[0].data
+    prices = load_prices(first.source, results / "data", first.accept)
     where = trial_device(nodes, device)
     measured: dict[tuple[object, ...], Mapping[str, StepTimes]] = {}
     for cell in cells:
