@@ -81,9 +81,10 @@ def _mark_of(cell: str) -> DecimalMark | None:
     if body.count(mark) > 1:
         # 1,234,567 and 1.234.567: it separates thousands. 25.11.2014 is no number.
         return None if _joined(body.lstrip("+-"), other) is None else other
-    if max(point, comma) < 0 or len(body) - 1 - max(point, comma) == 3:
+    if max(point, comma) < 0:
         return None
-    return mark
+    is_group = len(body) - 1 - max(point, comma) == 3 and body.lstrip("+-")[0] not in "0.,"
+    return None if is_group else mark
 
 
 def _joined(body: str, mark: DecimalMark) -> str | None:
@@ -94,6 +95,8 @@ def _joined(body: str, mark: DecimalMark) -> str | None:
     well_formed = (
         all(group.isascii() and group.isdigit() for group in groups)
         and (len(groups) == 1 or (len(groups[0]) <= 3 and {len(g) for g in groups[1:]} == {3}))
+        # 0,998 is a fraction in another notation, and no 998.
+        and (len(groups) == 1 or not groups[0].startswith("0"))
         and (not fraction or (fraction.isascii() and fraction.isdigit()))
     )
     return "".join(groups) + (f".{fraction}" if has_mark else "") if well_formed else None

@@ -3,12 +3,14 @@
 import csv
 import gzip
 import io
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from study.errors import StudyError, cause, quoted, require
+from study.number_text import read_number
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 """What separates cells, and how messages call it."""
@@ -201,6 +203,9 @@ def _without_footer(rows: list[Record], width: int) -> tuple[list[Record], list[
     while end and width > 1:
         cells = _stripped(rows[end - 1][1])
         if len(cells) >= width or not cells or not cells[0] or not cells[0][0].isalpha():
+            break
+        # A run named m6 whose last cells are missing is a row, and for its reader to judge.
+        if any(math.isfinite(read_number(cell)) for cell in cells):
             break
         end -= 1
     return rows[:end], rows[end:]

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "errors": set(),
     "command": {"errors"},
-    "text_table": {"errors"},
+    "text_table": {"errors", "number_text"},
     "number_text": set(),
     "dimension": {"errors"},
     "results": {"errors"},
