@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections import Counter
+from collections.abc import Sequence
 
 from study.errors import StudyError, quoted, require
 from study.number_text import DecimalMark, decimal_mark, read_number
@@ -12,6 +14,12 @@ _UNNAMED = re.compile(r"Unnamed: \d+(_level_\d+)?")
 
 _AMBIGUOUS = re.compile(r"[+-]?\d{1,3},\d{3}")
 """1,234 is a thousand and more, or a bit more than one."""
+
+_MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>"})
+"""As programs write that there is no value."""
+_ENDLESS = {
+    sign + word: float(sign + word) for sign in ("", "+", "-") for word in ("inf", "infinity")
+}
 
 _MOST_NAMES = 30
 """Columns that a message lists: a table of a tracker has hundreds."""
@@ -29,21 +37,25 @@ def matching(name: str, names: tuple[str, ...]) -> list[int]:
     return exact or [at for at, each in enumerate(names) if each.casefold() == alike]
 
 
-def position(table: TextTable, name: str, flag: str) -> int:
-    """Return the position of the column that a flag names.
+def position(table: TextTable, name: str, role: str) -> int:
+    """Return the position of a column.
+
+    Args:
+        table: in which it must be.
+        name: of the column, once.
+        role: the flag that names it, or what it holds.
 
     Raises:
         StudyError: there is none, or more than one.
     """
     found = matching(name, table.header)
-    require(
-        len(found) == 1,
-        table.where,
-        f"must have a column {quoted(name)} ({flag})" + (", once" if found else ""),
-        got=f"{len(found)} columns of that name" if found else column_names(table.header),
-        remedy="Rename all but one." if found else "Name one of them.",
-        error=StudyError,
-    )
+    if len(found) != 1:
+        got = f"{len(found)} columns of that name" if found else column_names(table.header)
+        remedy = "Name one of them." if role.startswith("--") else "Rename one of them, or add it."
+        raise StudyError(
+            f"{table.where}: must have {'one' if found else 'a'} column {quoted(name)} ({role}), "
+            f"but got {got}. {'Rename all but one.' if found else remedy}"
+        )
     return found[0]
 
 
@@ -102,3 +114,36 @@ def number(cell: str, mark: DecimalMark) -> float | None:
     """Return the finite number that a cell holds; None if it holds none."""
     value = read_number(cell, mark)
     return value if math.isfinite(value) else None
+
+
+def check_once(table: TextTable, positions: Sequence[int]) -> None:
+    """Raise unless the columns at these positions have different names."""
+    counts = Counter(table.header[at] for at in positions)
+    twice = next((name for name, count in counts.items() if count > 1), None)
+    require(
+        twice is None,
+        table.where,
+        "must name each parameter once",
+        got=f"{quoted(twice)} again",
+        remedy="Rename one of them.",
+        error=StudyError,
+    )
+
+
+def value_or_none(table: TextTable, row: int, at: int, mark: DecimalMark) -> float | None:
+    """Return the number in a cell, which may be infinite; None if it says that there is none.
+
+    Raises:
+        StudyError: it holds something else.
+    """
+    cell = table.rows[row][at]
+    word = cell.casefold()
+    if word in _MISSING:
+        return None
+    found = _ENDLESS[word] if word in _ENDLESS else number(cell, mark)
+    if found is None:
+        raise StudyError(
+            f"{table.where} line {table.lines[row]} column {quoted(table.header[at])}: must be a "
+            f"number, but got {quoted(cell)}. Mend the row."
+        )
+    return found

@@ -44,7 +44,7 @@ def read_runs(path: Path, *, axes: tuple[str, ...], loss: str, group: str | None
         remedy="Write the runs as a table, a row each.",
         error=StudyError,
     )
-    flags = ("--n", "--d")[: len(axes)] + ("--loss",)
+    flags = (*("--n", "--d")[: len(axes)], "--loss")
     columns = {
         flag: position(table, name, flag) for flag, name in zip(flags, (*axes, loss), strict=True)
     }

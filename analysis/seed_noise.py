@@ -42,7 +42,7 @@ def draw_single_seeds(
 
     Args:
         values: finite scores in each sample of days, shape (n_resamples, n_models).
-        repeated: those of the seeds of each other model, shape (n_resamples, n_seeds), two at least.
+        repeated: those of each other model's seeds, shape (n_resamples, n_seeds), two at least.
         draw: of the seeds.
     """
     squares = sum(float((_own(each) ** 2).sum()) for each in repeated)
