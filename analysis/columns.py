@@ -32,9 +32,9 @@ def is_unnamed(name: str) -> bool:
 
 def matching(name: str, names: tuple[str, ...]) -> list[int]:
     """Return where ``name`` stands among ``names``: exactly, or else but for case and space."""
+    name = name.strip()
     exact = [at for at, each in enumerate(names) if each == name]
-    alike = name.strip().casefold()
-    return exact or [at for at, each in enumerate(names) if each.casefold() == alike]
+    return exact or [at for at, each in enumerate(names) if each.casefold() == name.casefold()]
 
 
 def position(table: TextTable, name: str, role: str) -> int:

@@ -37,7 +37,7 @@ def read_runs(path: Path, *, axes: tuple[str, ...], loss: str, group: str | None
     """
     table = read_text_table(path)
     require(
-        not table.header[0].startswith(("{", "[")),
+        not table.header[0].startswith(("{", "[{")),
         table.where,
         "must be a CSV file",
         got="JSON",

@@ -83,7 +83,9 @@ def _flattened(table: TextTable) -> TextTable:
 def _value_column(table: TextTable, value: str | None) -> int:
     """Return the position of the values: the column named by the flag, or the obvious one."""
     if value is not None:
-        return position(table, value, "--value")
+        # Optuna writes an objective named loss as values_loss.
+        is_short = not matching(value, table.header) and f"values_{value}" in table.header
+        return position(table, f"values_{value}" if is_short else value, "--value")
     if matching("value", table.header):
         return position(table, "value", "the values, or --value COLUMN")
     several = [
