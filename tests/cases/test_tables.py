@@ -324,7 +324,7 @@ def as_somebody_writes_it(
     return text.getvalue()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(
     rows=st.lists(
         st.tuples(
