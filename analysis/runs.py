@@ -57,7 +57,10 @@ class Runs:
     @property
     def members(self) -> list[np.ndarray]:
         """Rows of each level."""
-        return [np.flatnonzero((self.sizes == level).all(axis=1)) for level in self.levels]
+        levels, level = np.unique(self.sizes, axis=0, return_inverse=True)
+        order = np.argsort(level.ravel(), kind="stable")
+        ends = np.cumsum(np.bincount(level.ravel(), minlength=len(levels)))
+        return np.split(order, ends[:-1])
 
     def without(self, rows: np.ndarray) -> "Runs":
         """Return the other runs."""

@@ -63,4 +63,5 @@ def _day_variance(groups: Sequence[Floats]) -> float:
         float(((each - each.mean(axis=1, keepdims=True) - _own(each)) ** 2).sum())
         for each in groups
     )
-    return squares / sum((len(each) - 1) * (each.shape[1] - 1) for each in groups)
+    freedom = sum((len(each) - 1) * (each.shape[1] - 1) for each in groups)
+    return float(squares / freedom)

@@ -121,7 +121,7 @@ def read_table(
 
 
 def _searched_metric(folder: Path) -> Metric:
-    found = read_cell(folder).get("metric")
+    found: Any = read_cell(folder).get("metric")
     if found not in get_args(Metric):
         raise StudyError(
             f"{folder / 'cell.yaml'}: metric must be one of {', '.join(get_args(Metric))}, but got "

@@ -303,7 +303,8 @@ def _trends(runs: Runs, drawn: Resamples) -> Floats:
     squares = (w * centred**2).sum(axis=1)
     # A resample of one size alone has no slope.
     slopes = np.full(len(w), np.nan)
-    return np.divide((w * centred * y).sum(axis=1), squares, out=slopes, where=squares > 0)
+    np.divide((w * centred * y).sum(axis=1), squares, out=slopes, where=squares > 0)
+    return slopes
 
 
 def _profile(runs: Runs, law: Law) -> list[tuple[float, float, float]]:

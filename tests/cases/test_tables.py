@@ -139,11 +139,12 @@ def test_flat_or_wild_losses_are_a_sentence(
 
 @pytest.mark.parametrize("name", ["[/b]", "[red]", ":boom:", "a\nb"])
 def test_a_name_is_shown_as_it_stands(command: Command, tmp_path: Path, name: str) -> None:
-    rows = [["[/i]", "n", "loss"], *([name, n, 1 + n**-0.2] for n in (1e3, 1e4, 1e5, 1e6))]
+    rows: list[list[object]] = [["[/i]", "n", "loss"]]
+    rows += [[name, n, 1 + n**-0.2] for n in (1e3, 1e4, 1e5, 1e6)]
     path = written(tmp_path / "runs.csv", rows)
     shown = command("fit", path, "--n", "n", "--loss", "loss", "--group", "[/i]")
     assert f"[/i] = {' '.join(name.split())}\n" in shown
-    trials = [["number", "value", name], *([i, 0.5, i] for i in range(5))]
+    trials: list[list[object]] = [["number", "value", name], *([i, 0.5, i] for i in range(5))]
     path = written(tmp_path / "trials.csv", trials)
     shown = command("replay", path, "--metric", "log_loss")
     assert f"parameters: {' '.join(name.split())}\n" in shown
@@ -324,7 +325,7 @@ def as_somebody_writes_it(
     return text.getvalue()
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     rows=st.lists(
         st.tuples(
