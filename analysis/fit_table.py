@@ -2,34 +2,38 @@
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from analysis.estimate import Estimate
+from analysis.run_table import RunTable, read_runs
 from analysis.runs import Runs
-from analysis.verdict import FormReport, LawReport, is_misspecified, judge
+from analysis.verdict import FormReport, LawReport, is_misspecified, judge, not_unique, told_apart
 from study.command import Exit
-from study.errors import StudyError, require
+from study.errors import SpecError, one_line, quoted, require
 
 _SHOWN_SHARE = 0.5
 """Of the starts: with fewer at the best objective, another optimum may be better still."""
+
+_RESAMPLES = (100, 100_000)
+"""Least and most: an end of a 95 % interval rests on 2.5 % of them. Of 100 that is a few; of
+100,000 chance moves it by a fiftieth of itself, and more take memory and hours."""
 
 
 def add_flags(flags: argparse.ArgumentParser) -> None:
     """Add the flags of the command."""
     add = flags.add_argument
     add("file", type=Path, metavar="FILE.csv", help="a row per run")
-    add("--n", required=True, metavar="COLUMN", help="size of the model")
+    add("--n", required=True, metavar="COLUMN", help="size of the model: 70000000 or 70M")
     add("--loss", required=True, metavar="COLUMN", help="loss, positive")
     add("--d", metavar="COLUMN", help="size of the training data: the law has two axes")
     add("--group", metavar="COLUMN", help="fit the rows of each value of this column by themselves")
     kinds = "of the loss: free (default) is fitted, none is 0, a number is taken as given"
-    add("--floor", type=floor, default="free", metavar="none|free|VALUE", help=kinds)
+    add("--floor", default="free", metavar="none|free|VALUE", help=kinds)
     add("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (default 1000)")
     add("--seed", type=int, default=0, help="of what is drawn (default 0)")
     add("--json", action="store_true", help="print everything as JSON")
@@ -37,39 +41,66 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the table, fit it, print what follows."""
+    given, n_resamples, seed = floor(arguments.floor), arguments.resamples, arguments.seed
+    least, most = _RESAMPLES
     require(
-        arguments.resamples >= 100,
+        least <= n_resamples <= most,
         "--resamples",
-        "must be at least 100 for an interval",
-        got=str(arguments.resamples),
-        remedy="Leave it out.",
+        f"must be from {least} to {most:,}",
+        got=quoted(n_resamples),
+        remedy="Leave it out for the default.",
     )
-    table = _read(arguments)
-    groups = (
-        {None: table} if arguments.group is None else dict(list(table.groupby(arguments.group)))
+    require(
+        seed >= 0,
+        "--seed",
+        "must not be negative",
+        got=quoted(seed),
+        remedy="Leave it out for the default.",
     )
-    reports = {}
-    for name, rows in groups.items():
-        axes = [arguments.n] if arguments.d is None else [arguments.n, arguments.d]
-        runs = Runs(
-            names=tuple(axes),
-            sizes=rows[axes].to_numpy(np.float64),
-            losses=rows[arguments.loss].to_numpy(np.float64),
+    axes = (arguments.n,) if arguments.d is None else (arguments.n, arguments.d)
+    table = read_runs(arguments.file, axes=axes, loss=arguments.loss, group=arguments.group)
+    _check_floor(given, table, arguments)
+    reports = {
+        name: judge(
+            Runs(names=axes, sizes=sizes, losses=losses),
+            floor=given,
+            n_resamples=n_resamples,
+            seed=seed,
         )
-        reports[name] = judge(
-            runs, floor=arguments.floor, n_resamples=arguments.resamples, seed=arguments.seed
-        )
+        for name, (sizes, losses) in table.groups.items()
+    }
     if arguments.json:
-        described = {str(name): describe(report) for name, report in reports.items()}
-        whole = described["None"] if arguments.group is None else {"groups": described}
-        print(json.dumps({"file": str(arguments.file), **whole}, indent=2, allow_nan=False))
+        described = {name: describe(report) for name, report in reports.items()}
+        whole = described[None] if arguments.group is None else {"groups": described}
+        left_out = list(table.left_out)
+        shown = {"file": str(arguments.file), "left_out": left_out, **whole}
+        print(json.dumps(_finite(shown), indent=2, allow_nan=False))
         return Exit.OK
-    console = Console(highlight=False)
+    # Names of groups are the user's: [red] in one is no markup, and :boom: no picture.
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    if table.left_out:
+        console.print(f"left out: {'; '.join(table.left_out)}")
     for name, report in reports.items():
         if name is not None:
-            console.print(f"\n[bold]{arguments.group} = {name}[/]")
+            console.print(f"\n{one_line(arguments.group)} = {one_line(name)}", style="bold")
         _show(console, report)
     return Exit.OK
+
+
+def _check_floor(
+    given: float | Literal["none", "free"], table: RunTable, arguments: argparse.Namespace
+) -> None:
+    """Refuse a floor that a loss is not above: no law has it."""
+    for name, (_, losses) in table.groups.items():
+        of = "" if name is None else f" of {quoted(name)}"
+        require(
+            isinstance(given, str) or given < losses.min(),
+            "--floor",
+            f"must be below every loss in {arguments.file.name}{of}, whose least is "
+            f"{losses.min():.6g}",
+            got=f"{given:g}" if not isinstance(given, str) else given,
+            remedy="Give a smaller one, or free.",
+        )
 
 
 def describe(report: LawReport) -> dict[str, Any]:
@@ -107,7 +138,18 @@ def describe(report: LawReport) -> dict[str, Any]:
     }
 
 
+_OF_A_FIT = (
+    "objective", "n_starts", "reached", "converged", "aicc", "misspecified", "misspecified_p",
+    "fit_equally_well", "residuals",
+)  # fmt: skip
+
+
 def _describe_form(form: FormReport) -> dict[str, Any]:
+    if not form.is_defined:
+        return {
+            "estimates": {name: _plain(each) for name, each in form.estimates.items()},
+            **dict.fromkeys(_OF_A_FIT),
+        }
     return {
         "estimates": {name: _plain(estimate) for name, estimate in form.estimates.items()},
         "objective": form.fit.objective,
@@ -117,6 +159,7 @@ def _describe_form(form: FormReport) -> dict[str, Any]:
         "aicc": form.aicc,
         "misspecified": is_misspecified(form),
         "misspecified_p": form.misspecified_p,
+        "fit_equally_well": {name: list(ends) for name, ends in form.ranges.items()},
         "residuals": form.fit.residuals.tolist(),
     }
 
@@ -130,57 +173,35 @@ def _plain(estimate: Estimate) -> dict[str, float | None]:
     }
 
 
+def _finite(value: Any) -> Any:
+    """Return plain values as JSON can hold them: what is not finite is null."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def floor(text: str) -> float | Literal["none", "free"]:
-    """Read the flag of that name."""
+    """Read the flag of that name.
+
+    Raises:
+        SpecError: it is neither a word of it nor a number that is not negative.
+    """
     if text == "none":
         return "none"
     if text == "free":
         return "free"
-    value = float(text)
-    if not value >= 0:
-        raise ValueError(text)
-    return value
-
-
-def _read(arguments: argparse.Namespace) -> pd.DataFrame:
-    path: Path = arguments.file
     try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise StudyError(
-            f"{path}: must be a CSV file with a header, but got: {error}. Check the path."
-        ) from error
-    wanted = [arguments.n, arguments.loss, arguments.d, arguments.group]
-    for column in (name for name in wanted if name is not None):
-        require(
-            column in table.columns,
-            str(path),
-            f"must have a column {column!r}",
-            got=", ".join(map(str, table.columns)),
-            remedy="Name one of them.",
-            error=StudyError,
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise SpecError(
+            f"--floor: must be none, free or a number that is not negative, but got "
+            f"{quoted(text)}. Leave it out for a floor that is fitted."
         )
-    for column in (name for name in wanted[:3] if name is not None):
-        numbers = pd.to_numeric(table[column], errors="coerce")
-        bad = table.index[numbers.isna()]
-        require(
-            bad.empty,
-            f"{path} column {column!r}",
-            "must hold numbers alone",
-            got=f"{table[column][bad[0]]!r} in line {bad[0] + 2}" if len(bad) else "",
-            remedy="Leave such rows out, and say which.",
-            error=StudyError,
-        )
-        table[column] = numbers
-    require(
-        not table.empty,
-        str(path),
-        "must have rows",
-        got="a header alone",
-        remedy="Check the file.",
-        error=StudyError,
-    )
-    return table
+    return value
 
 
 def _show(console: Console, report: LawReport) -> None:
@@ -190,24 +211,11 @@ def _show(console: Console, report: LawReport) -> None:
     for name, form in report.forms.items():
         shown = [n for n in form.estimates if n != "E" or form.fit.law.has_floor]
         for parameter in shown:
-            e = form.estimates[parameter]
-            interval = "-" if e.low is None else f"{e.low:.5g} to {e.high:.5g}"
-            se = "-" if e.se is None else f"{e.se:.3g}"
             first = name if parameter == shown[0] else ""
-            table.add_row(first, parameter, f"{e.value:.6g}", interval, se)
+            table.add_row(first, parameter, *_cells(form.estimates[parameter]))
     console.print(table)
     for name, form in report.forms.items():
-        fit = form.fit
-        aicc = "not defined" if form.aicc is None else f"{form.aicc:.1f}"
-        notes = "" if fit.converged else ", did not come to rest"
-        if fit.reached < _SHOWN_SHARE:
-            notes += ", which few starts found"
-        if is_misspecified(form):
-            notes += f"; misspecified: a floor explains more (p = {form.misspecified_p:.1g})"
-        console.print(
-            f"{name}: objective {fit.objective:.6g}, reached from {fit.reached:.0%} of "
-            f"{fit.n_starts} starts{notes}; AICc {aicc}"
-        )
+        console.print(f"{name}: {_quality(form)}")
     held_out = report.held_out
     if held_out is not None:
         covered = {True: "covers it", False: "misses it", None: "is not known"}[held_out.is_covered]
@@ -217,4 +225,36 @@ def _show(console: Console, report: LawReport) -> None:
         )
     if report.resampled is not None:
         console.print(f"intervals: bootstrap of {report.resampled}")
-    console.print(f"[bold]{report.verdict}[/]: {report.sentence}")
+    console.print(report.verdict, style="bold", end="")
+    console.print(f": {report.sentence}")
+
+
+def _cells(estimate: Estimate) -> tuple[str, str, str]:
+    """Return a number, its interval and its standard error, as far as they are known."""
+    value = "-" if math.isnan(estimate.value) else f"{estimate.value:.6g}"
+    interval = "-"
+    if estimate.low is not None and estimate.high is not None:
+        interval = " to ".join(told_apart(estimate.low, estimate.high, 5))
+    return value, interval, "-" if estimate.se is None else f"{estimate.se:.3g}"
+
+
+def _quality(form: FormReport) -> str:
+    """Return how a form was fitted, and what speaks against it."""
+    fit = form.fit
+    if not form.is_defined:
+        return f"not defined: {fit.law.n_parameters} parameters need as many different sizes"
+    aicc = "not defined" if form.aicc is None else f"{form.aicc:.1f}"
+    notes = "" if fit.converged else ", did not come to rest"
+    if fit.reached < _SHOWN_SHARE:
+        notes += ", which few starts found"
+    if is_misspecified(form):
+        notes += f"; misspecified: a floor explains more (p = {form.misspecified_p:.1g})"
+    unique = "".join(
+        f"; {name}{not_unique(form, name)}"
+        for name in ("alpha", "beta", "E")
+        if name in form.ranges
+    )
+    return (
+        f"objective {fit.objective:.6g}, reached from {fit.reached:.0%} of {fit.n_starts} "
+        f"starts{notes}{unique}; AICc {aicc}"
+    )

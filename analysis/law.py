@@ -25,7 +25,6 @@ _CONVERGED = 1e-9
 _ROUNDING = 1e-26
 """Of the objective: residuals of 1e-13, which are no more than the rounding of logs of losses."""
 
-
 _LESS_DAMPING, _MORE_DAMPING = 0.2, 5.0
 _LEAST_DAMPING, _MOST_DAMPING = 1e-9, 1e12
 _LEAST_SCALE = 1e-8
@@ -42,8 +41,16 @@ _START_FLOORS = (0.02, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.995)
 _START_SHARES = (0.2, 0.5, 0.8)
 """Of the first of two terms in what is above the floor."""
 
+_RESTART_FLOORS = (0.3, 0.9, 0.99)
+"""As shares of the smallest loss, of resampled runs."""
+
 _REACHED = 1e-6
 """Relative distance to the best objective at which a start has found it."""
+
+_END_FACTORS = (1.5, 1.1, 1.01)
+"""By which a parameter goes on along a plateau: its ends are known to a hundredth of it."""
+_FARTHEST_END = 20.0
+"""Of a parameter, all of which are logs or exponents: farther away there is no end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,15 +114,21 @@ class Fit:
 
     def predict(self, sizes: Floats) -> Floats:
         """Return the expected loss of each row of sizes, shape (n, n_terms)."""
-        x = np.log(sizes) - self.centre
-        log_loss, _ = _log_prediction(self.law, x, self.theta[None], None)
-        return np.asarray(np.exp(log_loss[0]))
+        return np.asarray(
+            np.exp(log_predictions(self.law, self.theta[None], self.centre, sizes)[0])
+        )
 
 
 def coefficients(theta: Floats, law: Law, centre: Floats) -> Floats:
     """Return A (and B) of parameters of shape (..., n_parameters)."""
     terms = theta[..., : 2 * law.n_terms]
     return np.asarray(np.exp(terms[..., 0::2] + terms[..., 1::2] * centre))
+
+
+def log_predictions(law: Law, theta: Floats, centre: Floats, sizes: Floats) -> Floats:
+    """Return log losses of sizes (n, n_terms) by parameters (m, n_parameters), shape (m, n)."""
+    log_losses, _ = _log_prediction(law, np.log(sizes) - centre, theta, None)
+    return log_losses
 
 
 def floors(theta: Floats, law: Law) -> Floats:
@@ -139,7 +152,7 @@ def fit(law: Law, sizes: Floats, losses: Floats, *, delta: float = HUBER_DELTA) 
     starts = _starts(law, x, losses)
     theta, objectives, converged = minimise(law, x, y, starts, delta=delta)
     best = int(np.argmin(objectives))
-    reached = objectives <= objectives[best] * (1 + _REACHED) + 1e-18 * len(y)
+    reached = _is_optimal(objectives, objectives[best], len(y))
     log_loss, _ = _log_prediction(law, x, theta[best : best + 1], None)
     return Fit(
         law=law,
@@ -172,17 +185,103 @@ def refit(
 
     Returns: parameters, shape (n_resamples, n_parameters).
     """
+    found, objectives = _refits(best, best.theta[None], sizes, losses, weights, delta)
+    return np.asarray(found[objectives.argmin(axis=0), np.arange(found.shape[1])])
+
+
+def refit_plateau(
+    best: Fit,
+    optima: Floats,
+    sizes: Floats,
+    losses: Floats,
+    *,
+    weights: Floats | None = None,
+    delta: float = HUBER_DELTA,
+) -> Floats:
+    """Fit a law again to resampled runs from every end of a plateau: from one it would stay there.
+
+    Args:
+        best: the fit of all runs as they are.
+        optima: that fit and those at the ends of its plateau, shape (n_optima, n_parameters).
+        sizes: as of ``refit``.
+        losses: as of ``refit``.
+        weights: as of ``refit``.
+        delta: Huber's.
+
+    Returns: parameters, shape (n_optima, n_resamples, n_parameters); where an end of the plateau is
+    none of a resample's optima, the best ones of that resample.
+    """
+    found, objectives = _refits(best, optima, sizes, losses, weights, delta)
+    least = objectives.min(axis=0)
+    chosen = found[objectives.argmin(axis=0), np.arange(found.shape[1])]
+    is_optimal = _is_optimal(objectives[: len(optima)], least, len(sizes))
+    return np.where(is_optimal[..., None], found[: len(optima)], chosen)
+
+
+def _refits(
+    best: Fit,
+    places: Floats,
+    sizes: Floats,
+    losses: Floats,
+    weights: Floats | None,
+    delta: float,
+) -> tuple[Floats, Floats]:
+    """Return parameters (n_places, n_resamples, n_parameters) and objectives, place by place.
+
+    To the places that are given come those at which a resample may have its optimum instead.
+    """
     law, x, y = best.law, np.log(sizes) - best.centre, np.log(losses)
     assert (weights is None) == (losses.ndim == 2)
     n_resamples = len(losses if weights is None else weights)
-    found = np.empty((n_resamples, law.n_parameters))
-    least = np.full(n_resamples, np.inf)
-    for start in _beside(best, float(np.min(losses))):
-        starts = np.tile(start, (n_resamples, 1))
-        theta, objectives, _ = minimise(law, x, y, starts, weights=weights, delta=delta)
-        is_better = objectives < least
-        found[is_better], least[is_better] = theta[is_better], objectives[is_better]
-    return found
+    places = np.concatenate([places, _other_floors(best, float(np.min(losses)))])
+    found = [
+        minimise(law, x, y, np.tile(place, (n_resamples, 1)), weights=weights, delta=delta)[:2]
+        for place in places
+    ]
+    return np.stack([theta for theta, _ in found]), np.stack([each for _, each in found])
+
+
+def plateau(
+    best: Fit, sizes: Floats, losses: Floats, steps: Floats, *, delta: float = HUBER_DELTA
+) -> Floats:
+    """Return the ends of the region in which a law fits as well as it can.
+
+    A sum of absolute values, which Huber's is beyond ``delta``, can be flat at its least value: as
+    the median of an even number of values may be anywhere between two of them.
+
+    Args:
+        best: the fit.
+        sizes: of its runs, shape (n, n_terms).
+        losses: of its runs, shape (n,).
+        steps: of each parameter, what is no more than rounding, shape (n_parameters,).
+        delta: Huber's.
+
+    Returns: shape (n_ends, n_parameters): of each parameter that can move by its step to either
+    side while the others make up for it, how far it can; empty where the optimum is unique.
+    """
+    x, y = np.log(sizes) - best.centre, np.log(losses)
+
+    def holds(parameters: NDArray[np.int_], moves: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+        starts = np.tile(best.theta, (len(moves), 1))
+        starts[np.arange(len(moves)), parameters] += moves
+        starts = _bounded(best.law, starts)
+        theta, objectives, _ = minimise(best.law, x, y, starts, held=parameters, delta=delta)
+        return theta, _is_optimal(objectives, best.objective, len(y))
+
+    parameters = np.repeat(np.arange(len(best.theta)), 2)
+    moves = np.repeat(steps, 2) * np.tile([-1.0, 1.0], len(best.theta))
+    ends, is_flat = holds(parameters, moves)
+    parameters, moves, ends = parameters[is_flat], moves[is_flat], ends[is_flat]
+    for factor in _END_FACTORS:
+        # As far as it goes by ever shorter steps.
+        open_ends = np.arange(len(moves))
+        while open_ends.size:
+            theta, is_flat = holds(parameters[open_ends], moves[open_ends] * factor)
+            is_flat &= np.abs(moves[open_ends] * factor) <= _FARTHEST_END
+            open_ends = open_ends[is_flat]
+            moves[open_ends] *= factor
+            ends[open_ends] = theta[is_flat]
+    return ends
 
 
 def minimise(
@@ -193,6 +292,7 @@ def minimise(
     *,
     weights: Floats | None = None,
     floor: Floats | None = None,
+    held: NDArray[np.int_] | None = None,
     delta: float = HUBER_DELTA,
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Minimise the sum of weighted Huber losses from many starts at once.
@@ -206,6 +306,7 @@ def minimise(
         starts: shape (n_starts, n_parameters).
         weights: of the runs, shape (n,) or (n_starts, n).
         floor: given ones, shape (n_starts,), in place of the law's.
+        held: of each start the parameter that stays as it is, shape (n_starts,).
         delta: Huber's.
 
     Returns: parameters, objectives, and which starts came to rest.
@@ -220,6 +321,7 @@ def minimise(
             starts[first : first + size],
             weights[first : first + size] if weights.ndim == 2 else weights,
             None if floor is None else floor[first : first + size],
+            None if held is None else held[first : first + size],
             delta,
         )
         for first in range(0, len(starts), size)
@@ -235,6 +337,7 @@ def _minimise(
     starts: Floats,
     weights: Floats,
     floor: Floats | None,
+    held: NDArray[np.int_] | None,
     delta: float,
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     theta = starts.copy()
@@ -246,6 +349,8 @@ def _minimise(
         y_own = y[active] if y.ndim == 2 else y
         w_own = weights[active] if weights.ndim == 2 else weights
         prediction, jacobian = _log_prediction(law, x, theta[active], own)
+        if held is not None:
+            jacobian[np.arange(len(active)), :, held[active]] = 0.0
         residual = y_own - prediction
         before = _objective(residual, w_own, delta)
         step = _step(residual, jacobian, w_own, damping[active], delta)
@@ -347,12 +452,13 @@ def _starts(law: Law, x: Floats, losses: Floats) -> Floats:
     return np.array(starts)
 
 
-def _beside(best: Fit, least: float) -> list[Floats]:
-    """Return where a resample may have its optimum: at that of all runs, or with another floor."""
-    places = [best.theta]
-    if best.law.has_floor and best.law.n_terms:
-        for share in (0.3, 0.9, 0.99):
-            other = best.theta.copy()
-            other[-1] = np.log(share * least)
-            places.append(other)
-    return places
+def _other_floors(best: Fit, least: float) -> Floats:
+    """Return where a resample may have its optimum, too: with another floor."""
+    places = np.tile(best.theta, (len(_RESTART_FLOORS), 1))
+    places[:, -1] = np.log(np.multiply(_RESTART_FLOORS, least))
+    return places if best.law.has_floor and best.law.n_terms else places[:0]
+
+
+def _is_optimal(objectives: Floats, least: Floats | float, n: int) -> NDArray[np.bool_]:
+    """Are these objectives of ``n`` runs the least one, but for rounding?"""
+    return np.asarray(objectives <= least * (1 + _REACHED) + 1e-18 * n)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from analysis.trial_table import Trial, TrialTable, read_table
 from study.command import Exit
-from study.errors import require
+from study.errors import one_line, quoted, require
 from study.results.auc import auc_standard_error
 from study.results.convergence import (
     LEAST_TRIALS,
@@ -24,6 +24,9 @@ from study.results.convergence import (
     configuration_key,
 )
 from study.results.records import Metric
+
+_MOST_DAYS = 10**9
+"""Of one class: more than anybody has, and the product of two is still exact in a float's range."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,9 +76,15 @@ class SearchReplay:
 def add_flags(flags: argparse.ArgumentParser) -> None:
     """Add the flags of the command."""
     add = flags.add_argument
-    add("table", type=Path, metavar="STUDY", help="folder of a cell, all_trials.json, or a CSV")
-    what = "what the values are; may be left out for our own records, whose value is the log-loss"
+    kinds = "folder of a cell, all_trials.json, a table of trials, or a storage of Optuna"
+    add("table", type=Path, metavar="STUDY", help=kinds)
+    what = (
+        "what the values are; may be left out for our own records, whose value is the log-loss, "
+        "and for a storage of Optuna, whose study knows its direction"
+    )
     add("--metric", choices=get_args(Metric), help=what)
+    add("--value", metavar="COLUMN", help="the column or the objective that is the value")
+    add("--study", metavar="NAME", help="of a study in a storage of Optuna that has several")
     least = f"distinct configurations that must have completed (default {LEAST_TRIALS})"
     add("--early-stop-patience", type=int, default=LEAST_TRIALS, metavar="N", help=least)
     absolute = f"greatest range of the five best, in units of the metric (default {THRESHOLD})"
@@ -98,7 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
         ConvergenceRule(least_trials=arguments.early_stop_patience, se_share=arguments.se_share),
     )
     _check_errors(arguments)
-    table = read_table(arguments.table, arguments.metric)
+    table = read_table(
+        arguments.table, arguments.metric, value=arguments.value, study=arguments.study
+    )
     trials = [_with_error(trial, arguments, table.metric) for trial in table.trials]
     require(
         any(trial.is_complete for trial in trials),
@@ -107,12 +118,14 @@ def run(arguments: argparse.Namespace) -> int:
         got=f"{len(trials)} trials without one",
         remedy="There is nothing to replay.",
     )
-    found = replay(trials, rules, larger_is_better=table.metric == "auc")
+    found = replay(trials, rules, larger_is_better=table.larger_is_better)
     if arguments.json:
         described = {"study": str(arguments.table), **describe(found, table)}
         print(json.dumps(described, indent=2, allow_nan=False))
     else:
-        _show(Console(highlight=False), found, table)
+        # Names of parameters are the user's: [red] in one is no markup, and :boom: no picture.
+        console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        _show(console, found, table)
     return Exit.OK
 
 
@@ -179,6 +192,8 @@ def describe(found: SearchReplay, table: TrialTable) -> dict[str, Any]:
     """Return a replay as plain values."""
     return {
         "metric": table.metric,
+        "larger_is_better": table.larger_is_better,
+        "notes": list(table.notes),
         "ordered_by": table.order,
         "parameters": list(table.parameters),
         "n_trials": found.n_trials,
@@ -230,10 +245,10 @@ def _check_errors(arguments: argparse.Namespace) -> None:
         remedy="Leave it out if it is not known.",
     )
     require(
-        not has_counts or all(n is not None and n > 0 for n in counts),
+        not has_counts or all(n is not None and 0 < n <= _MOST_DAYS for n in counts),
         "--positives, --negatives",
-        "must both be given, and above 0",
-        got=f"{counts[0]} and {counts[1]}",
+        f"must both be given, above 0 and at most {_MOST_DAYS:,}",
+        got=f"{quoted(counts[0])} and {quoted(counts[1])}",
         remedy="Count the labels of the validation days.",
     )
     require(
@@ -245,7 +260,7 @@ def _check_errors(arguments: argparse.Namespace) -> None:
     )
 
 
-def _with_error(trial: Trial, arguments: argparse.Namespace, metric: Metric) -> Trial:
+def _with_error(trial: Trial, arguments: argparse.Namespace, metric: Metric | None) -> Trial:
     """Return a trial with the standard error that the flags give it."""
     if arguments.value_se is not None:
         return replace(trial, value_se=arguments.value_se)
@@ -264,13 +279,17 @@ def _with_error(trial: Trial, arguments: argparse.Namespace, metric: Metric) -> 
 
 def _show(console: Console, found: SearchReplay, table: TrialTable) -> None:
     best = found.best
+    for note in table.notes:
+        console.print(f"note: {one_line(note)}")
     error = "" if best.value_se is None else f" (standard error {best.value_se:.3g})"
     console.print(
         f"{found.n_trials} trials, {found.n_complete} complete, of which {found.n_repeats} repeat "
         f"an earlier configuration; in the order of their {table.order}s"
     )
-    console.print(f"parameters: {', '.join(table.parameters)}")
-    console.print(f"best {table.metric} at the end: {best.value:.6g}, trial {best.number}{error}\n")
+    console.print(f"parameters: {', '.join(map(one_line, table.parameters))}")
+    console.print(
+        f"best {table.metric or 'value'} at the end: {best.value:.6g}, trial {best.number}{error}\n"
+    )
     least = found.rules[0].rule.least_trials
     console.print(f"it stops once the five best of at least {least} distinct configurations lie")
     shown = Table(box=None, padding=(0, 1), show_edge=False)

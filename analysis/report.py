@@ -19,15 +19,6 @@ from study.results.output import open_console
 REPORT_FOLDER = "report"
 
 
-def add_flags(flags: argparse.ArgumentParser) -> None:
-    """Add the flags of the command."""
-    add = flags.add_argument
-    add("--study", metavar="NAME", help="of the study (default: the only one there is)")
-    add("--storage", type=Path, default=Path("ray_results"), metavar="FOLDER",
-        help="results folder (default: %(default)s)")  # fmt: skip
-    add("--json", action="store_true", help="print what report.json holds")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Write the report of a study and say where it is."""
     results: Path = arguments.storage

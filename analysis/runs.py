@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.law import Floats
-from analysis.resampling import draw_seeds
+from analysis.seed_noise import draw_seeds, draw_single_seeds
 from study.errors import StudyError, require
 
 LEAST_LEVELS = 3
@@ -13,6 +13,9 @@ LEAST_LEVELS = 3
 
 _LEVELS_PER_PARAMETER = 2
 """Sizes without repeats that make resampling them worth something: a choice of this project."""
+
+_LARGEST_LOG = 690.0
+"""Of a loss that is drawn from little knowledge of the noise: a float ends at e to the 709."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,12 +57,10 @@ class Runs:
     @property
     def members(self) -> list[np.ndarray]:
         """Rows of each level."""
-        return [np.flatnonzero((self.sizes == level).all(axis=1)) for level in self.levels]
-
-    @property
-    def has_repeats(self) -> bool:
-        """Was every size trained more than once?"""
-        return all(len(rows) > 1 for rows in self.members)
+        levels, level = np.unique(self.sizes, axis=0, return_inverse=True)
+        order = np.argsort(level.ravel(), kind="stable")
+        ends = np.cumsum(np.bincount(level.ravel(), minlength=len(levels)))
+        return np.split(order, ends[:-1])
 
     def without(self, rows: np.ndarray) -> "Runs":
         """Return the other runs."""
@@ -88,30 +89,53 @@ class Resamples:
 def resample(runs: Runs, n_resamples: int, *, seed: int) -> Resamples | None:
     """Resample runs as their noise comes: test days for all together, then seeds within a size.
 
-    Returns: None where nothing can be said: no repeats, no resampled days, few sizes.
+    The noise of sizes that were trained once is that of the others. Where few runs are repeats and
+    days are not resampled, runs of all sizes are resampled instead, if there are sizes enough.
+
+    Returns: None where nothing can be said: no repeats that differ, no resampled days, few sizes.
     """
     draw = np.random.default_rng(seed)
-    if runs.resampled is None and not runs.has_repeats:
-        if len(runs.levels) < _LEVELS_PER_PARAMETER * (2 * runs.sizes.shape[1] + 1):
-            return None
-        n = len(runs)
-        weights = draw.multinomial(n, np.full(n, 1 / n), n_resamples).astype(np.float64)
-        return Resamples(how="runs of all sizes", losses=runs.losses, weights=weights)
+    members = runs.members
+    single = [rows[0] for rows in members if len(rows) == 1]
+    repeated = [rows for rows in members if len(rows) > 1]
+    n_repeats = len(runs) - len(members)
+    if runs.resampled is None and single and n_repeats < len(members):
+        n_parameters = 2 * runs.sizes.shape[1] + 1
+        if len(members) >= _LEVELS_PER_PARAMETER * n_parameters:
+            n = len(runs)
+            weights = draw.multinomial(n, np.full(n, 1 / n), n_resamples).astype(np.float64)
+            return Resamples(how="runs of all sizes", losses=runs.losses, weights=weights)
+    if runs.resampled is None and not any(np.ptp(runs.losses[rows]) for rows in repeated):
+        return None
     if runs.resampled is None:
         logs = np.tile(np.log(runs.losses), (n_resamples, 1))
         how = "seeds within a size"
     else:
         rows = np.arange(n_resamples) % len(runs.resampled)
         logs = np.log(runs.resampled[rows])
-        how = "blocks of test days, the same for all" + ", x seeds" * runs.has_repeats
-    if runs.has_repeats:
-        for members in runs.members:
-            logs[:, members] = draw_seeds(logs[:, members], draw)
-    return Resamples(how=how, losses=np.exp(logs), weights=None)
+        how = "blocks of test days, the same for all" + ", x seeds" * bool(repeated)
+    if repeated and single:
+        once = ", ".join(f"{size:.6g}" for size in runs.sizes[single, 0])
+        how += f" (trained once, so with the noise of the other sizes: {once})"
+        logs[:, single] = draw_single_seeds(
+            logs[:, single], [logs[:, rows] for rows in repeated], draw
+        )
+    elif single:
+        how += " (no size is repeated: the noise of seeds is not in the intervals)"
+    for rows in repeated:
+        logs[:, rows] = draw_seeds(logs[:, rows], draw)
+    return Resamples(
+        how=how, losses=np.exp(np.clip(logs, -_LARGEST_LOG, _LARGEST_LOG)), weights=None
+    )
 
 
 def trend(sizes: Floats, losses: Floats) -> Floats:
-    """Return the slope of log loss on log size, by least squares, of losses of shape (..., n)."""
+    """Return the slope of log loss on log size, by least squares, of losses of shape (..., n).
+
+    Of equal sizes it is NaN.
+    """
+    if len(np.unique(sizes)) < 2:
+        return np.full(losses.shape[:-1], np.nan)
     x = np.log(sizes) - np.log(sizes).mean()
     return np.asarray(np.log(losses) @ x / (x @ x))
 
@@ -119,8 +143,11 @@ def trend(sizes: Floats, losses: Floats) -> Floats:
 def permutation_p(runs: Runs, n_permutations: int, *, seed: int) -> float:
     """Return how often sizes dealt out at random give a trend as steep, of either sign.
 
-    The observed deal counts as one of them, so that the least value is 1 / (n + 1).
+    The observed deal counts as one of them, so that the least value is 1 / (n + 1). NaN of equal
+    sizes.
     """
+    if len(np.unique(runs.sizes[:, 0])) < 2:
+        return float("nan")
     draw = np.random.default_rng(seed)
     sizes = runs.sizes[:, 0]
     observed = abs(float(trend(sizes, runs.losses)))

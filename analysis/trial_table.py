@@ -1,4 +1,4 @@
-"""The trials of any search, read from our records, from Optuna's shape, or from a CSV."""
+"""The trials of any search: of our records, of Optuna's or Ray Tune's, or of a table."""
 
 import json
 import math
@@ -6,22 +6,26 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import pandas as pd
-
-from study.errors import StudyError, require
+from analysis.trial_csv import read_trial_csv
+from analysis.trial_rows import PARAMETERS, TrialRows, flat_parts, objective_index
+from study.errors import StudyError, cause, quoted, require
 from study.results.convergence import configuration_key
 from study.results.records import Metric
 from study.results.store import read_cell
 
 TRIALS_FILE = "all_trials.json"
 
-_NOT_PARAMETERS = ("number", "value", "state", "value_se")
-_PREFIX = "params_"
-"""Of the parameters' columns in a table that Optuna wrote."""
 _FORCED = "forced_"
 """Of the attributes in which the study that this one replaces kept what a forced trial trained."""
+
+_SQLITE_MAGIC = b"SQLite format 3\0"
+_JOURNAL_KEY = "op_code"
+"""Of every line of an Optuna journal."""
+_HEAD_BYTES = 4096
+"""By which the kind of a file is told; the first line of a journal is shorter."""
+_TABLES = (".csv", ".tsv", ".txt", ".gz")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,41 +45,57 @@ class Trial:
 class TrialTable:
     """The trials of a search, in the order in which they ended."""
 
-    metric: Metric
+    metric: Metric | None
+    """That the values are; None if nobody says, but in which direction they are better."""
+    larger_is_better: bool
     order: Literal["end", "number"]
     """By what the trials are ordered."""
     parameters: tuple[str, ...]
     trials: tuple[Trial, ...]
+    notes: tuple[str, ...]
+    """What a reader should know of how the file was read."""
 
 
-def read_table(path: Path, metric: Metric | None) -> TrialTable:
-    """Return the trials of a cell's folder, a JSON file or a CSV file.
+def read_table(
+    path: Path, metric: Metric | None, *, value: str | None = None, study: str | None = None
+) -> TrialTable:
+    """Return the trials of a cell's folder, or of a file of any kind that is known.
 
     Args:
         path: of it.
-        metric: that ``value`` is, or ``auc`` of our own records; None only for these: a cell's
-            folder says by what its search went, and the value in a file is the log-loss.
+        metric: that ``value`` is, or ``auc`` of our own records; None only for these (a cell's
+            folder says by what its search went, and the value in a file is the log-loss) and for an
+            Optuna storage, whose study knows its direction.
+        value: name of the column or objective that is the value.
+        study: name of one of several in an Optuna storage.
 
     Raises:
         StudyError: the table breaks a rule.
     """
     if path.is_dir():
-        metric = metric or read_cell(path)["metric"]
+        metric = metric or _searched_metric(path)
         path = path / TRIALS_FILE
-    rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path)
-    where = str(path)
+    read = _read(path, value, study)
+    where, rows = str(path), [row for _, row in read.rows]
     _require(bool(rows), where, "must have trials", "none", "Check the file.")
     is_ours = all("trial_id" in row for row in rows)
-    _require(
-        metric is not None or is_ours,
-        "--metric",
-        f"must say what the values in {path} are",
-        "none",
-        "Give auc (larger is better) or log_loss.",
-    )
+    if is_ours and metric is None:
+        metric = "log_loss"
+    larger_is_better = read.larger_is_better if metric is None else metric == "auc"
+    if larger_is_better is None:
+        raise StudyError(
+            f"--metric: must say what the values in {path} are, but got none. Give auc (larger is "
+            "better) or log_loss."
+        )
+    notes = list(read.notes)
+    if read.larger_is_better not in (None, larger_is_better):
+        notes.append(
+            f"the study {'maximized' if read.larger_is_better else 'minimized'} its value, and "
+            f"--metric {metric} says otherwise: the flag is taken"
+        )
     if is_ours and metric == "auc":
         rows = [{**row, "value": row.get("auc"), "value_se": _auc_se(row)} for row in rows]
-    trials = [_trial(where, place, row) for place, row in enumerate(rows, start=1)]
+    trials = [_trial(place, row) for (place, _), row in zip(read.rows, rows, strict=True)]
     numbers = [trial.number for trial in trials]
     repeated = next((n for n, count in Counter(numbers).items() if count > 1), None)
     _require(
@@ -87,15 +107,65 @@ def read_table(path: Path, metric: Metric | None) -> TrialTable:
     )
     ends = [row.get("ended") for row in rows]
     known_ends = [end for end in ends if isinstance(end, int | float)]
-    has_ends = is_ours and len(known_ends) == len(rows)
+    has_ends = len(known_ends) == len(rows)
     keys = zip(known_ends if has_ends else numbers, numbers, strict=True)
     ordered = [trial for _, trial in sorted(zip(keys, trials, strict=True), key=lambda p: p[0])]
     return TrialTable(
-        metric=metric or "log_loss",
+        metric=metric,
+        larger_is_better=larger_is_better,
         order="end" if has_ends else "number",
         parameters=tuple(dict.fromkeys(name for trial in trials for name in trial.params)),
         trials=tuple(ordered),
+        notes=tuple(notes),
     )
+
+
+def _searched_metric(folder: Path) -> Metric:
+    found: Any = read_cell(folder).get("metric")
+    if found not in get_args(Metric):
+        raise StudyError(
+            f"{folder / 'cell.yaml'}: metric must be one of {', '.join(get_args(Metric))}, but got "
+            f"{quoted(found)}. Give --metric, or mend the file with --resume."
+        )
+    metric: Metric = found
+    return metric
+
+
+def _read(path: Path, value: str | None, study: str | None) -> TrialRows:
+    """Return the rows of a file, whose kind its first bytes tell."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise StudyError(
+            f"{path}: must be the folder of a cell or a file of trials, but got {cause(error)}. "
+            "Check the path."
+        ) from error
+    is_sqlite = head.startswith(_SQLITE_MAGIC)
+    if is_sqlite or _is_journal(head):
+        # Optuna takes long to import, and only its own files need it.
+        from analysis.optuna_storage import read_storage
+
+        return read_storage(path, is_sqlite=is_sqlite, study=study, value=value)
+    _require(
+        study is None,
+        "--study",
+        "must come with the storage of Optuna in which that study is",
+        str(path),
+        "Leave it out.",
+    )
+    is_table = path.suffix.lower() in _TABLES or head.lstrip()[:1] not in (b"{", b"[")
+    if is_table and path.suffix.lower() != ".json":
+        return read_trial_csv(path, value)
+    return _json_rows(path, value)
+
+
+def _is_journal(head: bytes) -> bool:
+    try:
+        first = json.loads(head.partition(b"\n")[0])
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and _JOURNAL_KEY in first
 
 
 def _auc_se(row: Mapping[str, Any]) -> float | None:
@@ -104,9 +174,8 @@ def _auc_se(row: Mapping[str, Any]) -> float | None:
     return se if auc is not None and objective == 1 - auc else None
 
 
-def _trial(where: str, place: int, row: Mapping[str, Any]) -> Trial:
+def _trial(where: str, row: Mapping[str, Any]) -> Trial:
     """Check one row."""
-    where = f"{where} trial {row.get('number', f'in place {place}')}"
     numbers = {}
     for name in ("number", "value", "value_se"):
         given = row.get(name)
@@ -114,8 +183,8 @@ def _trial(where: str, place: int, row: Mapping[str, Any]) -> Trial:
             if isinstance(given, bool):
                 raise ValueError(given)
             numbers[name] = math.nan if given is None else float(given)
-        except (TypeError, ValueError) as error:
-            got = f"{name}={given!r}"
+        except (TypeError, ValueError, OverflowError) as error:
+            got = f"{name}={quoted(given)}"
             raise StudyError(
                 f"{where}: {name} must be a number, but got {got}. Mend the row."
             ) from error
@@ -124,7 +193,7 @@ def _trial(where: str, place: int, row: Mapping[str, Any]) -> Trial:
         number.is_integer(),
         where,
         "number must be a whole number",
-        f"number={row.get('number')!r}",
+        f"number={quoted(row.get('number'))}",
         "Number the trials in the order in which they ended.",
     )
     _require(
@@ -141,7 +210,7 @@ def _trial(where: str, place: int, row: Mapping[str, Any]) -> Trial:
     is_complete = said and math.isfinite(value)
     # Without parameters two configurations could not be told apart.
     _require(
-        not is_complete or bool(configuration_key(params)),
+        not is_complete or _has_parameters(where, params),
         where,
         "must have parameters",
         "none",
@@ -156,6 +225,15 @@ def _trial(where: str, place: int, row: Mapping[str, Any]) -> Trial:
     )
 
 
+def _has_parameters(where: str, params: Mapping[str, Any]) -> bool:
+    try:
+        return configuration_key(params) != configuration_key({})
+    except (RecursionError, TypeError) as error:
+        raise StudyError(
+            f"{where}: parameters must be plain values, but got {cause(error)}. Mend the row."
+        ) from error
+
+
 def _params(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
     given, attributes = row.get("params") or {}, row.get("user_attrs") or {}
     for name, value in (("params", given), ("user_attrs", attributes)):
@@ -163,7 +241,7 @@ def _params(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
             isinstance(value, Mapping),
             where,
             f"{name} must be an object",
-            f"{name}={value!r}",
+            f"{name}={quoted(value)}",
             "Mend the file.",
         )
     forced = {
@@ -174,53 +252,61 @@ def _params(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
     return {**given, **forced}
 
 
-def _json_rows(path: Path) -> list[Mapping[str, Any]]:
+def _json_rows(path: Path, value: str | None) -> TrialRows:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StudyError(
-            f"{path}: must be the folder of a cell, a JSON file or a CSV file of trials, "
-            f"but got: {error}. Check the path."
+            f"{path}: must be the folder of a cell, or trials in JSON, in a CSV file or in a "
+            f"storage of Optuna, but got {cause(error)}. Check the path."
         ) from error
     rows = found.get("trials") if isinstance(found, dict) else found
-    is_list = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
-    _require(
-        is_list,
-        str(path),
-        "must be a list of trials, or hold one under 'trials'",
-        f"keys {', '.join(found)}" if isinstance(found, dict) else type(found).__name__,
-        "See --help.",
-    )
-    return list(rows or [])
-
-
-def _csv_rows(path: Path) -> list[Mapping[str, Any]]:
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise StudyError(
-            f"{path}: must be a CSV file with a header, but got: {error}. Check the path."
-        ) from error
-    for column in ("number", "value"):
-        _require(
-            column in table.columns,
-            str(path),
-            f"must have a column {column!r}",
-            ", ".join(map(str, table.columns)),
-            "Rename one of them.",
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        got = (
+            f"keys {', '.join(map(quoted, found))}"
+            if isinstance(found, dict)
+            else (f"a {type(rows).__name__} of something else")
         )
-    names = [str(name) for name in table.columns]
-    marked = {name: name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)}
-    parameters = marked or {name: name for name in names if name not in _NOT_PARAMETERS}
-    return [
-        {
-            **{name: row[name] for name in _NOT_PARAMETERS if name in row},
-            "params": {
-                short: row[name] for name, short in parameters.items() if not pd.isna(row[name])
-            },
-        }
-        for row in table.to_dict("records")
-    ]
+        raise StudyError(
+            f"{path}: must be a list of trials, or hold one under 'trials', but got {got}. "
+            "See --help."
+        )
+    return TrialRows(
+        rows=[
+            (
+                f"{path} trial "
+                + (quoted(row["number"]) if "number" in row else f"in place {place}"),
+                _with_value(path, _nested(row), value),
+            )
+            for place, row in enumerate(rows, start=1)
+        ]
+    )
+
+
+def _nested(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a row with its parameters in an object, which Optuna's tables have as columns."""
+    is_flat = "params" not in row and any(name.startswith(PARAMETERS) for name in row)
+    return {**row, **flat_parts(row)} if is_flat else row
+
+
+def _with_value(path: Path, row: Mapping[str, Any], wanted: str | None) -> Mapping[str, Any]:
+    """Return a row with the value that the flag names, among several where it has them."""
+    values = row.get("values")
+    if isinstance(values, list) and values and (wanted or "value" not in row):
+        names = (
+            [f"values_{place}" for place in range(len(values))] if len(values) > 1 else ["value"]
+        )
+        return {**row, "value": values[objective_index(str(path), names, wanted)]}
+    if wanted is None:
+        return row
+    _require(
+        wanted in row,
+        str(path),
+        f"must have {quoted(wanted)} (--value) in every trial",
+        ", ".join(map(quoted, row)),
+        "Name one of them.",
+    )
+    return {**row, "value": row[wanted]}
 
 
 def _require(condition: bool, where: str, rule: str, got: str, remedy: str) -> None:

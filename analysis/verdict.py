@@ -1,10 +1,10 @@
 """What runs of several sizes say about scaling, and what they cannot."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy.special import fdtrc
 
 from analysis.estimate import LEVEL, Estimate, estimate
 from analysis.law import (
@@ -15,8 +15,11 @@ from analysis.law import (
     coefficients,
     fit,
     floors,
+    log_predictions,
     minimise,
+    plateau,
     refit,
+    refit_plateau,
 )
 from analysis.runs import LEAST_LEVELS, Resamples, Runs, permutation_p, resample, trend
 
@@ -33,6 +36,17 @@ four sizes a noise of 1 % of the excess at the smallest one stays below it and o
 _MISSPECIFIED_P = 0.01
 _N_PROFILE = 41
 
+_NO_WIDTH = 1e-9
+"""Relative: resampled values that differ by less, do so by rounding."""
+
+_FLAT, _FLAT_WITHOUT_NOISE = 1e-3, 1e-2
+"""Of a log or an exponent: less than this is no plateau but rounding. Without a measure of noise a
+parameter may be so badly known that its optimum is flatter than that."""
+_FLAT_SHARE = 0.1
+"""Of a standard error: a plateau that is narrower changes no interval that can be read."""
+_WORTH_TELLING = 0.01
+"""Width of a range of equally good values, relative to them."""
+
 AXIS_NAMES = ("alpha", "beta")
 COEFFICIENT_NAMES = ("A", "B")
 
@@ -43,7 +57,13 @@ class FormReport:
 
     fit: Fit
     estimates: dict[str, Estimate]
-    """E, A, alpha, and B, beta with a second axis; ``a_opt`` = beta / (alpha + beta)."""
+    """E, A, alpha, and B, beta with a second axis; ``a_opt`` = beta / (alpha + beta). NaN without
+    an interval where the sizes do not define them."""
+    ranges: dict[str, tuple[float, float]]
+    """Of the same names, between which values all fit equally well; empty where the best fit is
+    the only one. The intervals hold them."""
+    is_defined: bool
+    """Are there as many different sizes as parameters, and do the axes differ?"""
     aicc: float | None
     """None where its correction is not defined, or where the residuals are zero."""
     misspecified_p: float | None
@@ -107,7 +127,7 @@ def judge(
     """Fit every form to runs and say what follows.
 
     Args:
-        runs: at least three sizes.
+        runs: any; of fewer than three sizes nothing follows.
         floor: fitted, absent, or given, in the form that is looked for.
         n_resamples: of the bootstrap.
         seed: of everything that is drawn.
@@ -125,9 +145,7 @@ def judge(
     law = laws[chosen]
     forms = {name: _report(each, runs, drawn) for name, each in laws.items()}
     forms["power"] = _with_misspecification(forms["power"], forms["saturating"])
-    slopes = None
-    if drawn is not None:
-        slopes = _trends(runs, drawn)
+    slopes = None if drawn is None else _trends(runs, drawn)[None]
     slope = _estimate(float(trend(runs.sizes[:, 0], runs.losses)), slopes)
     p = permutation_p(runs, N_PERMUTATIONS, seed=seed)
     verdict, sentence = _verdict(runs, slope, p, forms[chosen])
@@ -138,7 +156,9 @@ def judge(
         trend=slope,
         permutation_p=p,
         resampled=None if drawn is None else drawn.how,
-        profile=_profile(runs, law) if law.has_floor and n_axes == 1 else [],
+        profile=_profile(runs, law)
+        if law.has_floor and n_axes == 1 and forms[chosen].is_defined
+        else [],
         held_out=_held_out(runs, law, n_resamples, seed),
         verdict=verdict,
         sentence=sentence,
@@ -149,36 +169,101 @@ def _axes(law: Law, runs: Runs) -> Floats:
     return runs.sizes[:, : law.n_terms]
 
 
+def _is_defined(law: Law, runs: Runs) -> bool:
+    x = np.log(np.unique(_axes(law, runs), axis=0))
+    return len(runs.levels) >= law.n_parameters and (
+        law.n_terms == 0 or int(np.linalg.matrix_rank(x - x.mean(axis=0))) == law.n_terms
+    )
+
+
 def _report(law: Law, runs: Runs, drawn: Resamples | None) -> FormReport:
     best = fit(law, _axes(law, runs), runs.losses)
+    is_defined = _is_defined(law, runs)
     values = _numbers(law, best.theta, best.centre)
-    spread: dict[str, Floats] = {}
+    if not is_defined:
+        return FormReport(
+            fit=best,
+            estimates={name: _without_interval(np.nan) for name in values},
+            ranges={},
+            is_defined=False,
+            aicc=None,
+            misspecified_p=None,
+        )
+    optima, theta = _refits(best, runs, drawn)
+    ends = _numbers(law, optima, best.centre)
+    spread = {} if theta is None else _numbers(law, theta, best.centre)
+    if not law.has_floor:
+        # Nothing was fitted of it.
+        del ends["E"]
+        spread.pop("E", None)
+    return FormReport(
+        fit=best,
+        estimates={name: _estimate(float(v), spread.get(name)) for name, v in values.items()},
+        ranges={
+            name: (float(each.min()), float(each.max()))
+            for name, each in ends.items()
+            if np.ptp(each) > _WORTH_TELLING * np.abs(each).max()
+        },
+        is_defined=True,
+        aicc=_aicc(best),
+        misspecified_p=None,
+    )
+
+
+def _refits(best: Fit, runs: Runs, drawn: Resamples | None) -> tuple[Floats, Floats | None]:
+    """Return the best fit and the ends of its plateau, and those of resampled runs.
+
+    Returns: parameters of shape (n_optima, n_parameters), one optimum where it is unique, and of
+    shape (n_optima, n_resamples, n_parameters); None where nothing was resampled.
+    """
+    axes = _axes(best.law, runs)
+    steps = np.full(len(best.theta), _FLAT_WITHOUT_NOISE)
+    theta = None
     if drawn is not None:
-        theta = refit(best, _axes(law, runs), drawn.losses, weights=drawn.weights)
-        spread = _numbers(law, theta, best.centre)
-        if not law.has_floor:
-            # Nothing was fitted of it.
-            del spread["E"]
-    estimates = {name: _estimate(float(value), spread.get(name)) for name, value in values.items()}
-    return FormReport(fit=best, estimates=estimates, aicc=_aicc(best), misspecified_p=None)
+        theta = refit(best, axes, drawn.losses, weights=drawn.weights)[None]
+        below, above = np.quantile(theta[0], [0.1587, 0.8413], axis=0)
+        steps = np.maximum(_FLAT, _FLAT_SHARE * (above - below) / 2)
+    optima = np.concatenate([best.theta[None], plateau(best, axes, runs.losses, steps)])
+    if drawn is not None and len(optima) > 1:
+        theta = refit_plateau(best, optima, axes, drawn.losses, weights=drawn.weights)
+    return optima, theta
 
 
 def _numbers(law: Law, theta: Floats, centre: Floats) -> dict[str, Floats]:
     """Return E, A, alpha and so on, each of the shape of ``theta`` less its last axis."""
-    found = {"E": floors(np.atleast_2d(theta), law).reshape(theta.shape[:-1])}
-    scale = coefficients(theta, law, centre)
-    for term in range(law.n_terms):
-        found[COEFFICIENT_NAMES[term]] = scale[..., term]
-        found[AXIS_NAMES[term]] = theta[..., 2 * term + 1]
-    if law.n_terms == 2:
-        found["a_opt"] = found["beta"] / (found["alpha"] + found["beta"])
+    # A coefficient is that of a size of one, which may be beyond what a float can hold.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        found = {"E": floors(np.atleast_2d(theta), law).reshape(theta.shape[:-1])}
+        scale = coefficients(theta, law, centre)
+        for term in range(law.n_terms):
+            found[COEFFICIENT_NAMES[term]] = scale[..., term]
+            found[AXIS_NAMES[term]] = theta[..., 2 * term + 1]
+        if law.n_terms == 2:
+            found["a_opt"] = found["beta"] / (found["alpha"] + found["beta"])
     return found
 
 
 def _estimate(value: float, spread: Floats | None) -> Estimate:
+    """Return a number with its interval, from resampled values of shape (n_optima, n_resamples).
+
+    Of several optima the interval reaches from the lower end of the least to the upper end of the
+    greatest, without a standard error. Values that do not differ are no measure of anything.
+    """
     if spread is None:
-        return Estimate(value=value, low=None, high=None, se=None)
-    return estimate(value, spread)
+        return _without_interval(value)
+    found = estimate(value, spread.min(axis=0))
+    if len(spread) > 1:
+        found = Estimate(
+            value=value, low=found.low, high=estimate(value, spread.max(axis=0)).high, se=None
+        )
+    if found.low is None or found.high is None:
+        return _without_interval(value)
+    has_width = found.high - found.low > _NO_WIDTH * max(abs(found.low), abs(found.high))
+    return found if has_width else _without_interval(value)
+
+
+def _without_interval(value: float) -> Estimate:
+    return Estimate(value=value, low=None, high=None, se=None)
 
 
 def _aicc(best: Fit) -> float | None:
@@ -196,11 +281,11 @@ def _with_misspecification(power: FormReport, saturating: FormReport) -> FormRep
     n = len(power.fit.residuals)
     freedom = n - saturating.fit.law.n_parameters
     p = None
-    if freedom > 0:
+    if freedom > 0 and power.is_defined and saturating.is_defined:
         without, with_floor = (float(np.sum(form.fit.residuals**2)) for form in (power, saturating))
         noise = max(with_floor, n * np.finfo(np.float64).eps ** 2)
-        p = float(stats.f.sf(max(without - with_floor, 0.0) / (noise / freedom), 1, freedom))
-    return FormReport(fit=power.fit, estimates=power.estimates, aicc=power.aicc, misspecified_p=p)
+        p = float(fdtrc(1, freedom, max(without - with_floor, 0.0) / (noise / freedom)))
+    return replace(power, misspecified_p=p)
 
 
 def is_misspecified(form: FormReport) -> bool:
@@ -215,7 +300,11 @@ def _trends(runs: Runs, drawn: Resamples) -> Floats:
     x, y, w = np.log(sizes), np.log(runs.losses), drawn.weights
     total = w.sum(axis=1)
     centred = x - (w @ x / total)[:, None]
-    return np.asarray((w * centred * y).sum(axis=1) / (w * centred**2).sum(axis=1))
+    squares = (w * centred**2).sum(axis=1)
+    # A resample of one size alone has no slope.
+    slopes = np.full(len(w), np.nan)
+    np.divide((w * centred * y).sum(axis=1), squares, out=slopes, where=squares > 0)
+    return slopes
 
 
 def _profile(runs: Runs, law: Law) -> list[tuple[float, float, float]]:
@@ -242,7 +331,7 @@ def _held_out(runs: Runs, law: Law, n_resamples: int, seed: int) -> HeldOut | No
     largest = runs.sizes[:, 0].max()
     rows = np.flatnonzero(runs.sizes[:, 0] == largest)
     rest = runs.without(rows)
-    if len(rest.levels) < max(LEAST_LEVELS, law.n_parameters):
+    if not len(rest) or len(rest.levels) < LEAST_LEVELS or not _is_defined(law, rest):
         return None
     best = fit(law, _axes(law, rest), rest.losses)
     at = _axes(law, runs)[rows]
@@ -251,38 +340,44 @@ def _held_out(runs: Runs, law: Law, n_resamples: int, seed: int) -> HeldOut | No
     drawn = resample(rest, n_resamples, seed=seed)
     low = high = None
     if drawn is not None:
-        theta = refit(best, _axes(law, rest), drawn.losses, weights=drawn.weights)
-        logs = _predicted_logs(law, theta, best.centre, at)
+        _, theta = _refits(best, rest, drawn)
+        assert theta is not None
         freedom = max(1, len(rest) - law.n_parameters)
         noise = np.sqrt(np.sum(best.residuals**2) / freedom / len(rows))
-        logs = logs + noise * np.random.default_rng(seed).standard_normal(len(logs))
-        low, high = np.exp(np.quantile(logs, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+        moved = noise * np.random.default_rng(seed).standard_normal(theta.shape[1])
+        logs = np.stack([log_predictions(law, t, best.centre, at).mean(axis=1) for t in theta])
+        spread = _estimate(float(np.log(predicted)), logs + moved)
+        if spread.low is not None and spread.high is not None:
+            low, high = float(np.exp(spread.low)), float(np.exp(spread.high))
     return HeldOut(
         size=float(largest),
         measured=measured,
         predicted=predicted,
-        low=None if low is None else float(low),
-        high=None if high is None else float(high),
+        low=low,
+        high=high,
     )
 
 
-def _predicted_logs(law: Law, theta: Floats, centre: Floats, at: Floats) -> Floats:
-    scale, floor = coefficients(theta, law, centre), floors(theta, law)
-    exponents = theta[:, 1 : 2 * law.n_terms : 2]
-    terms = scale[:, None, :] * np.exp(-exponents[:, None, :] * np.log(at)[None])
-    return np.asarray(np.log(floor[:, None] + terms.sum(axis=-1)).mean(axis=1))
-
-
 def _verdict(runs: Runs, slope: Estimate, p: float, form: FormReport) -> tuple[Verdict, str]:
-    n_levels = len(np.unique(runs.sizes[:, 0]))
-    of = f"{n_levels} sizes, {len(runs)} runs"
-    if n_levels < LEAST_LEVELS:
+    of = f"{_counted(len(runs.levels), 'size')}, {_counted(len(runs), 'run')}"
+    for name, column in zip(runs.names, runs.sizes.T, strict=True):
+        n_levels = len(np.unique(column))
+        if n_levels < LEAST_LEVELS:
+            return "not identified", (
+                f"{of}: a law needs at least {LEAST_LEVELS} sizes, and {name} has {n_levels}; "
+                "nothing follows from fewer."
+            )
+    if not form.is_defined:
         return "not identified", (
-            f"{of}: a law needs at least {LEAST_LEVELS} sizes; nothing follows from fewer."
+            f"{of}: {form.fit.law.n_parameters} parameters need as many different sizes, and axes "
+            "that do not grow together; nothing follows from fewer."
         )
+    if np.ptp(runs.losses) == 0:
+        return "no measurable effect", f"{of}: all losses are equal."
     if slope.low is None or slope.high is None:
+        none = "none repeated" if len(runs) == len(runs.levels) else "repeats without a difference"
         return "not identified", (
-            f"{of}, none repeated: without a measure of the noise no interval can be given, and "
+            f"{of}, {none}: without a measure of the noise no interval can be given, and "
             "whatever fits so few points well may be chance."
         )
     interval = f"slope of log loss on log size {_shown(slope)}, permutation p = {p:.3f}"
@@ -294,18 +389,33 @@ def _verdict(runs: Runs, slope: Estimate, p: float, form: FormReport) -> tuple[V
     direction: Verdict = "scaling" if slope.value < 0 else "inverse scaling"
     moves = "falls" if slope.value < 0 else "rises"
     alpha = form.estimates["alpha"]
+    shown = f"alpha {_shown(alpha)}{not_unique(form, 'alpha')}"
     if not _is_identified(alpha):
         return "not identified", (
             f"{of}: loss {moves} with size over the range measured ({interval}), but the law is "
-            f"not identified: alpha {_shown(alpha)}."
+            f"not identified: {shown}."
         )
-    floor = f", floor E {_shown(form.estimates['E'])}" if form.fit.law.has_floor else ""
-    return direction, f"{of}: loss {moves} with size ({interval}); alpha {_shown(alpha)}{floor}."
+    floor = ""
+    if form.fit.law.has_floor:
+        floor = f", floor E {_shown(form.estimates['E'])}{not_unique(form, 'E')}"
+    return direction, f"{of}: loss {moves} with size ({interval}); {shown}{floor}."
+
+
+def not_unique(form: FormReport, name: str) -> str:
+    """Return what is to be added to a number that is one of many which fit equally well."""
+    if name not in form.ranges:
+        return ""
+    low, high = form.ranges[name]
+    return f", not unique (any from {low:.4g} to {high:.4g} fits as well)"
+
+
+def _counted(n: int, thing: str) -> str:
+    return f"{n} {thing}{'s' * (n != 1)}"
 
 
 def _is_identified(alpha: Estimate) -> bool:
-    assert alpha.low is not None
-    assert alpha.high is not None
+    if alpha.low is None or alpha.high is None:
+        return False
     has_sign = alpha.low > 0 or alpha.high < 0
     return has_sign and alpha.high - alpha.low <= 2 * MOST_HALF_WIDTH * abs(alpha.value)
 
@@ -313,4 +423,12 @@ def _is_identified(alpha: Estimate) -> bool:
 def _shown(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.4g} (no interval)"
-    return f"{estimate.value:.4g} [{estimate.low:.4g}, {estimate.high:.4g}]"
+    low, high = told_apart(estimate.low, estimate.high, 4)
+    return f"{estimate.value:.4g} [{low}, {high}]"
+
+
+def told_apart(low: float, high: float, digits: int) -> tuple[str, str]:
+    """Return two numbers with as many significant digits as tell them apart, at least so many."""
+    while f"{low:.{digits}g}" == f"{high:.{digits}g}" and low < high:
+        digits += 1
+    return f"{low:.{digits}g}", f"{high:.{digits}g}"

@@ -130,6 +130,8 @@ def _joined(body: str, mark: DecimalMark) -> str | None:
             or (len(groups[0]) <= 3 and len(last) == 3 and {len(each) for each in middle} <= {3})
             or (len(groups[0]) <= 2 and len(last) == 3 and {len(each) for each in middle} <= {2})
         )
+        # 0,998 is a fraction in another notation, and no 998.
+        and (len(groups) == 1 or not groups[0].startswith("0"))
         and (not fraction or (fraction.isascii() and fraction.isdigit()))
     )
     return "".join(groups) + (f".{fraction}" if has_mark else "") if well_formed else None

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import math
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.errors import StudyError, cause, quoted, require
+from study.number_text import read_number
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 """What separates cells, and how messages call it. The comma comes last, because it also stands
@@ -218,7 +220,11 @@ def _without_footer(rows: list[Record], width: int) -> tuple[list[Record], list[
 
 
 def _is_number(cell: str) -> bool:
-    return any(each.isdigit() for each in cell) and not any(each.isalpha() for each in cell)
+    """Could it be one in any notation: 1.234,5, 02/03/2024, 1.4B?"""
+    has_letters = any(each.isalpha() for each in cell)
+    return math.isfinite(read_number(cell)) or (
+        any(each.isdigit() for each in cell) and not has_letters
+    )
 
 
 def _row(

@@ -13,7 +13,7 @@ ALLOWED = {
     "search_space_file": {"errors"},
     "fields": {"errors"},
     "command": {"errors", "fields"},
-    "text_table": {"errors"},
+    "text_table": {"errors", "number_text"},
     "number_text": set(),
     "dimension": {"errors", "fields"},
     "results": {"errors", "fields"},
@@ -44,6 +44,8 @@ COMMANDS = {"plan", "predict", "status", "sweep", "train", "tune"}
 ANALYSIS = {"command", "errors", "fields", "number_text", "results", "text_table"}
 
 RAY = {"cluster", "search"}
+# Reads the files in which Optuna keeps studies: only its own reader knows all their versions.
+OPTUNA_STORAGE = ROOT / "analysis" / "optuna_storage.py"
 TORCH = {"final", "model", "predict", "search", "training"}
 
 
@@ -93,4 +95,4 @@ def test_ray_and_torch_stay_where_they_belong(path: Path) -> None:
     roots = {name.split(".")[0] for name in imports(path)}
     assert "ray" not in roots or part(path) in RAY
     assert "torch" not in roots or part(path) in TORCH
-    assert "optuna" not in roots or part(path) == "search"
+    assert "optuna" not in roots or part(path) == "search" or path == OPTUNA_STORAGE

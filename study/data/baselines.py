@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from study.data.arrays import PriceArray
 from study.data.dataset import Dataset
@@ -60,6 +57,11 @@ def logistic_probability(dataset: Dataset) -> PriceArray:
     the library's default (C = 1): with thousands of days and 25 inputs hardly any is needed, and
     none is chosen by looking at validation.
     """
+    # A second to import, which no other command on data shall wait for.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     inputs = dataset.features.astype(np.float64)
     # Newton's method: exact to rounding, and the fastest for few inputs.
     model = make_pipeline(

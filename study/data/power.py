@@ -7,7 +7,6 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from study.data.arrays import PriceArray
 from study.data.baselines import logistic_probability
@@ -61,6 +60,9 @@ def read_power(raw: Mapping[str, Any] | None) -> Power | None:
 
 def measure_power(data: Dataset) -> Power:
     """Return what the parts of a data set can show; takes about a second."""
+    # A second to import, which no other command on data shall wait for.
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     train, days = data.train_days, data.validation_days
     inputs = data.features.astype(np.float64)
     label = data.labels[days].astype(np.float64)

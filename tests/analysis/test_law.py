@@ -6,8 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
-from analysis.law import HUBER_DELTA, POWER, SATURATING, Floats, Law, fit, refit
-from analysis.runs import Runs, permutation_p, resample
+from analysis.law import (
+    CONSTANT,
+    HUBER_DELTA,
+    POWER,
+    SATURATING,
+    Floats,
+    Law,
+    fit,
+    minimise,
+    plateau,
+    refit,
+)
+from analysis.runs import Runs, permutation_p, resample, trend
 from analysis.verdict import is_misspecified, judge
 
 BUDGETS = np.array([0.75e6, 2e6, 20e6, 200e6, 2e9])
@@ -199,6 +210,125 @@ def test_few_seeds_hold_their_expectation_as_often_as_said() -> None:
         held.append(low <= 0 <= high)
     # Three standard errors of a share of .95 in 400.
     assert np.mean(held) == pytest.approx(0.95, abs=0.033)
+
+
+def uneven(counts: list[int], noise: float, *, draw: np.random.Generator) -> Runs:
+    """Return runs without an effect of size, so many of each budget."""
+    sizes = np.repeat(BUDGETS[: len(counts)], counts)
+    losses = 0.65 * np.exp(draw.normal(0, noise, len(sizes)))
+    return Runs(names=("n",), sizes=sizes[:, None], losses=losses)
+
+
+@pytest.mark.parametrize("counts", [[5, 5, 5, 5], [5, 5, 5, 1], [1, 5, 5, 5], [5, 1, 1, 1]])
+def test_a_size_that_is_not_repeated_has_the_noise_of_the_others(counts: list[int]) -> None:
+    draw = np.random.default_rng(0)
+    held = 0
+    for study in range(200):
+        runs = uneven(counts, 0.02, draw=draw)
+        drawn = resample(runs, 400, seed=study)
+        assert drawn is not None
+        low, high = np.quantile(trend(runs.sizes[:, 0], drawn.losses), [0.025, 0.975])
+        held += low <= 0 <= high
+        assert ("trained once" in drawn.how) == (1 in counts)
+    # Three standard errors of a share of .95 in 200.
+    assert held / 200 == pytest.approx(0.95, abs=0.047)
+
+
+def test_days_are_resampled_and_a_size_that_is_not_repeated_moves_too() -> None:
+    draw = np.random.default_rng(1)
+    runs = uneven([5, 5, 5, 1], 0.02, draw=draw)
+    days = runs.losses * np.exp(draw.normal(0, 0.001, (500, 1)))
+    known = Runs(names=("n",), sizes=runs.sizes, losses=runs.losses, resampled=days)
+    drawn = resample(known, 500, seed=0)
+    assert drawn is not None
+    assert drawn.how.startswith("blocks of test days, the same for all, x seeds (trained once")
+    assert np.log(drawn.losses[:, -1]).std() == pytest.approx(0.02, rel=0.5)
+    alone = Runs(
+        names=("n",), sizes=BUDGETS[:4, None], losses=runs.losses[::5], resampled=days[:, ::5]
+    )
+    drawn = resample(alone, 500, seed=0)
+    assert drawn is not None
+    assert "the noise of seeds is not in the intervals" in drawn.how
+
+
+def test_fifteen_repeats_of_sixteen_runs_are_not_none() -> None:
+    draw = np.random.default_rng(3)
+    sizes = np.repeat(BUDGETS[:4], [5, 5, 5, 1])
+    losses = planted(sizes) + draw.normal(0, 5e-4, 16)
+    report = judge(Runs(names=("n",), sizes=sizes[:, None], losses=losses), n_resamples=300)
+    assert report.verdict == "scaling"
+    assert report.resampled is not None
+    assert "the noise of the other sizes: 2e+08" in report.resampled
+
+
+def test_repeats_without_a_difference_are_no_measure_of_noise() -> None:
+    sizes = np.repeat(BUDGETS[:4], 3)
+    report = judge(Runs(names=("n",), sizes=sizes[:, None], losses=planted(sizes)))
+    assert report.verdict == "not identified"
+    assert "repeats without a difference" in report.sentence
+    intervals = [e.low for form in report.forms.values() for e in form.estimates.values()]
+    assert set(intervals) == {None}
+
+
+def test_on_a_plateau_alpha_is_a_range_and_so_is_its_interval() -> None:
+    # Four evenly spaced sizes on a curve, equally many runs: a sum of absolute residuals of a
+    # straight line is the same for many slopes.
+    sizes = np.repeat([2e6, 2e7, 2e8, 2e9], 5)
+    draw = np.random.default_rng(0)
+    losses = 0.45 + 0.2 * (sizes / 2e6) ** -0.25 + draw.normal(0, 1e-3, 20)
+    runs = Runs(names=("n",), sizes=sizes[:, None], losses=losses)
+    report = judge(runs, floor="none", n_resamples=200)
+    power = report.forms["power"]
+    alpha, (low, high) = power.estimates["alpha"], power.ranges["alpha"]
+    assert high - low > 0.01
+    assert alpha.low is not None
+    assert alpha.high is not None
+    assert alpha.low <= low <= alpha.value <= high <= alpha.high
+    assert alpha.se is None
+    assert f"not unique (any from {low:.4g} to {high:.4g} fits as well)" in report.sentence
+    # Within the range the objective is that of the best fit, and outside it is not.
+    best = power.fit
+    for exponent, is_as_good in (
+        (low, True),
+        (high, True),
+        (0.9 * low, False),
+        (1.1 * high, False),
+    ):
+        start = best.theta.copy()[None]
+        start[0, 1] = exponent
+        _, objective, _ = minimise(
+            POWER, np.log(sizes)[:, None] - best.centre, np.log(losses), start, held=np.array([1])
+        )
+        assert (objective[0] <= best.objective * (1 + 1e-5)) == is_as_good
+    # The constant law is a median, here of twenty values; the right law has one optimum.
+    middle = np.sort(losses)[9:11]
+    assert report.forms["constant"].ranges["E"] == pytest.approx(tuple(middle), abs=2e-3)
+    assert report.forms["saturating"].ranges == {}
+
+
+def test_what_is_held_stays_as_it_is() -> None:
+    start = np.log([[0.3], [0.5]])
+    theta, objectives, _ = minimise(
+        CONSTANT, np.empty((3, 0)), np.log([0.4, 0.5, 0.9]), start, held=np.array([0, 0])
+    )
+    assert (theta == start).all()
+    assert objectives[0] > objectives[1]
+
+
+def test_a_regular_optimum_has_no_plateau() -> None:
+    runs = seeds(5, 0.001, draw=np.random.default_rng(2))
+    best = fit(SATURATING, runs.sizes, runs.losses)
+    assert plateau(best, runs.sizes, runs.losses, np.full(3, 1e-2)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("data", [np.geomspace(2e7, 2e11, 12), np.full(12, 1e9)])
+def test_axes_that_grow_together_or_not_at_all_define_no_law(data: Floats) -> None:
+    both = np.stack([np.geomspace(1e6, 1e10, 12), data], axis=1)
+    losses = 0.4 + 10 * both[:, 0] ** -0.3
+    report = judge(Runs(names=("n", "d"), sizes=both, losses=losses), n_resamples=100)
+    assert report.verdict == "not identified"
+    assert not report.forms["saturating"].is_defined
+    assert np.isnan(report.forms["saturating"].estimates["alpha"].value)
 
 
 def test_a_loss_that_is_not_positive_is_refused() -> None:

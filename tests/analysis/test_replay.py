@@ -210,7 +210,10 @@ def test_our_own_records_are_replayed_as_the_search_sees_them(
     [
         ((), "--metric: must say what the values in"),
         (("--metric", "loss"), "invalid choice: 'loss'"),
-        ((*AUC, "--positives", "76"), "must both be given, and above 0, but got 76 and None"),
+        (
+            (*AUC, "--positives", "76"),
+            "must both be given, above 0 and at most 1,000,000,000, but got 76 and None",
+        ),
         (("--metric", "log_loss", *COUNTS), "must come with --metric auc"),
         ((*AUC, "--value-se", "0"), "--value-se: must be a number above 0, but got 0.0"),
         ((*AUC, "--early-stop-patience", "3"), "must be at least 5"),
@@ -232,8 +235,8 @@ GOOD = {"number": 0, "value": 0.7, "params": {"x": 1}}
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "must be the folder of a cell, a JSON file or a CSV file of trials"),
-        ({"runs": []}, "must be a list of trials, or hold one under 'trials', but got keys runs"),
+        ("{", "must be the folder of a cell, or trials in JSON"),
+        ({"runs": []}, "must be a list of trials, or hold one under 'trials', but got keys 'runs'"),
         ([1], "must be a list of trials"),
         ([], "must have trials, but got none"),
         ([GOOD, GOOD], "must have each trial once, but got number 0 again"),
@@ -260,8 +263,12 @@ def test_a_table_that_is_wrong_is_one_line(
 def test_a_csv_or_a_folder_that_is_wrong_is_one_line(tmp_path: Path, replay: Replay) -> None:
     path = tmp_path / "trials.csv"
     pd.DataFrame({"trial": [1], "auc": [0.5]}).to_csv(path, index=False)
-    assert "must have a column 'number', but got trial, auc" in replay(path, *AUC, expect=2)
-    assert "must be a CSV file" in replay(tmp_path / "absent.csv", *AUC, expect=2)
+    assert "must have a column 'number' (the place of a trial), but got 'trial', 'auc'" in replay(
+        path, *AUC, expect=2
+    )
+    assert "absent.csv: must be the folder of a cell or a file" in replay(
+        tmp_path / "absent.csv", *AUC, expect=2
+    )
     assert "all_trials.json: must be the folder of a cell" in replay(tmp_path, *AUC, expect=2)
 
 
