@@ -241,7 +241,7 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
         StudyError: there is none, or there are several and none was named.
     """
     cells: dict[tuple[str, str], list[CellRecords]] = {}
-    problems = []
+    problems: list[str] = []
     for folder in sorted(path for path in results.iterdir() if path.is_dir()):
         try:
             if not (folder / "cell.yaml").exists():
