@@ -360,6 +360,8 @@ def test_paths_in_a_folder_of_somebody_else_are_one_line(
         (analysis, "--storage", "in/results"),
         (sweep, "--plan", "in/plan.json"),
         (predict, "--storage", "in", "--cell", PRIOR),
+        (data_command, "check", "in/prices.csv"),
+        (data_command, "build", "--source", "in/prices.csv"),
     ):
         with as_another_user(tmp_path / "in"):
             refused(command, *argv)
