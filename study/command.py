@@ -167,7 +167,8 @@ def _place(error: Exception) -> str:
     """Return the file and line that called what raised, outside of Python and its libraries."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [each for each in frames if not re.match(r"<frozen|.*/lib/python3", each.filename)]
-    return f"{os.path.basename(own[-1].filename)} line {own[-1].lineno}"
+    last = (own or frames)[-1]
+    return f"{os.path.basename(last.filename)} line {last.lineno}"
 
 
 def _words(error: OSError) -> str:
