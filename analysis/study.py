@@ -268,7 +268,11 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
         "must hold the study that is asked for" if name else "must hold one study",
         got=f"{'none named' if name is None else quoted(name)}; there are "
         f"{', '.join(sorted(known)) or 'none'}" + _unreadable(problems),
-        remedy="Name one with --study." if cells else "Run study.sweep first.",
+        remedy="Name one with --study."
+        if cells
+        else "Mend what cannot be read."
+        if problems
+        else "Run study.sweep first.",
         error=StudyError,
     )
     (key,) = chosen

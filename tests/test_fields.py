@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.errors import SpecError, StudyError
@@ -76,6 +76,7 @@ def test_a_field_of_another_type_is_named_with_its_place(
         rebuild(Outer, {**GOOD, **change}, "file", "Mend it.")
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_whatever_is_given_is_a_record_or_an_error(value: Any) -> None:
     for kind in (Outer, Inner, Described):
@@ -87,6 +88,7 @@ def test_whatever_is_given_is_a_record_or_an_error(value: Any) -> None:
             continue
 
 
+@settings(deadline=None)
 @given(st.integers() | st.floats() | st.booleans())
 def test_a_number_can_be_counted_with(value: float) -> None:
     if is_number(value):

@@ -304,10 +304,11 @@ def test_a_damaged_cell_is_shown_as_far_as_its_files_tell(
 
 
 @contextmanager
-def as_another_user(folder: Path) -> Iterator[None]:
-    """Let nobody but its owner read a folder, and be somebody else; as root, be nobody."""
+def as_another_user(*folders: Path) -> Iterator[None]:
+    """Let nobody but its owner read some folders, and be somebody else; as root, be nobody."""
     is_root = os.geteuid() == 0
-    folder.chmod(0o700 if is_root else 0)
+    for folder in folders:
+        folder.chmod(0o700 if is_root else 0)
     if is_root:
         os.seteuid(65534)
     try:
@@ -315,24 +316,33 @@ def as_another_user(folder: Path) -> Iterator[None]:
     finally:
         if is_root:
             os.seteuid(0)
-        folder.chmod(0o700)
+        for folder in folders:
+            folder.chmod(0o700)
 
 
 def test_a_cell_of_somebody_else_is_named_and_the_others_are_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("mine_2M_h1", "theirs_2M_h1"):
+    for name in ("mine_2M_h1", "planned_2M_h1", "theirs_2M_h1"):
         write_cell(tmp_path, name, ended=1)
+    (tmp_path / "demo_sweep").mkdir()
+    plan = {"cells": [{"cell": "planned_2M_h1", "trials": 5}]}
+    (tmp_path / "demo_sweep" / "plan.json").write_text(json.dumps(plan))
     # Relative, because the folders above are the owner's alone.
     monkeypatch.chdir(tmp_path)
     tmp_path.chmod(0o755)
-    with as_another_user(tmp_path / "theirs_2M_h1"):
+    with as_another_user(tmp_path / "planned_2M_h1", tmp_path / "theirs_2M_h1"):
         assert status(["--storage", "."]) == 0
     output, errors = capsys.readouterr()
     assert errors == ""
     rows = [line.split()[:3] for line in output.splitlines() if "_2M_h1 " in line]
-    assert rows == [["mine_2M_h1", "interrupted", "1/50"], ["theirs_2M_h1", "unknown", "0/?"]]
-    assert "theirs_2M_h1: unknown: it cannot be read: Permission denied" in output
+    assert rows == [
+        ["planned_2M_h1", "unknown", "0/5"],
+        ["mine_2M_h1", "interrupted", "1/50"],
+        ["theirs_2M_h1", "unknown", "0/?"],
+    ]
+    for name in ("planned_2M_h1", "theirs_2M_h1"):
+        assert f"{name}: unknown: it cannot be read: Permission denied" in output
 
 
 def test_paths_in_a_folder_of_somebody_else_are_one_line(
@@ -350,6 +360,8 @@ def test_paths_in_a_folder_of_somebody_else_are_one_line(
         (analysis, "--storage", "in/results"),
         (sweep, "--plan", "in/plan.json"),
         (predict, "--storage", "in", "--cell", PRIOR),
+        (data_command, "check", "in/prices.csv"),
+        (data_command, "build", "--source", "in/prices.csv"),
     ):
         with as_another_user(tmp_path / "in"):
             refused(command, *argv)

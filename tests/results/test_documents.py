@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.errors import SpecError, StudyError
@@ -24,6 +24,7 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(PIECES | st.text(max_size=5), max_size=25).map("".join)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_no_text_is_more_than_an_error_of_one_line(text: str) -> None:
     for parse in (parse_yaml, parse_json):
@@ -35,6 +36,7 @@ def test_no_text_is_more_than_an_error_of_one_line(text: str) -> None:
         assert len(problem.splitlines()) <= 1
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_a_value_is_read_as_it_was_written(value: Any) -> None:
     assert repr(parse_yaml(yaml.safe_dump(value, allow_unicode=True))) == repr(
