@@ -51,12 +51,12 @@ def run(arguments: argparse.Namespace) -> int:
         remedy="Leave it out.",
     )
     folder = arguments.storage / FINAL_FOLDER / arguments.cell / MODEL_FOLDER
-    trained = sorted(p.parent.name for p in (arguments.storage / FINAL_FOLDER).glob("*/model"))
+    trained = _trained_cells(arguments.storage)
     require(
         arguments.cell in trained,
         "--cell",
         "must be a cell whose winner has been trained",
-        got=f"{arguments.cell}; there are {', '.join(trained) or 'none'}",
+        got=f"{quoted(arguments.cell)}; there are {', '.join(trained) or 'none'}",
         remedy="Run study.train for it.",
         error=StudyError,
     )
@@ -105,6 +105,17 @@ def run(arguments: argparse.Namespace) -> int:
     for row in rows:
         print(f"  {row['date']}  {row['probability']:.3f}")
     return Exit.OK
+
+
+def _trained_cells(storage: Path) -> list[str]:
+    """Return the cells that a model was exported of."""
+    try:
+        return sorted(path.parent.name for path in (storage / FINAL_FOLDER).glob("*/model"))
+    except OSError as error:
+        raise StudyError(
+            f"--storage: must be a results folder that can be read, but got {quoted(str(storage))} "
+            f"({error.strerror}). Give the one of the search."
+        ) from error
 
 
 if __name__ == "__main__":

@@ -304,3 +304,19 @@ def test_an_export_writes_through_no_link(tmp_path: Path) -> None:
     export_model(tmp_path / "model", made)
     assert victim.read_text() == "years of work"
     assert load_model(tmp_path / "model").cell == "c"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (
+            ("--cell", "a\nb"),
+            r"must be a cell whose winner has been trained, but got 'a\nb'; there",
+        ),
+        (("--storage", "a" * 300), "--storage: must be a results folder that can be read"),
+    ],
+)
+def test_a_wrong_flag_is_told_in_one_line(
+    results: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, str], words: str
+) -> None:
+    assert words in predicted(results, capsys, *flags)

@@ -86,7 +86,7 @@ def test_a_killed_search_goes_on_from_the_store_on_another_machine(
 
     # Another machine, and a minute later.
     shutil.rmtree(here / "ray_results")
-    for left in (here / "temporary").glob("market-scaling-study-*"):
+    for left in (here / "temporary").glob("mss-*"):
         os.utime(left, (time.time() - 120,) * 2)
     _, errors = run(here, *flags, expect=2)
     assert "a cell is searched once" in errors
@@ -105,7 +105,7 @@ def test_a_killed_search_goes_on_from_the_store_on_another_machine(
     kinds = [json.loads(line)["event"]["kind"] for line in events]
     assert kinds.count("asked") == kinds.count("ended") == TRIALS
     check_store(server, here)
-    assert not list((here / "temporary").glob("market-scaling-study-*"))
+    assert not list((here / "temporary").glob("mss-*"))
     for file in cell_folder(here).rglob("*"):
         if file.is_file():
             assert CREDENTIALS["AWS_SECRET_ACCESS_KEY"].encode() not in file.read_bytes()
