@@ -256,6 +256,8 @@ def test_a_full_disk_ends_the_search_cleanly(here: Path, small_disk: Path, leave
     assert "Traceback" not in output + errors
     assert not left_over(process.pid)
     assert 5 <= n_epochs(here) < EPOCHS
+    status = json.loads((cell_folder(here) / STATUS_FILE).read_text())
+    assert status["state"] == "stopped"
 
     _, errors = run(here, "--resume", "--concurrency", "1", expect=2)
     assert "must have room for the checkpoints" in errors
