@@ -145,7 +145,7 @@ def test_a_better_model_is_called_better_and_an_equal_one_is_not() -> None:
     (reverse,) = compare({"rival": told.losses("rival")}, "good", told.losses("good"), days, 1)
     assert reverse.is_worse
     assert not reverse.is_better
-    assert confidence_set({n: told.losses(n) for n in told.p}, 1) == ["good"]
+    assert confidence_set({n: told.losses(n) for n in told.p}, 1) == [("good",)]
 
 
 def test_a_model_that_equals_its_rival_is_not_told_apart() -> None:
@@ -156,7 +156,7 @@ def test_a_model_that_equals_its_rival_is_not_told_apart() -> None:
     )
     assert found.difference.value == 0
     assert not found.is_better
-    assert confidence_set({n: told.losses(n) for n in told.p}, 1) == ["one", "other"]
+    assert confidence_set({n: told.losses(n) for n in told.p}, 1) == [("one", "other")]
 
 
 @pytest.mark.slow
