@@ -159,6 +159,17 @@ def test_a_model_that_equals_its_rival_is_not_told_apart() -> None:
     assert confidence_set({n: told.losses(n) for n in told.p}, 1) == [("one", "other")]
 
 
+def test_equal_models_are_compared_once_and_stay_together() -> None:
+    p, y = market()
+    told = of(y, one=said(p, 0.3, n_seeds=1), twin=said(p, 0.3, n_seeds=1),
+              better=said(p, 0.0, n_seeds=1))  # fmt: skip
+    losses = {name: told.losses(name) for name in told.p}
+    assert confidence_set(losses, 1) == [("one", "twin"), ("better",)]
+    # What rounding makes of equal answers is equal.
+    losses = {"one": losses["one"], "twin": losses["twin"] + 1e-16, "other": losses["one"][:, ::-1]}
+    assert ("one", "twin") in confidence_set(losses, 1)
+
+
 @pytest.mark.slow
 def test_the_interval_of_a_paired_difference_covers_what_is_true() -> None:
     # Two models whose true losses are known, since the probabilities are.
