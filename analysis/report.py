@@ -105,7 +105,9 @@ def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:
 def _counted(study: StudyRecords) -> str:
     """Return how many cells there are, and in how many searches if these are fewer."""
     cells, searches = len(study.cells), len(study.searches)
-    return f"{cells} cells" + ("" if cells == searches else f" of {searches} searches")
+    if cells == searches:
+        return f"{cells} cells"
+    return f"{cells} cells of {searches} search{'' if searches == 1 else 'es'}"
 
 
 def write(report: Report, study: StudyRecords, folder: Path) -> str:

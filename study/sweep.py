@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         # What phase 2 searches follows from the records of phase 1.
         for phase in phases:
             planned = given
-            if planned is None or not _holds(planned, phase):
+            if planned is None or not holds_phase(planned, phase):
                 address = sweep.start_ray()
                 log.say(f"planning {_named(study, phase)}: some steps of each budget are timed")
                 planned = _plan(arguments, address, phase)
@@ -189,7 +189,7 @@ def _end(
     return Exit.OK
 
 
-def _holds(planned: Mapping[str, Any], phase: int | None) -> bool:
+def holds_phase(planned: Mapping[str, Any], phase: int | None) -> bool:
     """Is everything of a phase in a plan? Of phase 2 only one made after phase 1 knows."""
     if phase == 2:
         return bool(as_dict(planned.get("phase_2")).get("waiting") == [])

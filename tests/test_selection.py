@@ -54,7 +54,7 @@ def test_what_is_not_there_is_refused(chosen: dict[str, Any], message: str) -> N
 
 def test_where_the_budget_is_searched_a_horizon_has_one_cell() -> None:
     study = load_study(Path(__file__).parent.parent / "search_spaces/two_phase.yaml")
-    chosen = {"horizons": [3, 1], "max_epochs": None, "data": {}, "search": {}}
+    chosen: dict[str, Any] = {"horizons": [3, 1], "max_epochs": None, "data": {}, "search": {}}
     cells = select_cells(study, budgets=["20M", "2M"], first=None, **chosen)
     assert [cell.name for cell in cells] == [
         f"two-phase-1_2M-20M_h{days}_threshold_1pct" for days in (1, 3)

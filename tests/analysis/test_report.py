@@ -188,7 +188,7 @@ def test_a_search_across_budgets_puts_its_sizes_side_by_side(tmp_path: Path) -> 
     found = told(tmp_path)
     assert found["missing"] == []
     assert found["facts"][0].startswith(
-        "Study demo-1, threshold_1pct: 3 cells of 1 searches, 6 trials, 15 final runs."
+        "Study demo-1, threshold_1pct: 3 cells of 1 search, 6 trials, 15 final runs."
     )
     sections = found["sections"]
     sizes = (10_000, 20_000, 40_000)
