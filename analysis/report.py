@@ -79,8 +79,8 @@ def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:
         )
     if study.other_phases:
         facts.append(
-            f"Not in this report: {', '.join(study.other_phases)}, which searched the same "
-            "question in another way."
+            f"Not in this report: {', '.join(study.other_phases)}. They are searches of the same "
+            "study, each with a report of its own: --study NAME."
         )
     missing = list(study.problems)
     missing += [cell.final_problem for cell in study.cells if cell.final_problem is not None]
