@@ -17,6 +17,7 @@ from analysis.search_answers import (
     depth_section,
     heads_section,
     importance_section,
+    listed_section,
     time_section,
 )
 from analysis.section import Cell, Section, Table, days_ahead
@@ -36,6 +37,8 @@ def answer(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> list[Secti
         ]
         if any(cell.over_oracle for cell in all_cells(horizons)):
             sections.insert(0, oracle_section(horizons))
+    listed = listed_section(study)
+    sections += [] if listed is None else [listed]
     sections += [
         depth_section(study),
         heads_section(study),
@@ -79,7 +82,9 @@ def _criteria(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> Section
     cells = all_cells(horizons)
     own = [cell.own for cell in cells]
     checks: Mapping[str, tuple[int, int]] = {
-        "searches complete": (sum(c.is_complete for c in study.cells), len(study.cells)),
+        "searches complete": (
+            sum(c.is_complete for c in study.searches), len(study.searches),
+        ),
         "cells with final runs": (len(cells), len(study.cells)),
         "winners that did not collapse": (sum(not s.is_collapsed for s in own), len(own)),
         "winners inside what was searched": (sum(not c.final.edges for c in cells), len(cells)),

@@ -12,6 +12,10 @@ from analysis.law import Floats
 from analysis.resampling import N_RESAMPLES, block_days, daily_means, mean_over_seeds
 from analysis.study import Predictions
 
+_EQUAL_NATS = 1e-9
+"""Between the losses of a day: what rounding makes of equal answers. Models answer in float32,
+whose own rounding is a hundred times that."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
@@ -84,7 +88,7 @@ def compare(
 def _superior(benchmark: Floats, models: Floats, horizon: int) -> set[int]:
     """Return the columns whose loss is lower than the benchmark's, family-wise at 5 %."""
     # arch divides by the spread of the difference, which is zero for a model that equals it.
-    varied = [i for i in range(models.shape[1]) if np.std(models[:, i] - benchmark) > 0]
+    varied = [i for i in range(models.shape[1]) if np.std(models[:, i] - benchmark) > _EQUAL_NATS]
     if not varied:
         return set()
     step = StepM(
@@ -102,20 +106,32 @@ def _superior(benchmark: Floats, models: Floats, horizon: int) -> set[int]:
     return {varied[column] for column in np.asarray(step.superior_models, dtype=np.intp)}
 
 
-def confidence_set(models: Mapping[str, Floats], horizon: int, size: float = 0.1) -> list[str]:
-    """Return the models among which the best one is with confidence (Hansen et al. 2011)."""
-    names = list(models)
-    if len(names) < 2:
-        return names
-    means = np.stack([models[name].mean(axis=0) for name in names], axis=1)
-    if np.ptp(means, axis=1).max() == 0:
-        return names
+def confidence_set(
+    models: Mapping[str, Floats], horizon: int, size: float = 0.1
+) -> list[tuple[str, ...]]:
+    """Return the models among which the best one is with confidence (Hansen et al. 2011).
+
+    Returns: groups of models whose mean loss is the same on every day, most of a single model. Only
+        one of a group is compared: a difference without any spread has no studentised test.
+    """
+    groups: list[tuple[str, ...]] = []
+    daily = {name: losses.mean(axis=0) for name, losses in models.items()}
+    for name, own in daily.items():
+        for index, group in enumerate(groups):
+            if np.abs(own - daily[group[0]]).max() < _EQUAL_NATS:
+                groups[index] = (*group, name)
+                break
+        else:
+            groups.append((name,))
+    if len(groups) < 2:
+        return groups
+    means = np.stack([daily[group[0]] for group in groups], axis=1)
     found = MCS(
         means, size, reps=N_RESAMPLES, block_size=block_days(horizon), bootstrap="stationary",
         seed=0,
     )  # fmt: skip
     found.compute()
-    return [names[index] for index in np.sort(np.asarray(found.included, dtype=np.intp))]
+    return [groups[index] for index in np.sort(np.asarray(found.included, dtype=np.intp))]
 
 
 def best_on(predictions: Predictions, models: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.estimate import Estimate
-from analysis.judged import JudgedHorizon, all_cells
+from analysis.judged import JudgedCell, JudgedHorizon, all_cells
 from analysis.section import (
     Cell,
     Figure,
@@ -165,10 +165,11 @@ def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
     if shrinkages:
         up = sum(value > 0 for value in shrinkages)
         sentences.append(
-            f"The loss by which a winner was chosen was lower than that of its final runs on the "
-            f"same validation days in {up} of {len(shrinkages)} cells, by "
-            f"{np.mean(shrinkages):.4f} nats on average: that is the optimism of having chosen the "
-            "best of many."
+            "A winner's loss in the search, by which it came among the candidates, was lower than "
+            f"that of its final runs on the same validation days in {up} of {len(shrinkages)} "
+            f"cells; the final runs are {np.mean(shrinkages):+.4f} nats from it on average. A "
+            "positive number is the optimism of a best of many. Among the candidates the winner "
+            "was chosen by the mean loss of fresh seeds."
         )
     return Section(
         name="selection",
@@ -265,8 +266,8 @@ def winners_section(horizons: Sequence[JudgedHorizon]) -> Section:
         share = final.param_count / final.budget_parameters
         rows.append(
             [
-                cell.records.budget, days_ahead(cell.records.horizon), final.param_count,
-                f"{share:.0%}", p["d_model"], p["n_layers"], p["n_heads"],
+                cell.records.budget, days_ahead(cell.records.horizon), _listed_as(cell),
+                final.param_count, f"{share:.0%}", p["d_model"], p["n_layers"], p["n_heads"],
                 p["n_layers"] / p["d_model"], f"{p['learning_rate']:.2e}", p.get("dropout"),
                 "; ".join(final.edges) or None,
             ]
@@ -284,6 +285,7 @@ def winners_section(horizons: Sequence[JudgedHorizon]) -> Section:
                 columns=(
                     "budget",
                     "horizon",
+                    "tried first as",
                     "parameters",
                     "of the budget",
                     "width",
@@ -299,3 +301,8 @@ def winners_section(horizons: Sequence[JudgedHorizon]) -> Section:
             )
         ],
     )
+
+
+def _listed_as(cell: JudgedCell) -> str | None:
+    """Return the name under which a winner was tried first; None if the sampler drew it."""
+    return next((t.name for t in cell.records.trials if t.number == cell.final.winner), None)

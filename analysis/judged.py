@@ -75,7 +75,7 @@ class JudgedHorizon:
     horizon: int
     cells: Sequence[JudgedCell]
     best_set: Sequence[str]
-    """Budgets among which the best is with 90 % confidence."""
+    """Budgets among which the best is with 90 % confidence; equal ones as ``20k = 60k``."""
     from_smallest: Sequence[Estimate]
     """Of each cell: its loss less that of the smallest budget, paired by day."""
     pairs: Sequence[Difference]
@@ -125,7 +125,7 @@ def _judge_horizon(horizon: int, records: Sequence[CellRecords]) -> JudgedHorizo
     return JudgedHorizon(
         horizon=horizon,
         cells=cells,
-        best_set=confidence_set(models, horizon),
+        best_set=[" = ".join(group) for group in confidence_set(models, horizon)],
         from_smallest=[
             Estimate(value=0.0, low=None, high=None, se=None),
             *(paired_difference(c.losses, cells[0].losses, days) for c in cells[1:]),
@@ -158,8 +158,14 @@ def _judge_cell(
     flags = []
     if own.is_collapsed:
         flags.append("the winner has collapsed: it says no more than a constant")
-    if not cell.is_complete:
-        flags.append(f"the search is incomplete: {len(cell.trials)} of {final.search['asked']}")
+    if not final.search["is_complete"]:
+        # It may have gone on since, but its winner is of then.
+        ended, asked = final.search["ended"], final.search["asked"]
+        flags.append(f"the winner is of an incomplete search: {ended} of {asked} trials")
+    elif not cell.is_complete:
+        flags.append(
+            f"the search is incomplete: {cell.n_ended} of {cell.searched['trials']} trials"
+        )
     if final.edges:
         flags.append(f"the winner is at the edge of what was searched ({', '.join(final.edges)})")
     twins = [

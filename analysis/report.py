@@ -52,8 +52,8 @@ def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:
     first = study.cells[0]
     finals = [cell.final for cell in study.cells if cell.final is not None]
     facts = [
-        f"Study {study.name}, {study.variant}: {len(study.cells)} cells, "
-        f"{sum(len(cell.trials) for cell in study.cells)} trials, "
+        f"Study {study.name}, {study.variant}: {_counted(study)}, "
+        f"{sum(cell.n_ended for cell in study.searches)} trials, "
         f"{sum(len(final.runs) for final in finals)} final runs.",
         f"Data {first.source}, sha256 {str(first.searched['data_sha256'])[:16]}; "
         + "; ".join(
@@ -68,11 +68,19 @@ def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:
             f"Test labels first read {min(final.test_opened for final in finals)}; code "
             f"{', '.join(sorted({final.commit for final in finals}))}."
         )
+    if study.other_phases:
+        facts.append(
+            f"Not in this report: {', '.join(study.other_phases)}. They are searches of the same "
+            "study, each with a report of its own: --study NAME."
+        )
     missing = list(study.problems)
-    without = [cell.name for cell in study.cells if cell.final is None]
+    missing += [cell.final_problem for cell in study.cells if cell.final_problem is not None]
+    without = [c.name for c in study.cells if c.final is None and c.final_problem is None]
     if without:
-        missing.append(f"no final runs of {', '.join(without)}: run study.train.")
-    partial = [cell.name for cell in study.cells if not cell.is_complete]
+        phase = first.searched["phase"]
+        flag = "" if phase is None else f" --phase {phase}"
+        missing.append(f"no final runs of {', '.join(without)}: run study.train{flag}.")
+    partial = [cell.search for cell in study.searches if not cell.is_complete]
     if partial:
         missing.append(f"incomplete searches: {', '.join(partial)}: run study.sweep again.")
     summary = headline(horizons) or ["No final runs yet: nothing is said of test days."]
@@ -83,6 +91,14 @@ def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:
         missing=missing,
         sections=answer(study, horizons),
     )
+
+
+def _counted(study: StudyRecords) -> str:
+    """Return how many cells there are, and in how many searches if these are fewer."""
+    cells, searches = len(study.cells), len(study.searches)
+    if cells == searches:
+        return f"{cells} cells"
+    return f"{cells} cells of {searches} search{'' if searches == 1 else 'es'}"
 
 
 def write(report: Report, study: StudyRecords, folder: Path) -> str:

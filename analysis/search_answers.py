@@ -14,6 +14,7 @@ from analysis.section import (
 )
 from analysis.study import CellRecords, StudyRecords
 from analysis.trials import best_of_curve, correlations, difference_of_best
+from study.results.progress import architecture
 from study.results.records import TrialRecord
 
 _SETTINGS = ("learning_rate", "weight_decay", "dropout", "auxiliary_weight", "ema_decay")
@@ -175,7 +176,7 @@ def coverage_section(study: StudyRecords) -> Section:
         name="coverage",
         title="Was the search a good one?",
         sentences=[
-            f"{sum(cell.is_complete for cell in study.cells)} of {len(study.cells)} searches are "
+            f"{sum(c.is_complete for c in study.searches)} of {len(study.searches)} searches are "
             "complete. The curve shows what fewer trials would have found; it takes trials for "
             "independent draws, which TPE's and ASHA's are not, so it flatters small numbers."
         ],
@@ -242,19 +243,65 @@ def importance_section(study: StudyRecords) -> Section:
     )
 
 
+def listed_section(study: StudyRecords) -> Section | None:
+    """What became of the configurations that were listed by name; None without any."""
+    rows: list[list[Cell]] = []
+    best = []
+    for cell in study.cells:
+        places = {trial.number: place for place, trial in enumerate(cell.rankable, start=1)}
+        listed = [trial for trial in cell.trials if trial.group is not None]
+        for trial in listed:
+            name = str(trial.name)
+            if places.get(trial.number) == 1:
+                best.append(f"{name} ({cell.budget}, {days_ahead(cell.horizon)})")
+            rows.append(
+                [
+                    name, trial.group, cell.budget, days_ahead(cell.horizon), trial.param_count,
+                    architecture(trial.params), trial.params["dropout"],
+                    f"{trial.params['learning_rate']:.2e}", f"{trial.params['weight_decay']:g}",
+                    trial.value, trial.reason, places.get(trial.number), len(cell.rankable),
+                ]
+            )  # fmt: skip
+    if not rows:
+        return None
+    return Section(
+        name="listed",
+        title="What became of the listed configurations?",
+        sentences=[
+            f"{len(rows)} configurations were listed and tried first. The best trial of its budget "
+            + (f"was a listed one: {', '.join(best)}." if best else "was never a listed one.")
+            + " Each is one seed: what sets two of them apart may be chance."
+        ],
+        tables=[
+            Table(
+                columns=(
+                    "name", "extreme of", "budget", "horizon", "parameters", "architecture",
+                    "dropout", "learning rate", "weight decay", "validation loss", "end",
+                    "place in its budget", "of usable trials",
+                ),
+                rows=rows,
+            )
+        ],
+        numbers={"best": best, "n_listed": len(rows)},
+    )  # fmt: skip
+
+
 def time_section(study: StudyRecords) -> Section:
     """How long searches took, and how long was expected."""
     rows: list[list[Cell]] = []
     ratios = []
-    for cell in study.cells:
-        estimate = cell.searched.get("estimate", {}).get("search_seconds_expected")
-        if not cell.trials:
+    for search in study.searches:
+        cells = study.of_search(search.search)
+        estimate = search.searched.get("estimate", {}).get("search_seconds_expected")
+        trials = [trial for cell in cells for trial in cell.trials]
+        if not trials:
             continue
-        taken = max(t.ended for t in cell.trials) - min(t.started for t in cell.trials)
-        busy = sum(t.duration_seconds or 0.0 for t in cell.trials)
-        if estimate and cell.is_complete:
+        taken = max(t.ended for t in trials) - min(t.started for t in trials)
+        busy = sum(t.duration_seconds or 0.0 for t in trials)
+        if estimate and search.is_complete:
             ratios.append(taken / estimate)
-        rows.append([cell.budget, days_ahead(cell.horizon), _minutes(estimate), _minutes(taken),
+        budgets = ", ".join(cell.budget for cell in cells)
+        rows.append([budgets, days_ahead(search.horizon), _minutes(estimate), _minutes(taken),
                      _minutes(busy)])  # fmt: skip
     sentence = (
         f"From its first trial to its last a search took {np.median(ratios):.2f} times its "

@@ -1,5 +1,6 @@
 """Everything that the records of a study say, read once."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from study.results.final import (
     ORACLE,
     PREDICTIONS_FILE,
     FinalRecord,
+    final_name,
     read_final,
     read_predictions,
 )
@@ -46,17 +48,24 @@ class CellRecords:
     """One cell: its search, and its final runs if there are any."""
 
     name: str
+    """Of its final runs: a search across budgets has a cell for each of them."""
+    search: str
+    """Name of the search, which is that of all cells that it has."""
     budget: str
     """Label."""
     searched: Mapping[str, Any]
     """cell.yaml."""
     trials: Sequence[TrialRecord]
     """Of this budget."""
+    n_ended: int
+    """Trials of the whole search."""
     is_complete: bool
     """Has every trial of the search ended?"""
     final: FinalRecord | None
     table: pd.DataFrame | None
     """Predictions of the final runs and the baselines."""
+    final_problem: str | None
+    """Why nothing is said of final runs that are there."""
 
     @property
     def model(self) -> str:
@@ -125,7 +134,18 @@ class StudyRecords:
     """Task and, if it is not the S&P 500, market, as in the names of cells."""
     cells: Sequence[CellRecords]
     problems: Sequence[str]
-    """Cells that could not be read."""
+    """Searches that could not be read."""
+    other_phases: Sequence[str]
+    """Of the same study, each with a report of its own."""
+
+    @property
+    def searches(self) -> list[CellRecords]:
+        """Return a cell of each search: one across budgets has several."""
+        return list({cell.search: cell for cell in self.cells}.values())
+
+    def of_search(self, name: str) -> list[CellRecords]:
+        """Return the cells of a search."""
+        return [cell for cell in self.cells if cell.search == name]
 
     @property
     def horizons(self) -> list[int]:
@@ -158,8 +178,8 @@ def _budgets(searched: Mapping[str, Any], folder: Path) -> list[str]:
     return [str(budget["label"]) for budget in searched["spec"]["budgets"]]
 
 
-def _read_cell(results: Path, folder: Path, problems: list[str]) -> list[CellRecords]:
-    """Return what there is of a cell, apart for each of its budgets; ``problems`` gets the rest.
+def _read_cell(results: Path, folder: Path) -> list[CellRecords]:
+    """Return what there is of a search, apart for each of its budgets.
 
     Raises:
         StudyError: a record cannot be read, or says nothing that can be judged.
@@ -176,32 +196,55 @@ def _read_cell(results: Path, folder: Path, problems: list[str]) -> list[CellRec
         remedy="Mend it with --resume.",
         error=StudyError,
     )
-    final = read_final(results / FINAL_FOLDER / folder.name)
-    table = None
-    if final is not None:
-        path = results / FINAL_FOLDER / folder.name / PREDICTIONS_FILE
-        table = read_predictions(path)
-        if final.model in _models(table, "test"):
-            _require_rivals(final, table, path)
-        else:
-            problems.append(
-                f"{path}: no final run of {folder.name} has a usable result, so nothing is said of "
-                "its test days."
-            )
-            final, table = None, None
     is_complete = is_search_complete(folder, len(trials), searched["trials"])
-    return [
-        CellRecords(
-            name=folder.name if len(budgets) == 1 else f"{folder.name}:{budget}",
-            budget=budget,
-            searched=searched,
-            trials=[trial for trial in trials if trial.budget == budget],
-            is_complete=is_complete,
-            final=final,
-            table=table,
+    found = []
+    for budget in budgets:
+        name = final_name(folder.name, budget, len(budgets))
+        final, table, problem = None, None, None
+        try:
+            final, table = _read_final_runs(results / FINAL_FOLDER / name)
+        except StudyError as error:
+            # What the search says, and its other budgets, is none the worse.
+            problem = str(error)
+        found.append(
+            CellRecords(
+                name=name,
+                search=folder.name,
+                budget=budget,
+                searched=searched,
+                trials=[trial for trial in trials if trial.budget == budget],
+                n_ended=len(trials),
+                is_complete=is_complete,
+                final=final,
+                table=table,
+                final_problem=problem,
+            )
         )
-        for budget in budgets
-    ]
+    return found
+
+
+def _read_final_runs(folder: Path) -> tuple[FinalRecord | None, pd.DataFrame | None]:
+    """Return what there is of a winner's runs: None twice if they have not ended.
+
+    Raises:
+        StudyError: a record cannot be read, no run has a usable result, or there is nothing that a
+            winner is compared with.
+    """
+    final, path = read_final(folder), folder / PREDICTIONS_FILE
+    if final is None:
+        return None, None
+    table = read_predictions(path)
+    ends = Counter(run.reason for run in final.runs)
+    require(
+        final.model in _models(table, "test"),
+        folder.name,
+        "some final run must have a usable result, or nothing is said of its test days",
+        got=", ".join(f"{n} {reason}" for reason, n in sorted(ends.items())),
+        remedy="It is left out.",
+        error=StudyError,
+    )
+    _require_rivals(final, table, path)
+    return final, table
 
 
 def _require_rivals(final: FinalRecord, table: pd.DataFrame, path: Path) -> None:
@@ -240,13 +283,13 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
     Raises:
         StudyError: there is none, or there are several and none was named.
     """
-    cells: dict[tuple[str, str], list[CellRecords]] = {}
+    cells: dict[tuple[str, str, str], list[CellRecords]] = {}
     problems: list[str] = []
     for folder in sorted(path for path in results.iterdir() if path.is_dir()):
         try:
             if not (folder / "cell.yaml").exists():
                 continue
-            found = _read_cell(results, folder, problems)
+            found = _read_cell(results, folder)
         except StudyError as error:
             problems.append(str(error))
             continue
@@ -256,18 +299,20 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
         searched = found[0].searched
         # Cells of other tasks or markets have other days and labels: they are studies of their own.
         _, _, variant = folder.name.partition(f"_h{searched['horizon']}_")
-        # Two phases search the same budgets in other ways.
+        # Two phases search the same budgets in other ways, and so do searches across other budgets.
         phase, name_there = searched["phase"], searched["study"]
         study = name_there if phase is None else f"{name_there}-{phase}"
-        cells.setdefault((study, variant), []).extend(found)
-    known = {f"{study}_{variant}": (study, variant) for study, variant in cells}
-    chosen = [key for label, key in known.items() if name in (None, label, key[0])]
+        across = "" if len(found) == 1 else f"_{'-'.join(cell.budget for cell in found)}"
+        cells.setdefault((study, across, variant), []).extend(found)
+    labels = {key: (key[0], f"{key[0]}_{key[2]}", f"{key[0]}{key[1]}_{key[2]}") for key in cells}
+    chosen = [key for key, names in labels.items() if name is None or name in names]
     require(
         len(chosen) == 1,
         str(results),
         "must hold the study that is asked for" if name else "must hold one study",
         got=f"{'none named' if name is None else quoted(name)}; there are "
-        f"{', '.join(sorted(known)) or 'none'}" + _unreadable(problems),
+        f"{', '.join(sorted(names[-1] for names in labels.values())) or 'none'}"
+        + _unreadable(problems),
         remedy="Name one with --study."
         if cells
         else "Mend what cannot be read."
@@ -277,4 +322,15 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
     )
     (key,) = chosen
     ordered = sorted(cells[key], key=lambda c: (c.budget_parameters, c.horizon, c.name))
-    return StudyRecords(name=key[0], variant=key[1], cells=ordered, problems=problems)
+    same = ordered[0].searched["study"]
+    return StudyRecords(
+        name=key[0],
+        variant=key[2],
+        cells=ordered,
+        problems=problems,
+        other_phases=[
+            names[-1]
+            for other, names in labels.items()
+            if other != key and other[2] == key[2] and cells[other][0].searched["study"] == same
+        ],
+    )

@@ -63,12 +63,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     """Check the flags, then plan the cells; blocks are printed as they are known."""
-    study, phase_two = load_study(arguments.search), None
+    study, second = load_study(arguments.search), None
     phases, firsts = selected_phases(arguments, study), selected_cells(arguments)
     cells = [] if phases == (2,) else list(firsts)
     results = places(arguments.storage)[0]
     if 2 in phases:
-        later, phase_two = _phase_two(arguments, study, firsts, results)
+        later, second = phase_two(arguments, study, firsts, results)
         cells += later
     at_once = concurrency(arguments.concurrency)
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
@@ -102,12 +102,12 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     described, sums = [outlook.describe() for outlook in outlooks], total(outlooks)
     if arguments.json:
         plan = {"cells": described, "total": sums}
-        if phase_two is not None:
-            plan["phase_2"] = phase_two
+        if second is not None:
+            plan["phase_2"] = second
         print(json.dumps(plan, indent=2, allow_nan=False))
     else:
-        if phase_two is not None:
-            print_phase_two(console, phase_two)
+        if second is not None:
+            print_phase_two(console, second)
             console.print()
         print_total(console, sums)
         console.print()
@@ -115,7 +115,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     return Exit.FAILED if sums["cells_with_problem"] else Exit.OK
 
 
-def _phase_two(
+def phase_two(
     arguments: argparse.Namespace, study: Study, firsts: Sequence[Cell], results: Path
 ) -> tuple[list[Cell], dict[str, Any]]:
     """Return the cells of phase 2 that are known, and what there is to say of it."""

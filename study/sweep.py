@@ -123,10 +123,9 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         # What phase 2 searches follows from the records of phase 1.
         for phase in phases:
             planned = given
-            if planned is None or not _holds(planned, phase):
-                address = sweep.start_ray()
+            if planned is None or not holds_phase(planned, phase):
                 log.say(f"planning {_named(study, phase)}: some steps of each budget are timed")
-                planned = _plan(arguments, address, phase)
+                planned = _plan(arguments, sweep.start_ray(), phase)
             if planned is None:
                 driver.end("failed", "the plan was refused")
                 return Exit.USER_ERROR
@@ -136,13 +135,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
                 log.say(note)
             if findings.problems:
                 driver.end("failed", findings.problems[0])
-                for problem in findings.problems:
-                    print(f"error: {problem}", file=sys.stderr)
-                print(
-                    f"Nothing of {_named(study, phase)} was started. Mend it, or leave cells out "
-                    "with --budgets and --horizons.",
-                    file=sys.stderr,
-                )
+                _say_problems(findings.problems, _named(study, phase))
                 return Exit.USER_ERROR
             for reason in findings.left_out.values():
                 log.say(f"left out: {reason}")
@@ -162,6 +155,16 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         console.print()
         console.print(summary_table(ran))
         return _end(ran, missing, stop, driver, console)
+
+
+def _say_problems(problems: Sequence[str], what: str) -> None:
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    print(
+        f"Nothing of {what} was started. Mend it, or leave cells out with --budgets and "
+        "--horizons.",
+        file=sys.stderr,
+    )
 
 
 def _end(
@@ -189,7 +192,7 @@ def _end(
     return Exit.OK
 
 
-def _holds(planned: Mapping[str, Any], phase: int | None) -> bool:
+def holds_phase(planned: Mapping[str, Any], phase: int | None) -> bool:
     """Is everything of a phase in a plan? Of phase 2 only one made after phase 1 knows."""
     if phase == 2:
         return bool(as_dict(planned.get("phase_2")).get("waiting") == [])

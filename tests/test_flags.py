@@ -1,14 +1,28 @@
 import argparse
+from pathlib import Path
+
+import pytest
 
 from study.dimension import Fixed
-from study.flags import add_selection_flags, add_study_flags, selected_cells
+from study.errors import SpecError
+from study.flags import (
+    add_cluster_flags,
+    add_selection_flags,
+    add_study_flags,
+    selected_cells,
+    selected_phases,
+)
+from study.spec_file import load_study
 from study.sweep import _OF_A_CELL
+
+SPACES = Path(__file__).parent.parent / "search_spaces"
 
 
 def parsed(*words: str) -> argparse.Namespace:
     flags = argparse.ArgumentParser()
     add_study_flags(flags)
     add_selection_flags(flags)
+    add_cluster_flags(flags)
     return flags.parse_args(words)
 
 
@@ -23,3 +37,20 @@ def test_a_sweep_hands_every_flag_of_a_study_on_to_its_cells() -> None:
     flags = argparse.ArgumentParser()
     add_study_flags(flags)
     assert set(vars(flags.parse_args([]))) <= set(_OF_A_CELL)
+
+
+def test_phases_are_chosen_where_there_are_some() -> None:
+    def phases(*words: str) -> tuple[int | None, ...]:
+        arguments = parsed(*words)
+        return selected_phases(arguments, load_study(arguments.search))
+
+    two = ("--search", str(SPACES / "two_phase.yaml"))
+    assert phases("--search", str(SPACES / "small.yaml")) == (None,)
+    assert phases(*two) == (1, 2)
+    assert phases(*two, "--phase", "2") == (2,)
+    with pytest.raises(SpecError, match="has one phase, but got --phase 2"):
+        phases("--search", str(SPACES / "small.yaml"), "--phase", "2")
+    # Phase 2 follows from files; phase 1 needs none.
+    assert phases(*two, "--storage", "s3://bucket/x", "--phase", "1") == (1,)
+    with pytest.raises(SpecError, match="phase 2 needs a results folder"):
+        phases(*two, "--storage", "s3://bucket/x")

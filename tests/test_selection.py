@@ -50,3 +50,16 @@ def test_overrides_reach_every_cell() -> None:
 def test_what_is_not_there_is_refused(chosen: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         select(**chosen)
+
+
+def test_where_the_budget_is_searched_a_horizon_has_one_cell() -> None:
+    study = load_study(Path(__file__).parent.parent / "search_spaces/two_phase.yaml")
+    chosen: dict[str, Any] = {"horizons": [3, 1], "max_epochs": None, "data": {}, "search": {}}
+    cells = select_cells(study, budgets=["20M", "2M"], first=None, **chosen)
+    assert [cell.name for cell in cells] == [
+        f"two-phase-1_2M-20M_h{days}_threshold_1pct" for days in (1, 3)
+    ]
+    (last,) = select_cells(study, budgets=None, first="h3", **chosen)
+    assert (last.budget_label, last.data.horizon) == ("750k-2M-20M-200M", 3)
+    with pytest.raises(SpecError, match="but got --from 2M_h3"):
+        select_cells(study, budgets=None, first="2M_h3", **chosen)

@@ -1,7 +1,7 @@
 """The records of a study as its commands leave them, with answers that are planted."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from study.results.final import (
     write_final,
     write_predictions,
 )
+from study.results.records import TrialRecord
 from study.results.store import CellIdentity, CellStore, write_cell
 from tests.results.conftest import PARAMS, record
 
@@ -62,23 +63,38 @@ def write_study(
                 _write_final(results, name, size, horizon, variance, n_days, own_edges)
 
 
+def write_search_across(
+    results: Path, variances: Mapping[int, float], *, phase: int = 1, n_days: int = 300
+) -> str:
+    """Write a search across budgets, one listed trial in each, and its final runs by budget.
+
+    Returns: the name of the search.
+    """
+    sizes = sorted(variances)
+    name = f"demo-{phase}_{'-'.join(map(str, sizes))}_h1_threshold_1pct"
+    trials = [
+        record(
+            number, folder=f"trial_{number:04d}", value=0.5 + 0.01 * number, param_count=size,
+            params={**PARAMS, "budget": str(size)}, phase=phase,
+            group="architecture" if number < len(sizes) else None,
+            name=f"{size}_shallow" if number < len(sizes) else None,
+        )
+        for number, size in enumerate(sizes * 2)
+    ]  # fmt: skip
+    _write_records(results / name, sizes, 1, trials, phase=phase, n_asked=len(trials))
+    for size, variance in variances.items():
+        own = f"{name}_{size}"
+        _write_final(results, own, size, 1, variance, n_days, [])
+        final, winner = final_record(own, size, 1), sizes.index(size)
+        selection = [dataclasses.replace(each, trial=winner) for each in final.selection]
+        write_final(
+            results / FINAL_FOLDER / own,
+            dataclasses.replace(final, winner=winner, selection=selection),
+        )
+    return name
+
+
 def _write_search(results: Path, name: str, size: int, horizon: int, n_ended: int) -> None:
-    folder = results / name
-    folder.mkdir(parents=True)
-    split = {
-        "rows": 600, "positives": 200, "base_rate": 0.35, "effective_size": 600 / horizon,
-        "first_day": "2000-01-03", "last_day": "2002-06-01",
-    }  # fmt: skip
-    write_cell(
-        folder,
-        {
-            "search": "abcd1234", "cell": name, "study": "demo", "budget": str(size),
-            "horizon": horizon, "source": "sp500", "data_sha256": "0123456789abcdef",
-            "trials": N_TRIALS, "estimate": {"search_seconds_expected": 300.0},
-            "phase": None, "spec": {"budgets": [{"label": str(size), "target": size}]},
-            "splits": {part: split for part in ("train", "validation", "test")},
-        },
-    )  # fmt: skip
     draw = np.random.default_rng(size)
     trials = [
         record(
@@ -98,8 +114,31 @@ def _write_search(results: Path, name: str, size: int, horizon: int, n_ended: in
         )
         for number in range(n_ended)
     ]
+    _write_records(results / name, [size], horizon, trials, phase=None, n_asked=N_TRIALS)
+
+
+def _write_records(
+    folder: Path, sizes: Sequence[int], horizon: int, trials: list[TrialRecord], *,
+    phase: int | None, n_asked: int,
+) -> None:  # fmt: skip
+    folder.mkdir(parents=True)
+    split = {
+        "rows": 600, "positives": 200, "base_rate": 0.35, "effective_size": 600 / horizon,
+        "first_day": "2000-01-03", "last_day": "2002-06-01",
+    }  # fmt: skip
+    label = "-".join(map(str, sizes))
+    write_cell(
+        folder,
+        {
+            "search": "abcd1234", "cell": folder.name, "study": "demo", "budget": label,
+            "horizon": horizon, "source": "sp500", "data_sha256": "0123456789abcdef",
+            "trials": n_asked, "estimate": {"search_seconds_expected": 300.0}, "phase": phase,
+            "spec": {"budgets": [{"label": str(size), "target": size} for size in sizes]},
+            "splits": {part: split for part in ("train", "validation", "test")},
+        },
+    )  # fmt: skip
     identity = CellIdentity(
-        name=name, study="demo", budget=str(size), phase=None, metric="log_loss",
+        name=folder.name, study="demo", budget=label, phase=phase, metric="log_loss",
         horizon=horizon, task="threshold_1pct",
         data_sha256="0123456789abcdef", versions={"torch": "2.13.0"},
     )  # fmt: skip

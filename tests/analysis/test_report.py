@@ -1,5 +1,6 @@
 """The report of a study, from records with planted answers, through the command."""
 
+import dataclasses
 import io
 import json
 import re
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,14 @@ from analysis.__main__ import main
 from analysis.judged import judge_study
 from analysis.study import read_study
 from study.errors import StudyError
-from tests.analysis.records import write_study
+from study.results.final import (
+    FINAL_FOLDER,
+    read_final,
+    read_predictions,
+    write_final,
+    write_predictions,
+)
+from tests.analysis.records import FAMILY, write_search_across, write_study
 
 PLANTED = {750_000: 0.5, 2_000_000: 0.37, 20_000_000: 0.19, 200_000_000: 0.093}
 """Statistics notes, section 6: v(N) = .5 (N / .75M)^-.3."""
@@ -146,7 +155,8 @@ def test_a_damaged_cell_is_said_and_the_others_are_told(tmp_path: Path) -> None:
     (tmp_path / "final/demo_10000_h1_threshold_1pct/predictions.parquet").write_bytes(b"rubbish")
     shown = report(tmp_path)
     assert "must be a table of predictions" in shown
-    assert len(read_study(tmp_path, None).cells) == 1
+    # What its search says is none the worse.
+    assert [cell.final is None for cell in read_study(tmp_path, None).cells] == [True, False]
 
 
 @pytest.mark.slow
@@ -164,6 +174,83 @@ def test_several_studies_must_be_told_apart(tmp_path: Path) -> None:
         "must hold the study that is asked for, but got 'other'; there are demo_threshold_1pct"
         in shown
     )
+
+
+def told(results: Path, *flags: str) -> dict[str, Any]:
+    report(results, *flags)
+    written: dict[str, Any] = json.loads((results / "report" / "report.json").read_text())
+    return written
+
+
+@pytest.mark.slow
+def test_a_search_across_budgets_puts_its_sizes_side_by_side(tmp_path: Path) -> None:
+    name = write_search_across(tmp_path, {10_000: 0.3, 20_000: 0.2, 40_000: 0.1})
+    found = told(tmp_path)
+    assert found["missing"] == []
+    assert found["facts"][0].startswith(
+        "Study demo-1, threshold_1pct: 3 cells of 1 search, 6 trials, 15 final runs."
+    )
+    sections = found["sections"]
+    sizes = (10_000, 20_000, 40_000)
+    assert set(sections["baselines"]["numbers"]) == {f"{name}_{n}" for n in sizes}
+    assert sections["law"]["numbers"]["1"]["n_runs"] == 15
+    # A listed configuration is named where it was tried, and where it won.
+    (table,) = sections["listed"]["tables"]
+    listed = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+    assert [(row["name"], row["budget"], row["place in its budget"]) for row in listed] == [
+        (f"{n}_shallow", str(n), 1) for n in sizes
+    ]
+    (table,) = sections["winners"]["tables"]
+    named = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+    assert [row["tried first as"] for row in named] == [row["name"] for row in listed]
+
+
+@pytest.mark.slow
+def test_phases_and_searches_of_other_budgets_are_never_mixed(tmp_path: Path) -> None:
+    write_search_across(tmp_path, {10_000: 0.3, 20_000: 0.2}, n_days=100)
+    write_search_across(tmp_path, {20_000: 0.3, 40_000: 0.2}, n_days=100)
+    write_search_across(tmp_path, {40_000: 0.2}, phase=2, n_days=100)
+    names = ["demo-1_10000-20000_threshold_1pct", "demo-1_20000-40000_threshold_1pct"]
+    for asked in (None, "demo", "demo-1"):
+        with pytest.raises(StudyError, match=", ".join(names)):
+            read_study(tmp_path, asked)
+    found = read_study(tmp_path, names[1])
+    assert [cell.budget for cell in found.cells] == ["20000", "40000"]
+    assert found.other_phases == [names[0], "demo-2_threshold_1pct"]
+    assert [cell.budget for cell in read_study(tmp_path, "demo-2").cells] == ["40000"]
+
+
+@pytest.mark.slow
+def test_a_winner_without_a_usable_final_run_is_named_and_left_out(tmp_path: Path) -> None:
+    write_study(tmp_path, {10_000: 0.3, 20_000: 0.2}, horizons=(1,), n_days=100)
+    folder = tmp_path / FINAL_FOLDER / "demo_20000_h1_threshold_1pct"
+    table = read_predictions(folder / "predictions.parquet")
+    write_predictions(folder / "predictions.parquet", table[table["model"] != FAMILY])
+    final = read_final(folder)
+    assert final is not None
+    ends = ["collapsed", "collapsed", "oom", "error", "collapsed"]
+    runs = [
+        dataclasses.replace(run, reason=reason, is_rankable=False)
+        for run, reason in zip(final.runs, ends, strict=True)
+    ]
+    write_final(folder, dataclasses.replace(final, runs=runs))
+    found = told(tmp_path)
+    (line,) = found["missing"]
+    assert line.startswith("demo_20000_h1_threshold_1pct: some final run must have a usable result")
+    assert "3 collapsed, 1 error, 1 oom" in line
+    assert set(found["sections"]["baselines"]["numbers"]) == {"demo_10000_h1_threshold_1pct"}
+
+
+@pytest.mark.slow
+def test_two_equal_budgets_of_three_are_one_in_the_set_of_the_best(tmp_path: Path) -> None:
+    write_study(tmp_path, {10_000: 0.3, 20_000: 0.3, 40_000: 0.31}, horizons=(1,), n_days=100)
+    first, second = (
+        tmp_path / FINAL_FOLDER / f"demo_{n}_h1_threshold_1pct" / "predictions.parquet"
+        for n in (10_000, 20_000)
+    )
+    write_predictions(second, read_predictions(first))
+    (horizon,) = judge_study(read_study(tmp_path, None))
+    assert "10000 = 20000" in horizon.best_set
 
 
 _BROWSER = shutil.which("chromium")

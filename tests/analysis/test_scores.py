@@ -145,7 +145,7 @@ def test_a_better_model_is_called_better_and_an_equal_one_is_not() -> None:
     (reverse,) = compare({"rival": told.losses("rival")}, "good", told.losses("good"), days, 1)
     assert reverse.is_worse
     assert not reverse.is_better
-    assert confidence_set({n: told.losses(n) for n in told.p}, 1) == ["good"]
+    assert confidence_set({n: told.losses(n) for n in told.p}, 1) == [("good",)]
 
 
 def test_a_model_that_equals_its_rival_is_not_told_apart() -> None:
@@ -156,7 +156,18 @@ def test_a_model_that_equals_its_rival_is_not_told_apart() -> None:
     )
     assert found.difference.value == 0
     assert not found.is_better
-    assert confidence_set({n: told.losses(n) for n in told.p}, 1) == ["one", "other"]
+    assert confidence_set({n: told.losses(n) for n in told.p}, 1) == [("one", "other")]
+
+
+def test_equal_models_are_compared_once_and_stay_together() -> None:
+    p, y = market()
+    told = of(y, one=said(p, 0.3, n_seeds=1), twin=said(p, 0.3, n_seeds=1),
+              better=said(p, 0.0, n_seeds=1))  # fmt: skip
+    losses = {name: told.losses(name) for name in told.p}
+    assert confidence_set(losses, 1) == [("one", "twin"), ("better",)]
+    # What rounding makes of equal answers is equal.
+    losses = {"one": losses["one"], "twin": losses["twin"] + 1e-16, "other": losses["one"][:, ::-1]}
+    assert ("one", "twin") in confidence_set(losses, 1)
 
 
 @pytest.mark.slow

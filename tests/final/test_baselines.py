@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import log_loss, roc_auc_score
 
 from study.data.config import DataConfig
@@ -36,6 +37,40 @@ def test_garch_closed_form_has_the_scores_of_the_notes(
     days = np.arange(n_fitted, len(bars) - horizon)
     assert roc_auc_score(labels[days], p[days]) == pytest.approx(expected_auc, abs=0.005)
     assert log_loss(labels[days], p[days]) == pytest.approx(expected_loss, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("horizon", "expected_mean", "base_rate"), [(3, 0.287, 0.273), (5, 0.405, 0.397)]
+)
+def test_any_close_of_the_path_is_asked_and_not_that_of_the_last_day(
+    horizon: int, expected_mean: float, base_rate: float
+) -> None:
+    config = DataConfig(horizon=horizon, label_price="close")
+    held = open_holdout(config, build_dataset(config))
+    p = BASELINES["GJR-GARCH"](config, held)
+    days = np.concatenate((held.validation_days, held.test_days))
+    assert held.labels[days].mean() == pytest.approx(base_rate, abs=0.01)
+    assert p[days].mean() == pytest.approx(expected_mean, abs=0.005)
+
+
+@pytest.mark.parametrize("horizon", [1, 3, 5, 10])
+def test_any_close_agrees_with_walks_that_are_drawn(horizon: int) -> None:
+    config = DataConfig(horizon=horizon, label_price="close", purge_days=horizon)
+    draw = np.random.default_rng(0)
+    # From a calm market to a crash, rising and falling.
+    first, last = np.array([[0.003, 0.01, 0.01, 0.05], [0.003, 0.005, 0.02, 0.02]])
+    steps = np.linspace(first, last, horizon, axis=1)
+    walks = draw.standard_normal((200_000, 1, horizon)) * steps
+    drawn = (np.cumsum(walks, axis=2) >= np.log1p(config.threshold)).any(axis=2).mean(axis=0)
+    found = path_probability(config, steps**2)
+    assert found == pytest.approx(drawn, abs=4 * np.sqrt(0.25 / 200_000))
+
+
+def test_of_one_day_any_close_is_its_close() -> None:
+    config = DataConfig(horizon=1, label_price="close")
+    deviations = np.array([0.001, 0.01, 0.1])
+    expected = norm.sf(np.log1p(config.threshold) / deviations)
+    assert path_probability(config, deviations[:, None] ** 2) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +111,7 @@ def test_garch_on_a_day_does_not_depend_on_later_days() -> None:
 def test_garch_finds_the_variance_that_made_a_market() -> None:
     market = simulate_market(n_days=6000, seed=3)
     close = market.prices.frame["Close"].to_numpy()
-    variance = garch_variance(close, n_fitted=5000, horizon=1)
+    variance = garch_variance(close, n_fitted=5000, horizon=1)[:, 0]
     days = np.arange(5000, 6000)
     ratio = variance[days] / market.next_variance[days]
     assert np.median(ratio) == pytest.approx(1, abs=0.1)

@@ -121,6 +121,18 @@ def test_a_planned_cell_waits_and_running_trials_are_told(tmp_path: Path) -> Non
     assert "2.2 x that of the plan" in at_work.warnings[0]
 
 
+def test_a_study_of_two_phases_is_asked_for_by_its_name(tmp_path: Path) -> None:
+    for name in ("demo-1_2M-20M_h1", "demo-2_2M_h1", "demo-20_2M_h1", "demo_2M_h1", "other_2M_h1"):
+        write_cell(tmp_path, name, ended=1)
+
+    def shown(name: str) -> list[str]:
+        return [cell.cell for cell in read_status(tmp_path, [name]).cells]
+
+    assert shown("demo") == ["demo-1_2M-20M_h1", "demo-2_2M_h1", "demo_2M_h1"]
+    assert shown("demo-2") == ["demo-2_2M_h1"]
+    assert shown("other_2M_h1") == ["other_2M_h1"]
+
+
 @pytest.mark.slow
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -12,7 +12,7 @@ from study.results.records import TrialRecord
 from study.results.store import CellIdentity, CellStore, write_cell
 from study.search.forced import first_configurations
 from study.search.space import Shape, build_space
-from study.search.supplementary import PhaseOne, nearest, supplementary_cell
+from study.search.supplementary import PhaseOne, nearest, second_phases, supplementary_cell
 from study.spec_file import load_study
 from tests.results.conftest import PARAMS, record
 
@@ -84,6 +84,28 @@ def test_the_cell_is_the_best_trial_but_for_what_is_searched() -> None:
     assert first.config is not None
     before, now = config.flat(), first.config.flat()
     assert {name: now[name] for name in now if now[name] != before[name]} == {"weight_decay": 0.05}
+
+
+def test_a_second_phase_waits_for_the_end_of_the_first(tmp_path: Path) -> None:
+    cells = [STUDY.cell_of_all(None, days, data={}, search={}) for days in (1, 3, 5)]
+    phase_one(tmp_path / cells[0].name, {"2M": [0.40] * 40, "20M": [0.41] * 30})
+    phase_one(tmp_path / cells[1].name, {"2M": [0.40] * 12, "20M": [0.41] * 9, "200M": [0.5]})
+    found, waiting = second_phases(STUDY, cells, tmp_path, trials=None, metric=None)
+    assert [second.first.name for second in found] == [cells[0].name]
+    assert waiting == [
+        f"phase 2 of {cells[1].name}: phase 1 is NOT complete: 22 of 70 trials; the best budgets "
+        "so far are 2M, 20M",
+        f"phase 2 of {cells[2].name}: phase 1 has not begun",
+    ]
+
+
+def test_a_first_phase_without_a_usable_trial_has_no_second(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="must have a usable result"):
+        phase_one(tmp_path / CELL.name, {"2M": [0.4] * 70}, reason="collapsed")
+    found, (line,) = second_phases(STUDY, [CELL], tmp_path, trials=None, metric=None)
+    assert found == []
+    assert line.startswith(f"phase 2 of {CELL.name}: ")
+    assert "70 trials, none of them usable" in line
 
 
 def test_a_value_moves_to_the_nearest_of_a_range() -> None:
