@@ -203,6 +203,28 @@ def storage(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("multi_index", [False, True])
+def test_objectives_without_names_have_numbers(
+    command: Command, tmp_path: Path, multi_index: bool
+) -> None:
+    study = optuna.create_study(directions=["minimize", "maximize"])
+    study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), trial.number), n_trials=4)
+    path = tmp_path / "trials.csv"
+    study.trials_dataframe(multi_index=multi_index).to_csv(path)
+    found = replayed(command, path, "--value", "values_1", "--metric", "auc")
+    assert (found["best"]["value"], found["parameters"]) == (3.0, ["x"])
+
+
+@pytest.mark.parametrize("row", [",1,2", ",1,"])
+def test_a_trial_without_a_number_is_no_second_header(
+    command: Command, tmp_path: Path, row: str
+) -> None:
+    path = tmp_path / "trials.csv"
+    path.write_text(f"number,value,x\n{row}\n0,1,2\n", encoding="utf-8")
+    shown = command("replay", path, "--metric", "auc", expect=2)
+    assert "trials.csv line 2: number must be a whole number" in shown
+
+
 def test_one_of_several_studies_is_named(command: Command, storage: Path) -> None:
     shown = command("replay", storage, expect=2)
     assert "--study must name one of '[one]', 'two', but got none" in shown
