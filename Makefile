@@ -10,13 +10,24 @@ ARGS ?=
 KILLS ?= 100
 PARALLEL = $(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 8
 
-.PHONY: tune sweep study test fast check bench chaos tensorboard
+.PHONY: tune sweep study test fast check bench chaos tensorboard lock
 .DEFAULT_GOAL := test
 
-$(VENV)/installed: pyproject.toml
+INSTALL = -m pip install --quiet --disable-pip-version-check
+
+$(VENV)/installed: pyproject.toml constraints.lock
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(VENV)/bin/python $(INSTALL) --constraint constraints.lock --editable ".[dev]"
 	touch $@
+
+# Writes the newest versions that pyproject.toml allows, as a fresh environment gets them.
+lock:
+	$(PYTHON) -m venv --clear build/lock
+	build/lock/bin/python $(INSTALL) ".[dev]"
+	{ sed '/^[^#]/d' constraints.lock; \
+		build/lock/bin/python -m pip freeze --exclude market-scaling-study | sed 's/+.*//'; \
+	} > build/constraints.lock
+	mv build/constraints.lock constraints.lock
 
 tune: $(VENV)/installed
 	$(VENV)/bin/python -m study.tune --budget $(BUDGET) --horizon $(HORIZON) \
@@ -26,8 +37,8 @@ sweep: $(VENV)/installed
 	$(VENV)/bin/python -m study.sweep $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
 
 study: $(VENV)/installed
-	$(VENV)/bin/python -m study.sweep --search search_spaces/small.yaml
-	$(VENV)/bin/python -m study.train --search search_spaces/small.yaml
+	$(VENV)/bin/python -m study.sweep --search small
+	$(VENV)/bin/python -m study.train --search small
 	$(VENV)/bin/python -m analysis --study small
 
 # Ray takes all cores, so its tests come one after the other.

@@ -47,8 +47,6 @@ def parser() -> argparse.ArgumentParser:
         help="fit scaling laws to a table",
         description="Fit constant, power and saturating laws to a table of runs.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     fit_table.add_flags(fit)
     fit.set_defaults(run=fit_table.run)
@@ -58,8 +56,6 @@ def parser() -> argparse.ArgumentParser:
         description="Say at which trial of a search a convergence rule would have stopped it, and "
         "what would have been lost.",
         epilog=_REPLAY_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     replay.add_flags(again)
     again.set_defaults(run=replay.run)

@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from analysis.answers import answer, headline
 from analysis.draw import draw
 from analysis.judged import JudgedHorizon, judge_study
@@ -14,8 +12,9 @@ from analysis.page import Report, to_html, to_markdown
 from analysis.section import plain
 from analysis.study import StudyRecords, read_study
 from study.command import Exit
-from study.errors import StudyError, require
+from study.errors import StudyError, quoted, require
 from study.results.files import write_text
+from study.results.output import open_console
 
 REPORT_FOLDER = "report"
 
@@ -27,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
         results.is_dir(),
         "--storage",
         "must be a results folder",
-        got=str(results),
+        got=quoted(str(results)),
         remedy="Give the folder that study.sweep wrote into.",
         error=StudyError,
     )
@@ -39,12 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(numbers)
         return Exit.OK
-    console = Console(highlight=False)
+    console = open_console()
     for sentence in report.summary:
-        console.print(sentence, soft_wrap=True, markup=False)
+        console.print(sentence, soft_wrap=True)
     for line in report.missing:
-        console.print(f"missing: {line}", soft_wrap=True, markup=False)
-    console.print(f"\n{folder / 'report.html'}", soft_wrap=True, markup=False)
+        console.print(f"missing: {line}", soft_wrap=True)
+    console.print(f"\n{folder / 'report.html'}", soft_wrap=True)
     return Exit.OK
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.law import Floats
-from study.errors import StudyError, require
+from study.errors import StudyError, quoted, require
 from study.results.driver import is_search_complete
 from study.results.final import (
     FINAL_FOLDER,
+    ORACLE,
     PREDICTIONS_FILE,
     FinalRecord,
     read_final,
@@ -103,7 +104,7 @@ class CellRecords:
                 np.array_equal(days, dates) and np.array_equal(labels, y),
                 self.name,
                 "every model must have been asked about the same days",
-                got=f"other days or labels of {model}",
+                got=f"other days or labels of {quoted(model)}",
                 remedy="Remove its folder below final/ and run study.train again.",
                 error=StudyError,
             )
@@ -136,23 +137,97 @@ class StudyRecords:
         return [cell for cell in self.cells if cell.horizon == horizon]
 
 
+_NEEDED = ("study", "phase", "horizon", "trials", "source", "data_sha256", "splits", "spec")
+"""Keys of cell.yaml that a report is made of."""
+
+
 def _budgets(searched: Mapping[str, Any], folder: Path) -> list[str]:
     """Return the labels of a search's budgets.
 
     Raises:
         StudyError: the search is of another version.
     """
-    spec = searched.get("spec")
-    budgets = spec.get("budgets") if isinstance(spec, dict) else None
     require(
-        isinstance(budgets, list) and "phase" in searched,
+        bool(searched["spec"].get("budgets")),
         str(folder / "cell.yaml"),
         "must be of this version",
-        got="no budgets or phase",
+        got="no budgets",
         remedy="Search again: old results cannot be read by this version.",
         error=StudyError,
     )
-    return [str(budget["label"]) for budget in budgets or ()]
+    return [str(budget["label"]) for budget in searched["spec"]["budgets"]]
+
+
+def _read_cell(results: Path, folder: Path, problems: list[str]) -> list[CellRecords]:
+    """Return what there is of a cell, apart for each of its budgets; ``problems`` gets the rest.
+
+    Raises:
+        StudyError: a record cannot be read, or says nothing that can be judged.
+        OSError: a folder cannot be looked into.
+    """
+    searched = read_cell(folder, *_NEEDED)
+    trials, budgets = read_trials(folder), _budgets(searched, folder)
+    prior = searched["splits"]["train"]["base_rate"]
+    require(
+        0 < prior < 1,
+        str(folder / "cell.yaml"),
+        "splits: train: base_rate must lie between 0 and 1",
+        got=quoted(prior),
+        remedy="Mend it with --resume.",
+        error=StudyError,
+    )
+    final = read_final(results / FINAL_FOLDER / folder.name)
+    table = None
+    if final is not None:
+        path = results / FINAL_FOLDER / folder.name / PREDICTIONS_FILE
+        table = read_predictions(path)
+        if final.model in _models(table, "test"):
+            _require_rivals(final, table, path)
+        else:
+            problems.append(
+                f"{path}: no final run of {folder.name} has a usable result, so nothing is said of "
+                "its test days."
+            )
+            final, table = None, None
+    is_complete = is_search_complete(folder, len(trials), searched["trials"])
+    return [
+        CellRecords(
+            name=folder.name if len(budgets) == 1 else f"{folder.name}:{budget}",
+            budget=budget,
+            searched=searched,
+            trials=[trial for trial in trials if trial.budget == budget],
+            is_complete=is_complete,
+            final=final,
+            table=table,
+        )
+        for budget in budgets
+    ]
+
+
+def _require_rivals(final: FinalRecord, table: pd.DataFrame, path: Path) -> None:
+    """Refuse predictions in which what a winner is compared with is missing.
+
+    Raises:
+        StudyError: there is no baseline, or one on the days of one part alone.
+    """
+    own = {final.model, ORACLE}
+    baselines = [set(_models(table, part)) - own for part in ("validation", "test")]
+    require(
+        bool(baselines[0]) and baselines[0] == baselines[1],
+        str(path),
+        "must hold the same baselines on validation and test days",
+        got=quoted([sorted(names) for names in baselines]),
+        remedy="Remove its folder below final/ and run study.train again.",
+        error=StudyError,
+    )
+
+
+def _models(table: pd.DataFrame, part: str) -> list[str]:
+    return list(table.loc[table["part"] == part, "model"].unique())
+
+
+def _unreadable(problems: Sequence[str]) -> str:
+    return f" (and {len(problems)} that cannot be read: {problems[0]})" if problems else ""
 
 
 def read_study(results: Path, name: str | None) -> StudyRecords:
@@ -166,37 +241,24 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
         StudyError: there is none, or there are several and none was named.
     """
     cells: dict[tuple[str, str], list[CellRecords]] = {}
-    problems = []
-    for path in sorted(results.glob("*/cell.yaml")):
-        folder = path.parent
+    problems: list[str] = []
+    for folder in sorted(path for path in results.iterdir() if path.is_dir()):
         try:
-            searched, trials = read_cell(folder), read_trials(folder)
-            final = read_final(results / FINAL_FOLDER / folder.name)
-            table = None
-            if final is not None:
-                file = results / FINAL_FOLDER / folder.name / PREDICTIONS_FILE
-                table = read_predictions(file)
-            budgets, phase = _budgets(searched, folder), searched["phase"]
+            if not (folder / "cell.yaml").exists():
+                continue
+            found = _read_cell(results, folder, problems)
         except StudyError as error:
             problems.append(str(error))
             continue
-        is_complete = is_search_complete(folder, len(trials), int(searched["trials"]))
-        found = [
-            CellRecords(
-                name=folder.name if len(budgets) == 1 else f"{folder.name}:{budget}",
-                budget=budget,
-                searched=searched,
-                trials=[trial for trial in trials if trial.budget == budget],
-                is_complete=is_complete,
-                final=final,
-                table=table,
-            )
-            for budget in budgets
-        ]
+        except OSError as error:
+            problems.append(f"{folder}: must be a folder that you may read: {error.strerror}.")
+            continue
+        searched = found[0].searched
         # Cells of other tasks or markets have other days and labels: they are studies of their own.
         _, _, variant = folder.name.partition(f"_h{searched['horizon']}_")
         # Two phases search the same budgets in other ways.
-        study = str(searched["study"]) if phase is None else f"{searched['study']}-{phase}"
+        phase, name_there = searched["phase"], searched["study"]
+        study = name_there if phase is None else f"{name_there}-{phase}"
         cells.setdefault((study, variant), []).extend(found)
     known = {f"{study}_{variant}": (study, variant) for study, variant in cells}
     chosen = [key for label, key in known.items() if name in (None, label, key[0])]
@@ -204,7 +266,8 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
         len(chosen) == 1,
         str(results),
         "must hold the study that is asked for" if name else "must hold one study",
-        got=f"{name or 'none named'}; there are {', '.join(sorted(known)) or 'none'}",
+        got=f"{'none named' if name is None else quoted(name)}; there are "
+        f"{', '.join(sorted(known)) or 'none'}" + _unreadable(problems),
         remedy="Name one with --study." if cells else "Run study.sweep first.",
         error=StudyError,
     )

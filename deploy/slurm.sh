@@ -24,8 +24,9 @@ export RAY_USAGE_STATS_ENABLED=0
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 address=$(getent ahostsv4 "$head" | awk 'NR == 1 {print $1}'):$port
 
+# Ray would count the CPUs of the whole machine.
 start() { srun --overlap --nodes=1 --ntasks=1 -w "$1" "$ray" start "${@:2}" \
-  --object-store-memory 209715200 --block & }
+  --num-cpus "$SLURM_CPUS_PER_TASK" --object-store-memory 209715200 --block & }
 start "$head" --head --port "$port"
 sleep 20
 for node in $(scontrol show hostnames "$SLURM_JOB_NODELIST" | tail -n +2); do

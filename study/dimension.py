@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import TypeGuard
 
-from study.errors import require
+from study.errors import quoted, require
+from study.fields import is_number
 
 Scalar = str | int | float | bool | None
 
@@ -68,20 +70,20 @@ def parse_dimension(raw: object, where: str) -> Dimension:
     """
     if not isinstance(raw, dict):
         require(
-            raw is None or isinstance(raw, str | bool) or _is_number(raw),
+            _is_scalar(raw),
             where,
             "must be a finite number, a word, or one of {choice: [...]}, {uniform: [low, high]}, "
             "{log_uniform: [low, high]}",
-            got=repr(raw),
+            got=quoted(raw),
             remedy="Write one of these forms.",
         )
-        assert raw is None or isinstance(raw, str | int | float | bool)
+        assert _is_scalar(raw)
         return Fixed(raw)
     require(
         len(raw) == 1 and next(iter(raw)) in ("choice", "uniform", "log_uniform"),
         where,
         "must have exactly one of the keys choice, uniform, log_uniform",
-        got=f"keys {', '.join(map(str, raw)) or 'none'}",
+        got=f"keys {quoted(list(raw))}",
         remedy="Write for example {log_uniform: [1.0e-4, 1.0e-3]}.",
     )
     kind, values = next(iter(raw.items()))
@@ -89,25 +91,31 @@ def parse_dimension(raw: object, where: str) -> Dimension:
         isinstance(values, list) and len(values) >= 1,
         where,
         f"{kind} needs a list",
-        got=repr(values),
+        got=quoted(values),
         remedy="Write the values in brackets.",
     )
     if kind == "choice":
-        for value in values:
-            parse_dimension(value, where)
+        wrong = [value for value in values if not _is_scalar(value)]
+        require(
+            not wrong,
+            where,
+            "choice must list finite numbers or words",
+            got=quoted(wrong[0]) if wrong else "",
+            remedy="Write the values themselves.",
+        )
         require(
             len(set(map(repr, values))) == len(values),
             where,
             "choice must not repeat a value",
-            got=repr(values),
+            got=quoted(values),
             remedy="List each value once.",
         )
         return Choice(tuple(values))
     require(
-        len(values) == 2 and all(_is_number(value) for value in values),
+        len(values) == 2 and all(is_number(value) for value in values),
         where,
         f"{kind} needs two finite numbers (PyYAML reads 1e-4 as text: write 1.0e-4)",
-        got=repr(values),
+        got=quoted(values),
         remedy="Write [low, high].",
     )
     low, high = float(values[0]), float(values[1])
@@ -115,11 +123,11 @@ def parse_dimension(raw: object, where: str) -> Dimension:
         low < high and (kind == "uniform" or low > 0),
         where,
         f"{kind} needs low < high" + ("" if kind == "uniform" else " and low > 0"),
-        got=repr(values),
+        got=quoted(values),
         remedy="Mend the bounds.",
     )
     return Range(low, high, log=kind == "log_uniform")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _is_scalar(value: object) -> TypeGuard[Scalar]:
+    return value is None or isinstance(value, str | bool) or is_number(value)

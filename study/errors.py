@@ -1,10 +1,18 @@
 """The errors a user can cause or cure, and the one form their messages take."""
 
+import reprlib
+
 _LONGEST_VALUE = 200
 """Characters of a quoted value: a cell, a name or a cause is told apart by fewer."""
 
 _LONGEST_MESSAGE = 2000
 """Characters of a message, which may name several values."""
+
+
+_REPR = reprlib.Repr()
+"""Of containers: YAML's aliases make nine lines a list whose whole ``repr`` has 157 MB."""
+_REPR.maxlevel = 3
+_REPR.maxother = _LONGEST_VALUE
 
 
 class StudyError(ValueError):
@@ -45,7 +53,7 @@ def shortened(text: str, longest: int = _LONGEST_VALUE) -> str:
 def quoted(value: object) -> str:
     """Return a value of somebody's file or flag for a message: its ``repr``, cut."""
     try:
-        return shortened(repr(value))
+        return shortened(repr(value) if isinstance(value, str) else _REPR.repr(value))
     except (ValueError, RecursionError):
         # Python prints no integer of more than 4,300 digits, and no list that is too deep.
         return f"a {type(value).__name__} that cannot be printed"

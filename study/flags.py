@@ -5,22 +5,28 @@ from pathlib import Path
 from typing import Any, get_args
 
 from study.dimension import Fixed
-from study.errors import require
+from study.errors import quoted, require
 from study.results.mirror import is_uri
 from study.results.records import Metric
+from study.search_space_file import SHIPPED, names
 from study.selection import select_cells
-from study.spec import Cell
+from study.spec import Cell, Study
 from study.spec_file import load_study
 
 WORKING_COPY = "ray_results"
 """Results folder, and where a search whose results are in a store works."""
 
+_MOST_DIGITS = 6
+"""Of trials at once: a million is beyond any cluster."""
+
 
 def add_study_flags(flags: argparse.ArgumentParser) -> None:
     """Add what is searched: the search space, and what overrides its values."""
     add = flags.add_argument
-    add("--search", type=Path, default=Path("search_spaces/phase6a.yaml"), metavar="FILE",
-        help="search space (default: %(default)s)")  # fmt: skip
+    folder = str(SHIPPED).replace("%", "%%")  # which argparse would take for a place to fill in
+    add("--search", type=Path, default=Path("phase6a"), metavar="NAME|FILE",
+        help=f"search space: {', '.join(names())}, or a YAML file like those in {folder} "
+        "(default: %(default)s)")  # fmt: skip
     add("--trials", type=int, help="trials in all (default: the search space's)")
     add("--max-epochs", type=int, help="cut every schedule to at most this many epochs")
     add(
@@ -55,6 +61,12 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
     add("--task", help="threshold_1pct, threshold_0.5pct, ..., or direction")
     add("--label", choices=("high", "close"), help="price that must reach the threshold")
     add("--normalization", help="relative, zscore, revin or none")
+    add(
+        "--accept",
+        nargs="+",
+        metavar="CHECK",
+        help="take what a check of prices or VIX refuses, as weekdays, and record it",
+    )
 
 
 def add_selection_flags(flags: argparse.ArgumentParser) -> None:
@@ -66,6 +78,8 @@ def add_selection_flags(flags: argparse.ArgumentParser) -> None:
         help="trading days ahead, as 1 3 5 (default: those of the file)")  # fmt: skip
     add("--from", dest="first", metavar="CELL",
         help="leave out the cells before this one, as 20M_h3")  # fmt: skip
+    add("--phase", type=int, choices=(1, 2),
+        help="of a search of two phases (default: both)")  # fmt: skip
 
 
 def add_cluster_flags(flags: argparse.ArgumentParser) -> None:
@@ -93,7 +107,7 @@ def one_cell(arguments: argparse.Namespace) -> Cell:
             arguments.budget is None,
             "--budget",
             f"{study.path} searches across budgets",
-            got=f"--budget {arguments.budget}",
+            got=f"--budget {quoted(arguments.budget)}",
             remedy="Write --budgets, with one or several labels, or leave it out for all.",
         )
         return study.cell_of_all(arguments.budgets, arguments.horizon, **_overrides(arguments))
@@ -101,7 +115,7 @@ def one_cell(arguments: argparse.Namespace) -> Cell:
         arguments.budgets is None,
         "--budgets",
         f"{study.path} has a search for each budget",
-        got=f"--budgets {' '.join(arguments.budgets or ())}",
+        got=f"--budgets {quoted(' '.join(arguments.budgets or ()))}",
         remedy="Write --budget, or use study.sweep for several.",
     )
     for flag, value in (("--budget", arguments.budget), ("--horizon", arguments.horizon)):
@@ -131,6 +145,31 @@ def selected_cells(arguments: argparse.Namespace) -> list[Cell]:
     )
 
 
+def selected_phases(arguments: argparse.Namespace, study: Study) -> tuple[int | None, ...]:
+    """Return the phases that ``--phase`` leaves, in order; None stands for the only one.
+
+    Raises:
+        SpecError: the study has no phases, or its second one is to be read from a store.
+    """
+    asked: int | None = arguments.phase
+    require(
+        asked is None or asked in study.phases,
+        "--phase",
+        f"{study.path} has one phase",
+        got=f"--phase {asked}",
+        remedy="Leave it out.",
+    )
+    phases = study.phases if asked is None else (asked,)
+    require(
+        2 not in phases or not is_uri(arguments.storage),
+        "--storage",
+        "phase 2 needs a results folder, for it follows from the records of phase 1",
+        got=str(arguments.storage),
+        remedy="Run phase 1 there with --phase 1, and phase 2 in a folder with a copy of it.",
+    )
+    return phases
+
+
 def concurrency(text: str) -> int | None:
     """Return the number behind ``--concurrency``; None for auto.
 
@@ -138,10 +177,10 @@ def concurrency(text: str) -> int | None:
         SpecError: it is neither.
     """
     require(
-        text == "auto" or text.isdecimal(),
+        text == "auto" or (text.isdecimal() and len(text) <= _MOST_DIGITS),
         "--concurrency",
-        "must be auto or a whole number",
-        got=f"--concurrency {text}",
+        f"must be auto or a whole number of at most {_MOST_DIGITS} digits",
+        got=f"--concurrency {quoted(text)}",
         remedy="Leave it out for auto.",
     )
     return None if text == "auto" else int(text)
@@ -162,6 +201,7 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
         "task": arguments.task,
         "label_price": arguments.label,
         "normalization": arguments.normalization,
+        "accept": arguments.accept,
     }
     search = {
         name: getattr(arguments, name)

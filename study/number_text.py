@@ -4,19 +4,32 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
-DecimalMark = Literal[".", ","]
+import numpy as np
 
-_SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
+DecimalMark = Literal[".", ","]
+DECIMAL_MARKS: tuple[DecimalMark, ...] = (".", ",")
+
+_EXPONENTS = {"": 0, "k": 3, "m": 6, "b": 9, "t": 12}
 """Short scale, as Investing.com writes volumes and papers write model sizes; case is ignored."""
 
 _SPACES = " \u00a0\u202f\u2009'\u2019"
 """Between groups of three digits in French, Swiss and typographic notation."""
 
+_SPACED = re.compile(rf"(?<=\d)[{_SPACES}](?=\d{{3}})")
 _MARKED = re.compile(r"[+-]?[\d.,]*\d[\d.,]*")
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _ENDS = re.compile(
     r"(?P<sign>[+-]?)[$\u20ac\u00a3\u00a5]?(?P<body>.*?)(?P<suffix>[KMBTkmbt]?)[%\u20ac]?"
 )
+_AROUND = "$%\u20ac\u00a3\u00a5KMBTkmbt"
+
+
+_MISSING = ("", ".", "-", "--", "nan", "na", "n/a", "#n/a", "none", "null", "<na>", "nat")
+
+
+def is_missing(cell: object) -> bool:
+    """Does a cell say that there is no value?"""
+    return cell is None or str(cell).strip().lower() in _MISSING
 
 
 def decimal_mark(cells: Iterable[str]) -> DecimalMark | None:
@@ -40,17 +53,29 @@ def decimal_mark(cells: Iterable[str]) -> DecimalMark | None:
     return next(iter(shown), None)
 
 
+def two_readings(cell: str) -> tuple[float, float] | None:
+    """Return both numbers that a cell like ``1,234`` may be, None if it can be read in one way.
+
+    The point of ``1.234`` stands before a fraction unless other cells show a decimal comma: that is
+    how programs write.
+    """
+    if "," not in cell or _mark_of(cell) is not None:
+        return None
+    grouped, fraction = read_number(cell, "."), read_number(cell, ",")
+    return (grouped, fraction) if np.isfinite([grouped, fraction]).all() else None
+
+
 def read_number(cell: object, mark: DecimalMark = ".") -> float:
     """Return the number that a cell holds, NaN if it holds none.
 
-    Thousands separators must stand before groups of three digits. Python's ``1_000`` is no number
-    in a file, and neither is a truth value.
+    Thousands separators must stand before groups of three digits (or, as in India, of two and at
+    last three). Python's ``1_000`` is no number in a file, and neither is a truth value.
 
     Args:
         cell: text, or what a Parquet file holds.
         mark: what stands before the fraction.
     """
-    if isinstance(cell, bool):
+    if isinstance(cell, bool | np.bool_ | np.ndarray):
         return float("nan")
     if not isinstance(cell, str):
         try:
@@ -58,33 +83,38 @@ def read_number(cell: object, mark: DecimalMark = ".") -> float:
         except (TypeError, ValueError, OverflowError):
             return float("nan")
     text = cell.strip()
+    if mark == "," and "." not in text and text.count(",") == 1:
+        text, mark = text.replace(",", "."), "."
     if _PLAIN.fullmatch(text) and not (mark == "," and "." in text):
         return float(text)
     parts = _ENDS.fullmatch(text)
-    assert parts is not None  # every part may be empty
+    if parts is None:  # it holds a line break
+        return float("nan")
     body = _joined(parts["body"].strip(), mark)
     if body is None:
         return float("nan")
-    return float(parts["sign"] + body) * _SUFFIXES[parts["suffix"].lower()]
+    # Scaled as text: 5.19 * 1e9 would not be the float nearest to 5190000000.
+    return float(f"{parts['sign']}{body}e{_EXPONENTS[parts['suffix'].lower()]}")
 
 
 def _mark_of(cell: str) -> DecimalMark | None:
     """Return the decimal mark that a single cell shows by itself."""
-    body = cell.strip().strip("$%\u20ac\u00a3\u00a5KMBTkmbt").strip()
+    body = _SPACED.sub("", cell.strip().strip(_AROUND).strip())
     if not _MARKED.fullmatch(body):
         return None
     point, comma = body.rfind("."), body.rfind(",")
     if point >= 0 and comma >= 0:
         return "." if point > comma else ","
+    if point < 0 and comma < 0:
+        return None
     mark: DecimalMark = "." if point >= 0 else ","
     other: DecimalMark = "," if mark == "." else "."
     if body.count(mark) > 1:
         # 1,234,567 and 1.234.567: it separates thousands. 25.11.2014 is no number.
         return None if _joined(body.lstrip("+-"), other) is None else other
-    if max(point, comma) < 0:
-        return None
-    is_group = len(body) - 1 - max(point, comma) == 3 and body.lstrip("+-")[0] not in "0.,"
-    return None if is_group else mark
+    whole, _, fraction = body.lstrip("+-").partition(mark)
+    could_be_thousands = len(fraction) == 3 and 1 <= len(whole) <= 3 and whole != "0"
+    return None if could_be_thousands else mark
 
 
 def _joined(body: str, mark: DecimalMark) -> str | None:
@@ -92,9 +122,14 @@ def _joined(body: str, mark: DecimalMark) -> str | None:
     whole, has_mark, fraction = body.partition(mark)
     separators = (_SPACES + ",.").replace(mark, "")
     groups = re.split(f"[{re.escape(separators)}]", whole)
+    middle, last = groups[1:-1], groups[-1]
     well_formed = (
         all(group.isascii() and group.isdigit() for group in groups)
-        and (len(groups) == 1 or (len(groups[0]) <= 3 and {len(g) for g in groups[1:]} == {3}))
+        and (
+            len(groups) == 1
+            or (len(groups[0]) <= 3 and len(last) == 3 and {len(each) for each in middle} <= {3})
+            or (len(groups[0]) <= 2 and len(last) == 3 and {len(each) for each in middle} <= {2})
+        )
         # 0,998 is a fraction in another notation, and no 998.
         and (len(groups) == 1 or not groups[0].startswith("0"))
         and (not fraction or (fraction.isascii() and fraction.isdigit()))

@@ -3,7 +3,10 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
+from typing import Any
 
 from study.command import Exit, command_parser, exit_code
 from study.flags import (
@@ -13,15 +16,21 @@ from study.flags import (
     concurrency,
     places,
     selected_cells,
+    selected_phases,
 )
+from study.results.output import open_console
 from study.search.stop import Interruptions, interruptible
+from study.search.supplementary import N_BUDGETS, in_order, second_phases
+from study.spec import Cell, Study
+from study.spec_file import load_study
 
 _EXAMPLES = """examples:
   python -m study.plan
   python -m study.plan --budgets 2M 20M --horizons 1 3
   python -m study.plan --from 20M_h3 --trials 20
-  python -m study.plan --search search_spaces/smoke.yaml --json > plan.json
+  python -m study.plan --search smoke --json > plan.json
   python -m study.tune --budget 2M --horizon 3 --estimate plan.json
+  python -m study.plan --search search_spaces/two_phase.yaml   # both phases of a search of two
 
 Trains nothing but a few timed steps, and writes nothing. Exit code 1 if a cell cannot run here.
 """
@@ -54,20 +63,24 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     """Check the flags, then plan the cells; blocks are printed as they are known."""
-    cells = selected_cells(arguments)
+    study, phase_two = load_study(arguments.search), None
+    phases, firsts = selected_phases(arguments, study), selected_cells(arguments)
+    cells = [] if phases == (2,) else list(firsts)
+    results = places(arguments.storage)[0]
+    if 2 in phases:
+        later, phase_two = _phase_two(arguments, study, firsts, results)
+        cells += later
     at_once = concurrency(arguments.concurrency)
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
-    from rich.console import Console
-
     from study.cluster.runtime import cluster
-    from study.results.outlook import print_budget, print_power, print_total
+    from study.results.outlook import print_budget, print_phase_two, print_power, print_total
     from study.search.outlook import plan_cells, total
     from study.search.plan import process_seconds
     from study.training.device import resolve_device
 
     if arguments.device is not None and arguments.address is None:
         resolve_device(0.0, arguments.device)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = open_console()
     outlooks = []
     with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
         # Ray has taken SIGTERM for itself.
@@ -75,26 +88,57 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         planned = plan_cells(
             cells,
             nodes,
-            places(arguments.storage)[0],
+            results,
             device=arguments.device,
             concurrency=at_once,
             driver_seconds=process_seconds(),
         )
-        for _, group in groupby(planned, key=lambda outlook: outlook.cell.budget_label):
+        for _, group in groupby(planned, key=lambda o: (o.cell.phase, o.cell.budget_label)):
             of_budget = list(group)
             outlooks += of_budget
             if not arguments.json:
                 print_budget(console, [outlook.describe() for outlook in of_budget])
                 console.print()
-                sys.stdout.flush()
     described, sums = [outlook.describe() for outlook in outlooks], total(outlooks)
     if arguments.json:
-        print(json.dumps({"cells": described, "total": sums}, indent=2, allow_nan=False))
+        plan = {"cells": described, "total": sums}
+        if phase_two is not None:
+            plan["phase_2"] = phase_two
+        print(json.dumps(plan, indent=2, allow_nan=False))
     else:
+        if phase_two is not None:
+            print_phase_two(console, phase_two)
+            console.print()
         print_total(console, sums)
         console.print()
         print_power(console, described)
     return Exit.FAILED if sums["cells_with_problem"] else Exit.OK
+
+
+def _phase_two(
+    arguments: argparse.Namespace, study: Study, firsts: Sequence[Cell], results: Path
+) -> tuple[list[Cell], dict[str, Any]]:
+    """Return the cells of phase 2 that are known, and what there is to say of it."""
+    assert study.supplementary is not None
+    trials = arguments.trials
+    found, waiting = second_phases(study, firsts, results, trials=trials, metric=arguments.metric)
+    cells, horizons = [], []
+    for second in found:
+        chosen = second.phase_one.choose(None)
+        cells += second.cells(chosen)
+        horizons.append(
+            {
+                "horizon": second.first.data.horizon,
+                "lines": second.phase_one.lines(chosen),
+                "budgets": [each.describe() for each in second.phase_one.budgets],
+            }
+        )
+    return in_order(cells), {
+        "searches_per_horizon": min(N_BUDGETS, len(firsts[0].budgets)),
+        "trials": study.supplementary.trials if trials is None else trials,
+        "horizons": horizons,
+        "waiting": waiting,
+    }
 
 
 if __name__ == "__main__":

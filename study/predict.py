@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from study.command import Exit, command_parser, exit_code
-from study.errors import StudyError, require
+from study.errors import StudyError, quoted, require
 from study.flags import WORKING_COPY
 from study.results.final import FINAL_FOLDER, MODEL_FOLDER
 
@@ -68,8 +68,16 @@ def run(arguments: argparse.Namespace) -> int:
     from study.final.export import load_model, predict_days
 
     model = load_model(folder)
+    require(
+        model.cell == arguments.cell,
+        str(folder),
+        f"must hold the model of {arguments.cell}",
+        got=f"that of {quoted(model.cell)}",
+        remedy="Put back the folder that study.train has made.",
+        error=StudyError,
+    )
     source = arguments.data or model.data.source
-    prices = load_prices(source, arguments.storage / "data")
+    prices = load_prices(source, arguments.storage / "data", model.data.accept)
     config = replace(model.data, source=source, vix=arguments.vix or model.data.vix)
     vix = vix_of(config, arguments.storage / "data")
     dates, probability = predict_days(

@@ -10,7 +10,18 @@ from typing import Any, Literal, cast, get_args
 
 from study.data.config import DataConfig
 from study.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
-from study.errors import SpecError, require
+from study.errors import SpecError, quoted, require
+from study.fields import (
+    Rule,
+    above,
+    check_values,
+    flag,
+    one_of,
+    or_none,
+    share,
+    whole,
+    within,
+)
 from study.model.config import DEFAULT_FAMILY, check_family
 from study.results.records import Metric
 
@@ -22,6 +33,35 @@ DERIVED_MODEL_FIELDS = ("n_features", "context_length", "auxiliary_head")
 
 ForcedSet = Literal["none", "extremes6", "forced18"]
 Scheduler = Literal["asha", "fifo"]
+
+LONGEST_NAME = 100
+"""Characters of a study's name or a budget's label."""
+
+_LONGEST_FOLDER = 200
+"""Bytes of a cell's name: a file system takes 255, and some are put before and behind it."""
+
+SEARCH_RULES: dict[str, Rule] = {
+    "trials": whole(1, 100_000),
+    "seed": Rule("lie in [0, 2**31)", whole(0, 2**31 - 1).holds),
+    "forced": one_of(get_args(ForcedSet)),
+    "across_budgets": flag(),
+    "metric": one_of(get_args(Metric)),
+    "early_stop_patience": Rule(
+        "be at least 5 whole trials: the five best are compared",
+        or_none(whole(5, 1_000_000)).holds,
+    ),
+    "early_stop_threshold": or_none(above(0, 1_000)),
+    "startup_trials": whole(1, 100_000),
+    "scheduler": one_of(get_args(Scheduler)),
+    # ASHA's time is whole percent of a schedule, of which the first is 1.
+    "grace_share": within(0.01, 1),
+    # Nearer to 1, ASHA has a rung for every percent and more; 2 to 4 are usual.
+    "reduction_factor": within(1.1, 100),
+    # At most a year.
+    "stall_minutes": above(0, 525_600),
+    "max_failure_share": share(zero=False),
+}
+"""What the value of a field must be by itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,58 +104,14 @@ class SearchConfig:
     """Share of failed trials above which the search stops instead of wasting the night."""
 
     def __post_init__(self) -> None:
-        where = "search"
-        rules: tuple[tuple[bool, str, str], ...] = (
-            (self.trials >= 1, "trials must be >= 1", "trials"),
-            (0 <= self.seed < 2**31, "seed must lie in [0, 2**31)", "seed"),
-            (self.startup_trials >= 1, "startup_trials must be >= 1", "startup_trials"),
-            (0 < self.grace_share <= 1, "grace_share must lie in (0, 1]", "grace_share"),
-            (
-                self.early_stop_patience is None or self.early_stop_patience >= 5,
-                "early_stop_patience must be at least 5: the five best are compared",
-                "early_stop_patience",
-            ),
-            (
-                self.early_stop_threshold is None or self.early_stop_threshold > 0,
-                "early_stop_threshold must be > 0",
-                "early_stop_threshold",
-            ),
-            (
-                self.early_stop_threshold is None or self.early_stop_patience is not None,
-                "early_stop_threshold needs early_stop_patience, without which nothing stops",
-                "early_stop_threshold",
-            ),
-            (
-                self.metric in get_args(Metric),
-                f"metric must be one of {', '.join(get_args(Metric))}",
-                "metric",
-            ),
-            (self.reduction_factor > 1, "reduction_factor must be > 1", "reduction_factor"),
-            (self.stall_minutes > 0, "stall_minutes must be > 0", "stall_minutes"),
-            (
-                0 < self.max_failure_share <= 1,
-                "max_failure_share must lie in (0, 1]",
-                "max_failure_share",
-            ),
-            (
-                self.forced in get_args(ForcedSet),
-                f"forced must be one of {', '.join(get_args(ForcedSet))}",
-                "forced",
-            ),
-            (
-                self.scheduler in get_args(Scheduler),
-                f"scheduler must be one of {', '.join(get_args(Scheduler))}",
-                "scheduler",
-            ),
+        check_values(SEARCH_RULES, self, "Mend the search space or the flag.")
+        require(
+            self.early_stop_threshold is None or self.early_stop_patience is not None,
+            "SearchConfig",
+            "early_stop_threshold needs early_stop_patience, without which nothing stops",
+            got=f"early_stop_threshold={self.early_stop_threshold!r}",
+            remedy="Mend the search space or the flag.",
         )
-        for holds, rule, name in rules:
-            require(
-                holds,
-                where,
-                rule,
-                got=f"{name}={getattr(self, name)!r}",
-                remedy="Mend the search space or the flag.",
-            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,10 +202,29 @@ class Study:
     supplementary: "Supplementary | None" = None
     """Phase 2 of a search of two phases."""
 
+    def __post_init__(self) -> None:
+        """Check what the sections say of each other.
+
+        Raises:
+            SpecError: a second phase has no first one.
+        """
+        require(
+            self.supplementary is None or self.across_budgets,
+            f"{self.path}: supplementary",
+            "is the second phase of a search across budgets",
+            got=f"search.across_budgets={self.across_budgets}",
+            remedy="Set search.across_budgets to true, or leave the section out.",
+        )
+
     @property
     def across_budgets(self) -> bool:
         """Is the budget searched, in one cell of all budgets?"""
         return bool(self.search.get("across_budgets", False))
+
+    @property
+    def phases(self) -> tuple[int | None, ...]:
+        """The phases of its search, in order; None stands for the only one."""
+        return (None,) if self.supplementary is None else (1, 2)
 
     def cell(
         self,
@@ -266,7 +281,7 @@ class Study:
             len(set(labels)) == len(labels) >= 1,
             "--budgets",
             "must name each budget once",
-            got=" ".join(labels),
+            got=quoted(" ".join(labels)),
             remedy="Leave it out for all.",
         )
         # An unknown label comes last, where it is refused.
@@ -296,7 +311,7 @@ class Study:
                 budget in self.budgets,
                 "--budget",
                 f"must be one of {', '.join(self.budgets)} ({self.path})",
-                got=f"--budget {budget}",
+                got=f"--budget {quoted(budget)}",
                 remedy="Choose one, or add it to the file.",
             )
         require(
@@ -338,7 +353,7 @@ class Study:
                 cell.model.get("revin") == Fixed(True),
                 self.path,
                 "normalization revin leaves raw levels, so model.revin must be true",
-                got=f"model.revin={_plain(cell.model.get('revin', Fixed(False)))!r}",
+                got=f"model.revin={quoted(_plain(cell.model.get('revin', Fixed(False))))}",
                 remedy="Set model.revin to true.",
             )
         if cell.data.normalization in ("revin", "none"):
@@ -348,9 +363,17 @@ class Study:
                 self.path,
                 f"normalization {cell.data.normalization} leaves raw levels, which the linear path "
                 "of model.last_day_skip cannot take",
-                got=f"model.last_day_skip={_plain(skip)!r}",
+                got=f"model.last_day_skip={quoted(_plain(skip))}",
                 remedy="Set model.last_day_skip to false.",
             )
+        require(
+            len(cell.name.encode()) <= _LONGEST_FOLDER,
+            self.path,
+            "study, budgets, task and source must name a folder of at most "
+            f"{_LONGEST_FOLDER} bytes",
+            got=quoted(cell.name),
+            remedy="Shorten the longest of them.",
+        )
         _check_family(cell, self.path)
         _check_grace(cell, self.path)
         return cell
@@ -384,7 +407,7 @@ def _check_family(cell: Cell, path: str) -> None:
         isinstance(family, Fixed),
         f"{path}: model.family",
         "must be one family, because a cell compares architectures of one",
-        got=repr(_plain(family)),
+        got=quoted(_plain(family)),
         remedy="Search each with --model, in a cell of its own.",
     )
     for name in dimension_values(family):

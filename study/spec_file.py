@@ -4,92 +4,76 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import yaml
-
-from study.data.config import DataConfig
+from study.data.config import DATA_RULES, DataConfig
 from study.dimension import Dimension, Fixed, Range, dimension_values, parse_dimension
-from study.errors import SpecError, require
-from study.model.config import ModelConfig
-from study.spec import DERIVED_MODEL_FIELDS, SHAPE_FIELDS, SearchConfig, Study, Supplementary
-from study.training.config import TrainConfig
+from study.errors import SpecError, quoted, require, shortened
+from study.fields import Rule, check_value, is_whole, require_type
+from study.model.config import MODEL_RULES, ModelConfig
+from study.results.documents import load_yaml
+from study.search_space_file import find_search_space
+from study.spec import (
+    DERIVED_MODEL_FIELDS,
+    LONGEST_NAME,
+    SEARCH_RULES,
+    SHAPE_FIELDS,
+    SearchConfig,
+    Study,
+    Supplementary,
+)
+from study.training.config import TRAIN_RULES, TrainConfig
 
 _NUMBER_TEXT = re.compile(r"[+-]?[\d.]+[eE][+-]?\d+")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]*")
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9.\-]{{0,{LONGEST_NAME - 1}}}")
 
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a key that is given twice: the second would silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping, or raise for a repeated key."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
+_REMEDY = "Mend the value."
 
 
 def load_study(path: Path) -> Study:
-    """Read and validate a search space.
+    """Read and validate a search space, given by its file or by the name of a shipped one.
 
     Raises:
         SpecError: the file is missing or malformed, a key is unknown or missing, a search
             dimension is no config field, or a value has the wrong form.
     """
-    where = str(path)
-    require(
-        path.is_file(),
-        where,
-        "the search space must be a YAML file",
-        got="no such file",
-        remedy="Choose one of the files in search_spaces/.",
-    )
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problem = " ".join(str(error).split())
-        raise SpecError(f"{where}: must be YAML, but got: {problem}. Mend the line.") from error
+    where, file = str(path), find_search_space(path)
+    raw = load_yaml(file, "Mend it.", SpecError)
     require(
         isinstance(raw, dict),
         where,
         "must be a mapping",
         got=type(raw).__name__,
-        remedy="Start from search_spaces/phase6a.yaml.",
+        remedy="Start from a copy of phase6a.yaml.",
     )
     sections = ("study", "budgets", "tolerance", "horizons", "data", "model", "train", "search")
     _check_keys(raw, expected=(*sections, "supplementary"), required=sections, where=where)
     require(
-        isinstance(raw["study"], str) and _NAME.fullmatch(raw["study"]) is not None,
+        _is_name(raw["study"]),
         f"{where}: study",
-        "must be a plain name (letters, digits, dots, dashes): it becomes a folder",
-        got=repr(raw["study"]),
+        f"must be a plain name (letters, digits, dots, dashes) of at most {LONGEST_NAME} "
+        "characters: it becomes a folder",
+        got=quoted(raw["study"]),
         remedy="Rename the study.",
     )
     budgets = _section(raw, "budgets", where)
     for label, target in budgets.items():
         require(
-            isinstance(label, str)
-            and _NAME.fullmatch(label) is not None
-            and isinstance(target, int)
-            and target > 0,
+            _is_name(label) and is_whole(target) and target > 0,
             f"{where}: budgets",
-            "must map plain labels to whole parameter counts",
-            got=f"{label}: {target!r}",
+            "must map plain labels to whole parameter counts of at most 64 bits",
+            got=f"{quoted(label)}: {quoted(target)}",
             remedy="Write for example 2M: 2_000_000.",
         )
     horizons = raw["horizons"]
     require(
         isinstance(horizons, list)
         and len(horizons) >= 1
-        and all(isinstance(h, int) and not isinstance(h, bool) and h >= 1 for h in horizons),
+        and all(DATA_RULES["horizon"].holds(horizon) for horizon in horizons),
         f"{where}: horizons",
-        "must be a list of trading days >= 1",
-        got=repr(horizons),
+        "must be a list of trading days >= 1, each at most 100,000",
+        got=quoted(horizons),
         remedy="Write for example [1, 3, 5].",
     )
     tolerance = raw["tolerance"]
@@ -97,7 +81,7 @@ def load_study(path: Path) -> Study:
         isinstance(tolerance, float) and 0 < tolerance < 1,
         f"{where}: tolerance",
         "must be a fraction between 0 and 1",
-        got=repr(tolerance),
+        got=quoted(tolerance),
         remedy="Write for example 0.25.",
     )
     data_fields = _names(DataConfig, leave_out=("horizon",))
@@ -105,8 +89,8 @@ def load_study(path: Path) -> Study:
     data, search = _section(raw, "data", where), _section(raw, "search", where)
     _check_keys(data, expected=data_fields, required=(), where=f"{where}: data")
     _check_keys(search, expected=search_fields, required=("trials",), where=f"{where}: search")
-    _check_types(data, DataConfig, f"{where}: data")
-    _check_types(search, SearchConfig, f"{where}: search")
+    _check_fields(data, DataConfig, DATA_RULES, f"{where}: data")
+    _check_fields(search, SearchConfig, SEARCH_RULES, f"{where}: search")
     model_fields = _names(ModelConfig, leave_out=DERIVED_MODEL_FIELDS)
     train_fields = _names(TrainConfig)
     return Study(
@@ -118,6 +102,7 @@ def load_study(path: Path) -> Study:
         model=_dimensions(
             _section(raw, "model", where),
             ModelConfig,
+            MODEL_RULES,
             model_fields,
             SHAPE_FIELDS,
             f"{where}: model",
@@ -125,6 +110,7 @@ def load_study(path: Path) -> Study:
         train=_dimensions(
             _section(raw, "train", where),
             TrainConfig,
+            TRAIN_RULES,
             train_fields,
             ("learning_rate", "epochs"),
             f"{where}: train",
@@ -141,19 +127,12 @@ def _supplementary(raw: Mapping[str, Any], where: str) -> Supplementary | None:
     section, where = _section(raw, "supplementary", where), f"{where}: supplementary"
     expected = ("model", "train", "trials")
     _check_keys(section, expected=expected, required=expected, where=where)
-    _check_type(section["trials"], int, f"{where}.trials")
-    require(
-        section["trials"] >= 1,
-        f"{where}.trials",
-        "must be at least 1",
-        got=repr(section["trials"]),
-        remedy="20 to 30 for each budget are usual.",
-    )
+    check_value(SEARCH_RULES, "trials", section["trials"], where, "20 to 30 are usual.")
     model, train = (_section(section, name, where) for name in ("model", "train"))
     fields = _names(ModelConfig, leave_out=DERIVED_MODEL_FIELDS)
     return Supplementary(
-        model=_parsed(model, ModelConfig, fields, f"{where}: model"),
-        train=_parsed(train, TrainConfig, _names(TrainConfig), f"{where}: train"),
+        model=_parsed(model, ModelConfig, MODEL_RULES, fields, f"{where}: model"),
+        train=_parsed(train, TrainConfig, TRAIN_RULES, _names(TrainConfig), f"{where}: train"),
         trials=section["trials"],
     )
 
@@ -161,6 +140,7 @@ def _supplementary(raw: Mapping[str, Any], where: str) -> Supplementary | None:
 def _dimensions(
     section: Mapping[str, Any],
     config: type,
+    rules: Mapping[str, Rule],
     expected: Sequence[str],
     required: Sequence[str],
     where: str,
@@ -172,11 +152,15 @@ def _dimensions(
         for field in dataclasses.fields(config)
         if field.name in expected and field.default is not dataclasses.MISSING
     }
-    return {**defaults, **_parsed(section, config, expected, where)}
+    return {**defaults, **_parsed(section, config, rules, expected, where)}
 
 
 def _parsed(
-    section: Mapping[str, Any], config: type, expected: Sequence[str], where: str
+    section: Mapping[str, Any],
+    config: type,
+    rules: Mapping[str, Rule],
+    expected: Sequence[str],
+    where: str,
 ) -> dict[str, Dimension]:
     """Parse every dimension, and check that each value it can take suits its field."""
     _check_keys(section, expected=expected, required=(), where=where)
@@ -188,11 +172,11 @@ def _parsed(
             not (name in SHAPE_FIELDS and isinstance(dimension, Range)),
             f"{where}.{name}",
             "must be a number or a choice, because the grid is counted row by row",
-            got=repr(raw),
+            got=quoted(raw),
             remedy="List the values.",
         )
         for value in dimension_values(dimension):
-            _check_type(value, types[name], f"{where}.{name}")
+            _check_field(name, value, types[name], rules, where)
         dimensions[name] = dimension
     return dimensions
 
@@ -203,8 +187,8 @@ def _section(raw: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
         isinstance(section, dict),
         f"{where}: {name}",
         "must be a mapping",
-        got=repr(section),
-        remedy="Start from search_spaces/phase6a.yaml.",
+        got=quoted(section),
+        remedy="Start from a copy of phase6a.yaml.",
     )
     return dict(section)
 
@@ -219,9 +203,9 @@ def _check_keys(
     for key in section:
         require(
             key in expected,
-            f"{where}: {key}",
+            f"{where}: {shortened(str(key))}",
             "unknown field",
-            got=repr(key),
+            got=quoted(key),
             remedy=f"Expected one of {', '.join(expected)}.",
         )
     for key in required:
@@ -229,36 +213,28 @@ def _check_keys(
             key in section,
             where,
             f"the field {key} is missing",
-            got=f"{', '.join(map(str, section)) or 'nothing'}",
+            got=quoted(list(section)),
             remedy=f"Add {key}.",
         )
 
 
-def _check_types(section: Mapping[str, Any], config: type, where: str) -> None:
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _check_fields(
+    section: Mapping[str, Any], config: type, rules: Mapping[str, Rule], where: str
+) -> None:
     types = {field.name: field.type for field in dataclasses.fields(config)}
     for name, value in section.items():
-        _check_type(value, types[name], f"{where}.{name}")
+        _check_field(name, value, types[name], rules, where)
 
 
-def _check_type(value: object, expected: Any, where: str) -> None:
-    """Check a YAML value against a field's type: the loader rejects text where a number is due."""
-    options = get_args(expected) or (expected,)
-    fits = any(
-        (option is float and isinstance(value, int | float) and not isinstance(value, bool))
-        or (option is int and isinstance(value, int) and not isinstance(value, bool))
-        or (option is bool and isinstance(value, bool))
-        or (option is str and isinstance(value, str))
-        or (option is type(None) and value is None)
-        or value == option
-        for option in options
-    )
-    wanted = " | ".join(getattr(option, "__name__", repr(option)) for option in options)
+def _check_field(
+    name: str, value: object, kind: Any, rules: Mapping[str, Rule], where: str
+) -> None:
+    """Check a YAML value against its field: PyYAML reads 1e-4 as text, where a number is due."""
     is_number_text = isinstance(value, str) and _NUMBER_TEXT.fullmatch(value) is not None
-    hint = " (PyYAML reads 1e-4 as text: write 1.0e-4)" if is_number_text else ""
-    require(
-        fits,
-        where,
-        f"must be {wanted}{hint}",
-        got=repr(value),
-        remedy="Mend the value.",
-    )
+    remedy = "PyYAML reads 1e-4 as text: write 1.0e-4." if is_number_text else _REMEDY
+    require_type(value, kind, f"{where}.{name}", remedy, SpecError)
+    check_value(rules, name, value, where, remedy)

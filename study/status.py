@@ -7,14 +7,24 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 
 from study.cluster.machine import describe_machine
 from study.command import Exit, command_parser, exit_code
-from study.errors import require
+from study.errors import quoted, require
+from study.results.output import open_console
 from study.results.status import StudyStatus, read_status
+from study.results.status_files import unreadable
 from study.results.status_view import view
+
+_PIPED_WIDTH = 200
+
+_LONGEST_WATCH = 86_400.0
+"""Seconds between two looks: a day."""
+
+_PIPED_WIDTH = 200
+"""Characters of a line for a log or a pipe: its tables are wide, and their rows must stay whole."""
 
 _EXAMPLES = """examples:
   python -m study.status
@@ -27,6 +37,7 @@ states:
   complete     every trial ended         dead         killed; --resume goes on
   failed       no usable result          stalled      alive, but shows no life
   unknown      its files say nothing     stale        on another machine, and shows no life
+  left out     nothing of it fits a node
 
 exit code: 0; 1 if anything is dead, stalled, stale, stopped or failed; 2 for a wrong flag
 """
@@ -60,14 +71,29 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.storage.is_dir(),
         "--storage",
         "must be a results folder",
-        got=str(arguments.storage),
+        got=quoted(str(arguments.storage)),
         remedy="Give the folder that study.tune wrote into.",
     )
+    problem = unreadable(arguments.storage)
     require(
-        arguments.watch is None or (arguments.watch > 0 and not arguments.json),
+        problem is None,
+        "--storage",
+        "must be a folder that you may read",
+        got=f"{quoted(str(arguments.storage))}: {problem}",
+        remedy="Ask its owner.",
+    )
+    require(
+        arguments.watch is None or 0 < arguments.watch <= _LONGEST_WATCH,
         "--watch",
-        "must be > 0 seconds, and without --json",
-        got=f"--watch {arguments.watch}",
+        f"must be > 0 seconds and at most a day, {_LONGEST_WATCH:.0f}",
+        got=f"--watch {arguments.watch:g}" if arguments.watch is not None else "",
+        remedy="Leave the number out for 2.",
+    )
+    require(
+        arguments.watch is None or not arguments.json,
+        "flags",
+        "--watch and --json exclude each other",
+        got="both",
         remedy="Repeat --json yourself as often as you like.",
     )
     if arguments.watch is not None:
@@ -76,10 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_plain(status), indent=2, allow_nan=False))
     else:
-        console = Console(highlight=False)
-        # A log or a pipe has no width; rows must stay whole there.
-        console = console if console.is_terminal else Console(highlight=False, width=200)
-        console.print(view(status, describe_machine()))
+        open_console(_PIPED_WIDTH).print(view(status, describe_machine()))
     return Exit.FAILED if status.is_alarming else Exit.OK
 
 
@@ -87,8 +110,14 @@ def _watch(arguments: argparse.Namespace) -> int:
     def current() -> Group:
         return view(read_status(arguments.storage, arguments.names), describe_machine())
 
+    console = open_console(_PIPED_WIDTH)
     try:
-        with Live(current(), auto_refresh=False, screen=False) as live:
+        if not console.is_terminal:
+            # A block after the other, for a file or a program to read.
+            while True:
+                console.print(current(), end="\n\n")
+                time.sleep(arguments.watch)
+        with Live(current(), console=console, auto_refresh=False, screen=False) as live:
             while True:
                 time.sleep(arguments.watch)
                 live.update(current(), refresh=True)

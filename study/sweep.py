@@ -4,7 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,22 @@ from study.flags import (
     concurrency,
     places,
     selected_cells,
+    selected_phases,
 )
 from study.matrix.cell_run import CellRun
 from study.matrix.log import SweepLog
-from study.matrix.preflight import inspect, most_cells
+from study.matrix.preflight import inspect, most_cells, read_plan
 from study.matrix.runner import Sweep, SweepSettings
 from study.matrix.summary import summary_table
-from study.results.driver import at_work
-from study.results.files import read_json, write_json
+from study.results.driver import Driver, at_work
+from study.results.files import write_json
 from study.results.lock import FolderLock
+from study.results.output import lasting_output, open_console
 from study.results.status import read_status
+from study.results.status_files import as_dict
 from study.results.status_view import view
 from study.search.stop import Interruptions, Stop, interruptible
+from study.spec import Study
 from study.spec_file import load_study
 
 _VIEW_SECONDS = 2.0
@@ -43,10 +47,11 @@ _VIEW_SECONDS = 2.0
 DRIVER = (sys.executable, "-m", "study.tune")
 
 _EXAMPLES = """examples:
-  python -m study.sweep                                   # every cell of search_spaces/phase6a.yaml
+  python -m study.sweep                                   # every cell of phase6a
   python -m study.sweep --budgets 2M 20M --horizons 1 3
-  python -m study.sweep --search search_spaces/smoke.yaml --budgets 50k 750k   # minutes
+  python -m study.sweep --search smoke --budgets 50k 750k   # minutes
   python -m study.sweep --from 20M_h3                     # that cell and those after it
+  python -m study.sweep --search search_spaces/two_phase.yaml   # phase 1, then phase 2
   python -m study.sweep --address auto --storage /mnt/shared/ray_results       # on a Ray cluster
 
 Ctrl+C, q and SIGTERM let running trials save themselves, and so does, from another shell,
@@ -77,7 +82,7 @@ def main(argv: list[str] | None = None, *, driver: Sequence[str] = DRIVER) -> in
     """Run the command and return its exit code; ``driver`` is what searches a cell."""
 
     def work() -> int:
-        with interruptible() as interruptions:
+        with lasting_output(), interruptible() as interruptions:
             return run(parser().parse_args(argv), interruptions, driver)
 
     return exit_code(work)
@@ -88,8 +93,9 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
     study = load_study(arguments.search)
     # A wrong flag is answered before anything starts.
     selected_cells(arguments)
+    phases = selected_phases(arguments, study)
     concurrency(arguments.concurrency)
-    planned = None if arguments.plan is None else _read_plan(arguments.plan)
+    given = None if arguments.plan is None else read_plan(arguments.plan)
     results, store = places(arguments.storage)
     folder = results / f"{study.name}_sweep"
     with ExitStack() as held:
@@ -104,7 +110,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         driver = held.enter_context(at_work(folder))
         stop = Stop(folder / "stop")
         stop.file.unlink(missing_ok=True)
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+        console = open_console()
         log = SweepLog(console, folder)
         temperature = measure()
         require_cool(temperature)
@@ -112,45 +118,108 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         settings = _settings(arguments, results, store, folder, command)
         sweep = Sweep(settings, stop, lock, guard, log.say)
         held.callback(sweep.close)
-        address = sweep.start_ray()
-        if planned is None:
-            log.say(f"planning the cells of {study.name}: some steps of each budget are timed")
-            planned = _plan(arguments, address)
-        if planned is None:
-            driver.end("failed", "the plan was refused")
-            return Exit.USER_ERROR
-        findings = inspect(planned["cells"], results, temperature)
-        for note in findings.notes:
-            log.say(note)
-        if findings.problems:
-            driver.end("failed", findings.problems[0])
-            for problem in findings.problems:
-                print(f"error: {problem}", file=sys.stderr)
-            print(
-                "Nothing was started. Mend it, or leave cells out with --budgets and --horizons.",
-                file=sys.stderr,
-            )
-            return Exit.USER_ERROR
-        write_json(folder / "plan.json", planned)
-        cells = [CellRun(name=plan["cell"], plan=plan) for plan in planned["cells"]]
-        for cell in cells:
-            if cell.plan["folder_state"] == "complete":
-                cell.end, cell.reason = "skip", "complete before"
-        interruptions.attach(stop)
-        with _live(console, results, study.name):
-            sweep.run(cells)
+        ran: list[CellRun] = []
+        missing: list[str] = []
+        # What phase 2 searches follows from the records of phase 1.
+        for phase in phases:
+            planned = given
+            if planned is None or not _holds(planned, phase):
+                address = sweep.start_ray()
+                log.say(f"planning {_named(study, phase)}: some steps of each budget are timed")
+                planned = _plan(arguments, address, phase)
+            if planned is None:
+                driver.end("failed", "the plan was refused")
+                return Exit.USER_ERROR
+            plans = [plan for plan in planned["cells"] if plan.get("phase") == phase]
+            findings = inspect(plans, results, temperature)
+            for note in findings.notes:
+                log.say(note)
+            if findings.problems:
+                driver.end("failed", findings.problems[0])
+                for problem in findings.problems:
+                    print(f"error: {problem}", file=sys.stderr)
+                print(
+                    f"Nothing of {_named(study, phase)} was started. Mend it, or leave cells out "
+                    "with --budgets and --horizons.",
+                    file=sys.stderr,
+                )
+                return Exit.USER_ERROR
+            for reason in findings.left_out.values():
+                log.say(f"left out: {reason}")
+            cells = [_cell_run(plan, phase, arguments, findings.left_out) for plan in plans]
+            write_json(folder / "plan.json", {**planned, "cells": [c.plan for c in [*ran, *cells]]})
+            if phase == 2:
+                missing = planned["phase_2"]["waiting"]
+                for line in missing:
+                    log.say(line)
+            interruptions.attach(stop)
+            with _live(console, results, study.name):
+                sweep.run(cells)
+            interruptions.detach()
+            ran += cells
+            if stop.is_requested:
+                break
         console.print()
-        console.print(summary_table(cells))
-        if stop.is_requested:
-            driver.end("stopped" if stop.is_fault else "interrupted", stop.reason)
-            console.print(f"\nended before its time: {stop.reason}. Go on with the same command.")
-            return Exit.FAILED if stop.is_fault else Exit.INTERRUPTED
-        failed = [cell.name for cell in cells if cell.end not in ("pass", "skip")]
-        if failed:
-            driver.end("failed", f"{len(failed)} cells failed: {', '.join(failed)}")
-            return Exit.FAILED
-        driver.end("complete", None)
-        return Exit.OK
+        console.print(summary_table(ran))
+        return _end(ran, missing, stop, driver, console)
+
+
+def _end(
+    cells: Sequence[CellRun],
+    missing: Sequence[str],
+    stop: Stop,
+    driver: Driver,
+    console: Console,
+) -> int:
+    """Write down how the sweep ended, and return its exit code."""
+    if stop.is_requested:
+        driver.end("stopped" if stop.is_fault else "interrupted", stop.reason)
+        console.print(f"\nended before its time: {stop.reason}. Go on with the same command.")
+        return Exit.FAILED if stop.is_fault else Exit.INTERRUPTED
+    failed = [cell.name for cell in cells if cell.end not in ("pass", "skip", "left out")]
+    if failed or missing:
+        reasons = [f"{len(failed)} cells failed: {', '.join(failed)}"] if failed else []
+        driver.end("failed", "; ".join([*reasons, *missing]))
+        return Exit.FAILED
+    left_out = [cell.name for cell in cells if cell.end == "left out"]
+    if left_out:
+        driver.end("complete", f"but for what does not fit: {', '.join(left_out)}")
+        return Exit.FAILED
+    driver.end("complete", None)
+    return Exit.OK
+
+
+def _holds(planned: Mapping[str, Any], phase: int | None) -> bool:
+    """Is everything of a phase in a plan? Of phase 2 only one made after phase 1 knows."""
+    if phase == 2:
+        return bool(as_dict(planned.get("phase_2")).get("waiting") == [])
+    return phase is None or any(plan.get("phase") == phase for plan in planned["cells"])
+
+
+def _named(study: Study, phase: int | None) -> str:
+    return f"the cells of {study.name}" if phase is None else f"phase {phase} of {study.name}"
+
+
+def _cell_run(
+    plan: Mapping[str, Any],
+    phase: int | None,
+    arguments: argparse.Namespace,
+    left_out: Mapping[str, str],
+) -> CellRun:
+    """Return a cell of a round, with the flags that name it and, if it shall not run, its end."""
+    flags = ["--horizon", str(plan["horizon"])]
+    if phase is None:
+        flags += ["--budget", plan["budget"]]
+    else:
+        flags += _given(arguments, ["budgets"])
+    if phase == 2:
+        flags += ["--supplementary", "--param-budget", plan["budget"]]
+    cell = CellRun(name=plan["cell"], plan=plan, flags=tuple(flags))
+    if plan["folder_state"] == "complete":
+        cell.end, cell.reason = "skip", "complete before"
+    elif cell.name in left_out:
+        cell.end, cell.reason = "left out", left_out[cell.name]
+    return cell
 
 
 @contextmanager
@@ -201,7 +270,7 @@ def _settings(
 
 _OF_A_CELL = (
     "search", "trials", "max_epochs", "metric", "early_stop_patience", "early_stop_threshold",
-    "seed", "source", "tier", "vix", "without", "model", "task", "label", "normalization",
+    "seed", "source", "tier", "vix", "without", "model", "task", "label", "normalization", "accept",
     "concurrency", "device", "storage",
 )  # fmt: skip
 
@@ -219,26 +288,14 @@ def _given(arguments: argparse.Namespace, names: Sequence[str]) -> list[str]:
     return words
 
 
-def _read_plan(path: Path) -> dict[str, Any]:
-    planned = read_json(path)
-    require(
-        isinstance(planned, dict) and "cells" in planned,
-        "--plan",
-        "must be a plan, as study.plan --json writes it",
-        got=str(path),
-        remedy="Leave it out, or write it anew.",
-    )
-    assert isinstance(planned, dict)
-    return planned
-
-
-def _plan(arguments: argparse.Namespace, address: str) -> dict[str, Any] | None:
+def _plan(arguments: argparse.Namespace, address: str, phase: int | None) -> dict[str, Any] | None:
     """Return the plan of the cells; None if it was refused, with a line from the planner.
 
     It is made in a process of its own, whose memory (torch, Ray) is gone when the first cell
     begins.
     """
     flags = _given(arguments, (*_OF_A_CELL, *_OF_A_SELECTION))
+    flags += [] if phase is None else ["--phase", str(phase)]
     command = [sys.executable, "-m", "study.plan", "--json", "--address", address, *flags]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
     try:

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import math
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from pathlib import Path
 from study.errors import StudyError, cause, quoted, require
 from study.number_text import read_number
 
-DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-"""What separates cells, and how messages call it."""
+DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
+"""What separates cells, and how messages call it. The comma comes last, because it also stands
+inside numbers and dates: between two delimiters that are equally regular the earlier one is it."""
 
 _SAMPLE_LINES = 200
 """Records by which the delimiter is told: title lines are few, and rows are alike."""
@@ -130,7 +132,7 @@ def _read_text(path: Path, error: type[StudyError]) -> tuple[str, str]:
             error=error,
         )
         return text, encoding
-    except (OSError, EOFError, UnicodeDecodeError, ValueError) as problem:
+    except (OSError, EOFError, zlib.error, ValueError) as problem:
         if isinstance(problem, StudyError):
             raise
         raise error(
@@ -161,7 +163,8 @@ def _likely_delimiter(text: str) -> str:
     """Return the delimiter by which most lines have the same number of cells, at least two.
 
     Between two that are equally regular (a decimal comma is as regular as a semicolon), the one
-    that makes more cells: a mark inside numbers makes fewer than the one between them.
+    that makes more cells: a mark inside numbers makes fewer than the one between them. A file of
+    one column has no delimiter, and is read as if it were separated by commas.
     """
     sample = "\n".join(text.splitlines()[:_SAMPLE_LINES])
 
@@ -177,13 +180,14 @@ def _likely_delimiter(text: str) -> str:
         width, lines = max(widths.items(), key=lambda item: (item[1], item[0]))
         return lines, width
 
-    return max(DELIMITERS, key=regularity)
+    best = max(DELIMITERS, key=regularity)
+    return best if regularity(best) > (0, 0) else ","
 
 
 def _usual_width(records: list[Record]) -> int:
-    return Counter(len(_stripped(cells)) for _, cells in records[:_SAMPLE_LINES]).most_common(1)[0][
-        0
-    ]
+    """Return the number of cells that most records have, the larger one of a tie."""
+    widths = Counter(len(_stripped(cells)) for _, cells in records[:_SAMPLE_LINES])
+    return max(widths, key=lambda width: (widths[width], width))
 
 
 def _stripped(cells: list[str]) -> list[str]:
@@ -193,22 +197,34 @@ def _stripped(cells: list[str]) -> list[str]:
 
 
 def _is_remark(record: Record, width: int) -> bool:
-    """Is this a line of prose, where rows have ``width`` cells?"""
-    return width > 1 and len(_stripped(record[1])) == 1
+    """Is this a line of prose (or ``Symbol:,ABC``), where rows have ``width`` cells?"""
+    cells = _stripped(record[1])
+    return len(cells) < width and (
+        len(cells) == 1 or cells[0].startswith("#") or cells[0][-1:] == ":"
+    )
 
 
 def _without_footer(rows: list[Record], width: int) -> tuple[list[Record], list[Record]]:
-    """Split the lines below the last row off: too short, and beginning as no row does."""
+    """Split the lines below the last row off: shorter than a row, words and no numbers.
+
+    A row that was cut off in the middle holds numbers, and is left to be refused.
+    """
     end = len(rows)
-    while end and width > 1:
+    while end:
         cells = _stripped(rows[end - 1][1])
-        if len(cells) >= width or not cells or not cells[0] or not cells[0][0].isalpha():
-            break
-        # A run named m6 whose last cells are missing is a row, and for its reader to judge.
-        if any(math.isfinite(read_number(cell)) for cell in cells):
+        is_prose = bool(cells[0]) and not cells[0][0].isdigit()
+        if len(cells) >= width or not is_prose or any(map(_is_number, cells[1:])):
             break
         end -= 1
     return rows[:end], rows[end:]
+
+
+def _is_number(cell: str) -> bool:
+    """Could it be one in any notation: 1.234,5, 02/03/2024, 1.4B?"""
+    has_letters = any(each.isalpha() for each in cell)
+    return math.isfinite(read_number(cell)) or (
+        any(each.isdigit() for each in cell) and not has_letters
+    )
 
 
 def _row(
@@ -219,7 +235,7 @@ def _row(
     if len(cells) != width:
         raise error(
             f"{where} line {line}: must have {width} cells like the header, but got {len(cells)}: "
-            f"{quoted(cells)}. Correct the row; a number that holds a separator "
-            f"({quoted(delimiter)}) must stand in quotes."
+            f"{quoted(cells)}. Correct the row; what holds the separator itself "
+            f"({quoted(delimiter)}) must stand in quotes, and nothing above the header."
         )
     return tuple(cells)

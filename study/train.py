@@ -2,11 +2,14 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.command import Exit, command_parser, exit_code
-from study.errors import StudyError, require
+from study.errors import StudyError, quoted, require
+from study.final.finalists import Chosen, finalists_across_budgets, ordinary_finalists
 from study.flags import (
     add_cluster_flags,
     add_selection_flags,
@@ -14,17 +17,26 @@ from study.flags import (
     concurrency,
     places,
     selected_cells,
+    selected_phases,
 )
+from study.results.output import lasting_output, open_console
 from study.search.stop import Interruptions, interruptible
+from study.spec import Cell, Study
+from study.spec_file import load_study
 
 if TYPE_CHECKING:
     # At run time it would cost a wrong flag and --help the seconds that torch takes.
     from study.final.cell import FinalOutcome
 
+_MOST_RUNS = 1_000
+"""Of one configuration: its seeds are counted from bases that lie further apart than that."""
+
 _EXAMPLES = """examples:
   python -m study.train                                   # every cell that has been searched
   python -m study.train --budgets 2M 20M --horizons 1
-  python -m study.train --search search_spaces/smoke.yaml --seeds 3
+  python -m study.train --search smoke --seeds 3
+  python -m study.train --search two_phase             # the winners of phase 2
+  python -m study.train --search two_phase --phase 1   # of every budget
 
 The flags that define a study (--search, --trials, --source, ...) must be those of its search. What
 has ended is not trained again, so the same command goes on after an interruption.
@@ -59,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
 
     def work() -> int:
-        with interruptible() as interruptions:
+        with lasting_output(), interruptible() as interruptions:
             return run(parser().parse_args(argv), interruptions)
 
     return exit_code(work)
@@ -69,41 +81,49 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     """Check the flags, then train cell after cell."""
     for name in ("seeds", "candidates", "selection_seeds"):
         flag, value = f"--{name.replace('_', '-')}", getattr(arguments, name)
-        require(value >= 1, flag, "must be at least 1", got=str(value), remedy="Leave it out.")
-    cells = selected_cells(arguments)
+        require(
+            1 <= value <= _MOST_RUNS,
+            flag,
+            f"must be at least 1 and at most {_MOST_RUNS:,}",
+            got=str(value),
+            remedy="Leave it out.",
+        )
+    study, cells = load_study(arguments.search), selected_cells(arguments)
+    phases = selected_phases(arguments, study)
     at_once = concurrency(arguments.concurrency)
     results, store = places(arguments.storage)
     require(
         store is None,
         "--storage",
         "final runs need a results folder",
-        got=arguments.storage,
+        got=quoted(arguments.storage),
         remedy="Copy the results of the search from the store into a folder.",
     )
-    searched = [cell for cell in cells if (results / cell.name).is_dir()]
-    for cell in cells:
-        if cell not in searched:
-            print(f"{cell.name}: not searched, left out")
+    chosen = _chosen(arguments, study, cells, phases, results)
+    for line in chosen.notes:
+        print(line)
+    for problem in chosen.problems:
+        print(f"error: {problem}", file=sys.stderr)
     require(
-        bool(searched),
+        bool(chosen.finalists or chosen.problems),
         str(results),
         "must hold a search of one of the selected cells",
         got=f"none of {len(cells)}",
         remedy="Run study.tune or study.sweep first, with the same flags.",
         error=StudyError,
     )
+    if not chosen.finalists:
+        return Exit.USER_ERROR
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
-    from rich.console import Console
-
     from study.cluster.runtime import cluster
     from study.final.cell import FinalSettings, train_cell
     from study.final.runs import Place
     from study.results.final_view import final_table
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = open_console()
 
     def say(line: str) -> None:
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
 
     settings = FinalSettings(
         results=results,
@@ -114,7 +134,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         may_differ=arguments.allow_differences,
     )
     outcomes: list[FinalOutcome] = []
-    problems: list[str] = []
+    problems = list(chosen.problems)
     with ExitStack() as held:
         nodes = held.enter_context(
             cluster(arguments.address, use_accelerators=arguments.device != "cpu")
@@ -122,9 +142,9 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         # Ray has taken SIGTERM for itself.
         interruptions.install()
         place = Place(nodes=nodes, device=arguments.device, concurrency=at_once)
-        for cell in searched:
+        for finalist in chosen.finalists:
             try:
-                outcome = train_cell(cell, settings, place, interruptions, say)
+                outcome = train_cell(finalist, settings, place, interruptions, say)
             except StudyError as error:
                 # The other cells have their own winners.
                 problems.append(str(error))
@@ -139,7 +159,36 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     if unfinished:
         say(f"\nended before its time: {unfinished[0].reason}. Go on with the same command.")
         return Exit.FAILED if unfinished[0].is_fault else Exit.INTERRUPTED
-    return Exit.FAILED if problems else Exit.OK
+    without = [o.record.cell for o in outcomes if o.record is not None and not o.record.is_usable]
+    if without:
+        say(f"\nno usable final run of {', '.join(without)}: every one failed or collapsed")
+    return Exit.FAILED if problems or without else Exit.OK
+
+
+def _chosen(
+    arguments: argparse.Namespace,
+    study: Study,
+    cells: Sequence[Cell],
+    phases: tuple[int | None, ...],
+    results: Path,
+) -> Chosen:
+    """Return whose winners are trained."""
+    if not study.across_budgets:
+        return ordinary_finalists(cells, results)
+    budgets = arguments.budgets
+    if budgets is not None and not any((results / cell.name).is_dir() for cell in cells):
+        # Without a search of these budgets: of the search of all, the winners of these.
+        cells = selected_cells(argparse.Namespace(**{**vars(arguments), "budgets": None}))
+    return finalists_across_budgets(
+        study,
+        cells,
+        results,
+        phases=phases,
+        budgets=budgets,
+        trials=arguments.trials,
+        metric=arguments.metric,
+        may_differ=arguments.allow_differences,
+    )
 
 
 if __name__ == "__main__":

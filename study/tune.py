@@ -7,16 +7,17 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from study.cluster.lifeline import end_with
 from study.command import Exit, command_parser, exit_code
-from study.errors import StudyError, require
+from study.errors import require
 from study.flags import add_cluster_flags, add_study_flags, concurrency, one_cell, places
 from study.results.journal import COPIES
 from study.results.mirror import Mirror
-from study.results.records import Metric
+from study.results.output import lasting_output
 from study.search.stop import Interruptions, interruptible
 from study.spec import Cell
 from study.spec_file import load_study
@@ -34,14 +35,14 @@ _EXAMPLES = """examples:
   python -m study.tune --budget 2M --horizon 3
   python -m study.tune --budget 2M --horizon 3 --trials 20 --resume
   python -m study.tune --budget 20M --horizon 1 --dry-run
-  python -m study.tune --search search_spaces/smoke.yaml --budget 2M --horizon 1
+  python -m study.tune --search smoke --budget 2M --horizon 1
   python -m study.tune --budget 2M --horizon 3 --fresh \\
       --import-trials ray_results/phase6a_2M_h3_threshold_1pct
 
 across budgets, in two phases:
-  python -m study.tune --search search_spaces/two_phase.yaml --dry-run
-  python -m study.tune --search search_spaces/two_phase.yaml --budgets 2M 20M --metric auc
-  python -m study.tune --search search_spaces/two_phase.yaml --budgets 2M 20M --supplementary
+  python -m study.tune --search two_phase --dry-run
+  python -m study.tune --search two_phase --budgets 2M 20M --metric auc
+  python -m study.tune --search two_phase --budgets 2M 20M --supplementary
 """
 
 
@@ -87,8 +88,11 @@ def main(argv: list[str] | None = None, *, trainable: "type[CellTrainable] | Non
     argv = sys.argv[1:] if argv is None else argv
 
     def work() -> int:
-        with interruptible() as interruptions:
-            return run(parser().parse_args(argv), argv, interruptions, trainable)
+        arguments = parser().parse_args(argv)
+        # A dry run is nothing but its output.
+        output = nullcontext() if arguments.dry_run else lasting_output()
+        with output, interruptible() as interruptions:
+            return run(arguments, argv, interruptions, trainable)
 
     return exit_code(work)
 
@@ -183,7 +187,7 @@ def _phase_two(
     arguments: argparse.Namespace, cell: Cell, results: Path, storage: str | None
 ) -> tuple[list[Cell], list[dict[str, Any]]]:
     """Return the cells of phase 2 and what they follow from; say it unless JSON is asked for."""
-    from study.search.supplementary import PhaseOne, supplementary_cell
+    from study.search.supplementary import PhaseTwo
 
     study = load_study(arguments.search)
     require(
@@ -191,7 +195,7 @@ def _phase_two(
         "--supplementary",
         "needs a search space with a section of that name",
         got=study.path,
-        remedy="Use search_spaces/two_phase.yaml.",
+        remedy="Use --search two_phase.",
     )
     require(
         storage is None,
@@ -200,34 +204,14 @@ def _phase_two(
         got=str(storage),
         remedy="Copy the results of phase 1 from the store into a folder.",
     )
-    assert study.supplementary is not None
-    folder = results / cell.name
-    searched = sorted(path.parent.name for path in results.glob(f"{study.name}-1_*/cell.yaml"))
-    require(
-        folder.is_dir(),
-        str(folder),
-        "phase 1 must have been run, with the same --budgets, --horizon and data flags",
-        got=f"no such folder; there are {', '.join(searched) or 'none'}",
-        remedy="Run the same command without --supplementary first.",
-        error=StudyError,
-    )
-    phase_one = PhaseOne.read(folder)
-    require(
-        arguments.metric in (None, phase_one.metric),
-        "--metric",
-        "must be that of phase 1, whose best trials phase 2 starts from",
-        got=f"--metric {arguments.metric}, and {phase_one.metric} in {folder}",
-        remedy="Leave it out.",
-    )
-    search = dataclasses.replace(cell.search, metric=cast(Metric, phase_one.metric))
-    cell = dataclasses.replace(cell, search=search)
+    second = PhaseTwo.read(study, cell, results, trials=arguments.trials, metric=arguments.metric)
+    phase_one = second.phase_one
     chosen = phase_one.choose(arguments.param_budget)
-    trials = arguments.trials or study.supplementary.trials
     if not arguments.json:
-        print(f"phase 1 ({'complete' if phase_one.is_complete else 'NOT complete'}): {folder}")
+        print(f"phase 1 ({phase_one.progress}): {results / cell.name}")
         for line in phase_one.lines(chosen):
             print(f"  {line}")
-    cells = [supplementary_cell(cell, study.supplementary, each.best, trials) for each in chosen]
+    cells = second.cells(chosen)
     evidence = [{**each.describe(), "is_chosen": each in chosen} for each in phase_one.budgets]
     return cells, evidence
 

@@ -44,7 +44,7 @@ def test_overrides_reach_every_cell() -> None:
         ({"budgets": ["3M"]}, "--budget: must be one of"),
         ({"horizons": [0]}, "--horizon: must be at least 1"),
         ({"first": "20M"}, "--from: must be one of the selected cells"),
-        ({"first": "20M_h3", "horizons": [1]}, "but got --from 20M_h3"),
+        ({"first": "20M_h3", "horizons": [1]}, "but got --from '20M_h3'"),
     ],
 )
 def test_what_is_not_there_is_refused(chosen: dict[str, Any], message: str) -> None:

@@ -1,9 +1,11 @@
 from dataclasses import fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
 
 from study.dimension import Choice, Fixed, Range
 from study.errors import SpecError
@@ -11,6 +13,7 @@ from study.model.config import ModelConfig
 from study.spec import Cell
 from study.spec_file import load_study
 from study.training.config import TrainConfig
+from tests.results.damage import damaged
 
 SPACES = Path(__file__).parent.parent / "search_spaces"
 
@@ -63,7 +66,7 @@ def test_a_study_may_assert_that_its_features_are_free_of_the_vix(tmp_path: Path
         ("tier: c\n  vix: embedded", None),
         ("tier: c\n  vix: embedded\n  without: vix", "tier c must be free of vix"),
         ("tier: c", "tier c needs a VIX series"),
-        ("tier: a500", "data.tier: must be 'a25' .* but got 'a500'"),
+        ("tier: a500", "data.tier: must be one of a25, .* but got 'a500'"),
     ):
         path = tmp_path / "space.yaml"
         path.write_text(text.replace("tier: a25", lines), encoding="utf-8")
@@ -131,7 +134,7 @@ def test_evaluation_days_do_not_depend_on_the_horizon() -> None:
         ({"model.d_model": {"uniform": [64, 128]}}, "must be a number or a choice"),
         ({"train.learning_rate": float("inf")}, "must be a finite number"),
         ({"train.learning_rate": {"log_uniform": [0.1, float("nan")]}}, "two finite numbers"),
-        ({"train.weight_decay": {"choice": [0.1, [0.2]]}}, "must be a finite number"),
+        ({"train.weight_decay": {"choice": [0.1, [0.2]]}}, "must list finite numbers"),
         ({"model.d_model": {"choice": []}}, "choice needs a list"),
         ({"model.d_model": {"choice": [64, 64]}}, "must not repeat"),
         ({"model.head": {"choice": ["last", "first"]}}, "model.head: must be"),
@@ -139,7 +142,7 @@ def test_evaluation_days_do_not_depend_on_the_horizon() -> None:
         ({"model.family": {"choice": ["patchtst", "itransformer"]}}, "must be one family"),
         ({"train.learning_rate": KeyError}, "the field learning_rate is missing"),
         ({"search.trials": KeyError}, "the field trials is missing"),
-        ({"search.trials": 0}, "trials must be >= 1"),
+        ({"search.trials": 0}, "trials must be a whole number >= 1"),
         ({"search.grace_share": 0.05}, "must exceed train.warmup_share"),
         ({"budgets": {"2M": "many"}}, "must map plain labels"),
         ({"budgets": {"../2M": 2}}, "must map plain labels"),
@@ -174,6 +177,33 @@ def test_a_missing_or_malformed_file_is_refused(tmp_path: Path) -> None:
     broken.write_text("study: [")
     with pytest.raises(SpecError, match="must be YAML"):
         load_study(broken)
+
+
+SMOKE = yaml.safe_load((SPACES / "smoke.yaml").read_text())
+
+
+@settings(deadline=None)
+@given(damaged(SMOKE))
+def test_whatever_a_space_holds_is_a_study_or_an_error(raw: Any) -> None:
+    with TemporaryDirectory() as name:
+        path = Path(name) / "space.yaml"
+        path.write_text(yaml.safe_dump(raw))
+        message = ""
+        try:
+            study = load_study(path)
+            for budget in study.budgets:
+                assert study.cell(budget, study.horizons[0], data={}, search={}).resolved()
+        except SpecError as error:
+            message = str(error)
+    assert message.isprintable()
+    assert len(message) <= 2_000
+
+
+def test_a_cell_has_a_name_that_can_be_a_folder(tmp_path: Path) -> None:
+    study = load_study(edited(tmp_path, {"study": "a" * 100}))
+    source = {"source": f"{'b' * 90}.csv"}
+    with pytest.raises(SpecError, match="must name a folder of at most 200 bytes, but got 'aaa"):
+        study.cell("2M", 3, data=source, search={})
 
 
 def test_unknown_budget_and_horizon_are_refused() -> None:

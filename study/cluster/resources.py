@@ -1,10 +1,9 @@
-"""What one trial asks Ray for: one shape per cell, from the memory model and the nodes."""
+"""What one trial asks Ray for: one shape per budget, from the memory model and the nodes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-from study.errors import require
+from fractions import Fraction
 
 MOST_TRIALS_PER_DEVICE = 8
 """Trials that may share one accelerator: past a handful of processes time-slicing loses what
@@ -45,7 +44,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialResources:
-    """The request of every trial of a cell."""
+    """The request of every trial of a budget."""
 
     cpus: int
     gpus: float
@@ -58,9 +57,14 @@ class TrialResources:
     """Trials that fit on the cluster at once."""
 
     @property
+    def share(self) -> Fraction:
+        """Part of the cluster that a trial takes."""
+        return Fraction(1, self.capacity)
+
+    @property
     def granted_bytes(self) -> int:
         """What a trial may hold of its device's memory, headroom included."""
-        return _granted(self.share_bytes)
+        return needed_bytes(self.share_bytes)
 
     def request(self) -> dict[str, float]:
         """Return the request in Ray's words."""
@@ -68,35 +72,88 @@ class TrialResources:
         return {**request, "GPU": self.gpus} if self.gpus else request
 
 
-def plan_resources(
-    nodes: Sequence[Node], *, wanted_bytes: int, least_bytes: int, label: str
-) -> TrialResources:
-    """Return the one request that every trial of a cell makes.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchResources:
+    """The requests of a search's trials, which differ by their budgets."""
+
+    by_budget: Mapping[str, TrialResources]
+    """At least one. Budgets of which as many trials fit at once share one request: a worker is
+    handed on only between trials that ask for the same, and a new one takes five to ten seconds."""
+    n_nodes: int
+    """Machines of the cluster."""
+
+    @property
+    def capacity(self) -> int:
+        """Trials that fit on the cluster at once, if they are of the smallest budget."""
+        return max(each.capacity for each in self.by_budget.values())
+
+    @property
+    def largest(self) -> TrialResources:
+        """The request of which the fewest fit."""
+        return min(self.by_budget.values(), key=lambda each: (each.capacity, -each.memory_bytes))
+
+    def shares(self, budgets: Iterable[str]) -> Fraction:
+        """Return the part of the cluster that trials of these budgets take, each named once."""
+        return sum((self.by_budget[budget].share for budget in budgets), Fraction(0))
+
+    def has_room(self, at_work: Iterable[str]) -> bool:
+        """Is there room beside the trials of these budgets, for one of the smallest at least?"""
+        return self.shares(at_work) + Fraction(1, self.capacity) <= 1
+
+
+def roomiest(nodes: Sequence[Node]) -> Node:
+    """Return the node on which the largest step fits: accelerators before machines without."""
+    return max(nodes, key=lambda node: (node.gpus > 0, node.device_bytes))
+
+
+def most_bytes(nodes: Sequence[Node]) -> int:
+    """Return the most that one trial can be granted, on the roomiest node."""
+    return int(roomiest(nodes).device_bytes * _USABLE_SHARE)
+
+
+def fits(nodes: Sequence[Node], step: int) -> bool:
+    """Can some node run a modelled step of so many bytes?"""
+    return step <= _step_share(most_bytes(nodes))
+
+
+def needed_bytes(step: int) -> int:
+    """Return what a trial must be granted whose modelled step takes ``step`` bytes."""
+    return int(step * _HEADROOM) + _REUSE_BYTES
+
+
+def plan_search(nodes: Sequence[Node], wanted_bytes: Mapping[str, int]) -> SearchResources:
+    """Return what the trials of a search ask for.
 
     Args:
         nodes: the machines of the cluster, at least one.
-        wanted_bytes: modelled bytes of a step of the largest architecture at its full batch.
-        least_bytes: the same at a micro-batch of one sample.
-        label: the cell, for messages.
-
-    Raises:
-        SpecError: no node has the memory for even one sample at a time.
+        wanted_bytes: by budget, the modelled bytes of a step of its largest architecture at its
+            full batch.
     """
-    roomiest = max(nodes, key=lambda node: (node.gpus > 0, node.device_bytes))
-    usable = int(roomiest.device_bytes * _USABLE_SHARE)
-    require(
-        _granted(least_bytes) <= usable,
-        label,
-        "one training step of the largest architecture must fit the memory of a node",
-        got=f"{_gib(_granted(least_bytes))} GiB at micro-batch 1 against "
-        f"{_gib(usable)} GiB on {roomiest.name}, the roomiest node",
-        remedy="Choose a smaller budget or a larger machine.",
+    own = {budget: plan_resources(nodes, wanted_bytes=n) for budget, n in wanted_bytes.items()}
+    shared: dict[tuple[int, bool], TrialResources] = {}
+    for budget in sorted(own, key=wanted_bytes.__getitem__):
+        # The largest of those that are alike comes last and stays.
+        shared[own[budget].capacity, own[budget].exclusive] = own[budget]
+    return SearchResources(
+        by_budget={budget: shared[each.capacity, each.exclusive] for budget, each in own.items()},
+        n_nodes=len(nodes),
     )
-    need = _granted(wanted_bytes)
-    if need > _EXCLUSIVE_SHARE * roomiest.device_bytes:
-        return _exclusive(nodes, roomiest, usable)
-    kind = [node for node in nodes if (node.gpus > 0) == (roomiest.gpus > 0)]
-    return _shared(kind, roomiest, need)
+
+
+def plan_resources(nodes: Sequence[Node], *, wanted_bytes: int) -> TrialResources:
+    """Return the one request that every trial of a budget makes.
+
+    Args:
+        nodes: the machines of the cluster, at least one.
+        wanted_bytes: modelled bytes of a step of the largest architecture at its full batch. If
+            they are more than a node has, a trial takes what there is, and smaller micro-batches.
+    """
+    best = roomiest(nodes)
+    need = needed_bytes(wanted_bytes)
+    if need > _EXCLUSIVE_SHARE * best.device_bytes:
+        return _exclusive(nodes, best, most_bytes(nodes))
+    kind = [node for node in nodes if (node.gpus > 0) == (best.gpus > 0)]
+    return _shared(kind, best, need)
 
 
 def _exclusive(nodes: Sequence[Node], node: Node, usable: int) -> TrialResources:
@@ -146,15 +203,6 @@ def _fits(node: Node, *, cpus: int, gpus: float, memory: int) -> int:
     return min(node.cpus // cpus, node.memory_bytes // memory, by_gpu)
 
 
-def _granted(share: int) -> int:
-    """Return the memory of a trial whose modelled step fills ``share``."""
-    return int(share * _HEADROOM) + _REUSE_BYTES
-
-
 def _step_share(granted: int) -> int:
     """Return the part of a trial's memory that the modelled step may fill: the inverse."""
     return int((granted - _REUSE_BYTES) / _HEADROOM)
-
-
-def _gib(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:.1f}"

@@ -5,13 +5,19 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import NoReturn
 
 import psutil
 import ray
+from ray._private import ray_constants
 
+from study.cluster import reaper
+from study.cluster.cpus import usable_cpus
+from study.cluster.loopback import keep_to_loopback, require_loopback
+from study.cluster.memory import available_memory_bytes
 from study.cluster.resources import Node
+from study.cluster.temporary import ray_folder
 from study.errors import SpecError, require
 
 _OBJECT_STORE_BYTES = 200 * 2**20
@@ -19,9 +25,6 @@ _OBJECT_STORE_BYTES = 200 * 2**20
 
 _FAILED = 1
 """Exit code."""
-
-_PROCESSES = frozenset({"raylet", "gcs_server"})
-"""Without which Ray is dead."""
 
 _REASON_LENGTH = 300
 """Characters of Ray's own words, which go on for pages."""
@@ -54,7 +57,9 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
     """Yield the nodes of a Ray cluster; one that we started is shut down at the end.
 
     A cluster that we start has token authentication on, its dashboard off, and a token that lives
-    in this process's environment only, so that nothing is written to the home folder.
+    in this process's environment only, so that nothing is written to the home folder. It listens
+    on the loopback interface alone, its temporary files are closed to other users, and all of its
+    processes end with this one, however that ends.
 
     Args:
         address: of a running cluster, of which this machine is a node: ``auto``, ``host:port`` or
@@ -78,35 +83,44 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
         # Ray turns token authentication on by itself, and takes this token instead of a new file.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         # "local" never joins a cluster that happens to run on this machine.
-        options |= {"address": "local", "include_dashboard": False}
+        options |= {"address": "local", "include_dashboard": False, "num_cpus": usable_cpus()}
         options["object_store_memory"] = _OBJECT_STORE_BYTES
         # What is free now, less a tenth for the system: Ray's default also keeps 30 % for objects.
-        options["_memory"] = int(psutil.virtual_memory().available * 0.9) - _OBJECT_STORE_BYTES
+        options["_memory"] = int(available_memory_bytes() * 0.9) - _OBJECT_STORE_BYTES
         if not use_accelerators:
             options["num_gpus"] = 0
-    try:
-        if address is not None:
-            options["address"] = _own_address(address)
-        ray.init(**options)
-    except SystemExit as error:
-        # Ray's own handler, which takes SIGTERM while it starts.
-        raise KeyboardInterrupt from error
-    except (ConnectionError, RuntimeError, OSError, ValueError) as error:
-        what = "start Ray on this machine" if address is None else f"reach Ray at {address}"
-        reason = " ".join(str(error).split())[:_REASON_LENGTH]
-        raise SpecError(
-            f"Ray: must be able to {what}, but got {type(error).__name__}: {reason} ... Check "
-            "--address, RAY_AUTH_TOKEN, that this machine is a node of the cluster, free memory, "
-            "free space for Ray's temporary files, and that it may open ports."
-        ) from error
-    started = ray_processes()
-    try:
-        yield _nodes()
-    finally:
-        if all(is_alive(process) for process in started):
-            ray.shutdown()
-        else:
-            _exit_without_ray()
+    with ExitStack() as held:
+        try:
+            if address is not None:
+                options["address"] = _own_address(address)
+            else:
+                require_loopback()
+                if keep_to_loopback():
+                    # Ray has read the variable already, when it was imported.
+                    ray_constants.ENABLE_RAY_CLUSTER = False
+                options["_temp_dir"] = str(held.enter_context(ray_folder()))
+                held.enter_context(reaper.reaping())
+            ray.init(**options)
+        except SystemExit as error:
+            # Ray's own handler, which takes SIGTERM while it starts.
+            raise KeyboardInterrupt from error
+        except (ConnectionError, RuntimeError, OSError, ValueError) as error:
+            what = "start Ray on this machine" if address is None else f"reach Ray at {address}"
+            reason = " ".join(str(error).split())[:_REASON_LENGTH]
+            raise SpecError(
+                f"Ray: must be able to {what}, but got {type(error).__name__}: {reason} ... Check "
+                "--address, RAY_AUTH_TOKEN, that this machine is a node of the cluster, free "
+                "memory, free space for Ray's temporary files, and that it may open ports."
+            ) from error
+        started = ray_processes()
+        try:
+            yield _nodes()
+        finally:
+            if all(is_alive(process) for process in started):
+                ray.shutdown()
+            else:
+                held.close()
+                _exit_without_ray()
 
 
 def _own_address(address: str) -> str:
@@ -146,19 +160,12 @@ def _exit_without_ray() -> NoReturn:
 
 def ray_processes() -> list[psutil.Process]:
     """Return the processes of a Ray that this process has started; none if it joined one."""
-    return [child for child in psutil.Process().children() if _name(child) in _PROCESSES]
+    return reaper.ray_processes(psutil.Process())
 
 
 def is_alive(process: psutil.Process) -> bool:
     """Does a process of Ray still run? A zombie does not."""
-    return _name(process) is not None
-
-
-def _name(process: psutil.Process) -> str | None:
-    try:
-        return process.name() if process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.NoSuchProcess:
-        return None
+    return reaper.name_of(process) is not None
 
 
 def _nodes() -> list[Node]:
@@ -191,8 +198,9 @@ def _nodes() -> list[Node]:
 def _device_memory(node_id: str) -> tuple[int | None, bool]:
     """Ask a node for the memory of its accelerator; None if it is only a logical one."""
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node_id, soft=False)
-    # It asks for no share of the device: trials of other cells may have taken all of it.
-    probe = ray.remote(num_cpus=0)(_probe).options(scheduling_strategy=strategy)
+    # It asks for no share of the device: trials of other cells may have taken all of it. Its
+    # process sees every device, and would hand what it saw on to the trial that is next in there.
+    probe = ray.remote(num_cpus=0, max_calls=1)(_probe).options(scheduling_strategy=strategy)
     found: tuple[int | None, bool] = ray.get(probe.remote())
     return found
 

@@ -8,11 +8,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
-from study.command import exit_code
+from study.command import CommandParser, command_parser, exit_code
 from study.data import show
 from study.data.baselines import score_baselines
 from study.data.checks import check_table, require_clean
-from study.data.config import EMBEDDED_VIX, DataConfig, Normalization
+from study.data.config import (
+    ACCEPTABLE,
+    EMBEDDED_VIX,
+    DataConfig,
+    Normalization,
+    require_acceptable,
+)
 from study.data.dataset import build_dataset
 from study.data.features import TIERS
 from study.data.sources import (
@@ -23,6 +29,7 @@ from study.data.sources import (
     load_prices,
     read_source,
 )
+from study.data.tables import ReadOptions
 from study.data.vix_series import import_vix, list_vix, load_vix
 
 _DESCRIBED = ("name", "formula", "look_back", "weekly", "recursive", "source", "to_input")
@@ -34,6 +41,8 @@ examples:
   python -m study.data list --tier a200          the features of a tier
   python -m study.data check prices.csv          every rule, with row and date of a breach
   python -m study.data import prices.csv --name spy
+  python -m study.data import tasi.csv --name tasi --accept weekdays     Sunday to Thursday
+  python -m study.data import five_hundred.csv --symbol SPY --adjust --name spy
   python -m study.data build --source spy --horizon 3 --baselines
   python -m study.data import ^VIX.csv --series vix --name vix
   python -m study.data build --tier c --vix vix --source spy
@@ -42,9 +51,13 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return the exit code: 0, or 2 for an error of the user."""
-    arguments = _parser().parse_args(argv)
-    commands = {"list": _list, "check": _check, "build": _build, "import": _import}
-    return exit_code(lambda: commands[arguments.command](arguments))
+
+    def work() -> int:
+        arguments = _parser().parse_args(argv)
+        commands = {"list": _list, "check": _check, "build": _build, "import": _import}
+        return commands[arguments.command](arguments)
+
+    return exit_code(work)
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -79,8 +92,9 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    table = read_source(arguments.source, arguments.import_folder)
-    results = check_table(table)
+    table = read_source(arguments.source, arguments.import_folder, _options(arguments))
+    require_acceptable(arguments.accept)
+    results = check_table(table, arguments.accept)
     if arguments.json:
         _print_json([asdict(result) for result in results])
     else:
@@ -105,6 +119,7 @@ def _build(arguments: argparse.Namespace) -> int:
         purge_days=arguments.purge_days,
         embargo_days=arguments.embargo_days,
         max_shift=arguments.max_shift,
+        accept=tuple(arguments.accept),
     )
     dataset = build_dataset(config, import_folder=arguments.import_folder)
     scores = score_baselines(dataset) if arguments.baselines else ()
@@ -121,6 +136,7 @@ def _build(arguments: argparse.Namespace) -> int:
                 "splits": {part: asdict(each) for part, each in dataset.splits.items()},
                 "shift": dataset.shift,
                 "baselines": [asdict(score) for score in scores],
+                "understood": dataset.understood,
                 "warnings": dataset.warnings,
             }
         )
@@ -130,37 +146,41 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    file, name, folder = arguments.file, arguments.name, arguments.import_folder
+    require_acceptable(arguments.accept)
     if arguments.series == "vix":
-        series = import_vix(arguments.file, arguments.name, arguments.import_folder)
+        series = import_vix(file, name, folder, _options(arguments), arguments.accept)
         show.vix_series([series])
+        show.remarks(series.understood, series.warnings)
         print(f"Use it with --tier c --vix {series.name}")
         return 0
-    prices = import_prices(arguments.file, arguments.name, arguments.import_folder)
+    prices = import_prices(file, name, folder, _options(arguments), arguments.accept)
     show.sources([prices])
+    show.remarks(prices.understood, prices.warnings)
     print(f"Use it with --source {prices.name}")
     return 0
+
+
+def _options(arguments: argparse.Namespace) -> ReadOptions:
+    return ReadOptions(
+        symbol=arguments.symbol, adjust=arguments.adjust, timezone=arguments.timezone
+    )
 
 
 def _print_json(value: object) -> None:
     print(json.dumps(value, indent=2))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m study.data",
-        description="Prices, features and splits of the study.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = command_parser("study.data", "Prices, features and splits of the study.", _EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def add(name: str, help_: str, example: str) -> argparse.ArgumentParser:
+    def add(name: str, help_: str, example: str) -> CommandParser:
         command = commands.add_parser(
             name,
             help=help_,
             description=help_,
             epilog=f"example:\n  python -m study.data {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_argument(
             "--import-folder",
@@ -176,6 +196,8 @@ def _parser() -> argparse.ArgumentParser:
 
     check = add("check", "check the bars of a source, rule by rule", "check prices.csv")
     check.add_argument("source", help="embedded or imported market, or CSV/Parquet path")
+    _add_read_flags(check)
+    _add_accept_flag(check)
     check.add_argument("--json", action="store_true", help="print JSON")
 
     importing = add(
@@ -193,11 +215,38 @@ def _parser() -> argparse.ArgumentParser:
         help="what the file holds (%(default)s)",
     )
     importing.add_argument("--name", help="how to call it (default: the file's name)")
+    _add_read_flags(importing)
+    _add_accept_flag(importing)
 
     _add_build_flags(
         add("build", "build one cell's data set and describe it", "build --horizon 3 --baselines")
     )
     return parser
+
+
+def _add_read_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--symbol", help="the instrument of a file that holds several")
+    command.add_argument(
+        "--adjust",
+        action="store_true",
+        help="multiply prices by Adj Close / Close (default: as traded)",
+    )
+    command.add_argument(
+        "--timezone",
+        metavar="ZONE",
+        help="take the days of a zone such as Europe/Berlin for stamps that name theirs (default: "
+        "the day that a stamp shows; of epoch stamps that in UTC)",
+    )
+
+
+def _add_accept_flag(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--accept",
+        nargs="+",
+        default=(),
+        metavar="CHECK",
+        help=f"take what a check refuses, and record it: {', '.join(ACCEPTABLE)}",
+    )
 
 
 def _add_build_flags(build: argparse.ArgumentParser) -> None:
@@ -231,6 +280,7 @@ def _add_build_flags(build: argparse.ArgumentParser) -> None:
         ("--max-shift", float, default.max_shift, "largest input drift, in train sd"),
     ):
         build.add_argument(flag, type=kind, default=value, help=f"{help_} (%(default)s)")
+    _add_accept_flag(build)
     build.add_argument(
         "--baselines", action="store_true", help="score a constant and logistic regression too"
     )

@@ -1,10 +1,22 @@
 """What a cell's data set is made of: source, features, inputs, label and splits."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from study.errors import require
+from study.errors import SpecError, quoted, require
+from study.fields import (
+    Rule,
+    above,
+    between,
+    check_values,
+    one_of,
+    or_none,
+    require_type,
+    text,
+    whole,
+)
 
 Normalization = Literal["relative", "zscore", "revin", "none"]
 LabelKind = Literal["high", "close", "direction"]
@@ -20,9 +32,50 @@ TIER_SOURCES: dict[Tier, tuple[FeatureSource, ...]] = {
 }
 """Which series the features of a tier are made of."""
 
+ACCEPTABLE = (
+    "units",
+    "adjustment",
+    "spacing",
+    "weekdays",
+    "filled-bars",
+    "constant-prices",
+    "level-shift",
+    "broken-bar",
+    "broken-volume",
+    "vix-spacing",
+    "vix-weekdays",
+    "vix-filled-values",
+    "vix-broken-value",
+    "vix-level",
+    "vix-timing",
+)
+"""Checks of prices and of the volatility index whose refusal can be overridden, because the market
+may be unusual and the file right. All other rules hold for every file."""
+
 EMBEDDED_VIX = "embedded"
 EMBEDDED_VIX_RANGE = "2014-01-03 to 2019-01-03"
 """First and last day of the volatility index inside the installed package ``arch``."""
+
+_MOST_DAYS = 100_000
+"""Four hundred years of trading days."""
+
+DATA_RULES: dict[str, Rule] = {
+    "horizon": whole(1, _MOST_DAYS),
+    "source": text(),
+    "tier": one_of(get_args(Tier)),
+    "vix": or_none(text()),
+    "without": or_none(one_of(get_args(FeatureSource))),
+    "normalization": one_of(get_args(Normalization)),
+    "label_price": one_of(("high", "close")),
+    "task": text(),
+    "context_length": whole(1, _MOST_DAYS),
+    "validation_share": between(0, 0.5),
+    "test_share": between(0, 0.5),
+    "purge_days": whole(0, _MOST_DAYS),
+    "embargo_days": whole(0, _MOST_DAYS),
+    "max_shift": above(0, 1_000_000),
+}
+"""What the value of a field must be by itself."""
 
 _THRESHOLD_TASK = re.compile(r"threshold_(\d+(?:\.\d+)?)pct")
 
@@ -43,7 +96,7 @@ def task_threshold(task: str) -> float | None:
         match is not None,
         "task",
         "must be direction or threshold_<percent>pct",
-        got=f"task={task}",
+        got=f"task={quoted(task)}",
         remedy="Write for example threshold_1pct or threshold_0.5pct.",
     )
     assert match is not None
@@ -52,10 +105,26 @@ def task_threshold(task: str) -> float | None:
         0 < percent < 100,
         "task",
         "the threshold must lie between 0 and 100 %",
-        got=f"task={task}",
+        got=f"task={quoted(task)}",
         remedy="Write for example threshold_1pct.",
     )
     return percent / 100
+
+
+def require_acceptable(names: Sequence[str]) -> None:
+    """Refuse to accept what is no check that can be accepted.
+
+    Raises:
+        SpecError: a name is none of ACCEPTABLE.
+    """
+    unknown = [name for name in names if name not in ACCEPTABLE]
+    require(
+        not unknown,
+        "accept",
+        "must name checks whose refusal can be overridden",
+        got=", ".join(map(quoted, unknown)),
+        remedy=f"There are: {', '.join(ACCEPTABLE)}.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,18 +162,16 @@ class DataConfig:
     max_shift: float = 3.0
     """Largest allowed |validation mean - train mean| of a model input, in train standard
     deviations; larger fails the build."""
+    accept: tuple[str, ...] = ()
+    """Checks whose refusal is overridden, of ACCEPTABLE: what they find becomes a warning."""
 
     def __post_init__(self) -> None:
         where = "DataConfig"
-        for name, least in (("horizon", 1), ("context_length", 1), ("embargo_days", 0)):
-            value = getattr(self, name)
-            require(
-                isinstance(value, int) and value >= least,
-                where,
-                f"{name} must be a whole number >= {least}",
-                got=f"{name}={value!r}",
-                remedy="Count trading days.",
-            )
+        require_type(self.accept, Sequence[str], f"{where}: accept", "Write [a, b].", SpecError)
+        # A list where a record was read again; in one order, so that equal choices are equal.
+        object.__setattr__(self, "accept", tuple(sorted(set(self.accept))))
+        require_acceptable(self.accept)
+        check_values(DATA_RULES, self, "Mend the search space or the flag.")
         require(
             self.purge_days >= self.horizon,
             where,
@@ -112,48 +179,11 @@ class DataConfig:
             got=f"purge_days={self.purge_days}, horizon={self.horizon}",
             remedy="Raise purge_days to the longest horizon of the study.",
         )
-        for name, choices in (
-            ("tier", get_args(Tier)),
-            ("normalization", get_args(Normalization)),
-            ("label_price", ("high", "close")),
-        ):
-            value = getattr(self, name)
-            require(
-                value in choices,
-                where,
-                f"{name} must be one of {', '.join(choices)}",
-                got=f"{name}={value!r}",
-                remedy="Choose one of them.",
-            )
         self._check_sources()
-        for name in ("validation_share", "test_share"):
-            value = getattr(self, name)
-            require(
-                0 < value < 0.5,
-                where,
-                f"{name} must lie between 0 and 0.5",
-                got=f"{name}={value!r}",
-                remedy="0.15 suits twenty years of days.",
-            )
-        require(
-            self.max_shift > 0,
-            where,
-            "max_shift must be > 0",
-            got=f"max_shift={self.max_shift!r}",
-            remedy="Give a number of standard deviations.",
-        )
         task_threshold(self.task)
 
     def _check_sources(self) -> None:
         where, sources = "DataConfig", TIER_SOURCES[self.tier]
-        known = get_args(FeatureSource)
-        require(
-            self.without is None or self.without in known,
-            where,
-            f"without must be one of {', '.join(known)}",
-            got=f"without={self.without!r}",
-            remedy="Choose one of them, or leave it out.",
-        )
         require(
             self.without not in sources,
             where,
@@ -166,7 +196,7 @@ class DataConfig:
             self.vix is not None or not uses_vix,
             where,
             f"tier {self.tier} needs a VIX series",
-            got=f"vix={self.vix!r}",
+            got=f"vix={quoted(self.vix)}",
             remedy=f"Give {EMBEDDED_VIX} ({EMBEDDED_VIX_RANGE}), the name of an imported series "
             "(python -m study.data import vix.csv --series vix) or a CSV/Parquet path.",
         )
@@ -174,7 +204,7 @@ class DataConfig:
             self.vix is None or uses_vix,
             where,
             f"tier {self.tier} uses no VIX series",
-            got=f"vix={self.vix!r}",
+            got=f"vix={quoted(self.vix)}",
             remedy="Leave it out, or choose tier c.",
         )
 

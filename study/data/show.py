@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from study.data.baselines import Baseline
@@ -11,10 +10,12 @@ from study.data.config import DataConfig
 from study.data.dataset import Dataset
 from study.data.features import FeatureSpec
 from study.data.sources import Prices
-from study.data.tables import BarTable
+from study.data.tables import BarTable, understood_line
 from study.data.vix_series import VixSeries
+from study.results.output import open_console
 
 _PIPED_WIDTH = 140
+"""Columns without a terminal: 80 are too few for a message with a path in it."""
 _SHIFTS_SHOWN = 5
 _SHORT_HASH = 16
 
@@ -32,7 +33,7 @@ def sources(prices: Sequence[Prices]) -> None:
             each.fingerprint[:_SHORT_HASH],
             each.origin,
         )
-    _console().print(table)
+    open_console(_PIPED_WIDTH).print(table)
 
 
 def vix_series(series: Sequence[VixSeries]) -> None:
@@ -49,7 +50,16 @@ def vix_series(series: Sequence[VixSeries]) -> None:
             each.fingerprint[:_SHORT_HASH],
             each.origin,
         )
-    _console().print(table)
+    open_console(_PIPED_WIDTH).print(table)
+
+
+def remarks(understood: str, warnings: Sequence[str] = ()) -> None:
+    """Print how a file was read, and what is odd in it, a line each."""
+    console = open_console(_PIPED_WIDTH)
+    if understood:
+        console.print(f"read {understood}", soft_wrap=True)
+    for warning in warnings:
+        console.print(f"warning: {warning}", soft_wrap=True)
 
 
 def features(specs: Sequence[FeatureSpec]) -> None:
@@ -60,15 +70,16 @@ def features(specs: Sequence[FeatureSpec]) -> None:
         # A recursive average goes on remembering, with a weight that fades.
         look_back = f"{spec.look_back}{'+' if spec.recursive else ''} {unit}"
         table.add_row(str(number), spec.name, spec.formula, look_back, spec.source)
-    _console().print(table)
+    open_console(_PIPED_WIDTH).print(table)
 
 
 def checks(bars: BarTable, results: Sequence[CheckResult]) -> None:
-    """Print one row per check, with every message."""
+    """Print how the file was read, and one row per check with every message."""
+    remarks(understood_line(bars.understood))
     table = _table(f"{bars.where}: {len(bars.days)} rows", "check", "result", "what was found")
     for result in results:
         table.add_row(result.name, result.status, "\n".join(result.messages))
-    console = _console()
+    console = open_console(_PIPED_WIDTH)
     console.print(table)
     if any(result.status == "error" for result in results):
         console.print("Warnings are looked for once no rule is broken.")
@@ -76,7 +87,7 @@ def checks(bars: BarTable, results: Sequence[CheckResult]) -> None:
 
 def dataset(built: Dataset, config: DataConfig, scores: Sequence[Baseline]) -> None:
     """Print what a data set holds, and what could spoil it."""
-    console = _console()
+    console = open_console(_PIPED_WIDTH)
     console.print(
         f"{built.source}, {config.task} ({config.label_kind}), horizon {config.horizon}, tier "
         f"{config.tier}, {config.normalization}: {len(built.dates)} days x "
@@ -104,8 +115,7 @@ def dataset(built: Dataset, config: DataConfig, scores: Sequence[Baseline]) -> N
     console.print(shifts)
     if scores:
         console.print(_baselines(scores))
-    for warning in built.warnings:
-        console.print(f"warning: {warning}")
+    remarks(built.understood, built.warnings)
 
 
 def _baselines(scores: Sequence[Baseline]) -> Table:
@@ -134,13 +144,3 @@ def _table(title: str | None, *headings: str) -> Table:
             overflow="fold",
         )
     return table
-
-
-def _console() -> Console:
-    # Without a terminal rich assumes 80 columns, too few for a message with a path in it.
-    console = Console(highlight=False, markup=False)
-    return (
-        console
-        if console.is_terminal
-        else Console(highlight=False, markup=False, width=_PIPED_WIDTH)
-    )

@@ -6,24 +6,27 @@ import importlib.util
 import os
 import re
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from study.data.checks import check_table, require_clean
+from study.data.columns import BAR_COLUMNS, DATE_COLUMN
+from study.data.file_cells import is_table_file, plain_name
 from study.data.tables import (
-    BAR_COLUMNS,
-    CSV_SUFFIXES,
-    DATE_COLUMN,
-    PARQUET_SUFFIXES,
+    ACCEPTED,
+    AS_WRITTEN,
+    UNDERSTOOD,
     BarTable,
+    ReadOptions,
     read_table,
     table_from_frame,
+    understood_line,
 )
-from study.errors import DataError, require
+from study.errors import DataError, cause, quoted, require
 
 IMPORT_FOLDER = Path("ray_results/data")
 """Where ``import`` puts markets, unless another folder is given."""
@@ -51,11 +54,22 @@ class Prices:
     origin: str
     """Where the bars were read, for records and messages."""
     warnings: tuple[str, ...] = ()
-    """Oddities that break no rule."""
+    """Oddities that break no rule, and refusals that were overridden."""
+    accepted: tuple[str, ...] = ()
+    """The checks whose refusal was overridden."""
+    understood: str = ""
+    """How the file was read, one line; empty for a market that is no file."""
 
 
-def load_prices(source: str, import_folder: Path = IMPORT_FOLDER) -> Prices:
-    """Load an embedded market, an imported one by name, or a CSV/Parquet file by path.
+def load_prices(
+    source: str, import_folder: Path = IMPORT_FOLDER, accept: Collection[str] = ()
+) -> Prices:
+    """Load an embedded market, an imported one by name, or a text or Parquet file by path.
+
+    Args:
+        source: which prices.
+        import_folder: where imported markets live.
+        accept: checks whose refusal is overridden, beside those that the import accepted.
 
     Raises:
         DataError: there is no such source (the message lists what exists), or its bars break a
@@ -63,29 +77,53 @@ def load_prices(source: str, import_folder: Path = IMPORT_FOLDER) -> Prices:
     """
     if source in EMBEDDED_SOURCES:
         origin = "study.data.synthetic" if source == SYNTHETIC else f"arch.data.{source}"
-        return prices_from_table(source, read_source(source), origin=origin)
+        return prices_from_table(source, read_source(source), origin, accept)
     path = _source_path(source, import_folder)
-    return prices_from_table(path.stem, read_table(path), origin=str(path))
+    return prices_from_table(plain_name(path), read_table(path), str(path), accept)
 
 
-def read_source(source: str, import_folder: Path = IMPORT_FOLDER) -> BarTable:
+def read_source(
+    source: str, import_folder: Path = IMPORT_FOLDER, options: ReadOptions = AS_WRITTEN
+) -> BarTable:
     """Read the bars of a source unchecked, for a report on them.
+
+    Args:
+        source: an embedded market, an imported one, or a path.
+        import_folder: where imported markets live.
+        options: what a file leaves open.
 
     Raises:
         DataError: there is no such source, or it has not the six columns.
     """
     if source in EMBEDDED_SOURCES:
+        require(
+            options == AS_WRITTEN,
+            "check",
+            "--symbol, --adjust and --timezone are for files",
+            got=f"source={source}",
+            remedy="Leave them out.",
+            error=DataError,
+        )
         return _embedded_table(source)
-    return read_table(_source_path(source, import_folder))
+    return read_table(_source_path(source, import_folder), options)
 
 
-def prices_from_table(name: str, table: BarTable, origin: str) -> Prices:
+def prices_from_table(
+    name: str, table: BarTable, origin: str, accept: Collection[str] = ()
+) -> Prices:
     """Check bars and make prices of them.
+
+    Args:
+        name: how the market is called.
+        table: its bars.
+        origin: where they were read.
+        accept: checks whose refusal is overridden, beside those that an import accepted.
 
     Raises:
         DataError: a rule is broken; the message names file, row, date, column and value.
     """
-    warnings = require_clean(check_table(table))
+    results = check_table(table, accept)
+    warnings = require_clean(results)
     frame = pd.DataFrame(
         table.values,
         columns=list(BAR_COLUMNS),
@@ -100,16 +138,27 @@ def prices_from_table(name: str, table: BarTable, origin: str) -> Prices:
         fingerprint=digest.hexdigest(),
         origin=origin,
         warnings=warnings,
+        accepted=tuple(result.name for result in results if result.status == "accepted"),
+        understood=understood_line(table.understood),
     )
 
 
-def prices_from_frame(name: str, frame: pd.DataFrame, origin: str = "memory") -> Prices:
+def prices_from_frame(
+    name: str, frame: pd.DataFrame, origin: str = "memory", accept: Collection[str] = ()
+) -> Prices:
     """Check the bars of a frame, dated by its index or a column, and make prices of them."""
-    return prices_from_table(name, table_from_frame(frame, name), origin)
+    table = replace(table_from_frame(frame, name), understood=())
+    return prices_from_table(name, table, origin, accept)
 
 
-def import_prices(file: Path, name: str | None = None, folder: Path = IMPORT_FOLDER) -> Prices:
-    """Check a CSV or Parquet file and keep it as ``<folder>/<name>.parquet``.
+def import_prices(
+    file: Path,
+    name: str | None = None,
+    folder: Path = IMPORT_FOLDER,
+    options: ReadOptions = AS_WRITTEN,
+    accept: Collection[str] = (),
+) -> Prices:
+    """Check a text or Parquet file and keep it as ``<folder>/<name>.parquet``.
 
     An earlier import of that name is replaced, in one step, so that a reader never sees half a
     file; records hold the fingerprint and so still tell the two apart.
@@ -118,11 +167,14 @@ def import_prices(file: Path, name: str | None = None, folder: Path = IMPORT_FOL
         file: the file to import.
         name: how the market will be called; the file's own name without suffix if None.
         folder: where imported markets live.
+        options: what the file leaves open.
+        accept: checks whose refusal is overridden; the imported file keeps their names.
 
     Raises:
-        DataError: the file is missing, breaks a rule, or the name cannot be used.
+        DataError: the file is missing, breaks a rule, the name cannot be used, or the folder not
+            written.
     """
-    name = file.stem if name is None else name
+    name = plain_name(file) if name is None else name
     require_name(name)
     require(
         name not in EMBEDDED_SOURCES,
@@ -133,21 +185,40 @@ def import_prices(file: Path, name: str | None = None, folder: Path = IMPORT_FOL
         error=DataError,
     )
     _require_file(file, folder)
-    prices = prices_from_table(name, read_table(file), origin=str(file))
-    write_whole(prices.frame, _imported_path(name, folder))
+    prices = prices_from_table(name, read_table(file, options), str(file), accept)
+    write_whole(prices.frame, _imported_path(name, folder), prices.understood, prices.accepted)
     return prices
 
 
-def write_whole(frame: pd.DataFrame, path: Path) -> None:
-    """Write a Parquet file in one step, in place of an earlier one; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".partial")
-    os.close(handle)
+def write_whole(frame: pd.DataFrame, path: Path, understood: str, accepted: Sequence[str]) -> None:
+    """Write a Parquet file in one step, in place of an earlier one; its folder is made.
+
+    Args:
+        frame: what to write.
+        path: of the file.
+        understood: how the frame's own file was read, to be kept in the new one.
+        accepted: checks whose refusal was overridden, to be kept too.
+
+    Raises:
+        DataError: the file cannot be written; nothing is left of it.
+    """
     try:
-        frame.to_parquet(partial)
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".partial")
+        os.close(handle)
+        try:
+            kept = frame.copy(deep=False)
+            kept.attrs[UNDERSTOOD] = understood
+            kept.attrs[ACCEPTED] = " ".join(accepted)
+            kept.to_parquet(partial)
+            os.replace(partial, path)
+        finally:
+            Path(partial).unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"import: must be able to write {quoted(str(path))}, but got {cause(error)}. Choose "
+            "another folder with --import-folder, or a shorter --name."
+        ) from error
 
 
 def list_imported(folder: Path = IMPORT_FOLDER) -> tuple[str, ...]:
@@ -159,9 +230,10 @@ def _embedded_table(name: str) -> BarTable:
     if name == SYNTHETIC:
         # Imported on use: it makes prices itself.
         synthetic = importlib.import_module("study.data.synthetic")
-        return table_from_frame(synthetic.default_market().prices.frame, name)
-    path = embedded_file(name)
-    return table_from_frame(pd.read_csv(path, index_col="Date", parse_dates=["Date"]), name)
+        frame = synthetic.default_market().prices.frame
+    else:
+        frame = pd.read_csv(embedded_file(name), index_col="Date", parse_dates=["Date"])
+    return replace(table_from_frame(frame, name), understood=())
 
 
 def embedded_file(name: str) -> Path:
@@ -175,13 +247,37 @@ def embedded_file(name: str) -> Path:
 
 
 def _source_path(source: str, import_folder: Path) -> Path:
-    path = Path(source)
-    is_path = path.suffix.lower() in CSV_SUFFIXES + PARQUET_SUFFIXES or len(path.parts) > 1
-    if not is_path:
-        require_name(source)
-        path = _imported_path(source, import_folder)
+    path = source_path(source, import_folder)
     _require_file(path, import_folder, source=source)
     return path
+
+
+def source_path(source: str, folder: Path) -> Path:
+    """Return the file that a path or the name of an import means.
+
+    Raises:
+        DataError: it is neither a path nor a name.
+    """
+    path = Path(source)
+    if is_table_file(path) or len(path.parts) > 1:
+        return path
+    require_name(source)
+    return _imported_path(source, folder)
+
+
+def is_file(path: Path) -> bool:
+    """Is there a file that may be looked at?
+
+    Raises:
+        DataError: its name is too long, or its folder may not be read.
+    """
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise DataError(
+            f"source: must be a file that can be read, but got {quoted(str(path))} "
+            f"({cause(error)}). Correct the path."
+        ) from error
 
 
 def _imported_path(name: str, folder: Path) -> Path:
@@ -199,17 +295,20 @@ def require_name(name: str) -> None:
         _NAME.fullmatch(name) is not None,
         "source",
         "a market's name has only letters, digits, - and _",
-        got=f"name={name!r}",
+        got=f"name={quoted(name)}",
         remedy="Choose such a name (import takes it as --name), or give a .csv or .parquet path.",
         error=DataError,
     )
 
 
 def _require_file(path: Path, folder: Path, source: str | None = None) -> None:
+    if is_file(path):
+        return
+    is_readable = path.parent.is_dir() and os.access(path.parent, os.R_OK)
     near = sorted(
         file.name
-        for file in (path.parent.iterdir() if path.parent.is_dir() else ())
-        if file.suffix.lower() in CSV_SUFFIXES + PARQUET_SUFFIXES and path.parent != folder
+        for file in (path.parent.iterdir() if is_readable else ())
+        if is_table_file(file) and path.parent != folder
     )
     exists = [
         f"embedded {', '.join(EMBEDDED_SOURCES)}",
@@ -217,13 +316,9 @@ def _require_file(path: Path, folder: Path, source: str | None = None) -> None:
     ]
     if path.parent != folder:
         exists.append(f"files in {path.parent}/ {_shown(near)}")
-    require(
-        path.is_file(),
-        "source",
-        "must be an embedded market, an imported one or a file",
-        got=f"source={source or path}, which is no file ({path})",
-        remedy=f"There are: {'; '.join(exists)}.",
-        error=DataError,
+    raise DataError(
+        "source: must be an embedded market, an imported one or a file, but got "
+        f"source={source or path}, which is no file ({path}). There are: {'; '.join(exists)}."
     )
 
 

@@ -1,26 +1,41 @@
 """Where the volatility index comes from: the embedded series, an imported one, a file."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from study.data.arrays import DayArray, PriceArray
+from study.data.checks import require_clean
+from study.data.columns import DATE_COLUMN
+from study.data.columns import NAMES as COLUMN_NAMES
 from study.data.config import EMBEDDED_VIX, EMBEDDED_VIX_RANGE
-from study.data.sources import IMPORT_FOLDER, embedded_file, require_name, write_whole
-from study.data.tables import CSV_SUFFIXES, DATE_COLUMN, PARQUET_SUFFIXES, parse_day, parse_number
-from study.errors import DataError, require
+from study.data.file_cells import plain_name
+from study.data.sources import (
+    IMPORT_FOLDER,
+    embedded_file,
+    is_file,
+    require_name,
+    source_path,
+    write_whole,
+)
+from study.data.tables import (
+    AS_WRITTEN,
+    ReadOptions,
+    ValueTable,
+    read_values,
+    understood_line,
+)
+from study.data.vix_checks import check_vix
+from study.errors import DataError, quoted, require
 
 _FOLDER = "vix"
 """Inside the folder of imported markets."""
-_DATE_NAMES = ("date", "timestamp", "observation_date")
-_VALUE_NAMES = ("vix", "vixcls", "close")
-_MISSING = ("", ".", "nan", "none", "<na>")
-"""How files write a day without a value, in lower case."""
+_VALUE_NAMES = ("vix", "vixcls", "vixclose", *COLUMN_NAMES["Close"], "value")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +50,12 @@ class VixSeries:
     fingerprint: str
     """sha256 of the content."""
     origin: str
+    understood: str = ""
+    """How the file was read, one line; empty for the embedded series."""
+    warnings: tuple[str, ...] = ()
+    """Oddities that break no rule, and refusals that were overridden."""
+    accepted: tuple[str, ...] = ()
+    """The checks whose refusal was overridden."""
 
     @property
     def span(self) -> str:
@@ -42,44 +63,57 @@ class VixSeries:
         return f"{self.days[0]} to {self.days[-1]}"
 
 
-def load_vix(source: str, import_folder: Path = IMPORT_FOLDER) -> VixSeries:
-    """Load ``embedded``, an imported series by name, or a CSV/Parquet file by path.
+def load_vix(
+    source: str, import_folder: Path = IMPORT_FOLDER, accept: Collection[str] = ()
+) -> VixSeries:
+    """Load ``embedded``, an imported series by name, or a text or Parquet file by path.
+
+    Args:
+        source: which series.
+        import_folder: where imported series live.
+        accept: checks whose refusal is overridden, beside those that the import accepted.
 
     Raises:
         DataError: there is no such series (the message lists what exists), or it breaks a rule.
     """
     if source == EMBEDDED_VIX:
         # The file marks days without a value by a point and writes month first.
-        frame = pd.read_csv(embedded_file("vix"), dtype=str, keep_default_na=False)
-        return _series(EMBEDDED_VIX, frame, origin="arch.data.vix")
-    path = Path(source)
-    if path.suffix.lower() not in CSV_SUFFIXES + PARQUET_SUFFIXES:
-        require_name(source)
-        path = import_folder / _FOLDER / f"{source}.parquet"
+        table = read_values(embedded_file("vix"), _VALUE_NAMES)
+        return _series(EMBEDDED_VIX, table, "arch.data.vix", "", accept)
+    path = source_path(source, import_folder / _FOLDER)
     imported = ", ".join(list_vix(import_folder)) or "(none)"
     require(
-        path.is_file(),
+        is_file(path),
         "vix",
         "must be embedded, an imported series or a file",
         got=f"vix={source}, which is no file ({path})",
         remedy=f"There are: embedded ({EMBEDDED_VIX_RANGE}); imported {imported}.",
         error=DataError,
     )
-    return _series(path.stem, _read(path), origin=str(path))
+    return _of_file(plain_name(path), path, AS_WRITTEN, accept)
 
 
-def import_vix(file: Path, name: str | None = None, folder: Path = IMPORT_FOLDER) -> VixSeries:
-    """Check a CSV or Parquet file and keep it as ``<folder>/vix/<name>.parquet``.
+def import_vix(
+    file: Path,
+    name: str | None = None,
+    folder: Path = IMPORT_FOLDER,
+    options: ReadOptions = AS_WRITTEN,
+    accept: Collection[str] = (),
+) -> VixSeries:
+    """Check a text or Parquet file and keep it as ``<folder>/vix/<name>.parquet``.
 
     Args:
         file: has a date and a column VIX or Close (any case).
         name: how the series will be called; the file's own name without suffix if None.
         folder: where imported markets live.
+        options: what the file leaves open.
+        accept: checks whose refusal is overridden; the imported file keeps their names.
 
     Raises:
-        DataError: the file is missing, breaks a rule, or the name cannot be used.
+        DataError: the file is missing, breaks a rule, the name cannot be used, or the folder not
+            written.
     """
-    name = file.stem if name is None else name
+    name = plain_name(file) if name is None else name
     require_name(name)
     require(
         name != EMBEDDED_VIX,
@@ -90,17 +124,18 @@ def import_vix(file: Path, name: str | None = None, folder: Path = IMPORT_FOLDER
         error=DataError,
     )
     require(
-        file.is_file(),
+        is_file(file),
         "import",
         "must be a CSV or Parquet file",
         got=f"{file}, which is no file",
         remedy="Give its path.",
         error=DataError,
     )
-    series = _series(name, _read(file), origin=str(file))
+    series = _of_file(name, file, options, accept)
     index = pd.DatetimeIndex(series.days, name=DATE_COLUMN)
     frame = pd.DataFrame({"VIX": series.values}, index=index)
-    write_whole(frame, folder / _FOLDER / f"{name}.parquet")
+    path = folder / _FOLDER / f"{name}.parquet"
+    write_whole(frame, path, series.understood, series.accepted)
     return series
 
 
@@ -109,92 +144,80 @@ def list_vix(folder: Path = IMPORT_FOLDER) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (folder / _FOLDER).glob("*.parquet")))
 
 
-def _read(path: Path) -> pd.DataFrame:
-    suffix = path.suffix.lower()
+def _of_file(name: str, path: Path, options: ReadOptions, accept: Collection[str]) -> VixSeries:
     require(
-        suffix in CSV_SUFFIXES + PARQUET_SUFFIXES,
-        str(path),
-        "a series is read from .csv, .parquet or .pq",
-        got=f"suffix={path.suffix!r}",
-        remedy="Convert the file or correct its name.",
+        not options.adjust,
+        "import",
+        "--adjust is for prices, and an index is not adjusted",
+        got="--adjust with a VIX",
+        remedy="Leave it out.",
         error=DataError,
     )
-    try:
-        if suffix in CSV_SUFFIXES:
-            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        return pd.read_parquet(path)
-    except (OSError, ValueError, pa.ArrowInvalid) as error:
-        problem = " ".join(str(error).split())
-        raise DataError(
-            f"{path.name}: must be CSV in UTF-8 or Parquet, but got {problem}. Write it again."
-        ) from error
+    table = read_values(path, _VALUE_NAMES, options)
+    return _series(name, table, str(path), understood_line(table.understood), accept)
 
 
-def _series(name: str, frame: pd.DataFrame, origin: str) -> VixSeries:
-    where = Path(origin).name
-    if isinstance(frame.index, pd.DatetimeIndex):
-        frame = frame.rename_axis(DATE_COLUMN).reset_index()
-    dates = frame.iloc[:, _column(frame, _DATE_NAMES, where)].tolist()
-    cells = frame.iloc[:, _column(frame, _VALUE_NAMES, where)].tolist()
-    days = np.array([_day(cell) for cell in dates], dtype="datetime64[D]")
-    missing = np.array([str(cell).strip().lower() in _MISSING for cell in cells], dtype=np.bool_)
-    values = np.array([parse_number(cell) for cell in cells], dtype=np.float64)
-    rises = np.append(True, np.diff(days) > np.timedelta64(0, "D"))
-    for bad, rule, remedy in (
-        (np.isnat(days), "must be dated as 2024-03-28 or 03/28/2024", "Correct or remove the row."),
-        (~rises, "must be later than the row before", "Sort the file, one row a day."),
-        (
-            ~missing & ~(np.isfinite(values) & (values > 0)),
-            "must be a number > 0, or empty",
-            "Correct or remove the row.",
-        ),
-    ):
-        at = int(np.argmax(bad)) if bad.any() else 0
-        require(
-            not bad.any(),
-            f"{where} row {at + 2}",
-            rule,
-            got=f"date={dates[at] if dates else None}, value={cells[at] if cells else None}",
-            remedy=remedy,
-            error=DataError,
-        )
+def _series(
+    name: str, table: ValueTable, origin: str, understood: str, accept: Collection[str]
+) -> VixSeries:
+    days, values, missing = table.days, table.values, table.is_missing
+    rises = np.append(True, np.diff(days) > np.timedelta64(0, "D"))[: len(days)]
+    _require_all(~np.isnat(days), table, DATE_COLUMN, "must be a date like the others of the file")
+    _require_all(
+        rises,
+        table,
+        DATE_COLUMN,
+        "must be later than the one before",
+        "Keep one row a day, sorted.",
+    )
+    _require_all(
+        missing | (np.isfinite(values) & (values > 0)),
+        table,
+        table.column,
+        "must be a number > 0, or empty",
+    )
     require(
         not missing.all(),
-        where,
+        table.where,
         "must hold at least one value",
         got=f"rows={len(days)}, without a value={int(missing.sum())}",
         remedy="Give a file with the daily closes of the index.",
         error=DataError,
     )
     days, values = days[~missing], values[~missing]
+    results = check_vix(table.where, days, values, {*accept, *table.accepted})
+    warnings = require_clean(results)
     digest = hashlib.sha256(days.astype("<i8").tobytes())
     digest.update(values.astype("<f8").tobytes())
     return VixSeries(
-        name=name, days=days, values=values, fingerprint=digest.hexdigest(), origin=origin
+        name=name,
+        days=days,
+        values=values,
+        fingerprint=digest.hexdigest(),
+        origin=origin,
+        understood=understood,
+        warnings=warnings,
+        accepted=tuple(result.name for result in results if result.status == "accepted"),
     )
 
 
-def _column(frame: pd.DataFrame, names: tuple[str, ...], where: str) -> int:
-    """Return the position of the first of the names that a column has."""
-    columns = [str(name).strip().lower() for name in frame.columns]
-    found = [columns.index(name) for name in names if name in columns]
-    require(
-        bool(found),
-        where,
-        f"needs a column {' or '.join(names)} (any case)",
-        got=f"columns={', '.join(map(str, frame.columns))}",
-        remedy="Add or rename it.",
-        error=DataError,
+def _require_all(
+    good: npt.NDArray[np.bool_],
+    table: ValueTable,
+    column: str,
+    rule: str,
+    remedy: str = "Correct or remove the row.",
+) -> None:
+    """Refuse the first row that is not good, with its line, day, column and cell."""
+    if good.all():
+        return
+    at = int(np.argmin(good))
+    day = "no date" if np.isnat(table.days[at]) else str(table.days[at])
+    cell = table.dates[at] if column == DATE_COLUMN else table.cells[at]
+    n_bad = int((~good).sum())
+    if n_bad == len(good) > 1:
+        remedy = "It is so in every row: look at the file's separator, header and columns."
+    more = f" (and {n_bad - 1} more)" if n_bad > 1 else ""
+    raise DataError(
+        f"{table.place(at)} ({day}) column {column}: {rule}, but got {quoted(cell)}{more}. {remedy}"
     )
-    return found[0]
-
-
-def _day(cell: object) -> np.datetime64:
-    """Read an ISO date, or one with the month first, as the exchange's own file writes it."""
-    day = parse_day(cell)
-    if np.isnat(day) and isinstance(cell, str):
-        try:
-            return parse_day(datetime.strptime(cell.strip(), "%m/%d/%Y"))
-        except ValueError:
-            return day
-    return day

@@ -1,6 +1,7 @@
 """The final runs of one cell: choose by fresh seeds, train the winner, then open the test days."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from study.data.dataset import Dataset, build_dataset
 from study.data.holdout import Holdout, open_holdout
@@ -19,7 +19,9 @@ from study.final.baselines import predict_baselines
 from study.final.candidates import Candidate, best_trials, candidates, source_of, winner
 from study.final.edges import edges
 from study.final.export import ExportedModel, export_model
+from study.final.finalists import Finalist
 from study.final.runs import Place, train_configurations
+from study.results.driver import is_search_complete
 from study.results.files import write_text
 from study.results.final import (
     FINAL_FOLDER,
@@ -31,6 +33,7 @@ from study.results.final import (
     TEST_OPENED_FILE,
     FinalRecord,
     RunRecord,
+    SearchEnd,
     SelectionRecord,
     baseline_file,
     read_final,
@@ -51,6 +54,7 @@ from study.search.tuner import SearchOutcome
 from study.spec import Cell
 from study.training.checkpoint import CheckpointFolder
 from study.training.config import TrainConfig
+from study.training.device import is_present, resolve_device
 from study.training.predict import predict_logits
 
 _SELECTION_SEED, _RUNS_SEED = 1_000_000, 2_000_000
@@ -88,20 +92,21 @@ class FinalOutcome:
 
 
 def train_cell(
-    cell: Cell,
+    finalist: Finalist,
     settings: FinalSettings,
     place: Place,
     interruptions: Interruptions,
     say: Callable[[str], None],
 ) -> FinalOutcome:
-    """Train the winners of a cell again and compare them with baselines on the test days.
+    """Train the winner of a search again and compare it with baselines on the test days.
 
     What has ended is not trained again: the same call goes on after an interruption.
 
     Raises:
         StudyError: there is no search to take winners from, or it is not as it was.
     """
-    folder = settings.results / FINAL_FOLDER / cell.name
+    cell, name = finalist.cell, finalist.name
+    folder = settings.results / FINAL_FOLDER / name
     done = read_final(folder)
     if done is not None:
         require(
@@ -112,8 +117,8 @@ def train_cell(
             remedy="Give that flag, or move the folder away.",
             error=StudyError,
         )
-        say(f"{cell.name}: complete before")
-        return FinalOutcome(cell=cell.name, record=done, reason=None)
+        say(f"{name}: complete before")
+        return FinalOutcome(cell=name, record=done, reason=None)
     searched_in = settings.results / cell.name
     require(
         searched_in.is_dir(),
@@ -123,11 +128,18 @@ def train_cell(
         remedy="Run study.tune or study.sweep first.",
         error=StudyError,
     )
-    searched, records = read_cell(searched_in), read_trials(searched_in)
+    searched = read_cell(searched_in, "trials", "splits", "estimate")
+    records = read_trials(searched_in)
+    search = _describe_search(searched, records, searched_in)
+    own = [record for record in records if record.budget == finalist.budget.label]
     data = build_dataset(cell.data, import_folder=settings.results / "data")
     differences = _differences(searched, cell, data, searched_in, settings)
-    space = build_space(cell, n_features=len(data.feature_names))
-    chosen = best_trials(records, settings.n_candidates, str(searched_in))
+    differences += finalist.differences
+    # What a run asks for is what models of its own budget need.
+    space = build_space(
+        dataclasses.replace(cell, budgets=(finalist.budget,)), n_features=len(data.feature_names)
+    )
+    chosen = best_trials(own, settings.n_candidates, str(searched_in))
 
     def train(given: Sequence[Forced], where: str, seed: int, days: Dataset) -> SearchOutcome:
         return train_configurations(
@@ -143,17 +155,17 @@ def train_cell(
         )
 
     say(
-        f"{cell.name}: the best {len(chosen)} of {len(records)} trials are trained again, with "
+        f"{name}: the best {len(chosen)} of {len(own)} trials are trained again, with "
         f"{settings.n_selection_seeds} fresh seeds each"
     )
     given = [_again(trial) for trial in chosen for _ in range(settings.n_selection_seeds)]
     outcome = train(given, SELECTION_FOLDER, _SELECTION_SEED, data)
     if not outcome.is_complete:
-        return _unfinished(cell, outcome)
+        return _unfinished(name, outcome)
     found = candidates(chosen, outcome.records, settings.n_selection_seeds)
     best = winner(found, str(folder / SELECTION_FOLDER))
     say(
-        f"{cell.name}: trial {best.trial.number} wins with {best.mean_value:.4f} (in the search "
+        f"{name}: trial {best.trial.number} wins with {best.mean_value:.4f} (in the search "
         f"{best.trial.value:.4f}); it is trained with {settings.n_seeds} more seeds"
     )
     given, where, days = [_again(best.trial)] * settings.n_seeds, RUNS_FOLDER, data
@@ -164,9 +176,9 @@ def train_cell(
         space = with_schedule(space, config.train)
     outcome = train(given, where, _RUNS_SEED, days)
     if not outcome.is_complete:
-        return _unfinished(cell, outcome)
+        return _unfinished(name, outcome)
     opened = _open_test(folder)
-    say(f"{cell.name}: the choice is made; test labels are read since {opened}")
+    say(f"{name}: the choice is made; test labels are read since {opened}")
     holdout = open_holdout(cell.data, data, import_folder=settings.results / "data")
     runs = [record for record in outcome.records if record.is_rankable]
     predictions = [_of_run(record, folder / where, holdout) for record in runs]
@@ -184,13 +196,23 @@ def train_cell(
     if runs:
         # Losses on days that were trained on choose nothing.
         first = runs[0] if settings.with_validation else min(runs, key=_by_value)
-        _export(cell, days, folder, folder / where, first)
+        _export(finalist, days, folder, folder / where, first)
     record = dataclasses.replace(
-        _record(cell, data, searched, records, found, best, outcome, differences, opened),
+        _record(
+            finalist,
+            data,
+            searched,
+            search,
+            found,
+            best,
+            outcome,
+            differences,
+            opened,
+        ),
         with_validation=settings.with_validation,
     )
     write_final(folder, record)
-    return FinalOutcome(cell=cell.name, record=record, reason=None)
+    return FinalOutcome(cell=name, record=record, reason=None)
 
 
 def _open_test(folder: Path) -> str:
@@ -236,10 +258,8 @@ def with_validation_days(data: Dataset) -> Dataset:
     return dataclasses.replace(data, train_days=days, base_rate=float(data.labels[days].mean()))
 
 
-def _unfinished(cell: Cell, outcome: SearchOutcome) -> FinalOutcome:
-    return FinalOutcome(
-        cell=cell.name, record=None, reason=outcome.stopped, is_fault=outcome.is_fault
-    )
+def _unfinished(name: str, outcome: SearchOutcome) -> FinalOutcome:
+    return FinalOutcome(cell=name, record=None, reason=outcome.stopped, is_fault=outcome.is_fault)
 
 
 def _differences(
@@ -283,20 +303,13 @@ def _of_run(record: TrialRecord, runs: Path, holdout: Holdout) -> pd.DataFrame:
     state = CheckpointFolder(runs / record.folder / CHECKPOINTS).load_best()
     config = TrialConfig.from_flat(record.params).model
     days = np.concatenate((holdout.validation_days, holdout.test_days))
-    device = torch.device("cpu" if record.device is None else record.device)
-    if device.type != "cpu" and not _is_here(device):
-        device = torch.device("cpu")
+    # This machine may not be the one that trained.
+    name = record.device if record.device is not None and is_present(record.device) else "cpu"
+    device = resolve_device(0.0, name)
     logits = predict_logits(config, state["weights"], holdout.features, days, device=device)
     p = np.full(len(holdout.labels), np.nan)
     p[days] = 1 / (1 + np.exp(-logits.astype(np.float64)))
     return _table(config.family, record.seed, holdout, p)
-
-
-def _is_here(device: torch.device) -> bool:
-    """Has this machine, which may not be the one that trained, such a device?"""
-    return (
-        torch.cuda.is_available() if device.type == "cuda" else (torch.backends.mps.is_available())
-    )
 
 
 def _of_baselines(cell: Cell, data: Dataset, holdout: Holdout, results: Path) -> pd.DataFrame:
@@ -321,13 +334,13 @@ def _of_baselines(cell: Cell, data: Dataset, holdout: Holdout, results: Path) ->
     return table
 
 
-def _export(cell: Cell, data: Dataset, folder: Path, runs: Path, best: TrialRecord) -> None:
+def _export(finalist: Finalist, data: Dataset, folder: Path, runs: Path, best: TrialRecord) -> None:
     state = CheckpointFolder(runs / best.folder / CHECKPOINTS).load_best()
     export_model(
         folder / MODEL_FOLDER,
         ExportedModel(
-            cell=cell.name,
-            data=cell.data,
+            cell=finalist.name,
+            data=finalist.cell.data,
             model=TrialConfig.from_flat(best.params).model,
             scaler=data.scaler,
             feature_hash=data.feature_hash,
@@ -345,25 +358,38 @@ def _export(cell: Cell, data: Dataset, folder: Path, runs: Path, best: TrialReco
     )
 
 
+def _describe_search(
+    searched: Mapping[str, Any], records: Sequence[TrialRecord], folder: Path
+) -> SearchEnd:
+    """Return how far the whole search was when its winner was chosen."""
+    reasons = Counter(record.reason for record in records)
+    asked = int(searched["trials"])
+    return {
+        "asked": asked,
+        "ended": len(records),
+        "reasons": dict(sorted(reasons.items())),
+        "is_complete": is_search_complete(folder, len(records), asked),
+    }
+
+
 def _record(
-    cell: Cell,
+    finalist: Finalist,
     data: Dataset,
     searched: Mapping[str, Any],
-    records: Sequence[TrialRecord],
+    search: SearchEnd,
     found: Sequence[Candidate],
     best: Candidate,
     outcome: SearchOutcome,
     differences: Sequence[str],
     opened: str,
 ) -> FinalRecord:
-    trial = best.trial
+    trial, cell = best.trial, finalist.cell
     assert trial.value is not None
-    reasons = [record.reason for record in records]
     return FinalRecord(
-        cell=cell.name,
+        cell=finalist.name,
         study=cell.study,
-        budget=cell.budget.label,
-        budget_parameters=cell.budget.target,
+        budget=finalist.budget.label,
+        budget_parameters=finalist.budget.target,
         horizon=cell.data.horizon,
         task=cell.data.task,
         source=cell.data.source,
@@ -389,14 +415,9 @@ def _record(
             )
             for r in outcome.records
         ],
-        splits=dict(searched["splits"]),
-        search={
-            "asked": searched["trials"],
-            "ended": len(records),
-            "reasons": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
-            "is_complete": len(records) >= searched["trials"],
-        },
-        edges=edges(trial.params, cell),
+        splits=searched["splits"],
+        search=search,
+        edges=edges(trial.params, finalist.ranges),
         differences=list(differences),
         test_opened=opened,
     )

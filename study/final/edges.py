@@ -4,8 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from study.dimension import Choice, Range
-from study.spec import Cell
+from study.dimension import Choice, Dimension, Range
 
 _EDGE_SHARE = 0.02
 """Of a range, from either end: where a uniform draw comes to lie once in 25."""
@@ -17,10 +16,10 @@ _NATURAL = {"n_layers": 1, "n_heads": 1, "dropout": 0.0, "weight_decay": 0.0, "e
 """Values below which there is nothing that a search could have left out."""
 
 
-def edges(params: Mapping[str, Any], cell: Cell) -> list[str]:
+def edges(params: Mapping[str, Any], ranges: Mapping[str, Dimension]) -> list[str]:
     """Return a line for each searched value of ``params`` that lies at the end of its range."""
     found = []
-    for name, dimension in {**cell.model, **cell.train}.items():
+    for name, dimension in ranges.items():
         value = params.get(name)
         if not isinstance(value, int | float) or value == _NATURAL.get(name):
             continue

@@ -1,11 +1,14 @@
 """A trained model as a folder that needs nothing else, and what it says of the latest days.
 
 model.safetensors   float32 weights by name
-model.json          architecture, data definition, scaler, feature names, where it comes from
+model.json          architecture, data definition, scaler, feature names, where it comes from;
+                    hashes of the weights and of all of this
 """
 
 import dataclasses
+import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +26,21 @@ from study.data.features import feature_hash
 from study.data.inputs import Scaler, build_inputs, dropped_days, scale_inputs, usable_bars
 from study.data.sources import Prices
 from study.data.vix_series import VixSeries
-from study.errors import DataError, StudyError, require
+from study.errors import DataError, StudyError, cause, require
 from study.model.config import ModelConfig
-from study.results.files import read_json, sync_folder, write_json
+from study.model.family import family_of
+from study.model.sizing import count_parameters
+from study.results.files import make_way, read_json, sync_folder, write_json
+from study.results.final import RECORD_FILE
 from study.training.predict import predict_logits
 
 WEIGHTS_FILE, CARD_FILE = "model.safetensors", "model.json"
+
+_UNFIT = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError,
+    RuntimeError, SafetensorError,
+)  # fmt: skip
+"""What reading a model raises that somebody else has written."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,11 +58,20 @@ class ExportedModel:
 
 
 def export_model(folder: Path, exported: ExportedModel) -> None:
-    """Write the model; the file that describes it is written last."""
+    """Write the model; the file that describes it, with the hashes, is written last.
+
+    Raises:
+        StudyError: a weight is not finite.
+    """
+    _require_finite_weights(exported.weights, str(folder))
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{WEIGHTS_FILE}.tmp"
+    path, temporary = folder / WEIGHTS_FILE, folder / f".{WEIGHTS_FILE}.tmp"
+    # It would be written through a link.
+    temporary.unlink(missing_ok=True)
     save_file({name: weight.contiguous() for name, weight in exported.weights.items()}, temporary)
-    temporary.replace(folder / WEIGHTS_FILE)
+    weights_hash = _file_hash(temporary)
+    make_way(path)
+    temporary.replace(path)
     sync_folder(folder)
     card = {
         "cell": exported.cell,
@@ -59,18 +80,22 @@ def export_model(folder: Path, exported: ExportedModel) -> None:
         "scaler": dataclasses.asdict(exported.scaler),
         "feature_hash": exported.feature_hash,
         "origin": dict(exported.origin),
+        "weights_sha256": weights_hash,
     }
-    write_json(folder / CARD_FILE, json.loads(json.dumps(card, allow_nan=False)))
+    plain = json.loads(json.dumps(card, allow_nan=False))
+    write_json(folder / CARD_FILE, {**plain, "sha256": _card_hash(plain)})
 
 
 def load_model(folder: Path) -> ExportedModel:
-    """Read a model back.
+    """Read a model back, if it is bit for bit the one that was exported.
 
     Raises:
-        StudyError: it is not there, broken, or its features are computed differently by now.
+        StudyError: it is not there, not as it was exported, or its features are computed
+            differently by now.
     """
+    card = read_json(folder / CARD_FILE)
+    _require_unchanged(card, folder)
     try:
-        card = read_json(folder / CARD_FILE)
         weights = load_file(folder / WEIGHTS_FILE)
         exported = ExportedModel(
             cell=card["cell"],
@@ -81,10 +106,11 @@ def load_model(folder: Path) -> ExportedModel:
             origin=card["origin"],
             weights=weights,
         )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        _require_fitting(exported)
+    except _UNFIT as error:
         raise StudyError(
-            f"{folder}: must hold a model as study.train exports it, but got {error!r}. Run "
-            "study.train for its cell."
+            f"{folder}: must hold a model as study.train exports it, but got "
+            f"{type(error).__name__}: {cause(error)}. {_again(folder)}"
         ) from error
     require(
         exported.feature_hash == feature_hash(exported.data.tier),
@@ -94,7 +120,99 @@ def load_model(folder: Path) -> ExportedModel:
         remedy="Use the version that trained it, or train again.",
         error=StudyError,
     )
+    _require_finite_weights(exported.weights, str(folder / WEIGHTS_FILE))
     return exported
+
+
+def _again(folder: Path) -> str:
+    """Return how a model is exported again."""
+    return (
+        f"Move {folder.parent / RECORD_FILE} away and run study.train for its cell: what was "
+        "trained is exported again."
+    )
+
+
+def _require_unchanged(card: Any, folder: Path) -> None:
+    """Refuse what differs from what was exported, before anything in it is believed."""
+
+    def check(condition: bool, file: str, rule: str, got: str) -> None:
+        remedy = _again(folder)
+        require(condition, str(folder / file), rule, got=got, remedy=remedy, error=StudyError)
+
+    is_card = isinstance(card, dict) and "cell" in card
+    check(is_card, CARD_FILE, "must describe a model as study.train exports it", "something else")
+    check(
+        {"sha256", "weights_sha256"} <= card.keys(),
+        CARD_FILE,
+        "must hold the hashes of the model",
+        "an export of an earlier version, without them",
+    )
+    try:
+        found = _card_hash({name: value for name, value in card.items() if name != "sha256"})
+    except (ValueError, RecursionError):
+        found = "none"
+    check(
+        found == card["sha256"],
+        CARD_FILE,
+        "must be as it was exported, with its hash",
+        "one that was changed",
+    )
+    try:
+        weights_hash = _file_hash(folder / WEIGHTS_FILE)
+    except OSError as error:
+        weights_hash = error.strerror or "an error"
+    check(
+        weights_hash == card["weights_sha256"],
+        WEIGHTS_FILE,
+        f"must be the weights of {CARD_FILE}, with their hash",
+        f"others ({weights_hash})",
+    )
+
+
+def _require_fitting(exported: ExportedModel) -> None:
+    """Refuse parts that do not belong together, or that no prediction can be made from.
+
+    Raises:
+        ValueError: they do not.
+    """
+    model, scaler, origin = exported.model, exported.scaler, exported.origin
+    # By formula first: a network of any size takes any time to build.
+    n_weights = sum(weight.numel() for weight in exported.weights.values())
+    if count_parameters(model) != n_weights:
+        raise ValueError("weights of another number than the architecture has")
+    with torch.device("meta"):
+        built = family_of(model).build(model, bf16=False).state_dict()
+    if {n: w.shape for n, w in built.items()} != {n: w.shape for n, w in exported.weights.items()}:
+        raise ValueError("weights of other names or shapes than the architecture has")
+    if not len(scaler.names) == len(scaler.mean) == len(scaler.sd) == model.n_features:
+        raise ValueError("a scaler of another number of inputs than the architecture has")
+    if not all(map(math.isfinite, scaler.mean)) or not all(0 < sd < math.inf for sd in scaler.sd):
+        raise ValueError("a scaler without finite means and positive standard deviations")
+    if not isinstance(exported.cell, str) or not isinstance(origin["seed"], int):
+        raise ValueError("no name of a cell, or no seed")
+    if not 0 < origin["base_rate"] < 1:
+        raise ValueError("a base rate outside of (0, 1)")
+
+
+def _require_finite_weights(weights: Mapping[str, Tensor], where: str) -> None:
+    unfit = [name for name, weight in weights.items() if not bool(torch.isfinite(weight).all())]
+    require(
+        not unfit,
+        where,
+        "every weight must be a finite number",
+        got=f"NaN or infinity in {len(unfit)} of {len(weights)} tensors, such as {unfit[:1]}",
+        remedy="Train the cell again: such a model says nothing.",
+        error=StudyError,
+    )
+
+
+def _card_hash(card: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def predict_days(
@@ -115,7 +233,7 @@ def predict_days(
         vix: the volatility index, if the model has learnt from one.
 
     Raises:
-        DataError: the history is too short for one window.
+        DataError: the history is too short for one window, or a probability is not finite.
     """
     tier = exported.data.tier
     inputs = build_inputs(prices, tier, exported.data.normalization, vix)
@@ -135,5 +253,15 @@ def predict_days(
     logits = predict_logits(exported.model, exported.weights, features, days, device=device)
     bars = usable_bars(prices, tier, vix)[days]
     dates: DayArray = prices.frame.index.to_numpy().astype("datetime64[D]")[bars]
-    probability: PriceArray = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    unfit = dates[~np.isfinite(logits)]
+    require(
+        len(unfit) == 0,
+        prices.name,
+        "the model must say a probability of every day",
+        got=f"NaN or infinity on {len(unfit)} of {len(dates)} days, such as {unfit[:1]}",
+        remedy="Look at the prices of the days before, or train the cell again.",
+        error=DataError,
+    )
+    # 1 / (1 + exp(-logit)), without an overflow on the way.
+    probability: PriceArray = np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
     return dates, probability

@@ -72,6 +72,8 @@ def train_configurations(
         max_failure_share=1.0,
     )
     own = dataclasses.replace(cell, search=search)
+    # What a search could not train here does not matter, nor what its largest model needs.
+    space = space.of(slot.config.shape for slot in given if slot.config is not None)
     with ExitStack() as held:
         folder = reopen(path, own, data) if path.exists() else None
         if folder is not None:
@@ -85,6 +87,7 @@ def train_configurations(
             concurrency=place.concurrency,
             estimate=Estimate.from_json(searched["estimate"], str(path)),
             power=read_power(searched.get("power")),
+            is_begun=True,
         )
         plan = dataclasses.replace(plan, forced=tuple(given), may_repeat=True)
         if folder is None:

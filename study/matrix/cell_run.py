@@ -11,7 +11,7 @@ from study.matrix.processes import Process
 from study.results.records import TrialRecord, best_trial
 from study.results.store import read_trials
 
-CellEnd = Literal["pass", "fail", "skip", "interrupted"]
+CellEnd = Literal["pass", "fail", "skip", "left out", "interrupted"]
 
 
 @dataclass(slots=True)
@@ -21,6 +21,8 @@ class CellRun:
     name: str
     plan: Mapping[str, Any]
     """As ``study.plan --json`` describes it."""
+    flags: tuple[str, ...]
+    """By which ``study.tune`` knows it."""
     process: Process | None = None
     began: float | None = None
     """Monotonic time of its first start here."""

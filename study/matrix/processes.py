@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from study.cluster.loopback import keep_to_loopback
 from study.errors import StudyError
-from study.results.files import read_text
+from study.results.files import no_link, read_text, write_text
 
 _START_SECONDS = 120.0
 """For Ray to start: 4 to 7 s measured, a minute on a machine that is busy."""
@@ -34,7 +35,7 @@ class Process:
     """
 
     def __init__(self, command: Sequence[str], output: Path) -> None:
-        with output.open("ab") as file:
+        with open(output, "ab", opener=no_link) as file:
             self._child = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -85,8 +86,9 @@ class Head:
         # In the environment of these processes alone; what joins needs the same token.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+        keep_to_loopback()
         output = folder / "ray.out"
-        output.write_bytes(b"")
+        write_text(output, "")
         flags = [] if use_accelerators else ["--no-accelerators"]
         self._process = Process([sys.executable, "-m", "study.cluster.head", *flags], output)
         until = time.monotonic() + _START_SECONDS

@@ -91,15 +91,19 @@ class Sweep:
         Raises:
             StudyError: it could not be started.
         """
+        # It may have died after a round.
+        self._look_after_ray()
         return self._settings.address or self._ray().address
 
     def run(self, cells: Sequence[CellRun]) -> None:
         """Run until every cell has ended, or until ``stop`` is requested and all have saved.
 
+        Ray stays for a next round, until ``close``.
+
         Args:
             cells: in the order in which they shall begin; how they ended is noted in them.
         """
-        self._cells = list(cells)
+        self._cells, self._slots = list(cells), {}
         for cell in self._cells:
             cell.read(self._settings.results)
         try:
@@ -123,7 +127,6 @@ class Sweep:
         except KeyboardInterrupt:
             self._stop.request("ended at once", is_fault=False)
             self._end_at_once()
-        finally:
             self.close()
         for cell in self._cells:
             if cell.end is None:
@@ -166,7 +169,7 @@ class Sweep:
         address = settings.address or self._ray().address
         command = [
             *settings.driver,
-            *("--budget", cell.plan["budget"], "--horizon", str(cell.plan["horizon"])),
+            *cell.flags,
             *settings.flags,
             *("--address", address, "--sweep", str(settings.folder)),
             *(["--resume"] if is_there else []),

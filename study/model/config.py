@@ -3,12 +3,31 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from study.errors import require
+from study.errors import quoted, require
+from study.fields import Rule, check_values, flag, one_of, share, whole
 from study.model.families import family_names, load_family
 
 Head = Literal["last", "mean", "flatten"]
 
 DEFAULT_FAMILY = "patchtst"
+
+MODEL_RULES: dict[str, Rule] = {
+    # Ends far beyond what a machine can train: a count without one is a loop without one.
+    "n_features": whole(1, 1_000_000),
+    "d_model": whole(1, 1_000_000),
+    "n_layers": whole(1, 10_000),
+    "n_heads": whole(1, 1_000_000),
+    "d_ff_ratio": whole(1, 1_000),
+    "context_length": whole(1, 100_000),
+    "patch_length": whole(1, 100_000),
+    "patch_stride": whole(1, 100_000),
+    "dropout": share(one=False),
+    "head": one_of(get_args(Head)),
+    "revin": flag(),
+    "last_day_skip": flag(),
+    "auxiliary_head": flag(),
+}
+"""What the value of a field must be by itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,38 +62,13 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         where = "ModelConfig"
-        for name in (
-            "n_features", "d_model", "n_layers", "n_heads", "d_ff_ratio",
-            "context_length", "patch_length", "patch_stride",
-        ):  # fmt: skip
-            value = getattr(self, name)
-            require(
-                isinstance(value, int) and value >= 1,
-                where,
-                f"{name} must be a whole number >= 1",
-                got=f"{name}={value!r}",
-                remedy="Mend the search space.",
-            )
+        check_values(MODEL_RULES, self, "Mend the search space.")
         require(
             self.d_model % self.n_heads == 0,
             where,
             "n_heads must divide d_model",
             got=f"d_model={self.d_model}, n_heads={self.n_heads}",
             remedy="Choose heads that divide the width.",
-        )
-        require(
-            0 <= self.dropout < 1,
-            where,
-            "dropout must lie in [0, 1)",
-            got=f"dropout={self.dropout!r}",
-            remedy="0.1 to 0.5 is usual.",
-        )
-        require(
-            self.head in get_args(Head),
-            where,
-            f"head must be one of {', '.join(get_args(Head))}",
-            got=f"head={self.head!r}",
-            remedy="Choose one of them.",
         )
         check_family(self.family, where)
         load_family(self.family).FAMILY.check(self)
@@ -96,9 +90,9 @@ def check_family(name: object, where: str) -> None:
     Raises: SpecError.
     """
     require(
-        name in family_names(),
+        isinstance(name, str) and name in family_names(),
         where,
         f"family must be one of {', '.join(family_names())}",
-        got=f"family={name!r}",
+        got=f"family={quoted(name)}",
         remedy="Choose one of them.",
     )

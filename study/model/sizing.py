@@ -4,8 +4,9 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from study.errors import require
-from study.model.config import ModelConfig
+from study.errors import quoted, require
+from study.fields import check_value, is_number, is_whole
+from study.model.config import MODEL_RULES, ModelConfig
 from study.model.family import family_of
 
 
@@ -36,15 +37,22 @@ def feasible_grid(
         template: every other field.
 
     Returns: configurations sorted by count, then width, depth, ratio, heads; may be empty.
-    Raises: SpecError if ``target`` is not positive or ``tolerance`` not in [0, 1).
+    Raises: SpecError if ``target`` is not positive, ``tolerance`` not in [0, 1), or a choice breaks
+        the rule of its field.
     """
     require(
-        target >= 1 and 0 <= tolerance < 1,
+        is_whole(target) and target >= 1 and is_number(tolerance) and 0 <= tolerance < 1,
         "feasible_grid",
         "target must be >= 1 and tolerance lie in [0, 1)",
-        got=f"target={target}, tolerance={tolerance}",
+        got=f"target={quoted(target)}, tolerance={quoted(tolerance)}",
         remedy="Mend the budget.",
     )
+    for name, choices in (
+        ("d_model", d_model), ("n_layers", n_layers), ("n_heads", n_heads),
+        ("d_ff_ratio", d_ff_ratio),
+    ):  # fmt: skip
+        for value in choices:
+            check_value(MODEL_RULES, name, value, "feasible_grid", "Mend the search space.")
     family = family_of(template)
     rows: list[tuple[int, int, int, int, int]] = []
     for width, depth, ratio in itertools.product(d_model, n_layers, d_ff_ratio):

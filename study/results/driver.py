@@ -4,6 +4,7 @@ import dataclasses
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,8 +14,10 @@ from typing import Any, Literal, Self
 
 import psutil
 
-from study.errors import StudyError
-from study.results.files import read_json, write_json
+from study.errors import StudyError, cause
+from study.fields import fits, rebuild
+from study.results.files import overwrite_json, read_json, write_json
+from study.results.output import told_of_lost_output
 
 STATUS_FILE = "status.json"
 
@@ -40,6 +43,8 @@ class DriverStatus:
     """Why it ended before its time."""
     ended: float | None
     """Unix time; None while it is at work."""
+    lost_output: str | None = None
+    """Why nobody reads what it prints any more; None as long as somebody may."""
 
     @classmethod
     def of_this_process(cls) -> Self:
@@ -59,11 +64,8 @@ class DriverStatus:
     def read(cls, folder: Path) -> Self | None:
         """Return what the last driver wrote; None if nothing readable is there."""
         raw: Any = read_json(folder / STATUS_FILE)
-        try:
-            return cls(**raw)
-        except TypeError:
-            # Absent, cut, or of another version: it says nothing.
-            return None
+        # Absent, cut, or of another version, it says nothing.
+        return rebuild(cls, raw, STATUS_FILE, "") if fits(raw, cls) else None
 
     @property
     def is_alive(self) -> bool | None:
@@ -92,30 +94,46 @@ class Driver:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._status = DriverStatus.of_this_process()
+        # Output may be lost in the thread of a live view.
+        self._lock = threading.Lock()
         self._write()
 
     def end(self, state: DriverState, reason: str | None) -> None:
         """Write down how it ended."""
-        self._status = dataclasses.replace(
-            self._status, state=state, reason=reason, ended=time.time()
-        )
-        self._write()
+        self._write(state=state, reason=reason, ended=time.time())
 
-    def _write(self) -> None:
-        # Then the status says less: the process of the last one is found dead, which it is.
-        with suppress(OSError):
-            write_json(self._folder / STATUS_FILE, dataclasses.asdict(self._status))
+    def lose_output(self, reason: str) -> None:
+        """Write down that nobody reads any more what it prints."""
+        self._write(lost_output=reason)
+
+    def _write(self, **changes: Any) -> None:
+        path = self._folder / STATUS_FILE
+        with self._lock:
+            self._status = dataclasses.replace(self._status, **changes)
+            described = dataclasses.asdict(self._status)
+            try:
+                write_json(path, described)
+            except OSError:
+                # On a full disk the room that the old words take is still there. Without them the
+                # status says less: the process of the last one is found dead, which it is.
+                with suppress(OSError):
+                    overwrite_json(path, described)
 
 
 @contextmanager
 def at_work(folder: Path) -> Iterator[Driver]:
     """Say in ``folder`` that this process is at work until the end of the block."""
     driver = Driver(folder)
-    try:
-        yield driver
-    except KeyboardInterrupt:
-        driver.end("interrupted", "ended at once")
-        raise
-    except StudyError as error:
-        driver.end("failed", str(error))
-        raise
+    with told_of_lost_output(driver.lose_output):
+        try:
+            yield driver
+        except KeyboardInterrupt:
+            driver.end("interrupted", "ended at once")
+            raise
+        except StudyError as error:
+            driver.end("failed", str(error))
+            raise
+        except BaseException as error:
+            # Whatever it was, this process is not at work any more.
+            driver.end("stopped", f"{type(error).__name__}: {cause(error)}")
+            raise

@@ -70,14 +70,23 @@ class Journal:
         """
         journal = cls.read(folder, witness=witness)
         text = _text(journal.search, journal._unplayed)
-        if any(read_text(folder / name) != text for name in COPIES):
+        paths = [folder / name for name in COPIES]
+        # What cannot be read, or is a link, cannot be appended to.
+        if any(path.is_symlink() or _content(path) != text for path in paths):
             _rewrite(folder, journal.search, journal._unplayed)
         return journal
+
+    @staticmethod
+    def has_just_begun(copy: Path, search: str) -> bool:
+        """Does a copy hold the event that began a search, and nothing else?"""
+        content = _content(copy) or ""
+        event = _read(content).get(search, {}).get(0)
+        return event is not None and content == _text(search, [event])
 
     @classmethod
     def read(cls, folder: Path, *, witness: str | None) -> "Journal":
         """Do what ``open`` does, but mend nothing: for who looks at a search of somebody else."""
-        copies = [_read(read_text(folder / name)) for name in COPIES]
+        copies = [_read(_content(folder / name)) for name in COPIES]
         search = _search_of(folder, copies, witness)
         merged: dict[int, Event] = {}
         for copy in copies:
@@ -111,7 +120,7 @@ class Journal:
                 f"{folder}: the store's {COPIES[0]} must be intact, but got a damaged one. Put "
                 "back an earlier version of the object, or start anew with --fresh."
             )
-        copies = [_read(read_text(folder / name)) for name in COPIES]
+        copies = [_read(_content(folder / name)) for name in COPIES]
         found = sorted({name for copy in copies for name in copy} - {search})
         if found:
             raise JournalError(
@@ -167,6 +176,14 @@ def _line(search: str, index: int, event: Mapping[str, Any]) -> str:
     return f'{{"search": "{search}", "index": {index}, "hash": "{hashed}", "event": {text}}}'
 
 
+def _content(path: Path) -> str | None:
+    """Return the text of a copy, or None if it is not there or cannot be read: the other may be."""
+    try:
+        return read_text(path)
+    except OSError:
+        return None
+
+
 def _read(text: str | None) -> dict[str, dict[int, Event]]:
     """Return the intact events of a file by search and index; a missing file has none."""
     found: dict[str, dict[int, Event]] = {}
@@ -183,6 +200,17 @@ def _read(text: str | None) -> dict[str, dict[int, Event]]:
     return found
 
 
+def _require_readable(folder: Path) -> None:
+    """Raise JournalError for a copy that is there and may be intact, but cannot be read."""
+    for name in COPIES:
+        try:
+            read_text(folder / name)
+        except OSError as error:
+            raise JournalError(
+                f"{folder / name}: must be readable, but got {error.strerror}. Make it readable."
+            ) from error
+
+
 def _search_of(folder: Path, copies: list[dict[str, dict[int, Event]]], witness: str | None) -> str:
     """Return the search that most files of the folder name; one file could have been swapped."""
     votes = Counter(search for copy in copies for search in copy)
@@ -194,6 +222,7 @@ def _search_of(folder: Path, copies: list[dict[str, dict[int, Event]]], witness:
             "this folder; what ended is in all_trials.json."
         )
     if not votes:
+        _require_readable(folder)
         raise JournalError(
             f"{folder}: must hold the journal of a search in {' or '.join(COPIES)}, but got no "
             "intact event. Start anew with --fresh, and --import-trials on this folder if its "

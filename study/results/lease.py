@@ -153,7 +153,7 @@ def _read(mirror: Mirror) -> dict[str, Any] | None:
     content = mirror.read(LEASE)
     try:
         row = json.loads(content or b"null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None
 
@@ -169,3 +169,6 @@ def _has_ended(row: Mapping[str, Any]) -> bool:
         return not is_same or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+    except (KeyError, TypeError, ValueError, OverflowError):
+        # It names no process; then it lapses.
+        return False

@@ -13,6 +13,7 @@ import pyarrow
 from pyarrow import fs
 
 from study.errors import StudyError, require
+from study.results.files import make_way, no_link
 
 _OPTIONS = ("endpoint_override", "region", "scheme")
 """Of a store's URI; in the words of pyarrow."""
@@ -188,16 +189,23 @@ class Mirror:
             temporary = path.with_name(f".{path.name}.tmp")
             with self._told(name), suppress(FileNotFoundError):
                 source = self._fs.open_input_stream(self._key(name), compression=None)
-                with source, temporary.open("wb") as target:
+                with source, open(temporary, "wb", opener=no_link) as target:
                     shutil.copyfileobj(source, target, _CHUNK_BYTES)
+                make_way(path)
                 temporary.replace(path)
                 state = path.stat()
                 self._known[name] = (state.st_mtime_ns, state.st_size)
 
-    def drop_missing(self, below: str) -> None:
-        """Delete the objects below a folder that have no file here; a hash after what it is of."""
+    def drop_missing(self, below: str, *, only: Callable[[str], bool]) -> None:
+        """Delete the objects below a folder that have no file here; a hash after what it is of.
+
+        Args:
+            below: the folder, from the cell's.
+            only: says of a file's name, without its folder, whether it is one of this program's:
+                what others have put there stays.
+        """
         for name in reversed(self._names(below)):
-            if not (self._root / name).exists():
+            if only(Path(name).name) and not (self._root / name).exists():
                 self.remove(name)
 
     def remove(self, name: str) -> None:
@@ -231,7 +239,9 @@ class Mirror:
             )
         own = f"{self._store}/{self.cell}/"
         names = [Path(o.path.removeprefix(own)) for o in found if o.type == fs.FileType.File]
-        return [str(name) for name in sorted(names, key=_hash_first)]
+        # A key may be anything, and a file must not be made outside of the cell's folder.
+        below_root = (each for each in names if ".." not in each.parts and not each.is_absolute())
+        return [str(name) for name in sorted(below_root, key=_hash_first)]
 
     def _key(self, name: str) -> str:
         return f"{self._store}/{self.cell}/{name}"

@@ -8,10 +8,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from study.results.overview import seconds_per_epoch, size
+from study.results.overview import (
+    left_out,
+    print_forced,
+    requests,
+    seconds_per_epoch,
+    size,
+)
 from study.results.progress import duration
-
-_GIB = 2**30
 
 _INDENT = (0, 0, 0, 2)
 """Two columns on the left; what is longer than a line goes on there."""
@@ -23,8 +27,11 @@ Plan = Mapping[str, Any]
 def print_budget(console: Console, plans: Sequence[Plan]) -> None:
     """Print the cells of one budget: what they share, then a line per horizon."""
     first = next((plan for plan in plans if plan["problem"] is None), plans[0])
-    console.print(Text(f"{first['study']} {first['budget']}", style="bold"))
+    phase = "" if first["phase"] is None else f"phase {first['phase']}, "
+    console.print(Text(f"{first['study']} {phase}{first['budget']}", style="bold"))
     if "grid_size" in first:
+        if first["left_out"] is not None:
+            _fact(console, "without", left_out(first))
         small, large = first["memory_min"], first["memory_max"]
         _fact(console, "grid", f"{first['grid_size']} architectures of {first['params_min']:,} to "
               f"{first['params_max']:,} parameters (median {first['params_median']:,}), "
@@ -33,20 +40,16 @@ def print_budget(console: Console, plans: Sequence[Plan]) -> None:
               f"{small['architecture']}")  # fmt: skip
         _fact(console, "", f"                   {size(large['bytes'])} for {large['architecture']}")
     if first["problem"] is None:
-        request, estimate = first["trial_resources"], first["estimate"]
-        gpu = f"{request['GPU']:.3g} of an accelerator, " if "GPU" in request else ""
-        shared = "each alone on its node" if first["exclusive"] else "sharing their node"
-        _fact(
-            console,
-            "trials",
-            f"{first['trials']} per cell, {first['concurrency']} at once ({first['capacity']} "
-            f"fit), {shared}: {gpu}{request['CPU']:g} CPU, {request['memory'] / _GIB:.1f} GiB; "
-            f"{first['device']}, {first['precision']}",
-        )
+        estimate = first["estimate"]
+        _fact(console, "trials", f"{first['trials']} per cell; {'; '.join(requests(first))}; "
+              f"{first['device']}, {first['precision']}")  # fmt: skip
         _fact(console, "epoch", "measured steps: "
               f"{seconds_per_epoch(estimate['epoch_seconds_min'])} at least, "
               f"{seconds_per_epoch(estimate['epoch_seconds_median'])} median, "
               f"{seconds_per_epoch(estimate['epoch_seconds_max'])} at most")  # fmt: skip
+        if len(first["budgets"]) > 1:
+            console.print(_side_by_side(first["budgets"]))
+            print_forced(console, first["forced"])
     table = Table(box=None, padding=(0, 1))
     for heading in ("horizon", "folder"):
         table.add_column(heading, no_wrap=True)
@@ -70,6 +73,45 @@ def print_budget(console: Console, plans: Sequence[Plan]) -> None:
         for problem in filter(None, (plan["problem"], plan["folder_problem"])):
             text = Text(f"h{plan['horizon']} cannot run: {problem}", style="yellow")
             console.print(Padding(text, _INDENT))
+
+
+def _side_by_side(budgets: Sequence[Mapping[str, Any]]) -> Table:
+    """Return a line for each budget of a search across budgets."""
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("budget", no_wrap=True)
+    for heading in ("architectures", "parameters", "memory of a step", "epoch", "listed"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for each in budgets:
+        epoch = "-"
+        if each["epoch_seconds_min"] is not None:
+            epoch = " to ".join(
+                seconds_per_epoch(each[f"epoch_seconds_{end}"]) for end in ("min", "max")
+            )
+        table.add_row(
+            each["label"],
+            str(each["grid_size"]),
+            f"{each['params_min']:,} to {each['params_max']:,}",
+            f"{size(each['memory_min']['bytes'])} to {size(each['memory_max']['bytes'])}",
+            epoch,
+            str(each["n_forced"]),
+        )
+    return table
+
+
+def print_phase_two(console: Console, phase_two: Mapping[str, Any]) -> None:
+    """Print what is known of the second phase: how many searches, and from what they follow."""
+    console.print(Text("phase 2", style="bold"))
+    _fact(
+        console,
+        "search",
+        f"{phase_two['searches_per_horizon']} of {phase_two['trials']} trials each for every "
+        "horizon, around the best trials of the best budgets of phase 1",
+    )
+    for found in phase_two["horizons"]:
+        for line in found["lines"]:
+            _fact(console, f"h{found['horizon']}", line)
+    for line in phase_two["waiting"]:
+        console.print(Padding(Text(line, style="yellow"), _INDENT))
 
 
 def print_total(console: Console, total: Mapping[str, Any]) -> None:

@@ -14,22 +14,106 @@ from study.results.records import TrialRecord
 
 _GIB = 2**30
 
+_NAMED = 4
+"""Architectures that are named where many are left out; --json names all."""
+
 
 def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
     """Print what will run: data, splits, grid, resources, time, baselines, forced trials."""
     console.print(Text(plan["cell"], style="bold"))
-    estimate, request = plan["estimate"], plan["trial_resources"]
-    gpu = f"{request['GPU']:.3g} of an accelerator, " if "GPU" in request else ""
-    alone = ", alone on its node" if plan["exclusive"] else ""
     facts = {
         "data": f"{plan['source']}, {plan['n_rows']:,} days x {plan['n_features']} features "
         f"(tier {plan['tier']}, inputs {plan['normalization']})",
         "label": plan["label"],
         "grid": f"{plan['grid_size']} architectures of {plan['params_min']:,} to "
         f"{plan['params_max']:,} parameters, {plan['n_dimensions']} search dimensions",
-        "device": f"{plan['device']}, {plan['precision']}; {plan['concurrency']} trials at once, "
-        f"each {gpu}"
-        f"{request['CPU']:g} CPU, {request['memory'] / _GIB:.1f} GiB{alone}",
+    }
+    if plan["left_out"] is not None:
+        facts["without"] = left_out(plan)
+    if plan["feasible"]:
+        facts |= _facts(plan)
+    else:
+        facts |= _sizes(plan)
+    for name, text in facts.items():
+        console.print(Text(f"  {name:<8}{text}"), soft_wrap=True)
+    console.print(_splits(plan["splits"]))
+    if plan["feasible"]:
+        console.print(_baselines(plan["baselines"]))
+    if plan["understood"]:
+        console.print(Text(f"  read    {plan['understood']}"), soft_wrap=True)
+    for warning in plan["warnings"]:
+        console.print(Text(f"  note    {warning}", style="yellow"), soft_wrap=True)
+    if not plan["feasible"]:
+        console.print(Text(f"  cannot run here: {plan['problem']}", style="yellow"), soft_wrap=True)
+        return
+    print_forced(console, plan["forced"])
+
+
+def print_forced(console: Console, forced: Sequence[Mapping[str, Any]]) -> None:
+    """Print the trials that come first: a table of those of a list, a line for each other one."""
+    tried = [slot for slot in forced if "problem" not in slot]
+    if any(slot["group"] is not None for slot in tried):
+        console.print(_listed(tried))
+        tried = []
+    for slot in tried:
+        _forced(console, slot, f"{architecture(slot['architecture'])}, "
+                f"{slot['param_count']:,} parameters")  # fmt: skip
+    for slot in forced:
+        if "problem" in slot:
+            _forced(console, slot, f"cannot be tried: {slot['problem']}")
+
+
+def _forced(console: Console, slot: Mapping[str, Any], text: str) -> None:
+    console.print(Text(f"  forced  {slot['name']:<13} {text}"), soft_wrap=True)
+
+
+def left_out(plan: Mapping[str, Any]) -> str:
+    """Say how many architectures no node can train, which, and why."""
+    found = plan["left_out"]
+    rows = [
+        f"{row['budget']} d{row['d_model']} L{row['n_layers']} h{row['n_heads']}"
+        for row in found["architectures"]
+    ]
+    named = ", ".join(rows[:_NAMED]) + (", ..." if len(rows) > _NAMED else "")
+    of = plan["grid_size"] + len(rows)
+    return f"{len(rows)} of {of} architectures ({named}): {found['reason']}"
+
+
+def requests(plan: Mapping[str, Any]) -> list[str]:
+    """Say how many trials run at once and what each asks for: once for budgets that ask alike."""
+    alike: dict[str, list[str]] = {}
+    for budget, own in plan["budget_resources"].items():
+        request, at_once = own["request"], min(plan["concurrency"], own["capacity"])
+        gpu = f"{request['GPU']:.3g} of an accelerator, " if "GPU" in request else ""
+        alone = ", alone on its node" if own["exclusive"] else ""
+        text = (
+            f"{at_once} {'trial' if at_once == 1 else 'trials'} at once ({own['capacity']} fit), "
+            f"each {gpu}{request['CPU']:g} CPU, "
+            f"{request['memory'] / _GIB:.1f} GiB{alone}"
+        )
+        alike.setdefault(text, []).append(budget)
+    if len(alike) == 1:
+        return list(alike)
+    return [f"{', '.join(budgets)}: {text}" for text, budgets in alike.items()]
+
+
+def _sizes(plan: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the steps of a cell that cannot run here would take."""
+    small, large = plan["memory_min"], plan["memory_max"]
+    return {
+        "memory": f"of a step at the whole batch (model): {size(small['bytes'])} for "
+        f"{small['architecture']}",
+        "": f"{size(large['bytes'])} for {large['architecture']}",
+    }
+
+
+def _facts(plan: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a cell that can run here takes."""
+    estimate = plan["estimate"]
+    least, power = plan["sensitivity"]["least"], plan["power"]
+    auc = "" if power["auc_validation"] is None else f" or {power['auc_validation']:.3f} AUC"
+    return {
+        "device": f"{plan['device']}, {plan['precision']}; {'; '.join(requests(plan))}",
         "disk": f"checkpoints take up to {size(plan['running_checkpoint_bytes'])} while trials "
         f"run, the best weights {size(plan['kept_checkpoint_bytes'])} in the end",
         "time": f"{plan['trials']} trials, {seconds_per_epoch(estimate['epoch_seconds_min'])} to "
@@ -37,35 +121,12 @@ def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
         f"the search takes about {duration(estimate['search_seconds_expected'])} in all, "
         f"at most {duration(estimate['search_seconds_most'])}",
         "heat": _heat(plan["temperature"]),
+        "inputs": f"every feature changes the output, {least['feature']} the least (by "
+        f"{least['change']:.2g})",
+        "power": "validation shows a difference between two models from "
+        f"{power['log_loss_validation']:.4f} nat{auc} on; logistic regression gains "
+        f"{power['gain']:.4f} nat on a constant",
     }
-    least = plan["sensitivity"]["least"]
-    facts["inputs"] = (
-        f"every feature changes the output, {least['feature']} the least (by {least['change']:.2g})"
-    )
-    power = plan["power"]
-    auc = "" if power["auc_validation"] is None else f" or {power['auc_validation']:.3f} AUC"
-    facts["power"] = (
-        f"validation shows a difference between two models from {power['log_loss_validation']:.4f} "
-        f"nat{auc} on; logistic regression gains {power['gain']:.4f} nat on a constant"
-    )
-    for name, text in facts.items():
-        console.print(Text(f"  {name:<8}{text}"), soft_wrap=True)
-    console.print(_splits(plan["splits"]))
-    console.print(_baselines(plan["baselines"]))
-    for warning in plan["warnings"]:
-        console.print(Text(f"  note    {warning}", style="yellow"), soft_wrap=True)
-    if any("group" in slot and slot["group"] is not None for slot in plan["forced"]):
-        console.print(_listed(plan["forced"]))
-        return
-    for slot in plan["forced"]:
-        if "problem" in slot:
-            text = f"{slot['name']:<13} cannot be tried: {slot['problem']}"
-        else:
-            text = (
-                f"{slot['name']:<13} {architecture(slot['architecture'])}, "
-                f"{slot['param_count']:,} parameters"
-            )
-        console.print(Text(f"  forced  {text}"), soft_wrap=True)
 
 
 def _listed(forced: Sequence[Mapping[str, Any]]) -> Table:

@@ -5,7 +5,7 @@ Nothing here defaults: a value that is missing is None on purpose and stays miss
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 Metric = Literal["log_loss", "auc"]
 """What trials are scored by."""
@@ -43,6 +43,27 @@ def end_reason(report: Mapping[str, Any]) -> StopReason:
     if STATE_OF_REASON[reason] != "FAIL" and report.get("best_is_collapsed"):
         return "collapsed"
     return reason
+
+
+class Parameters(TypedDict):
+    """What is read of the configuration of a trial; a record has the other fields too."""
+
+    budget: str
+    family: str
+    d_model: int
+    n_layers: int
+    n_heads: int
+    d_ff_ratio: int
+    patch_length: int
+    patch_stride: int
+    head: str
+    last_day_skip: bool
+    dropout: float
+    learning_rate: float
+    epochs: int
+    effective_batch: int
+    weight_decay: float
+    warmup_share: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,6 +165,64 @@ def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Return the rankable trials, the lowest objective first, the earliest of equals first."""
     rankable = [record for record in records if record.is_rankable]
     return sorted(rankable, key=lambda record: (record.objective, record.number))
+
+
+class SplitDescription(TypedDict):
+    """What cell.yaml says of a part of the days."""
+
+    rows: int
+    base_rate: float
+    effective_size: float
+    first_day: str
+    last_day: str
+
+
+class SplitDescriptions(TypedDict):
+    """Of every part."""
+
+    train: SplitDescription
+    validation: SplitDescription
+    test: SplitDescription
+
+
+class BudgetDescription(TypedDict):
+    """A budget of the resolved spec."""
+
+    label: str
+    target: int
+
+
+class SpecDescription(TypedDict, total=False):
+    """What is read of the resolved spec."""
+
+    budgets: Sequence[BudgetDescription]
+    data: Mapping[str, Any]
+
+
+class EstimateDescription(TypedDict, total=False):
+    """What is read of the plan's estimate."""
+
+    search_seconds_expected: float
+    epoch_seconds: Mapping[str, float]
+
+
+class CellDescription(TypedDict, total=False):
+    """What is read of cell.yaml; the other keys are for people."""
+
+    search: str
+    cell: str
+    study: str
+    phase: int | None
+    spec: SpecDescription
+    data_sha256: str
+    feature_hash: str
+    metric: Metric
+    horizon: int
+    task: str
+    source: str
+    trials: int
+    splits: SplitDescriptions
+    estimate: EstimateDescription
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from study.errors import one_line
+from study.fields import fits, is_folder_name
 from study.results.driver import DriverStatus
 from study.results.files import read_json
 from study.results.journal import COPIES
 from study.results.lock import LOCK_FILE
 from study.results.progress import architecture
+from study.results.records import Parameters
 from study.results.status_files import (
     age,
     as_dict,
@@ -28,11 +31,12 @@ from study.results.status_files import (
     read_configurations,
     read_description,
     read_driver,
+    unreadable,
 )
 
 CellState = Literal[
-    "waiting", "running", "stalled", "dead", "stale", "interrupted", "stopped", "complete",
-    "failed", "unknown",
+    "waiting", "left out", "running", "stalled", "dead", "stale", "interrupted", "stopped",
+    "complete", "failed", "unknown",
 ]  # fmt: skip
 """The rules are in ``_state``."""
 
@@ -125,6 +129,8 @@ class StudyStatus:
     cells: Sequence[CellStatus]
     sweeps: Mapping[str, str]
     """State of each sweep's driver, by the name of its folder."""
+    warnings: Sequence[str]
+    """Of sweeps; those of a cell stand with it."""
     eta_seconds: float | None
     milestones: Sequence[tuple[str, float]]
     """Budget, and the Unix time at which its last cell will be done."""
@@ -147,20 +153,26 @@ def read_status(storage: Path, names: Sequence[str] = ()) -> StudyStatus:
     folders = {path.name: path for path in folders_in(storage)}
     planned: dict[str, Mapping[str, Any]] = {}
     sweeps: dict[str, str] = {}
+    closed = {name: unreadable(folder) for name, folder in folders.items()}
+    warnings: list[str] = []
     for name, folder in folders.items():
         if name.endswith("_sweep"):
-            rows = as_list(as_dict(read_json(folder / "plan.json")).get("cells"))
-            planned |= {str(row["cell"]): row for row in map(as_dict, rows) if row.get("cell")}
+            for row in map(as_dict, as_list(as_dict(read_json(folder / "plan.json")).get("cells"))):
+                name_of_cell = row.get("cell")
+                if is_folder_name(name_of_cell):
+                    planned[name_of_cell] = row
             driver = read_driver(folder)
             if driver is not None and _wanted(name, names):
-                sweeps[name] = _state(driver, age(folder / LOCK_FILE, now), [])
+                sweeps[one_line(name)] = _state(driver, age(folder / LOCK_FILE, now), [])
+                warnings += [f"{name}: {text}" for text in _output_warnings(driver)]
     cells = [
         name
         for name, folder in folders.items()
-        if name not in planned and any((folder / copy).exists() for copy in COPIES)
+        if name not in planned
+        and (closed[name] is not None or any((folder / copy).exists() for copy in COPIES))
     ]
     found = [
-        _cell(storage / name, planned.get(name, {}), now)
+        _cell(storage / name, planned.get(name, {}), now, closed.get(name))
         for name in [*planned, *cells]
         if _wanted(name, names)
     ]
@@ -170,6 +182,7 @@ def read_status(storage: Path, names: Sequence[str] = ()) -> StudyStatus:
         time=now,
         cells=found,
         sweeps=sweeps,
+        warnings=warnings,
         eta_seconds=None if not ends or ends[-1][1] is None else ends[-1][1] - now,
         milestones=_milestones(found, ends),
     )
@@ -185,7 +198,8 @@ def _state(
     stale: it says running on another machine and has shown no life for long; nobody can tell here.
     stalled: it lives, but it or a running trial has shown no life for too long.
     running: none of these.
-    ``waiting`` is a cell of a plan without a folder; ``unknown`` one whose files say nothing.
+    ``waiting`` is a cell of a plan without a folder, ``left out`` one of which nothing fits a node;
+    ``unknown`` one whose files say nothing.
     """
     if driver.state != "running":
         return driver.state
@@ -207,10 +221,11 @@ def _is_silent(trial: RunningTrial) -> bool:
     )
 
 
-def _cell(folder: Path, planned: Mapping[str, Any], now: float) -> CellStatus:
+def _cell(folder: Path, planned: Mapping[str, Any], now: float, closed: str | None) -> CellStatus:
+    """Return a cell; ``closed`` says why its folder cannot be read, if it cannot."""
     description = read_description(folder) or planned
     rows = [as_dict(row) for row in as_list(read_json(folder / "all_trials.json"))]
-    states = Counter(row.get("state") for row in rows)
+    states = Counter(as_text(row.get("state")) for row in rows)
     asked = as_whole(as_dict(description.get("search")).get("trials") or description.get("trials"))
     driver = read_driver(folder)
     expected = as_dict(
@@ -222,10 +237,15 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float) -> CellStatus:
     heartbeat = age(folder / LOCK_FILE, now)
     ended = sum(states[word] for word in ("COMPLETE", "PRUNED", "FAIL"))
     state: CellState
+    reason = None if closed is None else f"it cannot be read: {closed}"
     if driver is not None:
-        state = _state(driver, heartbeat, trials)
+        state, reason = _state(driver, heartbeat, trials), as_text(driver.reason)
+    elif reason is not None:
+        state = "unknown"
     elif not folder.exists():
         state = "waiting"
+        if planned.get("feasible") is False:
+            state, reason = "left out", as_text(planned.get("problem"))
     elif asked is None:
         state = "unknown"
     else:
@@ -234,11 +254,11 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float) -> CellStatus:
     eta = _eta(rows, asked, trials, state, description)
     fitting = as_whole(description.get("capacity")) or max(1, len(trials))
     return CellStatus(
-        cell=folder.name,
+        cell=one_line(folder.name),
         budget=as_text(description.get("budget")),
         horizon=as_whole(description.get("horizon")),
         state=state,
-        reason=as_text(driver.reason) if driver is not None else None,
+        reason=reason,
         asked=asked,
         complete=states["COMPLETE"],
         pruned=states["PRUNED"],
@@ -250,7 +270,11 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float) -> CellStatus:
         heartbeat_seconds=heartbeat,
         eta_seconds=eta,
         cluster_seconds=eta if eta is None or not trials else eta * min(1.0, len(trials) / fitting),
-        warnings=[*_outcome_warnings(rows), *_trial_warnings(trials)],
+        warnings=[
+            *_outcome_warnings(rows),
+            *_trial_warnings(trials),
+            *_output_warnings(driver),
+        ],
     )
 
 
@@ -300,7 +324,7 @@ def _step_seconds(
     epoch_seconds: float | None, n_train: int | None, params: Mapping[str, Any]
 ) -> float | None:
     batch = as_whole(params.get("effective_batch"))
-    if epoch_seconds is None or not n_train or not batch:
+    if epoch_seconds is None or n_train is None or batch is None or min(n_train, batch) < 1:
         return None
     return epoch_seconds / math.ceil(n_train / batch)
 
@@ -313,7 +337,7 @@ def _eta(
     description: Mapping[str, Any],
 ) -> float | None:
     """Return seconds of work left: from the trials that ended, before the first from the plan."""
-    if state in ("complete", "failed"):
+    if state in ("complete", "failed", "left out"):
         return 0.0
     times = [
         sum(seconds)
@@ -358,8 +382,13 @@ def _milestones(
     return [(budget, at) for budget, at in last.items() if budget is not None and at is not None]
 
 
+def _output_warnings(driver: DriverStatus | None) -> list[str]:
+    reason = None if driver is None or driver.state != "running" else as_text(driver.lost_output)
+    return [] if reason is None else [f"nobody reads its output ({reason}); log.txt has it"]
+
+
 def _outcome_warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    reasons = Counter(str(row.get("reason")) for row in rows)
+    reasons = Counter(as_text(row.get("reason")) for row in rows)
     failures = [
         f"{reasons[reason]} {reason}"
         for reason in ("oom", "diverged", "error", "stalled")
@@ -405,11 +434,10 @@ def _best(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _wanted(name: str, names: Sequence[str]) -> bool:
-    return not names or any(name == n or name.startswith(f"{n}_") for n in names)
+    """Is it a cell or a sweep of one of these names, which may be studies of two phases?"""
+    starts = [f"{n}{phase}_" for n in names for phase in ("", "-1", "-2")]
+    return not names or name in names or name.startswith(tuple(starts))
 
 
 def _architecture(params: Mapping[str, Any]) -> str | None:
-    try:
-        return architecture(params)
-    except (KeyError, TypeError):
-        return None
+    return architecture(params) if fits(params, Parameters) else None

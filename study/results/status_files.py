@@ -1,15 +1,23 @@
 """Reads the files of a search that may be damaged or half written: nothing here raises."""
 
-import json
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from study.errors import StudyError, cause, one_line, shortened
+from study.fields import is_number, is_whole
+from study.results.documents import parse_json
 from study.results.driver import DriverStatus
 from study.results.journal import COPIES
+from study.results.lock import LOCK_FILE
 from study.results.records import PHASES
+
+_LARGEST = 10**15
+"""Of any number in these files: seconds, bytes and counts stay far below, and so do their sums."""
+
+_LONGEST_TEXT = 1000
+"""Characters that are shown of a reason."""
 
 _TAIL_BYTES = 65536
 """Holds the last epochs of a trial: a report has about 2 kB."""
@@ -26,8 +34,8 @@ def read_description(folder: Path) -> Mapping[str, Any]:
     for name in COPIES:
         try:
             with (folder / name).open("rb") as file:
-                event = as_dict(as_dict(json.loads(file.readline())).get("event"))
-        except (OSError, ValueError, RecursionError):
+                event = as_dict(as_dict(parse_json(file.readline())).get("event"))
+        except (OSError, StudyError):
             continue
         if event.get("cell"):
             return as_dict(event["cell"])
@@ -81,8 +89,8 @@ def _report(line: bytes) -> Mapping[str, Any]:
     if not line.endswith(b"\n"):
         return {}
     try:
-        return as_dict(json.loads(line))
-    except (ValueError, RecursionError):
+        return as_dict(parse_json(line))
+    except StudyError:
         return {}
 
 
@@ -94,18 +102,21 @@ def phase_seconds(report: Mapping[str, Any]) -> dict[str, float]:
 
 def read_driver(folder: Path) -> DriverStatus | None:
     """Return the last driver's status if every field of it is of its kind."""
-    try:
-        driver = DriverStatus.read(folder)
-    except RecursionError:
-        return None
-    states = ("running", "complete", "interrupted", "stopped", "failed")
-    if driver is None or driver.state not in states or not isinstance(driver.host, str):
-        return None
+    driver = DriverStatus.read(folder)
     # Numbers that no process can have come of damage, and psutil raises on them.
-    process = as_whole(driver.process)
-    if process is None or not 0 < process < 2**31 or as_number(driver.process_began) is None:
-        return None
-    return driver
+    return None if driver is None or not 0 < driver.process < 2**31 else driver
+
+
+def unreadable(folder: Path) -> str | None:
+    """Return why a folder that is there cannot be looked into; None if it can."""
+    try:
+        with os.scandir(folder) as names:
+            next(names, None)
+        # To list a folder and to enter it are two permissions.
+        (folder / LOCK_FILE).exists()
+    except OSError as error:
+        return error.strerror or cause(error)
+    return None
 
 
 def folders_in(path: Path) -> list[Path]:
@@ -135,21 +146,18 @@ def as_list(value: object) -> list[Any]:
 
 
 def as_text(value: object) -> str | None:
-    """Return the value if it is text, else None."""
-    return value if isinstance(value, str) else None
+    """Return the value, on one line, if it is text, else None."""
+    return shortened(one_line(value), _LONGEST_TEXT) if isinstance(value, str) else None
 
 
 def as_whole(value: object) -> int | None:
-    """Return the value if it is a whole number, else None."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """Return the value if it is a whole number that something here can have, else None."""
+    return value if is_whole(value) and abs(value) <= _LARGEST else None
 
 
 def as_number(value: object) -> float | None:
-    """Return the value as a finite number, else None: a missing one never becomes 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
+    """Return the value as a number that something here can have, else None.
+
+    A missing one never becomes 0.
+    """
+    return float(value) if is_number(value) and abs(value) <= _LARGEST else None

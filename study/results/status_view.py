@@ -7,16 +7,23 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from study.errors import one_line
 from study.results.progress import duration
 from study.results.status import CellStatus, StudyStatus
 
+_QUIET = ("complete", "waiting", "left out")
+"""States without a sign of life to look for."""
+
 _STYLES = {
-    "running": "green", "complete": "green", "waiting": "dim", "interrupted": "yellow",
+    "running": "green", "complete": "green", "waiting": "dim", "left out": "dim",
+    "interrupted": "yellow",
     "stopped": "red", "failed": "red", "dead": "red", "stalled": "red", "stale": "red",
     "unknown": "yellow",
 }  # fmt: skip
 
 _GIB = 2**30
+
+_YEAR_SECONDS = 365 * 86_400
 
 
 def view(status: StudyStatus, machine: str) -> Group:
@@ -27,7 +34,7 @@ def view(status: StudyStatus, machine: str) -> Group:
         machine: what is said of the machine from which it is looked at.
     """
     if not status.cells:
-        return Group(Text(f"{status.storage}: nothing has been run here yet."))
+        return Group(Text(f"{one_line(status.storage)}: nothing has been run here yet."))
     parts: list[Table | Text] = [_cells(status.cells)]
     if any(cell.running for cell in status.cells):
         parts += [Text(""), _trials(status.cells)]
@@ -37,6 +44,7 @@ def view(status: StudyStatus, machine: str) -> Group:
         for note in [*([f"{cell.state}: {cell.reason}"] if cell.reason else []), *cell.warnings]
     ]
     parts += [Text(""), *(Text(note, style="yellow") for note in notes)] if notes else [Text("")]
+    parts += [Text(warning, style="yellow") for warning in status.warnings]
     parts += [Text(f"{name}: {state}", style=_STYLES[state])
               for name, state in status.sweeps.items()]  # fmt: skip
     return Group(*parts, Text(machine), Text(_end(status), style="bold"))
@@ -59,7 +67,9 @@ def _cells(cells: Sequence[CellStatus]) -> Table:
             " ".join((cell.best_architecture or "").split()[:3]),
             str(len(cell.running)) if cell.state in ("running", "stalled", "stale") else "",
             "" if cell.eta_seconds == 0.0 else _time(cell.eta_seconds, unknown="?"),
-            _time(cell.heartbeat_seconds) if cell.state not in ("complete", "waiting") else "",
+            _time(cell.heartbeat_seconds)
+            if cell.state not in ("complete", "waiting", "left out")
+            else "",
         )
     return table
 
@@ -121,6 +131,8 @@ def _end(status: StudyStatus) -> str:
 
 
 def _clock(at: float, now: float) -> str:
+    if at - now > _YEAR_SECONDS:
+        return "in more than a year"
     is_today = time.localtime(at)[:3] == time.localtime(now)[:3]
     return time.strftime("about %H:%M" if is_today else "about %a %d %b %H:%M", time.localtime(at))
 

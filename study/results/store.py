@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from study.errors import StudyError
+from study.errors import StudyError, quoted, require
+from study.fields import is_folder_name, rebuild, require_type
+from study.results.documents import load_json, load_yaml
 from study.results.files import (
     append_line,
     cut_torn_line,
@@ -32,7 +32,7 @@ from study.results.files import (
     write_yaml,
 )
 from study.results.lock import FolderLock
-from study.results.records import TrialRecord, best_trial
+from study.results.records import CellDescription, Parameters, TrialRecord, best_trial
 
 CSV_COLUMNS = (
     # The columns of the study that this one replaces, in its order. Two stay empty in a search:
@@ -50,6 +50,8 @@ CSV_COLUMNS = (
 
 TABLE_FILE = "experiment_results.csv"
 """Beside the cells' folders."""
+
+_MEND = "Mend it with --resume."
 
 _TABLE_WAIT_SECONDS = 60.0
 """For another cell to write its lines, which takes milliseconds."""
@@ -182,19 +184,16 @@ class CellStore:
         )
 
     def _append_csv(self, records: Sequence[TrialRecord]) -> None:
-        header = ",".join(CSV_COLUMNS)
         if self._csv.exists():
             cut_torn_line(self._csv)
-            with self._csv.open(encoding="utf-8", errors="replace") as file:
-                is_damaged = file.readline().rstrip("\n") != header
-            if is_damaged:
-                # Nothing is thrown away; the rows of this cell are written again.
-                self._csv.rename(self._csv.with_name(f"damaged-{time.time_ns()}.csv"))
-        if not self._csv.exists():
-            append_line(self._csv, header)
         logged = _csv_run_ids(self._csv)
+        if logged is None:
+            # Nothing is thrown away; the rows of this cell are written again.
+            self._csv.rename(self._csv.with_name(f"damaged-{time.time_ns()}.csv"))
+        if not self._csv.exists():
+            append_line(self._csv, ",".join(CSV_COLUMNS))
         for record in records:
-            if self._run_id(record) not in logged:
+            if self._run_id(record) not in (logged or ()):
                 append_line(self._csv, _csv_line(self._csv_row(record)))
 
     def _run_id(self, record: TrialRecord) -> str:
@@ -250,45 +249,72 @@ def write_cell(folder: Path, description: Mapping[str, Any]) -> None:
     write_yaml(folder / "cell.yaml", dict(description))
 
 
-def read_cell(folder: Path) -> dict[str, Any]:
+def read_cell(folder: Path, *needed: str) -> dict[str, Any]:
     """Return ``cell.yaml``.
 
+    Args:
+        folder: of the cell.
+        needed: keys that the caller goes on with.
+
     Raises:
-        StudyError: it is missing or not a mapping.
+        StudyError: it cannot be read, lacks one of these keys, or a value that is read somewhere is
+            not of its type.
     """
     path = folder / "cell.yaml"
-    try:
-        description = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise StudyError(
-            f"{path}: must be readable, but got {reason}. Mend it with --resume."
-        ) from error
-    if not isinstance(description, dict):
-        raise StudyError(
-            f"{path}: must be a mapping, but got {description!r}. Mend it with --resume."
-        )
-    return description
+    description = load_yaml(path, _MEND)
+    require_type(description, CellDescription, str(path), _MEND)
+    missing = [name for name in needed if name not in description]
+    require(
+        not missing,
+        str(path),
+        f"must be of this version and have {', '.join(needed)}",
+        got=f"none of the name {', '.join(missing)}",
+        remedy=_MEND,
+        error=StudyError,
+    )
+    found: dict[str, Any] = description
+    return found
 
 
 def read_trials(folder: Path) -> list[TrialRecord]:
     """Return the trials of a cell that ended; empty if none has yet.
 
     Raises:
-        StudyError: the file is malformed, or a field of a record is missing.
+        StudyError: the file is malformed, or a field of a record is missing or not of its type.
     """
     path = folder / "all_trials.json"
     if not path.exists():
         return []
-    names = [field.name for field in dataclasses.fields(TrialRecord)]
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        return [TrialRecord(**{name: row[name] for name in names}) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StudyError(
-            f"{path}: must hold the records of this version, but got {error!r}. "
-            "Mend it with --resume."
-        ) from error
+    rows = load_json(path, _MEND)
+    where = f"{path}: must hold the records of this version"
+    require_type(rows, list[Any], where, _MEND)
+    return [_record(row, f"{where}: [{place}]") for place, row in enumerate(rows)]
+
+
+def _record(row: object, where: str) -> TrialRecord:
+    record = rebuild(TrialRecord, row, where, _MEND)
+    require_type(record.params, Parameters, f"{where}: params", _MEND)
+    for holds, rule, got in (
+        (record.number >= 0, "number must be >= 0", record.number),
+        (record.epochs_trained >= 0, "epochs_trained must be >= 0", record.epochs_trained),
+        (record.param_count >= 1, "param_count must be >= 1", record.param_count),
+        *(
+            (record.params[name] >= 1, f"params: {name} must be >= 1", record.params[name])
+            for name in ("d_model", "n_layers", "n_heads", "epochs")
+        ),
+        (
+            is_folder_name(record.folder),
+            "folder must be the name of a folder",
+            record.folder,
+        ),
+        (
+            record.value is not None or not record.is_rankable,
+            "value must be a number where the trial has an objective",
+            record.value,
+        ),
+    ):
+        require(holds, where, rule, got=quoted(got), remedy=_MEND, error=StudyError)
+    return record
 
 
 def _phase(identity: CellIdentity) -> str:
@@ -300,11 +326,19 @@ def _row(record: TrialRecord) -> dict[str, Any]:
     return {**dataclasses.asdict(record), "state": record.state}
 
 
-def _csv_run_ids(path: Path) -> set[str]:
+def _csv_run_ids(path: Path) -> set[str] | None:
+    """Return the runs that a table of all cells has; None if it is not such a table."""
     if not path.exists():
         return set()
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        return {row["run_id"] for row in csv.DictReader(file) if row.get("run_id")}
+        try:
+            rows = csv.DictReader(file)
+            if tuple(rows.fieldnames or ()) != CSV_COLUMNS:
+                return None
+            return {row["run_id"] for row in rows if row.get("run_id")}
+        except csv.Error:
+            # As of a field of more than 131,072 characters, which no cell writes.
+            return None
 
 
 def _metrics(record: TrialRecord, epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

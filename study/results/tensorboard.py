@@ -1,6 +1,7 @@
 """TensorBoard: one event file per trial, its HParams from the first epoch on."""
 
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -27,17 +28,26 @@ _SCALARS = (
 
 _FILES = "events.out.tfevents.*"
 
+_OURS = re.compile(r"events\.out\.tfevents\.\d{16}\..+\.\d+")
+"""Names that are given here; those of other writers begin with seconds, of ten digits."""
+
 
 class TrialEvents:
     """The event file of one trial. Steps are epochs.
 
     Opening it writes everything that is known of the trial into a new file and then removes the
-    old one, so that each epoch is there once whatever a crash left. What is written is on its way
+    old one, so that each epoch is there once whatever a crash left; files that others have written
+    there stay. What is written is on its way
     to the disk before the call returns: no thread could be left hanging by a full disk.
     """
 
     def __init__(
-        self, folder: Path, params: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]
+        self,
+        folder: Path,
+        params: Mapping[str, Any],
+        epochs: Sequence[Mapping[str, Any]],
+        *,
+        group: str,
     ) -> None:
         """Begin the file.
 
@@ -45,18 +55,19 @@ class TrialEvents:
             folder: the trial's; it exists.
             params: budget, horizon, every architecture and training value, parameter count.
             epochs: reports so far, in order.
+            group: by which HParams knows the trial: it averages what has one name, wherever it is.
 
         Raises:
             OSError: it could not be written; the old file is still there.
         """
-        before = list(folder.glob(_FILES))
+        before = _own_files(folder)
         # Readers take files in the order of their names, which begin with the time.
-        name = f"{time.time_ns() // 1000}.{socket.gethostname()}.{os.getpid()}"
+        name = f"{time.time_ns() // 1000:016d}.{socket.gethostname()}.{os.getpid()}"
         self._path = folder / f"events.out.tfevents.{name}"
         self._file = self._path.open("xb")
         self._writer = RecordWriter(self._file)
         try:
-            self._begin(params, epochs)
+            self._begin(params, epochs, group)
         except BaseException:
             with suppress(OSError):
                 self._file.close()
@@ -65,14 +76,14 @@ class TrialEvents:
         for path in before:
             path.unlink()
 
-    def _begin(self, params: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]) -> None:
+    def _begin(
+        self, params: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], group: str
+    ) -> None:
         self._write(file_version="brain.Event:2")
         # For a TensorBoard that has read the old file already: these steps come anew.
         self._write(step=1, session_log=SessionLog(status=SessionLog.START))
         plain = {key: value for key, value in params.items() if value is not None}
-        # TensorBoard merges what has one name, and two cells may have folders of the same name.
-        name = f"{self._path.parent.parent.name}/{self._path.parent.name}"
-        self._write(summary=hparams_pb(plain, trial_id=name))
+        self._write(summary=hparams_pb(plain, trial_id=group))
         for report in epochs:
             self._epoch(report)
         self._writer.flush()
@@ -105,11 +116,20 @@ class TrialEvents:
 
 def has_events(folder: Path, n_epochs: int) -> bool:
     """Does a trial that ended have the one event file that it was left with, whole?"""
-    paths = list(folder.glob(_FILES))
+    paths = _own_files(folder)
     if len(paths) != 1:
         return False
     # Version, start of the log, HParams, the epochs, end of the session. A torn event is no event.
     return sum(1 for _ in RawEventFileLoader(str(paths[0])).Load()) == 3 + n_epochs + 1
+
+
+def is_event_file(name: str) -> bool:
+    """Is a file of this name one that ``TrialEvents`` has made?"""
+    return _OURS.fullmatch(name) is not None
+
+
+def _own_files(folder: Path) -> list[Path]:
+    return [path for path in folder.glob(_FILES) if is_event_file(path.name) and path.is_file()]
 
 
 def _session_end() -> Summary:

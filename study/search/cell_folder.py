@@ -1,10 +1,11 @@
 """The folder of a search: made whole, continued only as it was begun, worked in by one process."""
 
+import re
 import secrets
-import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,13 @@ from study.results.driver import STATUS_FILE
 from study.results.files import sync_folder
 from study.results.journal import COPIES, Journal
 from study.results.lease import LEASE, Lease
-from study.results.lock import FolderLock, remove_abandoned
+from study.results.lock import (
+    LOCK_FILE,
+    FolderLock,
+    LockError,
+    is_left_by_a_process,
+    is_own_folder,
+)
 from study.results.store import TABLE_FILE, read_cell, read_trials, write_cell
 from study.search.ledger import Ledger
 from study.search.plan import versions
@@ -24,6 +31,11 @@ from study.search.trainable import ALIVE, CHECKPOINTS
 from study.spec import Cell
 
 _ID_BYTES = 4
+
+_CELL_FILE = "cell.yaml"
+
+_MADE = (LOCK_FILE, *COPIES, _CELL_FILE)
+"""What is in the folder of a search that has just begun, in the order in which it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +99,12 @@ def create(path: Path, description: dict[str, Any], lease: Lease | None = None) 
     search = secrets.token_hex(_ID_BYTES)
     # A dot keeps it from every reader that looks for cells.
     new = path.with_name(f".{path.name}.{search}")
-    remove_abandoned(path.parent.glob(f".{path.name}.*"))
-    lock = None
+    _remove_half_made(path)
+    lock, is_made = None, False
     try:
-        new.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.mkdir()
+        is_made = True
         lock = FolderLock(new)
         first = {"kind": "created", "time": time.time(), "cell": description}
         journal = Journal.create(new, search, first)
@@ -98,7 +112,8 @@ def create(path: Path, description: dict[str, Any], lease: Lease | None = None) 
         new.rename(path)
         sync_folder(path.parent)
     except BaseException as error:
-        shutil.rmtree(new, ignore_errors=True)
+        if is_made:
+            _remove_made(new)
         if lock is not None:
             lock.release()
         if not isinstance(error, OSError):
@@ -120,6 +135,51 @@ def create(path: Path, description: dict[str, Any], lease: Lease | None = None) 
             )
             _publish(path, journal, lease)
     return CellFolder(path, journal, lock, lease)
+
+
+def _remove_half_made(path: Path) -> None:
+    """Delete what killed processes have left of folders that they were making for a cell.
+
+    A user may have put a search aside under such a name. So there must be nothing in a folder but
+    what ``create`` writes, of the search that the folder is named after, without a trial, and by a
+    process of this user, on this machine, that is gone.
+    """
+    name = re.compile(rf"\.{re.escape(path.name)}\.([0-9a-f]{{{2 * _ID_BYTES}}})")
+    for folder in path.parent.iterdir() if path.parent.is_dir() else ():
+        found = name.fullmatch(folder.name)
+        # Another process may be faster.
+        with suppress(FileNotFoundError, PermissionError, LockError):
+            if found is not None and _is_half_made(folder, found[1]):
+                with FolderLock(folder):
+                    _remove_made(folder)
+
+
+def _is_half_made(folder: Path, search: str) -> bool:
+    if not is_own_folder(folder) or not is_left_by_a_process(folder):
+        return False
+    files = {each.name: each.lstat() for each in folder.iterdir()}
+    allowed = {*_MADE, *map(_temporary, _MADE)}
+    return (
+        files.keys() <= allowed
+        and all(stat.S_ISREG(found.st_mode) for found in files.values())
+        and (_CELL_FILE not in files or set(COPIES) <= files.keys())
+        and all(Journal.has_just_begun(folder / name, search) for name in COPIES if name in files)
+    )
+
+
+def _remove_made(folder: Path) -> None:
+    """Remove a folder that ``create`` has begun to make; anything else in it keeps it."""
+    # The lock says whose it is, and goes last.
+    for name in reversed(_MADE):
+        (folder / name).unlink(missing_ok=True)
+        (folder / _temporary(name)).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _temporary(name: str) -> str:
+    """Return under which name a record is written before it replaces the one that is there."""
+    return f".{name}.tmp"
 
 
 def reopen(path: Path, cell: Cell, data: Dataset, lease: Lease | None = None) -> CellFolder:
@@ -154,8 +214,19 @@ def reopen(path: Path, cell: Cell, data: Dataset, lease: Lease | None = None) ->
             write_cell(path, {"search": journal.search, **before})
         if lease is not None:
             _publish(path, journal, lease)
-    (path / STOP_FILE).unlink(missing_ok=True)
+        _remove_stop_file(path)
     return CellFolder(path, journal, lock, lease)
+
+
+def _remove_stop_file(path: Path) -> None:
+    file = path / STOP_FILE
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise StudyError(
+            f"{file}: must be a file that can be removed, for trials pause while it is there, but "
+            f"got {error.strerror}. Move it away."
+        ) from error
 
 
 def _fetch(path: Path, lease: Lease) -> None:

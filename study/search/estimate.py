@@ -1,17 +1,19 @@
 """How long a search will take: measured steps, played through the search's own rungs and slots."""
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import optuna
 
+from study.cluster.resources import SearchResources
 from study.data.dataset import Dataset
-from study.errors import require
+from study.errors import SpecError, require, shortened
+from study.fields import rebuild, require_type
+from study.results.documents import load_json
 from study.search.forced import Forced
 from study.search.probe import StepTimes
 from study.search.simulation import Played, TrialCost, play
@@ -60,19 +62,17 @@ class Estimate:
         Raises:
             SpecError: a key is missing or no number.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
-        numbers = [name for name in names if name != "epoch_seconds"]
-        epochs = raw.get("epoch_seconds")
-        require(
-            all(_is_number(raw.get(name)) for name in numbers)
-            and isinstance(epochs, dict)
-            and all(_is_number(value) for value in epochs.values()),
-            where,
-            "must hold the estimate of a plan",
-            got=f"{', '.join(map(str, raw))}",
-            remedy="Write it with python -m study.plan --json.",
-        )
-        return cls(**{name: raw[name] for name in names})
+        rule = f"{where}: must hold the estimate of a plan"
+        return rebuild(cls, raw, rule, "Write it with python -m study.plan --json.", SpecError)
+
+
+class _PlannedCell(TypedDict):
+    cell: str
+    estimate: Mapping[str, Any] | None
+
+
+class _Plan(TypedDict):
+    cells: Sequence[_PlannedCell]
 
 
 def shape_name(model: Any) -> str:
@@ -86,19 +86,17 @@ def read_plan(path: Path, cell: str) -> Mapping[str, Any]:
     Raises:
         SpecError: the file is unreadable, or the cell is not in it or cannot run.
     """
-    try:
-        plans = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        found = {plan["cell"]: plan for plan in plans if isinstance(plan.get("estimate"), dict)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        found, problem = {}, f"{type(error).__name__}: {error}"
-    else:
-        problem = f"{', '.join(found) or 'no cell'}"
+    rule = f"must be what study.plan --json wrote, with the estimate of {cell}"
+    remedy = "Plan that cell, or leave --estimate out: steps are then measured now."
+    raw = load_json(path, remedy, SpecError)
+    require_type(raw, _Plan, f"{path}: {rule}", remedy, SpecError)
+    found = {plan["cell"]: plan for plan in raw["cells"] if plan["estimate"] is not None}
     require(
         cell in found,
         str(path),
-        f"must be what study.plan --json wrote, with the estimate of {cell}",
-        got=problem,
-        remedy="Plan that cell, or leave --estimate out: steps are then measured now.",
+        rule,
+        got=shortened(", ".join(found)) or "no cell",
+        remedy=remedy,
     )
     plan: Mapping[str, Any] = found[cell]
     return plan
@@ -109,10 +107,10 @@ def estimate_search(
     search: SearchConfig,
     data: Dataset,
     forced: Sequence[Forced],
-    times: StepTimes,
+    times: Mapping[str, StepTimes],
     *,
     concurrency: int,
-    exclusive: bool,
+    resources: SearchResources,
     driver_seconds: float,
 ) -> Estimate:
     """Play a search with measured steps.
@@ -122,15 +120,16 @@ def estimate_search(
         search: number of trials and ASHA's settings.
         data: the cell's data set.
         forced: what is tried first.
-        times: measured steps of this space's architectures.
+        times: by budget, measured steps of this space's architectures.
         concurrency: trials at once.
-        exclusive: does every trial start a worker of its own?
+        resources: what trials ask for.
         driver_seconds: from the command's start to the first question to Ray.
     """
 
     def cost(config: TrialConfig) -> TrialCost:
-        seconds = times.epoch_seconds(config, len(data.train_days), len(data.validation_days))
-        return TrialCost(config.train.epochs, seconds + _REPORT_SECONDS)
+        own = times[config.budget]
+        seconds = own.epoch_seconds(config, len(data.train_days), len(data.validation_days))
+        return TrialCost(config.budget, config.train.epochs, seconds + _REPORT_SECONDS)
 
     rows = [(shape_name(c.model), cost(c).epoch_seconds) for c in space.configs()]
     by_shape: dict[str, list[float]] = {}
@@ -144,26 +143,34 @@ def estimate_search(
         first + [pool[i] for i in rng.integers(len(pool), size=search.trials - len(first))]
         for _ in range(_PLAYED)
     ]
-    trial_seconds = _TRIAL_SECONDS + (times.worker_seconds if exclusive else 0.0)
+    worker_seconds = max(each.worker_seconds for each in times.values())
 
     def played(settings: SearchConfig) -> list[Played]:
         return [
-            play(queue, settings, slots=concurrency, trial_seconds=trial_seconds, rng=rng)
+            play(
+                queue,
+                settings,
+                slots=concurrency,
+                resources=resources,
+                trial_seconds=_TRIAL_SECONDS,
+                worker_seconds=worker_seconds,
+                rng=rng,
+            )
             for queue in queues
         ]
 
     with_asha = played(search)
     whole = played(dataclasses.replace(search, scheduler="fifo"))
-    start = driver_seconds + times.worker_seconds
+    around = driver_seconds + _END_SECONDS
     seconds_by_row = sorted(seconds for _, seconds in rows)
     return Estimate(
         epoch_seconds_min=seconds_by_row[0],
         epoch_seconds_median=seconds_by_row[len(rows) // 2],
         epoch_seconds_max=seconds_by_row[-1],
-        search_seconds_expected=start + _END_SECONDS + _mean(one.seconds for one in with_asha),
-        search_seconds_most=start + _END_SECONDS + _mean(one.seconds for one in whole),
+        search_seconds_expected=around + _mean(one.seconds for one in with_asha),
+        search_seconds_most=around + _mean(one.seconds for one in whole),
         trained_share=_mean(one.trained_share for one in with_asha),
-        start_seconds=start,
+        start_seconds=driver_seconds + worker_seconds,
         epoch_seconds={name: statistics.fmean(found) for name, found in by_shape.items()},
     )
 
@@ -177,7 +184,3 @@ def _drawn(space: SearchSpace, seed: int) -> list[TrialConfig]:
 
 def _mean(values: Any) -> float:
     return float(statistics.fmean(values))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

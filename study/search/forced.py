@@ -1,7 +1,8 @@
 """Configurations that every search tries first: the extremes of the feasible set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from study.errors import require
 from study.search.forced18 import D_FF_RATIO, listed
@@ -26,14 +27,29 @@ class Forced:
 def first_configurations(space: SearchSpace, cell: Cell) -> tuple[Forced, ...]:
     """Return all that a cell tries before it samples, in order: where it starts from, and its set.
 
-    No more than its trials.
+    No more of them can be tried than it has trials; a slot that cannot be tried takes none.
     """
     first = forced_configurations(space, cell.search.forced)
     if cell.start is not None:
-        shape = next(s for s in space.shapes if s.n_heads == cell.start.get("n_heads", s.n_heads))
-        start = Forced(name="phase1_best", config=space.forced(shape, **cell.start))
-        first = (start, *first)
-    return first[: cell.search.trials]
+        first = (_start(space, cell.start), *first)
+    left, kept = cell.search.trials, []
+    for slot in first:
+        if slot.config is not None:
+            left -= 1
+        if left < 0:
+            break
+        kept.append(slot)
+    return tuple(kept)
+
+
+def _start(space: SearchSpace, values: Mapping[str, Any]) -> Forced:
+    """Return what a search starts from, in its space of one width and depth."""
+    name = "phase1_best"
+    heads = values.get("n_heads")
+    for shape in space.shapes:
+        if heads in (None, shape.n_heads):
+            return Forced(name=name, config=space.forced(shape, **values))
+    return Forced(name=name, config=None, problem=f"no architecture of {heads} heads fits a node")
 
 
 def forced_configurations(space: SearchSpace, forced: ForcedSet) -> tuple[Forced, ...]:
@@ -51,7 +67,7 @@ def forced_configurations(space: SearchSpace, forced: ForcedSet) -> tuple[Forced
     if forced == "forced18":
         return _listed(space)
     rows = space.shapes
-    budgets = sorted({row.budget for row in rows})
+    budgets = sorted(space.budgets)
     require(
         len(budgets) == 1,
         "search.forced",
@@ -102,12 +118,19 @@ def forced_configurations(space: SearchSpace, forced: ForcedSet) -> tuple[Forced
 def _listed(space: SearchSpace) -> tuple[Forced, ...]:
     """Return the eighteen, which must lie in the space: the sampler learns from them.
 
+    One that no node can train keeps its place, with the reason.
+
     Raises:
         SpecError: the ranges of a setting do not hold a value of the list.
     """
+    left_out = {} if space.left_out is None else space.left_out.needed
     result = []
-    for one in listed(frozenset(row.budget for row in space.shapes)):
+    for one in listed(space.budgets | {shape.budget for shape in left_out}):
         shape = Shape(one.budget, one.d_model, one.n_layers, D_FF_RATIO, one.n_heads)
+        if space.left_out is not None and shape in left_out:
+            problem = f"a step of one sample needs {space.left_out.numbers(shape)}"
+            result.append(Forced(name=one.name, config=None, group=one.group, problem=problem))
+            continue
         config = space.forced(shape, **one.values)
         require(
             space.contains(config),
@@ -116,7 +139,7 @@ def _listed(space: SearchSpace) -> tuple[Forced, ...]:
             "forced18",
             got=f"{one.name} of {one.budget}: "
             + ", ".join(f"{name} {value:g}" for name, value in one.values.items()),
-            remedy="Widen them, as in search_spaces/two_phase.yaml.",
+            remedy="Widen them, as in two_phase.yaml.",
         )
         result.append(Forced(name=one.name, config=config, group=one.group))
     return tuple(result)

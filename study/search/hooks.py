@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from study.cluster.resources import SearchResources
 from study.cluster.runtime import is_alive, ray_processes
 from study.results.journal import JournalError
 from study.results.lock import LOCK_FILE, FolderLock
@@ -27,6 +29,7 @@ from study.search.ledger import Ledger
 from study.search.slots import Slots
 from study.search.stop import Stop
 from study.search.trainable import ALIVE, SIGN_SECONDS, StepResult
+from study.search.workers import Workers
 
 _WATCH_SECONDS = 1.0
 
@@ -36,23 +39,38 @@ class RayDiedError(BaseException):
 
 
 class LedgerSearcher(Searcher):  # type: ignore[misc]
-    """Hands out the ledger's trials, as many at once as there are slots."""
+    """Hands out the ledger's trials, as many at once as there are slots and room.
+
+    Trials of different budgets may ask for different shares of the cluster. Ray would then start
+    whichever fits, and the largest last. Here none overtakes another: as long as one of the larger
+    ones waits for its room, no further trial is asked for.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         stop: Stop,
         slots: Slots,
+        resources: SearchResources,
         may_start: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__(metric=None, mode=None)
         self._ledger = ledger
         self._stop = stop
         self._slots = slots
+        self._resources = resources
         self._may_start = may_start
-        self._at_work: set[str] = set()
+        self._at_work: dict[str, str] = {}
+        """Budget of every trial that was handed out and has not ended, by Ray's identity."""
+        self._to_start: set[str] = set()
+        """Those of them that have not begun."""
         self.has_none = False
-        """Was there no trial to hand out when Ray last asked?"""
+        """Was there no trial to hand out when Ray last asked, nor soon?"""
+
+    @property
+    def budgets_at_work(self) -> list[str]:
+        """The budget of every trial that is at work or is to start."""
+        return list(self._at_work.values())
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's flat assignment, None for not now, or FINISHED."""
@@ -61,7 +79,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         may_start = self._may_start()
         if self._stop.is_requested or self._ledger.is_complete:
             return Searcher.FINISHED  # type: ignore[no-any-return]
-        if not may_start or len(self._at_work) >= self._slots.count:
+        if not may_start or not self._has_room():
+            self.has_none = self._slots.is_granted
             return None
         try:
             assignment = self._ledger.next()
@@ -70,18 +89,34 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
             return Searcher.FINISHED  # type: ignore[no-any-return]
         if assignment is not None:
             self.has_none = False
-            self._at_work.add(trial_id)
+            self._at_work[trial_id] = assignment.config.budget
+            self._to_start.add(trial_id)
             return assignment.flat()
         # None keeps the run alive: a trial that breaks off now will be asked for again.
         return Searcher.FINISHED if self._ledger.is_complete else None
+
+    def has_begun(self, trial_id: str) -> None:
+        """Take in that a trial has the room that it asked for."""
+        self._to_start.discard(trial_id)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Free the slot; of the end itself the ledger hears before Ray does."""
-        self._at_work.discard(trial_id)
+        self._at_work.pop(trial_id, None)
+        self._to_start.discard(trial_id)
         # Ray keeps its worker until it has asked for another trial.
         self.has_none = False
+
+    def _has_room(self) -> bool:
+        smallest = Fraction(1, self._resources.capacity)
+        waiting = self._resources.shares(self._at_work[each] for each in self._to_start)
+        return (
+            len(self._at_work) < self._slots.count
+            and self._resources.has_room(self._at_work.values())
+            # Many of the smallest may start at once.
+            and waiting <= smallest * len(self._to_start)
+        )
 
     def save(self, checkpoint_path: str) -> None:
         """Write an empty file where Ray expects one."""
@@ -91,22 +126,31 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
 class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
     """Writes every epoch into the ledger, and stops the trials that it ends."""
 
-    def __init__(self, ledger: Ledger, stop: Stop, searcher: LedgerSearcher) -> None:
+    def __init__(
+        self, ledger: Ledger, stop: Stop, searcher: LedgerSearcher, resources: SearchResources
+    ) -> None:
         super().__init__()
         self._ledger = ledger
         self._stop = stop
         self._searcher = searcher
+        self._workers = Workers(resources, lambda: searcher.budgets_at_work)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Return the next pending trial, and give back a worker that nothing is left for.
 
-        Tune keeps one for a trial that may come, with its share of the device: of a cluster that
+        One would be kept for a trial that may come, with its share of the device: of a cluster that
         other cells wait for.
         """
+        # Past the wrapper, which logs a warning: schedulers have no public way to say so.
+        controller = tune_controller._tune_controller
+        # At the first call, when no worker has started.
+        controller._actor_cache = self._workers
         trials = tune_controller.get_live_trials()
+        for trial in trials:
+            if trial.status == Trial.RUNNING:
+                self._searcher.has_begun(trial.trial_id)
         if self._searcher.has_none and all(t.status == Trial.RUNNING for t in trials):
-            # Past the wrapper, which logs a warning: schedulers have no public way to say so.
-            tune_controller._tune_controller._cleanup_cached_actors(force_all=True)
+            controller._cleanup_cached_actors(force_all=True)
         return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:

@@ -74,7 +74,7 @@ class Ledger:
         space: what configurations are drawn from.
         forced: tried first, in order; a slot without a configuration is passed over.
         search: number of trials, sampler, ASHA.
-        granted_bytes: of its device's memory, to each trial; goes into the records.
+        granted_bytes: of its device's memory, to each trial of a budget; goes into the records.
         phase: of a search of two phases; goes into the records.
         may_repeat: may forced configurations be equal? They differ by their seeds.
 
@@ -89,7 +89,7 @@ class Ledger:
         space: SearchSpace,
         forced: Sequence[Forced],
         search: SearchConfig,
-        granted_bytes: int,
+        granted_bytes: Mapping[str, int],
         phase: int | None = None,
         may_repeat: bool = False,
     ) -> None:
@@ -337,7 +337,7 @@ class Ledger:
             search=self._journal.search,
             metric=self._search.metric,
             phase=self._phase,
-            granted_bytes=self._granted_bytes,
+            granted_bytes=self._granted_bytes.get(self._trials[number].assignment.config.budget),
         )
         self._commit("ended", record=dataclasses.asdict(record))
         self._ended_here.append(record)
@@ -449,7 +449,7 @@ def _record(
     search: str,
     metric: Metric,
     phase: int | None,
-    granted_bytes: int,
+    granted_bytes: int | None,
 ) -> TrialRecord:
     assignment, epochs = trial.assignment, trial.epochs
     last = epochs[-1] if epochs else {}

@@ -1,6 +1,6 @@
 """What a selection of cells would take: a plan of each, or why it cannot run here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,21 +10,16 @@ from study.data.dataset import Dataset, build_dataset
 from study.data.sources import load_prices
 from study.errors import StudyError
 from study.search.cell_folder import differences_by_part, read_folder, require_nothing_lost
+from study.search.fit import InfeasibleError, begun_space
 from study.search.forced import first_configurations
 from study.search.ledger import Ledger
-from study.search.plan import CellPlan, describe_space, plan_cell, trial_device
+from study.search.plan import CellPlan, describe_without_plan, plan_cell, trial_device
 from study.search.probe import StepTimes
 from study.search.space import SearchSpace, build_space
 from study.spec import Cell
-from study.training.device import supports_bf16
 
 FolderState = Literal["new", "complete", "partial", "refused"]
 """Nothing is there; every trial ended; some are left; it cannot be gone on with."""
-
-_NO_PLAN = ("trial_resources", "exclusive", "capacity", "concurrency", "estimate",
-            "running_checkpoint_bytes", "kept_checkpoint_bytes", "power",
-            "sensitivity")  # fmt: skip
-"""Keys that only a cell which can run has; others get null."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,8 +31,8 @@ class CellOutlook:
     """None if the cell cannot run here."""
     problem: str | None
     """Why it cannot."""
-    space: dict[str, Any]
-    """Sizes and memory of its architectures; empty if there are none."""
+    described: dict[str, Any]
+    """What is known of it, in plain values."""
     folder_state: FolderState
     folder_problem: str | None
     """Why its folder cannot be gone on with."""
@@ -49,18 +44,8 @@ class CellOutlook:
 
     def describe(self) -> dict[str, Any]:
         """Return plain values, with the same keys whether or not the cell can run."""
-        identity = {
-            "cell": self.cell.name,
-            "study": self.cell.study,
-            "budget": self.cell.budget_label,
-            "horizon": self.cell.data.horizon,
-            "trials": self.cell.search.trials,
-            **dict.fromkeys(_NO_PLAN),
-            **self.space,
-        }
         return {
-            **(identity if self.plan is None else self.plan.describe()),
-            "problem": self.problem,
+            **self.described,
             "folder_state": self.folder_state,
             "folder_problem": self.folder_problem,
         }
@@ -90,15 +75,24 @@ def plan_cells(
     Raises:
         DataError: the prices cannot be read.
     """
-    prices = load_prices(cells[0].data.source, results / "data")
-    measured: dict[tuple[object, ...], StepTimes] = {}
+    if not cells:
+        return
+    first = cells[0].data
+    prices = load_prices(first.source, results / "data", first.accept)
+    where = trial_device(nodes, device)
+    measured: dict[tuple[object, ...], Mapping[str, StepTimes]] = {}
     for cell in cells:
+        path = results / cell.name
         data, space, plan, problem = None, None, None, None
-        described: dict[str, Any] = {}
+        state: FolderState = "new"
+        folder_problem = None
         try:
             data = build_dataset(cell.data, prices, results / "data")
             space = build_space(cell, n_features=len(data.feature_names))
-            described = describe_space(space, bf16=supports_bf16(trial_device(nodes, device)))
+            state, folder_problem = folder_state(path, cell, data, space)
+            is_begun = state in ("complete", "partial")
+            if is_begun:
+                space = begun_space(space, read_folder(path).first["cell"])
             key = (cell.budgets, space.shapes, min(concurrency or 0, cell.search.trials))
             plan = plan_cell(
                 cell,
@@ -109,17 +103,23 @@ def plan_cells(
                 concurrency=concurrency,
                 times=measured.get(key),
                 driver_seconds=driver_seconds,
+                is_begun=is_begun,
             )
             if plan.times is not None:
                 measured[key] = plan.times
         except StudyError as error:
             problem = str(error)
-        state, folder_problem = folder_state(results / cell.name, cell, data, space)
+            feasible = False if isinstance(error, InfeasibleError) else None
+            if space is None:
+                state, folder_problem = folder_state(path, cell, None, None)
+            described = describe_without_plan(cell, problem, data, space, where, feasible=feasible)
+        else:
+            described = plan.describe()
         yield CellOutlook(
             cell=cell,
             plan=plan,
             problem=problem,
-            space=described,
+            described=described,
             folder_state=state,
             folder_problem=folder_problem,
         )
@@ -134,7 +134,9 @@ def total(outlooks: Sequence[CellOutlook]) -> dict[str, Any]:
         "cells_to_run": len(plans),
         "cells_complete": states.count("complete"),
         "cells_refused": states.count("refused"),
-        "cells_with_problem": sum(o.problem is not None for o in outlooks),
+        "cells_with_problem": sum(
+            o.problem is not None and o.folder_state != "complete" for o in outlooks
+        ),
         "trials": sum(p.cell.search.trials for p in plans),
         "search_seconds_expected": sum(p.estimate.search_seconds_expected for p in plans),
         "search_seconds_most": sum(p.estimate.search_seconds_most for p in plans),
@@ -155,12 +157,13 @@ def folder_state(
     try:
         journal = read_folder(path)
         before = journal.first["cell"]
+        space = begun_space(space, before)
         ledger = Ledger(
             journal,
             space=space,
             forced=first_configurations(space, cell),
             search=cell.search,
-            granted_bytes=0,
+            granted_bytes={},
         )
         require_nothing_lost(path, ledger, journal.search)
         is_complete = ledger.is_complete

@@ -13,6 +13,7 @@ import ray
 import torch
 from ray.exceptions import RayError
 
+from study.cluster.resources import SearchResources, TrialResources
 from study.data.dataset import Dataset
 from study.errors import SpecError
 from study.model.config import ModelConfig
@@ -87,7 +88,7 @@ class LayerTimes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepTimes:
-    """All that was measured for one budget; horizons share it, because their models are equal."""
+    """All that was measured for budgets whose trials ask for the same; horizons share it."""
 
     layers: tuple[LayerTimes, ...]
     """Ascending in work: the smallest, the middle and the largest kind of layer of the grid."""
@@ -123,6 +124,42 @@ class StepTimes:
         (few, least), (many, most) = self.checkpoints[0], self.checkpoints[-1]
         per_parameter = max(0.0, most - least) / (many - few) if many > few else 0.0
         return max(0.0, least + per_parameter * (n_parameters - few))
+
+
+def measure_search(
+    space: SearchSpace,
+    data: Dataset,
+    resources: SearchResources,
+    *,
+    device: str | None,
+    concurrency: int,
+) -> dict[str, StepTimes]:
+    """Time steps of each budget with what its trials ask for; budgets that ask alike share them.
+
+    Args:
+        space: whose architectures are to be told.
+        data: a cell's data set; any horizon's.
+        resources: of the search.
+        device: the user's choice; None follows the assignment.
+        concurrency: trials that will run at once, if as many fit.
+
+    Raises:
+        SpecError: a step could not be run.
+    """
+    alike: dict[TrialResources, list[str]] = {}
+    for budget, own in resources.by_budget.items():
+        alike.setdefault(own, []).append(budget)
+    times: dict[str, StepTimes] = {}
+    for own, budgets in alike.items():
+        found = measure_steps(
+            space.of(shape for shape in space.shapes if shape.budget in budgets),
+            data,
+            request=own.request(),
+            device=device,
+            concurrency=min(concurrency, own.capacity),
+        )
+        times |= dict.fromkeys(budgets, found)
+    return times
 
 
 def measure_steps(

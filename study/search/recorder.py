@@ -1,6 +1,6 @@
 """The Ray callback that keeps every view of the journal up to date: records, events and lines."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,6 @@ from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
-from rich.console import Console
 
 from study.model.sizing import count_parameters
 from study.results.driver import STATUS_FILE
@@ -16,16 +15,17 @@ from study.results.files import write_text
 from study.results.journal import COPIES
 from study.results.lock import LOCK_FILE, LockError
 from study.results.mirror import Mirror
+from study.results.output import open_console
 from study.results.progress import Progress
 from study.results.records import BaselineRecord, TrialRecord
 from study.results.store import TABLE_FILE, CellIdentity, CellStore
-from study.results.tensorboard import TrialEvents, has_events
+from study.results.tensorboard import TrialEvents, has_events, is_event_file
 from study.search.faults import MEMORY_MONITOR, Fault, fault_of
 from study.search.hooks import Watchdog, storage_problem
 from study.search.ledger import Ledger
 from study.search.stop import STOP_FILE, Stop
-from study.search.trainable import CHECKPOINTS, StepResult, first_micro_batch
-from study.training.checkpoint import CheckpointFolder
+from study.search.trainable import ALIVE, CHECKPOINTS, StepResult, first_micro_batch
+from study.training.checkpoint import CheckpointFolder, is_checkpoint
 
 ERROR_FILE = "error.txt"
 """In a trial's folder: what broke it off, with the traceback."""
@@ -58,7 +58,7 @@ class Recorder(Callback):  # type: ignore[misc]
         baseline: BaselineRecord,
         trials: int,
         slots: int,
-        share_bytes: int,
+        share_bytes: Mapping[str, int],
         bf16: bool,
         mirror: Mirror | None = None,
     ) -> None:
@@ -75,7 +75,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._actors: dict[int, str] = {}
         """Ray's identity of the actor in which each trial was last at work."""
         self._progress = Progress(
-            Console(highlight=False), self._store.log, total=trials, slots=slots, baseline=baseline
+            open_console(), self._store.log, total=trials, slots=slots, baseline=baseline
         )
 
     def mend(self) -> None:
@@ -237,7 +237,14 @@ class Recorder(Callback):  # type: ignore[misc]
             "source": assignment.source,
             "seed": assignment.seed,
         }
-        return _View(TrialEvents(folder, params, epochs), len(epochs))
+        group = self._group(assignment.folder)
+        return _View(TrialEvents(folder, params, epochs, group=group), len(epochs))
+
+    def _group(self, trial: str) -> str:
+        """Return ``cell/trial``, or ``cell/runs/trial`` of final runs."""
+        cell, parts = self._identity.name, self._folder.parts
+        below = parts[parts.index(cell) + 1 :] if cell in parts else parts[-1:]
+        return "/".join((cell, *below, trial))
 
     def _write_end(self, record: TrialRecord) -> None:
         """Close a trial; its record, which says that all else is there, is written last."""
@@ -256,7 +263,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._store.write_trial(record, self._ledger.epochs(record.number))
         if self._mirror is not None:
             self._mirror.push(record.folder)
-            self._mirror.drop_missing(record.folder)
+            self._mirror.drop_missing(record.folder, only=_is_of_a_trial)
 
     def _checkpoints(self, record: TrialRecord) -> CheckpointFolder:
         return CheckpointFolder(self._folder / record.folder / CHECKPOINTS)
@@ -281,3 +288,8 @@ class Recorder(Callback):  # type: ignore[misc]
             self._stop.request(storage_problem(error), is_fault=True)
         except LockError as error:
             self._stop.request(str(error), is_fault=True)
+
+
+def _is_of_a_trial(name: str) -> bool:
+    """Is a file of this name one that a trial leaves behind and a later one may replace?"""
+    return name == ALIVE or is_checkpoint(name) or is_event_file(name)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,12 +26,22 @@ from study.results.journal import COPIES
 from study.results.lease import LEASE, Lease
 from study.results.lock import FolderLock
 from study.results.mirror import Mirror
+from study.results.output import open_console
 from study.results.overview import print_plan, print_summary
 from study.results.records import best_trial
 from study.search.cell_folder import CellFolder, create, identity, reopen
 from study.search.estimate import Estimate, read_plan
+from study.search.fit import InfeasibleError, begun_space
 from study.search.imports import Imported, import_trials
-from study.search.plan import CellPlan, commit, machine, plan_cell, process_seconds
+from study.search.plan import (
+    CellPlan,
+    commit,
+    describe_without_plan,
+    machine,
+    plan_cell,
+    process_seconds,
+    trial_device,
+)
 from study.search.space import build_space
 from study.search.stop import STOP_FILE, Interruptions
 from study.search.trainable import CellTrainable
@@ -109,11 +118,8 @@ def run_cell(
     space = build_space(cell, n_features=len(data.feature_names))
     if options.device is not None and options.address is None:
         resolve_device(0.0, options.device)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = open_console()
     with ExitStack() as held:
-        imported = None
-        if options.import_trials is not None:
-            imported = import_trials(options.import_trials, cell, data, space)
         folder, driver, replaced, lease, earlier = None, None, None, None, None
         if options.estimate is not None and not options.resume:
             earlier = read_plan(options.estimate, cell.name)
@@ -125,6 +131,7 @@ def run_cell(
             driver = held.enter_context(at_work(path))
             # Measured when the search began: a resumed one starts at once.
             earlier = folder.journal.first["cell"]
+            space = begun_space(space, earlier)
         elif options.fresh and path.exists() and not options.dry_run:
             # Not from under another process. Held until the folder has been moved aside.
             replaced = held.enter_context(FolderLock(path))
@@ -133,19 +140,34 @@ def run_cell(
         )
         # Ray has taken SIGTERM for itself.
         interruptions.install()
-        plan = plan_cell(
-            cell,
-            data,
-            space,
-            nodes,
-            device=options.device,
-            concurrency=options.concurrency,
-            estimate=None
-            if earlier is None
-            else Estimate.from_json(earlier["estimate"], str(path)),
-            power=None if earlier is None else read_power(earlier.get("power")),
-            driver_seconds=process_seconds(),
-        )
+        try:
+            plan = plan_cell(
+                cell,
+                data,
+                space,
+                nodes,
+                device=options.device,
+                concurrency=options.concurrency,
+                estimate=None
+                if earlier is None
+                else Estimate.from_json(earlier["estimate"], str(path)),
+                power=None if earlier is None else read_power(earlier.get("power")),
+                driver_seconds=process_seconds(),
+                is_begun=folder is not None,
+            )
+        except InfeasibleError as error:
+            if not options.dry_run:
+                raise
+            where = trial_device(nodes, options.device)
+            shown = describe_without_plan(cell, str(error), data, space, where, feasible=False)
+            if options.show_plan is not None:
+                options.show_plan(shown)
+            else:
+                print_plan(console, shown)
+            return RunStatus.DONE
+        imported = None
+        if options.import_trials is not None:
+            imported = import_trials(options.import_trials, cell, data, plan.space)
         if options.dry_run and options.show_plan is not None:
             options.show_plan(plan.describe())
             return RunStatus.DONE

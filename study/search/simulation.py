@@ -2,11 +2,13 @@
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from study.cluster.resources import SearchResources, TrialResources
 from study.search.scheduler import Rungs
 from study.spec import SearchConfig
 
@@ -15,6 +17,8 @@ from study.spec import SearchConfig
 class TrialCost:
     """One trial, as far as the clock is concerned."""
 
+    budget: str
+    """Among whose trials it competes; what it asks for follows from it."""
     epochs: int
     """Of its schedule."""
     epoch_seconds: float
@@ -25,7 +29,7 @@ class Played:
     """One search that was played."""
 
     seconds: float
-    """From the first trial's start to the last one's end."""
+    """From asking for the first worker to the last trial's end."""
     trained_share: float
     """Epochs that were trained, of all epochs of all schedules."""
 
@@ -35,7 +39,9 @@ def play(
     search: SearchConfig,
     *,
     slots: int,
+    resources: SearchResources,
     trial_seconds: float,
+    worker_seconds: float,
     rng: np.random.Generator,
 ) -> Played:
     """Run a search on the clock alone.
@@ -45,26 +51,52 @@ def play(
     are left out.
 
     Args:
-        trials: in the order in which they are asked for.
+        trials: in the order in which they are asked for; none overtakes another.
         search: ASHA's settings.
         slots: trials at once.
+        resources: what trials ask for.
         trial_seconds: from the end of a slot's trial to the first step of its next.
+        worker_seconds: more of it, if a worker must be started.
         rng: draws the losses.
     """
-    rungs = Rungs(search)
-    milestones = [math.ceil(milestone) for milestone, _ in rungs.recorded()]
+    rungs = {trial.budget: Rungs(search) for trial in trials}
+    milestones = [math.ceil(m) for m, _ in next(iter(rungs.values())).recorded()]
     losses = rng.permutation(len(trials)).astype(float)
-    waiting = iter(range(len(trials)))
+    waiting = list(reversed(range(len(trials))))
+    at_work: dict[int, str] = {}
+    """The budget of every running trial."""
+    idle: Counter[TrialResources] = Counter()
+    """Workers that are kept."""
     events: list[tuple[float, int, int]] = []
     """When which trial reaches which epoch."""
     trained = 0
     now = 0.0
 
-    def start_next() -> None:
-        number = next(waiting, None)
-        if number is not None:
-            rungs.add(number)
-            reach(number, 0, now + trial_seconds)
+    def start_those_with_room() -> None:
+        while waiting and len(at_work) < slots:
+            number = waiting[-1]
+            budget = trials[number].budget
+            if resources.shares((*at_work.values(), budget)) > 1:
+                return
+            waiting.pop()
+            at_work[number] = budget
+            rungs[budget].add(number)
+            reach(number, 0, now + trial_seconds + worker_start(budget))
+
+    def worker_start(budget: str) -> float:
+        """Take a worker that is kept, or make room for a new one."""
+        own = resources.by_budget[budget]
+        if idle[own]:
+            idle[own] -= 1
+            return 0.0
+        for other in idle:
+            while idle[other] and not fits():
+                idle[other] -= 1
+        return worker_seconds
+
+    def fits() -> bool:
+        kept = sum(each.share * n for each, n in idle.items())
+        return resources.shares(at_work.values()) + kept <= 1
 
     def reach(number: int, epoch: int, at: float) -> None:
         """Go on to the next epoch at which something is decided."""
@@ -74,17 +106,18 @@ def play(
         following = min(e for e in {*looks, trial.epochs} if e > epoch)
         heapq.heappush(events, (at + (following - epoch) * trial.epoch_seconds, number, following))
 
-    for _ in range(min(slots, len(trials))):
-        start_next()
+    start_those_with_room()
     while events:
         now, number, epoch = heapq.heappop(events)
-        epochs = trials[number].epochs
-        has_ended = epoch == epochs
-        percent = 100 * epoch // epochs
-        is_cut = rungs.is_cut(number, percent, losses[number], has_ended=has_ended)
+        trial = trials[number]
+        has_ended = epoch == trial.epochs
+        percent = 100 * epoch // trial.epochs
+        is_cut = rungs[trial.budget].is_cut(number, percent, losses[number], has_ended=has_ended)
         if has_ended or is_cut:
             trained += epoch
-            start_next()
+            own = resources.by_budget[at_work.pop(number)]
+            idle[own] += not own.exclusive
+            start_those_with_room()
         else:
             reach(number, epoch, now)
     return Played(now, trained / sum(trial.epochs for trial in trials))

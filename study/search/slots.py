@@ -18,6 +18,11 @@ class Slots:
         self._most = most
 
     @property
+    def is_granted(self) -> bool:
+        """Do other cells wait for what this one does not use?"""
+        return self._path is not None
+
+    @property
     def count(self) -> int:
         """Trials that may be at work now, at least one."""
         text = None if self._path is None else read_text(self._path)

@@ -24,6 +24,8 @@ from study.search.forced18 import D_FF_RATIO, listed
 from study.spec import SHAPE_FIELDS, Budget, Cell
 from study.training.config import TrainConfig
 
+_GIB = 2**30
+
 
 class Shape(NamedTuple):
     """An architecture and the budget that it spends, in the order in which they are drawn."""
@@ -36,6 +38,49 @@ class Shape(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOut:
+    """Architectures of a space that no node could train when the search began."""
+
+    needed: Mapping[Shape, int]
+    """Bytes that one sample at a time needs, headroom included; at least one architecture."""
+    limit_bytes: int
+    """Most that a trial could be granted."""
+    node: str
+    """The roomiest, which has so much."""
+
+    def numbers(self, shape: Shape | None = None) -> str:
+        """Say what they need, or one of them does, beside what there is."""
+        values = sorted(self.needed.values()) if shape is None else [self.needed[shape]]
+        ends = [f"{value / _GIB:.1f}" for value in (values[0], values[-1])]
+        needs = ends[0] if ends[0] == ends[1] else " to ".join(ends)
+        return (
+            f"{needs} GiB against {self.limit_bytes / _GIB:.1f} GiB on {self.node}, the roomiest "
+            "node"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, from which ``from_json`` rebuilds it."""
+        return {
+            "reason": f"a training step of one sample needs {self.numbers()}",
+            "limit_bytes": self.limit_bytes,
+            "node": self.node,
+            "architectures": [
+                {**shape._asdict(), "needed_bytes": needed} for shape, needed in self.needed.items()
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "LeftOut":
+        """Return what ``to_json`` was given."""
+        rows = raw["architectures"]
+        return cls(
+            needed={Shape(*(row[f] for f in Shape._fields)): row["needed_bytes"] for row in rows},
+            limit_bytes=raw["limit_bytes"],
+            node=raw["node"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrialConfig:
     """Everything that one trial trains with; the record of a trial is exactly this."""
 
@@ -43,6 +88,12 @@ class TrialConfig:
     """Label of the budget among whose trials it competes."""
     model: ModelConfig
     train: TrainConfig
+
+    @property
+    def shape(self) -> Shape:
+        """Its architecture and budget."""
+        flat = self.flat()
+        return Shape(*(flat[field] for field in Shape._fields))
 
     def flat(self) -> dict[str, Any]:
         """Return all parts as one mapping of plain values; their field names never collide."""
@@ -71,6 +122,23 @@ class SearchSpace:
     """Fields of TrainConfig."""
     n_features: int
     context_length: int
+    left_out: LeftOut | None = None
+    """What the budgets afford besides, and no node could train; None if that is nothing."""
+
+    @property
+    def budgets(self) -> frozenset[str]:
+        """Labels of the budgets of which an architecture can be drawn."""
+        return frozenset(shape.budget for shape in self.shapes)
+
+    def without(self, left_out: LeftOut) -> "SearchSpace":
+        """Return the space from which these are never drawn; some other must be left."""
+        shapes = tuple(shape for shape in self.shapes if shape not in left_out.needed)
+        return dataclasses.replace(self, shapes=shapes, left_out=left_out)
+
+    def of(self, shapes: Iterable[Shape]) -> "SearchSpace":
+        """Return the space of some of its architectures."""
+        kept = frozenset(shapes)
+        return dataclasses.replace(self, shapes=tuple(s for s in self.shapes if s in kept))
 
     @property
     def n_dimensions(self) -> int:
@@ -119,8 +187,7 @@ class SearchSpace:
     def contains(self, config: TrialConfig) -> bool:
         """Could ``sample`` draw this configuration?"""
         flat = config.flat()
-        shape = Shape(*(flat[field] for field in Shape._fields))
-        others = (*self.model.items(), *self.train.items())
+        shape, others = config.shape, (*self.model.items(), *self.train.items())
         return (
             shape in self.shapes
             and all(_contains(dimension, flat[name]) for name, dimension in others)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -10,11 +10,11 @@ from typing import Any, cast
 import numpy as np
 
 from study.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
-from study.errors import StudyError, require
+from study.errors import StudyError, quoted, require
 from study.results.driver import is_search_complete
-from study.results.records import TrialRecord, ranked
+from study.results.records import Metric, TrialRecord, ranked
 from study.results.store import read_cell, read_trials
-from study.spec import Budget, Cell, Supplementary
+from study.spec import Budget, Cell, Study, Supplementary
 
 N_BUDGETS = 2
 """That phase 2 looks at (document 002 of the origin study)."""
@@ -62,6 +62,9 @@ class PhaseOne:
     folder: Path
     metric: str
     is_complete: bool
+    n_ended: int
+    """Trials."""
+    n_asked: int
     budgets: Sequence[BudgetEvidence]
     """The best first."""
 
@@ -72,8 +75,8 @@ class PhaseOne:
         Raises:
             StudyError: it cannot be read, or no trial has a usable result.
         """
-        described, records = read_cell(folder), read_trials(folder)
-        metric = str(described["metric"])
+        described, records = read_cell(folder, "metric", "trials"), read_trials(folder)
+        metric, n_asked = str(described["metric"]), int(described["trials"])
         by_budget: dict[str, list[TrialRecord]] = {}
         for record in ranked(records):
             by_budget.setdefault(record.budget, []).append(record)
@@ -89,7 +92,9 @@ class PhaseOne:
         return cls(
             folder=folder,
             metric=metric,
-            is_complete=is_search_complete(folder, len(records), int(described["trials"])),
+            is_complete=is_search_complete(folder, len(records), n_asked),
+            n_ended=len(records),
+            n_asked=n_asked,
             budgets=sorted(evidence, key=lambda each: each.mean),
         )
 
@@ -106,12 +111,19 @@ class PhaseOne:
             bool(chosen),
             "--param-budget",
             f"must be a budget with usable trials in {self.folder}",
-            got=f"--param-budget {budget}; there are "
+            got=f"--param-budget {quoted(budget)}; there are "
             f"{', '.join(each.budget for each in self.budgets)}",
             remedy="Choose one of them, or leave it out.",
             error=StudyError,
         )
         return chosen
+
+    @property
+    def progress(self) -> str:
+        """How far it is."""
+        if self.is_complete:
+            return "complete"
+        return f"NOT complete: {self.n_ended} of {self.n_asked} trials"
 
     def lines(self, chosen: Sequence[BudgetEvidence]) -> list[str]:
         """Say what phase 1 found, and how sure the choice is."""
@@ -148,6 +160,108 @@ def _evidence(budget: str, trials: Sequence[TrialRecord], metric: str) -> Budget
     return BudgetEvidence(
         budget=budget, n_trials=len(trials), mean=float(scores.mean()), se=se, best=first
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseTwo:
+    """The second phase of a search, as it follows from the records of the first one."""
+
+    first: Cell
+    """Of phase 1, with the metric of its records."""
+    phase_one: PhaseOne
+    plan: Supplementary
+    trials: int
+    """Of each of its searches."""
+
+    @classmethod
+    def read(
+        cls, study: Study, first: Cell, results: Path, *, trials: int | None, metric: str | None
+    ) -> "PhaseTwo":
+        """Read the records of phase 1.
+
+        Args:
+            study: with two phases.
+            first: the cell of phase 1.
+            results: the results folder.
+            trials: of each search of phase 2; None takes the study's.
+            metric: that the user asks for; None takes that of phase 1.
+
+        Raises:
+            StudyError: there are no records, none is usable, or they are of another metric.
+        """
+        assert study.supplementary is not None
+        folder = results / first.name
+        there = sorted(path.parent.name for path in results.glob(f"{study.name}-1_*/cell.yaml"))
+        require(
+            folder.is_dir(),
+            str(folder),
+            "phase 1 must have been run, with the same --budgets, --horizon and data flags",
+            got=f"no such folder; there are {', '.join(there) or 'none'}",
+            remedy="Run phase 1 first.",
+            error=StudyError,
+        )
+        phase_one = PhaseOne.read(folder)
+        require(
+            metric in (None, phase_one.metric),
+            "--metric",
+            "must be that of phase 1, whose best trials phase 2 starts from",
+            got=f"--metric {metric}, and {phase_one.metric} in {folder}",
+            remedy="Leave it out.",
+        )
+        search = dataclasses.replace(first.search, metric=cast(Metric, phase_one.metric))
+        return cls(
+            first=dataclasses.replace(first, search=search),
+            phase_one=phase_one,
+            plan=study.supplementary,
+            trials=study.supplementary.trials if trials is None else trials,
+        )
+
+    def cells(self, chosen: Sequence[BudgetEvidence]) -> list[Cell]:
+        """Return a cell for each of the chosen budgets."""
+        return [supplementary_cell(self.first, self.plan, e.best, self.trials) for e in chosen]
+
+
+def second_phases(
+    study: Study,
+    firsts: Sequence[Cell],
+    results: Path,
+    *,
+    trials: int | None,
+    metric: str | None,
+) -> tuple[list[PhaseTwo], list[str]]:
+    """Return the second phases that can begin, and for each other one a line that says why not.
+
+    Args:
+        study: with two phases.
+        firsts: the cells of phase 1, whose records need not be there.
+        results: the results folder.
+        trials: of each search of phase 2; None takes the study's.
+        metric: that the user asks for; None takes that of phase 1.
+    """
+    found, waiting = [], []
+    for first in firsts:
+        if not (results / first.name).is_dir():
+            waiting.append(f"phase 2 of {first.name}: phase 1 has not begun")
+            continue
+        try:
+            second = PhaseTwo.read(study, first, results, trials=trials, metric=metric)
+        except StudyError as error:
+            waiting.append(f"phase 2 of {first.name}: {error}")
+            continue
+        if second.phase_one.is_complete:
+            found.append(second)
+        else:
+            best = ", ".join(each.budget for each in second.phase_one.choose(None))
+            waiting.append(
+                f"phase 2 of {first.name}: phase 1 is {second.phase_one.progress}; the best "
+                f"budgets so far are {best}"
+            )
+    return found, waiting
+
+
+def in_order(cells: Iterable[Cell]) -> list[Cell]:
+    """Return cells of one budget each: smaller budgets first, then shorter horizons."""
+    return sorted(cells, key=lambda cell: (cell.budget.target, cell.data.horizon))
 
 
 def supplementary_cell(cell: Cell, plan: Supplementary, best: TrialRecord, trials: int) -> Cell:

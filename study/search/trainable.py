@@ -26,7 +26,7 @@ from study.results.lock import FolderLock, scratch_folder
 from study.results.mirror import Mirror
 from study.search.assignment import Assignment
 from study.search.stop import STOP_FILE
-from study.training.checkpoint import CheckpointError, CheckpointFolder
+from study.training.checkpoint import CheckpointError, CheckpointFolder, is_checkpoint
 from study.training.device import (
     bound_kernel_cache,
     limit_memory,
@@ -67,8 +67,8 @@ class TrialSettings:
     """Absolute; a trial keeps its checkpoints in its own folder there."""
     device: str | None
     """The user's choice; None follows what Ray assigned."""
-    share_bytes: int
-    """What a training step may use of the device's memory."""
+    share_bytes: Mapping[str, int]
+    """By budget, what a training step may use of the device's memory."""
     store: WorkerStore | None = None
     """If there is one, the cell's folder may be another machine's, and is not touched."""
 
@@ -109,12 +109,18 @@ class StepResult:
         )
 
 
-def first_micro_batch(trial: Assignment, share_bytes: int, *, bf16: bool) -> int:
-    """Return the micro-batch that a trial starts with; running out of memory may halve it."""
+def first_micro_batch(trial: Assignment, share_bytes: Mapping[str, int], *, bf16: bool) -> int:
+    """Return the micro-batch that a trial starts with; running out of memory may halve it.
+
+    Args:
+        trial: the trial.
+        share_bytes: by budget, what a training step may use.
+        bf16: matrix products in bfloat16.
+    """
     largest = largest_micro_batch(
         trial.config.model,
         effective_batch=trial.config.train.effective_batch,
-        limit_bytes=share_bytes,
+        limit_bytes=share_bytes[trial.config.budget],
         bf16=bf16,
         ema=trial.config.train.ema_decay > 0,
     )
@@ -276,7 +282,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             raise OSError(f"another process has taken over {self._mirror.uri}")
         below = f"{self._folder.name}/{CHECKPOINTS}"
         self._mirror.push(below)
-        self._mirror.drop_missing(below)
+        self._mirror.drop_missing(below, only=is_checkpoint)
 
     def _begin(self, trial: Assignment) -> None:
         self._release()
@@ -319,7 +325,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     def _restore(self) -> tuple[str, ...]:
         """Load the newest intact checkpoint. Returns what is wrong with newer ones."""
         try:
-            found = self._checkpoints.newest_intact()
+            found = self._checkpoints.newest_intact(self._trainer.state_dict())
         except CheckpointError as error:
             return (f"{error} The trial begins again.",)
         if found is None:
@@ -332,7 +338,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         values = {
             **dataclasses.asdict(report),
             "checkpoint_seconds": checkpoint_seconds,
-            "device": str(self._device),
+            # Not its index, which says nothing outside of this process.
+            "device": self._device.type,
             "optimizer": dataclasses.asdict(self._trainer.optimizer_record),
             "assigned_cpus": self._resources["CPU"],
             "assigned_gpus": self._resources["GPU"],

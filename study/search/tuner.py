@@ -77,7 +77,7 @@ def search_cell(
         space=plan.space,
         forced=plan.forced,
         search=plan.cell.search,
-        granted_bytes=plan.resources.granted_bytes,
+        granted_bytes={b: each.granted_bytes for b, each in plan.resources.by_budget.items()},
         phase=plan.cell.phase,
         may_repeat=plan.may_repeat,
     )
@@ -95,7 +95,7 @@ def search_cell(
         baseline=plan.baseline,
         trials=plan.cell.search.trials,
         slots=plan.concurrency,
-        share_bytes=plan.resources.share_bytes,
+        share_bytes=plan.share_bytes,
         bf16=plan.bf16,
         mirror=mirror,
     )
@@ -146,12 +146,13 @@ def _run(
     settings = TrialSettings(
         cell_folder=folder.path,
         device=plan.device,
-        share_bytes=plan.resources.share_bytes,
+        share_bytes=plan.share_bytes,
         store=None if folder.lease is None else folder.lease.for_workers,
     )
     worker = tune.with_parameters(
         trainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
     )
+    requests = {budget: each.request() for budget, each in plan.resources.by_budget.items()}
 
     # For the files on which Ray insists. Nothing is ever read from them.
     with scratch_folder() as scratch, ThermalGuard() as guard:
@@ -163,18 +164,18 @@ def _run(
             return heat.may_start()
 
         while not (ledger.is_complete or stop.is_requested):
-            searcher = LedgerSearcher(ledger, stop, slots, may_start)
+            searcher = LedgerSearcher(ledger, stop, slots, plan.resources, may_start)
             try:
                 tune.run(
-                    tune.with_resources(worker, plan.resources.request()),
+                    tune.with_resources(worker, lambda config: requests[config["budget"]]),
                     name="ray",
                     storage_path=str(scratch),
                     # Retries count anew; the ledger says when there is nothing left to run.
                     num_samples=-1,
                     search_alg=searcher,
-                    scheduler=LedgerScheduler(ledger, stop, searcher),
+                    scheduler=LedgerScheduler(ledger, stop, searcher, plan.resources),
                     max_concurrent_trials=plan.concurrency,
-                    reuse_actors=not plan.resources.exclusive,
+                    reuse_actors=True,
                     callbacks=[watchdog, recorder, heat, _Ready(interruptions, stop)],
                     # The trainable writes its own checkpoints, before it reports an epoch.
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),

@@ -8,16 +8,17 @@ import os
 import pickle
 import re
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from study.errors import StudyError
+from study.errors import StudyError, cause
+from study.results.files import make_way, no_link, sync_folder
 
 State = dict[str, Any]
 """Tensors, numbers, strings, None, and lists, tuples and dicts of them: what can be read without
@@ -30,9 +31,18 @@ _OVERHEAD = 1.02
 
 _STATE_NAME = re.compile(r"state_(\d{8,})\.pt")
 _BEST_NAME = re.compile(r"best_(\d{4,})\.pt")
+_OWN_NAME = re.compile(r"(state_\d{8,}|best_\d{4,})\.pt(\.sha256)?")
 _LEFT_OVER_NAME = re.compile(
     r"(state_\d{8,}|best_\d{4,})\.pt\.sha256|\.(state_\d{8,}|best_\d{4,})\.pt(\.sha256)?\.tmp"
 )
+
+_OF_A_STATE = ("step", "best", "model_config", "train_config", "seed")
+"""What every state has."""
+_OF_BEST = ("epoch", "metrics", "weights")
+"""What every file of best weights has."""
+
+_UNUSABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""Errors that say of a file that it cannot be read; another one may say it of its disk."""
 
 
 class CheckpointError(StudyError):
@@ -41,6 +51,11 @@ class CheckpointError(StudyError):
 
 class NoSpaceError(OSError):
     """There is no room on the disk for a checkpoint; those written before are as they were."""
+
+
+def is_checkpoint(name: str) -> bool:
+    """Is a file of this name a state or best weights, or the hash of one?"""
+    return _OWN_NAME.fullmatch(name) is not None
 
 
 def state_bytes(state: object) -> int:
@@ -75,17 +90,18 @@ def save(state: State, path: Path, *, best: str | None = None) -> None:
     try:
         with _full_disk_told(path):
             content = _write_hashed(state, _temporary(path))
-            with _temporary(sidecar).open("w") as text:
+            with open(_temporary(sidecar), "w", opener=no_link) as text:
                 json.dump({**content, "best": best}, text)
                 text.flush()
                 os.fsync(text.fileno())
-            _temporary(sidecar).replace(sidecar)
-            _temporary(path).replace(path)
+            for file in (sidecar, path):
+                make_way(file)
+                _temporary(file).replace(file)
     except BaseException:
         _temporary(path).unlink(missing_ok=True)
         _temporary(sidecar).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def load(path: Path) -> State:
@@ -93,17 +109,17 @@ def load(path: Path) -> State:
 
     Nothing in the file is executed.
 
-    Raises: CheckpointError if the file or its hash is absent, or they do not agree; OSError if the
-        disk cannot be read now, which says nothing of the file.
+    Raises: CheckpointError if the file or its hash is absent, no file or unreadable, or they do not
+        agree; OSError if the disk cannot be read now, which says nothing of the file.
     """
     try:
-        record = json.loads(_sidecar(path).read_text())
-        expected = record["sha256"]
+        expected = _sidecar_record(path)["sha256"]
+        _require_file(path)
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+    except (*_UNUSABLE, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
-            f"{path}: must be readable with its {_sidecar(path).name}, but got {error}. "
+            f"{path}: must be readable with its {_sidecar(path).name}, but got {cause(error)}. "
             "Use an older checkpoint."
         ) from error
     if found != expected:
@@ -113,7 +129,8 @@ def load(path: Path) -> State:
         )
     try:
         state: State = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        # Its hash is right, so it is no torn file, but one that something else has written.
         raise CheckpointError(
             f"{path}: must hold plain values and tensors, but got another object. "
             "Only states written by save can be read."
@@ -165,7 +182,8 @@ class CheckpointFolder:
             there stay.
         """
         with _full_disk_told(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            # A trial whose folder was removed must not come back with its checkpoints alone.
+            self._folder.mkdir(exist_ok=True)
         path = self._folder / f"state_{state['step']:08d}.pt"
         best = state["best"]
         if best is None:
@@ -175,7 +193,7 @@ class CheckpointFolder:
             identity = _identity(best)
             best_path = self._best_path(best)
             best_file: State = {}
-            is_written = best_path.exists() and _sidecar(best_path).exists()
+            is_written = best_path.is_file() and _sidecar(best_path).is_file()
             if identity != self._trusted_best or not is_written:
                 names = ("model_config", "train_config", "seed")
                 best_file = {**best, **{name: state[name] for name in names}}
@@ -189,10 +207,13 @@ class CheckpointFolder:
         self._prune(path)
         return path
 
-    def newest_intact(self) -> Found | None:
+    def newest_intact(self, names: Collection[str] = _OF_A_STATE) -> Found | None:
         """The newest state that can be trusted with its best weights, or None if there is none.
 
         Its tensors are mapped from the files until they are copied.
+
+        Args:
+            names: of the values that a state must have.
 
         Raises: CheckpointError if there are states and every one is broken, for to begin again is
             the caller's decision.
@@ -200,7 +221,7 @@ class CheckpointFolder:
         problems: list[str] = []
         for path in self._states():
             try:
-                state = load(path)
+                state = _with_names(load(path), path, names)
                 if state["best"] is not None:
                     state["best"] = self._load_best(state["best"], path)
             except CheckpointError as error:
@@ -251,12 +272,19 @@ class CheckpointFolder:
                 f"{self._folder}: must hold the best weights of its trial, but got none. Train it "
                 "again."
             )
-        return load(bests[0])
+        return _with_names(load(bests[0]), bests[0], _OF_BEST)
 
     def clear(self) -> None:
-        """Remove the folder with all that is in it; a call that was cut short can be repeated."""
-        # What a dying process still holds there stays, and harms nothing.
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove all checkpoints; a call that was cut short can be repeated.
+
+        The folder goes, too, unless somebody else has put something there.
+        """
+        for path in (*self._states(), *self._bests()):
+            _remove(path)
+        self._drop_left_overs()
+        # Not empty, or absent.
+        with suppress(OSError):
+            self._folder.rmdir()
 
     def _require_space(self, content: object) -> None:
         needed = int(state_bytes(content) * _OVERHEAD) + RESERVE_BYTES
@@ -295,8 +323,9 @@ class CheckpointFolder:
         Raises: CheckpointError if the file is broken, or that of another run of the same epoch,
             as when a trial goes on from an older state on a device that repeats nothing exactly.
         """
+        _with_names(identity, path, ("epoch", "metrics"))
         best_path = self._best_path(identity)
-        best_file = load(best_path)
+        best_file = _with_names(load(best_path), best_path, _OF_BEST)
         if _identity(best_file) != identity:
             raise CheckpointError(
                 f"{best_path}: must hold the best weights of {path.name}, but got those of "
@@ -319,7 +348,7 @@ class CheckpointFolder:
         """Remove what a crashed writer left: temporary files, and hashes of absent files."""
         for path in self._files():
             if _LEFT_OVER_NAME.fullmatch(path.name) and not path.with_suffix("").exists():
-                path.unlink(missing_ok=True)
+                _discard(path)
 
     def _states(self) -> list[Path]:
         """Newest first."""
@@ -327,7 +356,8 @@ class CheckpointFolder:
 
     def _bests(self) -> list[Path]:
         """Newest first."""
-        return _newest_first(path for path in self._files() if _BEST_NAME.fullmatch(path.name))
+        files = (path for path in self._files() if path.is_file())
+        return _newest_first(path for path in files if _BEST_NAME.fullmatch(path.name))
 
     def _files(self) -> list[Path]:
         return list(self._folder.iterdir()) if self._folder.is_dir() else []
@@ -337,7 +367,7 @@ class _HashingFile(io.BufferedWriter):
     """Hashes what is written to it in order, so that a large file need not be read again."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path, "w"))
+        super().__init__(io.FileIO(path, "w", opener=no_link))
         self.sha256 = hashlib.sha256()
         self.error: OSError | None = None
         """Why a write failed, which torch.save hides behind a RuntimeError about its own count."""
@@ -396,12 +426,37 @@ def _read_best(state_path: Path) -> str | None:
 
 
 def _read_sidecar(path: Path) -> dict[str, Any] | None:
-    """What is written beside a file, or None if it is absent or torn."""
+    """What is written beside a file, or None if it is absent, torn or unreadable."""
     try:
-        record = json.loads(_sidecar(path).read_text())
-    except (FileNotFoundError, ValueError):
+        record = _sidecar_record(path)
+    except (*_UNUSABLE, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def _sidecar_record(path: Path) -> Any:
+    _require_file(_sidecar(path))
+    return json.loads(_sidecar(path).read_text())
+
+
+def _require_file(path: Path) -> None:
+    """Raise an OSError unless there is a file: a pipe would be waited for."""
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no such file", path.name)
+
+
+def _with_names(state: object, path: Path, names: Collection[str]) -> State:
+    """Return what was read from a file, of which the hash is right, if it has these values.
+
+    Raises: CheckpointError otherwise.
+    """
+    missing = [name for name in names if not isinstance(state, dict) or name not in state]
+    if missing:
+        raise CheckpointError(
+            f"{path}: must hold {', '.join(names)}, but got none of {', '.join(missing)}. "
+            "Use an older checkpoint."
+        )
+    return cast(State, state)
 
 
 def _number(path: Path) -> int:
@@ -415,8 +470,14 @@ def _newest_first(paths: Iterable[Path]) -> list[Path]:
 
 def _remove(path: Path) -> None:
     """Remove a file and then its hash, so that a file never stands without one."""
+    _discard(path)
+    _discard(_sidecar(path))
+
+
+def _discard(path: Path) -> None:
+    """Remove a file; a folder in its place is somebody else's, and moved aside."""
+    make_way(path)
     path.unlink(missing_ok=True)
-    _sidecar(path).unlink(missing_ok=True)
 
 
 def _sidecar(path: Path) -> Path:
@@ -425,12 +486,3 @@ def _sidecar(path: Path) -> Path:
 
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
-
-
-def _sync_folder(folder: Path) -> None:
-    # A rename is only on the disk once its folder is.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,10 +3,30 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from study.errors import require
+from study.fields import Rule, above, check_values, one_of, or_none, share, whole, within
 
 Optimizer = Literal["adamw"]
 Schedule = Literal["cosine", "constant"]
+
+_LARGEST_NUMBER = 1e6
+"""Of a rate or a weight: far beyond what trains, and still a float whose square is one."""
+
+TRAIN_RULES: dict[str, Rule] = {
+    "learning_rate": above(0, _LARGEST_NUMBER),
+    "epochs": whole(1, 1_000_000),
+    "weight_decay": within(0, _LARGEST_NUMBER),
+    "warmup_share": share(one=False),
+    "schedule": one_of(get_args(Schedule)),
+    "optimizer": one_of(get_args(Optimizer)),
+    "clip_norm": above(0, _LARGEST_NUMBER),
+    "effective_batch": whole(1, 1_000_000_000),
+    "auxiliary_weight": within(0, _LARGEST_NUMBER),
+    "ema_decay": share(one=False),
+    "patience": or_none(whole(1, 1_000_000)),
+    "min_delta": within(0, _LARGEST_NUMBER),
+    "collapse_grace_share": share(zero=False),
+}
+"""What the value of a field must be by itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,43 +60,4 @@ class TrainConfig:
     """Share of the schedule after which a collapsed trial stops."""
 
     def __post_init__(self) -> None:
-        where = "TrainConfig"
-        rules: tuple[tuple[bool, str, str], ...] = (
-            (self.learning_rate > 0, "learning_rate must be > 0", "learning_rate"),
-            (self.epochs >= 1, "epochs must be >= 1", "epochs"),
-            (self.weight_decay >= 0, "weight_decay must be >= 0", "weight_decay"),
-            (0 <= self.warmup_share < 1, "warmup_share must lie in [0, 1)", "warmup_share"),
-            (
-                self.schedule in get_args(Schedule),
-                f"schedule must be one of {', '.join(get_args(Schedule))}",
-                "schedule",
-            ),
-            (
-                self.optimizer in get_args(Optimizer),
-                f"optimizer must be one of {', '.join(get_args(Optimizer))}",
-                "optimizer",
-            ),
-            (self.clip_norm > 0, "clip_norm must be > 0", "clip_norm"),
-            (self.effective_batch >= 1, "effective_batch must be >= 1", "effective_batch"),
-            (self.auxiliary_weight >= 0, "auxiliary_weight must be >= 0", "auxiliary_weight"),
-            (0 <= self.ema_decay < 1, "ema_decay must lie in [0, 1)", "ema_decay"),
-            (
-                self.patience is None or self.patience >= 1,
-                "patience must be >= 1, or null for none",
-                "patience",
-            ),
-            (self.min_delta >= 0, "min_delta must be >= 0", "min_delta"),
-            (
-                0 < self.collapse_grace_share <= 1,
-                "collapse_grace_share must lie in (0, 1]",
-                "collapse_grace_share",
-            ),
-        )
-        for holds, rule, name in rules:
-            require(
-                holds,
-                where,
-                rule,
-                got=f"{name}={getattr(self, name)!r}",
-                remedy="Mend the search space.",
-            )
+        check_values(TRAIN_RULES, self, "Mend the search space.")

@@ -23,8 +23,22 @@ _LINUX_RESET = Path("/proc/self/clear_refs")
 _LINUX_STATUS = Path("/proc/self/status")
 
 
+_MEMORY_TEXTS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""By which a RuntimeError of torch is known for a lack of memory."""
+
+
 def resolve_device(accelerator_share: float, override: str | None = None) -> torch.device:
     """The device to train on, from what was assigned and never from what is merely visible.
+
+    An accelerator comes with its index, like the device of every tensor on it: some of torch's
+    calls refuse one without. It is 0, the first that this process can see, because Ray lets a
+    trial's process see only what it assigned (``CUDA_VISIBLE_DEVICES``), and Apple has only one.
 
     Args:
         accelerator_share: share of an accelerator that the scheduler assigned; 0 means the CPU,
@@ -33,11 +47,6 @@ def resolve_device(accelerator_share: float, override: str | None = None) -> tor
 
     Raises: SpecError if the override is unknown or absent, or if a share of nothing was assigned.
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
     if override is not None:
         require(
             override in get_args(DeviceName),
@@ -47,16 +56,16 @@ def resolve_device(accelerator_share: float, override: str | None = None) -> tor
             remedy="Leave it out to follow what was assigned.",
         )
         require(
-            available[override],
+            is_present(override),
             "--device",
             "must be present on this machine",
             got=f"device={override!r}",
             remedy="Choose cpu, or install a torch build for the device.",
         )
-        return torch.device(override)
+        return _device(override)
     if accelerator_share <= 0:
         return torch.device("cpu")
-    found = next((name for name in ("cuda", "mps") if available[name]), None)
+    found = next(filter(is_present, ("cuda", "mps")), None)
     require(
         found is not None,
         "resources",
@@ -64,7 +73,18 @@ def resolve_device(accelerator_share: float, override: str | None = None) -> tor
         got=f"accelerator_share={accelerator_share}, no CUDA or MPS device",
         remedy="Ask for accelerator_share 0, or install a torch build for the device.",
     )
-    return torch.device(found or "cpu")
+    return _device(found or "cpu")
+
+
+def is_present(name: str) -> bool:
+    """Has this machine a device of this kind: ``cpu``, ``cuda`` or ``mps``?"""
+    if name == "cuda":
+        return torch.cuda.is_available()
+    return name == "cpu" or torch.backends.mps.is_available()
+
+
+def _device(name: str) -> torch.device:
+    return torch.device(name) if name == "cpu" else torch.device(name, 0)
 
 
 def supports_bf16(device: torch.device) -> bool:
@@ -95,10 +115,12 @@ def limit_memory(device: torch.device, share: float) -> None:
     """
     if share <= 0:
         return
+    # torch takes no whole number for it.
+    fraction = min(float(share), 1.0)
     if device.type == "cuda":
-        torch.cuda.set_per_process_memory_fraction(min(share, 1.0), device)
+        torch.cuda.set_per_process_memory_fraction(fraction, device)
     elif device.type == "mps":
-        torch.mps.set_per_process_memory_fraction(min(share, 1.0))
+        torch.mps.set_per_process_memory_fraction(fraction)
 
 
 def reset_peak_memory(device: torch.device) -> None:
@@ -155,14 +177,12 @@ def bound_kernel_cache() -> None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Is this error a lack of memory, on whatever device?
 
-    The CPU's allocator and MPS raise a RuntimeError with nothing but its text to know it by.
+    The CPU's allocator, MPS and the libraries of CUDA that allocate for themselves (cuBLAS, cuDNN)
+    raise a RuntimeError with nothing but its text to know it by.
     """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-    )
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_TEXTS)
 
 
 class DeviceRandomness:
@@ -261,8 +281,8 @@ def accelerator_memory_bytes() -> tuple[int | None, bool]:
     Returns: bytes, or None if no accelerator can be used (a logical one, for tests); True where
         the accelerator shares the machine's memory (Apple), as if there were none.
     """
-    if torch.cuda.is_available():
+    if is_present("cuda"):
         return int(torch.cuda.get_device_properties(0).total_memory), False
-    if torch.backends.mps.is_available():
+    if is_present("mps"):
         return int(torch.mps.recommended_max_memory()), True
     return None, True

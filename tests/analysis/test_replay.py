@@ -218,7 +218,7 @@ def test_our_own_records_are_replayed_as_the_search_sees_them(
         ((*AUC, "--value-se", "0"), "--value-se: must be a number above 0, but got 0.0"),
         ((*AUC, "--early-stop-patience", "3"), "must be at least 5"),
         ((*AUC, "--early-stop-threshold", "-1"), "threshold must be a number above 0"),
-        ((*AUC, "--se-share", "nan"), "se_share must be a number above 0"),
+        ((*AUC, "--se-share", "nan"), "must be a finite number, but got 'nan'"),
     ],
 )
 def test_flags_that_are_wrong_are_one_line(

@@ -161,7 +161,7 @@ def test_several_studies_must_be_told_apart(tmp_path: Path) -> None:
     assert [cell.name for cell in found.cells] == ["demo_20000_h1_threshold_1pct_nasdaq"]
     shown = report(tmp_path, "--study", "other", expect=2)
     assert (
-        "must hold the study that is asked for, but got other; there are demo_threshold_1pct"
+        "must hold the study that is asked for, but got 'other'; there are demo_threshold_1pct"
         in shown
     )
 

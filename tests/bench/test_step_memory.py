@@ -93,10 +93,7 @@ def space_of(budget: str, family: str = "patchtst", n_features: int = 25) -> Sea
 
 def judge(budget: str, model: ModelConfig, micro_batch: int, *, bf16: bool, measured: int) -> None:
     modelled = step_memory(model, micro_batch, bf16=bf16, ema=True).total
-    least = step_memory(model, 1, bf16=bf16, ema=True).total
-    granted = plan_resources(
-        [ROOMY], wanted_bytes=modelled, least_bytes=least, label=budget
-    ).granted_bytes
+    granted = plan_resources([ROOMY], wanted_bytes=modelled).granted_bytes
     print(
         f"\n{budget:>4} d{model.d_model} L{model.n_layers} x{model.d_ff_ratio} h{model.n_heads}, "
         f"{count_parameters(model) / 1e6:.1f}M, micro-batch {micro_batch}, "
@@ -180,7 +177,7 @@ def reports_of_worker(
     config: TrialConfig, data: Any, micro_batch: int, folder: Path
 ) -> list[dict[str, Any]]:
     """Return the reports of two epochs of a real trial, in a worker of its own."""
-    settings = TrialSettings(cell_folder=folder, device="cpu", share_bytes=2**40)
+    settings = TrialSettings(cell_folder=folder, device="cpu", share_bytes={config.budget: 2**40})
     worker = tune.with_parameters(
         CellTrainable,
         data=data,

@@ -32,7 +32,7 @@ def write_plan(here: Path, *, capacity: int, concurrency: int) -> None:
             "cell": cell_name(horizon, budget), "budget": budget, "horizon": horizon,
             "trials": TRIALS, "capacity": capacity, "concurrency": concurrency,
             "exclusive": False, "problem": None, "folder_problem": None, "folder_state": "new",
-            "running_checkpoint_bytes": 2**20, "kept_checkpoint_bytes": 2**20,
+            "feasible": True, "running_checkpoint_bytes": 2**20, "kept_checkpoint_bytes": 2**20,
             "estimate": ESTIMATE, "power": POWER,
         }
         for budget in BUDGETS

@@ -54,8 +54,6 @@ def request(nodes: list[Node], budget: str) -> dict[str, float]:
     return plan_resources(
         nodes,
         wanted_bytes=max(step_memory(c, 256, bf16=True, ema=True).total for c in configs),
-        least_bytes=max(step_memory(c, 1, bf16=True, ema=True).total for c in configs),
-        label=budget,
     ).request()
 
 
@@ -103,7 +101,7 @@ def test_trials_of_a_cell_run_on_their_fraction(nodes: list[Node], tmp_path: Pat
     data = build_dataset(cell.data)
     drawn_from = build_space(cell, n_features=25)
     plan = plan_cell(cell, data, drawn_from, nodes, device="cpu", concurrency=2)
-    assert plan.resources.gpus == 1 / MOST_TRIALS_PER_DEVICE
+    assert plan.resources.by_budget["50k"].gpus == 1 / MOST_TRIALS_PER_DEVICE
     outcome = search(replace(plan, concurrency=2), tmp_path / cell.name)
     assert len(outcome.records) == 4
     assert {record.assigned_gpus for record in outcome.records} == {1 / MOST_TRIALS_PER_DEVICE}

@@ -172,6 +172,7 @@ def test_the_source_is_loaded_by_name_or_path(sp500: Prices, tmp_path: Path) -> 
     sp500.frame.to_csv(tmp_path / "copy.csv")
     by_name = build_dataset(DataConfig(horizon=1))
     by_path = build_dataset(DataConfig(horizon=1, source=str(tmp_path / "copy.csv")))
-    assert_same(by_name, by_path, but={"source", "warnings"})
+    assert_same(by_name, by_path, but={"source", "warnings", "understood"})
+    assert by_path.understood.startswith("copy.csv: columns Date, Open")
     with pytest.raises(DataError, match="embedded sp500, nasdaq"):
         build_dataset(replace(DataConfig(horizon=1), source="missing"), import_folder=tmp_path)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from study.data.config import EMBEDDED_VIX_RANGE
+from study.data.tables import ReadOptions
 from study.data.vix_series import import_vix, list_vix, load_vix
 from study.errors import DataError
 
@@ -26,6 +27,12 @@ def test_every_way_to_write_a_file_gives_the_same_series(tmp_path: Path) -> None
     (tmp_path / "fred.csv").write_text(
         "observation_date,VIXCLS\n2020-01-01,\n2020-01-02,12.5\n2020-01-03,14\n2020-01-06,.\n"
     )
+    (tmp_path / "exchange_old.csv").write_text(
+        "a title\nDate,VIX Open,VIX High,VIX Close\n1/2/2020,1,2,12.5\n1/3/2020,1,2,14\n"
+    )
+    (tmp_path / "german.csv").write_text("Datum;Zuletzt\n03.01.2020;14,0\n02.01.2020;12,5\n")
+    (tmp_path / "epoch.txt").write_text("time\tclose\n1577971800\t12.5\n1578058200\t14\n")
+    (tmp_path / "yahoo.tsv").write_text("Date\tClose\nJan 3, 2020\t14\nJan 2, 2020\t12.5\n")
     index = pd.DatetimeIndex(["2020-01-01 06:00", "2020-01-02 06:00", "2020-01-03 06:00"], tz="UTC")
     pd.DataFrame({"Close": [np.nan, 12.5, 14.0]}, index=index).to_parquet(tmp_path / "p.parquet")
     for path in tmp_path.iterdir():
@@ -56,16 +63,30 @@ def test_an_import_is_found_by_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("Date,Close\n2020-01-02,x\n", r"bad.csv row 2: must be a number > 0.*value=x"),
-        ("Date,Close\n2020-01-02,0\n", r"row 2: must be a number > 0"),
-        ("Date,Close\n2020-01-03,1\n2020-01-02,1\n", r"row 3: must be later than the row before"),
-        ("Date,Close\n2020-01-02,1\n2020-01-02,1\n", r"row 3: must be later than the row before"),
-        ("Date,Close\n2.1.2020,1\n", r"row 2: must be dated"),
-        ("Date,Open\n2020-01-02,1\n", r"needs a column vix or vixcls or close"),
-        ("Close\n1\n", r"needs a column date"),
+        (
+            "Date,Close\n2020-01-02,x\n",
+            r"bad.csv line 2 \(2020-01-02\) column Close: must be a number > 0, or empty, .*'x'",
+        ),
+        ("Date,Close\n2020-01-02,0\n", r"line 2 \(2020-01-02\) column Close: must be a number > 0"),
+        (
+            "a title\nDate,Close\n\n2020-01-03,1\n2020-01-02,1\n2020-01-04,1\n2020-01-05,1\n",
+            r"line 5 \(2020-01-02\) column Date: must be later than the one before",
+        ),
+        (
+            "Date,Close\n2020-01-02,1\n2020-01-02,1\n",
+            r"line 3 .* must be later than the one before",
+        ),
+        (
+            "Date,Close\n2.1.2020,1\n",
+            r"'2.1.2020', which is 2020-01-02 by DD.* or 2020-02-01 by MM",
+        ),
+        ("Date,Close\n2020-01-02,1\nlater,1\n2020-01-06,1\n", r"line 3 \(no date\) column Date"),
+        ("Date,Close\n2020-01-02,a\n2020-01-03,b\n", r"It is so in every row: look at the file's"),
+        ("Date,Open\n2020-01-02,1\n", r"needs a column vix, vixcls or Close .*columns=Date, Open"),
+        ("Close\n1\n", r"missing=Date; columns=Close"),
         ("Date,Close\n2020-01-02,.\n", r"at least one value, but got rows=1, without a value=1"),
         ("Date,Close\n", r"at least one value, but got rows=0"),
-        ("", r"must be CSV in UTF-8 or Parquet"),
+        ("", r"must have a header and rows, but got no text"),
     ],
 )
 def test_a_broken_file_is_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -78,6 +99,12 @@ def test_a_broken_file_is_refused(tmp_path: Path, text: str, words: str) -> None
 def test_a_missing_or_strange_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must be a CSV or Parquet file"):
         import_vix(tmp_path / "none.csv", "none", tmp_path)
-    (tmp_path / "vix.txt").touch()
-    with pytest.raises(DataError, match=r"a series is read from \.csv"):
-        import_vix(tmp_path / "vix.txt", "vix", tmp_path)
+    (tmp_path / "vix.xlsx").touch()
+    with pytest.raises(DataError, match=r"vix.xlsx: must be a file \.csv"):
+        import_vix(tmp_path / "vix.xlsx", "vix", tmp_path)
+
+
+def test_a_vix_is_not_adjusted(tmp_path: Path) -> None:
+    (tmp_path / "vix.csv").write_text("Date,Close,Adj Close\n2020-01-02,12.5,12.5\n")
+    with pytest.raises(DataError, match="--adjust is for prices"):
+        import_vix(tmp_path / "vix.csv", "vix", tmp_path, ReadOptions(adjust=True))

@@ -1,22 +1,17 @@
 """Which trials are trained again, which wins, and whether it lies at an edge."""
 
-import dataclasses
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 
-from study.dimension import Choice, Fixed, Range
+from study.dimension import Choice, Dimension, Fixed, Range
 from study.errors import StudyError
 from study.final.candidates import Candidate, best_trials, candidates, source_of, winner
 from study.final.cell import refit
 from study.final.edges import edges
 from study.model.config import ModelConfig
-from study.spec_file import load_study
 from study.training.config import TrainConfig
 from tests.results.conftest import record
-
-SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 
 
 def test_the_best_rankable_trials_are_taken_best_first() -> None:
@@ -59,22 +54,20 @@ def test_a_refit_has_the_epochs_of_the_winner_and_nothing_that_stops_it() -> Non
 
 
 def test_values_at_the_end_of_what_was_searched_are_named() -> None:
-    cell = load_study(SPACES / "smoke.yaml").cell("50k", 1, data={}, search={})
-    cell = dataclasses.replace(
-        cell,
-        model={"n_layers": Choice((1, 2, 3, 4)), "d_model": Choice((32, 64, 128, 256)),
-               "n_heads": Choice((2, 4, 8)), "dropout": Range(0.0, 0.3, log=False)},
-        train={"learning_rate": Range(1e-4, 1e-2, log=True), "weight_decay": Fixed(0.05)},
-    )  # fmt: skip
+    ranges: dict[str, Dimension] = {
+        "n_layers": Choice((1, 2, 3, 4)), "d_model": Choice((32, 64, 128, 256)),
+        "n_heads": Choice((2, 4, 8)), "dropout": Range(0.0, 0.3, log=False),
+        "learning_rate": Range(1e-4, 1e-2, log=True), "weight_decay": Fixed(0.05),
+    }  # fmt: skip
     inside = {
         "n_layers": 2, "d_model": 64, "n_heads": 2, "dropout": 0.1, "learning_rate": 1e-3,
         "weight_decay": 0.05,
     }  # fmt: skip
-    assert edges(inside, cell) == []
+    assert edges(inside, ranges) == []
     # One layer and no dropout are the least that there is, and of three choices most are at an end.
-    assert edges({**inside, "n_layers": 1, "dropout": 0.0, "n_heads": 8}, cell) == []
-    assert edges({**inside, "n_layers": 4}, cell) == ["n_layers = 4 is the most of 4 choices"]
-    assert edges({**inside, "learning_rate": 9.9e-3}, cell) == [
+    assert edges({**inside, "n_layers": 1, "dropout": 0.0, "n_heads": 8}, ranges) == []
+    assert edges({**inside, "n_layers": 4}, ranges) == ["n_layers = 4 is the most of 4 choices"]
+    assert edges({**inside, "learning_rate": 9.9e-3}, ranges) == [
         "learning_rate = 0.0099 is at the end 0.01 of its range"
     ]
-    assert edges({**inside, "learning_rate": 9e-3}, cell) == []
+    assert edges({**inside, "learning_rate": 9e-3}, ranges) == []

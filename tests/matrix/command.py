@@ -28,7 +28,7 @@ def write_plan(here: Path, *, trials: int, capacity: int, horizons: Sequence[int
         {
             "cell": cell_name(horizon), "budget": "50k", "horizon": horizon, "trials": trials,
             "capacity": capacity, "concurrency": capacity, "exclusive": False, "problem": None,
-            "folder_state": "new", "running_checkpoint_bytes": 2**20,
+            "feasible": True, "folder_state": "new", "running_checkpoint_bytes": 2**20,
             "kept_checkpoint_bytes": 2**20, "trial_resources": {"CPU": 1},
             "folder_problem": None, "estimate": ESTIMATE, "power": POWER,
             **changes,

@@ -24,7 +24,7 @@ def test_the_books_of_600_trials_are_kept_in_less_than_a_second(tmp_path: Path) 
         write_cell(tmp_path, name, ended=ASKED, epochs=EPOCHS)
     times = []
     for _ in range(3):
-        cells = [CellRun(name=name, plan=PLAN) for name in names]
+        cells = [CellRun(name=name, plan=PLAN, flags=()) for name in names]
         began = time.perf_counter()
         for cell in cells:
             cell.read(tmp_path)
@@ -40,7 +40,7 @@ def test_the_books_of_600_trials_are_kept_in_less_than_a_second(tmp_path: Path) 
 
 def test_records_are_read_again_only_when_they_have_changed(tmp_path: Path) -> None:
     folder = write_cell(tmp_path, "demo_2M_h1", ended=2)
-    cell = CellRun(name="demo_2M_h1", plan=PLAN)
+    cell = CellRun(name="demo_2M_h1", plan=PLAN, flags=())
     cell.read(tmp_path)
     assert (len(cell.records), cell.demand.usable) == (2, 8)
     assert cell.best is not None

@@ -122,8 +122,7 @@ def test_one_ctrl_c_and_a_kill_lose_nothing_and_leave_nothing(here: Path) -> Non
     wait_until(partial(has_epochs, here, saved + 2), process)
     process.kill()
     process.communicate()
-    # Agents of Ray, which hold nothing, notice it after a minute or two.
-    wait_until(lambda: not workers_or_drivers(here), None, seconds=10)
+    wait_until(partial(has_none_left, here), None, seconds=10)
     killed = states(here, 1)
     assert killed[SWEEP] == "dead"
     assert "dead" in [killed[cell_name(horizon)] for horizon in HORIZONS]
@@ -131,21 +130,7 @@ def test_one_ctrl_c_and_a_kill_lose_nothing_and_leave_nothing(here: Path) -> Non
     run(here, "--plan", "plan.json")
     check_whole(here)
     assert set(states(here, 0).values()) == {"complete"}
-    wait_until(partial(has_none_left, here), None, seconds=180)
-
-
-def workers_or_drivers(here: Path) -> list[str]:
-    """Return what could hold a device."""
-    found = []
-    for process in processes_in(here):
-        try:
-            line = " ".join(process.cmdline())
-        except psutil.NoSuchProcess:
-            continue
-        is_ray = process.name() in ("raylet", "gcs_server") or "ray::" in line
-        if (is_ray and "Agent" not in line) or "study." in line:
-            found.append(line)
-    return found
+    assert has_none_left(here)
 
 
 def test_an_exclusive_cell_overlaps_with_nothing_and_a_failed_one_stops_no_other(
@@ -163,6 +148,25 @@ def test_an_exclusive_cell_overlaps_with_nothing_and_a_failed_one_stops_no_other
     assert "must hold the journal of a search" in output
     third, fifth = ([e for es in epochs_of(here, h) for e in es] for h in (3, 5))
     assert max(e["reported"] for e in third) < min(e["began"] for e in fifth)
+
+
+def test_a_cell_that_does_not_fit_is_left_out_by_name_and_the_others_run(here: Path) -> None:
+    write_plan(here, trials=2, capacity=2, horizons=(1, 3))
+    plan = json.loads((here / "plan.json").read_text())
+    nothing = dict.fromkeys(
+        ["capacity", "concurrency", "exclusive", "estimate", "running_checkpoint_bytes",
+         "kept_checkpoint_bytes", "trial_resources", "power"]
+    )  # fmt: skip
+    plan["cells"][0] |= {**nothing, "feasible": False, "problem": f"{cell_name(1)}: 60 GiB of 20"}
+    (here / "plan.json").write_text(json.dumps(plan))
+    output = run(here, "--plan", "plan.json", "--trials", "2", expect=1)
+    assert f"left out: {cell_name(1)}: 60 GiB of 20" in output
+    ends = [line for line in output.splitlines() if line.strip().startswith("tiny_50k_h")][-2:]
+    assert ["left out" in end for end in ends] == [True, False]
+    assert ends[1].split()[1] == "pass"
+    assert not cell_folder(here, 1).exists()
+    found = states(here, 0)
+    assert (found[cell_name(1)], found[cell_name(3)]) == ("left out", "complete")
 
 
 def test_a_problem_is_said_before_the_first_trial(here: Path) -> None:

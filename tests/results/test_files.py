@@ -68,3 +68,44 @@ def test_what_is_missing_or_damaged_reads_as_none(tmp_path: Path) -> None:
         assert read_json(path) is None
         assert read_text(path) is not None
     assert read_text(tmp_path) is None
+
+
+def linked(path: Path, tmp_path: Path) -> Path:
+    """Make a link to somebody's file, which has no end of line, and return the file."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"years\nof work")
+    path.symlink_to(victim)
+    return victim
+
+
+def test_what_a_link_leads_to_is_neither_written_nor_cut(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    victim = linked(path, tmp_path)
+    for create in (True, False):
+        with pytest.raises(OSError, match="symbolic links"):
+            append_line(path, "a line", create=create)
+    assert victim.read_bytes() == b"years\nof work"
+    # The record itself is replaced: the link, not the file.
+    write_text(path, "text")
+    assert (path.read_text(), path.is_symlink()) == ("text", False)
+    assert victim.read_bytes() == b"years\nof work"
+
+
+def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    victim = linked(tmp_path / ".record.json.tmp", tmp_path)
+    with pytest.raises(OSError, match="symbolic links"):
+        write_text(tmp_path / "record.json", "text")
+    assert victim.read_bytes() == b"years\nof work"
+
+
+@pytest.mark.parametrize("name", ["record.json", ".record.json.tmp"])
+def test_a_folder_in_the_place_of_a_record_is_moved_aside(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "work").write_text("of years")
+    write_text(tmp_path / "record.json", "text")
+    append_line(tmp_path / "record.json", "line")
+    assert (tmp_path / "record.json").read_text().endswith("line\n")
+    (aside,) = tmp_path.glob(f"{name}.moved-*")
+    assert (aside / "work").read_text() == "of years"
+    with pytest.raises(OSError, match="directory"):
+        append_line(aside, "line", create=False)

@@ -323,3 +323,51 @@ def test_an_event_that_reached_one_copy_only_happened_or_did_not(tmp_path: Path)
 def test_lines_are_readable_json(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in lines(written(tmp_path) / COPIES[0])]
     assert [row["event"] for row in rows] == EVENTS
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_folder_in_the_place_of_a_copy_costs_nothing(tmp_path: Path, name: str) -> None:
+    folder = written(tmp_path)
+    before = contents(folder)
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    (folder / name / "work").write_text("of years")
+    assert Journal.open(folder, witness=None).replay() == EVENTS
+    assert contents(folder) == before
+    (aside,) = folder.glob(f"{name}.moved-*")
+    assert (aside / "work").read_text() == "of years"
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_link_in_the_place_of_a_copy_is_replaced(tmp_path: Path, name: str) -> None:
+    folder = written(tmp_path)
+    before = contents(folder)
+    target = (folder / name).rename(tmp_path / "elsewhere")
+    (folder / name).symlink_to(target)
+    journal = Journal.open(folder, witness=None)
+    journal.append({"kind": "exhausted", "time": 9.0})
+    assert target.read_bytes() == before[0]
+    assert not (folder / name).is_symlink()
+
+
+def test_copies_that_may_not_be_read_are_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = written(tmp_path)
+    before = contents(folder)
+    refused = set(COPIES)
+
+    def read_bytes(path: Path) -> bytes:
+        if path.name in refused:
+            raise PermissionError(13, "Permission denied", str(path))
+        with path.open("rb") as file:
+            return file.read()
+
+    # Root may read everything.
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    with pytest.raises(JournalError, match=r"journal\.jsonl: must be readable, but got Perm"):
+        Journal.open(folder, witness=None)
+    refused.remove(COPIES[0])
+    assert Journal.read(folder, witness=None).replay() == EVENTS
+    refused.clear()
+    assert contents(folder) == before

@@ -7,7 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import SessionStartInfo
 
-from study.results.tensorboard import TrialEvents
+from study.results.tensorboard import TrialEvents, has_events
 from tests.results.conftest import full_disk
 
 PARAMS = {"budget": "2M", "learning_rate": 1e-3, "last_day_skip": False, "patience": None}
@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_trial_is_there_with_its_parameters_before_its_first_epoch(folder: Path) -> None:
-    events = TrialEvents(folder, PARAMS, [])
+    events = TrialEvents(folder, PARAMS, [], group="cell/trial")
     start, has_ended = hparams(folder)
     assert not has_ended
     assert start.hparams["budget"].string_value == "2M"
@@ -61,7 +61,7 @@ def test_a_trial_is_there_with_its_parameters_before_its_first_epoch(folder: Pat
 
 
 def test_an_epoch_is_there_at_once_and_missing_values_are_left_out(folder: Path) -> None:
-    events = TrialEvents(folder, PARAMS, [])
+    events = TrialEvents(folder, PARAMS, [], group="cell/trial")
     events.epoch(report(1))
     found = read(folder)
     assert set(found.Tags()["scalars"]) == {"train_loss", "best_validation_loss"}
@@ -73,16 +73,16 @@ def test_an_epoch_is_there_at_once_and_missing_values_are_left_out(folder: Path)
 
 @pytest.mark.parametrize("tear", [0, 1, 30])
 def test_a_reopened_trial_has_one_file_with_each_step_once(folder: Path, tear: int) -> None:
-    events = TrialEvents(folder, PARAMS, [])
+    events = TrialEvents(folder, PARAMS, [], group="cell/trial")
     for epoch in (1, 2, 3):
         events.epoch(report(epoch))
     events.close(ended=False)
     (file,) = folder.iterdir()
     os.truncate(file, file.stat().st_size - tear)
     # What another crash left behind.
-    (folder / "events.out.tfevents.1.old.1").write_bytes(b"noise")
+    (folder / "events.out.tfevents.0000000000000001.old.1").write_bytes(b"noise")
 
-    again = TrialEvents(folder, PARAMS, [report(1), report(2), report(3)])
+    again = TrialEvents(folder, PARAMS, [report(1), report(2), report(3)], group="cell/trial")
     again.epoch(report(4))
     again.close(ended=True)
     assert len(list(folder.iterdir())) == 1
@@ -93,28 +93,27 @@ def test_a_reopened_trial_has_one_file_with_each_step_once(folder: Path, tear: i
 
 
 def test_a_trial_that_is_paused_has_no_end(folder: Path) -> None:
-    TrialEvents(folder, PARAMS, [report(1)]).close(ended=False)
+    TrialEvents(folder, PARAMS, [report(1)], group="cell/trial").close(ended=False)
     assert not hparams(folder)[1]
 
 
-def test_trials_of_one_name_in_two_cells_are_two_groups(tmp_path: Path) -> None:
-    groups = set()
-    for cell in ("one", "two"):
-        folder = tmp_path / cell / "trial_0000_d64"
-        folder.mkdir(parents=True)
-        TrialEvents(folder, PARAMS, []).close(ended=True)
-        groups.add(hparams(folder)[0].group_name)
-    assert len(groups) == 2
+def test_files_of_other_writers_stay(folder: Path) -> None:
+    (folder / "events.out.tfevents.1700000000.host.123.0").write_bytes(b"mine")
+    TrialEvents(folder, PARAMS, [report(1)], group="cell/trial").close(ended=True)
+    TrialEvents(folder, PARAMS, [report(1)], group="cell/trial").close(ended=True)
+    assert len(list(folder.iterdir())) == 2
+    assert has_events(folder, 1)
+    assert (folder / "events.out.tfevents.1700000000.host.123.0").read_bytes() == b"mine"
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(folder: Path) -> None:
     epochs = [report(1), report(2)]
-    TrialEvents(folder, PARAMS, epochs).close(ended=False)
+    TrialEvents(folder, PARAMS, epochs, group="cell/trial").close(ended=False)
     (old,) = folder.iterdir()
     content = old.read_bytes()
     with full_disk(len(content) // 2), pytest.raises(OSError, match="File too large"):
-        TrialEvents(folder, PARAMS, epochs)
+        TrialEvents(folder, PARAMS, epochs, group="cell/trial")
     assert old.read_bytes() == content
-    TrialEvents(folder, PARAMS, epochs).close(ended=True)
+    TrialEvents(folder, PARAMS, epochs, group="cell/trial").close(ended=True)
     assert len(list(folder.iterdir())) == 1
     assert steps(folder) == [1, 2]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from typing import Any
 
 import psutil
 import yaml
+
+from tests.preloaded import Command
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 CELL = "tiny_50k_h3_threshold_1pct"
@@ -47,22 +48,18 @@ def write_space(here: Path, *, trials: int, epochs: int = 3, **search: Any) -> N
     (here / "home").mkdir()
 
 
+_CELL_FLAGS = ("--search", "tiny.yaml", "--budget", "50k", "--horizon", "3")
+_FLAGS = (*_CELL_FLAGS, "--estimate", "estimate.json")
+"""Steps are not timed, which takes longer than a trial of these."""
+
+
 def command(*flags: str) -> list[str]:
-    """Return the command; steps are not timed, which takes longer than a trial of these."""
-    cell = ["--search", "tiny.yaml", "--budget", "50k", "--horizon", "3"]
-    return [sys.executable, "-m", "study.tune", *cell, "--estimate", "estimate.json", *flags]
+    return [sys.executable, "-m", "study.tune", *_FLAGS, *flags]
 
 
-def start(here: Path, *flags: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*flags),
-        cwd=here,
-        env={**os.environ, "HOME": str(here / "home"), "COLUMNS": "200", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def start(here: Path, *flags: str, **environment: str) -> Command:
+    env = {**os.environ, "HOME": str(here / "home"), "COLUMNS": "200", **environment}
+    return Command("study.tune", [*_FLAGS, *flags], cwd=here, env=env)
 
 
 def run(here: Path, *flags: str, expect: int = 0, **environment: str) -> tuple[str, str]:
@@ -122,9 +119,7 @@ def epochs_of(here: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def wait_until(
-    holds: Callable[[], bool], process: subprocess.Popen[str] | None, seconds: float = 120.0
-) -> None:
+def wait_until(holds: Callable[[], bool], process: Command | None, seconds: float = 120.0) -> None:
     """Wait as long as it may still come to hold: while ``process`` lives, if there is one."""
     until = time.monotonic() + seconds
     while not holds() and time.monotonic() < until:

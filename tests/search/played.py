@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+from study.cluster.resources import SearchResources, TrialResources
 from study.results.journal import Journal
 from study.results.records import TrialRecord
 from study.search.assignment import Assignment
@@ -23,6 +24,18 @@ SEARCH = SearchConfig(
 EPOCHS = 4
 
 
+def request(capacity: int, *, cpus: int = 1) -> TrialResources:
+    """Return what a trial asks for of which so many fit; one that takes two CPUs is exclusive."""
+    return TrialResources(
+        cpus=cpus, gpus=0.0, memory_bytes=2**30, share_bytes=2**29, exclusive=cpus > 1,
+        capacity=capacity,
+    )  # fmt: skip
+
+
+MANY = SearchResources(by_budget={CELL.budget_label: request(100)}, n_nodes=1)
+"""As much room as a test may want."""
+
+
 def new_ledger(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
     folder.mkdir(exist_ok=True)
     return ledger_of(Journal.create(folder, "abcd", {"kind": "created", "time": 0.0}), search)
@@ -30,7 +43,7 @@ def new_ledger(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
 
 def ledger_of(journal: Journal, search: SearchConfig = SEARCH) -> Ledger:
     forced = forced_configurations(SPACE, search.forced)
-    ledger = Ledger(journal, space=SPACE, forced=forced, search=search, granted_bytes=1)
+    ledger = Ledger(journal, space=SPACE, forced=forced, search=search, granted_bytes={})
     ledger.finish_due()
     return ledger
 

@@ -32,7 +32,7 @@ def ledger_of(cell: Cell, journal: Journal) -> Ledger:
     space: SearchSpace = build_space(cell, n_features=25)
     return Ledger(
         journal, space=space, forced=first_configurations(space, cell), search=cell.search,
-        granted_bytes=1, phase=cell.phase,
+        granted_bytes={}, phase=cell.phase,
     )  # fmt: skip
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from study.data.dataset import Dataset, build_dataset
 from study.errors import StudyError
-from study.results.journal import COPIES, JournalError
-from study.results.lock import LOCK_FILE, LockError
+from study.results.journal import COPIES, Journal, JournalError
+from study.results.lock import LOCK_FILE, FolderLock, LockError
 from study.results.store import CellIdentity, CellStore
 from study.search.cell_folder import (
     CellFolder,
@@ -308,3 +308,100 @@ def test_a_description_that_is_not_plain_leaves_nothing_behind(
     with pytest.raises(ValueError, match="not JSON compliant"):
         create(path, {**describe(path, data), "n_rows": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+def hidden(tmp_path: Path, data: Dataset) -> Path:
+    """Return what a killed process leaves of the folder that it was making, an hour later."""
+    path = tmp_path / CELL.name
+    made = create(path, describe(path, data))
+    aside = closed(made).rename(path.with_name(f".{CELL.name}.{made.journal.search}"))
+    os.utime(aside, (0, 0))
+    return aside
+
+
+def test_what_a_killed_process_left_half_made_is_removed(tmp_path: Path, data: Dataset) -> None:
+    path, aside = tmp_path / CELL.name, hidden(tmp_path, data)
+    (aside / ".cell.yaml.tmp").write_text("half")
+    (aside / "cell.yaml").unlink()
+    os.utime(aside, (0, 0))
+    closed(create(path, describe(path, data)))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def renamed(aside: Path) -> Path:
+    return aside.rename(aside.with_name(f".{CELL.name}.old"))
+
+
+def named_like_another_search(aside: Path) -> Path:
+    return aside.rename(aside.with_name(f".{CELL.name}.deadbeef"))
+
+
+def with_a_trial(aside: Path) -> Path:
+    (aside / "trial_0000").mkdir()
+    return aside
+
+
+def with_notes(aside: Path) -> Path:
+    (aside / "notes.txt").write_text("mine")
+    return aside
+
+
+def with_another_event(aside: Path) -> Path:
+    Journal.open(aside, witness=None).append({"kind": "exhausted", "time": 1.0})
+    return aside
+
+
+def without_a_lock(aside: Path) -> Path:
+    (aside / LOCK_FILE).unlink()
+    return aside
+
+
+def as_a_link(aside: Path) -> Path:
+    aside.rename(aside.with_name("target"))
+    aside.symlink_to(aside.with_name("target"))
+    return aside
+
+
+def in_use(aside: Path) -> Path:
+    # Released with the test's process.
+    FolderLock(aside)
+    return aside
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        renamed, named_like_another_search, with_a_trial, with_notes, with_another_event,
+        without_a_lock, as_a_link, in_use,
+    ],
+)  # fmt: skip
+def test_a_folder_that_a_user_has_put_aside_stays(
+    tmp_path: Path, data: Dataset, put: Callable[[Path], Path]
+) -> None:
+    aside = put(hidden(tmp_path, data))
+    os.utime(aside, (0, 0))
+    before = contents(aside)
+    assert set(before) >= {*COPIES, "cell.yaml"}
+    path = tmp_path / CELL.name
+    closed(create(path, describe(path, data)))
+    assert contents(aside) == before
+
+
+@pytest.mark.parametrize("name", ["cell.yaml", *COPIES])
+def test_a_folder_in_the_place_of_a_file_is_mended(path: Path, data: Dataset, name: str) -> None:
+    before = contents(path)
+    (path / name).unlink()
+    (path / name).mkdir()
+    reopen(path, CELL, data).lock.release()
+    assert contents(path) == before
+
+
+def test_a_folder_in_the_place_of_the_stop_file_is_told_in_one_line(
+    path: Path, data: Dataset
+) -> None:
+    (path / "stop").mkdir()
+    with pytest.raises(StudyError, match=r"stop: must be a file that can be removed.*Move it aw"):
+        reopen(path, CELL, data)
+    (path / "stop").rmdir()
+    # The refused one holds no lock.
+    reopen(path, CELL, data).lock.release()

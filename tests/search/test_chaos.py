@@ -6,7 +6,6 @@ CI kills it 20 times; ``make chaos KILLS=100`` does it by hand.
 import csv
 import json
 import random
-import subprocess
 import time
 from collections import Counter
 from contextlib import suppress
@@ -25,6 +24,7 @@ from study.search.ledger import Ledger
 from study.search.space import build_space
 from study.spec import Cell
 from study.spec_file import load_study
+from tests.preloaded import Command
 from tests.search.command import (
     CELL,
     cell_folder,
@@ -73,7 +73,7 @@ def ledger(here: Path) -> Ledger:
         space=space,
         forced=forced_configurations(space, cell.search.forced),
         search=cell.search,
-        granted_bytes=1,
+        granted_bytes={},
     )
 
 
@@ -120,11 +120,11 @@ def n_lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def has_come_to(process: subprocess.Popen[str], journal: Path, lines: int) -> bool:
+def has_come_to(process: Command, journal: Path, lines: int) -> bool:
     return n_lines(journal) >= lines or process.poll() == 0
 
 
-def kill(process: subprocess.Popen[str], *, with_ray: bool) -> None:
+def kill(process: Command, *, with_ray: bool) -> None:
     """End a driver, and its Ray as a power cut does; what is left of Ray then ends by itself."""
     process.kill()
     process.wait()

@@ -88,12 +88,20 @@ def test_an_estimate_survives_its_file(tmp_path: Path) -> None:
             read_plan(path, cell)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"cells": [1]}', '{"cells": [{}]}'])
+@pytest.mark.parametrize("text", ["[]", "{}", '{"cells": [1]}', '{"cells": [{}]}'])
 def test_any_other_file_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "plan.json"
     path.write_text(text)
     with pytest.raises(SpecError, match=r"must be what study\.plan --json wrote"):
         read_plan(path, "a")
+
+
+def test_a_damaged_plan_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    for text in ("", "{", "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(SpecError, match=r"plan\.json: must be JSON, .* leave --estimate out"):
+            read_plan(path, "a")
 
 
 def test_an_estimate_with_a_hole_is_refused() -> None:

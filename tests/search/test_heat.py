@@ -20,7 +20,7 @@ from study.search.trainable import StepResult
 from study.spec import SearchConfig
 from study.tune import main
 from tests.search.command import cell_folder, epochs_of, run, start, trials, wait_until, write_space
-from tests.search.played import new_ledger
+from tests.search.played import MANY, new_ledger
 
 READ = 0.005
 
@@ -114,7 +114,7 @@ def test_a_searcher_that_may_not_start_keeps_the_run_alive(tmp_path: Path) -> No
     ledger = new_ledger(tmp_path / "cell", SearchConfig(trials=2, seed=3, forced="none"))
     stop = Stop(tmp_path / "stop")
     allowed = [False]
-    searcher = LedgerSearcher(ledger, stop, Slots(None, most=9), lambda: allowed[0])
+    searcher = LedgerSearcher(ledger, stop, Slots(None, most=9), MANY, lambda: allowed[0])
     assert searcher.suggest("ray's own") is None
     assert ledger.numbers == []
     allowed[0] = True
@@ -133,7 +133,7 @@ def test_a_searcher_ends_if_the_heat_does_end_the_search(tmp_path: Path) -> None
         return False
 
     assert (
-        LedgerSearcher(ledger, stop, Slots(None, most=9), too_hot).suggest("ray's own")
+        LedgerSearcher(ledger, stop, Slots(None, most=9), MANY, too_hot).suggest("ray's own")
         == Searcher.FINISHED
     )
 

@@ -1,11 +1,17 @@
 """Every record is a view of the journal, and is mended from it, one file at a time."""
 
+import dataclasses
 import random
 import sys
 import tracemalloc
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
 from study.results.lock import FolderLock
 from study.results.records import BaselineRecord
@@ -14,7 +20,7 @@ from study.search.hooks import Watchdog
 from study.search.ledger import Ledger
 from study.search.recorder import Recorder
 from study.search.stop import Stop
-from tests.search.played import new_ledger, play, reopened, report
+from tests.search.played import CELL, new_ledger, play, reopened, report
 
 IDENTITY = CellIdentity(
     name="cell",
@@ -39,20 +45,20 @@ VIEWS = [
 ]
 
 
-def recorder(folder: Path, ledger: Ledger) -> Recorder:
+def recorder(folder: Path, ledger: Ledger, name: str = "cell") -> Recorder:
     lock = FolderLock(folder)
     # One after the other works here, in one process.
     lock.release()
     return Recorder(
         folder,
-        IDENTITY,
+        dataclasses.replace(IDENTITY, name=name),
         ledger,
         Stop(folder / "stop"),
         Watchdog(folder, lock, 60.0),
         baseline=BASELINE,
         trials=12,
         slots=1,
-        share_bytes=10**9,
+        share_bytes={CELL.budget_label: 10**9},
         bf16=False,
     )
 
@@ -128,3 +134,37 @@ def test_each_record_that_is_damaged_is_written_again(
     damaged = [name for name in after if Path(name).name.startswith("damaged-")]
     assert {name: text for name, text in after.items() if name not in damaged} == before
     assert (folder / "best_params.json").stat().st_size > 0
+
+
+def session_groups(logdir: Path) -> dict[str, list[str]]:
+    """Return the runs that TensorBoard shows as one row of HParams, by the row's name."""
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(logdir))
+    multiplexer.Reload()
+    provider = MultiplexerDataProvider(multiplexer, str(logdir))
+    context = backend_context.Context(TBContext(data_provider=provider))
+    request = api_pb2.ListSessionGroupsRequest(
+        start_index=0,
+        slice_size=1000,
+        allowed_statuses=[api_pb2.STATUS_SUCCESS, api_pb2.STATUS_RUNNING],
+    )
+    handler = list_session_groups.Handler(RequestContext(), context, str(logdir), request)
+    return {group.name: [s.name for s in group.sessions] for group in handler.run().session_groups}
+
+
+def test_tensorboard_averages_no_two_trials(tmp_path: Path) -> None:
+    """Final runs of two horizons have the same trials in folders of the same name."""
+    results = tmp_path / "ray_results"
+    cells = ("demo_50k_h1_task", "demo_50k_h3_task")
+    folders = {results / cell: cell for cell in cells}
+    folders |= {results / "final" / c / runs: c for c in cells for runs in ("selection", "runs")}
+    for folder, cell in folders.items():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        ledger = new_ledger(folder)
+        play(ledger, random.Random(0), 1, {})
+        recorder(folder, ledger, cell).mend()
+    groups = session_groups(results)
+    assert len(groups) == 6 * 12
+    assert all(len(sessions) == 1 for sessions in groups.values())
+    for cell in cells:
+        named = {name.rpartition("/")[0] for name in groups if name.startswith(f"{cell}/")}
+        assert named == {cell, f"{cell}/selection", f"{cell}/runs"}

@@ -6,22 +6,45 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from study.cluster.resources import SearchResources
 from study.search.simulation import Played, TrialCost, play
 from study.spec import SearchConfig
+from tests.search.played import request
 
 FIFO = SearchConfig(trials=20, scheduler="fifo")
-MIXED = [TrialCost(epochs=4 + i % 3, epoch_seconds=1.0 + i % 5) for i in range(20)]
+MIXED = [TrialCost("2M", epochs=4 + i % 3, epoch_seconds=1.0 + i % 5) for i in range(20)]
 
 
-def run(trials: Sequence[TrialCost], search: SearchConfig, *, slots: int, seed: int = 1) -> Played:
-    rng = np.random.default_rng(seed)
-    return play(trials, search, slots=slots, trial_seconds=0.5, rng=rng)
+TWO_CORES = SearchResources(
+    by_budget={"2M": request(2), "20M": request(2), "200M": request(1, cpus=2)}, n_nodes=1
+)
+"""Two small trials fit at once, or one large one."""
+
+
+def run(
+    trials: Sequence[TrialCost],
+    search: SearchConfig,
+    *,
+    slots: int,
+    seed: int = 1,
+    resources: SearchResources | None = None,
+    worker_seconds: float = 0.0,
+) -> Played:
+    return play(
+        trials,
+        search,
+        slots=slots,
+        resources=resources or SearchResources(by_budget={"2M": request(slots)}, n_nodes=1),
+        trial_seconds=0.5,
+        worker_seconds=worker_seconds,
+        rng=np.random.default_rng(seed),
+    )
 
 
 def share(n_trials: int) -> float:
     """Return the mean share of epochs that ASHA leaves of many equal trials."""
     search = SearchConfig(trials=n_trials, grace_share=0.25, reduction_factor=3)
-    trials = [TrialCost(epochs=12, epoch_seconds=1.0)] * n_trials
+    trials = [TrialCost("2M", epochs=12, epoch_seconds=1.0)] * n_trials
     return float(np.mean([run(trials, search, slots=2, seed=s).trained_share for s in range(20)]))
 
 
@@ -54,6 +77,38 @@ def test_asha_saves_more_of_many_trials_than_of_few() -> None:
 
 def test_the_time_of_a_trial_that_is_judged_on_its_way_is_that_of_its_epochs() -> None:
     search = SearchConfig(trials=30, grace_share=0.25, reduction_factor=3)
-    found = run([TrialCost(epochs=12, epoch_seconds=2.0)] * 30, search, slots=1)
+    found = run([TrialCost("2M", epochs=12, epoch_seconds=2.0)] * 30, search, slots=1)
     assert found.trained_share < 1.0
     assert found.seconds == pytest.approx(found.trained_share * 30 * 12 * 2.0 + 30 * 0.5)
+
+
+def test_small_trials_run_side_by_side_and_a_large_one_alone_in_its_turn() -> None:
+    small, large = TrialCost("2M", 10, 1.0), TrialCost("200M", 10, 3.0)
+    found = run([small] * 3 + [large, small, small], FIFO, slots=2, resources=TWO_CORES)
+    # Two, then one with which the large one waits, the large one, then two.
+    assert found.seconds == pytest.approx(10.5 + 10.5 + 30.5 + 10.5)
+
+
+def test_a_worker_is_started_once_and_again_after_one_that_needs_its_room() -> None:
+    small, other, large = (TrialCost(b, 10, 1.0) for b in ("2M", "20M", "200M"))
+
+    def seconds(*trials: TrialCost) -> float:
+        found = run(trials, FIFO, slots=1, resources=TWO_CORES, worker_seconds=7.0)
+        return found.seconds - 10.5 * len(trials)
+
+    assert seconds(small, small, other, small) == pytest.approx(7.0)
+    assert seconds(small, large, small) == pytest.approx(3 * 7.0)
+    assert seconds(large, large) == pytest.approx(2 * 7.0)
+
+
+def test_budgets_do_not_compete_on_the_clock_either() -> None:
+    search = SearchConfig(trials=30, grace_share=0.25, reduction_factor=3)
+    one = [TrialCost("2M", epochs=12, epoch_seconds=1.0)] * 30
+    each = [TrialCost("2M" if i % 2 else "20M", 12, 1.0) for i in range(30)]
+    shares = [
+        np.mean([run(t, search, slots=1, seed=s, resources=TWO_CORES).trained_share
+                 for s in range(20)])
+        for t in (one, each)
+    ]  # fmt: skip
+    # Fewer to be compared with are fewer that are cut.
+    assert shares[0] < shares[1]

@@ -126,7 +126,7 @@ def test_the_listed_come_first_and_a_search_that_has_converged_ends(
     own = build_space(cell, n_features=25)
     ledger = Ledger(
         Journal.open(folder, witness=None), space=own, forced=first_configurations(own, cell),
-        search=cell.search, granted_bytes=1,
+        search=cell.search, granted_bytes={},
     )  # fmt: skip
     usable = [r for r in first if r.is_rankable]
     known = ledger.history()[: len(usable)]

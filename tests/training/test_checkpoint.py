@@ -1,4 +1,7 @@
 import errno
+import hashlib
+import json
+import os
 import resource
 import shutil
 import tempfile
@@ -447,3 +450,104 @@ def test_a_torn_hash_costs_no_best_weights(tmp_path: Path) -> None:
         (tmp_path / name).write_text('{"best": "best_0009.pt"')
     folder.keep_best()
     assert names(tmp_path) == ["best_0002.pt"]
+
+
+@pytest.mark.parametrize("name", ["state_00000008.pt", "state_00000008.pt.sha256", "best_0002.pt"])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop"])
+def test_what_is_no_file_costs_no_more_than_the_newest(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    folder = CheckpointFolder(tmp_path)
+    folder.save(trial_state(4, best_epoch=1))
+    folder.save(trial_state(8, best_epoch=2))
+    path = tmp_path / name
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+        (path / "work").write_text("of years")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path)
+    folder = CheckpointFolder(tmp_path)
+    found = folder.newest_intact()
+    assert found is not None
+    assert flat(found.state) == flat(trial_state(4, best_epoch=1))
+    assert len(found.problems) == 1
+    # The trial goes on over it, and nothing of somebody else's is deleted.
+    folder.save(trial_state(8, best_epoch=2))
+    folder.save(trial_state(12, best_epoch=2))
+    assert flat(newest(tmp_path).state) == flat(trial_state(12, best_epoch=2))
+    if kind == "folder":
+        (aside,) = tmp_path.glob(f"{name}.moved-*")
+        assert (aside / "work").read_text() == "of years"
+        folder.clear()
+        assert [each.name for each in tmp_path.iterdir()] == [aside.name]
+
+
+@pytest.mark.parametrize("missing", ["best", "step", "seed"])
+def test_a_state_of_another_kind_is_passed_over(tmp_path: Path, missing: str) -> None:
+    CheckpointFolder(tmp_path).save(trial_state(4, best_epoch=1))
+    other = trial_state(8, best_epoch=None)
+    del other[missing]
+    # With the hash that it has.
+    save(other, tmp_path / "state_00000008.pt")
+    found = newest(tmp_path)
+    assert flat(found.state) == flat(trial_state(4, best_epoch=1))
+    assert f"but got none of {missing}. Use an older checkpoint" in found.problems[0]
+    with pytest.raises(CheckpointError, match="but got none of model_state"):
+        CheckpointFolder(tmp_path).newest_intact(["step", "best", "model_state"])
+
+
+@pytest.mark.parametrize("content", [[1, 2], "text", {"best": {"epoch": 1}, "step": 8}])
+def test_a_payload_of_another_form_is_passed_over(tmp_path: Path, content: Any) -> None:
+    CheckpointFolder(tmp_path).save(trial_state(4, best_epoch=1))
+    save(content, tmp_path / "state_00000008.pt")
+    assert newest(tmp_path).state["step"] == 4
+
+
+def test_a_file_that_no_save_has_written_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    path.write_bytes(b"PK not a state")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "a.pt.sha256").write_text(json.dumps({"sha256": digest}))
+    with pytest.raises(CheckpointError, match="must hold plain values"):
+        load(path)
+    (tmp_path / "a.pt.sha256").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="must be readable"):
+        load(path)
+
+
+def test_a_trial_whose_folder_was_removed_does_not_come_back(tmp_path: Path) -> None:
+    (tmp_path / "cell" / "trial").mkdir(parents=True)
+    folder = CheckpointFolder(tmp_path / "cell" / "trial" / "checkpoints")
+    folder.save(trial_state(4, best_epoch=1))
+    shutil.rmtree(tmp_path / "cell")
+    with pytest.raises(FileNotFoundError):
+        folder.save(trial_state(8, best_epoch=1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_somebody_has_put_beside_checkpoints_stays(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    folder.save(trial_state(4, best_epoch=1))
+    for name in ("state_00000004.pt.bak", "best.pt", "notes.txt", "state_4.pt"):
+        (tmp_path / name).write_text("mine")
+    folder.save(trial_state(8, best_epoch=2))
+    folder.keep_best()
+    folder.clear()
+    assert {each.name for each in tmp_path.iterdir()} == {
+        "state_00000004.pt.bak", "best.pt", "notes.txt", "state_4.pt",
+    }  # fmt: skip
+
+
+def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("years of work")
+    trial = tmp_path / "trial"
+    trial.mkdir()
+    for name in (".state_00000004.pt.tmp", ".state_00000004.pt.sha256.tmp"):
+        (trial / name).symlink_to(victim)
+        with pytest.raises(OSError, match="symbolic links"):
+            CheckpointFolder(trial).save(trial_state(4, best_epoch=None))
+        assert victim.read_text() == "years of work"

@@ -1,0 +1,92 @@
+"""Ends a Ray together with the process that started it: ``python -m study.cluster.reaper PID``.
+
+A process that is killed ends nothing, and Ray's agents (2.60) live on for a minute after their
+raylet: they look for it, and then wait for its GCS to be told. This process is started before Ray,
+notes what Ray starts, and ends it when its standard input does, which it does with the process
+``PID`` however that ends.
+"""
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+
+RAY_PROCESSES = frozenset({"raylet", "gcs_server"})
+"""Children of the process that starts Ray, and parents of all others; without them it is dead."""
+
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 2.0
+"""Between two looks, which take hundredths of a second on a large machine: short until Ray's agents
+are there, which stay. A worker that is younger than a look ends itself within seconds."""
+
+_END_SECONDS = 10.0
+"""For the reaper to end, which takes a tenth of a second."""
+
+
+@contextmanager
+def reaping() -> Iterator[None]:
+    """Have every process of a Ray that is started inside of the block ended with the block."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "study.cluster.reaper", str(os.getpid())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # Signals of the terminal are not for it: it must outlive this process.
+        start_new_session=True,
+    ) as reaper:
+        try:
+            yield
+        finally:
+            assert reaper.stdin is not None
+            reaper.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                reaper.wait(_END_SECONDS)
+            reaper.kill()
+
+
+def ray_processes(parent: psutil.Process) -> list[psutil.Process]:
+    """Return the processes of a Ray that ``parent`` has started itself; none if it joined one."""
+    return [child for child in _children(parent) if name_of(child) in RAY_PROCESSES]
+
+
+def name_of(process: psutil.Process) -> str | None:
+    """Return the name of a process; None if it has ended, as a zombie has."""
+    try:
+        return process.name() if process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _children(process: psutil.Process, *, recursive: bool = False) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=recursive)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def main(argv: list[str]) -> int:
+    """Watch until standard input ends, and end what was seen by then; returns the exit code."""
+    parent = psutil.Process(int(argv[0]))
+    seen: set[psutil.Process] = set()
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        own = ray_processes(parent)
+        seen |= {*own, *(each for root in own for each in _children(root, recursive=True))}
+        # A number is used again: psutil tells by the time of the start.
+        seen = {process for process in seen if process.is_running()}
+        if select.select([sys.stdin], [], [], pause)[0]:
+            break
+        has_begun = len(seen) > len(own)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS) if has_begun else _FIRST_PAUSE_SECONDS
+    for process in seen:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

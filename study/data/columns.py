@@ -1,0 +1,103 @@
+"""Which column of a file is what, by the names that vendors give them."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+DATE_COLUMN = "Date"
+BAR_COLUMNS = ("Open", "High", "Low", "Close", "Volume")
+ADJUSTED_CLOSE = "Adj Close"
+ADJUSTED_VOLUME = "Adj Volume"
+SYMBOL = "Symbol"
+
+NAMES: dict[str, tuple[str, ...]] = {
+    DATE_COLUMN: (
+        "date", "datetime", "datum", "fecha", "data", "dtyyyymmdd", "tradedate", "tradingday",
+        "observationdate", "day", "timestamp", "time", "gmttime", "localtime", "opentime",
+        "windowstart", "tsevent", "unix", "t",
+    ),
+    "Open": (
+        "open", "openprice", "openingprice", "eroeffn", "eroeffnung", "eroeffnungskurs", "erster",
+        "first", "ouv", "ouverture", "apertura", "abertura", "o",
+    ),
+    "High": (
+        "high", "highprice", "hoch", "tageshoch", "max", "plushaut", "maximo", "massimo", "maxima",
+        "h",
+    ),
+    "Low": (
+        "low", "lowprice", "tief", "tagestief", "min", "plusbas", "minimo", "minima", "l",
+    ),
+    "Close": (
+        "close", "closelast", "closeprice", "closingprice", "schluss", "schlusskurs", "cloture",
+        "cierre", "chiusura", "settle", "settlementprice", "last", "lastprice", "latest", "zuletzt",
+        "dernier", "ultimo", "price", "c",
+    ),
+    "Volume": (
+        "volume", "vol", "totalvolume", "numberofshares", "stuecke", "volumen", "volumefrom",
+        "tickvol", "tickvolume", "v",
+    ),
+    ADJUSTED_CLOSE: ("adjclose", "adjustedclose", "adjustedclosingprice", "adjustmentclose"),
+    ADJUSTED_VOLUME: ("adjvolume", "adjustedvolume", "adjustmentvolume"),
+    SYMBOL: (
+        "ticker", "symbol", "tic", "code", "instrument", "contract", "asset", "security", "isin",
+        "tscode", "actsymbol", "stockcode", "securitycode", "securityid", "instrumentid", "permno",
+        "permco", "gvkey", "figi", "stock", "pair", "coin", "name",
+    ),
+}  # fmt: skip
+"""Accepted names of each column, the preferred ones first: letters and digits in lower case.
+
+They are those of Yahoo and yfinance, Nasdaq.com, Investing.com (English, German, French, Spanish,
+Italian, Portuguese), Stooq, MetaTrader 4 and 5, TradingView, Barchart, Alpha Vantage, Tiingo, EOD
+Historical Data, Polygon, Binance, CryptoDataDownload, Interactive Brokers, Dukascopy, NSE India,
+J-Quants, Quandl, Euronext, Nasdaq Nordic and ariva.de."""
+
+INDEX_KEYS = ("", "index", "unnamed0", "level0")
+"""What pandas calls a first column that has no name."""
+
+_OF_A_CURRENCY = re.compile(r"volume[ _]*[( _][A-Z]{2,6}\)?", re.IGNORECASE)
+"""``Volume BTC`` and ``Volume USD`` of CryptoDataDownload: the base currency stands first."""
+_AVERAGES = ("ma", "ema", "sma", "avg")
+
+_TRANSLITERATED = str.maketrans(
+    {"\u00e4": "ae", "\u00f6": "oe", "\u00fc": "ue", "\u00df": "ss"},
+)
+"""German letters; other accents are dropped."""
+_NUMBERING = re.compile(r"\d+[a-z]?\.\s")
+"""``1. open`` of Alpha Vantage."""
+
+
+def find_columns(column: str, names: Sequence[str]) -> list[int]:
+    """Return the positions of the columns that could be ``column``, the preferred ones first.
+
+    Args:
+        column: a key of NAMES.
+        names: of all columns, as the file has them.
+    """
+    return find_names(NAMES[column], names) + (
+        [at for at, name in enumerate(names) if _is_volume_of_a_currency(name)]
+        if column == "Volume"
+        else []
+    )
+
+
+def find_names(accepted: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Return the positions of the columns with accepted names, in the order of ``accepted``."""
+    keys = [column_key(name) for name in names]
+    return [at for each in accepted for at, key in enumerate(keys) if key == each]
+
+
+def is_date_name(name: str) -> bool:
+    """Could a column of this name hold dates?"""
+    return column_key(name) in NAMES[DATE_COLUMN]
+
+
+def column_key(name: str) -> str:
+    """Return the letters and digits of a name in lower case, without a number in front."""
+    name = _NUMBERING.sub("", name.strip().lower(), count=1)
+    name = unicodedata.normalize("NFKD", name.translate(_TRANSLITERATED))
+    return re.sub(r"[^0-9a-z]", "", name)
+
+
+def _is_volume_of_a_currency(name: str) -> bool:
+    match = _OF_A_CURRENCY.fullmatch(name.strip())
+    return match is not None and column_key(name).removeprefix("volume") not in _AVERAGES

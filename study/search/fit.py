@@ -1,0 +1,93 @@
+"""Which architectures of a search space the nodes can train, and which are left out, by name."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from study.cluster.resources import Node, fits, most_bytes, needed_bytes, roomiest
+from study.errors import SpecError, require
+from study.model.memory import step_memory
+from study.search.space import LeftOut, SearchSpace, TrialConfig
+
+
+class InfeasibleError(SpecError):
+    """The nodes can train no architecture of a cell; of one that was begun, not all of them."""
+
+
+def step_bytes(config: TrialConfig, micro_batch: int, *, bf16: bool) -> int:
+    """Return the modelled bytes of a training step of ``micro_batch`` samples."""
+    ema = config.train.ema_decay > 0
+    return step_memory(config.model, micro_batch, bf16=bf16, ema=ema).total
+
+
+def fitting_space(
+    space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label: str
+) -> SearchSpace:
+    """Return the space without the architectures of which no node can train a sample at a time.
+
+    Args:
+        space: all that the budgets afford.
+        nodes: the machines of the cluster, at least one.
+        bf16: are matrix products in bfloat16 there?
+        label: the cell, for messages.
+
+    Raises:
+        InfeasibleError: none is left.
+    """
+    found = _left_out(space, nodes, bf16=bf16)
+    if found is None:
+        return space
+    require(
+        len(found.needed) < len(space.shapes),
+        label,
+        "a training step of some architecture must fit the memory of a node at micro-batch 1",
+        got=found.numbers(),
+        remedy="Choose a smaller budget or a larger machine.",
+        error=InfeasibleError,
+    )
+    return space.without(found)
+
+
+def begun_space(space: SearchSpace, begun: Mapping[str, Any]) -> SearchSpace:
+    """Return the space of a search that was begun, without what was left out of it then.
+
+    What fits depends on the memory that is free when a search starts. A search goes on with the
+    architectures that it began with, on a larger machine too: its sampler has learnt of them alone,
+    and an undisturbed search would have ended with them.
+
+    Args:
+        space: all that the budgets afford.
+        begun: what ``cell.yaml`` says of the search.
+    """
+    recorded = begun.get("left_out")
+    return space if recorded is None else space.without(LeftOut.from_json(recorded))
+
+
+def require_fits(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label: str) -> None:
+    """Refuse to go on where not all architectures of a search that was begun fit.
+
+    Raises:
+        InfeasibleError: one of them does not.
+    """
+    found = _left_out(space, nodes, bf16=bf16)
+    if found is None:
+        return
+    require(
+        False,
+        label,
+        "can only go on where every one of its architectures fits a node at micro-batch 1",
+        got=f"{len(found.needed)} of {len(space.shapes)} that do not ({found.numbers()})",
+        remedy="Free memory, or go on on a machine like the one where it was begun. A new search "
+        "here can know the old results: --fresh --import-trials with the cell's folder.",
+        error=InfeasibleError,
+    )
+
+
+def _left_out(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool) -> LeftOut | None:
+    steps = {
+        shape: step_bytes(config, 1, bf16=bf16)
+        for shape, config in zip(space.shapes, space.configs(), strict=True)
+    }
+    needed = {shape: needed_bytes(n) for shape, n in steps.items() if not fits(nodes, n)}
+    if not needed:
+        return None
+    return LeftOut(needed=needed, limit_bytes=most_bytes(nodes), node=roomiest(nodes).name)

@@ -1,0 +1,139 @@
+"""An accelerator that is not there: torch's own Python above it, recorders in place of its C calls.
+
+What refuses an argument is torch 2.13 itself, for only what its Python calls last is replaced:
+``torch._C._cuda_*`` and ``torch._C._mps_*``, the events and the generators, whose refusals are
+repeated here with their place in torch's source. Tensors that are asked for on the device are made
+on the CPU.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+
+_CPU = torch.device("cpu")
+_PEAK_BYTES = 123 * 2**20
+
+
+@dataclass(slots=True)
+class Recorder:
+    """What reached the device."""
+
+    calls: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    """Arguments by the name of the C call."""
+
+    def noting(self, name: str, returns: object = None) -> Callable[..., Any]:
+        """Return a C call that is only noted."""
+
+        def call(*arguments: Any) -> Any:
+            self.calls.setdefault(name, []).append(arguments)
+            return returns
+
+        return call
+
+
+class _Elsewhere(TorchFunctionMode):
+    """Makes on the CPU what is asked for on a device of this kind."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {name: self._moved(value) for name, value in (kwargs or {}).items()}
+        return func(*map(self._moved, args), **given)
+
+    def _moved(self, value: Any) -> Any:
+        is_it = isinstance(value, torch.device) and value.type == self._kind
+        return _CPU if is_it else value
+
+
+class _Event:
+    """torch/cuda/streams.py Event, with the refusals of aten/src/ATen/cuda/CUDAEvent.h."""
+
+    def __init__(
+        self,
+        enable_timing: bool = False,
+        blocking: bool = False,
+        interprocess: bool = False,
+        external: bool = False,
+    ) -> None:
+        self._is_timed = enable_timing
+        self._is_recorded = False
+
+    def record(self, stream: object = None) -> None:
+        self._is_recorded = True
+
+    def elapsed_time(self, end_event: "_Event") -> float:
+        if not (self._is_timed and end_event._is_timed):
+            raise ValueError("Both events must be created with argument 'enable_timing=True'.")
+        if not (self._is_recorded and end_event._is_recorded):
+            raise ValueError("Both events must be recorded before calculating elapsed time.")
+        return 1.0
+
+
+@contextmanager
+def accelerator(kind: str) -> Iterator[Recorder]:
+    """Let torch believe that there is one device of this kind, until the end of the block."""
+    recorder = Recorder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "Generator", _generators(kind))
+        if kind == "cuda":
+            _stand_in_for_cuda(recorder, patch)
+        else:
+            _stand_in_for_mps(recorder, patch)
+        with _Elsewhere(kind):
+            yield recorder
+
+
+def _generators(kind: str) -> type[torch.Generator]:
+    class Generator(torch.Generator):
+        def __new__(cls, device: torch.device | str = "cpu") -> "Generator":
+            found = torch.device(device)
+            if found.type not in ("cpu", kind):
+                # torch/csrc/Generator.cpp THPGenerator_pynew asks for its type.
+                raise RuntimeError(f"Device type {found.type} is not supported")
+            return super().__new__(cls, "cpu")  # type: ignore[call-arg]
+
+    return Generator
+
+
+def _stand_in_for_cuda(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
+    properties = SimpleNamespace(major=9, total_memory=80 * 2**30)
+    patch.setattr(torch.cuda, "is_available", lambda: True)
+    patch.setattr(torch.cuda, "device_count", lambda: 1)
+    patch.setattr(torch.cuda, "_initialized", True)
+    patch.setattr(torch.cuda, "_get_device_properties", lambda index: properties, raising=False)
+    patch.setattr(torch.cuda, "default_generators", (torch.Generator("cpu"),))
+    patch.setattr(torch.cuda, "_exchange_device", lambda index: 0)
+    patch.setattr(torch.cuda, "_maybe_exchange_device", lambda index: 0)
+    patch.setattr(torch.cuda, "Event", _Event)
+    returned = {
+        "_cuda_getDevice": 0,
+        "_cuda_synchronize": None,
+        "_cuda_setMemoryFraction": None,
+        "_cuda_emptyCache": None,
+        "_cuda_resetPeakMemoryStats": None,
+        "_cuda_memoryStats": {"allocated_bytes": {"all": {"peak": _PEAK_BYTES}}},
+    }
+    for name, value in returned.items():
+        patch.setattr(torch._C, name, recorder.noting(name, value), raising=False)
+
+
+def _stand_in_for_mps(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(torch.backends.mps, "is_available", lambda: True)
+    patch.setattr(torch.mps, "_default_mps_generator", torch.Generator("cpu"))
+    returned = {
+        "_mps_deviceSynchronize": None,
+        "_mps_setMemoryFraction": None,
+        "_mps_emptyCache": None,
+        "_mps_driverAllocatedMemory": _PEAK_BYTES,
+        "_mps_recommendedMaxMemory": 16 * 2**30,
+    }
+    for name, value in returned.items():
+        patch.setattr(torch._C, name, recorder.noting(name, value), raising=False)

@@ -1,0 +1,77 @@
+"""Price files after an accident: read as they stand, or refused; never a third thing."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from study.data.__main__ import main
+from study.data.sources import load_prices
+from study.data.tables import BAR_COLUMNS
+from study.errors import DataError
+from tests.fuzz.damage import damaged_bytes, damaged_text, fuzz
+from tests.fuzz.judge import check_form, refuses, run
+
+BARS = load_prices("sp500").frame.iloc[2000:2060]
+STANDARD = BARS.to_csv()
+NEWEST_FIRST = BARS.iloc[::-1].to_csv()
+WITH_OTHERS = BARS.assign(**{"Adj Close": BARS["Close"], "Symbol": "ABC"}).to_csv()
+
+
+@fuzz
+@given(content=damaged_text((STANDARD, NEWEST_FIRST, WITH_OTHERS)))
+def test_a_damaged_csv_is_read_as_it_stands_or_refused(folder: Path, content: bytes) -> None:
+    path = folder / "prices.csv"
+    path.write_bytes(content)
+    outcome = run(main, ["check", str(path)])
+    check_form(outcome)
+    if outcome.code == 0:
+        assert_rows_of_the_file(load_prices(str(path)).frame, content.decode("utf-8-sig"))
+
+
+@fuzz
+@given(st.data())
+def test_a_damaged_parquet_file_is_read_or_refused(folder: Path, data: st.DataObject) -> None:
+    whole = folder / "whole.parquet"
+    if not whole.exists():
+        BARS.to_parquet(whole)
+    path = folder / "prices.parquet"
+    path.write_bytes(data.draw(damaged_bytes(whole.read_bytes())))
+    outcome = run(main, ["check", str(path)])
+    check_form(outcome)
+
+
+def assert_rows_of_the_file(frame: pd.DataFrame, text: str) -> None:
+    """Every bar is the line of its day, number for number, by a second and simpler reader."""
+    lines: dict[str, list[list[float]]] = {}
+    for cells in csv.reader(io.StringIO(text)):
+        try:
+            numbers = [float(cell.strip().replace(",", "")) for cell in cells[1:6]]
+        except ValueError:
+            continue
+        lines.setdefault(cells[0].strip()[:10], []).append(numbers)
+    assert set(frame.columns) == set(BAR_COLUMNS)
+    for day, bar in zip(frame.index, frame.to_numpy(), strict=True):
+        assert any(np.array_equal(bar, line) for line in lines.get(f"{day:%Y-%m-%d}", ())), day
+
+
+def test_the_second_reader_can_disagree() -> None:
+    frame = BARS.copy()
+    frame.iloc[3, 2] += 1
+    try:
+        assert_rows_of_the_file(frame, STANDARD)
+    except AssertionError:
+        return
+    raise DataError("the check of damaged files cannot fail")
+
+
+def test_the_whole_files_are_read(folder: Path) -> None:
+    for name, text in (("a", STANDARD), ("b", NEWEST_FIRST), ("c", WITH_OTHERS)):
+        path = folder / f"{name}.csv"
+        path.write_text(text, encoding="utf-8")
+        assert refuses(lambda path=path: load_prices(str(path))) is None  # type: ignore[misc]
+        pd.testing.assert_frame_equal(load_prices(str(path)).frame, BARS, check_freq=False)

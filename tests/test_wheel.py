@@ -1,0 +1,85 @@
+"""The project as a wheel, in an empty folder, with no checkout in sight."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from study.data.sources import load_prices
+from study.search_space_file import names
+
+ROOT = Path(__file__).parent.parent
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+
+
+def ran(command: list[str], here: Path, expect: int = 0, **environment: str) -> str:
+    """Return all that a command prints, which must end with this exit code."""
+    done = subprocess.run(
+        command,
+        cwd=here,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+class Installed:
+    """The wheel, unpacked before the packages that it needs, and an empty folder to work in."""
+
+    def __init__(self, folder: Path) -> None:
+        sources, wheels = folder / "sources", folder / "wheels"
+        # A copy: setuptools builds where the sources are.
+        for name in ("study", "analysis", "search_spaces"):
+            shutil.copytree(ROOT / name, sources / name, ignore=lambda *_: ["__pycache__"])
+        for name in ("pyproject.toml", "README.md"):
+            shutil.copy(ROOT / name, sources)
+        build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels)]
+        ran([*PIP, *build, str(sources)], folder)
+        self.site = folder / "site"
+        (wheel,) = wheels.glob("*.whl")
+        ran([*PIP, "install", "--no-deps", "--target", str(self.site), str(wheel)], folder)
+        self.folder = folder / "empty"
+        self.folder.mkdir()
+
+    def python(self, *words: str, expect: int = 0) -> str:
+        return ran([sys.executable, *words], self.folder, expect, PYTHONPATH=str(self.site))
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    return Installed(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.mark.slow
+def test_what_needs_no_ray(installed: Installed) -> None:
+    place = installed.python("-c", "import study, analysis; print(study.__file__)")
+    assert place.strip() == str(installed.site / "study" / "__init__.py")
+    for name in ("phase6a", "search_spaces/phase6a.yaml"):
+        said = installed.python(
+            "-m", "study.tune", "--search", name, "--budget", "3M", "--horizon", "3", expect=2
+        )
+        assert f"must be one of 750k, 2M, 20M, 200M, 2B ({name})" in said
+    said = installed.python("-m", "study.tune", "--search", "absent", expect=2)
+    assert f"The names are {', '.join(names())}." in said
+
+    load_prices("sp500").frame.to_csv(installed.folder / "prices.csv")
+    said = installed.python("-m", "study.data", "import", "prices.csv", "--name", "own")
+    assert "Use it with --source own" in said
+    rows = "".join(f"{n},{0.4 + 10 * n**-0.3}\n" for n in (10**k for k in range(3, 13)))
+    (installed.folder / "runs.csv").write_text(f"parameters,loss\n{rows}")
+    fit = ["runs.csv", "--n", "parameters", "--loss", "loss", "--resamples", "100"]
+    assert "alpha" in installed.python("-m", "analysis", "fit", *fit)
+
+
+@pytest.mark.ray
+def test_a_search(installed: Installed) -> None:
+    flags = "--search smoke --budget 50k --horizon 1 --trials 2 --max-epochs 1"
+    said = installed.python("-m", "study.tune", *flags.split())
+    assert "trials      2 of 2" in said
+    assert (installed.folder / "ray_results" / "smoke_50k_h1_threshold_1pct").is_dir()
