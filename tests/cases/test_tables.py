@@ -144,7 +144,8 @@ def test_a_name_is_shown_as_it_stands(command: Command, tmp_path: Path, name: st
     path = written(tmp_path / "runs.csv", rows)
     shown = command("fit", path, "--n", "n", "--loss", "loss", "--group", "[/i]")
     assert f"[/i] = {' '.join(name.split())}\n" in shown
-    trials: list[list[object]] = [["number", "value", name], *([i, 0.5, i] for i in range(5))]
+    trials: list[list[object]] = [["number", "value", name]]
+    trials += [[i, 0.5, i] for i in range(5)]
     path = written(tmp_path / "trials.csv", trials)
     shown = command("replay", path, "--metric", "log_loss")
     assert f"parameters: {' '.join(name.split())}\n" in shown
