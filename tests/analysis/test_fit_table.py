@@ -108,7 +108,7 @@ def test_a_reader_sees_forms_intervals_and_a_verdict(table: Path, fit: Fit) -> N
         ({"resamples": "99"}, "--resamples: must be from 100 to 100,000, but got 99"),
         ({"resamples": "9" * 18}, "--resamples: must be from 100 to 100,000, but got 9999"),
         ({"resamples": "9" * 40}, "must be a whole number of at most 64 bits"),
-        ({"file": "absent.csv"}, "absent.csv: must be a table of text, but got"),
+        ({"file": "absent.csv"}, "absent.csv: must be a file that can be read, but got"),
     ],
 )
 def test_what_is_wrong_is_one_line(
