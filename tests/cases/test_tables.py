@@ -383,3 +383,25 @@ def test_however_a_table_is_written_its_runs_are_the_same(
         own = [(n, loss) for family, n, loss in rows if family == name]
         assert sizes[:, 0] == pytest.approx([n for n, _ in own], rel=1e-12)
         assert list(losses) == [loss for _, loss in own]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("n;loss\n14M;0,998\n70M;0,875\n", [0.998, 0.875]),
+        ("n;loss\n14000000;3,2141\n70000000;2,566\n", [3.2141, 2.566]),
+        ('n,loss\n"14,000,000",0.998\n"70,000,000",2.566\n', [0.998, 2.566]),
+        ('n,loss\n14M,"0,998"\n70M,"2,566"\n', [0.998, 2.566]),
+        ("sep=|\nn|loss|\n14M|0.998|\n70M|2.566|\n", [0.998, 2.566]),
+        ("Runs of May\nn\tloss\n1.4E7\t.998\n7e7\t2.566\nExported by a tool\n", [0.998, 2.566]),
+    ],
+)
+def test_numbers_are_read_in_the_notation_of_the_file(
+    tmp_path: Path, text: str, expected: list[float]
+) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(text, encoding="utf-8")
+    found = read_runs(path, axes=("N",), loss="loss ", group=None)
+    sizes, losses = found.groups[None]
+    assert sizes[:, 0].tolist() == [14e6, 70e6]
+    assert losses.tolist() == expected
