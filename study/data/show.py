@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from study.data.baselines import Baseline
-from study.data.checks import CheckResult
 from study.data.config import DataConfig
 from study.data.dataset import Dataset
 from study.data.features import FeatureSpec
+from study.data.findings import CheckResult
 from study.data.sources import Prices
 from study.data.tables import BarTable, understood_line
 from study.data.vix_series import VixSeries

@@ -60,7 +60,9 @@ def cell() -> tuple[Dataset, Assignment]:
 def worker(cell: tuple[Dataset, Assignment], folder: Path) -> CellTrainable:
     """Return an actor's trainable before its first step, as Tune sets it up."""
     data, trial = cell
-    settings = TrialSettings(cell_folder=folder, device=None, share_bytes=2**30)
+    settings = TrialSettings(
+        cell_folder=folder, device=None, share_bytes={trial.config.budget: 2**30}
+    )
     found = CellTrainable.__new__(CellTrainable)
     found.setup(trial.flat(), data=data, baseline_losses=None, settings=settings)  # type: ignore[arg-type]
     return found
