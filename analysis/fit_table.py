@@ -15,6 +15,7 @@ from analysis.runs import Runs
 from analysis.verdict import FormReport, LawReport, is_misspecified, judge, not_unique, told_apart
 from study.command import Exit
 from study.errors import SpecError, one_line, quoted, require
+from study.results.output import open_console
 
 _SHOWN_SHARE = 0.5
 """Of the starts: with fewer at the best objective, another optimum may be better still."""
@@ -76,8 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         shown = {"file": str(arguments.file), "left_out": left_out, **whole}
         print(json.dumps(_finite(shown), indent=2, allow_nan=False))
         return Exit.OK
-    # Names of groups are the user's: [red] in one is no markup, and :boom: no picture.
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console = open_console()
+    console.soft_wrap = True
     if table.left_out:
         console.print(f"left out: {'; '.join(table.left_out)}")
     for name, report in reports.items():

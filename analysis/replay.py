@@ -23,6 +23,7 @@ from study.results.convergence import (
     ConvergenceRule,
     configuration_key,
 )
+from study.results.output import open_console
 from study.results.records import Metric
 
 _MOST_DAYS = 10**9
@@ -123,8 +124,8 @@ def run(arguments: argparse.Namespace) -> int:
         described = {"study": str(arguments.table), **describe(found, table)}
         print(json.dumps(described, indent=2, allow_nan=False))
     else:
-        # Names of parameters are the user's: [red] in one is no markup, and :boom: no picture.
-        console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        console = open_console()
+        console.soft_wrap = True
         _show(console, found, table)
     return Exit.OK
 

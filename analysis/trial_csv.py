@@ -12,6 +12,7 @@ from analysis.columns import (
     is_unnamed,
     matching,
     notation,
+    number,
     position,
     unnamed_columns,
     value_or_none,
@@ -23,6 +24,8 @@ from study.text_table import TextTable, read_text_table
 
 _OWN = ("number", "value", "state", "value_se")
 _BOOKKEEPING = ("datetime_start", "datetime_complete", "duration")
+_NESTED = ("params", "values", "value", "user_attrs", "system_attrs", "intermediate_values")
+"""Parts of a trial that have parts themselves, in a header of two levels."""
 _MARKS = ("user_attrs_", "system_attrs_", "intermediate_values_", "values_", "value_")
 """Before what is no parameter in a table that Optuna wrote."""
 
@@ -68,10 +71,17 @@ def read_trial_csv(path: Path, value: str | None) -> TrialRows:
 
 def _flattened(table: TextTable) -> TextTable:
     """Return a table whose header is one line, where Optuna wrote one of two levels."""
-    at = matching("number", table.header)
     second = table.rows[0] if table.rows else ()
-    is_second_level = len(at) == 1 and bool(second) and is_unnamed(second[at[0]]) and any(second)
-    if not is_second_level or not {"params", "values", "value", "state"} & set(table.header):
+    named = [
+        (above, below)
+        for above, below in zip(table.header, second, strict=False)
+        if not is_unnamed(below)
+    ]
+    # Names, all of them below a part of a trial; below ``value`` alone a number is no name.
+    is_level = all(above in _NESTED for above, _ in named) and any(
+        above != "value" or number(below, ".") is None for above, below in named
+    )
+    if not is_level or not matching("number", table.header):
         return table
     names = tuple(
         name if is_unnamed(below) else f"{name}_{below}"

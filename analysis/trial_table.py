@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def read_table(
     Raises:
         StudyError: the table breaks a rule.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # Path.is_dir raises where a name is too long.
         metric = metric or _searched_metric(path)
         path = path / TRIALS_FILE
     read = _read(path, value, study)

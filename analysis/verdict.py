@@ -198,7 +198,10 @@ def _report(law: Law, runs: Runs, drawn: Resamples | None) -> FormReport:
         spread.pop("E", None)
     return FormReport(
         fit=best,
-        estimates={name: _estimate(float(v), spread.get(name)) for name, v in values.items()},
+        estimates={
+            name: _holding(_estimate(float(value), spread.get(name)), ends.get(name))
+            for name, value in values.items()
+        },
         ranges={
             name: (float(each.min()), float(each.max()))
             for name, each in ends.items()
@@ -260,6 +263,17 @@ def _estimate(value: float, spread: Floats | None) -> Estimate:
         return _without_interval(value)
     has_width = found.high - found.low > _NO_WIDTH * max(abs(found.low), abs(found.high))
     return found if has_width else _without_interval(value)
+
+
+def _holding(found: Estimate, optima: Floats | None) -> Estimate:
+    """Return an estimate whose interval holds all of several optima: they fit all runs best."""
+    if optima is None or len(optima) == 1 or found.low is None or found.high is None:
+        return found
+    return replace(
+        found,
+        low=min(found.low, float(optima.min())),
+        high=max(found.high, float(optima.max())),
+    )
 
 
 def _without_interval(value: float) -> Estimate:

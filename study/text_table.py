@@ -114,6 +114,12 @@ def _read_text(path: Path, error: type[StudyError]) -> tuple[str, str]:
     """Return a file's text and its encoding."""
     try:
         content = path.read_bytes()
+    except OSError as problem:
+        raise error(
+            f"{path.name}: must be a file that can be read, but got {cause(problem)}. Check the "
+            "path."
+        ) from problem
+    try:
         if content.startswith(_GZIP_MAGIC):
             content = gzip.decompress(content)
         if content.startswith(_UTF16_MARKS):

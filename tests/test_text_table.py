@@ -92,9 +92,9 @@ def test_a_broken_table_is_refused_in_one_line(
 
 
 def test_a_missing_file_raises_the_callers_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none.csv: must be a table of text"):
+    with pytest.raises(DataError, match=r"none.csv: must be a file that can be read"):
         read_text_table(tmp_path / "none.csv", DataError)
-    with pytest.raises(DataError, match="must be a table of text"):
+    with pytest.raises(DataError, match="must be a file that can be read"):
         read_text_table(tmp_path, DataError)
 
 

@@ -106,8 +106,9 @@ def test_a_reader_sees_forms_intervals_and_a_verdict(table: Path, fit: Fit) -> N
         ({"floor": "0.9"}, "--floor: must be below every loss in runs.csv, whose least is 0.4"),
         ({"seed": "-1"}, "--seed: must not be negative, but got -1"),
         ({"resamples": "99"}, "--resamples: must be from 100 to 100,000, but got 99"),
-        ({"resamples": "9" * 40}, "--resamples: must be from 100 to 100,000, but got 9999"),
-        ({"file": "absent.csv"}, "absent.csv: must be a table of text, but got"),
+        ({"resamples": "9" * 18}, "--resamples: must be from 100 to 100,000, but got 9999"),
+        ({"resamples": "9" * 40}, "must be a whole number of at most 64 bits"),
+        ({"file": "absent.csv"}, "absent.csv: must be a file that can be read, but got"),
     ],
 )
 def test_what_is_wrong_is_one_line(

@@ -144,7 +144,8 @@ def test_a_name_is_shown_as_it_stands(command: Command, tmp_path: Path, name: st
     path = written(tmp_path / "runs.csv", rows)
     shown = command("fit", path, "--n", "n", "--loss", "loss", "--group", "[/i]")
     assert f"[/i] = {' '.join(name.split())}\n" in shown
-    trials: list[list[object]] = [["number", "value", name], *([i, 0.5, i] for i in range(5))]
+    trials: list[list[object]] = [["number", "value", name]]
+    trials += [[i, 0.5, i] for i in range(5)]
     path = written(tmp_path / "trials.csv", trials)
     shown = command("replay", path, "--metric", "log_loss")
     assert f"parameters: {' '.join(name.split())}\n" in shown
@@ -201,6 +202,28 @@ def storage(tmp_path: Path) -> Path:
     two.optimize(lambda trial: (trial.suggest_float("x", 0, 1), trial.number), n_trials=4)
     two.trials_dataframe().to_csv(tmp_path / "two.csv")
     return path
+
+
+@pytest.mark.parametrize("multi_index", [False, True])
+def test_objectives_without_names_have_numbers(
+    command: Command, tmp_path: Path, multi_index: bool
+) -> None:
+    study = optuna.create_study(directions=["minimize", "maximize"])
+    study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), trial.number), n_trials=4)
+    path = tmp_path / "trials.csv"
+    study.trials_dataframe(multi_index=multi_index).to_csv(path)
+    found = replayed(command, path, "--value", "values_1", "--metric", "auc")
+    assert (found["best"]["value"], found["parameters"]) == (3.0, ["x"])
+
+
+@pytest.mark.parametrize("row", [",1,2", ",1,"])
+def test_a_trial_without_a_number_is_no_second_header(
+    command: Command, tmp_path: Path, row: str
+) -> None:
+    path = tmp_path / "trials.csv"
+    path.write_text(f"number,value,x\n{row}\n0,1,2\n", encoding="utf-8")
+    shown = command("replay", path, "--metric", "auc", expect=2)
+    assert "trials.csv line 2: number must be a whole number" in shown
 
 
 def test_one_of_several_studies_is_named(command: Command, storage: Path) -> None:
@@ -360,3 +383,25 @@ def test_however_a_table_is_written_its_runs_are_the_same(
         own = [(n, loss) for family, n, loss in rows if family == name]
         assert sizes[:, 0] == pytest.approx([n for n, _ in own], rel=1e-12)
         assert list(losses) == [loss for _, loss in own]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("n;loss\n14M;0,998\n70M;0,875\n", [0.998, 0.875]),
+        ("n;loss\n14000000;3,2141\n70000000;2,566\n", [3.2141, 2.566]),
+        ('n,loss\n"14,000,000",0.998\n"70,000,000",2.566\n', [0.998, 2.566]),
+        ('n,loss\n14M,"0,998"\n70M,"2,566"\n', [0.998, 2.566]),
+        ("sep=|\nn|loss|\n14M|0.998|\n70M|2.566|\n", [0.998, 2.566]),
+        ("Runs of May\nn\tloss\n1.4E7\t.998\n7e7\t2.566\nExported by a tool\n", [0.998, 2.566]),
+    ],
+)
+def test_numbers_are_read_in_the_notation_of_the_file(
+    tmp_path: Path, text: str, expected: list[float]
+) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(text, encoding="utf-8")
+    found = read_runs(path, axes=("N",), loss="loss ", group=None)
+    sizes, losses = found.groups[None]
+    assert sizes[:, 0].tolist() == [14e6, 70e6]
+    assert losses.tolist() == expected
