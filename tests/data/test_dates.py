@@ -120,6 +120,9 @@ def test_a_zone_is_followed_through_its_summer_time() -> None:
     found = in_timezone(read_dates([summer], None, WHERE), "Europe/Berlin", WHERE)
     assert (str(found.days[0]), found.seconds[0]) == ("2020-07-01", 0)
     assert found.zones == {"+02:00"}
+    tokyo = read_dates(["2020-01-02 00:00:00+09:00"], None, WHERE)
+    found = in_timezone(tokyo, "UTC", WHERE)
+    assert (str(found.days[0]), found.seconds[0]) == ("2020-01-01", 15 * 3600)
     mixed = read_dates(["2020-01-02 00:00+01:00", "2020-01-03 00:00"], None, WHERE)
     with pytest.raises(DataError, match="must hold stamps with their zone"):
         in_timezone(mixed, "Europe/Berlin", WHERE)

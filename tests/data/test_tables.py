@@ -183,6 +183,14 @@ def test_an_adjusted_close_that_cannot_divide_is_named(tmp_path: Path) -> None:
         read_table(write(tmp_path, text), ReadOptions(adjust=True))
 
 
+def test_an_adjusted_close_is_that_of_the_file_bit_for_bit(tmp_path: Path) -> None:
+    text = "date,open,high,low,close,volume,Adj Close,Adj Volume\n2020-01-02,10,12,9,11,100,0.1,7\n"
+    table = read_table(write(tmp_path, text), ReadOptions(adjust=True))
+    assert table.values[0, 3:].tolist() == [0.1, 7]  # 11 * (0.1 / 11) is another float than 0.1
+    assert table.values[0, :3] == pytest.approx([1 / 11, 1.2 / 11, 0.9 / 11])
+    assert "prices adjusted by Adj Close, Volume is Adj Volume" in table.understood
+
+
 def test_an_index_and_a_column_of_dates_must_agree() -> None:
     days = pd.DatetimeIndex(["2020-01-02", "2020-01-03"], name="Date")
     frame = pd.DataFrame([[10.0, 12, 9, 11, 1]] * 2, columns=list(BAR_COLUMNS), index=days)
