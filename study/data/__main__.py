@@ -15,6 +15,7 @@ from study.data.checks import check_table, require_clean
 from study.data.config import EMBEDDED_VIX, DataConfig, Normalization
 from study.data.dataset import build_dataset
 from study.data.features import TIERS
+from study.data.parsing import ReadOptions
 from study.data.sources import (
     EMBEDDED_SOURCES,
     IMPORT_FOLDER,
@@ -23,7 +24,6 @@ from study.data.sources import (
     load_prices,
     read_source,
 )
-from study.data.tables import ReadOptions
 from study.data.vix_series import import_vix, list_vix, load_vix
 
 _DESCRIBED = ("name", "formula", "look_back", "weekly", "recursive", "source", "to_input")
@@ -197,7 +197,8 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument(
         "file",
         type=Path,
-        help="Date, Open, High, Low, Close, Volume; for vix Date and Close or VIX",
+        help="text (.csv, .txt, .tsv, also .gz) or Parquet, as vendors give it: Date, Open, High, "
+        "Low, Close, Volume; for vix Date and Close or VIX",
     )
     importing.add_argument(
         "--series",

@@ -10,8 +10,9 @@ from study.data.checks import CheckResult
 from study.data.config import DataConfig
 from study.data.dataset import Dataset
 from study.data.features import FeatureSpec
+from study.data.parsing import understood_line
 from study.data.sources import Prices
-from study.data.tables import BarTable, understood_line
+from study.data.tables import BarTable
 from study.data.vix_series import VixSeries
 
 _PIPED_WIDTH = 140
