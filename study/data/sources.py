@@ -123,6 +123,10 @@ def prices_from_table(
     """
     results = check_table(table, accept)
     warnings = require_clean(results)
+    accepted = {result.name for result in results if result.status == "accepted"}
+    # What an import has accepted may not show any more: it keeps six columns of its file.
+    earlier = sorted(set(table.accepted) - accepted)
+    warnings += tuple(f"{table.where}: accepted ({name}): when it was imported" for name in earlier)
     frame = pd.DataFrame(
         table.values,
         columns=list(BAR_COLUMNS),
@@ -137,7 +141,7 @@ def prices_from_table(
         fingerprint=digest.hexdigest(),
         origin=origin,
         warnings=warnings,
-        accepted=tuple(result.name for result in results if result.status == "accepted"),
+        accepted=tuple(sorted(accepted | set(earlier))),
         understood="; ".join(table.understood),
     )
 
