@@ -55,6 +55,12 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
     add("--task", help="threshold_1pct, threshold_0.5pct, ..., or direction")
     add("--label", choices=("high", "close"), help="price that must reach the threshold")
     add("--normalization", help="relative, zscore, revin or none")
+    add(
+        "--accept",
+        nargs="+",
+        metavar="CHECK",
+        help="take what a check of prices or VIX refuses, as weekdays, and record it",
+    )
 
 
 def add_selection_flags(flags: argparse.ArgumentParser) -> None:
@@ -162,6 +168,7 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
         "task": arguments.task,
         "label_price": arguments.label,
         "normalization": arguments.normalization,
+        "accept": arguments.accept,
     }
     search = {
         name: getattr(arguments, name)

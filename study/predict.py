@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     model = load_model(folder)
     source = arguments.data or model.data.source
-    prices = load_prices(source, arguments.storage / "data")
+    prices = load_prices(source, arguments.storage / "data", model.data.accept)
     config = replace(model.data, source=source, vix=arguments.vix or model.data.vix)
     vix = vix_of(config, arguments.storage / "data")
     dates, probability = predict_days(

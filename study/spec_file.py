@@ -4,13 +4,13 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 
 from study.data.config import DataConfig
 from study.dimension import Dimension, Fixed, Range, dimension_values, parse_dimension
-from study.errors import SpecError, require
+from study.errors import SpecError, quoted, require
 from study.model.config import ModelConfig
 from study.spec import DERIVED_MODEL_FIELDS, SHAPE_FIELDS, SearchConfig, Study, Supplementary
 from study.training.config import TrainConfig
@@ -242,6 +242,10 @@ def _check_types(section: Mapping[str, Any], config: type, where: str) -> None:
 
 def _check_type(value: object, expected: Any, where: str) -> None:
     """Check a YAML value against a field's type: the loader rejects text where a number is due."""
+    if get_origin(expected) is tuple:
+        names = isinstance(value, list) and all(isinstance(each, str) for each in value)
+        require(names, where, "must be a list of names", got=quoted(value), remedy="Write [a, b].")
+        return
     options = get_args(expected) or (expected,)
     fits = any(
         (option is float and isinstance(value, int | float) and not isinstance(value, bool))

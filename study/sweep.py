@@ -201,7 +201,7 @@ def _settings(
 
 _OF_A_CELL = (
     "search", "trials", "max_epochs", "metric", "early_stop_patience", "early_stop_threshold",
-    "seed", "source", "tier", "vix", "without", "model", "task", "label", "normalization",
+    "seed", "source", "tier", "vix", "without", "model", "task", "label", "normalization", "accept",
     "concurrency", "device", "storage",
 )  # fmt: skip
 

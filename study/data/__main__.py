@@ -12,7 +12,13 @@ from study.command import exit_code
 from study.data import show
 from study.data.baselines import score_baselines
 from study.data.checks import check_table, require_clean
-from study.data.config import EMBEDDED_VIX, DataConfig, Normalization
+from study.data.config import (
+    ACCEPTABLE,
+    EMBEDDED_VIX,
+    DataConfig,
+    Normalization,
+    require_acceptable,
+)
 from study.data.dataset import build_dataset
 from study.data.features import TIERS
 from study.data.parsing import ReadOptions
@@ -35,6 +41,7 @@ examples:
   python -m study.data list --tier a200          the features of a tier
   python -m study.data check prices.csv          every rule, with row and date of a breach
   python -m study.data import prices.csv --name spy
+  python -m study.data import tasi.csv --name tasi --accept weekdays     Sunday to Thursday
   python -m study.data import five_hundred.csv --symbol SPY --adjust --name spy
   python -m study.data build --source spy --horizon 3 --baselines
   python -m study.data import ^VIX.csv --series vix --name vix
@@ -82,7 +89,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     table = read_source(arguments.source, arguments.import_folder, _options(arguments))
-    results = check_table(table)
+    require_acceptable(arguments.accept)
+    results = check_table(table, arguments.accept)
     if arguments.json:
         _print_json([asdict(result) for result in results])
     else:
@@ -107,6 +115,7 @@ def _build(arguments: argparse.Namespace) -> int:
         purge_days=arguments.purge_days,
         embargo_days=arguments.embargo_days,
         max_shift=arguments.max_shift,
+        accept=tuple(arguments.accept),
     )
     dataset = build_dataset(config, import_folder=arguments.import_folder)
     scores = score_baselines(dataset) if arguments.baselines else ()
@@ -134,13 +143,14 @@ def _build(arguments: argparse.Namespace) -> int:
 
 def _import(arguments: argparse.Namespace) -> int:
     file, name, folder = arguments.file, arguments.name, arguments.import_folder
+    require_acceptable(arguments.accept)
     if arguments.series == "vix":
-        series = import_vix(file, name, folder, _options(arguments))
+        series = import_vix(file, name, folder, _options(arguments), arguments.accept)
         show.vix_series([series])
-        show.remarks(series.understood)
+        show.remarks(series.understood, series.warnings)
         print(f"Use it with --tier c --vix {series.name}")
         return 0
-    prices = import_prices(file, name, folder, _options(arguments))
+    prices = import_prices(file, name, folder, _options(arguments), arguments.accept)
     show.sources([prices])
     show.remarks(prices.understood, prices.warnings)
     print(f"Use it with --source {prices.name}")
@@ -189,6 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     check = add("check", "check the bars of a source, rule by rule", "check prices.csv")
     check.add_argument("source", help="embedded or imported market, or CSV/Parquet path")
     _add_read_flags(check)
+    _add_accept_flag(check)
     check.add_argument("--json", action="store_true", help="print JSON")
 
     importing = add(
@@ -208,6 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     importing.add_argument("--name", help="how to call it (default: the file's name)")
     _add_read_flags(importing)
+    _add_accept_flag(importing)
 
     _add_build_flags(
         add("build", "build one cell's data set and describe it", "build --horizon 3 --baselines")
@@ -227,6 +239,16 @@ def _add_read_flags(command: argparse.ArgumentParser) -> None:
         metavar="ZONE",
         help="take the days of a zone such as Europe/Berlin for stamps that name theirs (default: "
         "the day that a stamp shows; of epoch stamps that in UTC)",
+    )
+
+
+def _add_accept_flag(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--accept",
+        nargs="+",
+        default=(),
+        metavar="CHECK",
+        help=f"take what a check refuses, and record it: {', '.join(ACCEPTABLE)}",
     )
 
 
@@ -261,6 +283,7 @@ def _add_build_flags(build: argparse.ArgumentParser) -> None:
         ("--max-shift", float, default.max_shift, "largest input drift, in train sd"),
     ):
         build.add_argument(flag, type=kind, default=value, help=f"{help_} (%(default)s)")
+    _add_accept_flag(build)
     build.add_argument(
         "--baselines", action="store_true", help="score a constant and logistic regression too"
     )

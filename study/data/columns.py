@@ -40,7 +40,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     ADJUSTED_VOLUME: ("adjvolume", "adjustedvolume", "adjustmentvolume"),
     SYMBOL: (
         "ticker", "symbol", "tic", "code", "instrument", "contract", "asset", "security", "isin",
-        "name",
+        "tscode", "actsymbol", "stockcode", "securitycode", "securityid", "instrumentid", "permno",
+        "permco", "gvkey", "figi", "stock", "pair", "coin", "name",
     ),
 }  # fmt: skip
 """Accepted names of each column, the preferred ones first: letters and digits in lower case.

@@ -1,10 +1,11 @@
 """What a cell's data set is made of: source, features, inputs, label and splits."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from study.errors import require
+from study.errors import quoted, require
 
 Normalization = Literal["relative", "zscore", "revin", "none"]
 LabelKind = Literal["high", "close", "direction"]
@@ -19,6 +20,26 @@ TIER_SOURCES: dict[Tier, tuple[FeatureSource, ...]] = {
     "c": ("ohlcv", "vix"),
 }
 """Which series the features of a tier are made of."""
+
+ACCEPTABLE = (
+    "units",
+    "adjustment",
+    "spacing",
+    "weekdays",
+    "filled-bars",
+    "constant-prices",
+    "level-shift",
+    "broken-bar",
+    "broken-volume",
+    "vix-spacing",
+    "vix-weekdays",
+    "vix-filled-values",
+    "vix-broken-value",
+    "vix-level",
+    "vix-timing",
+)
+"""Checks of prices and of the volatility index whose refusal can be overridden, because the market
+may be unusual and the file right. All other rules hold for every file."""
 
 EMBEDDED_VIX = "embedded"
 EMBEDDED_VIX_RANGE = "2014-01-03 to 2019-01-03"
@@ -58,6 +79,22 @@ def task_threshold(task: str) -> float | None:
     return percent / 100
 
 
+def require_acceptable(names: Sequence[str]) -> None:
+    """Refuse to accept what is no check that can be accepted.
+
+    Raises:
+        SpecError: a name is none of ACCEPTABLE.
+    """
+    unknown = [name for name in names if name not in ACCEPTABLE]
+    require(
+        not unknown,
+        "accept",
+        "must name checks whose refusal can be overridden",
+        got=", ".join(map(quoted, unknown)),
+        remedy=f"There are: {', '.join(ACCEPTABLE)}.",
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
     """The data set of one cell. Equal configs and equal prices give bit-equal arrays."""
@@ -93,9 +130,14 @@ class DataConfig:
     max_shift: float = 3.0
     """Largest allowed |validation mean - train mean| of a model input, in train standard
     deviations; larger fails the build."""
+    accept: tuple[str, ...] = ()
+    """Checks whose refusal is overridden, of ACCEPTABLE: what they find becomes a warning."""
 
     def __post_init__(self) -> None:
         where = "DataConfig"
+        # A list where a record was read again; in one order, so that equal choices are equal.
+        object.__setattr__(self, "accept", tuple(sorted(set(self.accept))))
+        require_acceptable(self.accept)
         for name, least in (("horizon", 1), ("context_length", 1), ("embargo_days", 0)):
             value = getattr(self, name)
             require(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from study.data.arrays import DayArray, IndexArray, PriceArray, SampleArray
+from study.data.checks import require_clean
 from study.data.config import DataConfig
 from study.data.features import VIX_LOOK_BACK, feature_hash
 from study.data.inputs import (
@@ -25,6 +26,7 @@ from study.data.labels import log_range, make_labels
 from study.data.sources import IMPORT_FOLDER, Prices, load_prices
 from study.data.splits import Part, SplitSummary, require_answerable, split_days, summarise
 from study.data.vix_series import VixSeries, load_vix
+from study.data.vix_timing import check_vix_timing
 from study.errors import DataError, require
 
 
@@ -63,7 +65,8 @@ class Dataset:
     shift: dict[str, float]
     """(validation mean - train mean) / train sd, by input."""
     warnings: tuple[str, ...]
-    """Oddities of the price file, and days left out for want of the volatility index."""
+    """Oddities of prices and volatility index, refusals that were accepted, and days left out for
+    want of the index."""
     fingerprint: str
     """sha256 of the price content; of tier c, of prices and volatility index."""
     feature_hash: str
@@ -87,8 +90,10 @@ def build_dataset(
         DataError: a source is missing or breaks a rule, is too short, cannot answer the question,
             or its inputs drift too far from training to validation.
     """
-    prices = load_prices(config.source, import_folder) if prices is None else prices
+    if prices is None:
+        prices = load_prices(config.source, import_folder, config.accept)
     vix = vix_of(config, import_folder)
+    odd_vix = vix_warnings(config, vix, prices)
     n_dropped = dropped_days(config.tier)
     require(
         len(prices.frame) > n_dropped,
@@ -145,7 +150,7 @@ def build_dataset(
         scaler=scaler,
         splits=splits,
         shift=shift,
-        warnings=prices.warnings + left_out,
+        warnings=prices.warnings + odd_vix + left_out,
         fingerprint=data_fingerprint(prices, vix),
         feature_hash=feature_hash(config.tier),
         source=prices.name,
@@ -161,7 +166,20 @@ def vix_of(config: DataConfig, import_folder: Path = IMPORT_FOLDER) -> VixSeries
     Raises:
         DataError: there is no such series, or it breaks a rule.
     """
-    return None if config.vix is None else load_vix(config.vix, import_folder)
+    return None if config.vix is None else load_vix(config.vix, import_folder, config.accept)
+
+
+def vix_warnings(config: DataConfig, vix: VixSeries | None, prices: Prices) -> tuple[str, ...]:
+    """Return what is odd about the volatility index, by itself and beside the prices.
+
+    Raises:
+        DataError: a check refuses it.
+    """
+    if vix is None:
+        return ()
+    days = prices.frame.index.to_numpy().astype("datetime64[D]")
+    timing = check_vix_timing(vix, days, prices.frame["Close"].to_numpy(), config.accept)
+    return vix.warnings + require_clean([timing])
 
 
 def data_fingerprint(prices: Prices, vix: VixSeries | None) -> str:

@@ -51,7 +51,8 @@ def open_holdout(
     Raises:
         DataError: the prices are not those of the data set.
     """
-    prices = load_prices(config.source, import_folder) if prices is None else prices
+    if prices is None:
+        prices = load_prices(config.source, import_folder, config.accept)
     vix = vix_of(config, import_folder)
     fingerprint = data_fingerprint(prices, vix)
     require(

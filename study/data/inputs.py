@@ -25,9 +25,6 @@ INPUT_WARM_UP_DAYS = 20
 """Feature rows dropped at the front, under every normalization alike, so that all of them speak of
 the same days: the on-balance volume looks back 20 days."""
 
-LARGEST_INPUT = 100.0
-"""A standardised input beyond this is a broken bar, not a market: 1987-10-19 was about 20."""
-
 _VOLUME_DAYS = 20
 _OBV_DAYS = 20
 _STANDARDISED: tuple[Normalization, ...] = ("relative", "zscore")
@@ -155,19 +152,19 @@ def scale_inputs(inputs: pd.DataFrame, scaler: Scaler, normalization: Normalizat
     """Return (inputs - mean) / sd, float32 and C-contiguous, shape (n_rows, n_features).
 
     Raises:
-        DataError: a standardised value exceeds LARGEST_INPUT.
+        DataError: a value is beyond the range of float32.
     """
     scaled = (inputs.to_numpy() - np.array(scaler.mean)) / np.array(scaler.sd)
-    if normalization in _STANDARDISED:
-        row, column = divmod(int(np.abs(scaled).argmax()), scaled.shape[1])
-        require(
-            abs(scaled[row, column]) <= LARGEST_INPUT,
-            f"{normalization} input {scaler.names[column]} on {inputs.index[row]:%Y-%m-%d}",
-            f"must lie within {LARGEST_INPUT:g} standard deviations of the training mean",
-            got=f"{scaler.names[column]}={scaled[row, column]:.1f}",
-            remedy="Look for a wrong bar near that day.",
-            error=DataError,
-        )
+    beyond = np.abs(scaled) > np.finfo(np.float32).max
+    row, column = divmod(int(beyond.argmax()), scaled.shape[1])
+    require(
+        not beyond.any(),
+        f"{normalization} input {scaler.names[column]} on {inputs.index[row]:%Y-%m-%d}",
+        "must be a number of 32 bits",
+        got=f"{scaler.names[column]}={scaled[row, column]:.4g}",
+        remedy="Use the normalization relative, or give volumes in another unit.",
+        error=DataError,
+    )
     return np.ascontiguousarray(scaled, dtype=np.float32)
 
 

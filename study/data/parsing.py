@@ -16,6 +16,9 @@ from study.number_text import DecimalMark, decimal_mark, read_number, two_readin
 UNDERSTOOD = "understood"
 """Attribute of an imported frame: how the file that it came from was read."""
 
+ACCEPTED = "accepted"
+"""Attribute of an imported frame: the checks whose refusal was overridden, a word each."""
+
 _LONGEST_LINE = 1000
 
 
@@ -44,6 +47,12 @@ def stored(cells: FileCells) -> tuple[str, ...]:
     """Return what an import wrote on the file that it read."""
     line = cells.attributes.get(UNDERSTOOD)
     return (line,) if isinstance(line, str) else ()
+
+
+def accepted(cells: FileCells) -> tuple[str, ...]:
+    """Return the checks whose refusal was overridden when a file was imported."""
+    names = cells.attributes.get(ACCEPTED)
+    return tuple(names.split()) if isinstance(names, str) else ()
 
 
 def require_columns(cells: FileCells, missing: Sequence[str], wanted: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pandas as pd
 from study.data.checks import check_table, require_clean
 from study.data.columns import BAR_COLUMNS, DATE_COLUMN
 from study.data.file_cells import is_table_file, plain_name
-from study.data.parsing import AS_WRITTEN, UNDERSTOOD, ReadOptions, understood_line
+from study.data.parsing import ACCEPTED, AS_WRITTEN, UNDERSTOOD, ReadOptions, understood_line
 from study.data.tables import BarTable, read_table, table_from_frame
 from study.errors import DataError, cause, quoted, require
 
@@ -46,13 +46,22 @@ class Prices:
     origin: str
     """Where the bars were read, for records and messages."""
     warnings: tuple[str, ...] = ()
-    """Oddities that break no rule."""
+    """Oddities that break no rule, and refusals that were overridden."""
+    accepted: tuple[str, ...] = ()
+    """The checks whose refusal was overridden."""
     understood: str = ""
     """How the file was read, one line; empty for a market that is no file."""
 
 
-def load_prices(source: str, import_folder: Path = IMPORT_FOLDER) -> Prices:
+def load_prices(
+    source: str, import_folder: Path = IMPORT_FOLDER, accept: Collection[str] = ()
+) -> Prices:
     """Load an embedded market, an imported one by name, or a text or Parquet file by path.
+
+    Args:
+        source: which prices.
+        import_folder: where imported markets live.
+        accept: checks whose refusal is overridden, beside those that the import accepted.
 
     Raises:
         DataError: there is no such source (the message lists what exists), or its bars break a
@@ -60,9 +69,9 @@ def load_prices(source: str, import_folder: Path = IMPORT_FOLDER) -> Prices:
     """
     if source in EMBEDDED_SOURCES:
         origin = "study.data.synthetic" if source == SYNTHETIC else f"arch.data.{source}"
-        return prices_from_table(source, read_source(source), origin=origin)
+        return prices_from_table(source, read_source(source), origin, accept)
     path = _source_path(source, import_folder)
-    return prices_from_table(plain_name(path), read_table(path), origin=str(path))
+    return prices_from_table(plain_name(path), read_table(path), str(path), accept)
 
 
 def read_source(
@@ -91,13 +100,26 @@ def read_source(
     return read_table(_source_path(source, import_folder), options)
 
 
-def prices_from_table(name: str, table: BarTable, origin: str) -> Prices:
+def prices_from_table(
+    name: str, table: BarTable, origin: str, accept: Collection[str] = ()
+) -> Prices:
     """Check bars and make prices of them.
+
+    Args:
+        name: how the market is called.
+        table: its bars.
+        origin: where they were read.
+        accept: checks whose refusal is overridden, beside those that an import accepted.
 
     Raises:
         DataError: a rule is broken; the message names file, row, date, column and value.
     """
-    warnings = require_clean(check_table(table))
+    results = check_table(table, accept)
+    warnings = require_clean(results)
+    accepted = {result.name for result in results if result.status == "accepted"}
+    # What an import has accepted may not show any more: it keeps six columns of its file.
+    earlier = sorted(set(table.accepted) - accepted)
+    warnings += tuple(f"{table.where}: accepted ({name}): when it was imported" for name in earlier)
     frame = pd.DataFrame(
         table.values,
         columns=list(BAR_COLUMNS),
@@ -112,14 +134,17 @@ def prices_from_table(name: str, table: BarTable, origin: str) -> Prices:
         fingerprint=digest.hexdigest(),
         origin=origin,
         warnings=warnings,
+        accepted=tuple(sorted(accepted | set(earlier))),
         understood=understood_line(table.understood),
     )
 
 
-def prices_from_frame(name: str, frame: pd.DataFrame, origin: str = "memory") -> Prices:
+def prices_from_frame(
+    name: str, frame: pd.DataFrame, origin: str = "memory", accept: Collection[str] = ()
+) -> Prices:
     """Check the bars of a frame, dated by its index or a column, and make prices of them."""
     table = replace(table_from_frame(frame, name), understood=())
-    return prices_from_table(name, table, origin)
+    return prices_from_table(name, table, origin, accept)
 
 
 def import_prices(
@@ -127,6 +152,7 @@ def import_prices(
     name: str | None = None,
     folder: Path = IMPORT_FOLDER,
     options: ReadOptions = AS_WRITTEN,
+    accept: Collection[str] = (),
 ) -> Prices:
     """Check a text or Parquet file and keep it as ``<folder>/<name>.parquet``.
 
@@ -138,6 +164,7 @@ def import_prices(
         name: how the market will be called; the file's own name without suffix if None.
         folder: where imported markets live.
         options: what the file leaves open.
+        accept: checks whose refusal is overridden; the imported file keeps their names.
 
     Raises:
         DataError: the file is missing, breaks a rule, the name cannot be used, or the folder not
@@ -154,18 +181,19 @@ def import_prices(
         error=DataError,
     )
     _require_file(file, folder)
-    prices = prices_from_table(name, read_table(file, options), origin=str(file))
-    write_whole(prices.frame, _imported_path(name, folder), prices.understood)
+    prices = prices_from_table(name, read_table(file, options), str(file), accept)
+    write_whole(prices.frame, _imported_path(name, folder), prices.understood, prices.accepted)
     return prices
 
 
-def write_whole(frame: pd.DataFrame, path: Path, understood: str) -> None:
+def write_whole(frame: pd.DataFrame, path: Path, understood: str, accepted: Sequence[str]) -> None:
     """Write a Parquet file in one step, in place of an earlier one; its folder is made.
 
     Args:
         frame: what to write.
         path: of the file.
         understood: how the frame's own file was read, to be kept in the new one.
+        accepted: checks whose refusal was overridden, to be kept too.
 
     Raises:
         DataError: the file cannot be written; nothing is left of it.
@@ -177,6 +205,7 @@ def write_whole(frame: pd.DataFrame, path: Path, understood: str) -> None:
         try:
             kept = frame.copy(deep=False)
             kept.attrs[UNDERSTOOD] = understood
+            kept.attrs[ACCEPTED] = " ".join(accepted)
             kept.to_parquet(partial)
             os.replace(partial, path)
         finally:

@@ -16,6 +16,7 @@ from study.data.instruments import one_instrument
 from study.data.parsing import (
     AS_WRITTEN,
     ReadOptions,
+    accepted,
     date_columns,
     dates_of,
     in_order,
@@ -60,6 +61,8 @@ class BarTable:
     understood: tuple[str, ...]
     """How the file was read (columns, order, format of dates and numbers, adjusted or not), a
     phrase each, for one line that shows a wrong reading."""
+    accepted: tuple[str, ...] = ()
+    """Checks whose refusal was overridden when the file was imported."""
 
 
 def read_table(path: Path, options: ReadOptions = AS_WRITTEN) -> BarTable:
@@ -115,6 +118,7 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
         others=others,
         seconds=dates.seconds,
         zones=dates.zones,
+        accepted=accepted(cells),
         understood=stored(cells)
         or (
             f"{cells.where}: columns {named(cells, position, passed_over)}",

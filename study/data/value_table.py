@@ -14,6 +14,7 @@ from study.data.instruments import one_instrument
 from study.data.parsing import (
     AS_WRITTEN,
     ReadOptions,
+    accepted,
     date_columns,
     dates_of,
     in_order,
@@ -52,6 +53,8 @@ class ValueTable:
     """Name of the column of values, as the file has it."""
     understood: tuple[str, ...]
     """How the file was read, a phrase each."""
+    accepted: tuple[str, ...] = ()
+    """Checks whose refusal was overridden when the file was imported."""
 
     def place(self, at: int) -> str:
         """Name a row for a message."""
@@ -99,6 +102,7 @@ def read_values(path: Path, names: Sequence[str], options: ReadOptions = AS_WRIT
         dates=cells.columns[date_at],
         cells=cells.columns[value],
         column=cells.names[value],
+        accepted=accepted(cells),
         understood=stored(cells)
         or (
             f"{cells.where}: columns {named(cells, position, {})}",

@@ -1,6 +1,7 @@
 """Where the volatility index comes from: the embedded series, an imported one, a file."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from study.data.arrays import DayArray, PriceArray
+from study.data.checks import require_clean
 from study.data.columns import DATE_COLUMN
 from study.data.columns import NAMES as COLUMN_NAMES
 from study.data.config import EMBEDDED_VIX, EMBEDDED_VIX_RANGE
@@ -23,6 +25,7 @@ from study.data.sources import (
     write_whole,
 )
 from study.data.value_table import ValueTable, read_values
+from study.data.vix_checks import check_vix
 from study.errors import DataError, quoted, require
 
 _FOLDER = "vix"
@@ -44,6 +47,10 @@ class VixSeries:
     origin: str
     understood: str = ""
     """How the file was read, one line; empty for the embedded series."""
+    warnings: tuple[str, ...] = ()
+    """Oddities that break no rule, and refusals that were overridden."""
+    accepted: tuple[str, ...] = ()
+    """The checks whose refusal was overridden."""
 
     @property
     def span(self) -> str:
@@ -51,8 +58,15 @@ class VixSeries:
         return f"{self.days[0]} to {self.days[-1]}"
 
 
-def load_vix(source: str, import_folder: Path = IMPORT_FOLDER) -> VixSeries:
+def load_vix(
+    source: str, import_folder: Path = IMPORT_FOLDER, accept: Collection[str] = ()
+) -> VixSeries:
     """Load ``embedded``, an imported series by name, or a text or Parquet file by path.
+
+    Args:
+        source: which series.
+        import_folder: where imported series live.
+        accept: checks whose refusal is overridden, beside those that the import accepted.
 
     Raises:
         DataError: there is no such series (the message lists what exists), or it breaks a rule.
@@ -60,7 +74,7 @@ def load_vix(source: str, import_folder: Path = IMPORT_FOLDER) -> VixSeries:
     if source == EMBEDDED_VIX:
         # The file marks days without a value by a point and writes month first.
         table = read_values(embedded_file("vix"), _VALUE_NAMES)
-        return _series(EMBEDDED_VIX, table, origin="arch.data.vix", understood="")
+        return _series(EMBEDDED_VIX, table, "arch.data.vix", "", accept)
     path = source_path(source, import_folder / _FOLDER)
     imported = ", ".join(list_vix(import_folder)) or "(none)"
     require(
@@ -71,7 +85,7 @@ def load_vix(source: str, import_folder: Path = IMPORT_FOLDER) -> VixSeries:
         remedy=f"There are: embedded ({EMBEDDED_VIX_RANGE}); imported {imported}.",
         error=DataError,
     )
-    return _of_file(plain_name(path), path, AS_WRITTEN)
+    return _of_file(plain_name(path), path, AS_WRITTEN, accept)
 
 
 def import_vix(
@@ -79,6 +93,7 @@ def import_vix(
     name: str | None = None,
     folder: Path = IMPORT_FOLDER,
     options: ReadOptions = AS_WRITTEN,
+    accept: Collection[str] = (),
 ) -> VixSeries:
     """Check a text or Parquet file and keep it as ``<folder>/vix/<name>.parquet``.
 
@@ -87,6 +102,7 @@ def import_vix(
         name: how the series will be called; the file's own name without suffix if None.
         folder: where imported markets live.
         options: what the file leaves open.
+        accept: checks whose refusal is overridden; the imported file keeps their names.
 
     Raises:
         DataError: the file is missing, breaks a rule, the name cannot be used, or the folder not
@@ -110,10 +126,11 @@ def import_vix(
         remedy="Give its path.",
         error=DataError,
     )
-    series = _of_file(name, file, options)
+    series = _of_file(name, file, options, accept)
     index = pd.DatetimeIndex(series.days, name=DATE_COLUMN)
     frame = pd.DataFrame({"VIX": series.values}, index=index)
-    write_whole(frame, folder / _FOLDER / f"{name}.parquet", series.understood)
+    path = folder / _FOLDER / f"{name}.parquet"
+    write_whole(frame, path, series.understood, series.accepted)
     return series
 
 
@@ -122,7 +139,7 @@ def list_vix(folder: Path = IMPORT_FOLDER) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (folder / _FOLDER).glob("*.parquet")))
 
 
-def _of_file(name: str, path: Path, options: ReadOptions) -> VixSeries:
+def _of_file(name: str, path: Path, options: ReadOptions, accept: Collection[str]) -> VixSeries:
     require(
         not options.adjust,
         "import",
@@ -132,10 +149,13 @@ def _of_file(name: str, path: Path, options: ReadOptions) -> VixSeries:
         error=DataError,
     )
     table = read_values(path, _VALUE_NAMES, options)
-    return _series(name, table, origin=str(path), understood=understood_line(table.understood))
+    line = understood_line(table.understood)
+    return _series(name, table, str(path), line, accept)
 
 
-def _series(name: str, table: ValueTable, origin: str, understood: str) -> VixSeries:
+def _series(
+    name: str, table: ValueTable, origin: str, understood: str, accept: Collection[str]
+) -> VixSeries:
     days, values, missing = table.days, table.values, table.is_missing
     rises = np.append(True, np.diff(days) > np.timedelta64(0, "D"))[: len(days)]
     _require_all(~np.isnat(days), table, DATE_COLUMN, "must be a date like the others of the file")
@@ -161,6 +181,8 @@ def _series(name: str, table: ValueTable, origin: str, understood: str) -> VixSe
         error=DataError,
     )
     days, values = days[~missing], values[~missing]
+    results = check_vix(table.where, days, values, {*accept, *table.accepted})
+    warnings = require_clean(results)
     digest = hashlib.sha256(days.astype("<i8").tobytes())
     digest.update(values.astype("<f8").tobytes())
     return VixSeries(
@@ -170,6 +192,8 @@ def _series(name: str, table: ValueTable, origin: str, understood: str) -> VixSe
         fingerprint=digest.hexdigest(),
         origin=origin,
         understood=understood,
+        warnings=warnings,
+        accepted=tuple(result.name for result in results if result.status == "accepted"),
     )
 
 

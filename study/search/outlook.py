@@ -90,7 +90,8 @@ def plan_cells(
     Raises:
         DataError: the prices cannot be read.
     """
-    prices = load_prices(cells[0].data.source, results / "data")
+    first = cells[0].data
+    prices = load_prices(first.source, results / "data", first.accept)
     measured: dict[tuple[object, ...], StepTimes] = {}
     for cell in cells:
         data, space, plan, problem = None, None, None, None

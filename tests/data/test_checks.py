@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.data.checks import check_table, require_clean, stale_open_share
+from study.data.checks import check_table, require_clean
+from study.data.series_checks import stale_open_share
 from study.data.sources import Prices, prices_from_frame
 from study.data.tables import BAR_COLUMNS, read_table, table_from_frame
 from study.errors import DataError
@@ -31,7 +32,8 @@ def check_rows(folder: Path, rows: list[str]) -> str:
         (
             "2020-01-06,12,13,11,abc,100",
             "prices.csv row 4 (2020-01-06) column Close: must be a finite number, "
-            "but got Close=abc. Fill in the value or remove the row.",
+            "but got Close='abc'. Take the value from the source, or remove the row; a made-up "
+            "value would be learnt.",
         ),
         (
             "2020-01-06,12,13,11,12,",
@@ -41,18 +43,18 @@ def check_rows(folder: Path, rows: list[str]) -> str:
         ("2020-01-06,12,13,11,1_2,1", "row 4 (2020-01-06) column Close: must be a finite number"),
         (
             "2020-01-06,12,13,-11,12,100",
-            "prices.csv row 4 (2020-01-06) column Low: must be > 0, but got Low=-11",
+            "prices.csv row 4 (2020-01-06) column Low: must be > 0, but got Low='-11'",
         ),
         ("2020-01-06,0,13,11,12,100", "row 4 (2020-01-06) column Open: must be > 0"),
         ("2020-01-06,12,13,11,12,-1", "row 4 (2020-01-06) column Volume: must be >= 0"),
         (
             "2020-01-06,12,11.5,11,12,100",
             "prices.csv row 4 (2020-01-06) column High: must be >= Open, Low and Close, but got "
-            "High=11.5, Open=12, Low=11, Close=12. Correct or remove the row.",
+            "High='11.5', Open='12', Low='11', Close='12'. Take the bar from the source,",
         ),
         (
             "2020-01-06,12,13,12.5,13,100",
-            "row 4 (2020-01-06) column Low: must be <= Open, High and Close, but got Low=12.5",
+            "row 4 (2020-01-06) column Low: must be <= Open, High and Close, but got Low='12.5'",
         ),
         (
             "2020-01-03,12,13,11,12,100",
@@ -61,12 +63,12 @@ def check_rows(folder: Path, rows: list[str]) -> str:
         (
             "2019-01-06,12,13,11,12,100",
             "row 4 (2019-01-06) column Date: must be later than the row before, but got "
-            "Date=2019-01-06. Sort the file, oldest first.",
+            "Date='2019-01-06'. Sort the file, oldest first",
         ),
         (
             "06/01/2020,12,13,11,12,100",
-            "row 4 (no date) column Date: must be an ISO date such as 2024-03-28, "
-            "but got Date=06/01/2020.",
+            "row 4 (no date) column Date: must be a date such as 2024-03-28, "
+            "but got Date='06/01/2020'.",
         ),
     ],
 )

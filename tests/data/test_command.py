@@ -126,7 +126,7 @@ def test_a_vix_series_is_imported_listed_and_built_with(
     tmp_path: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     days = [f"{day:%Y-%m-%d}" for day in load_prices("sp500").frame.index]
-    rows = [f"{day},{12 + 7 * at % 19}" for at, day in enumerate(days)]
+    rows = [f"{day},{12 + at * at % 19}" for at, day in enumerate(days)]
     (tmp_path / "v.csv").write_text("Date,Close\n" + "\n".join(rows))
     file = str(tmp_path / "v.csv")
     assert main(["import", file, "--series", "vix", "--name", "long", *folder]) == 0

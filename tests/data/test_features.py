@@ -96,7 +96,7 @@ def test_flat_and_silent_stretches_stay_finite(market: SyntheticMarket) -> None:
     bars = market.prices.frame.copy()
     flat_price = float(bars["Close"].iloc[1000])
     bars.iloc[1000:1060] = [flat_price] * 4 + [0.0]
-    prices = prices_from_frame("flat", bars)
+    prices = prices_from_frame("flat", bars, accept=["constant-prices"])
     features = build_features(prices)
     assert features["bb_percent_b"].loc[bars.index[1050]] == 0.5
     assert features["vwap_20"].loc[bars.index[1050]] == pytest.approx(flat_price)

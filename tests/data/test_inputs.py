@@ -62,12 +62,12 @@ def test_a_constant_input_is_refused_by_name(sp500: Prices) -> None:
     fit_scaler(inputs, np.arange(1001), "relative")
 
 
-def test_a_wild_input_is_refused_by_name_and_day(sp500: Prices) -> None:
-    inputs = make_inputs(build_features(sp500), "relative")
-    scaler = fit_scaler(inputs, np.arange(1000), "relative")
-    inputs.loc[pd.Timestamp("2010-05-06"), "Close"] = 9.0
-    with pytest.raises(DataError, match="relative input Close on 2010-05-06"):
-        scale_inputs(inputs, scaler, "relative")
+def test_an_input_beyond_float32_is_refused_by_name_and_day(sp500: Prices) -> None:
+    inputs = make_inputs(build_features(sp500), "none")
+    scaler = fit_scaler(inputs, np.arange(1000), "none")
+    inputs.loc[pd.Timestamp("2010-05-06"), "Volume"] = 1e39
+    with pytest.raises(DataError, match="none input Volume on 2010-05-06: must be a number of 32"):
+        scale_inputs(inputs, scaler, "none")
 
 
 def test_a_planted_shift_is_measured() -> None:

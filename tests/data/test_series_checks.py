@@ -1,0 +1,271 @@
+"""Faults between rows are found wherever they lie, and unusual markets are let through."""
+
+from collections.abc import Callable
+
+import hypothesis.strategies as st
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+
+from study.data.sources import Prices, load_prices, prices_from_frame
+from study.data.synthetic import simulate_market
+from study.errors import DataError
+from tests.data.bars import (
+    every_calendar_day,
+    refused,
+    resampled,
+    rescaled_before,
+    results_of,
+    stock,
+    thin_stock,
+    with_bar,
+    with_cell,
+)
+
+MARKETS = {name: load_prices(name).frame for name in ("sp500", "nasdaq", "synthetic")}
+STRETCH = 400
+
+Plant = Callable[[pd.DataFrame, int], pd.DataFrame]
+
+PLANTED: dict[str, tuple[str, Plant]] = {
+    "split 2:1": ("level-shift", lambda bars, at: rescaled_before(bars, at, 2)),
+    "split 4:1": ("level-shift", lambda bars, at: rescaled_before(bars, at, 4)),
+    "split 3:2": ("level-shift", lambda bars, at: rescaled_before(bars, at, 1.5)),
+    "reverse split 1:10": ("level-shift", lambda bars, at: rescaled_before(bars, at, 0.1)),
+    "pence, then pounds": ("level-shift", lambda bars, at: rescaled_before(bars, at, 100)),
+    "another instrument": ("level-shift", lambda bars, at: rescaled_before(bars, at, 0.37)),
+    "bar x10": ("broken-bar", lambda bars, at: with_bar(bars, at, 10)),
+    "bar / 10": ("broken-bar", lambda bars, at: with_bar(bars, at, 0.1)),
+    "High x100": ("broken-bar", lambda bars, at: with_cell(bars, at, "High", 100)),
+    "Low / 100": ("broken-bar", lambda bars, at: with_cell(bars, at, "Low", 0.01)),
+    "Volume x1e6": ("broken-volume", lambda bars, at: with_cell(bars, at, "Volume", 1e6)),
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    market=st.sampled_from(sorted(MARKETS)),
+    start=st.integers(0, 5031 - STRETCH),
+    at=st.integers(20, STRETCH - 20),
+    fault=st.sampled_from(sorted(PLANTED)),
+)
+def test_a_fault_is_found_at_any_day_of_any_stretch_and_nothing_before(
+    market: str, start: int, at: int, fault: str
+) -> None:
+    bars = MARKETS[market].iloc[start : start + STRETCH]
+    assert refused(bars) == set()
+    check, plant = PLANTED[fault]
+    found = results_of(plant(bars, at))
+    assert found[check].status == "error", fault
+    assert f"{bars.index[at]:%Y-%m-%d}" in found[check].messages[0]
+    assert {name for name, each in found.items() if each.status == "error"} == {check}
+    accepted = results_of(plant(bars, at), accept=[check])
+    assert accepted[check].status == "accepted"
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    market=st.sampled_from(sorted(MARKETS)),
+    start=st.integers(0, 5031 - STRETCH),
+    at=st.integers(20, STRETCH - 20),
+)
+def test_a_volume_of_100_times_is_refused_or_told(market: str, start: int, at: int) -> None:
+    bars = MARKETS[market].iloc[start : start + STRETCH]
+    day = f"{bars.index[at]:%Y-%m-%d}"
+    if bars["Volume"].iloc[at] == 0:
+        return
+    found = results_of(with_cell(bars, at, "Volume", 100))["broken-volume"]
+    assert any(day in message for message in found.messages)
+
+
+@pytest.mark.slow
+def test_how_often_stocks_of_fat_tails_are_refused_and_splits_of_them_found() -> None:
+    """2, 3 and 4 % a day, t law of 3 degrees, 150 years in all."""
+    series = [stock(seed, sd=sd) for sd in (0.02, 0.03, 0.04) for seed in range(5)]
+    assert sum(bool(refused(each)) for each in series) <= 1
+    generator = np.random.default_rng(0)
+    planted = [
+        (rescaled_before(bars, at, factor), f"{bars.index[at]:%Y-%m-%d}")
+        for bars in series
+        for factor, at in zip((2, 10), generator.integers(50, 2_450, 2), strict=True)
+    ]
+    found = [results_of(bars)["level-shift"].messages for bars, _ in planted]
+    hits = sum(
+        any(day in message for message in messages)
+        for messages, (_, day) in zip(found, planted, strict=True)
+    )
+    # A day of news by chance, with thrice the usual range or volume, makes a crash of a split.
+    assert hits >= 0.8 * len(planted)
+    told = [
+        any(day in message for each in results_of(bars).values() for message in each.messages)
+        for bars, day in planted
+    ]
+    assert all(told)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_markets_drawn_anew_pass(seed: int) -> None:
+    assert refused(simulate_market(n_days=3_000, seed=seed).prices.frame) == set()
+
+
+def test_ratio_and_day_of_a_split_are_told(sp500: Prices) -> None:
+    bars = sp500.frame.iloc[:800]
+    for factor, words in (
+        (4, "1999-10-18 to 0.25"),
+        (4, "which looks like an unadjusted split 4:1"),
+        (1.5, "an unadjusted split 3:2"),
+        (0.1, "an unadjusted reverse split 1:10"),
+        (100, "another unit (1 to 100, as pence and pounds)"),
+    ):
+        with pytest.raises(DataError) as caught:
+            prices_from_frame("spx", rescaled_before(bars, 199, factor))
+        assert words in str(caught.value), factor
+        assert "--accept level-shift lets it pass, and is recorded." in str(caught.value)
+
+
+def test_a_crash_is_no_split(sp500: Prices) -> None:
+    """AAPL fell to half on 2000-09-29 with 12 times its volume; earnings move prices by 25 %."""
+    bars = sp500.frame.iloc[:800].astype(float)
+    for factor in (2.0, 1.25):
+        crash = rescaled_before(bars, 400, factor)
+        crash.iloc[400, 4] *= 12
+        assert refused(crash) == set()
+        warning = results_of(crash)["large moves"].messages[0]
+        assert f"{bars.index[400]:%Y-%m-%d} -" in warning
+        quiet = rescaled_before(bars, 400, 1.25)
+        assert refused(quiet) == set()
+
+
+def test_a_split_behind_a_filled_open_is_found(sp500: Prices) -> None:
+    bars = rescaled_before(sp500.frame.iloc[:800], 400, 2)
+    bars.iloc[400, 0] = bars.iloc[400, 1] = bars.iloc[399, 3]
+    assert refused(bars) == {"level-shift"}
+
+
+def test_weeks_and_months_are_no_days(sp500: Prices) -> None:
+    for rule, apart in (("W-FRI", 7), ("MS", 31)):
+        weekly = resampled(sp500.frame, rule)
+        message = results_of(weekly)["spacing"].messages[0]
+        assert f"rows {apart} days apart from {weekly.index[0]:%Y-%m-%d}" in message
+    old, new = resampled(sp500.frame.iloc[:300], "W-MON"), sp500.frame.iloc[310:]
+    message = results_of(pd.concat([old, new]))["spacing"].messages[0]
+    assert f"{len(old)} of {len(old) + len(new)} rows" in message
+
+
+def test_a_dropped_zone_is_seen_by_the_weekdays(sp500: Prices) -> None:
+    bars = sp500.frame
+    early, late = (bars.set_axis(bars.index + pd.Timedelta(days=each)) for each in (-1, 1))
+    message = results_of(early)["weekdays"].messages[0]
+    assert "no Fridays and Sundays in their place from 1999-01-03" in message
+    assert "Saudi Arabia" in message
+    assert "no Mondays and Saturdays in their place" in results_of(late)["weekdays"].messages[0]
+    without_sundays = early[early.index.day_of_week < 5]
+    assert (
+        "or the market was closed on Fridays"
+        in (results_of(without_sundays)["weekdays"].messages[0])
+    )
+    summer = (bars.index.month >= 4) & (bars.index.month <= 10)
+    partly = bars.set_axis(bars.index - pd.to_timedelta(summer.astype(int), unit="D"))
+    assert results_of(partly[~partly.index.duplicated()])["weekdays"].status == "error"
+    # Saudi Arabia and Israel trade so by right.
+    assert results_of(early, accept=["weekdays"])["weekdays"].status == "accepted"
+
+
+def test_weekend_sessions_are_told_and_pass(sp500: Prices) -> None:
+    bars = sp500.frame.iloc[:800].copy()
+    sunday = bars.iloc[[300]].set_axis(pd.DatetimeIndex(["2000-11-05"]))
+    bars = pd.concat([bars, sunday * 1.001]).sort_index()
+    found = results_of(bars)["weekdays"]
+    assert (found.status, found.messages) == (
+        "warning",
+        ("bars: 1 rows lie on a weekend: 2000-11-05",),
+    )
+    assert refused(bars) == set()
+
+
+@pytest.mark.parametrize("how", ["copy", "flat", "line"])
+def test_days_without_trade_must_not_be_filled(sp500: Prices, how: str) -> None:
+    bars = every_calendar_day(sp500.frame.iloc[:800], how)  # type: ignore[arg-type]
+    found = results_of(bars)["filled-bars"]
+    assert found.status == "error"
+    assert "1999-01-09, 1999-01-10, 1999-01-16" in found.messages[0]
+    assert "lie on a weekend and repeat their neighbours" in found.messages[0]
+
+
+def test_filled_holidays_are_found_and_a_single_copy_is_told(sp500: Prices) -> None:
+    bars = every_calendar_day(sp500.frame.iloc[:800], "copy")
+    holidays = bars[bars.index.day_of_week < 5]
+    found = results_of(holidays)["filled-bars"]
+    assert found.status == "error"
+    assert (
+        "bars that repeat the bar before, in every cell: 1999-01-18, 1999-02-15"
+        in (found.messages[0])
+    )
+    single = sp500.frame.iloc[:800].copy()
+    single.iloc[500] = single.iloc[499]
+    found = results_of(single)["filled-bars"]
+    assert (found.status, found.messages) == (
+        "warning",
+        (f"bars: 1 bars repeat the bar before, in every cell: {single.index[500]:%Y-%m-%d}",),
+    )
+
+
+def test_prices_that_stand_still_for_weeks_are_refused(sp500: Prices) -> None:
+    bars = sp500.frame.iloc[:800].astype(float)
+    still = bars.copy()
+    still.iloc[300:320, :4] = float(bars["Close"].iloc[300])
+    message = results_of(still)["constant-prices"].messages[0]
+    assert f"the same Open, High, Low, Close on 20 bars, {bars.index[300]:%Y-%m-%d}" in message
+    opens = bars.copy()
+    opens.iloc[300:320, 0] = opens.iloc[300:320]["Low"].max()
+    opens["High"], opens["Low"] = opens.iloc[:, :4].max(axis=1), opens.iloc[:, :4].min(axis=1)
+    assert "the same Open on 20 bars" in results_of(opens)["constant-prices"].messages[0]
+
+
+def test_alternating_instruments_are_told_as_such(sp500: Prices) -> None:
+    bars = sp500.frame.iloc[:800].astype(float)
+    bars.iloc[::2, :4] *= 0.37
+    found = results_of(bars)["broken-bar"]
+    assert found.status == "error"
+    assert "rows of several instruments seem to alternate" in found.messages[0]
+
+
+def test_another_unit_of_volume_is_told(sp500: Prices) -> None:
+    bars = sp500.frame.iloc[:800].astype(float)
+    bars.iloc[400:, 4] /= 1000
+    found = results_of(bars)["broken-volume"]
+    assert found.status == "warning"
+    assert "the usual volume changes near 2000-0" in found.messages[0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_stock_that_hardly_trades_is_let_through(seed: int) -> None:
+    bars = thin_stock(seed)
+    assert (bars["Volume"] == 0).mean() > 0.4
+    assert refused(bars) == set()
+
+
+def test_a_market_of_all_days_is_let_through() -> None:
+    bars = stock(5, n_days=2_000, sd=0.035)
+    bars.index = pd.date_range("2015-01-01", periods=len(bars), name="Date")
+    assert refused(bars) == set()
+    assert results_of(bars)["weekdays"].status == "ok"
+
+
+def test_a_market_that_was_closed_for_months_is_let_through(sp500: Prices) -> None:
+    bars = pd.concat([sp500.frame.iloc[:400], sp500.frame.iloc[480:900]])
+    assert refused(bars) == set()
+    assert results_of(bars)["gaps over 7 days"].status == "warning"
+
+
+def test_the_embedded_markets_have_no_new_warning() -> None:
+    odd = {
+        name: {check for check, each in results_of(bars).items() if each.status != "ok"}
+        for name, bars in MARKETS.items()
+    }
+    assert odd == {
+        "sp500": {"Open equals previous Close"},
+        "nasdaq": {"zero volume"},
+        "synthetic": {"Open equals previous Close"},
+    }
