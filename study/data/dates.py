@@ -67,8 +67,8 @@ _LONG_STEP, _DAILY_STEP = 31, 4
 """Days between two bars: of no daily series more than a month, mostly at most four (a long
 week-end)."""
 
-_FIRST_YEAR_OF_TWO_DIGITS = 69
-"""From which on two digits mean 19.., as in POSIX."""
+_FIRST_YEAR_OF_TWO_DIGITS = 50
+"""From which on two digits mean 19..: many series begin in 1950, and none ends after 2049."""
 
 _SECONDS_A_DAY = 86_400
 
