@@ -15,6 +15,7 @@ _EXPONENTS = {"": 0, "k": 3, "m": 6, "b": 9, "t": 12}
 _SPACES = " \u00a0\u202f\u2009'\u2019"
 """Between groups of three digits in French, Swiss and typographic notation."""
 
+_SPACED = re.compile(rf"(?<=\d)[{_SPACES}](?=\d{{3}})")
 _MARKED = re.compile(r"[+-]?[\d.,]*\d[\d.,]*")
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _ENDS = re.compile(
@@ -74,7 +75,7 @@ def read_number(cell: object, mark: DecimalMark = ".") -> float:
         cell: text, or what a Parquet file holds.
         mark: what stands before the fraction.
     """
-    if isinstance(cell, bool | np.bool_):
+    if isinstance(cell, bool | np.bool_ | np.ndarray):
         return float("nan")
     if not isinstance(cell, str):
         try:
@@ -98,7 +99,7 @@ def read_number(cell: object, mark: DecimalMark = ".") -> float:
 
 def _mark_of(cell: str) -> DecimalMark | None:
     """Return the decimal mark that a single cell shows by itself."""
-    body = cell.strip().strip(_AROUND).strip()
+    body = _SPACED.sub("", cell.strip().strip(_AROUND).strip())
     if not _MARKED.fullmatch(body):
         return None
     point, comma = body.rfind("."), body.rfind(",")

@@ -183,9 +183,9 @@ def _likely_delimiter(text: str) -> str:
 
 
 def _usual_width(records: list[Record]) -> int:
-    return Counter(len(_stripped(cells)) for _, cells in records[:_SAMPLE_LINES]).most_common(1)[0][
-        0
-    ]
+    """Return the number of cells that most records have, the larger one of a tie."""
+    widths = Counter(len(_stripped(cells)) for _, cells in records[:_SAMPLE_LINES])
+    return max(widths, key=lambda width: (widths[width], width))
 
 
 def _stripped(cells: list[str]) -> list[str]:
@@ -229,7 +229,7 @@ def _row(
     if len(cells) != width:
         raise error(
             f"{where} line {line}: must have {width} cells like the header, but got {len(cells)}: "
-            f"{quoted(cells)}. Correct the row; a number that holds a separator "
-            f"({quoted(delimiter)}) must stand in quotes."
+            f"{quoted(cells)}. Correct the row; what holds the separator itself "
+            f"({quoted(delimiter)}) must stand in quotes, and nothing above the header."
         )
     return tuple(cells)

@@ -1,6 +1,7 @@
 """Which column of a file is what, by the names that vendors give them."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 DATE_COLUMN = "Date"
@@ -11,21 +12,29 @@ SYMBOL = "Symbol"
 
 NAMES: dict[str, tuple[str, ...]] = {
     DATE_COLUMN: (
-        "date", "datetime", "datum", "dtyyyymmdd", "tradedate", "tradingday", "observationdate",
-        "day", "timestamp", "time", "opentime", "windowstart", "tsevent", "unix", "t",
+        "date", "datetime", "datum", "fecha", "data", "dtyyyymmdd", "tradedate", "tradingday",
+        "observationdate", "day", "timestamp", "time", "gmttime", "localtime", "opentime",
+        "windowstart", "tsevent", "unix", "t",
     ),
     "Open": (
         "open", "openprice", "openingprice", "eroeffn", "eroeffnung", "eroeffnungskurs", "erster",
-        "first", "o",
+        "first", "ouv", "ouverture", "apertura", "abertura", "o",
     ),
-    "High": ("high", "highprice", "hoch", "tageshoch", "max", "h"),
-    "Low": ("low", "lowprice", "tief", "tagestief", "min", "l"),
+    "High": (
+        "high", "highprice", "hoch", "tageshoch", "max", "plushaut", "maximo", "massimo", "maxima",
+        "h",
+    ),
+    "Low": (
+        "low", "lowprice", "tief", "tagestief", "min", "plusbas", "minimo", "minima", "l",
+    ),
     "Close": (
-        "close", "closelast", "closeprice", "closingprice", "schluss", "schlusskurs", "settle",
-        "settlementprice", "last", "lastprice", "latest", "zuletzt", "price", "c",
+        "close", "closelast", "closeprice", "closingprice", "schluss", "schlusskurs", "cloture",
+        "cierre", "chiusura", "settle", "settlementprice", "last", "lastprice", "latest", "zuletzt",
+        "dernier", "ultimo", "price", "c",
     ),
     "Volume": (
-        "volume", "vol", "stuecke", "volumen", "volumefrom", "tickvol", "tickvolume", "v",
+        "volume", "vol", "totalvolume", "numberofshares", "stuecke", "volumen", "volumefrom",
+        "tickvol", "tickvolume", "v",
     ),
     ADJUSTED_CLOSE: ("adjclose", "adjustedclose", "adjustedclosingprice", "adjustmentclose"),
     ADJUSTED_VOLUME: ("adjvolume", "adjustedvolume", "adjustmentvolume"),
@@ -37,9 +46,10 @@ NAMES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Accepted names of each column, the preferred ones first: letters and digits in lower case.
 
-They are those of Yahoo and yfinance, Nasdaq.com, Investing.com (English and German), Stooq,
-MetaTrader 4 and 5, TradingView, Barchart, Alpha Vantage, Tiingo, EOD Historical Data, Polygon,
-Binance, CryptoDataDownload, Interactive Brokers, NSE India, J-Quants, Quandl and ariva.de."""
+They are those of Yahoo and yfinance, Nasdaq.com, Investing.com (English, German, French, Spanish,
+Italian, Portuguese), Stooq, MetaTrader 4 and 5, TradingView, Barchart, Alpha Vantage, Tiingo, EOD
+Historical Data, Polygon, Binance, CryptoDataDownload, Interactive Brokers, Dukascopy, NSE India,
+J-Quants, Quandl, Euronext, Nasdaq Nordic and ariva.de."""
 
 INDEX_KEYS = ("", "index", "unnamed0", "level0")
 """What pandas calls a first column that has no name."""
@@ -51,6 +61,7 @@ _AVERAGES = ("ma", "ema", "sma", "avg")
 _TRANSLITERATED = str.maketrans(
     {"\u00e4": "ae", "\u00f6": "oe", "\u00fc": "ue", "\u00df": "ss"},
 )
+"""German letters; other accents are dropped."""
 _NUMBERING = re.compile(r"\d+[a-z]?\.\s")
 """``1. open`` of Alpha Vantage."""
 
@@ -83,7 +94,8 @@ def is_date_name(name: str) -> bool:
 def column_key(name: str) -> str:
     """Return the letters and digits of a name in lower case, without a number in front."""
     name = _NUMBERING.sub("", name.strip().lower(), count=1)
-    return re.sub(r"[^0-9a-z]", "", name.translate(_TRANSLITERATED))
+    name = unicodedata.normalize("NFKD", name.translate(_TRANSLITERATED))
+    return re.sub(r"[^0-9a-z]", "", name)
 
 
 def _is_volume_of_a_currency(name: str) -> bool:

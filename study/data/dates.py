@@ -1,6 +1,7 @@
 """Dates as files write them, read by the whole column: no cell is guessed by itself."""
 
 import calendar
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -20,10 +21,10 @@ _TIME = (
     r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,]\d+)?)?"
     r"|(?P<hour6>\d\d)(?P<minute6>\d\d)(?P<second6>\d\d)?)"
     r"\s*(?P<half>[AaPp])?(?(half)\.?[Mm]\.?)"
-    r"\s*(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?(?:\[[\w/+-]+\])?)?"
+    r"\s*(?P<zone>Z|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|UTC|GMT)?(?:\[[\w/+-]+\])?)?"
 )
 _WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*\.?,?\s+)?"
-_MONTH = r"(?P<name>[A-Za-z]{3,9})\.?"
+_MONTH = r"(?P<name>[^\W\d_]{3,9})\.?"
 _SHAPES = {
     "year first": re.compile(
         r"(?:(?P<a>\d{4})(?P<mark>[-/.])(?P<b>\d{1,2})(?P=mark)(?P<c>\d{1,2})"
@@ -48,7 +49,7 @@ _SHOWN = {
     "name, day": "Mar 28, 2024",
 }
 _MONTHS = {name.lower(): at for at, name in enumerate(calendar.month_abbr) if name} | {
-    "mrz": 3, "mae": 3, "mai": 5, "okt": 10, "dez": 12,
+    "mrz": 3, "m\u00e4r": 3, "mae": 3, "mai": 5, "okt": 10, "dez": 12,
 }  # fmt: skip
 """The first three letters of English months, and of German ones where they differ."""
 
@@ -178,7 +179,9 @@ def is_date(cell: str) -> bool:
 
 
 def _text(cell: object) -> str:
-    if cell is None or cell is pd.NaT or cell is pd.NA or cell != cell:
+    if cell is None or cell is pd.NaT or cell is pd.NA:
+        return ""
+    if isinstance(cell, float) and math.isnan(cell):
         return ""
     return str(cell).strip()
 
@@ -268,6 +271,12 @@ def _of_numbers(texts: Sequence[str], where: str) -> Dates:
             f"{where}: must hold stamps of one unit, but got {others[0]} and {unit} (Binance has "
             "written microseconds since 2025). Convert one part of the file."
         )
+    if len(steps) and np.median(steps) > _LONG_STEP * _SECONDS_A_DAY:
+        raise DataError(
+            f"{where}: must hold daily dates, but got {quoted(largest)}, and as epoch {unit} such "
+            f"numbers lie {np.median(steps) / _SECONDS_A_DAY:.0f} days apart. Write dates as "
+            "2024-03-28."
+        )
     days = seconds // _SECONDS_A_DAY
     column = days.astype("datetime64[D]")
     column[~known] = np.datetime64("NaT")
@@ -330,13 +339,11 @@ def _clock(part: re.Match[str]) -> tuple[int, int | None] | None:
         hour = hour % 12 + (12 if part["half"] in "Pp" else 0)
     if hour > 23 or minute > 59 or second > 60:
         return None
-    zone, offset = part["zone"], None
-    if zone is not None:
-        offset = 0
-        if zone[0] in "+-":
-            digits = zone[1:].replace(":", "").ljust(4, "0")
-            offset = int(digits[:2]) * 3600 + int(digits[2:]) * 60
-            offset = -offset if zone[0] == "-" else offset
+    offset = None
+    if part["zone"] is not None:
+        digits = part["zone"].lstrip("ZUTCGM").replace(":", "").ljust(5, "0")
+        offset = int(digits[1:3]) * 3600 + int(digits[3:]) * 60
+        offset = -offset if digits[0] == "-" else offset
     return hour * 3600 + minute * 60 + second, offset
 
 

@@ -18,6 +18,9 @@ _LEAN_DIVISOR = 10_000.0
 _BINANCE_CLOSE = 6
 """Position of the close time in Binance's klines: the open time and a bar stand before it."""
 
+_EPOCH_DIGITS = 10
+"""Of seconds since 2001; a day like 20240328 has fewer."""
+
 _MOST_SHOWN = 7
 _SHARE_OF_ROWS = 0.99
 """Rows in which High and Low must be the extremes; a broken row is for the checks to name."""
@@ -36,8 +39,8 @@ def name_columns(where: str, rows: Sequence[Sequence[str]]) -> NamedColumns:
     """Name the columns of a file without a header.
 
     All vendors whose files have none write (a symbol,) a date, (a time of day,) Open, High, Low,
-    Close and Volume (MetaTrader 4, LEAN, HistData), and Binance seven columns more. That order is
-    taken where High and Low are in fact the highest and the lowest.
+    Close and Volume (MetaTrader 4, LEAN, HistData, Kibot); behind them Kraken has one column more
+    and Binance six. That order is taken where High and Low are in fact the highest and the lowest.
 
     Args:
         where: the file, for messages.
@@ -53,7 +56,7 @@ def name_columns(where: str, rows: Sequence[Sequence[str]]) -> NamedColumns:
         names.append("Time")
     names += BAR_COLUMNS
     first_price = names.index("Open")
-    width_known = len(columns) == len(names) or _is_binance(columns)
+    width_known = len(columns) == len(names) or _is_binance(columns) or _is_kraken(columns)
     known = width_known and _are_bars(columns[first_price : first_price + 5])
     if not known:
         raise DataError(
@@ -75,7 +78,16 @@ def _is_binance(columns: Sequence[Sequence[str]]) -> bool:
     if len(columns) < _BINANCE_CLOSE + 1:
         return False
     opened, closed = columns[0][0], columns[_BINANCE_CLOSE][0]
-    return len(opened) == len(closed) >= 10 and f"{opened}{closed}".isdigit() and opened < closed
+    return len(opened) == len(closed) and all(map(_is_epoch, (opened, closed))) and opened < closed
+
+
+def _is_kraken(columns: Sequence[Sequence[str]]) -> bool:
+    """Does the number of trades stand behind an epoch and a bar?"""
+    return len(columns) == _BINANCE_CLOSE + 1 and _is_epoch(columns[0][0])
+
+
+def _is_epoch(cell: str) -> bool:
+    return len(cell) >= _EPOCH_DIGITS and cell.isdigit()
 
 
 def _are_bars(bars: Sequence[Sequence[str]]) -> bool:

@@ -1,12 +1,13 @@
 """One instrument of a file that may hold several."""
 
+import shlex
 from dataclasses import replace
 
 import numpy as np
 
 from study.data.columns import SYMBOL, column_key, find_columns
 from study.data.file_cells import FileCells
-from study.errors import DataError, quoted
+from study.errors import DataError, one_line, quoted, shortened
 
 _MOST_SHOWN = 10
 _LEAST_ROWS_A_NAME = 2
@@ -83,9 +84,10 @@ def _choose(where: str, place: str, found: list[str], symbol: str | None) -> str
             + ". Choose one of the file, or leave --symbol out."
         )
     if symbol is None and len(found) > 1:
+        example = shlex.quote(shortened(one_line(next(filter(None, found)))))
         raise DataError(
             f"{where}: must hold one instrument, but got {len(found)} in the {place}: {shown}. "
-            f"Import the one you mean: python -m study.data import FILE --symbol "
-            f"{found[0] or found[1]} --name NAME."
+            f"Import the one you mean: python -m study.data import FILE --symbol {example} --name "
+            "NAME; or remove the column if it names something else."
         )
     return symbol if symbol is not None else next(iter(found), None)

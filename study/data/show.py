@@ -6,10 +6,11 @@ from rich.console import Console
 from rich.table import Table
 
 from study.data.baselines import Baseline
-from study.data.checks import CheckResult
 from study.data.config import ACCEPTABLE, DataConfig
 from study.data.dataset import Dataset
 from study.data.features import FeatureSpec
+from study.data.findings import CheckResult
+from study.data.parsing import understood_line
 from study.data.sources import Prices
 from study.data.tables import BarTable
 from study.data.vix_series import VixSeries
@@ -74,7 +75,7 @@ def features(specs: Sequence[FeatureSpec]) -> None:
 
 def checks(bars: BarTable, results: Sequence[CheckResult]) -> None:
     """Print how the file was read, and one row per check with every message."""
-    remarks("; ".join(bars.understood))
+    remarks(understood_line(bars.understood))
     table = _table(f"{bars.where}: {len(bars.days)} rows", "check", "result", "what was found")
     for result in results:
         table.add_row(result.name, result.status, "\n".join(result.messages))

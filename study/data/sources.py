@@ -16,15 +16,8 @@ import pandas as pd
 from study.data.checks import check_table, require_clean
 from study.data.columns import BAR_COLUMNS, DATE_COLUMN
 from study.data.file_cells import is_table_file, plain_name
-from study.data.tables import (
-    ACCEPTED,
-    AS_WRITTEN,
-    UNDERSTOOD,
-    BarTable,
-    ReadOptions,
-    read_table,
-    table_from_frame,
-)
+from study.data.parsing import ACCEPTED, AS_WRITTEN, UNDERSTOOD, ReadOptions, understood_line
+from study.data.tables import BarTable, read_table, table_from_frame
 from study.errors import DataError, cause, quoted, require
 
 IMPORT_FOLDER = Path("ray_results/data")
@@ -142,7 +135,7 @@ def prices_from_table(
         origin=origin,
         warnings=warnings,
         accepted=tuple(sorted(accepted | set(earlier))),
-        understood="; ".join(table.understood),
+        understood=understood_line(table.understood),
     )
 
 

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from study.data.__main__ import main
+from study.data.parsing import AS_WRITTEN, ReadOptions
 from study.data.sources import load_prices
-from study.data.tables import AS_WRITTEN, BarTable, ReadOptions, read_table
+from study.data.tables import BarTable, read_table
 from study.data.vix_series import import_vix, load_vix
 from study.errors import DataError
 
@@ -165,7 +166,7 @@ def test_a_row_of_null_is_left_out_and_named(planted: pd.DataFrame) -> None:
 )
 def test_an_index_is_told_what_volume_is_for(name: str, got: str) -> None:
     with pytest.raises(
-        DataError, match=r"needs a volume, .*obv.*An index has none: take"
+        DataError, match=r"needs a volume, .*obv.*An index or a pair of currencies"
     ) as caught:
         read_table(CASES / "data_index_without_volume" / name)
     assert f"but got {got}" in str(caught.value)

@@ -74,6 +74,10 @@ def test_check_of_a_broken_file_shows_the_row_and_fails(
         (["build", "--tier", "c", "--vix", "nowhere"], "There are: embedded (2014-01-03 to"),
         (["build", "--tier", "c", "--vix", "embedded", "--without", "vix"], "must be free of vix"),
         (["import", "missing.csv"], "must be an embedded market, an imported one or a file"),
+        (["check", "x" * 300], "which is no file"),
+        (["check", "x" * 300 + ".csv"], "File name too long"),
+        (["check", "sp500", "--adjust"], "--symbol, --adjust and --timezone are for files"),
+        (["build", "--tier", "c", "--vix", "x" * 300 + ".csv"], "File name too long"),
     ],
 )
 def test_a_user_error_is_one_line_and_code_2(

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
+from study.data.parsing import ReadOptions
 from study.data.tables import BAR_COLUMNS, read_table, table_from_frame
 from study.errors import DataError
 
@@ -98,3 +99,134 @@ def test_csv_numbers_survive_bit_for_bit(
         HEADER + "2020-01-02," + ",".join(repr(value) for value in values) + "\n",
     )
     assert read_table(path).values[0].tolist() == values
+
+
+GOOD = ["2020-01-02,10,12,9,11,100", "2020-01-03,11,12,10,11,100"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "Date,Open,High,Low,Close,close,Volume\n2020-01-02,10,12,9,11,10.5,100\n",
+            "column Close must occur once, or twice with the same cells, but got Close='11', "
+            "close='10.5' in line 2",
+        ),
+        (
+            "Date;Open;High;Low;Close;Volume\n2020-01-02;1,234;1,300;1,200;1,250;100\n",
+            "must show its decimal mark, but got '1,234', which is 1234 or 1.234",
+        ),
+        (
+            "Date;Open;High;Low;Close;Volume\n2020-01-02;1,5;1.300,5;1,2;1.5;100\n",
+            "must write all numbers with one decimal mark, but got '1.5' and '1,5'",
+        ),
+        (
+            "2020-01-02,10,12,9,11,10.5\n2020-01-03,10,12,9,11,10.5\n",
+            "must name its columns in a header, but got ['2020-01-02', '10', '12'",
+        ),
+        # Adj Close stands where a file without a header has its volume.
+        ("2020-01-02,10,12,9,11,5,3392940000\n", "must name its columns in a header"),
+        # Close, Volume, Open, High, Low.
+        ("2020-01-02,11,100,10,12,9\n2020-01-03,11,5,10,12,9\n", "must name its columns"),
+        ("<!DOCTYPE html>\n<html></html>\n", "columns=<!DOCTYPE html>"),
+        (HEADER + GOOD[0] + "\n2020-01-03,11,12\n", "line 3: must have 6 cells like the header"),
+    ],
+)
+def test_what_is_not_certain_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(DataError, match=r"prices\.csv") as caught:
+        read_table(write(tmp_path, text))
+    assert words in str(caught.value)
+
+
+def test_two_columns_of_one_name_that_agree_are_one(tmp_path: Path) -> None:
+    text = "Date,Open,High,Low,Close,close,Volume\n2020-01-02,10,12,9,11,11,100\n"
+    table = read_table(write(tmp_path, text))
+    assert table.values.tolist() == [[10, 12, 9, 11, 100]]
+    assert "Close (not 'close'), Volume" in table.understood[0]
+
+
+def test_of_two_volumes_the_one_that_is_not_zero_is_taken(tmp_path: Path) -> None:
+    text = "<DATE>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\n"
+    for volumes, expected in (("7\t0", 7), ("7\t3", 3)):
+        table = read_table(write(tmp_path, text + f"2020.01.02\t10\t12\t9\t11\t{volumes}\n"))
+        assert table.values[0, 4] == expected
+
+
+def test_rows_keep_their_lines_when_a_file_is_turned_round(tmp_path: Path) -> None:
+    rows = ["2020-01-06,12,13,11,12,7", "2020-01-03,null,null,null,null,null", *GOOD[::-1]]
+    table = read_table(write(tmp_path, "a title\n" + HEADER + "\n".join(rows)))
+    assert table.rows.tolist() == [6, 5, 3]
+    assert table.values[:, 4].tolist() == [100, 100, 7]
+    assert table.cells["Date"] == ["2020-01-02", "2020-01-03", "2020-01-06"]
+    assert "newest first, turned round" in table.understood
+    assert "1 row without prices left out (first 2020-01-03, line 4)" in table.understood
+    assert "line 1 is a title" in table.understood
+
+
+def test_a_row_out_of_order_is_left_to_the_checks(tmp_path: Path) -> None:
+    rows = [*GOOD, "2020-01-01,12,13,11,12,100", "2020-01-07,12,13,11,12,100"]
+    table = read_table(write(tmp_path, HEADER + "\n".join(rows)))
+    assert table.rows.tolist() == [2, 3, 4, 5]
+    assert "oldest first, some rows out of order" in table.understood
+
+
+def test_other_columns_are_kept_by_their_names(tmp_path: Path) -> None:
+    text = "date,symbol,open,high,low,close,volume,Adj Close\n2020-01-02,SPY,10,12,9,11,100,5.5\n"
+    assert read_table(write(tmp_path, text)).others == {"symbol": ["SPY"], "Adj Close": ["5.5"]}
+
+
+def test_an_adjusted_close_that_cannot_divide_is_named(tmp_path: Path) -> None:
+    text = "date,open,high,low,close,volume,Adj Close\n" + "".join(
+        f"2020-01-0{day},10,12,9,11,100,{adjusted}\n" for day, adjusted in ((2, 5.5), (3, 0))
+    )
+    with pytest.raises(
+        DataError, match=r"prices.csv line 3 column Adj Close: must be a number > 0"
+    ):
+        read_table(write(tmp_path, text), ReadOptions(adjust=True))
+
+
+def test_an_adjusted_close_is_that_of_the_file_bit_for_bit(tmp_path: Path) -> None:
+    text = "date,open,high,low,close,volume,Adj Close,Adj Volume\n2020-01-02,10,12,9,11,100,0.1,7\n"
+    table = read_table(write(tmp_path, text), ReadOptions(adjust=True))
+    assert table.values[0, 3:].tolist() == [0.1, 7]  # 11 * (0.1 / 11) is another float than 0.1
+    assert table.values[0, :3] == pytest.approx([1 / 11, 1.2 / 11, 0.9 / 11])
+    assert "prices adjusted by Adj Close, Volume is Adj Volume" in table.understood
+
+
+def test_all_numbers_of_a_file_have_one_decimal_mark(tmp_path: Path) -> None:
+    text = "Date;Open;High;Low;Close;Adj Close;Volume\n2020-01-02;10,5;12,5;9,5;11,5;2.067;5.000\n"
+    table = read_table(write(tmp_path, text), ReadOptions(adjust=True))
+    assert table.values[0, 3:].tolist() == [2067, 5000]
+    assert "decimal comma" in table.understood
+
+
+def test_an_index_and_a_column_of_dates_must_agree() -> None:
+    days = pd.DatetimeIndex(["2020-01-02", "2020-01-03"], name="Date")
+    frame = pd.DataFrame([[10.0, 12, 9, 11, 1]] * 2, columns=list(BAR_COLUMNS), index=days)
+    same = table_from_frame(frame.assign(Date=["2020-01-02", "2020-01-03"]), "frame")
+    assert same.days.astype(str).tolist() == ["2020-01-02", "2020-01-03"]
+    with pytest.raises(DataError, match=r"two columns Date .* must hold the same days.*in row 3"):
+        table_from_frame(frame.assign(Date=["2020-01-02", "2020-01-06"]), "frame")
+
+
+def test_a_damaged_parquet_file_is_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    days = pd.DatetimeIndex(["2020-01-02", "2020-01-03"], name="Date")
+    frame = pd.DataFrame([[10.0, 12, 9, 11, 1]] * 2, columns=list(BAR_COLUMNS), index=days)
+    path = tmp_path / "prices.parquet"
+    frame.to_parquet(path)
+    whole = path.read_bytes()
+    refused = 0
+    for at in range(len(whole) // 3, len(whole), 41):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0b1000]) + whole[at + 1 :])
+        try:
+            read_table(path)
+        except DataError as error:
+            refused += "\n" not in str(error)
+    assert refused > 30
+
+
+def test_cells_that_are_no_scalars_are_refused(tmp_path: Path) -> None:
+    frame = pd.DataFrame([[10.0, 12, 9, 11, 1]] * 2, columns=list(BAR_COLUMNS))
+    frame.assign(Date=pd.Series([[1, 2], [3]])).to_parquet(tmp_path / "prices.parquet")
+    with pytest.raises(DataError, match="must hold dates, but got array"):
+        read_table(tmp_path / "prices.parquet")

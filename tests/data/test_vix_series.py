@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from study.data.config import EMBEDDED_VIX_RANGE
+from study.data.parsing import ReadOptions
 from study.data.vix_series import import_vix, list_vix, load_vix
 from study.errors import DataError
 
@@ -26,6 +27,12 @@ def test_every_way_to_write_a_file_gives_the_same_series(tmp_path: Path) -> None
     (tmp_path / "fred.csv").write_text(
         "observation_date,VIXCLS\n2020-01-01,\n2020-01-02,12.5\n2020-01-03,14\n2020-01-06,.\n"
     )
+    (tmp_path / "exchange_old.csv").write_text(
+        "a title\nDate,VIX Open,VIX High,VIX Close\n1/2/2020,1,2,12.5\n1/3/2020,1,2,14\n"
+    )
+    (tmp_path / "german.csv").write_text("Datum;Zuletzt\n03.01.2020;14,0\n02.01.2020;12,5\n")
+    (tmp_path / "epoch.txt").write_text("time\tclose\n1577971800\t12.5\n1578058200\t14\n")
+    (tmp_path / "yahoo.tsv").write_text("Date\tClose\nJan 3, 2020\t14\nJan 2, 2020\t12.5\n")
     index = pd.DatetimeIndex(["2020-01-01 06:00", "2020-01-02 06:00", "2020-01-03 06:00"], tz="UTC")
     pd.DataFrame({"Close": [np.nan, 12.5, 14.0]}, index=index).to_parquet(tmp_path / "p.parquet")
     for path in tmp_path.iterdir():
@@ -95,3 +102,9 @@ def test_a_missing_or_strange_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "vix.xlsx").touch()
     with pytest.raises(DataError, match=r"vix.xlsx: must be a file \.csv"):
         import_vix(tmp_path / "vix.xlsx", "vix", tmp_path)
+
+
+def test_a_vix_is_not_adjusted(tmp_path: Path) -> None:
+    (tmp_path / "vix.csv").write_text("Date,Close,Adj Close\n2020-01-02,12.5,12.5\n")
+    with pytest.raises(DataError, match="--adjust is for prices"):
+        import_vix(tmp_path / "vix.csv", "vix", tmp_path, ReadOptions(adjust=True))
