@@ -27,7 +27,7 @@ def test_what_is_accepted_is_a_part_of_the_cell() -> None:
     (cell,) = selected_cells(parsed(*words))
     assert cell.data.accept == ("spacing", "weekdays")
     assert cell.resolved()["data"]["accept"] == ("spacing", "weekdays")
-    with pytest.raises(SpecError, match="accept: must name checks .* but got 'dates differ'"):
+    with pytest.raises(SpecError, match=r"accept: must name checks .* but got 'dates differ'"):
         selected_cells(parsed("--accept", "dates differ"))
 
 

@@ -43,6 +43,12 @@ def understood_line(phrases: Sequence[str]) -> str:
     return shortened(one_line("; ".join(phrases)), _LONGEST_LINE)
 
 
+def accepted_at_import(cells: FileCells) -> tuple[str, ...]:
+    """Return the checks whose refusal was overridden when a file was imported."""
+    names = cells.attributes.get(ACCEPTED)
+    return tuple(names.split()) if isinstance(names, str) else ()
+
+
 def stored(cells: FileCells) -> tuple[str, ...]:
     """Return what an import wrote on the file that it read."""
     line = cells.attributes.get(UNDERSTOOD)

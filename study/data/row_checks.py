@@ -131,10 +131,10 @@ def dates_rise(table: BarTable) -> list[Finding]:
 def cells_are_numbers(table: BarTable) -> list[Finding]:
     """Is each cell a finite number?"""
     missing = ~np.isfinite(table.values)
-    empty_row = missing.all(axis=1)
+    empty_row: npt.NDArray[np.bool_] = np.all(missing, axis=1)
     found = []
     for at, column in enumerate(BAR_COLUMNS):
-        bad = missing[:, at]
+        bad: npt.NDArray[np.bool_] = missing[:, at]
         first = int(np.argmax(bad)) if bad.any() else 0
         row = (
             "Remove the row: a day without trade has no bar, and made-up values would be learnt."

@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.table import Table
 
 from study.data.baselines import Baseline
-from study.data.checks import CheckResult
 from study.data.config import ACCEPTABLE, DataConfig
 from study.data.dataset import Dataset
 from study.data.features import FeatureSpec
+from study.data.findings import CheckResult
 from study.data.parsing import understood_line
 from study.data.sources import Prices
 from study.data.tables import BarTable

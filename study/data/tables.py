@@ -16,7 +16,7 @@ from study.data.instruments import one_instrument
 from study.data.parsing import (
     AS_WRITTEN,
     ReadOptions,
-    accepted,
+    accepted_at_import,
     date_columns,
     dates_of,
     in_order,
@@ -118,7 +118,7 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
         others=others,
         seconds=dates.seconds,
         zones=dates.zones,
-        accepted=accepted(cells),
+        accepted=accepted_at_import(cells),
         understood=stored(cells)
         or (
             f"{cells.where}: columns {named(cells, position, passed_over)}",

@@ -14,7 +14,7 @@ from study.data.instruments import one_instrument
 from study.data.parsing import (
     AS_WRITTEN,
     ReadOptions,
-    accepted,
+    accepted_at_import,
     date_columns,
     dates_of,
     in_order,
@@ -102,7 +102,7 @@ def read_values(path: Path, names: Sequence[str], options: ReadOptions = AS_WRIT
         dates=cells.columns[date_at],
         cells=cells.columns[value],
         column=cells.names[value],
-        accepted=accepted(cells),
+        accepted=accepted_at_import(cells),
         understood=stored(cells)
         or (
             f"{cells.where}: columns {named(cells, position, {})}",

@@ -149,8 +149,7 @@ def _of_file(name: str, path: Path, options: ReadOptions, accept: Collection[str
         error=DataError,
     )
     table = read_values(path, _VALUE_NAMES, options)
-    line = understood_line(table.understood)
-    return _series(name, table, str(path), line, accept)
+    return _series(name, table, str(path), understood_line(table.understood), accept)
 
 
 def _series(
