@@ -55,12 +55,6 @@ def stored(cells: FileCells) -> tuple[str, ...]:
     return (line,) if isinstance(line, str) else ()
 
 
-def accepted(cells: FileCells) -> tuple[str, ...]:
-    """Return the checks whose refusal was overridden when a file was imported."""
-    names = cells.attributes.get(ACCEPTED)
-    return tuple(names.split()) if isinstance(names, str) else ()
-
-
 def require_columns(cells: FileCells, missing: Sequence[str], wanted: Sequence[str]) -> None:
     """Refuse a file without a column that is needed."""
     require(
