@@ -33,6 +33,15 @@ def test_a_family_reaches_every_cell() -> None:
     assert [cell.model["family"] for cell in plain] == [Fixed("patchtst")] * 3
 
 
+def test_what_is_accepted_is_a_part_of_the_cell() -> None:
+    words = ("--budgets", "2M", "--horizons", "1", "--accept", "weekdays", "spacing", "weekdays")
+    (cell,) = selected_cells(parsed(*words))
+    assert cell.data.accept == ("spacing", "weekdays")
+    assert cell.resolved()["data"]["accept"] == ("spacing", "weekdays")
+    with pytest.raises(SpecError, match=r"accept: must name checks .* but got 'dates differ'"):
+        selected_cells(parsed("--accept", "dates differ"))
+
+
 def test_a_sweep_hands_every_flag_of_a_study_on_to_its_cells() -> None:
     flags = argparse.ArgumentParser()
     add_study_flags(flags)

@@ -98,6 +98,10 @@ def test_flags_win_over_the_file_and_epochs_are_cut() -> None:
     assert found.train["epochs"] == Choice((50, 60))
 
 
+def test_what_is_accepted_stands_in_the_file_or_a_flag(tmp_path: Path) -> None:
+    assert cell(edited(tmp_path, {"data.accept": ["weekdays"]})).data.accept == ("weekdays",)
+
+
 def test_values_keep_their_kind() -> None:
     found = cell(SPACES / "phase6a.yaml")
     assert found.train["learning_rate"] == Range(3e-4, 2e-3, log=True)
@@ -150,6 +154,8 @@ def test_evaluation_days_do_not_depend_on_the_horizon() -> None:
         ({"horizons": [0]}, "must be a list of trading days >= 1"),
         ({"data.normalization": "revin"}, "model.revin must be true"),
         ({"data.normalization": "none"}, "cannot take, but got model.last_day_skip=True"),
+        ({"data.accept": "weekdays"}, "data.accept: must be a list of names, but got 'weekdays'"),
+        ({"data.accept": ["dates differ"]}, "must name checks whose refusal can be overridden"),
         ({"data.purge_days": 1}, "purge_days must be at least the horizon"),
     ],
 )

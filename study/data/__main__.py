@@ -21,6 +21,7 @@ from study.data.config import (
 )
 from study.data.dataset import build_dataset
 from study.data.features import TIERS
+from study.data.parsing import ReadOptions
 from study.data.sources import (
     EMBEDDED_SOURCES,
     IMPORT_FOLDER,
@@ -29,7 +30,6 @@ from study.data.sources import (
     load_prices,
     read_source,
 )
-from study.data.tables import ReadOptions
 from study.data.vix_series import import_vix, list_vix, load_vix
 
 _DESCRIBED = ("name", "formula", "look_back", "weekly", "recursive", "source", "to_input")
@@ -206,7 +206,8 @@ def _parser() -> CommandParser:
     importing.add_argument(
         "file",
         type=Path,
-        help="Date, Open, High, Low, Close, Volume; for vix Date and Close or VIX",
+        help="text (.csv, .txt, .tsv, also .gz) or Parquet, as vendors give it: Date, Open, High, "
+        "Low, Close, Volume; for vix Date and Close or VIX",
     )
     importing.add_argument(
         "--series",

@@ -178,7 +178,6 @@ def _cells_of_text(table: TextTable) -> FileCells:
         # The third header row of pandas names the index and nothing else.
         fields[0] = DATE_COLUMN
         if rows and rows[0][0] and not any(rows[0][1:]) and not is_date(rows[0][0]):
-            fields[0] = rows[0][0]
             del rows[0], lines[0]
         names = tuple(fields)
     return FileCells(

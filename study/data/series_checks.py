@@ -334,7 +334,8 @@ def _both_ways(there: PriceArray, back: PriceArray) -> PriceArray:
 
 def _beside(flags: _Flags) -> _Flags:
     """Return the flagged rows and those after them: a bar that is wrong makes two moves."""
-    return flags | np.append(False, flags[:-1])
+    either: _Flags = flags | np.append(False, flags[:-1])
+    return either
 
 
 def moves_are_usual(table: BarTable) -> list[Finding]:

@@ -16,16 +16,8 @@ import pandas as pd
 from study.data.checks import check_table, require_clean
 from study.data.columns import BAR_COLUMNS, DATE_COLUMN
 from study.data.file_cells import is_table_file, plain_name
-from study.data.tables import (
-    ACCEPTED,
-    AS_WRITTEN,
-    UNDERSTOOD,
-    BarTable,
-    ReadOptions,
-    read_table,
-    table_from_frame,
-    understood_line,
-)
+from study.data.parsing import ACCEPTED, AS_WRITTEN, UNDERSTOOD, ReadOptions, understood_line
+from study.data.tables import BarTable, read_table, table_from_frame
 from study.errors import DataError, cause, quoted, require
 
 IMPORT_FOLDER = Path("ray_results/data")
@@ -124,6 +116,10 @@ def prices_from_table(
     """
     results = check_table(table, accept)
     warnings = require_clean(results)
+    accepted = {result.name for result in results if result.status == "accepted"}
+    # What an import has accepted may not show any more: it keeps six columns of its file.
+    earlier = sorted(set(table.accepted) - accepted)
+    warnings += tuple(f"{table.where}: accepted ({name}): when it was imported" for name in earlier)
     frame = pd.DataFrame(
         table.values,
         columns=list(BAR_COLUMNS),
@@ -138,7 +134,7 @@ def prices_from_table(
         fingerprint=digest.hexdigest(),
         origin=origin,
         warnings=warnings,
-        accepted=tuple(result.name for result in results if result.status == "accepted"),
+        accepted=tuple(sorted(accepted | set(earlier))),
         understood=understood_line(table.understood),
     )
 

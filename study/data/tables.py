@@ -1,58 +1,39 @@
-"""Daily bars, and a daily value, as a file holds them; rules are checked elsewhere."""
+"""Daily bars as a file holds them: cells are read here, rules are checked elsewhere."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from study.data.arrays import DayArray, IndexArray, PriceArray
-from study.data.columns import (
-    ADJUSTED_CLOSE,
-    ADJUSTED_VOLUME,
-    INDEX_KEYS,
-    column_key,
-    find_columns,
-    find_names,
-)
+from study.data.columns import ADJUSTED_CLOSE, ADJUSTED_VOLUME, find_columns
 from study.data.columns import BAR_COLUMNS as BAR_COLUMNS
 from study.data.columns import DATE_COLUMN as DATE_COLUMN
-from study.data.dates import Dates, are_times, in_timezone, read_dates
 from study.data.file_cells import FileCells, cells_of_frame, read_cells
 from study.data.instruments import one_instrument
+from study.data.parsing import (
+    AS_WRITTEN,
+    ReadOptions,
+    accepted_at_import,
+    date_columns,
+    dates_of,
+    in_order,
+    named,
+    numbers_of,
+    require_columns,
+    same_or_refused,
+    stored,
+    written,
+)
 from study.errors import DataError, one_line, quoted, require, shortened
-from study.number_text import DecimalMark, decimal_mark, is_missing, read_number, two_readings
-
-UNDERSTOOD = "understood"
-"""Attribute of an imported frame: how the file that it came from was read."""
-
-ACCEPTED = "accepted"
-"""Attribute of an imported frame: the checks whose refusal was overridden, a word each."""
+from study.number_text import is_missing, read_number
 
 _PRICES, _CLOSE, _VOLUME = slice(0, 4), 3, 4
 
-_LONGEST_LINE = 1000
-
 _ROUNDING = 1e-6
 """Relative difference of two prices that their vendor means to be equal."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReadOptions:
-    """What a file leaves open and its reader decides."""
-
-    symbol: str | None = None
-    """The instrument of a file that holds several."""
-    adjust: bool = False
-    """Multiply prices by Adj Close / Close."""
-    timezone: str | None = None
-    """The zone whose days the bars belong to, such as ``Europe/Berlin``; None takes the day that
-    each stamp shows."""
-
-
-AS_WRITTEN = ReadOptions()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,44 +66,6 @@ class BarTable:
     """Checks whose refusal was overridden when the file was imported."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ValueTable:
-    """A date and a value per row, parsed cell by cell."""
-
-    where: str
-    """File, as messages name it."""
-    rows: IndexArray
-    """Line of the text file, or row of the table below its header (row 1), of each row, shape
-    (n_rows,)."""
-    row_word: str
-    """What a message calls such a row: ``line`` or ``row``."""
-    days: DayArray
-    """datetime64[D] of shape (n_rows,), NaT where the cell is no date."""
-    values: PriceArray
-    """Shape (n_rows,), NaN where the cell is no number."""
-    is_missing: npt.NDArray[np.bool_]
-    """Where the cell says that there is no value; shape (n_rows,)."""
-    dates: Sequence[object]
-    """The unparsed cells of the dates."""
-    cells: Sequence[object]
-    """The unparsed cells of the values."""
-    column: str
-    """Name of the column of values, as the file has it."""
-    understood: tuple[str, ...]
-    """How the file was read, a phrase each."""
-    accepted: tuple[str, ...] = ()
-    """Checks whose refusal was overridden when the file was imported."""
-
-    def place(self, at: int) -> str:
-        """Name a row for a message."""
-        return f"{self.where} {self.row_word} {self.rows[at]}"
-
-
-def understood_line(phrases: Sequence[str]) -> str:
-    """Return how a file was read as one line; names and symbols in it are somebody's text."""
-    return shortened(one_line("; ".join(phrases)), _LONGEST_LINE)
-
-
 def read_table(path: Path, options: ReadOptions = AS_WRITTEN) -> BarTable:
     """Read a text or Parquet file of daily bars in one of the shapes that vendors give them.
 
@@ -147,72 +90,19 @@ def table_from_frame(frame: pd.DataFrame, where: str) -> BarTable:
     return _bars(cells_of_frame(frame, where), AS_WRITTEN)
 
 
-def read_values(path: Path, names: Sequence[str], options: ReadOptions = AS_WRITTEN) -> ValueTable:
-    """Read a text or Parquet file of a daily value; see ``read_table``.
-
-    Args:
-        path: of the file.
-        names: accepted names of the column of values, the preferred ones first, as
-            ``study.data.columns`` writes them.
-        options: what the file leaves open; there is nothing to adjust.
-
-    Raises:
-        DataError: see ``read_table``.
-    """
-    cells, symbol = one_instrument(read_cells(path), options.symbol)
-    found = find_names(names, cells.names)
-    require(
-        bool(found),
-        cells.where,
-        f"needs a column {names[0]}, {names[1]} or Close (any case)",
-        got=f"columns={', '.join(cells.names)}",
-        remedy="Add or rename it.",
-        error=DataError,
-    )
-    value = _same_or_refused(cells, found, "the value")
-    date_at, time_at = _date_columns(cells)
-    _require_columns(
-        cells, [DATE_COLUMN] if date_at is None else [], (DATE_COLUMN, cells.names[value])
-    )
-    assert date_at is not None
-    dates, cells, order = _in_order(cells, _dates(cells, date_at, time_at, options))
-    values, notation = _numbers(cells, [value])
-    missing = np.array([is_missing(cell) for cell in cells.columns[value]], dtype=np.bool_)
-    named = {DATE_COLUMN: date_at, cells.names[value]: value}
-    return ValueTable(
-        where=cells.where,
-        rows=cells.rows,
-        row_word=cells.row_word,
-        days=dates.days,
-        values=values[:, 0],
-        is_missing=missing,
-        dates=cells.columns[date_at],
-        cells=cells.columns[value],
-        column=cells.names[value],
-        accepted=_accepted(cells),
-        understood=_stored(cells)
-        or (
-            f"{cells.where}: columns {_named(cells, named, {})}",
-            dates.form,
-            order,
-            *notation,
-            *([] if symbol is None else [f"symbol {symbol}"]),
-            f"{int((~missing).sum())} values",
-            *([f"{int(missing.sum())} days without one"] if missing.any() else []),
-            *cells.notes,
-        ),
-    )
-
-
 def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
     cells, symbol = one_instrument(cells, options.symbol)
     position, passed_over, time_at = _positions(cells)
     cells, left_out = _without_empty_rows(cells, position)
-    dates, cells, order = _in_order(cells, _dates(cells, position[DATE_COLUMN], time_at, options))
-    values, notation = _numbers(cells, [position[name] for name in BAR_COLUMNS])
+    dates, cells, order = in_order(cells, dates_of(cells, position[DATE_COLUMN], time_at, options))
+    bars = [position[name] for name in BAR_COLUMNS]
+    beside = [*_adjusted_close(cells), *_adjusted_volume(cells)]
+    numbers, notation = numbers_of(cells, [*bars, *beside])
+    values = np.ascontiguousarray(numbers[:, : len(bars)])
     values[:, _PRICES] /= cells.price_divisor
     _require_volume(cells, values[:, _VOLUME], cells.columns[position["Volume"]])
-    values, adjusted = _adjusted(cells, values, options.adjust)
+    adjusted = dict(zip(beside, numbers.T[len(bars) :], strict=True))
+    values, prices = _adjusted(cells, values, adjusted, options.adjust)
     used = {*position.values(), time_at}
     others: dict[str, Sequence[object]] = {}
     for index, name in enumerate(cells.names):
@@ -229,14 +119,14 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
         others=others,
         seconds=dates.seconds,
         zones=dates.zones,
-        accepted=_accepted(cells),
-        understood=_stored(cells)
+        accepted=accepted_at_import(cells),
+        understood=stored(cells)
         or (
-            f"{cells.where}: columns {_named(cells, position, passed_over)}",
-            dates.form,
+            f"{cells.where}: columns {named(cells, position, passed_over)}",
+            written(dates),
             order,
             *notation,
-            adjusted,
+            prices,
             *([] if symbol is None else [f"symbol {symbol}"]),
             f"{cells.n_rows} bars{span}",
             *left_out,
@@ -245,21 +135,9 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
     )
 
 
-def _stored(cells: FileCells) -> tuple[str, ...]:
-    """Return what an import wrote on the file that it read."""
-    stored = cells.attributes.get(UNDERSTOOD)
-    return (stored,) if isinstance(stored, str) else ()
-
-
-def _accepted(cells: FileCells) -> tuple[str, ...]:
-    """Return what an import wrote on the file that was accepted."""
-    stored = cells.attributes.get(ACCEPTED)
-    return tuple(stored.split()) if isinstance(stored, str) else ()
-
-
 def _positions(cells: FileCells) -> tuple[dict[str, int], dict[str, list[str]], int | None]:
     """Return the position of each of the six columns, what was passed over, and the time's."""
-    date_at, time_at = _date_columns(cells)
+    date_at, time_at = date_columns(cells)
     position: dict[str, int] = {}
     passed_over: dict[str, list[str]] = {}
     if date_at is not None:
@@ -272,78 +150,14 @@ def _positions(cells: FileCells) -> tuple[dict[str, int], dict[str, list[str]], 
             continue
         if column == "Volume":
             found.sort(key=lambda at: _is_blank(cells.columns[at]))
-        position[column] = _same_or_refused(cells, found, column)
+        position[column] = same_or_refused(cells, found, column)
         passed_over[column] = [cells.names[at] for at in found if at != position[column]]
     wanted = (DATE_COLUMN, *BAR_COLUMNS)
-    _require_columns(cells, [name for name in wanted if name not in position], wanted)
+    missing = [name for name in wanted if name not in position]
+    if missing == ["Volume"]:
+        raise _without_volume(cells, f"missing=Volume; columns={', '.join(cells.names)}")
+    require_columns(cells, missing, wanted)
     return position, passed_over, time_at
-
-
-def _require_columns(cells: FileCells, missing: Sequence[str], wanted: Sequence[str]) -> None:
-    """Refuse a file without a column that is needed."""
-    shown = f"missing={', '.join(missing)}; columns={', '.join(cells.names)}"
-    if list(missing) == ["Volume"]:
-        raise _without_volume(cells, shown)
-    require(
-        not missing,
-        cells.where,
-        f"needs the columns {', '.join(wanted[:-1])} and {wanted[-1]} (any case)",
-        got=shown,
-        remedy="Add or rename the missing columns.",
-        error=DataError,
-    )
-
-
-def _date_columns(cells: FileCells) -> tuple[int | None, int | None]:
-    """Return the positions of the dates and of the times of day that stand in another column."""
-    found = find_columns(DATE_COLUMN, cells.names)
-    if not found and cells.names and column_key(cells.names[0]) in INDEX_KEYS:
-        found = [0]
-    if not found:
-        return None, None
-    chosen, *rest = found
-    for other in rest:
-        if column_key(cells.names[other]) == column_key(cells.names[chosen]):
-            days, others = (
-                read_dates(cells.columns[at], None, _column(cells, at)).days
-                for at in (chosen, other)
-            )
-            require(
-                bool(np.array_equal(days, others, equal_nan=True)),
-                cells.where,
-                f"two columns {cells.names[chosen]} (or index and column) must hold the same days",
-                got=_first_difference(cells, chosen, other, days != others),
-                remedy="Remove one of them.",
-                error=DataError,
-            )
-    times = [at for at in rest if are_times(cells.columns[at])]
-    return chosen, next(iter(times), None)
-
-
-def _same_or_refused(cells: FileCells, found: Sequence[int], column: str) -> int:
-    """Return the first of the columns, having seen that those of the same name hold the same."""
-    chosen = found[0]
-    for other in found[1:]:
-        if column_key(cells.names[other]) == column_key(cells.names[chosen]):
-            pairs = zip(cells.columns[chosen], cells.columns[other], strict=True)
-            differ = np.array([str(a) != str(b) for a, b in pairs], dtype=np.bool_)
-            require(
-                not differ.any(),
-                cells.where,
-                f"column {column} must occur once, or twice with the same cells",
-                got=_first_difference(cells, chosen, other, differ),
-                remedy="Remove one of them.",
-                error=DataError,
-            )
-    return chosen
-
-
-def _first_difference(cells: FileCells, one: int, other: int, differ: npt.NDArray[np.bool_]) -> str:
-    at = int(np.argmax(differ)) if differ.any() else 0
-    shown = ", ".join(
-        f"{cells.names[each]}={quoted(cells.columns[each][at])}" for each in (one, other)
-    )
-    return f"{shown} in {cells.row_word} {cells.rows[at]}"
 
 
 def _is_blank(column: Sequence[object]) -> bool:
@@ -367,70 +181,6 @@ def _without_empty_rows(
     )
 
 
-def _dates(cells: FileCells, date_at: int, time_at: int | None, options: ReadOptions) -> Dates:
-    where = _column(cells, date_at)
-    times = None if time_at is None else cells.columns[time_at]
-    dates = read_dates(cells.columns[date_at], times, where)
-    return dates if options.timezone is None else in_timezone(dates, options.timezone, where)
-
-
-def _column(cells: FileCells, at: int) -> str:
-    return f"{cells.where} column {cells.names[at] or DATE_COLUMN}"
-
-
-def _in_order(cells: FileCells, dates: Dates) -> tuple[Dates, FileCells, str]:
-    """Turn a file round that is newest first; one in no order stays as it is, for the checks."""
-    known = dates.days[~np.isnat(dates.days)]
-    steps = np.diff(known).astype(np.int64)
-    if (steps < 0).sum() <= (steps > 0).sum():
-        return dates, cells, "oldest first"
-    turned = replace(
-        dates,
-        days=dates.days[::-1].copy(),
-        seconds=dates.seconds[::-1].copy(),
-        offsets=dates.offsets[::-1].copy(),
-    )
-    backwards = np.arange(cells.n_rows)[::-1]
-    return turned, cells.take(backwards), "newest first, turned round"
-
-
-def _numbers(cells: FileCells, columns: Sequence[int]) -> tuple[PriceArray, tuple[str, ...]]:
-    """Return the numbers of columns, shape (n_rows, n_columns), and how they are written."""
-    mark = _mark(cells, columns)
-    values = np.array(
-        [[read_number(cell, mark) for cell in cells.columns[at]] for at in columns],
-        dtype=np.float64,
-    ).T
-    return values, ("decimal comma",) if mark == "," else ()
-
-
-def _mark(cells: FileCells, columns: Sequence[int]) -> DecimalMark:
-    """Return the decimal mark of all number cells together.
-
-    Raises:
-        DataError: they show two, or could have either.
-    """
-    texts = [cell for at in columns for cell in cells.columns[at] if isinstance(cell, str) and cell]
-    try:
-        mark = decimal_mark(texts)
-    except ValueError as error:
-        raise DataError(
-            f"{cells.where}: must write all numbers with one decimal mark, but got {error}. Export "
-            "the file again in one language."
-        ) from error
-    if mark is not None:
-        return mark
-    for text in texts:
-        readings = two_readings(text)
-        if readings is not None:
-            raise DataError(
-                f"{cells.where}: must show its decimal mark, but got {quoted(text)}, which is "
-                f"{readings[0]:.15g} or {readings[1]:.15g}, and no number that decides. Write "
-                "numbers with a decimal point and without thousands separators."
-            )
-    return "."
-
-
 def _require_volume(cells: FileCells, volume: PriceArray, texts: Sequence[object]) -> None:
     """Refuse a file of an instrument that has no volume; a single day without one is no matter."""
     absent = [
@@ -448,9 +198,27 @@ def _without_volume(cells: FileCells, got: str) -> DataError:
     )
 
 
-def _adjusted(cells: FileCells, values: PriceArray, adjust: bool) -> tuple[PriceArray, str]:
-    """Return the bars in adjusted prices if that is asked for, and what their prices are."""
-    found = find_columns(ADJUSTED_CLOSE, cells.names)
+def _adjusted_close(cells: FileCells) -> list[int]:
+    """Return the position of an adjusted close, none if the file has none."""
+    return find_columns(ADJUSTED_CLOSE, cells.names)[:1]
+
+
+def _adjusted_volume(cells: FileCells) -> list[int]:
+    return find_columns(ADJUSTED_VOLUME, cells.names)[:1]
+
+
+def _adjusted(
+    cells: FileCells, values: PriceArray, columns: Mapping[int, PriceArray], adjust: bool
+) -> tuple[PriceArray, str]:
+    """Return the bars in adjusted prices if that is asked for, and what their prices are.
+
+    Args:
+        cells: of the file.
+        values: bars as traded, shape (n_bars, 5).
+        columns: the numbers of the adjusted columns, by their position.
+        adjust: is it asked for?
+    """
+    found = _adjusted_close(cells)
     if not found:
         require(
             not adjust,
@@ -461,9 +229,7 @@ def _adjusted(cells: FileCells, values: PriceArray, adjust: bool) -> tuple[Price
             error=DataError,
         )
         return values, "prices as written"
-    name = cells.names[found[0]]
-    adjusted = _numbers(cells, found[:1])[0][:, 0]
-    close = values[:, _CLOSE]
+    name, adjusted, close = cells.names[found[0]], columns[found[0]], values[:, _CLOSE]
     if np.allclose(adjusted, close, rtol=_ROUNDING, atol=0, equal_nan=True):
         return values, f"{name} = Close"
     if not adjust:
@@ -481,24 +247,8 @@ def _adjusted(cells: FileCells, values: PriceArray, adjust: bool) -> tuple[Price
     values = values.copy()
     values[:, _PRICES] *= (adjusted / close)[:, None]
     values[:, _CLOSE] = adjusted
-    volumes = find_columns(ADJUSTED_VOLUME, cells.names)
+    volumes = _adjusted_volume(cells)
     if not volumes:
         return values, f"prices adjusted by {name}, Volume as traded"
-    values[:, _VOLUME] = _numbers(cells, volumes[:1])[0][:, 0]
+    values[:, _VOLUME] = columns[volumes[0]]
     return values, f"prices adjusted by {name}, Volume is {cells.names[volumes[0]]}"
-
-
-def _named(
-    cells: FileCells, position: Mapping[str, int], passed_over: Mapping[str, Sequence[str]]
-) -> str:
-    """Say which column of the file each of the six is."""
-    phrases = []
-    for column, at in position.items():
-        name = cells.names[at]
-        phrase = (
-            column if column_key(name) == column_key(column) else f"{column} from {quoted(name)}"
-        )
-        if passed_over.get(column):
-            phrase += f" (not {', '.join(map(quoted, passed_over[column]))})"
-        phrases.append(phrase)
-    return ", ".join(phrases)

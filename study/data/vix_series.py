@@ -15,6 +15,7 @@ from study.data.columns import DATE_COLUMN
 from study.data.columns import NAMES as COLUMN_NAMES
 from study.data.config import EMBEDDED_VIX, EMBEDDED_VIX_RANGE
 from study.data.file_cells import plain_name
+from study.data.parsing import AS_WRITTEN, ReadOptions, understood_line
 from study.data.sources import (
     IMPORT_FOLDER,
     embedded_file,
@@ -23,13 +24,7 @@ from study.data.sources import (
     source_path,
     write_whole,
 )
-from study.data.tables import (
-    AS_WRITTEN,
-    ReadOptions,
-    ValueTable,
-    read_values,
-    understood_line,
-)
+from study.data.value_table import ValueTable, read_values
 from study.data.vix_checks import check_vix
 from study.errors import DataError, quoted, require
 

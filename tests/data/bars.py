@@ -35,9 +35,9 @@ def with_bar(frame: pd.DataFrame, at: int, factor: float) -> pd.DataFrame:
 
 
 def with_cell(frame: pd.DataFrame, at: int, column: str, factor: float) -> pd.DataFrame:
-    changed = frame.astype(float)
-    changed.iloc[at, changed.columns.get_loc(column)] *= factor
-    return changed
+    values = frame[column].to_numpy(dtype=np.float64).copy()
+    values[at] *= factor
+    return frame.assign(**{column: values})
 
 
 def resampled(frame: pd.DataFrame, rule: str) -> pd.DataFrame:

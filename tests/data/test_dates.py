@@ -24,6 +24,7 @@ def days(cells: list[object]) -> list[str]:
         (["24-03-28", "24-03-29"], ["2024-03-28", "2024-03-29"], "dates YY-MM-DD"),
         (["28-03-24", "29-03-24"], ["2024-03-28", "2024-03-29"], "dates DD-MM-YY"),
         (["1/3/99", "1/4/99"], ["1999-01-03", "1999-01-04"], "dates MM/DD/YY"),
+        (["12/31/49", "1/3/50"], ["2049-12-31", "1950-01-03"], "dates MM/DD/YY"),
         (["3/3/2011"], ["2011-03-03"], "dates DD/MM/YYYY"),
         (["20240328", "20240329"], ["2024-03-28", "2024-03-29"], "dates YYYYMMDD"),
         ([20240328, 20240329], ["2024-03-28", "2024-03-29"], "dates YYYYMMDD"),
@@ -61,6 +62,10 @@ def test_a_column_is_read_in_one_way(cells: list[object], expected: list[str], f
         ([45379, 45380], "the number 45380, which is neither a day such as 20240328 nor an epoch"),
         ([86400000 * day for day in range(-5, 5)], "must hold daily dates, but got"),
         (["soon", ""], "must hold dates, but got 'soon' and no date in 2 cells"),
+        (["9" * 30], "must hold dates, but got '9999"),
+        (["9" * 24], "which is neither a day such as 20240328 nor an epoch stamp"),
+        (["-2020010"], "which is neither a day"),
+        (["\u00b2" * 8], "must hold dates, but got"),
         (["2024-02-30"], "must hold dates, but got '2024-02-30' and no date in 1 cell"),
         (["2024-02-28 24:10"], "must hold dates"),
     ],
@@ -120,6 +125,9 @@ def test_a_zone_is_followed_through_its_summer_time() -> None:
     found = in_timezone(read_dates([summer], None, WHERE), "Europe/Berlin", WHERE)
     assert (str(found.days[0]), found.seconds[0]) == ("2020-07-01", 0)
     assert found.zones == {"+02:00"}
+    tokyo = read_dates(["2020-01-02 00:00:00+09:00"], None, WHERE)
+    found = in_timezone(tokyo, "UTC", WHERE)
+    assert (str(found.days[0]), found.seconds[0]) == ("2020-01-01", 15 * 3600)
     mixed = read_dates(["2020-01-02 00:00+01:00", "2020-01-03 00:00"], None, WHERE)
     with pytest.raises(DataError, match="must hold stamps with their zone"):
         in_timezone(mixed, "Europe/Berlin", WHERE)

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from study.data.tables import BAR_COLUMNS, ReadOptions, read_table, table_from_frame
+from study.data.parsing import ReadOptions
+from study.data.tables import BAR_COLUMNS, read_table, table_from_frame
 from study.errors import DataError
 
 HEADER = "Date,Open,High,Low,Close,Volume\n"
@@ -166,6 +167,7 @@ def test_a_row_out_of_order_is_left_to_the_checks(tmp_path: Path) -> None:
     rows = [*GOOD, "2020-01-01,12,13,11,12,100", "2020-01-07,12,13,11,12,100"]
     table = read_table(write(tmp_path, HEADER + "\n".join(rows)))
     assert table.rows.tolist() == [2, 3, 4, 5]
+    assert "oldest first, some rows out of order" in table.understood
 
 
 def test_other_columns_are_kept_by_their_names(tmp_path: Path) -> None:
@@ -181,6 +183,21 @@ def test_an_adjusted_close_that_cannot_divide_is_named(tmp_path: Path) -> None:
         DataError, match=r"prices.csv line 3 column Adj Close: must be a number > 0"
     ):
         read_table(write(tmp_path, text), ReadOptions(adjust=True))
+
+
+def test_an_adjusted_close_is_that_of_the_file_bit_for_bit(tmp_path: Path) -> None:
+    text = "date,open,high,low,close,volume,Adj Close,Adj Volume\n2020-01-02,10,12,9,11,100,0.1,7\n"
+    table = read_table(write(tmp_path, text), ReadOptions(adjust=True))
+    assert table.values[0, 3:].tolist() == [0.1, 7]  # 11 * (0.1 / 11) is another float than 0.1
+    assert table.values[0, :3] == pytest.approx([1 / 11, 1.2 / 11, 0.9 / 11])
+    assert "prices adjusted by Adj Close, Volume is Adj Volume" in table.understood
+
+
+def test_all_numbers_of_a_file_have_one_decimal_mark(tmp_path: Path) -> None:
+    text = "Date;Open;High;Low;Close;Adj Close;Volume\n2020-01-02;10,5;12,5;9,5;11,5;2.067;5.000\n"
+    table = read_table(write(tmp_path, text), ReadOptions(adjust=True))
+    assert table.values[0, 3:].tolist() == [2067, 5000]
+    assert "decimal comma" in table.understood
 
 
 def test_an_index_and_a_column_of_dates_must_agree() -> None:

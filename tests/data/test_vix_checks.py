@@ -58,11 +58,7 @@ def fractions_from(series: pd.Series, at: int) -> pd.Series:
         ),
         (lambda vix: spiked(vix, 10), "vix-broken-value", "2015-08-0"),
         (lambda vix: spiked(vix, 0.1), "vix-broken-value", "times off"),
-        (
-            lambda vix: vix / 100,
-            "vix-level",
-            "must be in percent a year, but got a median of 0.1374",
-        ),
+        (lambda vix: vix / 100, "vix-level", "percent a year, but got a median of 0.1374"),
         (lambda vix: fractions_from(vix, 800), "vix-level", "must stay on one level"),
     ],
 )
@@ -79,11 +75,9 @@ def test_a_wrong_series_is_refused(
 def test_the_jumps_of_2018_and_1987_pass() -> None:
     """17.31, 37.32, 29.98 in February 2018; 36.37, 150.19, 140.00 in October 1987."""
     assert str(VIX.days[np.argmax(np.diff(np.log(VIX.values))) + 1]) == "2018-02-05"
-    crash = SERIES.copy()
-    crash.iloc[400:403] = [36.37, 150.19, 140.0]
-    crash.iloc[:400] += 20
-    crash.iloc[403:] += 20
-    assert refused(crash) == {}
+    values = SERIES.to_numpy(dtype=np.float64) + 20
+    values[400:403] = [36.37, 150.19, 140.0]
+    assert refused(pd.Series(values, index=SERIES.index)) == {}
 
 
 @pytest.mark.parametrize("market", ["sp500", "nasdaq"])
