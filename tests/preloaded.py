@@ -21,7 +21,10 @@ from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any
 
-_PRELOADED = ("study.tune", "study.search.run", "study.train", "study.final.cell", "study.sweep")
+_PRELOADED = (
+    "study.tune", "study.search.run", "study.train", "study.final.cell", "study.sweep",
+    "study.plan", "study.search.outlook", "study.predict", "study.final.export", "analysis.report",
+)  # fmt: skip
 """Of the commands, and what they import on use."""
 
 _server = multiprocessing.get_context("forkserver")
@@ -115,7 +118,9 @@ def _become(
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)
     sys.argv = [module, *flags]
-    del sys.modules[module]  # it is run anew, as the main module
+    for name in (module, f"{module}.__main__"):  # it is run anew, as the main module
+        if name in sys.modules and not hasattr(sys.modules[name], "__path__"):
+            del sys.modules[name]
     # As in a process that was started in that folder.
     sys.path[0] = cwd if sys.path[0] == "" else sys.path[0]
     code: Any = 0

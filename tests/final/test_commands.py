@@ -3,8 +3,6 @@
 import json
 import os
 import statistics
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from study.results.final import (
 )
 from study.results.store import read_trials
 from tests.matrix.command import cell_name, processes_in, run, start, write_plan
+from tests.preloaded import Command
 from tests.search.command import wait_until, write_space
 
 TRIALS = 4
@@ -44,13 +43,10 @@ def is_deserted(here: Path) -> bool:
 
 
 def command(here: Path, module: str, *flags: str, expect: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", module, *flags],
-        cwd=here, env={**os.environ, "HOME": str(here / "home")},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout
+    done = Command(module, flags, cwd=here, env={**os.environ, "HOME": str(here / "home")})
+    output, errors = done.communicate(timeout=300)
+    assert done.returncode == expect, output + errors
+    return output
 
 
 def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from tests.preloaded import Command
 from tests.search.command import ESTIMATE, POWER, left_over
 
 SWEEP = "tiny_sweep"
@@ -75,18 +76,9 @@ def several_machines(home: Path, *, n_machines: int, n_cpus: int) -> Iterator[Ma
     assert not left_over(process.pid, patience_seconds=60)
 
 
-def start(
-    here: Path, *flags: str, module: str = "study.sweep", **environment: str
-) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", module, "--search", "tiny.yaml", *flags],
-        cwd=here,
-        env={**os.environ, "HOME": str(here / "home"), "COLUMNS": "160", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def start(here: Path, *flags: str, module: str = "study.sweep", **environment: str) -> Command:
+    env = {**os.environ, "HOME": str(here / "home"), "COLUMNS": "160", **environment}
+    return Command(module, ["--search", "tiny.yaml", *flags], cwd=here, env=env)
 
 
 def processes_in(here: Path) -> list[psutil.Process]:

@@ -2,31 +2,23 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.preloaded import Command
 from tests.search.command import SPACES, left_over
 
 pytestmark = pytest.mark.ray
 
 
 def run(here: Path, module: str, *flags: str) -> tuple[int, str, str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *flags],
-        cwd=here,
-        env={**os.environ, "HOME": str(here)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = Command(module, flags, cwd=here, env={**os.environ, "HOME": str(here)})
     try:
         output, errors = process.communicate(timeout=240)
     finally:
         assert not left_over(process.pid), "Ray processes were left"
+    assert process.returncode is not None
     return process.returncode, output, errors
 
 
