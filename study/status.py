@@ -34,6 +34,7 @@ states:
   complete     every trial ended         dead         killed; --resume goes on
   failed       no usable result          stalled      alive, but shows no life
   unknown      its files say nothing     stale        on another machine, and shows no life
+  left out     nothing of it fits a node
 
 exit code: 0; 1 if anything is dead, stalled, stale, stopped or failed; 2 for a wrong flag
 """

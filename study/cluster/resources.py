@@ -129,11 +129,10 @@ def plan_search(nodes: Sequence[Node], wanted_bytes: Mapping[str, int]) -> Searc
         wanted_bytes: by budget, the modelled bytes of a step of its largest architecture at its
             full batch.
     """
-    own = {budget: plan_resources(nodes, wanted_bytes=n) for budget, n in wanted_bytes.items()}
-    shared: dict[tuple[int, bool], TrialResources] = {}
-    for budget in sorted(own, key=wanted_bytes.__getitem__):
-        # The largest of those that are alike comes last and stays.
-        shared[own[budget].capacity, own[budget].exclusive] = own[budget]
+    ascending = sorted(wanted_bytes, key=wanted_bytes.__getitem__)
+    own = {b: plan_resources(nodes, wanted_bytes=wanted_bytes[b]) for b in ascending}
+    # The largest of those that are alike comes last and stays.
+    shared = {(each.capacity, each.exclusive): each for each in own.values()}
     return SearchResources(
         by_budget={budget: shared[each.capacity, each.exclusive] for budget, each in own.items()},
         n_nodes=len(nodes),

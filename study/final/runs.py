@@ -87,6 +87,7 @@ def train_configurations(
             concurrency=place.concurrency,
             estimate=Estimate.from_json(searched["estimate"], str(path)),
             power=read_power(searched.get("power")),
+            is_begun=True,
         )
         plan = dataclasses.replace(plan, forced=tuple(given), may_repeat=True)
         if folder is None:

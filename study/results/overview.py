@@ -14,8 +14,8 @@ from study.results.records import TrialRecord
 
 _GIB = 2**30
 
-_NAMED = 4
-"""Architectures that are named where many are left out; --json names all."""
+_NAMED = 6
+"""Widths and depths that are named where many are left out; --json names all."""
 
 
 def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
@@ -68,11 +68,10 @@ def _forced(console: Console, slot: Mapping[str, Any], text: str) -> None:
 def left_out(plan: Mapping[str, Any]) -> str:
     """Say how many architectures no node can train, which, and why."""
     found = plan["left_out"]
-    rows = [
-        f"{row['budget']} d{row['d_model']} L{row['n_layers']} h{row['n_heads']}"
-        for row in found["architectures"]
-    ]
-    named = ", ".join(rows[:_NAMED]) + (", ..." if len(rows) > _NAMED else "")
+    rows = found["architectures"]
+    # Heads hardly change what a step needs.
+    names = list(dict.fromkeys(f"{r['budget']} d{r['d_model']} L{r['n_layers']}" for r in rows))
+    named = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
     of = plan["grid_size"] + len(rows)
     return f"{len(rows)} of {of} architectures ({named}): {found['reason']}"
 
@@ -85,8 +84,8 @@ def requests(plan: Mapping[str, Any]) -> list[str]:
         gpu = f"{request['GPU']:.3g} of an accelerator, " if "GPU" in request else ""
         alone = ", alone on its node" if own["exclusive"] else ""
         text = (
-            f"{at_once} trials at once ({own['capacity']} fit), each {gpu}{request['CPU']:g} CPU, "
-            f"{request['memory'] / _GIB:.1f} GiB{alone}"
+            f"{at_once} {'trial' if at_once == 1 else 'trials'} at once ({own['capacity']} fit), "
+            f"each {gpu}{request['CPU']:g} CPU, {request['memory'] / _GIB:.1f} GiB{alone}"
         )
         alike.setdefault(text, []).append(budget)
     if len(alike) == 1:

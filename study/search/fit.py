@@ -63,7 +63,7 @@ def begun_space(space: SearchSpace, begun: Mapping[str, Any]) -> SearchSpace:
 
 
 def require_fits(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label: str) -> None:
-    """Refuse to go on with a search where not all of its architectures fit.
+    """Refuse to go on where not all architectures of a search that was begun fit.
 
     Raises:
         InfeasibleError: one of them does not.
@@ -74,11 +74,10 @@ def require_fits(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label
     require(
         False,
         label,
-        "can only be resumed where every architecture that it was begun with fits a node at "
-        "micro-batch 1",
+        "can only go on where every one of its architectures fits a node at micro-batch 1",
         got=f"{len(found.needed)} of {len(space.shapes)} that do not ({found.numbers()})",
-        remedy="Free memory, go on on the machine where it was begun, or start a new search that "
-        "knows the old results: --fresh --import-trials with this cell's folder.",
+        remedy="Free memory, or go on on a machine like the one where it was begun. A new search "
+        "here can know the old results: --fresh --import-trials with the cell's folder.",
         error=InfeasibleError,
     )
 

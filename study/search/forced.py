@@ -128,7 +128,7 @@ def _listed(space: SearchSpace) -> tuple[Forced, ...]:
     for one in listed(space.budgets | {shape.budget for shape in left_out}):
         shape = Shape(one.budget, one.d_model, one.n_layers, D_FF_RATIO, one.n_heads)
         if space.left_out is not None and shape in left_out:
-            problem = f"a step of one sample needs {space.left_out.numbers(shape)}"
+            problem = f"of {one.budget}, a step of one sample needs {space.left_out.numbers(shape)}"
             result.append(Forced(name=one.name, config=None, group=one.group, problem=problem))
             continue
         config = space.forced(shape, **one.values)

@@ -120,6 +120,10 @@ def run_cell(
         resolve_device(0.0, options.device)
     console = terminal()
     with ExitStack() as held:
+        imported = None
+        if options.import_trials is not None:
+            # A folder that cannot be read is told before Ray starts.
+            imported = import_trials(options.import_trials, cell, data, space)
         folder, driver, replaced, lease, earlier = None, None, None, None, None
         if options.estimate is not None and not options.resume:
             earlier = read_plan(options.estimate, cell.name)
@@ -165,8 +169,7 @@ def run_cell(
             else:
                 print_plan(console, shown)
             return RunStatus.DONE
-        imported = None
-        if options.import_trials is not None:
+        if options.import_trials is not None and plan.space.left_out is not None:
             imported = import_trials(options.import_trials, cell, data, plan.space)
         if options.dry_run and options.show_plan is not None:
             options.show_plan(plan.describe())

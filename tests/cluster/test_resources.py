@@ -5,6 +5,7 @@ from study.cluster.resources import (
     Node,
     TrialResources,
     plan_resources,
+    plan_search,
 )
 
 GIB = 2**30
@@ -82,3 +83,29 @@ def test_an_exclusive_trial_leaves_the_other_devices_of_its_node() -> None:
 def test_capacity_counts_every_node() -> None:
     nodes = [node(cpus=4, memory=16, name=name) for name in "abc"]
     assert plan(*nodes, wanted=0.5).capacity == 12
+
+
+def test_budgets_of_which_as_many_fit_share_one_request_and_the_others_have_their_own() -> None:
+    wanted = {"200M": 16.0, "750k": 0.5, "20M": 3.0, "2M": 1.0}
+    found = plan_search([node(cpus=2, memory=20)], {b: int(n * GIB) for b, n in wanted.items()})
+    small = plan(node(cpus=2, memory=20), wanted=3.0)
+    assert {b: found.by_budget[b] for b in ("750k", "2M", "20M")} == dict.fromkeys(
+        ("750k", "2M", "20M"), small
+    )
+    assert found.by_budget["200M"].exclusive
+    assert found.capacity == 2
+    assert found.largest == found.by_budget["200M"]
+    assert found.has_room(["2M"])
+    assert not found.has_room(["2M", "20M"])
+    assert not found.has_room(["200M"])
+    assert found.shares(["2M", "200M"]) > 1
+
+
+def test_budgets_of_a_device_ask_for_their_fractions_of_it() -> None:
+    device = node(cpus=16, gpus=1, memory=128, device=80)
+    found = plan_search([device], {"2M": GIB, "200M": 14 * GIB, "2B": 60 * GIB})
+    assert {b: each.capacity for b, each in found.by_budget.items()} == {
+        "2M": MOST_TRIALS_PER_DEVICE, "200M": 4, "2B": 1,
+    }  # fmt: skip
+    assert found.has_room(["200M", "200M", "200M", "2M"])
+    assert not found.has_room(["200M"] * 4)

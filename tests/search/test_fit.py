@@ -10,15 +10,18 @@ import pytest
 
 from study.cluster.resources import Node, needed_bytes
 from study.data.dataset import Dataset, build_dataset
+from study.results.journal import Journal
 from study.search.cell_folder import create, identity
 from study.search.estimate import Estimate
 from study.search.fit import InfeasibleError, begun_space, fitting_space, require_fits, step_bytes
 from study.search.forced import first_configurations
+from study.search.ledger import Ledger
 from study.search.outlook import folder_state, plan_cells
 from study.search.plan import describe_without_plan, plan_cell, trial_device
-from study.search.space import SearchSpace, build_space
+from study.search.space import SearchSpace, TrialConfig, build_space
 from study.spec import Cell
 from study.spec_file import load_study
+from tests.search import played
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 PHASE6A = load_study(SPACES / "phase6a.yaml")
@@ -67,6 +70,16 @@ def test_what_fits_is_kept_and_the_rest_is_named_with_its_numbers() -> None:
     assert 0 < len(left.left_out.needed) < len(everything.shapes)
     assert "GiB against 66.5 GiB on a, the roomiest node" in left.left_out.numbers()
     assert at(everything, 90) is everything
+
+
+def test_a_card_of_80_gb_keeps_all_of_2b_but_its_three_largest_shapes() -> None:
+    # What the driver of such a card reports is less than 80 GiB.
+    left = at(whole(), 79.2)
+    assert left.left_out is not None
+    assert len(left.shapes) == 60
+    largest = {(s.d_model, s.n_layers) for s in left.left_out.needed}
+    assert largest == {(1024, 192), (1536, 128), (2048, 48)}
+    assert len(left.left_out.needed) == 15
 
 
 def test_a_cell_is_infeasible_only_if_nothing_of_it_fits() -> None:
@@ -127,8 +140,40 @@ def test_a_search_goes_on_with_what_it_began_with_on_any_machine_that_has_room(
     assert again == left
     assert folder_state(tmp_path / "cell", LARGE, data, whole()) == ("partial", None)
     require_fits(again, [node(90)], bf16=True, label="cell")
-    with pytest.raises(InfeasibleError, match="every architecture that it was begun with"):
+    with pytest.raises(InfeasibleError, match="every one of its architectures"):
         require_fits(again, [node(60)], bf16=True, label="cell")
+
+
+def test_a_search_that_goes_on_on_a_larger_machine_is_the_undisturbed_one(tmp_path: Path) -> None:
+    everything = build_space(played.CELL, n_features=25)
+    limit = sorted(needed(everything))[len(everything.shapes) // 2]
+    left = at(everything, (limit + 1000) / GIB / 0.95)
+    assert left.left_out is not None
+
+    def ledger(journal: Journal, space: SearchSpace) -> Ledger:
+        return Ledger(
+            journal, space=space, forced=first_configurations(space, played.CELL),
+            search=played.SEARCH, granted_bytes={},
+        )  # fmt: skip
+
+    def configs(found: Ledger, n_trials: int) -> list[TrialConfig]:
+        while len(found.records) < n_trials:
+            trial = found.next()
+            assert trial is not None
+            epoch = 1
+            while not found.epoch(trial.number, played.report(trial, epoch)):
+                epoch += 1
+        return [found.assignment(n).config for n in found.numbers]
+
+    first = {"kind": "created", "time": 0.0}
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    undisturbed = configs(ledger(Journal.create(tmp_path / "whole", "abcd", first), left), 12)
+    configs(ledger(Journal.create(tmp_path / "cut", "abcd", first), left), 7)
+    again = begun_space(everything, {"left_out": left.left_out.to_json()})
+    journal = Journal.open(tmp_path / "cut", witness=None)
+    assert configs(ledger(journal, again), 12) == undisturbed
+    assert {config.shape for config in undisturbed} <= set(left.shapes)
 
 
 def test_a_cell_that_cannot_run_is_described_with_the_keys_of_one_that_can(data: Dataset) -> None:

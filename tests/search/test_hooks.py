@@ -12,21 +12,34 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from study.cluster.resources import SearchResources
 from study.dimension import Fixed, dimension_values
 from study.results.journal import Journal
 from study.results.lock import LOCK_FILE, FolderLock
 from study.results.mirror import Mirror
 from study.search import hooks
 from study.search.assignment import Assignment
+from study.search.forced import Forced
 from study.search.hooks import LedgerScheduler, LedgerSearcher, Watchdog, storage_problem
 from study.search.ledger import Ledger
 from study.search.slots import Slots
-from study.search.space import SearchSpace
+from study.search.space import SearchSpace, build_space
 from study.search.stop import Stop
 from study.search.trainable import ALIVE, StepResult
 from study.spec import SearchConfig
+from study.spec_file import load_study
 from tests.results.conftest import full_disk
-from tests.search.played import EPOCHS, MANY, SPACE, known, new_ledger, reopened, report
+from tests.search.played import (
+    EPOCHS,
+    MANY,
+    SPACE,
+    SPACES,
+    known,
+    new_ledger,
+    reopened,
+    report,
+    request,
+)
 from tests.store import s3_server
 
 TWO = SearchConfig(trials=2, seed=3, forced="none")
@@ -103,6 +116,73 @@ def test_a_sweep_may_change_how_many_trials_are_at_work(run: Run) -> None:
     slots.write_text("1")
     run.searcher.on_trial_complete("first")
     assert run.searcher.suggest("third") is None
+
+
+SHARED = SearchResources(
+    by_budget={"2M": request(4), "20M": request(2), "200M": request(1, cpus=2)}, n_nodes=1
+)
+
+
+def across(folder: Path, *budgets: str) -> LedgerSearcher:
+    """Return what hands out one trial after the other, of these budgets."""
+    cell = load_study(SPACES / "two_phase.yaml").cell_of_all(
+        None, None, data={}, search={"trials": len(budgets), "forced": "none"}
+    )
+    space = build_space(cell, n_features=25)
+    shapes = {shape.budget: shape for shape in space.shapes}
+    forced = [Forced(name=b, config=space.forced(shapes[b])) for b in budgets]
+    folder.mkdir()
+    ledger = Ledger(
+        Journal.create(folder, "abcd", {"kind": "created", "time": 0.0}),
+        space=space, forced=forced, search=cell.search, granted_bytes={}, may_repeat=True,
+    )  # fmt: skip
+    return LedgerSearcher(ledger, Stop(folder / "stop"), Slots(None, most=4), SHARED)
+
+
+def test_a_large_trial_waits_for_its_room_and_none_overtakes_it(tmp_path: Path) -> None:
+    searcher = across(tmp_path / "cell", "2M", "2M", "200M", "2M", "2M")
+
+    def asked() -> list[str]:
+        before = searcher.budgets_at_work
+        for _ in range(4):
+            # Ray asks again and again.
+            searcher.suggest(f"trial {len(searcher.budgets_at_work)} after {before}")
+        return searcher.budgets_at_work[len(before) :]
+
+    assert isinstance(searcher.suggest("a"), dict)
+    searcher.has_begun("a")
+    # Small ones may start at once; the large one is asked for while there is room for a small one.
+    assert isinstance(searcher.suggest("b"), dict)
+    assert isinstance(searcher.suggest("large"), dict)
+    assert asked() == []
+    searcher.has_begun("b")
+    searcher.on_trial_complete("a")
+    assert asked() == []
+    searcher.on_trial_complete("b")
+    # It could start now, but has not: somebody else might take its room.
+    assert asked() == []
+    searcher.has_begun("large")
+    assert asked() == []
+    searcher.on_trial_complete("large")
+    assert asked() == ["2M", "2M"]
+
+
+def test_trials_of_several_budgets_run_side_by_side_as_far_as_their_shares_go(
+    tmp_path: Path,
+) -> None:
+    searcher = across(tmp_path / "cell", "2M", "20M", "2M", "2M")
+    for name in "ab":
+        assert isinstance(searcher.suggest(name), dict)
+    # A quarter is free, but the larger one has not got its half: on which machine, nobody knows.
+    assert searcher.suggest("c") is None
+    searcher.has_begun("b")
+    assert isinstance(searcher.suggest("c"), dict)
+    # A quarter, a half and a quarter.
+    assert searcher.suggest("d") is None
+    # Nothing is left for workers to do, but nobody waits for them either.
+    assert not searcher.has_none
+    searcher.on_trial_complete("a")
+    assert isinstance(searcher.suggest("d"), dict)
 
 
 @pytest.mark.parametrize(("text", "count"), [("0", 1), ("3", 3), ("9", 4), ("", 4), ("x", 4)])
