@@ -12,7 +12,7 @@ from analysis.page import Report, to_html, to_markdown
 from analysis.section import plain
 from analysis.study import StudyRecords, read_study
 from study.command import Exit
-from study.errors import StudyError, require
+from study.errors import StudyError, quoted, require
 from study.results.files import write_text
 from study.results.terminal import terminal
 
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         results.is_dir(),
         "--storage",
         "must be a results folder",
-        got=str(results),
+        got=quoted(str(results)),
         remedy="Give the folder that study.sweep wrote into.",
         error=StudyError,
     )

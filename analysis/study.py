@@ -113,7 +113,7 @@ class CellRecords:
                 np.array_equal(days, dates) and np.array_equal(labels, y),
                 self.name,
                 "every model must have been asked about the same days",
-                got=f"other days or labels of {model}",
+                got=f"other days or labels of {quoted(model)}",
                 remedy="Remove its folder below final/ and run study.train again.",
                 error=StudyError,
             )
@@ -313,7 +313,11 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
         got=f"{'none named' if name is None else quoted(name)}; there are "
         f"{', '.join(sorted(names[-1] for names in labels.values())) or 'none'}"
         + _unreadable(problems),
-        remedy="Name one with --study." if cells else "Run study.sweep first.",
+        remedy="Name one with --study."
+        if cells
+        else "Mend what cannot be read."
+        if problems
+        else "Run study.sweep first.",
         error=StudyError,
     )
     (key,) = chosen

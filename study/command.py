@@ -5,6 +5,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -163,8 +164,10 @@ def _kept(error: Exception) -> str:
 
 
 def _place(error: Exception) -> str:
-    """Return the file and line that raised."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
+    """Return the file and line that called what raised, outside of Python and its libraries."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [each for each in frames if not re.match(r"<frozen|.*/lib/python3", each.filename)]
+    last = (own or frames)[-1]
     return f"{os.path.basename(last.filename)} line {last.lineno}"
 
 

@@ -98,7 +98,7 @@ def one_cell(arguments: argparse.Namespace) -> Cell:
             arguments.budget is None,
             "--budget",
             f"{study.path} searches across budgets",
-            got=f"--budget {arguments.budget}",
+            got=f"--budget {quoted(arguments.budget)}",
             remedy="Write --budgets, with one or several labels, or leave it out for all.",
         )
         return study.cell_of_all(arguments.budgets, arguments.horizon, **_overrides(arguments))
@@ -106,7 +106,7 @@ def one_cell(arguments: argparse.Namespace) -> Cell:
         arguments.budgets is None,
         "--budgets",
         f"{study.path} has a search for each budget",
-        got=f"--budgets {' '.join(arguments.budgets or ())}",
+        got=f"--budgets {quoted(' '.join(arguments.budgets or ()))}",
         remedy="Write --budget, or use study.sweep for several.",
     )
     for flag, value in (("--budget", arguments.budget), ("--horizon", arguments.horizon)):
@@ -155,7 +155,7 @@ def selected_phases(arguments: argparse.Namespace, study: Study) -> tuple[int | 
         2 not in phases or not is_uri(arguments.storage),
         "--storage",
         "phase 2 needs a results folder, for it follows from the records of phase 1",
-        got=str(arguments.storage),
+        got=quoted(arguments.storage),
         remedy="Run phase 1 there with --phase 1, and phase 2 in a folder with a copy of it.",
     )
     return phases

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from study.dimension import Dimension
-from study.errors import require
+from study.errors import quoted, require
 from study.spec import Cell, Study
 
 
@@ -64,7 +64,7 @@ def select_cells(
         first in cells,
         "--from",
         f"must be one of the selected cells, {', '.join(cells)}",
-        got=f"--from {first}",
+        got=f"--from {quoted(first)}",
         remedy=f"Write one of them, as {next(iter(cells))}.",
     )
     return list(cells.values())[list(cells).index(first) :]

@@ -225,7 +225,7 @@ def _check_keys(
             key in section,
             where,
             f"the field {key} is missing",
-            got=shortened(", ".join(map(str, section))) or "nothing",
+            got=quoted(list(section)),
             remedy=f"Add {key}.",
         )
 

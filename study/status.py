@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         problem is None,
         "--storage",
         "must be a folder that you may read",
-        got=f"{arguments.storage}: {problem}",
+        got=f"{quoted(str(arguments.storage))}: {problem}",
         remedy="Ask its owner.",
     )
     require(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.command import Exit, command_parser, exit_code
-from study.errors import StudyError, require
+from study.errors import StudyError, quoted, require
 from study.final.finalists import Chosen, finalists_across_budgets, ordinary_finalists
 from study.flags import (
     add_cluster_flags,
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         store is None,
         "--storage",
         "final runs need a results folder",
-        got=arguments.storage,
+        got=quoted(arguments.storage),
         remedy="Copy the results of the search from the store into a folder.",
     )
     chosen = _chosen(arguments, study, cells, phases, results)

@@ -44,7 +44,7 @@ def test_overrides_reach_every_cell() -> None:
         ({"budgets": ["3M"]}, "--budget: must be one of"),
         ({"horizons": [0]}, "--horizon: must be at least 1"),
         ({"first": "20M"}, "--from: must be one of the selected cells"),
-        ({"first": "20M_h3", "horizons": [1]}, "but got --from 20M_h3"),
+        ({"first": "20M_h3", "horizons": [1]}, "but got --from '20M_h3'"),
     ],
 )
 def test_what_is_not_there_is_refused(chosen: dict[str, Any], message: str) -> None:
@@ -61,5 +61,5 @@ def test_where_the_budget_is_searched_a_horizon_has_one_cell() -> None:
     ]
     (last,) = select_cells(study, budgets=None, first="h3", **chosen)
     assert (last.budget_label, last.data.horizon) == ("750k-2M-20M-200M", 3)
-    with pytest.raises(SpecError, match="but got --from 2M_h3"):
+    with pytest.raises(SpecError, match="but got --from '2M_h3'"):
         select_cells(study, budgets=None, first="2M_h3", **chosen)

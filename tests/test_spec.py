@@ -1,9 +1,11 @@
 from dataclasses import fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
 
 from study.dimension import Choice, Fixed, Range
 from study.errors import SpecError
@@ -11,6 +13,7 @@ from study.model.config import ModelConfig
 from study.spec import Cell
 from study.spec_file import load_study
 from study.training.config import TrainConfig
+from tests.results.damage import damaged
 
 SPACES = Path(__file__).parent.parent / "search_spaces"
 
@@ -174,6 +177,33 @@ def test_a_missing_or_malformed_file_is_refused(tmp_path: Path) -> None:
     broken.write_text("study: [")
     with pytest.raises(SpecError, match="must be YAML"):
         load_study(broken)
+
+
+SMOKE = yaml.safe_load((SPACES / "smoke.yaml").read_text())
+
+
+@settings(deadline=None)
+@given(damaged(SMOKE))
+def test_whatever_a_space_holds_is_a_study_or_an_error(raw: Any) -> None:
+    with TemporaryDirectory() as name:
+        path = Path(name) / "space.yaml"
+        path.write_text(yaml.safe_dump(raw))
+        message = ""
+        try:
+            study = load_study(path)
+            for budget in study.budgets:
+                assert study.cell(budget, study.horizons[0], data={}, search={}).resolved()
+        except SpecError as error:
+            message = str(error)
+    assert message.isprintable()
+    assert len(message) <= 2_000
+
+
+def test_a_cell_has_a_name_that_can_be_a_folder(tmp_path: Path) -> None:
+    study = load_study(edited(tmp_path, {"study": "a" * 100}))
+    source = {"source": f"{'b' * 90}.csv"}
+    with pytest.raises(SpecError, match="must name a folder of at most 200 bytes, but got 'aaa"):
+        study.cell("2M", 3, data=source, search={})
 
 
 def test_unknown_budget_and_horizon_are_refused() -> None:

@@ -94,16 +94,14 @@ def _text(
     try:
         with path.open("rb") as file:
             content = file.read() if most is None else file.read(most + 1)
-        if most is not None and len(content) > most:
-            raise error(f"{rule} more than {most:,} bytes. {remedy}")
-        return content.decode("utf-8")
-    except OSError as problem:
-        raise error(f"{rule}: {problem.strerror or cause(problem)}. {remedy}") from problem
-    except ValueError as problem:
-        # No text, or, of a path that a file names, a name with a zero byte in it.
-        if isinstance(problem, StudyError):
-            raise
-        raise error(f"{rule}: {cause(problem)}. {remedy}") from problem
+        text = content.decode("utf-8")
+    except (OSError, ValueError) as problem:
+        # A ValueError: bytes that are no text, or a path with a zero byte, which a file may name.
+        said = getattr(problem, "strerror", None) or cause(problem)
+        raise error(f"{rule}: {said}. {remedy}") from problem
+    if most is not None and len(content) > most:
+        raise error(f"{rule} more than {most:,} bytes. {remedy}")
+    return text
 
 
 def _said(problem: Exception) -> str:

@@ -50,8 +50,11 @@ missing for a baseline; ``p`` is a probability."""
 
 _KEY_DIGITS = 16
 
+_SEED_END = 2**63
+
 _PARQUET_FAULTS = (
-    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError,
+    OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
+    MemoryError,
 )  # fmt: skip
 """What PyArrow raises, besides its own errors, on a file of which some bytes have changed."""
 
@@ -173,9 +176,9 @@ def read_final(folder: Path) -> FinalRecord | None:
     Raises:
         StudyError: it is there and cannot be read.
     """
-    if not (folder / RECORD_FILE).exists():
-        return None
     path = folder / RECORD_FILE
+    if not path.exists():
+        return None
     remedy = "Remove the folder and run study.train again."
     record = rebuild(FinalRecord, load_json(path, remedy), str(path), remedy)
     require_type(record.params, Parameters, f"{path}: params", remedy)
@@ -206,20 +209,17 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """Return a table of predictions.
 
     Raises:
-        StudyError: it is not there or broken.
+        StudyError: it is not there, broken, or a column holds something else.
     """
-    remedy = "Run study.train again."
+    remedy = "Remove it, and final.json if it is beside it, and run study.train again."
     try:
         # What pandas adds about itself says nothing more, and can be damaged too.
-        table = pq.read_table(path).to_pandas(ignore_metadata=True)
-    except OSError as error:
-        said = error.strerror or cause(error)
+        content = pa.BufferReader(path.read_bytes())
+        table = pq.read_table(content).to_pandas(ignore_metadata=True)
+    except (*_PARQUET_FAULTS, pa.ArrowException) as error:
+        said = getattr(error, "strerror", None) or cause(error)
         raise StudyError(
             f"{path}: must be a table of predictions, but got: {said}. {remedy}"
-        ) from error
-    except (*_PARQUET_FAULTS, pa.ArrowException) as error:
-        raise StudyError(
-            f"{path}: must be a table of predictions, but got: {cause(error)}. {remedy}"
         ) from error
     missing = [column for column in COLUMNS if column not in table.columns]
     require(
@@ -230,22 +230,22 @@ def read_predictions(path: Path) -> pd.DataFrame:
         remedy=remedy,
         error=StudyError,
     )
-    table = table.loc[:, list(COLUMNS)]
-    for column, words, is_right in _column_rules(table):
-        rows = np.flatnonzero(~is_right)
+    for column, (words, is_right) in _column_rules(table).items():
+        wrong = np.flatnonzero(~is_right)[:1]
+        got = "".join(f"{quoted(str(table[column].iloc[row]))} in row {row + 1}" for row in wrong)
         require(
-            len(rows) == 0,
+            not got,
             f"{path}: column {column}",
             f"must hold {words}",
-            got=quoted(table[column].iloc[rows[0]]) + f" in row {rows[0] + 1}" if len(rows) else "",
+            got=got,
             remedy=remedy,
             error=StudyError,
         )
-    found: pd.DataFrame = table.assign(seed=table["seed"].astype("Int64"))
+    found: pd.DataFrame = table.loc[:, list(COLUMNS)].assign(seed=table["seed"].astype("Int64"))
     return found
 
 
-def _column_rules(table: pd.DataFrame) -> list[tuple[str, str, np.ndarray]]:
+def _column_rules(table: pd.DataFrame) -> dict[str, tuple[str, np.ndarray]]:
     """Return what each column must hold, and in which rows it does."""
 
     def numbers(column: str) -> np.ndarray:
@@ -253,19 +253,19 @@ def _column_rules(table: pd.DataFrame) -> list[tuple[str, str, np.ndarray]]:
             return np.full(len(table), np.nan)
         return table[column].to_numpy(dtype=np.float64, na_value=np.nan)
 
-    def filled(mask: pd.Series) -> np.ndarray:
-        return mask.fillna(False).to_numpy(dtype=bool)
+    def are(column: str, kind: type) -> np.ndarray:
+        return np.array([isinstance(value, kind) for value in table[column]], dtype=bool)
 
     p, y, seed = (numbers(column) for column in ("p", "y", "seed"))
-    days = pd.api.types.is_datetime64_any_dtype(table["date"])
-    return [
-        ("model", "text", filled(table["model"].map(lambda value: isinstance(value, str)))),
-        ("part", "validation or test", filled(table["part"].isin(["validation", "test"]))),
-        ("p", "a probability between 0 and 1", (p > 0) & (p < 1)),
-        ("y", "0 or 1", (y == 0) | (y == 1)),
-        ("date", "days", filled(table["date"].notna() & days)),
-        ("seed", "a whole number or nothing", table["seed"].isna().to_numpy() | (seed % 1 == 0)),
-    ]
+    is_seed = (seed % 1 == 0) & (np.abs(seed) < _SEED_END)
+    return {
+        "model": ("text", are("model", str)),
+        "part": ("validation or test", table["part"].isin(["validation", "test"]).to_numpy()),
+        "p": ("a probability between 0 and 1", (p > 0) & (p < 1)),
+        "y": ("0 or 1", (y == 0) | (y == 1)),
+        "date": ("days", are("date", pd.Timestamp) & table["date"].notna().to_numpy()),
+        "seed": ("a whole number or nothing", table["seed"].isna().to_numpy() | is_seed),
+    }
 
 
 def baseline_file(results: Path, parts: Mapping[str, Any]) -> Path:

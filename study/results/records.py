@@ -199,11 +199,10 @@ class SpecDescription(TypedDict, total=False):
     data: Mapping[str, Any]
 
 
-class EstimateDescription(TypedDict, total=False):
+class EstimateDescription(TypedDict):
     """What is read of the plan's estimate."""
 
     search_seconds_expected: float
-    epoch_seconds: Mapping[str, float]
 
 
 class CellDescription(TypedDict, total=False):

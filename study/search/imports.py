@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from study.data.dataset import Dataset
-from study.errors import StudyError, cause, require
+from study.errors import StudyError, cause, quoted, require
 from study.results.records import TrialRecord, ranked
 from study.results.store import read_cell, read_trials
 from study.search.space import SearchSpace, TrialConfig
@@ -52,7 +52,7 @@ def import_trials(folder: Path, cell: Cell, data: Dataset, space: SearchSpace) -
         (folder / "all_trials.json").is_file(),
         "--import-trials",
         "must be the folder of a cell, with its all_trials.json",
-        got=str(folder),
+        got=quoted(str(folder)),
         remedy="Give for example ray_results/phase6a_2M_h3_threshold_1pct.",
         error=StudyError,
     )

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from study.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
-from study.errors import StudyError, require
+from study.errors import StudyError, quoted, require
 from study.results.driver import is_search_complete
 from study.results.records import Metric, TrialRecord, ranked
 from study.results.store import read_cell, read_trials
@@ -111,7 +111,7 @@ class PhaseOne:
             bool(chosen),
             "--param-budget",
             f"must be a budget with usable trials in {self.folder}",
-            got=f"--param-budget {budget}; there are "
+            got=f"--param-budget {quoted(budget)}; there are "
             f"{', '.join(each.budget for each in self.budgets)}",
             remedy="Choose one of them, or leave it out.",
             error=StudyError,

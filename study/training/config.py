@@ -8,8 +8,8 @@ from study.fields import Rule, above, check_values, one_of, or_none, share, whol
 Optimizer = Literal["adamw"]
 Schedule = Literal["cosine", "constant"]
 
-_LARGEST_NUMBER = 1e6
-"""Of a rate or a weight: far beyond what trains, and still a float whose square is one."""
+_LARGEST_NUMBER = 1e38
+"""Of a rate or a weight: far beyond what trains, and still a float32."""
 
 TRAIN_RULES: dict[str, Rule] = {
     "learning_rate": above(0, _LARGEST_NUMBER),

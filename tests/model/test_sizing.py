@@ -1,5 +1,6 @@
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -72,6 +73,27 @@ def test_a_grid_takes_milliseconds() -> None:
     start = time.perf_counter()
     feasible_grid(200_000_000, 0.25, template=TEMPLATE, **CHOICES)
     assert time.perf_counter() - start < 0.05
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n_heads", 0),
+        ("n_layers", 10**30),
+        ("d_model", 2**70),
+        ("d_ff_ratio", -1),
+        ("n_heads", True),
+    ],
+)
+def test_a_count_that_no_network_has_is_refused_before_it_is_counted_with(
+    field: str, value: int
+) -> None:
+    changes: dict[str, Any] = {field: value}
+    with pytest.raises(SpecError, match=f"ModelConfig: {field} must be a whole number"):
+        replace(TEMPLATE, **changes)
+    choices: dict[str, Any] = {**CHOICES, field: [value]}
+    with pytest.raises(SpecError, match=f"feasible_grid: {field} must be a whole number"):
+        feasible_grid(50_000, 0.25, template=TEMPLATE, **choices)
 
 
 def test_a_head_that_does_not_divide_the_width_is_left_out() -> None:

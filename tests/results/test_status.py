@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -13,12 +14,15 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from study.results.driver import STATUS_FILE, Driver, DriverStatus
 from study.results.files import write_json
 from study.results.journal import COPIES
 from study.results.status import read_status
+from study.results.status_view import view
 from tests.results.cells import ASKED, write_cell
+from tests.results.damage import damaged
 
 
 def of_process(folder: Path, process: int, **changes: Any) -> None:
@@ -146,6 +150,31 @@ def test_damage_never_raises(tmp_path_factory: pytest.TempPathFactory, data: st.
         content[at : at + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=8))
         path.write_bytes(content)
     json.dumps(asdict(read_status(storage)), allow_nan=False)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_values_of_another_kind_never_raise(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    storage = tmp_path_factory.mktemp("storage")
+    folder = write_cell(storage, "demo_2M_h1", ended=2, running=1, epochs=2)
+    Driver(folder)
+    (storage / "demo_sweep").mkdir()
+    plan = {"cell": "demo_2M_h1", "trials": 5, "estimate": {"epoch_seconds": {"d64 L2": 0.5}}}
+    write_json(storage / "demo_sweep" / "plan.json", {"cells": [plan]})
+    path = data.draw(st.sampled_from(sorted({*folder.rglob("*.json*"), *storage.glob("*/plan.*")})))
+    is_log = path.suffix == ".jsonl" or path.name == "result.json"
+    lines = path.read_text().splitlines() if is_log else [path.read_text()]
+    place = data.draw(st.integers(0, len(lines) - 1))
+    lines[place] = json.dumps(data.draw(damaged(json.loads(lines[place]))))
+    for each in [folder / name for name in COPIES] if path.name in COPIES else [path]:
+        each.write_text("".join(f"{line}\n" for line in lines))
+    status = read_status(storage)
+    json.dumps(asdict(status), allow_nan=False)
+    Console(file=io.StringIO(), markup=False).print(view(status, "this machine"))
 
 
 def run_status(storage: Path, *flags: str) -> subprocess.CompletedProcess[str]:

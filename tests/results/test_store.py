@@ -1,8 +1,10 @@
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.errors import StudyError
-from study.results.records import TrialRecord, best_trial
+from study.results.progress import architecture
+from study.results.records import TrialRecord, best_trial, ranked
 from study.results.store import (
     CSV_COLUMNS,
     CellIdentity,
@@ -20,6 +23,7 @@ from study.results.store import (
     write_cell,
 )
 from tests.results.conftest import record
+from tests.results.damage import damaged
 
 IDENTITY = CellIdentity(
     name="demo_2M_h1_threshold_1pct",
@@ -273,6 +277,44 @@ def test_damaged_records_are_refused_with_a_remedy(folder: Path, content: bytes)
     (folder / "all_trials.json").write_bytes(content)
     with pytest.raises(StudyError, match=r"(?s)all_trials\.json: .*Mend it with --resume"):
         read_trials(folder)
+
+
+ROWS = [dataclasses.asdict(record(0)), dataclasses.asdict(record(1, reason="asha"))]
+
+
+@settings(deadline=None)
+@given(damaged(ROWS))
+def test_records_that_are_read_can_be_used(rows: Any) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "all_trials.json").write_text(json.dumps(rows))
+        try:
+            found = read_trials(folder)
+        except StudyError:
+            return
+    for trial in ranked(found):
+        assert trial.is_rankable
+        assert f"{trial.objective:.4f} {trial.value:.4f}"
+        assert architecture(trial.params)
+        assert trial.state in ("COMPLETE", "PRUNED")
+
+
+@pytest.mark.parametrize(
+    ("described", "place"),
+    [
+        ({"spec": {"budgets": [{"label": "2M", "target": {}}]}}, r"budgets\[0\]: target: must be"),
+        ({"spec": [1]}, "spec: must be a mapping"),
+        ({"metric": "foo"}, "metric: must be one of log_loss, auc"),
+        ({"trials": None}, "trials: must be a whole number"),
+        ({"trials": 3}, "must be of this version and have metric, trials, but got none .* metric"),
+    ],
+)
+def test_a_description_of_another_kind_is_refused_with_its_place(
+    folder: Path, described: dict[str, Any], place: str
+) -> None:
+    write_cell(folder, described)
+    with pytest.raises(StudyError, match=rf"cell\.yaml: .*{place}"):
+        read_cell(folder, "metric", "trials")
 
 
 def test_a_log_has_the_time_on_each_line(folder: Path) -> None:
