@@ -164,7 +164,7 @@ def selected_phases(arguments: argparse.Namespace, study: Study) -> tuple[int | 
         2 not in phases or not is_uri(arguments.storage),
         "--storage",
         "phase 2 needs a results folder, for it follows from the records of phase 1",
-        got=str(arguments.storage),
+        got=quoted(arguments.storage),
         remedy="Run phase 1 there with --phase 1, and phase 2 in a folder with a copy of it.",
     )
     return phases

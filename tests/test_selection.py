@@ -61,5 +61,5 @@ def test_where_the_budget_is_searched_a_horizon_has_one_cell() -> None:
     ]
     (last,) = select_cells(study, budgets=None, first="h3", **chosen)
     assert (last.budget_label, last.data.horizon) == ("750k-2M-20M-200M", 3)
-    with pytest.raises(SpecError, match="but got --from 2M_h3"):
+    with pytest.raises(SpecError, match="but got --from '2M_h3'"):
         select_cells(study, budgets=None, first="2M_h3", **chosen)
