@@ -29,6 +29,8 @@ def parser() -> argparse.ArgumentParser:
     add("--data", metavar="FILE", help="OHLCV as CSV or Parquet (default: what it learnt from)")
     add("--vix", metavar="NAME|FILE",
         help="volatility index, for a model of tier c (default: what it learnt from)")  # fmt: skip
+    add("--accept", nargs="+", default=[], metavar="CHECK",
+        help="take what a check refuses here (default: what the search accepted)")  # fmt: skip
     add("--days", type=int, default=5, metavar="N", help="latest days (default: %(default)s)")
     add("--storage", type=Path, default=Path(WORKING_COPY), metavar="FOLDER",
         help="results folder (default: %(default)s)")  # fmt: skip
@@ -63,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     # torch takes seconds to import: a wrong flag and --help are answered before.
     import torch
 
-    from study.data.dataset import data_fingerprint, vix_of
+    from study.data.dataset import data_fingerprint, vix_of, vix_warnings
     from study.data.sources import load_prices
     from study.final.export import load_model, predict_days
 
@@ -77,9 +79,15 @@ def run(arguments: argparse.Namespace) -> int:
         error=StudyError,
     )
     source = arguments.data or model.data.source
-    prices = load_prices(source, arguments.storage / "data", model.data.accept)
-    config = replace(model.data, source=source, vix=arguments.vix or model.data.vix)
+    config = replace(
+        model.data,
+        source=source,
+        vix=arguments.vix or model.data.vix,
+        accept=(*model.data.accept, *arguments.accept),
+    )
+    prices = load_prices(source, arguments.storage / "data", config.accept)
     vix = vix_of(config, arguments.storage / "data")
+    warnings = prices.warnings + vix_warnings(config, vix, prices)
     dates, probability = predict_days(
         model, prices, arguments.days, device=torch.device("cpu"), vix=vix
     )
@@ -95,6 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
             "source": source,
             "data_sha256": data_fingerprint(prices, vix),
             "base_rate": model.origin["base_rate"],
+            "warnings": warnings,
             "predictions": rows,
         }
         print(json.dumps(described, indent=2, allow_nan=False))
@@ -102,6 +111,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{model.cell}, seed {model.origin['seed']}, on {source}")
     print(f"probability of {config.task} within {config.horizon} trading days, given the day's bar")
     print(f"(training base rate {model.origin['base_rate']:.3f})")
+    for warning in warnings:
+        print(f"warning: {warning}")
     for row in rows:
         print(f"  {row['date']}  {row['probability']:.3f}")
     return Exit.OK

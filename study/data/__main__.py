@@ -3,10 +3,10 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 from study.command import CommandParser, command_parser, exit_code
 from study.data import show
@@ -31,6 +31,7 @@ from study.data.sources import (
     read_source,
 )
 from study.data.vix_series import import_vix, list_vix, load_vix
+from study.errors import DataError
 
 _DESCRIBED = ("name", "formula", "look_back", "weekly", "recursive", "source", "to_input")
 """What JSON says of a feature."""
@@ -69,7 +70,7 @@ def _list(arguments: argparse.Namespace) -> int:
             show.features(specs)
         return 0
     names = (*EMBEDDED_SOURCES, *list_imported(arguments.import_folder))
-    prices = [load_prices(name, arguments.import_folder) for name in names]
+    prices, unusable = _loaded(load_prices, names, arguments.import_folder)
     if arguments.json:
         _print_json(
             [
@@ -83,12 +84,31 @@ def _list(arguments: argparse.Namespace) -> int:
                 }
                 for each in prices
             ]
+            + [{"name": name, "problem": problem} for name, problem in unusable.items()]
         )
     else:
         show.sources(prices)
         vix_names = (EMBEDDED_VIX, *list_vix(arguments.import_folder))
-        show.vix_series([load_vix(name, arguments.import_folder) for name in vix_names])
+        series, unusable_series = _loaded(load_vix, vix_names, arguments.import_folder)
+        show.vix_series(series)
+        show.remarks("", [*unusable.values(), *unusable_series.values()])
     return 0
+
+
+_Series = TypeVar("_Series")
+
+
+def _loaded(
+    load: Callable[[str, Path], _Series], names: Sequence[str], folder: Path
+) -> tuple[list[_Series], dict[str, str]]:
+    """Return the series that can be used, and by name why others cannot: one hides no other."""
+    usable, problems = [], {}
+    for name in names:
+        try:
+            usable.append(load(name, folder))
+        except DataError as problem:
+            problems[name] = str(problem)
+    return usable, problems
 
 
 def _check(arguments: argparse.Namespace) -> int:

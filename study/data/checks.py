@@ -38,6 +38,7 @@ _BETWEEN: tuple[tuple[str, _Check], ...] = (
         ),
     ),
     ("filled-bars", series_checks.filled_bars),
+    ("repeated-stretch", series_checks.stretches_differ),
     ("constant-prices", series_checks.prices_move),
     ("level-shift", series_checks.levels_hold),
     ("broken-bar", series_checks.bars_fit_their_neighbours),
@@ -49,6 +50,7 @@ _BETWEEN: tuple[tuple[str, _Check], ...] = (
     ),
     ("zero volume", series_checks.zero_volumes),
     ("Open equals previous Close", series_checks.stale_opens),
+    ("High equals Low", series_checks.flat_bars),
 )
 """What bars show only beside each other."""
 

@@ -30,7 +30,7 @@ _RATIO = re.compile(r"\s*(\d+(?:\.\d+)?)\s*[:/]\s*(\d+(?:\.\d+)?)\s*")
 _LARGEST_DIVIDEND = 1.2
 """Factor between two days of Adj Close / Close above which it is no dividend but a split, or a
 payment as large as one. Of the 12,000 days of AAPL, FB, GOOG, IBM and MSFT from 2000 to 2013 it is
-exceeded on the three days of their splits and on no other; the largest dividend makes 1.12."""
+exceeded on the three days of their splits and on no other; the largest dividend makes 1.11."""
 
 _SHOWN = 5
 

@@ -38,6 +38,7 @@ ACCEPTABLE = (
     "spacing",
     "weekdays",
     "filled-bars",
+    "repeated-stretch",
     "constant-prices",
     "level-shift",
     "broken-bar",

@@ -12,9 +12,9 @@ _LAGS = 5
 _LEAST_DAYS = 100
 _CORRELATION, _MARGIN = 0.4, 0.2
 """Least correlation of the changes of index and prices at another lag, and by how much it must
-exceed that of the same day. By year, the embedded series has -0.7 to -0.9 with sp500 and nasdaq on
-the same day and at most 0.25 at the others, as any two series have: 0.4 is four standard errors of
-100 days."""
+exceed that of the same day. By year, the embedded series has -0.74 to -0.88 with sp500 and nasdaq
+on the same day and at most 0.15 at the others, as any two series have: 0.4 is four standard errors
+of 100 days."""
 
 _SHOWN = 5
 

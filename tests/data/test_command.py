@@ -31,6 +31,24 @@ def test_import_then_list_then_build(
     assert len(built["features"]) == 25
 
 
+def test_a_market_that_cannot_be_used_hides_no_other(
+    sp500: Prices, tmp_path: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sp500.frame.to_csv(tmp_path / "good.csv")
+    assert main(["import", str(tmp_path / "good.csv"), *folder]) == 0
+    weekly = sp500.frame.iloc[::5]
+    weekly.to_parquet(tmp_path / "imported" / "weekly.parquet")
+    capsys.readouterr()
+    assert main(["list", *folder]) == 0
+    out = capsys.readouterr().out
+    assert "good" in out
+    assert "warning: weekly.parquet: rows must lie a trading day apart" in out
+    assert main(["list", "--json", *folder]) == 0
+    listed = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert "problem" in listed["weekly"]
+    assert "problem" not in listed["good"]
+
+
 def test_build_prints_splits_shift_and_baselines(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["build", "--task", "direction", "--label", "close", "--baselines"]) == 0
     out = capsys.readouterr().out
