@@ -72,6 +72,22 @@ class CommandParser(argparse.ArgumentParser):
         raise SpecError(f"{self.prog}: {message}. See {self.prog} --help.")
 
 
+class _ClosedOutput(io.TextIOBase):
+    """The standard output of a command that was started without one (``>&-``).
+
+    To write to it fails as to a full disk: a command whose work is to print says so, and one that
+    outlives its reader goes on (``study.results.output``).
+    """
+
+    def write(self, text: str, /) -> int:
+        """Raise OSError."""
+        raise OSError(errno.EBADF, "it was closed when the command began")
+
+    def writable(self) -> bool:
+        """Return True: what asks wants to print."""
+        return True
+
+
 def command_parser(name: str, description: str, examples: str) -> CommandParser:
     """Return the parser of ``python -m name``, without flags; ``examples`` end its help."""
     return CommandParser(prog=f"python -m {name}", description=description, epilog=examples)
@@ -84,10 +100,7 @@ def exit_code(work: Callable[[], int]) -> int:
     that cannot be written. The traceback of anything else goes into a file that the line names.
     """
     if sys.stdout is None:
-        # Nothing that the command says would arrive, and the next file that is opened would be
-        # taken for the terminal.
-        _say("error: stdout: must be open, but got a closed one. Redirect it, as > /dev/null.")
-        return Exit.FAILED
+        sys.stdout = _ClosedOutput()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that is no text in the terminal's encoding must not end a command.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -99,7 +112,10 @@ def exit_code(work: Callable[[], int]) -> int:
         if isinstance(error, BrokenPipeError):
             # Whoever read the output has gone, as head does: nobody misses the rest.
             return Exit.INTERRUPTED
-        _say(f"error: stdout: must be writable, but got: {_words(error)}. Free some space.")
+        _say(
+            f"error: stdout: must be writable, but got: {_words(error)}. Free some space, or "
+            "redirect it, as > /dev/null."
+        )
         return Exit.FAILED
     return code
 
@@ -135,6 +151,8 @@ def _ended(work: Callable[[], int]) -> int:
 
 def _is_output_writable() -> bool:
     """Can stdout be written? What could not be is still in its buffer, and fails again."""
+    if isinstance(sys.stdout, _ClosedOutput):
+        return False
     try:
         if getattr(sys.stdout, "write_through", False):
             # Without a buffer only another character can tell.

@@ -404,11 +404,12 @@ def test_output_that_cannot_be_written_is_one_line(
     with full:
         monkeypatch.setattr(sys, "stdout", full)
         assert status(argv) == 1
-    line = "error: stdout: must be writable, but got: No space left on device. Free some space.\n"
+    line = "error: stdout: must be writable, but got: No space left on device. "
+    line += "Free some space, or redirect it, as > /dev/null.\n"
     assert capfd.readouterr().err == line
     monkeypatch.setattr(sys, "stdout", None)
     assert status(argv) == 1
-    assert "stdout: must be open, but got a closed one" in capfd.readouterr().err
+    assert "stdout: must be writable, but got: it was closed" in capfd.readouterr().err
 
 
 def test_what_python_writes_when_it_ends_is_in_the_wall() -> None:
