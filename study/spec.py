@@ -169,7 +169,8 @@ class Cell:
             "budgets": [dataclasses.asdict(budget) for budget in self.budgets],
             "phase": self.phase,
             "start": None if self.start is None else dict(self.start),
-            "data": dataclasses.asdict(self.data),
+            # Equal to what is read from a file again, where a tuple is a list.
+            "data": {**dataclasses.asdict(self.data), "accept": list(self.data.accept)},
             "model": {name: _plain(dimension) for name, dimension in self.model.items()},
             "train": {name: _plain(dimension) for name, dimension in self.train.items()},
             "search": dataclasses.asdict(self.search),

@@ -154,7 +154,7 @@ def test_evaluation_days_do_not_depend_on_the_horizon() -> None:
         ({"horizons": [0]}, "must be a list of trading days >= 1"),
         ({"data.normalization": "revin"}, "model.revin must be true"),
         ({"data.normalization": "none"}, "cannot take, but got model.last_day_skip=True"),
-        ({"data.accept": "weekdays"}, "data.accept: must be a list of names, but got 'weekdays'"),
+        ({"data.accept": "weekdays"}, "data.accept: must be a list, but got 'weekdays'"),
         ({"data.accept": ["dates differ"]}, "must name checks whose refusal can be overridden"),
         ({"data.purge_days": 1}, "purge_days must be at least the horizon"),
     ],

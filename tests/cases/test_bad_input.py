@@ -118,7 +118,7 @@ def test_a_flag_has_a_value(
 @pytest.mark.parametrize(
     ("command", "argv", "words"),
     [
-        (tune, ["--search", LONG], "File name too long"),
+        (tune, ["--search", LONG], "must be a name or a YAML file"),
         (status, ["--storage", LONG], "File name too long"),
         (analysis, ["--storage", LONG], "File name too long"),
         (sweep, ["--plan", LONG], "File name too long"),
@@ -254,12 +254,9 @@ def test_a_cell_of_another_kind_is_named_by_the_report(
         ("all_trials.json", "9" * 5_000, "must be JSON"),
         ("cell.yaml", DEEP, "nested too deeply"),
         ("cell.yaml", "a: !!bool x", "line 1, column 4: no bool: 'x'"),
-        (f"../final/{PRIOR}/final.json", DEEP, "nested too deeply"),
-        (f"../final/{PRIOR}/final.json", '{"cell": 1}', "must be a mapping with the field"),
-        (f"../final/{PRIOR}/predictions.parquet", "PAR1", "must be a table of predictions"),
     ],
 )
-def test_a_damaged_record_is_named_by_the_report(
+def test_a_damaged_record_of_a_search_is_named_by_the_report(
     study: Path, refused: Callable[..., str], name: str, text: str, words: str
 ) -> None:
     path = study / PRIOR / name
@@ -267,6 +264,24 @@ def test_a_damaged_record_is_named_by_the_report(
     line = refused(analysis, "--storage", str(study))
     assert Path(name).name in line
     assert words in line
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("final.json", DEEP, "nested too deeply"),
+        ("final.json", '{"cell": 1}', "must be a mapping with the field"),
+        ("predictions.parquet", "PAR1", "must be a table of predictions"),
+    ],
+)
+def test_damaged_final_runs_are_named_and_the_search_is_told(
+    study: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, words: str
+) -> None:
+    (study / "final" / PRIOR / name).write_text(text)
+    assert analysis(["--storage", str(study)]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"{PRIOR}/{name}" in output
+    assert words in output
 
 
 def test_cells_that_cannot_be_read_are_named_beside_the_others(
@@ -284,10 +299,12 @@ def test_cells_that_cannot_be_read_are_named_beside_the_others(
     with as_another_user(tmp_path / closed):
         found = read_study(Path("."), None)
     assert [(cell.name, cell.final) for cell in found.cells] == [(collapsed, None)]
-    assert len(found.problems) == 3
+    assert len(found.problems) == 2
     assert f"{closed}: must be a folder that you may read: Permission denied" in found.problems[0]
     assert f"{damaged_one}/all_trials.json: must be JSON" in found.problems[1]
-    assert f"no final run of {collapsed} has a usable result" in found.problems[2]
+    problem = found.cells[0].final_problem
+    assert problem is not None
+    assert f"{collapsed}: some final run must have a usable result" in problem
 
 
 def test_a_damaged_cell_is_shown_as_far_as_its_files_tell(
