@@ -53,7 +53,7 @@ _MONTHS = {name.lower(): at for at, name in enumerate(calendar.month_abbr) if na
 }  # fmt: skip
 """The first three letters of English months, and of German ones where they differ."""
 
-_DIGITS = re.compile(r"-?\d+(\.0*)?")
+_DIGITS = re.compile(r"-?[0-9]{1,24}(\.0*)?")
 _UNITS = (
     ("seconds", 1),
     ("milliseconds", 10**3),
@@ -67,8 +67,8 @@ _LONG_STEP, _DAILY_STEP = 31, 4
 """Days between two bars: of no daily series more than a month, mostly at most four (a long
 week-end)."""
 
-_FIRST_YEAR_OF_TWO_DIGITS = 69
-"""From which on two digits mean 19.., as in POSIX."""
+_FIRST_YEAR_OF_TWO_DIGITS = 50
+"""From which on two digits mean 19..: many series begin in 1950, and none ends after 2049."""
 
 _SECONDS_A_DAY = 86_400
 
@@ -238,7 +238,7 @@ def _are_compact(texts: Sequence[str]) -> bool:
 
     def is_day(text: str) -> bool:
         digits = text.split(".")[0]
-        if len(digits) not in (8, 14) or not digits.isdigit():
+        if len(digits) not in (8, 14) or not _DIGITS.fullmatch(text):
             return False
         year, month, day = int(digits[:4]), int(digits[4:6]), int(digits[6:8])
         return 1800 <= year < 2200 and 1 <= month <= 12 and 1 <= day <= 31
@@ -248,10 +248,7 @@ def _are_compact(texts: Sequence[str]) -> bool:
 
 def _of_numbers(texts: Sequence[str], where: str) -> Dates:
     """Read epoch stamps of one unit, in UTC."""
-    stamps = [
-        int(text.split(".")[0]) if _DIGITS.fullmatch(text) and len(text) < 25 else None
-        for text in texts
-    ]
+    stamps = [int(text.split(".")[0]) if _DIGITS.fullmatch(text) else None for text in texts]
     present = [stamp for stamp in stamps if stamp is not None]
     units = [_unit_of(stamp) for stamp in present]
     largest = max(present, key=abs)

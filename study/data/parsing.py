@@ -135,6 +135,14 @@ def _column(cells: FileCells, at: int) -> str:
     return f"{cells.where} column {cells.names[at] or DATE_COLUMN}"
 
 
+def written(dates: Dates) -> str:
+    """Say how dates are written, and at what times of day their stamps are if not at midnight."""
+    times = [f"{at // 3600:02}:{at % 3600 // 60:02}" for at in np.unique(dates.seconds).tolist()]
+    if times in ([], ["00:00"]):
+        return dates.form
+    return f"{dates.form}, at {times[0]}" + (f" to {times[-1]}" if len(times) > 1 else "")
+
+
 def in_order(cells: FileCells, dates: Dates) -> tuple[Dates, FileCells, str]:
     """Turn a file round that is newest first; one in no order stays as it is, for the checks.
 

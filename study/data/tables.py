@@ -25,6 +25,7 @@ from study.data.parsing import (
     require_columns,
     same_or_refused,
     stored,
+    written,
 )
 from study.errors import DataError, one_line, quoted, require, shortened
 from study.number_text import is_missing, read_number
@@ -122,7 +123,7 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
         understood=stored(cells)
         or (
             f"{cells.where}: columns {named(cells, position, passed_over)}",
-            dates.form,
+            written(dates),
             order,
             *notation,
             prices,

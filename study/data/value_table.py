@@ -23,6 +23,7 @@ from study.data.parsing import (
     require_columns,
     same_or_refused,
     stored,
+    written,
 )
 from study.errors import DataError, require
 from study.number_text import is_missing
@@ -106,7 +107,7 @@ def read_values(path: Path, names: Sequence[str], options: ReadOptions = AS_WRIT
         understood=stored(cells)
         or (
             f"{cells.where}: columns {named(cells, position, {})}",
-            dates.form,
+            written(dates),
             order,
             *notation,
             *([] if symbol is None else [f"symbol {symbol}"]),

@@ -134,7 +134,7 @@ def assert_holds(
             "data_tradingview/tradingview_unix.csv",
             0,
             (1, 1e-12),
-            ["Date from 'time'", "epoch seconds, zone +00:00"],
+            ["Date from 'time'", "epoch seconds, zone +00:00, at 14:00"],
         ),
         ("data_yfinance_multiindex_csv/yf_multiindex.csv", 0, (1, 1e-12), ["symbol ABC"]),
     ],
@@ -225,6 +225,7 @@ def test_stamps_of_utc_are_shown_in_the_markets_zone_if_it_is_named(
     as_written = read_table(path)
     assert (str(as_written.days[0]), as_written.seconds[0]) == ("2014-11-24", 23 * 3600)
     assert as_written.zones == {"+00:00"}
+    assert "dates YYYY-MM-DD, zone +00:00, at 22:00 to 23:00" in as_written.understood
     table = read_table(path, ReadOptions(timezone="Europe/Berlin"))
     assert_holds(table, planted)
     assert not table.seconds.any()

@@ -378,7 +378,16 @@ ONE: dict[str, Writer] = {
 }
 """Files of a single instrument."""
 
+
+def two_tickers_csv(bars: pd.DataFrame, folder: Path) -> Path:
+    """Write what yfinance's frame of two tickers becomes by ``to_csv``."""
+    path = folder / "two.csv"
+    two_tickers(bars).rename_axis(columns=["Price", "Ticker"]).to_csv(path)
+    return path
+
+
 SEVERAL: dict[str, Writer] = {
+    "yfinance, several tickers": two_tickers_csv,
     "Parquet, several tickers": parquet(two_tickers),
     "Parquet, symbol and timestamp": parquet(long_index),
     "Parquet, filtered": parquet(lambda bars: long_index(bars).reset_index()),
