@@ -1,7 +1,7 @@
 """A search of two phases from its sweep to its report and a prediction, with real Ray."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,16 @@ def write_two_phases(here: Path) -> None:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_two_phases(tmp_path)
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def done(main: Callable[[list[str]], int], *flags: str) -> int:
+    """Run a command; what a sweep sets for its children is not for the next command."""
     with ray_environment():
-        yield tmp_path
+        return main([*flags])
 
 
 def files_of(folder: Path) -> dict[str, int]:
@@ -69,12 +74,12 @@ def test_both_phases_from_the_sweep_to_a_prediction(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = here / "ray_results"
-    assert study.sweep.main([*SEARCH]) == 0
+    assert done(study.sweep.main, *SEARCH) == 0
     assert [len(read_trials(results / name)) for name in (ONE, *TWO)] == [4, 2, 2]
     assert {record.budget for record in read_trials(results / ONE)} == {"50k", "100k"}
     before = files_of(results)
     capsys.readouterr()
-    assert study.sweep.main([*SEARCH]) == 0
+    assert done(study.sweep.main, *SEARCH) == 0
     assert capsys.readouterr().out.count("complete before") == 3
     assert files_of(results) == before
     assert study.status.main(["tiny", "--json"]) == 0
@@ -84,10 +89,10 @@ def test_both_phases_from_the_sweep_to_a_prediction(
     )
 
     # The later phase, then the winner of every budget of the first one.
-    assert study.train.main([*FINAL]) == 0
+    assert done(study.train.main, *FINAL) == 0
     winners = results / FINAL_FOLDER
     assert {path.parent.name for path in winners.glob("*/final.json")} == set(TWO)
-    assert study.train.main([*FINAL, "--phase", "1"]) == 0
+    assert done(study.train.main, *FINAL, "--phase", "1") == 0
     own = {f"{ONE}_50k": "50k", f"{ONE}_100k": "100k"}
     assert {path.parent.name for path in winners.glob("*/final.json")} == {*TWO, *own}
     for name, budget in own.items():
