@@ -8,9 +8,10 @@ HORIZON ?= 3
 TRIALS ?=
 ARGS ?=
 KILLS ?= 100
+EXAMPLES ?= 10000
 PARALLEL = $(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 8
 
-.PHONY: tune sweep study test fast check bench chaos tensorboard lock
+.PHONY: tune sweep study test fast check bench chaos fuzz tensorboard lock
 .DEFAULT_GOAL := test
 
 INSTALL = -m pip install --quiet --disable-pip-version-check
@@ -56,6 +57,10 @@ check: $(VENV)/installed
 
 chaos: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -s -m ray tests/search/test_chaos.py --kills $(KILLS)
+
+# So many damaged inputs of each kind; another draw every time.
+fuzz: $(VENV)/installed
+	FUZZ_EXAMPLES=$(EXAMPLES) $(PARALLEL) tests/fuzz
 
 bench: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -m bench -s tests/bench $(ARGS)

@@ -9,11 +9,16 @@ from hypothesis import strategies as st
 BY_HAND = "FUZZ_EXAMPLES"
 """Environment variable with the inputs of each kind; `make fuzz` sets it."""
 
-_IN_CI = 120
+_IN_CI = 100
 """Inputs of each kind where nobody asks for more: the whole folder stays below a minute."""
 
+_EXAMPLES = int(os.environ.get(BY_HAND, _IN_CI))
+
+_SLOW_SHARE = 20
+"""Of so many inputs one is put through a test that takes a second for each."""
+
 fuzz = settings(
-    max_examples=int(os.environ.get(BY_HAND, _IN_CI)),
+    max_examples=_EXAMPLES,
     # CI draws the same inputs every time; by hand each run draws others.
     derandomize=BY_HAND not in os.environ,
     deadline=None,
@@ -22,6 +27,9 @@ fuzz = settings(
     print_blob=True,
 )
 """How often a test of damaged inputs is run."""
+
+slow_fuzz = settings(fuzz, max_examples=max(1, _EXAMPLES // _SLOW_SHARE))
+"""The same for a test that takes a second for each."""
 
 NASTY = (
     "", " ", "nan", "NaN", "inf", "-inf", "null", "None", "true", "-", "--", "0", "-1", "1e400",
@@ -147,3 +155,11 @@ _CHANGES: tuple[Callable[[st.DrawFn, str], str], ...] = (
     _insert_token, _insert_token, _drop_part, _cut_end, _add_cell, _end_lines_with_commas,
     _blank_lines, _windows_lines,
 )  # fmt: skip
+
+
+def decoded(content: bytes) -> str:
+    """Return the text of a file as the project reads it: UTF-8, else Windows-1252."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252")

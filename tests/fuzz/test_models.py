@@ -15,9 +15,13 @@ from study.final.export import export_model
 from study.results.final import FINAL_FOLDER, MODEL_FOLDER
 from tests.final.test_export import exported
 from tests.fuzz.damage import damaged_bytes, damaged_text, fuzz
-from tests.fuzz.judge import check_form, run
+from tests.fuzz.judge import Outcome, check_form, run
 
 CELL = "c"
+
+
+def predictions(results: Path) -> Outcome:
+    return run(predict.main, ["--cell", CELL, "--storage", str(results), "--days", "2", "--json"])
 
 
 @pytest.fixture(scope="module")
@@ -31,23 +35,27 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
+@pytest.fixture(scope="module")
+def before(results: Path) -> object:
+    outcome = predictions(results)
+    assert outcome.code == 0, outcome
+    return json.loads(outcome.out)["predictions"]
+
+
 @fuzz
 @given(data=st.data())
 def test_a_damaged_model_gives_the_same_probabilities_or_none(
-    results: Path, data: st.DataObject
+    results: Path, before: object, data: st.DataObject
 ) -> None:
     model = results / FINAL_FOLDER / CELL / MODEL_FOLDER
-    argv = ["--cell", CELL, "--storage", str(results), "--days", "2", "--json"]
-    before = run(predict.main, argv)
-    assert before.code == 0, before
     path = data.draw(st.sampled_from(sorted(model.iterdir())))
     whole = path.read_bytes()
     damaged = damaged_text((whole.decode(),)) if path.suffix == ".json" else damaged_bytes(whole)
     path.write_bytes(data.draw(damaged))
     try:
-        outcome = run(predict.main, argv)
+        outcome = predictions(results)
     finally:
         path.write_bytes(whole)
     check_form(outcome)
     if outcome.code == 0:
-        assert json.loads(outcome.out)["predictions"] == json.loads(before.out)["predictions"]
+        assert json.loads(outcome.out)["predictions"] == before

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from study.data.__main__ import main
 from study.data.sources import load_prices
 from study.data.tables import BAR_COLUMNS
-from tests.fuzz.damage import damaged_bytes, damaged_text, fuzz
+from tests.fuzz.damage import damaged_bytes, damaged_text, decoded, fuzz
 from tests.fuzz.judge import check_form, refuses, run
 
 BARS = load_prices("sp500").frame.iloc[2000:2060]
@@ -30,7 +30,7 @@ def test_a_damaged_csv_is_read_as_it_stands_or_refused(folder: Path, content: by
     outcome = run(main, ["check", str(path)])
     check_form(outcome)
     if outcome.code == 0:
-        assert_rows_of_the_file(load_prices(str(path)).frame, content.decode("utf-8-sig"))
+        assert_rows_of_the_file(load_prices(str(path)).frame, decoded(content))
 
 
 @fuzz
@@ -48,10 +48,12 @@ def test_a_damaged_parquet_file_is_read_or_refused(folder: Path, data: st.DataOb
 def assert_rows_of_the_file(frame: pd.DataFrame, text: str) -> None:
     """Every bar is the line of its day, number for number, by a second and simpler reader."""
     lines: dict[str, list[list[float]]] = {}
-    for cells in csv.reader(io.StringIO(text)):
+    for cells in csv.reader(io.StringIO(text, newline="")):
         try:
             numbers = [float(cell.strip().replace(",", "")) for cell in cells[1:6]]
         except ValueError:
+            continue
+        if not numbers:
             continue
         lines.setdefault(cells[0].strip()[:10], []).append(numbers)
     assert set(frame.columns) == set(BAR_COLUMNS)

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.__main__ import main as analysis_main
+from analysis.study import read_study
 from study import status
 from tests.analysis.records import write_study
-from tests.fuzz.damage import damaged_bytes, damaged_text, fuzz
-from tests.fuzz.judge import check_form, run
+from tests.fuzz.damage import damaged_bytes, damaged_text, fuzz, slow_fuzz
+from tests.fuzz.judge import check_form, refuses, run
 from tests.results.cells import write_cell
 
 TEXTS = (
@@ -30,11 +31,8 @@ def study_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
-@fuzz
-@given(data=st.data())
-def test_the_report_names_what_it_cannot_read(
-    study_folder: Path, folder: Path, data: st.DataObject
-) -> None:
+def hurt(study_folder: Path, folder: Path, data: st.DataObject) -> tuple[Path, Path]:
+    """Return a copy of the study of which one record is damaged, and that record."""
     results = folder / "ray_results"
     shutil.rmtree(results, ignore_errors=True)
     shutil.copytree(study_folder, results)
@@ -44,9 +42,29 @@ def test_the_report_names_what_it_cannot_read(
         path.write_bytes(data.draw(damaged_text((path.read_text(encoding="utf-8"),))))
     else:
         path.write_bytes(data.draw(damaged_bytes(path.read_bytes())))
-    flags = ["--results", str(results), "--resamples", "100"]
-    check_form(run(analysis_main, flags))
+    return results, path
+
+
+@fuzz
+@given(data=st.data())
+def test_records_are_read_or_refused(study_folder: Path, folder: Path, data: st.DataObject) -> None:
+    results, path = hurt(study_folder, folder, data)
+    refuses(lambda: read_study(results, None))
     check_form(run(analysis_main, ["replay", str(path.parent)]))
+
+
+@slow_fuzz
+@given(data=st.data())
+def test_the_report_names_what_it_cannot_read(
+    study_folder: Path, folder: Path, data: st.DataObject
+) -> None:
+    results, _ = hurt(study_folder, folder, data)
+    check_form(run(analysis_main, ["--storage", str(results)]))
+
+
+def test_the_whole_study_is_reported(study_folder: Path) -> None:
+    outcome = run(analysis_main, ["--storage", str(study_folder)])
+    assert outcome.code == 0, outcome
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from study.data.__main__ import main
 from study.data.vix_series import load_vix
-from tests.fuzz.damage import damaged_text, fuzz
+from tests.fuzz.damage import damaged_text, decoded, fuzz
 from tests.fuzz.judge import check_form, run
 
 VIX = load_vix("embedded")
@@ -27,7 +27,7 @@ def test_a_damaged_series_is_read_as_it_stands_or_refused(folder: Path, content:
     check_form(outcome)
     if outcome.code != 0:
         return
-    rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
+    rows = list(csv.reader(io.StringIO(decoded(content), newline="")))
     held = {(row[0].strip()[:10], _number(row[1])) for row in rows if len(row) > 1}
     found = load_vix("one", folder / "imported")
     for day, value in zip(found.days, found.values, strict=True):
