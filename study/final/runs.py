@@ -104,8 +104,5 @@ def cell_of_runs(cell: Cell, n_runs: int, seed: int) -> Cell:
         forced="none",
         seed=seed,
         max_failure_share=1.0,
-        # Runs of one configuration differ by next to nothing from the first on.
-        early_stop_patience=None,
-        early_stop_threshold=None,
     )
     return dataclasses.replace(cell, search=search, start=None)

@@ -130,6 +130,3 @@ def test_runs_try_what_they_are_given_whatever_their_search_began_with(tmp_path:
     shapes = tuple(s for s in build_space(cell, n_features=25).shapes if s.n_heads == 8)
     space = dataclasses.replace(build_space(cell, n_features=25), shapes=shapes)
     assert first_configurations(space, own) == ()
-    # Equal configurations would count as converged, and some seeds be left out.
-    assert FIRST.search.early_stop_patience is not None
-    assert own.search.early_stop_patience is None
