@@ -62,16 +62,7 @@ def train_configurations(
     Raises:
         StudyError: the folder is of other runs, or something is lost from it.
     """
-    search = dataclasses.replace(
-        cell.search,
-        trials=len(given),
-        startup_trials=1,
-        scheduler="fifo",
-        forced="none",
-        seed=seed,
-        max_failure_share=1.0,
-    )
-    own = dataclasses.replace(cell, search=search)
+    own = cell_of_runs(cell, len(given), seed)
     # What a search could not train here does not matter, nor what its largest model needs.
     space = space.of(slot.config.shape for slot in given if slot.config is not None)
     with ExitStack() as held:
@@ -101,3 +92,17 @@ def train_configurations(
         else:
             driver.end("stopped" if outcome.is_fault else "interrupted", outcome.stopped)
         return outcome
+
+
+def cell_of_runs(cell: Cell, n_runs: int, seed: int) -> Cell:
+    """Return a cell that tries what it is given, and nothing that its search began with."""
+    search = dataclasses.replace(
+        cell.search,
+        trials=n_runs,
+        startup_trials=1,
+        scheduler="fifo",
+        forced="none",
+        seed=seed,
+        max_failure_share=1.0,
+    )
+    return dataclasses.replace(cell, search=search, start=None)

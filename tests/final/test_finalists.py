@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from study.final.finalists import Chosen, finalists_across_budgets, ordinary_finalists
+from study.final.runs import cell_of_runs
 from study.model.sizing import count_parameters
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity, CellStore, write_cell
+from study.search.forced import first_configurations
 from study.search.space import Shape, build_space
 from study.search.supplementary import PhaseTwo
 from study.spec import Cell
@@ -116,3 +118,15 @@ def test_phase_two_alone_is_not_replaced_by_phase_one(tmp_path: Path) -> None:
     found = chosen(tmp_path, phases=(2,))
     assert found.finalists == []
     assert len(found.notes) == 2
+
+
+def test_runs_try_what_they_are_given_whatever_their_search_began_with(tmp_path: Path) -> None:
+    write(tmp_path, FIRST, USABLE)
+    cell = second(tmp_path)["2M"]
+    assert cell.start is not None
+    assert cell.start["n_heads"] == 4
+    own = cell_of_runs(cell, 25, seed=7)
+    # A winner with other heads than the trial from which phase 2 started.
+    shapes = tuple(s for s in build_space(cell, n_features=25).shapes if s.n_heads == 8)
+    space = dataclasses.replace(build_space(cell, n_features=25), shapes=shapes)
+    assert first_configurations(space, own) == ()
