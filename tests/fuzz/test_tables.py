@@ -109,8 +109,11 @@ def test_damaged_trials_are_read_by_their_names_or_refused(folder: Path, content
         table = read_table(path, "log_loss")
     except StudyError:
         return
-    held = {number: value for number, value in rows_by_name(content, "number", "value")
-            for number, value in [(min(number, default=math.nan), value)]}  # fmt: skip
+    held = {
+        number: values
+        for options, values in rows_by_name(content, "number", "value")
+        for number in options
+    }
     for trial in table.trials:
         if trial.is_complete:
             options = held[float(trial.number)]
