@@ -152,4 +152,4 @@ def test_final_runs_need_a_search_that_is_as_it_was(tmp_path: Path) -> None:
     process = start(tmp_path, "--seeds", "0", module="study.train")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "--seeds: must be at least 1, but got 0" in errors
+    assert "--seeds: must be at least 1 and at most 1,000, but got 0" in errors
