@@ -389,13 +389,19 @@ def moves_are_usual(table: BarTable) -> list[Finding]:
         return []
     shown = listed(
         [
-            f"{table.days[row]} {np.expm1(move[row]):+.1%} "
-            f"({abs(move[row]) / scale.usual_range[row]:.0f} usual daily ranges)"
-            for row in rows
+            f"{table.days[row]} {np.expm1(move[row]):+.1%} ({_in_ranges(move, scale, row)})"
+            for row in rows.tolist()
         ],
         FEW_SHOWN,
     )
     return [warning(f"{table.where}: closes that moved far: {shown}")]
+
+
+def _in_ranges(move: PriceArray, scale: Scale, row: int) -> str:
+    usual = scale.usual_range[row]
+    return (
+        f"{abs(move[row]) / usual:.0f} usual daily ranges" if usual else "where prices stood still"
+    )
 
 
 def volumes_fit_their_neighbours(table: BarTable) -> list[Finding]:
