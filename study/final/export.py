@@ -32,6 +32,7 @@ from study.model.family import family_of
 from study.model.sizing import count_parameters
 from study.results.files import make_way, read_json, sync_folder, temporary_path, write_json
 from study.results.final import RECORD_FILE
+from study.training.metrics import probability
 from study.training.predict import predict_logits
 
 WEIGHTS_FILE, CARD_FILE = "model.safetensors", "model.json"
@@ -263,6 +264,4 @@ def predict_days(
         remedy="Look at the prices of the days before, or train the cell again.",
         error=DataError,
     )
-    # 1 / (1 + exp(-logit)), without an overflow on the way.
-    probability: PriceArray = np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
-    return dates, probability
+    return dates, probability(logits.astype(np.float64))
