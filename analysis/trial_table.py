@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from analysis.trial_csv import read_trial_csv
 from analysis.trial_rows import PARAMETERS, TrialRows, flat_parts, objective_index
 from study.errors import StudyError, cause, quoted, require
+from study.fields import is_number
 from study.results.convergence import configuration_key
 from study.results.documents import parse_json
 from study.results.records import Metric
@@ -107,7 +108,7 @@ def read_table(
         "Leave out all rows of a trial but one.",
     )
     ends = [row.get("ended") for row in rows]
-    known_ends = [end for end in ends if isinstance(end, int | float)]
+    known_ends = [end for end in ends if is_number(end)]
     has_ends = len(known_ends) == len(rows)
     keys = zip(known_ends if has_ends else numbers, numbers, strict=True)
     ordered = [trial for _, trial in sorted(zip(keys, trials, strict=True), key=lambda p: p[0])]
