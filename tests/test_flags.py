@@ -37,7 +37,7 @@ def test_what_is_accepted_is_a_part_of_the_cell() -> None:
     words = ("--budgets", "2M", "--horizons", "1", "--accept", "weekdays", "spacing", "weekdays")
     (cell,) = selected_cells(parsed(*words))
     assert cell.data.accept == ("spacing", "weekdays")
-    assert cell.resolved()["data"]["accept"] == ("spacing", "weekdays")
+    assert cell.resolved()["data"]["accept"] == ["spacing", "weekdays"]
     with pytest.raises(SpecError, match=r"accept: must name checks .* but got 'dates differ'"):
         selected_cells(parsed("--accept", "dates differ"))
 

@@ -10,8 +10,13 @@ import pytest
 
 from study.data.sources import load_prices
 from study.search_space_file import names
+from tests.cases.vendors import ONE
 
 ROOT = Path(__file__).parent.parent
+TEN_VENDORS = (
+    "Nasdaq", "Investing", "Investing, German", "TradingView", "Binance", "Alpha Vantage",
+    "Polygon", "MetaTrader 5", "Stooq bulk", "yfinance",
+)  # fmt: skip
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 
 
@@ -71,6 +76,15 @@ def test_what_needs_no_ray(installed: Installed) -> None:
     load_prices("sp500").frame.to_csv(installed.folder / "prices.csv")
     said = installed.python("-m", "study.data", "import", "prices.csv", "--name", "own")
     assert "Use it with --source own" in said
+
+    bars = load_prices("sp500").frame.iloc[-80:].round(2)
+    for number, vendor in enumerate(TEN_VENDORS):
+        folder = installed.folder / f"vendor{number}"
+        folder.mkdir()
+        file = ONE[vendor](bars, folder)
+        said = installed.python("-m", "study.data", "import", str(file), "--name", f"v{number}")
+        assert f"80 bars, {bars.index[0]:%Y-%m-%d} to" in said, (vendor, said)
+
     rows = "".join(f"{n},{0.4 + 10 * n**-0.3}\n" for n in (10**k for k in range(3, 13)))
     (installed.folder / "runs.csv").write_text(f"parameters,loss\n{rows}")
     fit = ["runs.csv", "--n", "parameters", "--loss", "loss", "--resamples", "100"]

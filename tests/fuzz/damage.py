@@ -34,7 +34,7 @@ slow_fuzz = settings(fuzz, max_examples=max(1, _EXAMPLES // _SLOW_SHARE))
 NASTY = (
     "", " ", "nan", "NaN", "inf", "-inf", "null", "None", "true", "-", "--", "0", "-1", "1e400",
     "9" * 400, "9" * 5000, "0x10", "1_000", "1,000", "1e-400", "1e308", "\u0661\u0662", "[/b]",
-    "[red]", "'", '"', '"a\nb"', "\x00", "\ufeff", "\ud800",
+    "[red]", "'", '"', '"a\nb"', "\x00", "\ufeff", "\ud800", "\udc80",
     "[" * 3000, "{" * 3000, "&a [*a, *a]", "*a", "!!int x", "!!bool x", "!!float x",
     "!!timestamp x", "!!python/object:os.system", "2024-13-45", "12:30:61", "1e5", "~", "=", "<<",
     "a" * 300, "a" * 5000, "../../x", "/dev/null", ",", ";", "\t", "\r", "\n", "#", "%", "{}", "[]",

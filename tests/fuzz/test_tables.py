@@ -73,14 +73,19 @@ def test_a_damaged_table_of_runs_is_read_by_its_names_or_refused(
     path = folder / "runs.csv"
     path.write_bytes(content)
     found: list[tuple[float, float]] = []
+    left_out: list[str] = []
 
     def read() -> None:
         table = read_runs(path, axes=("n",), loss="loss", group=None)
         sizes, losses = table.groups[None]
         found.extend(zip(sizes[:, 0], losses, strict=True))
+        left_out.extend(table.left_out)
 
     if refuses(read) is None:
         held = rows_by_name(content, "n", "loss")
+        # A note below the table holds no number, and is named.
+        while left_out and held and held[-1] == (set(), set()):
+            held.pop()
         assert len(found) == len(held), (found, held)
         for pair, cells in zip(found, held, strict=True):
             assert all(
