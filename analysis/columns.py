@@ -6,17 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from study.errors import StudyError, quoted, require
-from study.number_text import DecimalMark, decimal_mark, read_number
+from study.number_text import DecimalMark, decimal_mark, is_missing, read_number, two_readings
 from study.text_table import DELIMITERS, TextTable
 
 _UNNAMED = re.compile(r"Unnamed: \d+(_level_\d+)?")
 """As pandas calls a column without a name, which is the index of the table that was written."""
 
-_AMBIGUOUS = re.compile(r"[+-]?\d{1,3},\d{3}")
-"""1,234 is a thousand and more, or a bit more than one."""
-
-_MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>"})
-"""As programs write that there is no value."""
 _ENDLESS = {
     sign + word: float(sign + word) for sign in ("", "+", "-") for word in ("inf", "infinity")
 }
@@ -96,7 +91,7 @@ def notation(table: TextTable, positions: tuple[int, ...]) -> DecimalMark:
         ) from error
     if mark is not None:
         return mark
-    unclear = next((cell for cell in cells if _AMBIGUOUS.fullmatch(cell)), None)
+    unclear = next((cell for cell in cells if two_readings(cell) is not None), None)
     # Where commas separate cells, a program writes a point before the fraction.
     require(
         unclear is None or table.delimiter == ",",
@@ -137,9 +132,9 @@ def value_or_none(table: TextTable, row: int, at: int, mark: DecimalMark) -> flo
         StudyError: it holds something else.
     """
     cell = table.rows[row][at]
-    word = cell.casefold()
-    if word in _MISSING:
+    if is_missing(cell):
         return None
+    word = cell.casefold()
     found = _ENDLESS[word] if word in _ENDLESS else number(cell, mark)
     if found is None:
         raise StudyError(

@@ -23,7 +23,7 @@ from study.results.final import (
     read_predictions,
 )
 from study.results.records import TrialRecord, ranked
-from study.results.store import read_cell, read_trials
+from study.results.store import CELL_FILE, read_cell, read_trials
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,7 +169,7 @@ def _budgets(searched: Mapping[str, Any], folder: Path) -> list[str]:
     """
     require(
         bool(searched["spec"].get("budgets")),
-        str(folder / "cell.yaml"),
+        str(folder / CELL_FILE),
         "must be of this version",
         got="no budgets",
         remedy="Search again: old results cannot be read by this version.",
@@ -190,7 +190,7 @@ def _read_cell(results: Path, folder: Path) -> list[CellRecords]:
     prior = searched["splits"]["train"]["base_rate"]
     require(
         0 < prior < 1,
-        str(folder / "cell.yaml"),
+        str(folder / CELL_FILE),
         "splits: train: base_rate must lie between 0 and 1",
         got=quoted(prior),
         remedy="Mend it with --resume.",
@@ -287,7 +287,7 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
     problems: list[str] = []
     for folder in sorted(path for path in results.iterdir() if path.is_dir()):
         try:
-            if not (folder / "cell.yaml").exists():
+            if not (folder / CELL_FILE).exists():
                 continue
             found = _read_cell(results, folder)
         except StudyError as error:

@@ -1,6 +1,5 @@
 """The trials of any search: of our records, of Optuna's or Ray Tune's, or of a table."""
 
-import json
 import math
 import os
 from collections import Counter
@@ -12,9 +11,11 @@ from typing import Any, Literal, get_args
 from analysis.trial_csv import read_trial_csv
 from analysis.trial_rows import PARAMETERS, TrialRows, flat_parts, objective_index
 from study.errors import StudyError, cause, quoted, require
+from study.fields import is_number
 from study.results.convergence import configuration_key
+from study.results.documents import parse_json
 from study.results.records import Metric
-from study.results.store import read_cell
+from study.results.store import CELL_FILE, read_cell
 
 TRIALS_FILE = "all_trials.json"
 
@@ -107,7 +108,7 @@ def read_table(
         "Leave out all rows of a trial but one.",
     )
     ends = [row.get("ended") for row in rows]
-    known_ends = [end for end in ends if isinstance(end, int | float)]
+    known_ends = [end for end in ends if is_number(end)]
     has_ends = len(known_ends) == len(rows)
     keys = zip(known_ends if has_ends else numbers, numbers, strict=True)
     ordered = [trial for _, trial in sorted(zip(keys, trials, strict=True), key=lambda p: p[0])]
@@ -125,7 +126,7 @@ def _searched_metric(folder: Path) -> Metric:
     found: Any = read_cell(folder).get("metric")
     if found not in get_args(Metric):
         raise StudyError(
-            f"{folder / 'cell.yaml'}: metric must be one of {', '.join(get_args(Metric))}, but got "
+            f"{folder / CELL_FILE}: metric must be one of {', '.join(get_args(Metric))}, but got "
             f"{quoted(found)}. Give --metric, or mend the file with --resume."
         )
     metric: Metric = found
@@ -163,8 +164,8 @@ def _read(path: Path, value: str | None, study: str | None) -> TrialRows:
 
 def _is_journal(head: bytes) -> bool:
     try:
-        first = json.loads(head.partition(b"\n")[0])
-    except (ValueError, RecursionError):
+        first = parse_json(head.partition(b"\n")[0])
+    except StudyError:
         return False
     return isinstance(first, dict) and _JOURNAL_KEY in first
 
@@ -255,8 +256,8 @@ def _params(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _json_rows(path: Path, value: str | None) -> TrialRows:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = parse_json(path.read_bytes())
+    except (OSError, StudyError) as error:
         raise StudyError(
             f"{path}: must be the folder of a cell, or trials in JSON, in a CSV file or in a "
             f"storage of Optuna, but got {cause(error)}. Check the path."

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     # torch takes seconds to import: a wrong flag and --help are answered before.
     import torch
 
-    from study.data.dataset import data_fingerprint, vix_of, vix_warnings
+    from study.data.dataset import data_fingerprint, understood_files, vix_of, vix_warnings
     from study.data.sources import load_prices
     from study.final.export import load_model, predict_days
 
@@ -88,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     prices = load_prices(source, arguments.storage / "data", config.accept)
     vix = vix_of(config, arguments.storage / "data")
     warnings = prices.warnings + vix_warnings(config, vix, prices)
+    understood = understood_files(prices, vix)
     dates, probability = predict_days(
         model, prices, arguments.days, device=torch.device("cpu"), vix=vix
     )
@@ -103,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
             "source": source,
             "data_sha256": data_fingerprint(prices, vix),
             "base_rate": model.origin["base_rate"],
+            "understood": understood,
             "warnings": warnings,
             "predictions": rows,
         }
@@ -111,6 +113,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{model.cell}, seed {model.origin['seed']}, on {source}")
     print(f"probability of {config.task} within {config.horizon} trading days, given the day's bar")
     print(f"(training base rate {model.origin['base_rate']:.3f})")
+    if understood:
+        print(f"read {understood}")
     for warning in warnings:
         print(f"warning: {warning}")
     for row in rows:

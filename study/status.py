@@ -18,8 +18,6 @@ from study.results.status import StudyStatus, read_status
 from study.results.status_files import unreadable
 from study.results.status_view import view
 
-_PIPED_WIDTH = 200
-
 _LONGEST_WATCH = 86_400.0
 """Seconds between two looks: a day."""
 

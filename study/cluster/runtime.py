@@ -18,7 +18,7 @@ from study.cluster.loopback import keep_to_loopback, require_loopback
 from study.cluster.memory import available_memory_bytes
 from study.cluster.resources import Node
 from study.cluster.temporary import ray_folder
-from study.errors import SpecError, require
+from study.errors import SpecError, one_line, require, shortened
 
 _OBJECT_STORE_BYTES = 200 * 2**20
 """A cell's data set is about a megabyte; Ray's default is 30 % of the machine."""
@@ -106,9 +106,9 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
             raise KeyboardInterrupt from error
         except (ConnectionError, RuntimeError, OSError, ValueError) as error:
             what = "start Ray on this machine" if address is None else f"reach Ray at {address}"
-            reason = " ".join(str(error).split())[:_REASON_LENGTH]
+            reason = shortened(one_line(str(error)), _REASON_LENGTH)
             raise SpecError(
-                f"Ray: must be able to {what}, but got {type(error).__name__}: {reason} ... Check "
+                f"Ray: must be able to {what}, but got {type(error).__name__}: {reason}. Check "
                 "--address, RAY_AUTH_TOKEN, that this machine is a node of the cluster, free "
                 "memory, free space for Ray's temporary files, and that it may open ports."
             ) from error

@@ -67,7 +67,7 @@ def weekdays_are_those_of_trade(
         seconds: time of day of each stamp, shape (n_days,); 0 where the file holds days.
         zones: the time zones that the stamps name.
     """
-    number = days.astype(np.int64) + 4  # 1970-01-01 was a Thursday; a week begins on Sunday
+    number = _days_since_a_sunday(days)
     weeks, at = np.unique(number // 7, return_inverse=True)
     has = np.zeros((len(weeks), 7), dtype=np.bool_)
     has[at, number % 7] = True
@@ -87,7 +87,7 @@ def weekdays_are_those_of_trade(
         if run is not None:
             first, last = first_days[run[0]], first_days[run[1] - 1]
             found.append(warning(f"{where}: no {_NAMES[weekday]} from {first} to {last}"))
-    weekend = np.isin(number % 7, (_SUNDAY, _SATURDAY))
+    weekend = on_weekends(days)
     rare = len(has) > 0 and has[:, [_SUNDAY, _SATURDAY]].any(axis=1).mean() < 0.5
     if weekend.any() and rare:
         shown = listed([str(day) for day in days[weekend]])
@@ -101,6 +101,16 @@ def weekdays_are_those_of_trade(
             )
         )
     return found
+
+
+def on_weekends(days: DayArray) -> npt.NDArray[np.bool_]:
+    """Say which days are Saturdays or Sundays."""
+    return np.isin(_days_since_a_sunday(days) % 7, (_SUNDAY, _SATURDAY))
+
+
+def _days_since_a_sunday(days: DayArray) -> IndexArray:
+    # 1970-01-01 was a Thursday.
+    return days.astype(np.int64) + 4
 
 
 def _shifted(missing: int, beside: int | None, told: str, clock: str) -> tuple[str, str]:

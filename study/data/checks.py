@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 
-from study.data import column_checks, row_checks, series_checks
+from study.data import column_checks, filler_checks, row_checks, series_checks
 from study.data.calendar_checks import (
     MAX_GAP_DAYS,
     bars_lie_a_day_apart,
@@ -37,9 +37,9 @@ _BETWEEN: tuple[tuple[str, _Check], ...] = (
             table.where, table.days, table.seconds, table.zones
         ),
     ),
-    ("filled-bars", series_checks.filled_bars),
-    ("repeated-stretch", series_checks.stretches_differ),
-    ("constant-prices", series_checks.prices_move),
+    ("filled-bars", filler_checks.filled_bars),
+    ("repeated-stretch", filler_checks.stretches_differ),
+    ("constant-prices", filler_checks.prices_move),
     ("level-shift", series_checks.levels_hold),
     ("broken-bar", series_checks.bars_fit_their_neighbours),
     ("broken-volume", series_checks.volumes_fit_their_neighbours),
@@ -49,8 +49,8 @@ _BETWEEN: tuple[tuple[str, _Check], ...] = (
         lambda table: long_gaps(table.where, table.days, table.rows),
     ),
     ("zero volume", series_checks.zero_volumes),
-    ("Open equals previous Close", series_checks.stale_opens),
-    ("High equals Low", series_checks.flat_bars),
+    ("Open equals previous Close", filler_checks.stale_opens),
+    ("High equals Low", filler_checks.flat_bars),
 )
 """What bars show only beside each other."""
 

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from study.data.arrays import PriceArray
-from study.data.columns import ADJUSTED_CLOSE, NAMES, column_key
-from study.data.findings import Finding, error, listed
+from study.data.columns import ADJUSTED_CLOSE, CLOSE, NAMES, column_key
+from study.data.findings import FEW_SHOWN, Finding, error, listed
 from study.data.tables import BarTable
 from study.errors import quoted
 from study.number_text import DecimalMark, decimal_mark, read_number
-
-_CLOSE = 3
 
 _UNIT_COLUMNS = frozenset(
     "currency ccy quotecurrency unit units interval timeframe frequency resolution".split()
@@ -32,8 +30,6 @@ _LARGEST_DIVIDEND = 1.2
 payment as large as one. Of the 12,000 days of AAPL, FB, GOOG, IBM and MSFT from 2000 to 2013 it is
 exceeded on the three days of their splits and on no other; the largest dividend makes 1.11."""
 
-_SHOWN = 5
-
 
 def one_unit(table: BarTable) -> list[Finding]:
     """Do columns that name a currency, or how long a bar is, say one thing throughout?"""
@@ -49,7 +45,7 @@ def one_unit(table: BarTable) -> list[Finding]:
         found.append(
             error(
                 f"{table.where} row {table.rows[at]} ({table.days[at]}) column {quoted(column)}: "
-                f"must hold one value, but got {listed(list(map(quoted, values)), _SHOWN)}. "
+                f"must hold one value, but got {listed(list(map(quoted, values)), FEW_SHOWN)}. "
                 "Bring all bars to one unit and one length."
             )
         )
@@ -58,7 +54,7 @@ def one_unit(table: BarTable) -> list[Finding]:
 
 def prices_are_adjusted(table: BarTable) -> list[Finding]:
     """Do an adjusted close and a split factor of the same file agree that no split is left in?"""
-    close = table.values[:, _CLOSE]
+    close = table.values[:, CLOSE]
     found = []
     for column, raw in table.others.items():
         kind = column_key(column)
@@ -75,7 +71,7 @@ def prices_are_adjusted(table: BarTable) -> list[Finding]:
         if not steps:
             continue
         at = steps[0][0]
-        shown = listed([f"{table.days[row]} by {step:.4g}" for row, step in steps], _SHOWN)
+        shown = listed([f"{table.days[row]} by {step:.4g}" for row, step in steps], FEW_SHOWN)
         found.append(
             error(
                 f"{table.where} row {table.rows[at]} ({table.days[at]}) column {quoted(column)}: "

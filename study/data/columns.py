@@ -6,6 +6,16 @@ from collections.abc import Sequence
 
 DATE_COLUMN = "Date"
 BAR_COLUMNS = ("Open", "High", "Low", "Close", "Volume")
+OPEN, HIGH, LOW, CLOSE, VOLUME = range(len(BAR_COLUMNS))
+"""Where each stands in an array of bars, shape (n_bars, 5)."""
+PRICES = slice(OPEN, VOLUME)
+
+NEEDS_VOLUME = (
+    "An index or a pair of currencies has none: take a fund or a future on it, such as SPY or ES, "
+    "or a vendor that gives the volume of its members."
+)
+"""What to do about an instrument without volume, of which every tier has inputs."""
+
 ADJUSTED_CLOSE = "Adj Close"
 ADJUSTED_VOLUME = "Adj Volume"
 SYMBOL = "Symbol"

@@ -154,9 +154,7 @@ def build_dataset(
         fingerprint=data_fingerprint(prices, vix),
         feature_hash=feature_hash(config.tier),
         source=prices.name,
-        understood="; ".join(
-            filter(None, [prices.understood, "" if vix is None else vix.understood])
-        ),
+        understood=understood_files(prices, vix),
     )
 
 
@@ -167,6 +165,11 @@ def vix_of(config: DataConfig, import_folder: Path = IMPORT_FOLDER) -> VixSeries
         DataError: there is no such series, or it breaks a rule.
     """
     return None if config.vix is None else load_vix(config.vix, import_folder, config.accept)
+
+
+def understood_files(prices: Prices, vix: VixSeries | None) -> str:
+    """Return how the files were read, one line; empty for embedded ones."""
+    return "; ".join(filter(None, (prices.understood, "" if vix is None else vix.understood)))
 
 
 def vix_warnings(config: DataConfig, vix: VixSeries | None, prices: Prices) -> tuple[str, ...]:

@@ -11,6 +11,9 @@ Status = Literal["ok", "warning", "accepted", "error"]
 MOST_SHOWN = 20
 """Days or years that a message lists."""
 
+FEW_SHOWN = 5
+"""The same, with a number or two beside each."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:

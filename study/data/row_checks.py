@@ -6,14 +6,19 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from study.data.columns import (
+    BAR_COLUMNS,
+    CLOSE,
+    DATE_COLUMN,
+    HIGH,
+    LOW,
+    NEEDS_VOLUME,
+    OPEN,
+    VOLUME,
+)
 from study.data.findings import Finding, error
-from study.data.tables import BAR_COLUMNS, DATE_COLUMN, BarTable
+from study.data.tables import ROUNDING, BarTable
 from study.errors import quoted
-
-_OPEN, _HIGH, _LOW, _CLOSE, _VOLUME = range(5)
-
-# Adjusted prices are rounded by their vendors, so a High may miss the Close by a last digit.
-_ROUNDING = 1e-6
 
 PRICE_RANGE = (1e-9, 1e15)
 """Prices in quote currency. TA-Lib takes differences below 1e-14 for zero (TA_EPSILON in its
@@ -26,12 +31,6 @@ running sums of price times volume lose the digits that they are made of."""
 MOST = 0.4
 """Share of the rows from which on a broken rule says something of the file and not of the row: of
 two instruments on the same days half of the rows repeat the day before them, or a little less."""
-
-NEEDS_VOLUME = (
-    "Every tier has inputs made of volume (Volume, obv, adosc, vwap_20), and an index has none: "
-    "give the prices of a fund on the index, such as SPY, with the fund's volume."
-)
-"""What to do about an index without volume."""
 
 
 class _Remedy(NamedTuple):
@@ -158,7 +157,7 @@ def numbers_are_possible(table: BarTable) -> list[Finding]:
     least, most = PRICE_RANGE
     row = "Take the value from the source, or remove the row."
     found = []
-    for at in (_OPEN, _HIGH, _LOW, _CLOSE):
+    for at in (OPEN, HIGH, LOW, CLOSE):
         prices = table.values[:, at]
         not_prices = "Most rows have none: check whether the column holds prices, and not returns."
         rule = "must be > 0"
@@ -167,7 +166,7 @@ def numbers_are_possible(table: BarTable) -> list[Finding]:
         rule = f"must lie between {least:g} and {most:g}"
         unit = _Remedy(row, "Give the prices in another unit.")
         found += _broken(table, outside, BAR_COLUMNS[at], rule, unit)
-    volumes = table.values[:, _VOLUME]
+    volumes = table.values[:, VOLUME]
     none = _Remedy(row, NEEDS_VOLUME)
     found += _broken(table, volumes < 0, "Volume", "must be >= 0", none)
     unit = _Remedy(row, "Give the volumes in another unit.")
@@ -180,10 +179,10 @@ _SWAPPED = "Most rows break it: check whether the columns are named rightly and 
 
 def high_is_highest(table: BarTable) -> list[Finding]:
     """Is the High not below the other prices?"""
-    highest = table.values[:, [_OPEN, _LOW, _CLOSE]].max(axis=1)
+    highest = table.values[:, [OPEN, LOW, CLOSE]].max(axis=1)
     return _broken(
         table,
-        table.values[:, _HIGH] < highest * (1 - _ROUNDING),
+        table.values[:, HIGH] < highest * (1 - ROUNDING),
         "High",
         "must be >= Open, Low and Close",
         _Remedy("Take the bar from the source, or remove the row.", _SWAPPED),
@@ -193,10 +192,10 @@ def high_is_highest(table: BarTable) -> list[Finding]:
 
 def low_is_lowest(table: BarTable) -> list[Finding]:
     """Is the Low not above the other prices?"""
-    lowest = table.values[:, [_OPEN, _HIGH, _CLOSE]].min(axis=1)
+    lowest = table.values[:, [OPEN, HIGH, CLOSE]].min(axis=1)
     return _broken(
         table,
-        table.values[:, _LOW] > lowest * (1 + _ROUNDING),
+        table.values[:, LOW] > lowest * (1 + ROUNDING),
         "Low",
         "must be <= Open, High and Close",
         _Remedy("Take the bar from the source, or remove the row.", _SWAPPED),

@@ -1,32 +1,19 @@
-"""What a bar shows only beside its neighbours: copies, jumps, broken cells."""
+"""What a bar shows only beside its neighbours: jumps, broken cells, broken volumes."""
 
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from study.data.arrays import DayArray, IndexArray, PriceArray
-from study.data.calendar_checks import runs
-from study.data.findings import Finding, error, listed, warning
-from study.data.tables import BAR_COLUMNS, BarTable
+from study.data.arrays import IndexArray, PriceArray
+from study.data.columns import BAR_COLUMNS, CLOSE, HIGH, LOW, OPEN, VOLUME
+from study.data.findings import FEW_SHOWN, Finding, error, listed, warning
+from study.data.tables import ROUNDING, BarTable
 
-_OPEN, _HIGH, _LOW, _CLOSE, _VOLUME = range(5)
 _Flags = npt.NDArray[np.bool_]
 
 _REACH = 15
 """Bars on either side that tell what is usual near a bar."""
-
-_MOST_COPIES, _COPIED_SHARE = 3, 0.005
-"""Copies from which on a series is filled and has not one odd day: so many, and such a share of the
-bars. Markets close on about nine weekdays a year, 3.5 % of them."""
-
-_REPEATED_BARS = 5
-"""Bars in a row that are, in every cell, those of other days; sp500 and nasdaq have none."""
-
-_CONSTANT_BARS, _SILENT_BARS, _STILL_BARS = 10, 20, 5
-"""Bars in a row without any move that are refused: where there was trade, and where most had no
-volume; and those that are worth a warning. A stock that trades on a random half of its days stands
-still for 20 bars once in 500,000."""
 
 _OTHER_LEVEL, _SHIFT_IN_RANGES, _EXACT = 1.8, 5.0, 0.02
 """Least factor of a shift that fits no usual ratio, how many usual daily ranges any shift must be,
@@ -60,13 +47,14 @@ _RATIOS = (
 )  # fmt: skip
 """Usual splits and units (100 pence to the pound), the commonest first."""
 
+_LEAST_BARS = 10
+"""Below, no range and no volume is a usual one."""
+
 _OVERNIGHT = 3.0
 """How many usual moves overnight a split may miss its ratio by: two standard deviations."""
 
 _LEAST_STEP = float(np.log(1.4))
 """Below the step of 3:2, the smallest usual split."""
-
-_SHOWN = 5
 
 
 class Scale(NamedTuple):
@@ -87,9 +75,9 @@ def measure_scale(values: PriceArray) -> Scale:
     Args:
         values: bars of shape (n_bars, 5) in the order of BAR_COLUMNS.
     """
-    logs = np.log(values[:, :_VOLUME])
-    ranges = logs[:, _HIGH] - logs[:, _LOW]
-    close = logs[:, _CLOSE]
+    logs = np.log(values[:, :VOLUME])
+    ranges = logs[:, HIGH] - logs[:, LOW]
+    close = logs[:, CLOSE]
     over_two = np.zeros(len(close))
     over_two[2:] = np.abs(close[2:] - close[:-2])
     return Scale(ranges, np.maximum(local_median(ranges), local_median(over_two)))
@@ -101,123 +89,6 @@ def local_median(values: PriceArray, reach: int = _REACH) -> PriceArray:
     width = min(2 * reach + 1, n)
     medians = np.median(np.lib.stride_tricks.sliding_window_view(values, width), axis=1)
     return medians[np.clip(np.arange(n) - reach, 0, n - width)]
-
-
-def filled_bars(table: BarTable) -> list[Finding]:
-    """Are there bars of days without trade, made of their neighbours?"""
-    values, days = table.values, table.days
-    if len(days) < 3:
-        return []
-    weekend = np.isin((days.astype(np.int64) + 4) % 7, (0, 6))
-    prices, volume = values[:, :_VOLUME], values[:, _VOLUME]
-    moves = prices.max(axis=1) > prices.min(axis=1)
-    same_prices = np.append(False, (prices[1:] == prices[:-1]).all(axis=1))
-    same_volume = np.append(False, volume[1:] == volume[:-1])
-    at_close = np.append(False, (prices[1:] == values[:-1, [_CLOSE]]).all(axis=1))
-    silent = (volume == 0) | same_volume
-    # Without range and without volume a bar stands still by right: nobody traded.
-    copies = same_prices & silent & (moves | (volume > 0))
-    still = (same_prices | at_close) & silent
-    between = _interpolated(values)
-    found = []
-    on_weekends = (still | between) & weekend
-    weekdays = ~weekend
-    if on_weekends.sum() >= _MOST_COPIES and (
-        on_weekends.sum() > 0.5 * weekend.sum()
-        and (still & weekdays).sum() < 0.25 * max(int(weekdays.sum()), 1)
-    ):
-        found.append(_filled(table, on_weekends, "lie on a weekend and repeat their neighbours"))
-        copies, between = copies & weekdays, between & weekdays
-    for flags, how in (
-        (copies, "repeat the bar before, in every cell"),
-        (between, "lie midway between their neighbours, in every cell"),
-    ):
-        if not flags.any():
-            continue
-        n = int(flags.sum())
-        if n >= _MOST_COPIES and n >= _COPIED_SHARE * len(days):
-            found.append(_filled(table, flags, how))
-        else:
-            shown = listed([str(day) for day in days[flags]])
-            found.append(warning(f"{table.where}: {n} bars {how}: {shown}"))
-    return found
-
-
-def stretches_differ(table: BarTable) -> list[Finding]:
-    """Is no stretch of bars in the file twice, as when two downloads are pasted together?"""
-    values, days = table.values, table.days
-    if len(days) < 2:
-        return []
-    # A bar without range and volume may come again by chance.
-    tells = (values[:, _HIGH] > values[:, _LOW]) & (values[:, _VOLUME] > 0)
-    _, first, kind = np.unique(values, axis=0, return_index=True, return_inverse=True)
-    at = np.arange(len(values))
-    behind = at - first[kind.reshape(-1)]
-    again = tells & (behind > 1)
-    # One bar after the other, as far behind as the one before.
-    in_step = again[1:] & again[:-1] & (np.diff(behind) == 0)
-    twice = [run for run in runs(in_step) if run[1] - run[0] + 1 >= _REPEATED_BARS]
-    if not twice:
-        return []
-    start, stop = twice[0]
-    return [
-        error(
-            f"{table.where} row {table.rows[start]} ({days[start]}): a stretch of bars must be in "
-            f"a file once, but got {stop - start + 1} bars from {days[start]} to {days[stop]} that "
-            f"are those of {days[start - behind[start]]} to {days[stop - behind[stop]]}. Take them "
-            "from the source, or remove them."
-        )
-    ]
-
-
-def _interpolated(values: PriceArray) -> _Flags:
-    """Say which bars are the mean of their neighbours, as a resampled series has them."""
-    midway = (values[2:] + values[:-2]) / 2
-    # Vendors round prices to the cent.
-    near = np.abs(values[1:-1] - midway) <= 1e-5 * midway
-    changes = (values[2:] != values[:-2]).all(axis=1)
-    inside: _Flags = near.all(axis=1) & changes
-    return np.concatenate(([False], inside, [False]))
-
-
-def _filled(table: BarTable, flags: _Flags, how: str) -> Finding:
-    at = int(np.argmax(flags))
-    shown = listed([str(day) for day in table.days[flags]], _SHOWN)
-    return error(
-        f"{table.where} row {table.rows[at]} ({table.days[at]}): a bar must be a day of trade, but "
-        f"got {flags.sum()} bars that {how}: {shown}. Remove these rows: nobody traded, and a "
-        "model would learn that nothing happens."
-    )
-
-
-def prices_move(table: BarTable) -> list[Finding]:
-    """Do prices stand still for weeks?"""
-    stands = np.diff(table.values[:, :_VOLUME], axis=0) == 0
-    silent = table.values[:, _VOLUME] == 0
-    found = []
-    longest: dict[str, tuple[int, int]] = {}
-    for at, column in enumerate(BAR_COLUMNS[:_VOLUME]):
-        start, stop = max(runs(stands[:, at]), key=lambda run: run[1] - run[0], default=(0, 0))
-        allowed = _SILENT_BARS if silent[start : stop + 1].mean() > 0.5 else _CONSTANT_BARS
-        if stop - start + 1 >= allowed:
-            longest[column] = (start, stop)
-    if longest:
-        start, stop = max(longest.values(), key=lambda run: run[1] - run[0])
-        found.append(
-            error(
-                f"{table.where} row {table.rows[start]} ({table.days[start]}): prices must move, "
-                f"but got the same {', '.join(longest)} on {stop - start + 1} bars, "
-                f"{table.days[start]} to {table.days[stop]}. Remove the rows if the trade was "
-                "suspended; take them from the source if they were lost."
-            )
-        )
-    still = [run for run in runs(stands.all(axis=1)) if run[1] - run[0] + 1 >= _STILL_BARS]
-    if still and not longest:
-        shown = listed([f"{table.days[a]} to {table.days[b]}" for a, b in still], _SHOWN)
-        found.append(
-            warning(f"{table.where}: prices stand still for {_STILL_BARS} bars or more: {shown}")
-        )
-    return found
 
 
 def levels_hold(table: BarTable) -> list[Finding]:
@@ -236,9 +107,9 @@ def levels_hold(table: BarTable) -> list[Finding]:
     return [
         error(
             f"{table.where} row {table.rows[rows[0]]} ({table.days[rows[0]]}): prices must stay on "
-            f"one level, but got prices that move on {listed(told, _SHOWN)}, on a day of ordinary "
-            "range and volume. Give prices that are adjusted for splits, of one instrument and "
-            "in one unit."
+            f"one level, but got prices that move on {listed(told, FEW_SHOWN)}, on a day of "
+            "ordinary range and volume. Give prices that are adjusted for splits, of one "
+            "instrument and in one unit."
         )
     ]
 
@@ -246,20 +117,18 @@ def levels_hold(table: BarTable) -> list[Finding]:
 def _level_shifts(table: BarTable) -> tuple[IndexArray, PriceArray, PriceArray]:
     """Return the rows of the shifts, the step of the log price, and how exact a ratio it can be."""
     values = table.values
-    if len(values) < 2 * _SHOWN:
+    if len(values) < _LEAST_BARS:
         return np.array([], dtype=np.int64), np.array([]), np.array([])
     scale = measure_scale(values)
-    logs = np.log(values[:, :_VOLUME])
-    close_before = np.append(logs[0, _OPEN], logs[:-1, _CLOSE])
-    opened, moved = logs[:, _OPEN] - close_before, logs[:, _CLOSE] - close_before
+    logs = np.log(values[:, :VOLUME])
+    close_before = np.append(logs[0, OPEN], logs[:-1, CLOSE])
+    opened, moved = logs[:, OPEN] - close_before, logs[:, CLOSE] - close_before
     # Where a vendor fills in the close before, the opening shows nothing, and lies in the range.
-    filler = np.abs(opened) <= 1e-6
+    filler = np.abs(opened) <= ROUNDING
     step = np.where(filler, moved, opened)
-    to_the_end = np.where(
-        moved < 0, logs[:, _CLOSE] - logs[:, _LOW], logs[:, _HIGH] - logs[:, _CLOSE]
-    )
+    to_the_end = np.where(moved < 0, logs[:, CLOSE] - logs[:, LOW], logs[:, HIGH] - logs[:, CLOSE])
     day_range = np.where(filler, to_the_end, scale.ranges)
-    volume = values[:, _VOLUME]
+    volume = values[:, VOLUME]
     usual_volume = local_median(volume)
     in_shares = _ORDINARY_VOLUME * np.maximum(1.0, np.exp(-step))
     ordinary = (day_range <= _ORDINARY_RANGE * scale.usual_range) & (
@@ -315,7 +184,9 @@ def bars_fit_their_neighbours(table: BarTable) -> list[Finding]:
         )
     elif len(broken):
         at = int(broken[0])
-        shown = listed([_described(table, int(row), column, sticks_out) for row in broken], _SHOWN)
+        shown = listed(
+            [_described(table, int(row), column, sticks_out) for row in broken], FEW_SHOWN
+        )
         found.append(
             error(
                 f"{table.where} row {table.rows[at]} ({table.days[at]}): a bar must fit those "
@@ -327,7 +198,7 @@ def bars_fit_their_neighbours(table: BarTable) -> list[Finding]:
         (odd >= np.log(_ODD)) & (odd >= _ODD_IN_RANGES * scale.usual_range) & (sticks_out == 0)
     )
     if len(odd_rows):
-        shown = listed([_described(table, int(row), column, odd) for row in odd_rows], _SHOWN)
+        shown = listed([_described(table, int(row), column, odd) for row in odd_rows], FEW_SHOWN)
         found.append(warning(f"{table.where}: bars that stick out of those beside them: {shown}"))
     return found
 
@@ -350,7 +221,7 @@ def _excursions(values: PriceArray) -> tuple[PriceArray, IndexArray]:
     The way of a day leads from the close before over Open, High and Low to Close, and on to the
     next close: a price sticks out by the smaller of its distances to what it came from and went to.
     """
-    open_, high, low, close = np.log(values[:, :_VOLUME]).T
+    open_, high, low, close = np.log(values[:, :VOLUME]).T
     before, after = np.append(open_[0], close[:-1]), np.append(close[1:], close[-1])
     out = np.stack(
         (
@@ -379,7 +250,7 @@ def moves_are_usual(table: BarTable) -> list[Finding]:
     if len(table.days) < 3:
         return []
     scale = measure_scale(table.values)
-    move = np.append(0.0, np.diff(np.log(table.values[:, _CLOSE])))
+    move = np.append(0.0, np.diff(np.log(table.values[:, CLOSE])))
     told = _beside(_broken_bars(table.values, scale)[0] > 0)
     told[_level_shifts(table)[0]] = True
     far = (np.abs(move) >= np.log(_ODD)) & (np.abs(move) >= _ODD_IN_RANGES * scale.usual_range)
@@ -388,21 +259,27 @@ def moves_are_usual(table: BarTable) -> list[Finding]:
         return []
     shown = listed(
         [
-            f"{table.days[row]} {np.expm1(move[row]):+.1%} "
-            f"({abs(move[row]) / scale.usual_range[row]:.0f} usual daily ranges)"
-            for row in rows
+            f"{table.days[row]} {np.expm1(move[row]):+.1%} ({_in_ranges(move, scale, row)})"
+            for row in rows.tolist()
         ],
-        _SHOWN,
+        FEW_SHOWN,
     )
     return [warning(f"{table.where}: closes that moved far: {shown}")]
 
 
+def _in_ranges(move: PriceArray, scale: Scale, row: int) -> str:
+    usual = scale.usual_range[row]
+    return (
+        f"{abs(move[row]) / usual:.0f} usual daily ranges" if usual else "where prices stood still"
+    )
+
+
 def volumes_fit_their_neighbours(table: BarTable) -> list[Finding]:
     """Is a volume far above those around it, or on another level from some day on?"""
-    traded = np.flatnonzero(table.values[:, _VOLUME] > 0)
+    traded = np.flatnonzero(table.values[:, VOLUME] > 0)
     if len(traded) <= 2 * _REACH:
         return []
-    logs = np.log(table.values[traded, _VOLUME])
+    logs = np.log(table.values[traded, VOLUME])
     usual = local_median(logs)
     excess = logs - usual
     sd = 1.4826 * local_median(np.abs(excess))
@@ -417,12 +294,12 @@ def volumes_fit_their_neighbours(table: BarTable) -> list[Finding]:
                 f"{table.days[traded[row]]} {np.exp(excess[row]):.4g} times"
                 for row in np.flatnonzero(broken)
             ],
-            _SHOWN,
+            FEW_SHOWN,
         )
         found.append(
             error(
                 f"{table.where} row {table.rows[at]} ({table.days[at]}) column Volume: must be of "
-                f"the size of those around it, but got {table.values[at, _VOLUME]:.6g} ({shown} "
+                f"the size of those around it, but got {table.values[at, VOLUME]:.6g} ({shown} "
                 "the usual). Take the volume from the source, or remove the row."
             )
         )
@@ -433,7 +310,7 @@ def volumes_fit_their_neighbours(table: BarTable) -> list[Finding]:
                 f"{table.days[traded[row]]} {np.exp(excess[row]):.3g} times"
                 for row in np.flatnonzero(odd)
             ],
-            _SHOWN,
+            FEW_SHOWN,
         )
         found.append(warning(f"{table.where}: volumes far above those around them: {shown}"))
     return found + _volume_levels(table, traded, logs)
@@ -442,7 +319,7 @@ def volumes_fit_their_neighbours(table: BarTable) -> list[Finding]:
 def _calm_days(values: PriceArray) -> _Flags:
     """Return on which days neither range nor close moved far."""
     scale = measure_scale(values)
-    moved = np.abs(np.diff(np.log(values[:, _CLOSE]), prepend=np.log(values[0, _OPEN])))
+    moved = np.abs(np.diff(np.log(values[:, CLOSE]), prepend=np.log(values[0, OPEN])))
     calm: _Flags = np.maximum(moved, scale.ranges) <= _ODD_IN_RANGES * scale.usual_range
     return calm
 
@@ -466,49 +343,8 @@ def _volume_levels(table: BarTable, traded: IndexArray, logs: PriceArray) -> lis
 
 def zero_volumes(table: BarTable) -> list[Finding]:
     """Say on which days nothing was traded."""
-    zero = table.values[:, _VOLUME] == 0
+    zero = table.values[:, VOLUME] == 0
     if not zero.any():
         return []
     shown = listed([str(day) for day in table.days[zero]])
     return [warning(f"{table.where}: zero volume on {zero.sum()} days: {shown}")]
-
-
-# Below this share, equal prices are chance; the S&P 500 of 2000 has 98 %.
-_STALE_SHARE = 0.2
-
-
-def stale_opens(table: BarTable) -> list[Finding]:
-    """Say in which years the Open is a filler."""
-    shares = stale_open_share(table.days, table.values)
-    return _stale(table, shares, "Open equals the previous Close on many days")
-
-
-def flat_bars(table: BarTable) -> list[Finding]:
-    """Say in which years High and Low are fillers, of which labels and ranges are made."""
-    traded = table.values[:, _VOLUME] > 0
-    flat = (table.values[:, _HIGH] == table.values[:, _LOW])[traded]
-    shares = _share_by_year(table.days[traded], flat)
-    return _stale(table, shares, "High equals Low on many days of trade")
-
-
-def _stale(table: BarTable, shares: dict[int, float], what: str) -> list[Finding]:
-    stale = [f"{year} {share:.0%}" for year, share in shares.items() if share > _STALE_SHARE]
-    return [warning(f"{table.where}: {what}: {listed(stale)}")] if stale else []
-
-
-def _share_by_year(days: DayArray, flags: _Flags) -> dict[int, float]:
-    years = days.astype("datetime64[Y]").astype(np.int64) + 1970
-    return {int(year): float(flags[years == year].mean()) for year in np.unique(years)}
-
-
-def stale_open_share(days: DayArray, values: PriceArray) -> dict[int, float]:
-    """Return, by year, the share of days whose Open is just the previous Close.
-
-    Such an Open is a filler, and where its share changes over the years a feature built on it
-    tells the era.
-
-    Args:
-        days: datetime64[D] of shape (n_days,), oldest first.
-        values: bars of shape (n_days, 5) in the order of BAR_COLUMNS.
-    """
-    return _share_by_year(days[1:], values[1:, _OPEN] == values[:-1, _CLOSE])

@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 
 from study.data.arrays import DayArray, IndexArray, PriceArray
-from study.data.columns import ADJUSTED_CLOSE, ADJUSTED_VOLUME, find_columns
+from study.data.columns import (
+    ADJUSTED_CLOSE,
+    ADJUSTED_VOLUME,
+    CLOSE,
+    NEEDS_VOLUME,
+    PRICES,
+    VOLUME,
+    find_columns,
+)
 from study.data.columns import BAR_COLUMNS as BAR_COLUMNS
 from study.data.columns import DATE_COLUMN as DATE_COLUMN
 from study.data.file_cells import FileCells, cells_of_frame, read_cells
@@ -30,10 +38,9 @@ from study.data.parsing import (
 from study.errors import DataError, one_line, quoted, require, shortened
 from study.number_text import is_missing, read_number
 
-_PRICES, _CLOSE, _VOLUME = slice(0, 4), 3, 4
-
-_ROUNDING = 1e-6
-"""Relative difference of two prices that their vendor means to be equal."""
+ROUNDING = 1e-6
+"""Relative difference of two prices that their vendor means to be equal: adjusted ones are rounded,
+so that a High may miss the Close by a last digit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,8 +106,8 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
     beside = [*_adjusted_close(cells), *_adjusted_volume(cells)]
     numbers, notation = numbers_of(cells, [*bars, *beside])
     values = np.ascontiguousarray(numbers[:, : len(bars)])
-    values[:, _PRICES] /= cells.price_divisor
-    _require_volume(cells, values[:, _VOLUME], cells.columns[position["Volume"]])
+    values[:, PRICES] /= cells.price_divisor
+    _require_volume(cells, values[:, VOLUME], cells.columns[position["Volume"]])
     adjusted = dict(zip(beside, numbers.T[len(bars) :], strict=True))
     values, prices = _adjusted(cells, values, adjusted, options.adjust)
     used = {*position.values(), time_at}
@@ -169,7 +176,7 @@ def _without_empty_rows(
     cells: FileCells, position: Mapping[str, int]
 ) -> tuple[FileCells, tuple[str, ...]]:
     """Leave out the rows in which no price stands, and say so."""
-    prices = [cells.columns[position[name]] for name in BAR_COLUMNS[_PRICES]]
+    prices = [cells.columns[position[name]] for name in BAR_COLUMNS[PRICES]]
     empty = np.array([all(map(is_missing, row)) for row in zip(*prices, strict=True)], dtype=bool)
     if not empty.any():
         return cells, ()
@@ -193,8 +200,7 @@ def _require_volume(cells: FileCells, volume: PriceArray, texts: Sequence[object
 def _without_volume(cells: FileCells, got: str) -> DataError:
     return DataError(
         f"{cells.where}: needs a volume, of which every tier makes features (Volume, obv, adosc, "
-        f"vwap_20), but got {got}. An index or a pair of currencies has none: take a fund or a "
-        "future on it, such as SPY or ES, or a vendor that gives the volume of its members."
+        f"vwap_20), but got {got}. {NEEDS_VOLUME}"
     )
 
 
@@ -229,8 +235,8 @@ def _adjusted(
             error=DataError,
         )
         return values, "prices as written"
-    name, adjusted, close = cells.names[found[0]], columns[found[0]], values[:, _CLOSE]
-    if np.allclose(adjusted, close, rtol=_ROUNDING, atol=0, equal_nan=True):
+    name, adjusted, close = cells.names[found[0]], columns[found[0]], values[:, CLOSE]
+    if np.allclose(adjusted, close, rtol=ROUNDING, atol=0, equal_nan=True):
         return values, f"{name} = Close"
     if not adjust:
         return values, f"prices as traded; {name} ignored, --adjust uses it"
@@ -245,10 +251,10 @@ def _adjusted(
         error=DataError,
     )
     values = values.copy()
-    values[:, _PRICES] *= (adjusted / close)[:, None]
-    values[:, _CLOSE] = adjusted
+    values[:, PRICES] *= (adjusted / close)[:, None]
+    values[:, CLOSE] = adjusted
     volumes = _adjusted_volume(cells)
     if not volumes:
         return values, f"prices adjusted by {name}, Volume as traded"
-    values[:, _VOLUME] = columns[volumes[0]]
+    values[:, VOLUME] = columns[volumes[0]]
     return values, f"prices adjusted by {name}, Volume is {cells.names[volumes[0]]}"

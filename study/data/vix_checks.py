@@ -8,10 +8,11 @@ from study.data.arrays import DayArray, PriceArray
 from study.data.calendar_checks import (
     bars_lie_a_day_apart,
     long_gaps,
+    on_weekends,
     runs,
     weekdays_are_those_of_trade,
 )
-from study.data.findings import CheckResult, Finding, error, judge, listed, warning
+from study.data.findings import FEW_SHOWN, CheckResult, Finding, error, judge, listed, warning
 
 _CONSTANT_VALUES = 5
 """Equal values in a row that are refused. Of the embedded series 0.3 % repeat the value before."""
@@ -26,8 +27,6 @@ rose by 2.16, and fell by 1.24 the day after; on 1987-10-19 its forerunner rose 
 
 _LEAST_LEVEL = 3.0
 """Percent a year. The lowest close of the index is 9.14 (2017-11-03): below are fractions."""
-
-_SHOWN = 5
 
 
 def check_vix(
@@ -60,17 +59,17 @@ def _filled_values(where: str, days: DayArray, values: PriceArray) -> list[Findi
     constant = [run for run in runs(same) if run[1] - run[0] + 1 >= _CONSTANT_VALUES]
     advice = "Leave the days without a value out: nothing must be filled in."
     if constant:
-        shown = listed([f"{days[a]} to {days[b]}" for a, b in constant], _SHOWN)
+        shown = listed([f"{days[a]} to {days[b]}" for a, b in constant], FEW_SHOWN)
         found.append(
             error(
                 f"{where}: values must move, but got {_CONSTANT_VALUES} equal ones in a row or "
                 f"more on {shown}. {advice}"
             )
         )
-    weekend = np.isin((days.astype(np.int64) + 4) % 7, (0, 6))
+    weekend = on_weekends(days)
     copies = np.append(False, same) & weekend
     if copies.sum() > 0.5 * weekend.sum():
-        shown = listed([str(day) for day in days[copies]], _SHOWN)
+        shown = listed([str(day) for day in days[copies]], FEW_SHOWN)
         found.append(
             error(
                 f"{where}: a value must be of a day of trade, but got {copies.sum()} on weekends "
@@ -101,7 +100,7 @@ def _broken_values(where: str, days: DayArray, values: PriceArray) -> list[Findi
         return []
     shown = listed(
         [f"{days[at]} {values[at]:.6g}, {np.exp(size[at - 1]):.4g} times off" for at in broken],
-        _SHOWN,
+        FEW_SHOWN,
     )
     return [
         error(
@@ -126,7 +125,7 @@ def _level(where: str, days: DayArray, values: PriceArray) -> list[Finding]:
     returns = np.append(np.sign(steps[:-1]) == -np.sign(steps[1:]), False)
     spikes = returns & (np.append(size[1:], 0.0) >= np.log(_BROKEN)) & (size >= np.log(_BROKEN))
     told = spikes | np.append(False, spikes[:-1])
-    for at in np.flatnonzero((size >= np.log(_NEW_LEVEL)) & ~told)[:_SHOWN]:
+    for at in np.flatnonzero((size >= np.log(_NEW_LEVEL)) & ~told)[:FEW_SHOWN]:
         found.append(
             error(
                 f"{where}: values must stay on one level, but got {values[at]:.6g} and "
@@ -136,6 +135,6 @@ def _level(where: str, days: DayArray, values: PriceArray) -> list[Finding]:
         )
     far = np.flatnonzero((size >= np.log(_BROKEN)) & (size < np.log(_NEW_LEVEL)) & ~told)
     if len(far):
-        shown = listed([f"{days[at + 1]} by {np.exp(steps[at]):.3g}" for at in far], _SHOWN)
+        shown = listed([f"{days[at + 1]} by {np.exp(steps[at]):.3g}" for at in far], FEW_SHOWN)
         found.append(warning(f"{where}: values that moved far: {shown}"))
     return found

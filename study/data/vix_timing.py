@@ -5,7 +5,7 @@ from collections.abc import Collection
 import numpy as np
 
 from study.data.arrays import DayArray, PriceArray
-from study.data.findings import CheckResult, error, judge, listed
+from study.data.findings import FEW_SHOWN, CheckResult, error, judge, listed
 from study.data.vix_series import VixSeries
 
 _LAGS = 5
@@ -15,8 +15,6 @@ _CORRELATION, _MARGIN = 0.4, 0.2
 exceed that of the same day. By year, the embedded series has -0.74 to -0.88 with sp500 and nasdaq
 on the same day and at most 0.15 at the others, as any two series have: 0.4 is four standard errors
 of 100 days."""
-
-_SHOWN = 5
 
 
 def check_vix_timing(
@@ -48,7 +46,7 @@ def check_vix_timing(
     _, lag, there, same_day = told[0]
     days_off = f"{abs(lag)} {'day' if abs(lag) == 1 else 'days'}"
     way = "early: it knows prices that come after it" if lag > 0 else "late"
-    shown = listed([str(each[0]) for each in told], _SHOWN)
+    shown = listed([str(each[0]) for each in told], FEW_SHOWN)
     message = (
         f"vix {vix.name}: the index must move on the same day as the prices, but got a "
         f"correlation of {there:+.2f} with the returns {days_off} "

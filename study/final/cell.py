@@ -55,6 +55,7 @@ from study.spec import Cell
 from study.training.checkpoint import CheckpointFolder
 from study.training.config import TrainConfig
 from study.training.device import is_present, resolve_device
+from study.training.metrics import probability
 from study.training.predict import predict_logits
 
 _SELECTION_SEED, _RUNS_SEED = 1_000_000, 2_000_000
@@ -308,7 +309,7 @@ def _of_run(record: TrialRecord, runs: Path, holdout: Holdout) -> pd.DataFrame:
     device = resolve_device(0.0, name)
     logits = predict_logits(config, state["weights"], holdout.features, days, device=device)
     p = np.full(len(holdout.labels), np.nan)
-    p[days] = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    p[days] = probability(logits.astype(np.float64))
     return _table(config.family, record.seed, holdout, p)
 
 

@@ -30,8 +30,9 @@ from study.errors import DataError, StudyError, cause, require
 from study.model.config import ModelConfig
 from study.model.family import family_of
 from study.model.sizing import count_parameters
-from study.results.files import make_way, read_json, sync_folder, write_json
+from study.results.files import make_way, read_json, sync_folder, temporary_path, write_json
 from study.results.final import RECORD_FILE
+from study.training.metrics import probability
 from study.training.predict import predict_logits
 
 WEIGHTS_FILE, CARD_FILE = "model.safetensors", "model.json"
@@ -65,7 +66,8 @@ def export_model(folder: Path, exported: ExportedModel) -> None:
     """
     _require_finite_weights(exported.weights, str(folder))
     folder.mkdir(parents=True, exist_ok=True)
-    path, temporary = folder / WEIGHTS_FILE, folder / f".{WEIGHTS_FILE}.tmp"
+    path = folder / WEIGHTS_FILE
+    temporary = temporary_path(path)
     # It would be written through a link.
     temporary.unlink(missing_ok=True)
     save_file({name: weight.contiguous() for name, weight in exported.weights.items()}, temporary)
@@ -262,6 +264,4 @@ def predict_days(
         remedy="Look at the prices of the days before, or train the cell again.",
         error=DataError,
     )
-    # 1 / (1 + exp(-logit)), without an overflow on the way.
-    probability: PriceArray = np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
-    return dates, probability
+    return dates, probability(logits.astype(np.float64))

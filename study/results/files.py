@@ -17,7 +17,7 @@ def write_text(path: Path, text: str) -> None:
 
     A folder in its place is moved aside.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_path(path)
     try:
         make_way(temporary)
         with open(temporary, "w", encoding="utf-8", newline="", opener=no_link) as file:
@@ -31,6 +31,11 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
         raise _named(error, path) from error
     sync_folder(path.parent)
+
+
+def temporary_path(path: Path) -> Path:
+    """Return where a file is written before it replaces the one that is there."""
+    return path.with_name(f".{path.name}.tmp")
 
 
 def make_way(path: Path) -> None:

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from study.errors import StudyError, cause, quoted, require
 from study.fields import rebuild, require_type
 from study.results.documents import load_json
-from study.results.files import sync_folder, write_json
+from study.results.files import sync_folder, temporary_path, write_json
 from study.results.records import Parameters
 
 FINAL_FOLDER = "final"
@@ -197,7 +197,7 @@ def read_final(folder: Path) -> FinalRecord | None:
 def write_predictions(path: Path, table: pd.DataFrame) -> None:
     """Write a table of predictions; after a crash it is there whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_path(path)
     table.loc[:, list(COLUMNS)].to_parquet(temporary, index=False)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())

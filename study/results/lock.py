@@ -85,7 +85,9 @@ class FolderLock:
                 if time.monotonic() < until:
                     time.sleep(_POLL_SECONDS)
                     continue
-                holder = os.pread(self._descriptor, 200, 0).decode(errors="replace").strip()
+                holder = (
+                    os.pread(self._descriptor, _HOLDER_BYTES, 0).decode(errors="replace").strip()
+                )
                 self.release()
                 raise LockError(
                     f"{folder}: one process at a time may work in it, but got {holder or 'another'}"

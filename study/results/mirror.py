@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pyarrow
 from pyarrow import fs
 
-from study.errors import StudyError, require
-from study.results.files import make_way, no_link
+from study.errors import StudyError, one_line, require, shortened
+from study.results.files import make_way, no_link, temporary_path
 
 _OPTIONS = ("endpoint_override", "region", "scheme")
 """Of a store's URI; in the words of pyarrow."""
@@ -186,7 +186,7 @@ class Mirror:
         for name in filter(only, self._names(below)):
             path = self._root / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.tmp")
+            temporary = temporary_path(path)
             with self._told(name), suppress(FileNotFoundError):
                 source = self._fs.open_input_stream(self._key(name), compression=None)
                 with source, open(temporary, "wb", opener=no_link) as target:
@@ -270,4 +270,4 @@ def _hash_first(path: Path) -> tuple[str, str, int]:
 
 
 def _reason(error: OSError) -> str:
-    return " ".join(str(error).split())[:_REASON_LENGTH]
+    return shortened(one_line(str(error)), _REASON_LENGTH)

@@ -30,6 +30,8 @@ def print_budget(console: Console, plans: Sequence[Plan]) -> None:
     phase = "" if first["phase"] is None else f"phase {first['phase']}, "
     console.print(Text(f"{first['study']} {phase}{first['budget']}", style="bold"))
     if "grid_size" in first:
+        if first["understood"]:
+            _fact(console, "read", first["understood"])
         if first["left_out"] is not None:
             _fact(console, "without", left_out(first))
         small, large = first["memory_min"], first["memory_max"]

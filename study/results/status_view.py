@@ -11,9 +11,6 @@ from study.errors import one_line
 from study.results.progress import duration
 from study.results.status import CellStatus, StudyStatus
 
-_QUIET = ("complete", "waiting", "left out")
-"""States without a sign of life to look for."""
-
 _STYLES = {
     "running": "green", "complete": "green", "waiting": "dim", "left out": "dim",
     "interrupted": "yellow",

@@ -47,6 +47,8 @@ CSV_COLUMNS = (
     "data_sha256", "search_phase", "group", "name", "metric", "objective", "objective_se",
 )  # fmt: skip
 
+CELL_FILE = "cell.yaml"
+"""In the folder of a cell: what it is, and on what it was run."""
 
 TABLE_FILE = "experiment_results.csv"
 """Beside the cells' folders."""
@@ -246,7 +248,7 @@ class CellStore:
 
 def write_cell(folder: Path, description: Mapping[str, Any]) -> None:
     """Write ``cell.yaml``: what the cell is, and on what it was run."""
-    write_yaml(folder / "cell.yaml", dict(description))
+    write_yaml(folder / CELL_FILE, dict(description))
 
 
 def read_cell(folder: Path, *needed: str) -> dict[str, Any]:
@@ -260,7 +262,7 @@ def read_cell(folder: Path, *needed: str) -> dict[str, Any]:
         StudyError: it cannot be read, lacks one of these keys, or a value that is read somewhere is
             not of its type.
     """
-    path = folder / "cell.yaml"
+    path = folder / CELL_FILE
     description = load_yaml(path, _MEND)
     require_type(description, CellDescription, str(path), _MEND)
     missing = [name for name in needed if name not in description]

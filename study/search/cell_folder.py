@@ -13,7 +13,7 @@ from typing import Any
 from study.data.dataset import Dataset
 from study.errors import StudyError, require
 from study.results.driver import STATUS_FILE
-from study.results.files import sync_folder
+from study.results.files import sync_folder, temporary_path
 from study.results.journal import COPIES, Journal
 from study.results.lease import LEASE, Lease
 from study.results.lock import (
@@ -23,7 +23,7 @@ from study.results.lock import (
     is_left_by_a_process,
     is_own_folder,
 )
-from study.results.store import TABLE_FILE, read_cell, read_trials, write_cell
+from study.results.store import CELL_FILE, TABLE_FILE, read_cell, read_trials, write_cell
 from study.search.ledger import Ledger
 from study.search.plan import versions
 from study.search.stop import STOP_FILE
@@ -32,9 +32,7 @@ from study.spec import Cell
 
 _ID_BYTES = 4
 
-_CELL_FILE = "cell.yaml"
-
-_MADE = (LOCK_FILE, *COPIES, _CELL_FILE)
+_MADE = (LOCK_FILE, *COPIES, CELL_FILE)
 """What is in the folder of a search that has just begun, in the order in which it is written."""
 
 
@@ -158,11 +156,11 @@ def _is_half_made(folder: Path, search: str) -> bool:
     if not is_own_folder(folder) or not is_left_by_a_process(folder):
         return False
     files = {each.name: each.lstat() for each in folder.iterdir()}
-    allowed = {*_MADE, *map(_temporary, _MADE)}
+    allowed = {*_MADE, *(temporary_path(folder / name).name for name in _MADE)}
     return (
         files.keys() <= allowed
         and all(stat.S_ISREG(found.st_mode) for found in files.values())
-        and (_CELL_FILE not in files or set(COPIES) <= files.keys())
+        and (CELL_FILE not in files or set(COPIES) <= files.keys())
         and all(Journal.has_just_begun(folder / name, search) for name in COPIES if name in files)
     )
 
@@ -172,14 +170,9 @@ def _remove_made(folder: Path) -> None:
     # The lock says whose it is, and goes last.
     for name in reversed(_MADE):
         (folder / name).unlink(missing_ok=True)
-        (folder / _temporary(name)).unlink(missing_ok=True)
+        temporary_path(folder / name).unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()
-
-
-def _temporary(name: str) -> str:
-    """Return under which name a record is written before it replaces the one that is there."""
-    return f".{name}.tmp"
 
 
 def reopen(path: Path, cell: Cell, data: Dataset, lease: Lease | None = None) -> CellFolder:

@@ -13,7 +13,7 @@ from study.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_v
 from study.errors import StudyError, quoted, require
 from study.results.driver import is_search_complete
 from study.results.records import Metric, TrialRecord, ranked
-from study.results.store import read_cell, read_trials
+from study.results.store import CELL_FILE, read_cell, read_trials
 from study.spec import Budget, Cell, Study, Supplementary
 
 N_BUDGETS = 2
@@ -191,7 +191,7 @@ class PhaseTwo:
         """
         assert study.supplementary is not None
         folder = results / first.name
-        there = sorted(path.parent.name for path in results.glob(f"{study.name}-1_*/cell.yaml"))
+        there = sorted(path.parent.name for path in results.glob(f"{study.name}-1_*/{CELL_FILE}"))
         require(
             folder.is_dir(),
             str(folder),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from study.errors import StudyError, cause
-from study.results.files import make_way, no_link, sync_folder
+from study.results.files import make_way, no_link, sync_folder, temporary_path
 
 State = dict[str, Any]
 """Tensors, numbers, strings, None, and lists, tuples and dicts of them: what can be read without
@@ -89,17 +89,17 @@ def save(state: State, path: Path, *, best: str | None = None) -> None:
     sidecar = _sidecar(path)
     try:
         with _full_disk_told(path):
-            content = _write_hashed(state, _temporary(path))
-            with open(_temporary(sidecar), "w", opener=no_link) as text:
+            content = _write_hashed(state, temporary_path(path))
+            with open(temporary_path(sidecar), "w", opener=no_link) as text:
                 json.dump({**content, "best": best}, text)
                 text.flush()
                 os.fsync(text.fileno())
             for file in (sidecar, path):
                 make_way(file)
-                _temporary(file).replace(file)
+                temporary_path(file).replace(file)
     except BaseException:
-        _temporary(path).unlink(missing_ok=True)
-        _temporary(sidecar).unlink(missing_ok=True)
+        temporary_path(path).unlink(missing_ok=True)
+        temporary_path(sidecar).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
@@ -482,7 +482,3 @@ def _discard(path: Path) -> None:
 
 def _sidecar(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")

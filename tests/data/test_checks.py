@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from study.data.checks import check_table, require_clean
-from study.data.series_checks import stale_open_share
+from study.data.filler_checks import stale_open_share
 from study.data.sources import Prices, prices_from_frame
 from study.data.tables import BAR_COLUMNS, read_table, table_from_frame
 from study.errors import DataError

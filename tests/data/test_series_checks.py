@@ -315,3 +315,13 @@ def test_the_embedded_markets_have_no_new_warning() -> None:
         "nasdaq": {"zero volume"},
         "synthetic": {"Open equals previous Close"},
     }
+
+
+def test_a_move_among_prices_that_stand_still_is_told_without_dividing_by_nothing() -> None:
+    prices = np.repeat([50.0, 60.0], 15)
+    frame = pd.DataFrame(
+        {name: prices for name in ("Open", "High", "Low", "Close")} | {"Volume": np.ones(30)},
+        index=pd.bdate_range("2005-01-03", periods=30, name="Date"),
+    )
+    (told,) = results_of(frame)["large moves"].messages
+    assert "2005-01-24 +20.0% (where prices stood still)" in told

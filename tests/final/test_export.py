@@ -125,6 +125,17 @@ def test_an_intact_model_speaks(results: Path, capsys: pytest.CaptureFixture[str
     assert main([*FLAGS, "--storage", str(results)]) == 0
 
 
+def test_how_a_file_was_understood_is_said(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "newest.csv"
+    load_prices("sp500").frame.iloc[-800:].iloc[::-1].to_csv(file)
+    assert main([*FLAGS, "--storage", str(results), "--data", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "read newest.csv: columns Date, Open, High, Low, Close, Volume; " in said
+    assert "newest first, turned round; " in said
+
+
 def flip_a_bit_of(name: str) -> Change:
     def change(folder: Path) -> None:
         content = bytearray((folder / name).read_bytes())

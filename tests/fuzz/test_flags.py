@@ -12,6 +12,7 @@ from analysis.__main__ import main as analysis_main
 from study import flags, plan, predict, status, sweep, train, tune
 from study.command import exit_code
 from study.data.__main__ import main as data_main
+from study.data.sources import load_prices
 from tests.fuzz.damage import NASTY, fuzz
 from tests.fuzz.judge import check_form, run
 
@@ -21,6 +22,7 @@ WORDS = st.one_of(
     ),
     st.text(max_size=12),
 )
+BARS = load_prices("sp500").frame.iloc[2000:2060].to_csv()
 SMOKE = str(Path(__file__).parents[2] / "search_spaces" / "smoke.yaml")
 
 
@@ -43,12 +45,15 @@ def planned(module: object, select: Callable[..., object]) -> Callable[[list[str
 _OF_STUDY = (
     "--trials", "--max-epochs", "--seed", "--source", "--tier", "--task", "--label", "--model",
     "--normalization", "--metric", "--vix", "--without", "--concurrency", "--storage",
-    "--early-stop-patience", "--early-stop-threshold",
+    "--early-stop-patience", "--early-stop-threshold", "--accept",
 )  # fmt: skip
-_OF_SELECTION = ("--budgets", "--horizons", "--from", "--trials", "--seed", "--task")
+_OF_SELECTION = (
+    "--budgets", "--horizons", "--from", "--trials", "--seed", "--task", "--phase", "--accept",
+)  # fmt: skip
 _OF_BUILD = (
     "--source", "--horizon", "--task", "--label", "--normalization", "--context-length", "--vix",
     "--validation-share", "--test-share", "--purge-days", "--embargo-days", "--max-shift",
+    "--accept",
 )  # fmt: skip
 
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], list[str], tuple[str, ...]]] = {
@@ -63,6 +68,11 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], list[str], tuple[str, ...]
     "status": (status.main, [], ("--storage",)),
     "predict": (predict.main, [], ("--cell", "--days", "--storage", "--data")),
     "data": (data_main, ["build"], _OF_BUILD),
+    "check": (
+        data_main,
+        ["check", "prices.csv"],
+        ("--symbol", "--timezone", "--accept", "--import-folder"),
+    ),
     "fit": (
         analysis_main,
         ["fit", "runs.csv"],
@@ -71,7 +81,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], list[str], tuple[str, ...]
     "replay": (
         analysis_main,
         ["replay", "trials.csv"],
-        ("--metric", "--value-se", "--positives", "--negatives"),
+        ("--metric", "--value-se", "--positives", "--negatives", "--value", "--study"),
     ),
 }
 
@@ -89,6 +99,7 @@ def can_be_passed(value: str) -> bool:
 @given(data=st.data())
 def test_a_slip_is_answered_in_one_line(folder: Path, name: str, data: st.DataObject) -> None:
     (folder / "runs.csv").write_text("n,loss\n1e6,1.0\n1e7,0.8\n1e8,0.7\n")
+    (folder / "prices.csv").write_text(BARS)
     (folder / "trials.csv").write_text("number,value,a\n0,0.5,1\n1,0.6,2\n")
     main, given_flags, slips = COMMANDS[name]
     argv = [str(folder / each) if each.endswith(".csv") else each for each in given_flags]
