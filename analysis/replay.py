@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     table = read_table(
         arguments.table, arguments.metric, value=arguments.value, study=arguments.study
     )
-    trials = [_with_error(trial, arguments, table.metric) for trial in table.trials]
+    trials = [_with_error(trial, arguments) for trial in table.trials]
     require(
         any(trial.is_complete for trial in trials),
         str(arguments.table),
@@ -261,19 +261,12 @@ def _check_errors(arguments: argparse.Namespace) -> None:
     )
 
 
-def _with_error(trial: Trial, arguments: argparse.Namespace, metric: Metric | None) -> Trial:
+def _with_error(trial: Trial, arguments: argparse.Namespace) -> Trial:
     """Return a trial with the standard error that the flags give it."""
     if arguments.value_se is not None:
         return replace(trial, value_se=arguments.value_se)
     if arguments.positives is None or not trial.is_complete:
         return trial
-    require(
-        0 <= trial.value <= 1,
-        f"{arguments.table} trial {trial.number}",
-        f"{metric} must be from 0 to 1",
-        got=f"value={trial.value}",
-        remedy="Check --metric.",
-    )
     se = auc_standard_error(trial.value, arguments.positives, arguments.negatives)
     return replace(trial, value_se=se)
 

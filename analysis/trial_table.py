@@ -15,9 +15,7 @@ from study.fields import is_number
 from study.results.convergence import configuration_key
 from study.results.documents import parse_json
 from study.results.records import Metric
-from study.results.store import CELL_FILE, read_cell
-
-TRIALS_FILE = "all_trials.json"
+from study.results.store import CELL_FILE, TRIALS_FILE, read_cell
 
 _FORCED = "forced_"
 """Of the attributes in which the study that this one replaces kept what a forced trial trained."""
@@ -28,6 +26,18 @@ _JOURNAL_KEY = "op_code"
 _HEAD_BYTES = 4096
 """By which the kind of a file is told; the first line of a journal is shorter."""
 _TABLES = (".csv", ".tsv", ".txt", ".gz")
+
+
+_ENDED = frozenset({"COMPLETE", "FINISHED", "TERMINATED"})
+"""How Optuna, MLflow and W&B, and Ray Tune write that a trial ran to its end."""
+
+_OTHER_STATES = frozenset(
+    {
+        "PRUNED", "FAIL", "FAILED", "RUNNING", "WAITING", "CRASHED", "KILLED", "ERROR", "PENDING",
+        "PAUSED", "SCHEDULED",
+    }
+)  # fmt: skip
+"""How they write that it did not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +108,8 @@ def read_table(
     if is_ours and metric == "auc":
         rows = [{**row, "value": row.get("auc"), "value_se": _auc_se(row)} for row in rows]
     trials = [_trial(place, row) for (place, _), row in zip(read.rows, rows, strict=True)]
+    for (place, _), trial in zip(read.rows, trials, strict=True):
+        _require_metric(place, trial, metric)
     numbers = [trial.number for trial in trials]
     repeated = next((n for n, count in Counter(numbers).items() if count > 1), None)
     _require(
@@ -119,6 +131,20 @@ def read_table(
         parameters=tuple(dict.fromkeys(name for trial in trials for name in trial.params)),
         trials=tuple(ordered),
         notes=tuple(notes),
+    )
+
+
+def _require_metric(where: str, trial: Trial, metric: Metric | None) -> None:
+    """Refuse a value that the metric cannot have: of another metric, or with its sign turned."""
+    if not trial.is_complete or metric is None:
+        return
+    is_auc = metric == "auc"
+    _require(
+        0 <= trial.value <= 1 if is_auc else trial.value >= 0,
+        where,
+        "an auc must lie in [0, 1]" if is_auc else "a log_loss must be >= 0",
+        f"value={trial.value:g}",
+        "Check --metric; divide percents by 100, and turn the sign of scikit-learn's neg_log_loss.",
     )
 
 
@@ -208,8 +234,16 @@ def _trial(where: str, row: Mapping[str, Any]) -> Trial:
     params = _params(where, row)
     state = row.get("state")
     is_missing = state is None or (isinstance(state, float) and math.isnan(state))
-    said = is_missing or str(state).upper().removeprefix("TRIALSTATE.") == "COMPLETE"
-    is_complete = said and math.isfinite(value)
+    word = "COMPLETE" if is_missing else str(state).upper().removeprefix("TRIALSTATE.")
+    _require(
+        word in _ENDED | _OTHER_STATES,
+        where,
+        "state must be a known one",
+        f"state={quoted(state)}",
+        f"Write COMPLETE for a trial that ran to its end; known are {', '.join(sorted(_ENDED))} "
+        f"for that, and {', '.join(sorted(_OTHER_STATES))}.",
+    )
+    is_complete = word in _ENDED and math.isfinite(value)
     # Without parameters two configurations could not be told apart.
     _require(
         not is_complete or _has_parameters(where, params),

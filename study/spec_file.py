@@ -11,6 +11,7 @@ from study.dimension import Dimension, Fixed, Range, dimension_values, parse_dim
 from study.errors import SpecError, quoted, require, shortened
 from study.fields import Rule, check_value, is_whole, require_type
 from study.model.config import MODEL_RULES, ModelConfig
+from study.number_text import read_number
 from study.results.documents import load_yaml
 from study.search_space_file import find_search_space
 from study.spec import (
@@ -23,6 +24,10 @@ from study.spec import (
     Supplementary,
 )
 from study.training.config import TRAIN_RULES, TrainConfig
+
+_LABEL_TOLERANCE = 0.25
+"""Of what a budget's label says: results of 20 million parameters would be read as those of another
+size under the name of 2M."""
 
 _NUMBER_TEXT = re.compile(r"[+-]?[\d.]+[eE][+-]?\d+")
 
@@ -65,6 +70,14 @@ def load_study(path: Path) -> Study:
             "must map plain labels to whole parameter counts of at most 64 bits",
             got=f"{quoted(label)}: {quoted(target)}",
             remedy="Write for example 2M: 2_000_000.",
+        )
+        stands_for = read_number(label)
+        require(
+            not stands_for >= 1 or abs(target / stands_for - 1) <= _LABEL_TOLERANCE,
+            f"{where}: budgets",
+            "a label that is a number must be the parameters that it stands for",
+            got=f"{quoted(label)}: {target:,}",
+            remedy=f"Write {label}: {stands_for:.0f}, or another label.",
         )
     horizons = raw["horizons"]
     require(

@@ -22,8 +22,8 @@ ALLOWED = {
     "training": {"data", "errors", "fields", "model", "results"},
     "spec": {"data", "dimension", "errors", "fields", "model", "results", "training"},
     "spec_file": {
-        "data", "dimension", "errors", "fields", "model", "results", "search_space_file",
-        "spec", "training",
+        "data", "dimension", "errors", "fields", "model", "number_text", "results",
+        "search_space_file", "spec", "training",
     },
     "selection": {"dimension", "errors", "spec"},
     "flags": {

@@ -150,6 +150,7 @@ def test_evaluation_days_do_not_depend_on_the_horizon() -> None:
         ({"search.grace_share": 0.05}, "must exceed train.warmup_share"),
         ({"budgets": {"2M": "many"}}, "must map plain labels"),
         ({"budgets": {"../2M": 2}}, "must map plain labels"),
+        ({"budgets": {"2M": 20_000_000}}, "but got '2M': 20,000,000. Write 2M: 2000000"),
         ({"study": "../escape"}, "must be a plain name"),
         ({"horizons": [0]}, "must be a list of trading days >= 1"),
         ({"data.normalization": "revin"}, "model.revin must be true"),

@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,7 +19,7 @@ from study.cluster.loopback import keep_to_loopback, require_loopback
 from study.cluster.memory import available_memory_bytes
 from study.cluster.resources import Node
 from study.cluster.temporary import ray_folder
-from study.errors import SpecError, one_line, require, shortened
+from study.errors import SpecError, StudyError, cause, one_line, quoted, require, shortened
 
 _OBJECT_STORE_BYTES = 200 * 2**20
 """A cell's data set is about a megabyte; Ray's default is 30 % of the machine."""
@@ -28,6 +29,11 @@ _FAILED = 1
 
 _REASON_LENGTH = 300
 """Characters of Ray's own words, which go on for pages."""
+
+_LARGEST_PORT = 2**16 - 1
+
+_CONNECT_SECONDS = 10.0
+"""For a connection to a cluster's head, which takes milliseconds where there is one."""
 
 _SETTINGS = {
     # One voice: our own lines. Ray's tables, headers and duplicate loggers stay off.
@@ -92,6 +98,7 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
     with ExitStack() as held:
         try:
             if address is not None:
+                _require_reachable(address)
                 options["address"] = _own_address(address)
             else:
                 require_loopback()
@@ -104,6 +111,8 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
         except SystemExit as error:
             # Ray's own handler, which takes SIGTERM while it starts.
             raise KeyboardInterrupt from error
+        except StudyError:
+            raise
         except (ConnectionError, RuntimeError, OSError, ValueError) as error:
             what = "start Ray on this machine" if address is None else f"reach Ray at {address}"
             reason = shortened(one_line(str(error)), _REASON_LENGTH)
@@ -121,6 +130,31 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
             else:
                 held.close()
                 _exit_without_ray()
+
+
+def _require_reachable(address: str) -> None:
+    """Refuse an address at which nobody answers: Ray itself would go on asking.
+
+    Raises:
+        SpecError: it is none, or nothing listens there.
+    """
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    require(
+        bool(host) and port.isdecimal() and 0 < int(port) <= _LARGEST_PORT,
+        "--address",
+        "must be auto, host:port or ray://host:port",
+        got=quoted(address),
+        remedy="Give the address that `ray start --head` has printed.",
+    )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise SpecError(
+            f"--address: something must listen at {quoted(address)}, but got "
+            f"{error.strerror or cause(error)}. Start the cluster, or check host and port."
+        ) from error
 
 
 def _own_address(address: str) -> str:

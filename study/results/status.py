@@ -24,6 +24,7 @@ from study.results.status_files import (
     as_number,
     as_text,
     as_whole,
+    damaged_records,
     first_report,
     folders_in,
     last_report,
@@ -33,6 +34,7 @@ from study.results.status_files import (
     read_driver,
     unreadable,
 )
+from study.results.store import TRIALS_FILE
 
 CellState = Literal[
     "waiting", "left out", "running", "stalled", "dead", "stale", "interrupted", "stopped",
@@ -112,6 +114,8 @@ class CellStatus:
     measured or planned."""
     cluster_seconds: float | None
     """The same if it had the whole cluster: what it adds to a sweep."""
+    damage: Sequence[str]
+    """What of its records cannot be read, a phrase each."""
     warnings: Sequence[str]
 
     @property
@@ -139,7 +143,7 @@ class StudyStatus:
     def is_alarming(self) -> bool:
         """Does somebody have to look?"""
         states = {*(cell.state for cell in self.cells), *self.sweeps.values()}
-        return bool(states & ALARMING)
+        return bool(states & ALARMING) or any(cell.damage for cell in self.cells)
 
 
 def read_status(storage: Path, names: Sequence[str] = ()) -> StudyStatus:
@@ -224,7 +228,7 @@ def _is_silent(trial: RunningTrial) -> bool:
 def _cell(folder: Path, planned: Mapping[str, Any], now: float, closed: str | None) -> CellStatus:
     """Return a cell; ``closed`` says why its folder cannot be read, if it cannot."""
     description = read_description(folder) or planned
-    rows = [as_dict(row) for row in as_list(read_json(folder / "all_trials.json"))]
+    rows = [as_dict(row) for row in as_list(read_json(folder / TRIALS_FILE))]
     states = Counter(as_text(row.get("state")) for row in rows)
     asked = as_whole(as_dict(description.get("search")).get("trials") or description.get("trials"))
     driver = read_driver(folder)
@@ -235,6 +239,7 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float, closed: str | No
     n_train = as_whole(as_dict(as_dict(description.get("splits")).get("train")).get("rows"))
     trials = _running(folder, rows, expected, n_train, now) if is_running else []
     heartbeat = age(folder / LOCK_FILE, now)
+    damage = damaged_records(folder) if closed is None else []
     ended = sum(states[word] for word in ("COMPLETE", "PRUNED", "FAIL"))
     state: CellState
     reason = None if closed is None else f"it cannot be read: {closed}"
@@ -270,7 +275,9 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float, closed: str | No
         heartbeat_seconds=heartbeat,
         eta_seconds=eta,
         cluster_seconds=eta if eta is None or not trials else eta * min(1.0, len(trials) / fitting),
+        damage=damage,
         warnings=[
+            *damage,
             *_outcome_warnings(rows),
             *_trial_warnings(trials),
             *_output_warnings(driver),

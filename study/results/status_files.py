@@ -9,9 +9,11 @@ from study.errors import StudyError, cause, one_line, shortened
 from study.fields import is_number, is_whole
 from study.results.documents import parse_json
 from study.results.driver import DriverStatus
+from study.results.files import read_json
 from study.results.journal import COPIES
 from study.results.lock import LOCK_FILE
 from study.results.records import PHASES
+from study.results.store import TRIALS_FILE
 
 _LARGEST = 10**15
 """Of any number in these files: seconds, bytes and counts stay far below, and so do their sums."""
@@ -105,6 +107,17 @@ def read_driver(folder: Path) -> DriverStatus | None:
     driver = DriverStatus.read(folder)
     # Numbers that no process can have come of damage, and psutil raises on them.
     return None if driver is None or not 0 < driver.process < 2**31 else driver
+
+
+def damaged_records(folder: Path) -> list[str]:
+    """Return what is wrong with the records of a search, a phrase each; it can be repaired."""
+    found = []
+    if any((folder / copy).exists() for copy in COPIES) and not read_description(folder):
+        found.append("no copy of the journal can be read: its trials cannot be gone on with")
+    table = folder / TRIALS_FILE
+    if table.exists() and not isinstance(read_json(table), list):
+        found.append(f"{TRIALS_FILE} is damaged: --resume writes it again")
+    return found
 
 
 def unreadable(folder: Path) -> str | None:

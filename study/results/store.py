@@ -50,6 +50,7 @@ CSV_COLUMNS = (
 CELL_FILE = "cell.yaml"
 """In the folder of a cell: what it is, and on what it was run."""
 
+TRIALS_FILE = "all_trials.json"
 TABLE_FILE = "experiment_results.csv"
 """Beside the cells' folders."""
 
@@ -117,7 +118,7 @@ class CellStore:
 
     def write_trials(self, records: Sequence[TrialRecord]) -> None:
         """Write what holds of the whole cell: all trials, the best, and the table of all cells."""
-        write_json(self.folder / "all_trials.json", [_row(record) for record in records])
+        write_json(self.folder / TRIALS_FILE, [_row(record) for record in records])
         self._write_best(records)
         # Other cells append to the same table.
         with FolderLock(self._csv.parent, wait_seconds=_TABLE_WAIT_SECONDS):
@@ -284,7 +285,7 @@ def read_trials(folder: Path) -> list[TrialRecord]:
     Raises:
         StudyError: the file is malformed, or a field of a record is missing or not of its type.
     """
-    path = folder / "all_trials.json"
+    path = folder / TRIALS_FILE
     if not path.exists():
         return []
     rows = load_json(path, _MEND)

@@ -247,7 +247,7 @@ GOOD = {"number": 0, "value": 0.7, "params": {"x": 1}}
         ([{**GOOD, "params": {}}], "trial 0: must have parameters, but got none"),
         ([{**GOOD, "params": [1]}], "params must be an object, but got params=[1]"),
         ([{**GOOD, "value": float("-inf")}], "must hold a complete trial with a finite value"),
-        ([{**GOOD, "value": 1.2}], "auc must be from 0 to 1, but got value=1.2"),
+        ([{**GOOD, "value": 1.2}], "an auc must lie in [0, 1], but got value=1.2"),
     ],
 )
 def test_a_table_that_is_wrong_is_one_line(

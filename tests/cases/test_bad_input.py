@@ -313,10 +313,11 @@ def test_a_damaged_cell_is_shown_as_far_as_its_files_tell(
     folder = write_cell(tmp_path, "demo_2M_h1", ended=2)
     for name in ("all_trials.json", "status.json"):
         (folder / name).write_text(DEEP)
-    assert status(["--storage", str(tmp_path)]) == 0
+    assert status(["--storage", str(tmp_path)]) == 1
     output, errors = capsys.readouterr()
     assert "demo_2M_h1" in output
     assert "0/50" in output
+    assert "all_trials.json is damaged: --resume writes it again" in output
     assert errors == ""
 
 

@@ -199,7 +199,7 @@ def storage(tmp_path: Path) -> Path:
     two = optuna.create_study(study_name="two", storage=url, directions=["minimize", "maximize"])
     with pytest.warns(optuna.exceptions.ExperimentalWarning):
         two.set_metric_names(["loss", "auc"])
-    two.optimize(lambda trial: (trial.suggest_float("x", 0, 1), trial.number), n_trials=4)
+    two.optimize(lambda trial: (trial.suggest_float("x", 0, 1), trial.number / 4), n_trials=4)
     two.trials_dataframe().to_csv(tmp_path / "two.csv")
     return path
 
@@ -209,11 +209,11 @@ def test_objectives_without_names_have_numbers(
     command: Command, tmp_path: Path, multi_index: bool
 ) -> None:
     study = optuna.create_study(directions=["minimize", "maximize"])
-    study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), trial.number), n_trials=4)
+    study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), trial.number / 4), n_trials=4)
     path = tmp_path / "trials.csv"
     study.trials_dataframe(multi_index=multi_index).to_csv(path)
     found = replayed(command, path, "--value", "values_1", "--metric", "auc")
-    assert (found["best"]["value"], found["parameters"]) == (3.0, ["x"])
+    assert (found["best"]["value"], found["parameters"]) == (0.75, ["x"])
 
 
 @pytest.mark.parametrize("row", [",1,2", ",1,"])
@@ -246,9 +246,9 @@ def test_one_of_several_objectives_is_named(command: Command, storage: Path) -> 
     assert "but got 'values_loss', 'values_auc'. Name one of them with --value." in shown
     for value in ("values_auc", "auc"):
         found = replayed(command, storage, "--study", "two", "--value", value)
-        assert (found["best"]["value"], found["larger_is_better"]) == (3.0, True)
+        assert (found["best"]["value"], found["larger_is_better"]) == (0.75, True)
         found = replayed(command, table, "--value", value, "--metric", "auc")
-        assert (found["best"]["value"], found["parameters"]) == (3.0, ["x"])
+        assert (found["best"]["value"], found["parameters"]) == (0.75, ["x"])
 
 
 def test_a_file_that_is_no_storage_of_optuna_is_one_line(
@@ -405,3 +405,31 @@ def test_numbers_are_read_in_the_notation_of_the_file(
     sizes, losses = found.groups[None]
     assert sizes[:, 0].tolist() == [14e6, 70e6]
     assert losses.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "metric", "words"),
+    [
+        ("0,-0.6,1\n", "log_loss", "a log_loss must be >= 0, but got value=-0.6"),
+        ("0,64.87,1\n", "auc", "an auc must lie in [0, 1], but got value=64.87"),
+        ("0,-0.58,1\n", "auc", "an auc must lie in [0, 1], but got value=-0.58"),
+    ],
+)
+def test_a_value_that_the_metric_cannot_have_is_refused(
+    command: Command, tmp_path: Path, rows: str, metric: str, words: str
+) -> None:
+    path = tmp_path / "trials.csv"
+    path.write_text(f"number,value,x\n{rows}", encoding="utf-8")
+    assert words in command("replay", path, "--metric", metric, expect=2)
+
+
+def test_an_unknown_state_is_named_and_other_tools_words_are_known(
+    command: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "trials.csv"
+    path.write_text("number,value,x,state\n0,0.5,1,Succeeded\n", encoding="utf-8")
+    shown = command("replay", path, "--metric", "log_loss", expect=2)
+    assert "state must be a known one, but got state='Succeeded'" in shown
+    path.write_text("number,value,x,state\n0,0.5,1,finished\n1,0.4,2,crashed\n", encoding="utf-8")
+    found = replayed(command, path, "--metric", "log_loss")
+    assert (found["n_trials"], found["n_complete"]) == (2, 1)
