@@ -17,6 +17,6 @@ def test_an_address_at_which_nobody_answers_is_refused_at_once() -> None:
         port = server.getsockname()[1]
         _require_reachable(f"127.0.0.1:{port}")
         _require_reachable(f"ray://127.0.0.1:{port}")
-    with pytest.raises(SpecError, match="something must listen at '127.0.0.1"):
+    with pytest.raises(SpecError, match="something must listen at"):
         _require_reachable(f"127.0.0.1:{port}")
     _require_reachable("auto")
