@@ -58,7 +58,7 @@ def assert_rows_of_the_file(frame: pd.DataFrame, text: str) -> None:
         lines.setdefault(cells[0].strip()[:10], []).append(numbers)
     assert set(frame.columns) == set(BAR_COLUMNS)
     for day, bar in zip(frame.index, frame.to_numpy(), strict=True):
-        assert any(np.array_equal(bar, line) for line in lines.get(f"{day:%Y-%m-%d}", ())), day
+        assert any(np.array_equal(bar, line) for line in lines.get(str(day.date()), ())), day
 
 
 def test_the_second_reader_can_disagree() -> None:
