@@ -145,7 +145,7 @@ def cells_are_numbers(table: BarTable) -> list[Finding]:
             NEEDS_VOLUME
             if column == "Volume"
             else "Most rows have none: check which column holds it, the separator, and whether "
-            "numbers have a decimal comma, a currency or a unit."
+            "numbers have a decimal comma, a percent sign or a unit."
         )
         rule = "must be a finite number"
         found += _broken(table, bad, column, rule, _Remedy(row, file))

@@ -35,6 +35,7 @@ from study.data.parsing import (
     stored,
     written,
 )
+from study.data.price_cells import require_plain_prices
 from study.errors import DataError, one_line, quoted, require, shortened
 from study.number_text import is_missing, read_number
 
@@ -101,6 +102,7 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
     cells, symbol = one_instrument(cells, options.symbol)
     position, passed_over, time_at = _positions(cells)
     cells, left_out = _without_empty_rows(cells, position)
+    require_plain_prices(cells, [position[name] for name in BAR_COLUMNS[PRICES]])
     dates, cells, order = in_order(cells, dates_of(cells, position[DATE_COLUMN], time_at, options))
     bars = [position[name] for name in BAR_COLUMNS]
     beside = [*_adjusted_close(cells), *_adjusted_volume(cells)]

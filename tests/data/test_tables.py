@@ -128,6 +128,15 @@ GOOD = ["2020-01-02,10,12,9,11,100", "2020-01-03,11,12,10,11,100"]
         ("2020-01-02,10,12,9,11,5,3392940000\n", "must name its columns in a header"),
         # Close, Volume, Open, High, Low.
         ("2020-01-02,11,100,10,12,9\n2020-01-03,11,5,10,12,9\n", "must name its columns"),
+        (
+            HEADER + "2020-01-02,120'015,120'030,119'265,120'015,1\n",
+            'column Open: prices must be decimal numbers, but got "120\'015" and the like in every '
+            "cell, which looks like 32nds of a bond",
+        ),
+        (
+            HEADER + "2020-01-02,$10,$12,$9,$11,1\n2020-01-03,$10,\u00a312,\u00a39,\u00a311,1\n",
+            "prices.csv line 3: prices must be in one currency, but got '\u00a3' beside '$' (line 2)",
+        ),
         ("<!DOCTYPE html>\n<html></html>\n", "columns=<!DOCTYPE html>"),
         (HEADER + GOOD[0] + "\n2020-01-03,11,12\n", "line 3: must have 6 cells like the header"),
     ],
@@ -136,6 +145,13 @@ def test_what_is_not_certain_is_refused(tmp_path: Path, text: str, words: str) -
     with pytest.raises(DataError, match=r"prices\.csv") as caught:
         read_table(write(tmp_path, text))
     assert words in str(caught.value)
+
+
+def test_swiss_thousands_are_no_32nds(tmp_path: Path) -> None:
+    text = HEADER + "2020-01-02,1'911.67,1'920,1'900,1'911,1'234\n"
+    text += "2020-01-03,998,1'002.5,990.5,999,2'345\n"
+    table = read_table(write(tmp_path, text))
+    assert table.values[0].tolist() == [1911.67, 1920, 1900, 1911, 1234]
 
 
 def test_two_columns_of_one_name_that_agree_are_one(tmp_path: Path) -> None:
