@@ -69,8 +69,8 @@ def read_number(cell: object, mark: DecimalMark = ".") -> float:
     """Return the number that a cell holds, NaN if it holds none.
 
     Thousands separators must stand before groups of three digits (or, as in India, of two and at
-    last three). Python's ``1_000`` is no number in a file, and neither is a truth value. ``52 %`` is
-    none: beside 0.47 nobody could tell whether it means 52 or 0.52.
+    last three). Python's ``1_000`` is no number in a file, and neither is a truth value or
+    ``52 %``: beside 0.47 nobody could tell whether that means 52 or 0.52.
 
     Args:
         cell: text, or what a Parquet file holds.

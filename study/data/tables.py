@@ -24,15 +24,14 @@ from study.data.instruments import one_instrument
 from study.data.parsing import (
     AS_WRITTEN,
     ReadOptions,
-    accepted_at_import,
     date_columns,
     dates_of,
+    import_notes,
     in_order,
     named,
     numbers_of,
     require_columns,
     same_or_refused,
-    stored,
     written,
 )
 from study.data.price_cells import require_plain_prices
@@ -112,6 +111,7 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
     _require_volume(cells, values[:, VOLUME], cells.columns[position["Volume"]])
     adjusted = dict(zip(beside, numbers.T[len(bars) :], strict=True))
     values, prices = _adjusted(cells, values, adjusted, options.adjust)
+    notes = import_notes(cells, dates.days, values)
     used = {*position.values(), time_at}
     others: dict[str, Sequence[object]] = {}
     for index, name in enumerate(cells.names):
@@ -128,9 +128,10 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
         others=others,
         seconds=dates.seconds,
         zones=dates.zones,
-        accepted=accepted_at_import(cells),
-        understood=stored(cells)
-        or (
+        accepted=() if notes is None else notes.accepted,
+        understood=(notes.understood,)
+        if notes is not None
+        else (
             f"{cells.where}: columns {named(cells, position, passed_over)}",
             written(dates),
             order,

@@ -135,7 +135,7 @@ GOOD = ["2020-01-02,10,12,9,11,100", "2020-01-03,11,12,10,11,100"]
         ),
         (
             HEADER + "2020-01-02,$10,$12,$9,$11,1\n2020-01-03,$10,\u00a312,\u00a39,\u00a311,1\n",
-            "prices.csv line 3: prices must be in one currency, but got '\u00a3' beside '$' (line 2)",
+            "prices.csv line 3: prices must be in one currency, but got '\u00a3' beside '$'",
         ),
         ("<!DOCTYPE html>\n<html></html>\n", "columns=<!DOCTYPE html>"),
         (HEADER + GOOD[0] + "\n2020-01-03,11,12\n", "line 3: must have 6 cells like the header"),
