@@ -96,6 +96,17 @@ def find_names(accepted: Sequence[str], names: Sequence[str]) -> list[int]:
     return [at for each in accepted for at, key in enumerate(keys) if key == each]
 
 
+def like_volume(names: Sequence[str]) -> list[str]:
+    """Return the names that speak of a volume in a way that is not known: ``Volume (000s)``."""
+    known = {names[at] for at in find_columns("Volume", names)}
+    keys = {name: column_key(name) for name in names if name not in known}
+    return [
+        name
+        for name, key in keys.items()
+        if (key.startswith("vol") or "volume" in key) and "volatil" not in key
+    ]
+
+
 def is_date_name(name: str) -> bool:
     """Could a column of this name hold dates?"""
     return column_key(name) in NAMES[DATE_COLUMN]

@@ -16,6 +16,7 @@ from study.data.columns import (
     PRICES,
     VOLUME,
     find_columns,
+    like_volume,
 )
 from study.data.columns import BAR_COLUMNS as BAR_COLUMNS
 from study.data.columns import DATE_COLUMN as DATE_COLUMN
@@ -165,6 +166,16 @@ def _positions(cells: FileCells) -> tuple[dict[str, int], dict[str, list[str]], 
     wanted = (DATE_COLUMN, *BAR_COLUMNS)
     missing = [name for name in wanted if name not in position]
     if missing == ["Volume"]:
+        others = like_volume(cells.names)
+        require(
+            not others,
+            cells.where,
+            "needs a column Volume, in plain numbers",
+            got=", ".join(map(quoted, others)) + ", and it is not certain what that counts",
+            remedy="If it is the volume of each day, multiply it by its unit and name it Volume. "
+            + NEEDS_VOLUME,
+            error=DataError,
+        )
         raise _without_volume(cells, f"missing=Volume; columns={', '.join(cells.names)}")
     require_columns(cells, missing, wanted)
     return position, passed_over, time_at

@@ -83,6 +83,13 @@ def test_the_first_of_many_broken_rows_is_named_and_the_others_counted(tmp_path:
     assert "(and 2 more rows)" in message
 
 
+def test_a_volume_in_an_unknown_unit_is_not_taken_for_an_index(tmp_path: Path) -> None:
+    message = check_rows(tmp_path, [f"{row} Mio" for row in GOOD])
+    assert "column Volume: must be a finite number, but got Volume='100 Mio' (and 3 more" in message
+    assert "no other unit is known" in message
+    assert "index" not in message
+
+
 def test_a_file_without_bars_is_refused(tmp_path: Path) -> None:
     assert "must hold daily bars" in check_rows(tmp_path, [])
 

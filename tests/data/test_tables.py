@@ -137,6 +137,11 @@ GOOD = ["2020-01-02,10,12,9,11,100", "2020-01-03,11,12,10,11,100"]
             HEADER + "2020-01-02,$10,$12,$9,$11,1\n2020-01-03,$10,\u00a312,\u00a39,\u00a311,1\n",
             "prices.csv line 3: prices must be in one currency, but got '\u00a3' beside '$'",
         ),
+        (
+            "Date,Open,High,Low,Close,Volume (000s)\n2020-01-02,10,12,9,11,1\n",
+            "needs a column Volume, in plain numbers, but got 'Volume (000s)', and it is not "
+            "certain what that counts. If it is the volume of each day, multiply it by its unit",
+        ),
         ("<!DOCTYPE html>\n<html></html>\n", "columns=<!DOCTYPE html>"),
         (HEADER + GOOD[0] + "\n2020-01-03,11,12\n", "line 3: must have 6 cells like the header"),
     ],
