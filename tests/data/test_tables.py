@@ -2,6 +2,8 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
@@ -251,3 +253,34 @@ def test_cells_that_are_no_scalars_are_refused(tmp_path: Path) -> None:
     frame.assign(Date=pd.Series([[1, 2], [3]])).to_parquet(tmp_path / "prices.parquet")
     with pytest.raises(DataError, match="must hold dates, but got array"):
         read_table(tmp_path / "prices.parquet")
+
+
+@pytest.mark.parametrize("names", [(None, None), ("sym", "date"), ("a", "b")])
+@pytest.mark.parametrize("as_text", [False, True])
+def test_an_index_of_instruments_and_days_is_told_by_what_it_holds(
+    tmp_path: Path, names: tuple[str | None, str | None], as_text: bool
+) -> None:
+    days = pd.DatetimeIndex(["2020-01-02", "2020-01-03"])
+    index = pd.MultiIndex.from_product(
+        [["SPY", "QQQ"], days.astype(str) if as_text else days], names=names
+    )
+    frame = pd.DataFrame({name: [3.0, 4, 5, 6] for name in BAR_COLUMNS}, index=index)
+    for shape in (frame, frame.swaplevel().sort_index()):
+        shape.to_parquet(tmp_path / "two.parquet")
+        with pytest.raises(DataError, match=r"must hold one instrument.*--symbol"):
+            read_table(tmp_path / "two.parquet")
+        table = read_table(tmp_path / "two.parquet", ReadOptions(symbol="QQQ"))
+        assert table.values[:, 0].tolist() == [5, 6]
+        assert table.days.astype(str).tolist() == ["2020-01-02", "2020-01-03"]
+
+
+def test_names_that_pandas_cannot_read_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "prices.parquet"
+    columns = [pa.array([1.0])] * 3
+    pq.write_table(pa.Table.from_arrays(columns, names=["date", "date", "close"]), path)
+    with pytest.raises(DataError, match="must name each column once, but got 'date' more than"):
+        read_table(path)
+    frame = pd.DataFrame([[1.0, 2.0]], columns=pd.CategoricalIndex(["Open", "Close"]))
+    frame.to_parquet(path)
+    with pytest.raises(DataError, match="must name its columns by plain text, but got a categ"):
+        read_table(path)
