@@ -19,7 +19,7 @@ _SPACED = re.compile(rf"(?<=\d)[{_SPACES}](?=\d{{3}})")
 _MARKED = re.compile(r"[+-]?[\d.,]*\d[\d.,]*")
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _ENDS = re.compile(
-    r"(?P<sign>[+-]?)[$\u20ac\u00a3\u00a5]?(?P<body>.*?)(?P<suffix>[KMBTkmbt]?)[%\u20ac]?"
+    r"(?P<sign>[+-]?)[$\u20ac\u00a3\u00a5]?(?P<body>.*?)(?P<suffix>[KMBTkmbt]?)\u20ac?"
 )
 _AROUND = "$%\u20ac\u00a3\u00a5KMBTkmbt"
 
@@ -69,7 +69,8 @@ def read_number(cell: object, mark: DecimalMark = ".") -> float:
     """Return the number that a cell holds, NaN if it holds none.
 
     Thousands separators must stand before groups of three digits (or, as in India, of two and at
-    last three). Python's ``1_000`` is no number in a file, and neither is a truth value.
+    last three). Python's ``1_000`` is no number in a file, and neither is a truth value or
+    ``52 %``: beside 0.47 nobody could tell whether that means 52 or 0.52.
 
     Args:
         cell: text, or what a Parquet file holds.

@@ -87,9 +87,8 @@ def read_text_table(path: Path, error: type[StudyError] = StudyError) -> TextTab
         error=error,
     )
     width = _usual_width(records)
-    titles = 0
-    while titles < len(records) - 1 and _is_remark(records[titles], width):
-        titles += 1
+    _require_delimiter(where, records, width, error)
+    titles = _n_titles(records, width)
     header_line, header = records[titles]
     body, notes = _without_footer(records[titles + 1 :], len(_stripped(header)))
     skipped = [
@@ -200,6 +199,41 @@ def _stripped(cells: list[str]) -> list[str]:
     """Return the cells without the empty ones at the end."""
     last = max((at for at, cell in enumerate(cells) if cell), default=-1)
     return cells[: last + 1]
+
+
+def _require_delimiter(
+    where: str, records: list[Record], width: int, error: type[StudyError]
+) -> None:
+    """Refuse lines whose cells are apart by spaces, which also stand inside cells."""
+    if width > 1:
+        return
+    texts = [(line, " ".join(cells)) for line, cells in records[:_SAMPLE_LINES]]
+    words = Counter(len(text.split()) for _, text in texts)
+    usual, lines = words.most_common(1)[0]
+    line, text = next(each for each in reversed(texts) if len(each[1].split()) == usual)
+    require(
+        usual == 1 or lines == 1 or 2 * lines <= len(texts),
+        f"{where} line {line}",
+        f"must separate cells by {', '.join(list(DELIMITERS.values())[:-1])} or commas",
+        got=f"{quoted(text)}, with spaces between",
+        remedy="Save it as CSV.",
+        error=error,
+    )
+
+
+def _n_titles(records: list[Record], width: int) -> int:
+    """Count the lines above the header of a table whose rows have ``width`` cells.
+
+    They are remarks, or all lines above the first that is as wide as the rows, if that one holds
+    words and no numbers (``Security,SPX Index`` of Bloomberg). Where it holds numbers, it is a row
+    below a header that lacks a name.
+    """
+    titles = 0
+    while titles < len(records) - 1 and _is_remark(records[titles], width):
+        titles += 1
+    wide = next(at for at, (_, cells) in enumerate(records) if len(_stripped(cells)) >= width)
+    is_header = wide < len(records) - 1 and not any(map(_is_number, records[wide][1]))
+    return max(titles, wide) if is_header else titles
 
 
 def _is_remark(record: Record, width: int) -> bool:

@@ -66,9 +66,21 @@ def test_keys_and_comments_above_the_header_are_titles(tmp_path: Path) -> None:
     assert table.skipped == ("line 1 is a title", "line 2 is a title")
 
 
+def test_lines_of_two_cells_above_a_wider_header_are_titles(tmp_path: Path) -> None:
+    rows = "1/4/2016,2,3\n1/5/2016,3,4\n1/6/2016,3,4\n"
+    table = read(tmp_path, f"Security,SPX\nStart,1/1/2016\n\nDate,Open,Last\n{rows}")
+    assert table.header == ("Date", "Open", "Last")
+    assert table.lines == (5, 6, 7)
+    assert table.skipped == ("line 1 is a title", "line 2 is a title")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        (
+            "Title: x, y\n\nDATE   VALUE\n2014-01-03   13.76\n2014-01-06   13.55\n",
+            r"line 5: must separate cells by tabs, .*'2014-01-06 +13\.55', with spaces between",
+        ),
         ("n,loss\n1,2,3\n4,5,6\n", r"table.csv line 2: must have 2 cells .*but got 3"),
         (
             "n,d,loss\n1,2,3\n4,5\n",

@@ -1,4 +1,6 @@
-"""Names for the array types that the package passes around."""
+"""The array types that the package passes around, and the fingerprint of their content."""
+
+import hashlib
 
 import numpy as np
 import numpy.typing as npt
@@ -11,3 +13,15 @@ IndexArray = npt.NDArray[np.int64]
 """Row positions of days."""
 DayArray = npt.NDArray[np.datetime64]
 """Calendar days, datetime64[D]."""
+
+
+def fingerprint_of(days: DayArray, values: PriceArray) -> str:
+    """Return the sha256 of days and their values, the same whatever file they came from.
+
+    Args:
+        days: datetime64[D] of shape (n_days,).
+        values: float64 of shape (n_days,) or (n_days, n_columns).
+    """
+    digest = hashlib.sha256(days.astype("<i8").tobytes())
+    digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+    return digest.hexdigest()

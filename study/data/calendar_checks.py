@@ -25,6 +25,7 @@ average. Eight weeks are shorter than the part of a year that summer time shifts
 _SUNDAY, _MONDAY, _FRIDAY, _SATURDAY = 0, 1, 5, 6
 _NAMES = ("Sundays", "Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays")
 
+_SECONDS_A_DAY = 24 * 3600
 _EVENING = 21 * 3600
 """Seconds after midnight from which on a stamp may be the midnight of a market further east."""
 
@@ -79,7 +80,7 @@ def weekdays_are_those_of_trade(
         if run is not None:
             first, last = first_days[run[0]], first_days[run[1] - 1]
             shifted = bool(has[run[0] : run[1], beside].mean() > 0.5)
-            message = _shifted(missing, beside if shifted else None, told, _clock(seconds, zones))
+            message = _shifted(missing, beside if shifted else None, told, _moved(seconds, zones))
             return [error(f"{where}: {message[0]} from {first} to {last}. {message[1]}")]
     found = []
     for weekday in range(_MONDAY + 1, _FRIDAY):
@@ -113,16 +114,10 @@ def _days_since_a_sunday(days: DayArray) -> IndexArray:
     return days.astype(np.int64) + 4
 
 
-def _shifted(missing: int, beside: int | None, told: str, clock: str) -> tuple[str, str]:
+def _shifted(missing: int, beside: int | None, told: str, moved: str) -> tuple[str, str]:
     """Return rule with finding, and the advice."""
     rule = f"rows must be dated by the day of their trade, but got no {_NAMES[missing]}"
-    cure = (
-        f"Either every row is dated a day {told} because a time zone was dropped ({clock}): import "
-        "the file with --timezone and the market's zone, such as Europe/Berlin; "
-        if clock
-        else f"Either every row is dated a day {told} because a time zone was dropped: date the "
-        "rows by the market's own clock; "
-    )
+    cure = f"Either every row is dated a day {told} because {moved}; "
     if beside is None:
         return rule, cure + f"or the market was closed on {_NAMES[missing]}."
     if missing == _FRIDAY:
@@ -134,6 +129,32 @@ def _shifted(missing: int, beside: int | None, told: str, clock: str) -> tuple[s
         f"{rule} and {_NAMES[beside]} in their place",
         cure + "or the market trades from Tuesday to Saturday.",
     )
+
+
+def _moved(seconds: IndexArray, zones: frozenset[str]) -> str:
+    """Say by what a time zone may have moved the days, and what to do."""
+    if _are_midnights_of_utc(seconds, zones):
+        return (
+            "midnights of UTC, which name days, were moved to another time zone: leave --timezone "
+            "out, or give --timezone UTC if the file itself shows that zone"
+        )
+    clock = _clock(seconds, zones)
+    if not clock:
+        return "a time zone was dropped: date the rows by the market's own clock"
+    return (
+        f"a time zone was dropped ({clock}): import the file with --timezone and the market's "
+        "zone, such as Europe/Berlin"
+    )
+
+
+def _are_midnights_of_utc(seconds: IndexArray, zones: frozenset[str]) -> bool:
+    """Are all stamps midnights of UTC, shown by the clock of zones west or east of Greenwich?"""
+    shown = set()
+    for zone in zones - {"+00:00"}:
+        hours, minutes = zone[1:].split(":")
+        offset = int(hours) * 3600 + int(minutes) * 60
+        shown.add((-offset if zone[0] == "-" else offset) % _SECONDS_A_DAY)
+    return bool(shown) and shown.issuperset(np.unique(seconds).tolist())
 
 
 def _clock(seconds: IndexArray, zones: frozenset[str]) -> str:

@@ -24,27 +24,27 @@ NAMES: dict[str, tuple[str, ...]] = {
     DATE_COLUMN: (
         "date", "datetime", "datum", "fecha", "data", "dtyyyymmdd", "tradedate", "tradingday",
         "observationdate", "day", "timestamp", "time", "gmttime", "localtime", "opentime",
-        "windowstart", "tsevent", "unix", "t",
+        "exchangedate", "dates", "windowstart", "tsevent", "unix", "t",
     ),
     "Open": (
         "open", "openprice", "openingprice", "eroeffn", "eroeffnung", "eroeffnungskurs", "erster",
-        "first", "ouv", "ouverture", "apertura", "abertura", "o",
+        "first", "pxopen", "ouv", "ouverture", "apertura", "abertura", "o",
     ),
     "High": (
         "high", "highprice", "hoch", "tageshoch", "max", "plushaut", "maximo", "massimo", "maxima",
-        "h",
+        "pxhigh", "h",
     ),
     "Low": (
-        "low", "lowprice", "tief", "tagestief", "min", "plusbas", "minimo", "minima", "l",
+        "low", "lowprice", "tief", "tagestief", "min", "plusbas", "minimo", "minima", "pxlow", "l",
     ),
     "Close": (
         "close", "closelast", "closeprice", "closingprice", "schluss", "schlusskurs", "cloture",
         "cierre", "chiusura", "settle", "settlementprice", "last", "lastprice", "latest", "zuletzt",
-        "dernier", "ultimo", "price", "c",
+        "dernier", "ultimo", "price", "pxlast", "c",
     ),
     "Volume": (
         "volume", "vol", "totalvolume", "numberofshares", "stuecke", "volumen", "volumefrom",
-        "tickvol", "tickvolume", "v",
+        "tickvol", "tickvolume", "pxvolume", "v",
     ),
     ADJUSTED_CLOSE: ("adjclose", "adjustedclose", "adjustedclosingprice", "adjustmentclose"),
     ADJUSTED_VOLUME: ("adjvolume", "adjustedvolume", "adjustmentvolume"),
@@ -59,7 +59,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 They are those of Yahoo and yfinance, Nasdaq.com, Investing.com (English, German, French, Spanish,
 Italian, Portuguese), Stooq, MetaTrader 4 and 5, TradingView, Barchart, Alpha Vantage, Tiingo, EOD
 Historical Data, Polygon, Binance, CryptoDataDownload, Interactive Brokers, Dukascopy, NSE India,
-J-Quants, Quandl, Euronext, Nasdaq Nordic and ariva.de."""
+J-Quants, Quandl, Euronext, Nasdaq Nordic, ariva.de, Bloomberg and LSEG (Refinitiv)."""
 
 INDEX_KEYS = ("", "index", "unnamed0", "level0")
 """What pandas calls a first column that has no name."""
@@ -94,6 +94,17 @@ def find_names(accepted: Sequence[str], names: Sequence[str]) -> list[int]:
     """Return the positions of the columns with accepted names, in the order of ``accepted``."""
     keys = [column_key(name) for name in names]
     return [at for each in accepted for at, key in enumerate(keys) if key == each]
+
+
+def like_volume(names: Sequence[str]) -> list[str]:
+    """Return the names that speak of a volume in a way that is not known: ``Volume (000s)``."""
+    known = {names[at] for at in find_columns("Volume", names)}
+    keys = {name: column_key(name) for name in names if name not in known}
+    return [
+        name
+        for name, key in keys.items()
+        if (key.startswith("vol") or "volume" in key) and "volatil" not in key
+    ]
 
 
 def is_date_name(name: str) -> bool:

@@ -300,6 +300,7 @@ def _of_texts(texts: Sequence[str], where: str) -> Dates:
     if shape == "three numbers":
         days, form = _of_three_numbers(parts, texts, where)
     else:
+        _require_known_months(parts, texts, where)
         days, form = _of_one_order(parts, shape)
     clocks = [(0, None) if part is None else _clock(part) for part in parts]
     days[[clock is None for clock in clocks]] = np.datetime64("NaT")
@@ -344,6 +345,26 @@ def _clock(part: re.Match[str]) -> tuple[int, int | None] | None:
     return hour * 3600 + minute * 60 + second, offset
 
 
+def _require_known_months(
+    parts: Sequence[re.Match[str] | None], texts: Sequence[str], where: str
+) -> None:
+    """Refuse months in a third language; a single unknown one is a slip of its row."""
+    unknown = [
+        text
+        for part, text in zip(parts, texts, strict=True)
+        if part is not None and "name" in part.re.groupindex and _month(part["name"]) is None
+    ]
+    if len(unknown) > 1:
+        raise DataError(
+            f"{where}: must name months in English or German, but got {quoted(unknown[0])} (and "
+            f"{len(unknown) - 1} more). Export the file in English, or write dates as 2024-03-28."
+        )
+
+
+def _month(name: str) -> int | None:
+    return _MONTHS.get(name[:3].lower())
+
+
 def _of_one_order(parts: Sequence[re.Match[str] | None], shape: str) -> tuple[DayArray, str]:
     """Return the days of cells whose shape tells year, month and day apart."""
     fields = np.full((len(parts), 3), -1, dtype=np.int64)
@@ -355,7 +376,7 @@ def _of_one_order(parts: Sequence[re.Match[str] | None], shape: str) -> tuple[Da
             fields[at] = [int(part[name] or part[f"{name}8"]) for name in "abc"]
             marks[part["mark"] or ""] += 1
         else:
-            month = _MONTHS.get(part["name"][:3].lower(), -1)
+            month = _month(part["name"]) or -1
             fields[at] = [_year(part["year"]), month, int(part["day"])]
     if shape == "year first":
         mark = marks.most_common(1)[0][0]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from study.data.arrays import IndexArray
-from study.data.columns import BAR_COLUMNS, DATE_COLUMN, find_columns, is_date_name
+from study.data.columns import BAR_COLUMNS, DATE_COLUMN, find_columns
 from study.data.dates import is_date
 from study.data.headless import name_columns
-from study.errors import DataError, cause, quoted, require
+from study.data.parquet_file import index_columns, read_frame
+from study.errors import DataError, quoted, require
 from study.number_text import DECIMAL_MARKS, is_missing, read_number
 from study.text_table import TextTable, read_text_table
 
@@ -24,20 +24,6 @@ _GZIP = ".gz"
 _N_PRICES = 4
 _SYMBOL_LEVELS = ("ticker", "tickers", "symbol", "symbols")
 """What stands in front of the instruments in a header of two levels."""
-
-_DAMAGED = (
-    pa.ArrowException,
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    NotImplementedError,
-    RecursionError,
-    MemoryError,
-)
-"""What pandas and pyarrow were seen to raise, or may, when a file is damaged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,13 +95,7 @@ def read_cells(path: Path) -> FileCells:
     )
     if suffix in TEXT_SUFFIXES:
         return _cells_of_text(read_text_table(path, DataError))
-    try:
-        frame = pd.read_parquet(path)
-    except _DAMAGED as error:
-        raise DataError(
-            f"{path.name}: must be a Parquet file, but got {cause(error)}. Write it again."
-        ) from error
-    return cells_of_frame(frame, path.name)
+    return cells_of_frame(read_frame(path), path.name)
 
 
 def cells_of_frame(frame: pd.DataFrame, where: str) -> FileCells:
@@ -123,13 +103,7 @@ def cells_of_frame(frame: pd.DataFrame, where: str) -> FileCells:
     names: list[str] = []
     columns: list[Sequence[object]] = []
     if not isinstance(frame.index, pd.RangeIndex):
-        for level in range(frame.index.nlevels):
-            values = frame.index.get_level_values(level)
-            name = str(values.name or "")
-            if isinstance(values, pd.DatetimeIndex) and not is_date_name(name):
-                name = DATE_COLUMN
-            names.append(name)
-            columns.append(values.tolist())
+        names, columns = index_columns(frame.index)
     n_index = len(names)
     columns += [frame.iloc[:, at].tolist() for at in range(frame.shape[1])]
     symbols: tuple[str, ...] | None = None

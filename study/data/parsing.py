@@ -6,18 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from study.data.arrays import PriceArray
+from study.data.arrays import DayArray, PriceArray, fingerprint_of
 from study.data.columns import DATE_COLUMN, INDEX_KEYS, column_key, find_columns
 from study.data.dates import Dates, are_times, in_timezone, read_dates
 from study.data.file_cells import FileCells
 from study.errors import DataError, one_line, quoted, require, shortened
 from study.number_text import DecimalMark, decimal_mark, read_number, two_readings
-
-UNDERSTOOD = "understood"
-"""Attribute of an imported frame: how the file that it came from was read."""
-
-ACCEPTED = "accepted"
-"""Attribute of an imported frame: the checks whose refusal was overridden, a word each."""
 
 _LONGEST_LINE = 1000
 
@@ -43,16 +37,41 @@ def understood_line(phrases: Sequence[str]) -> str:
     return shortened(one_line("; ".join(phrases)), _LONGEST_LINE)
 
 
-def accepted_at_import(cells: FileCells) -> tuple[str, ...]:
-    """Return the checks whose refusal was overridden when a file was imported."""
-    names = cells.attributes.get(ACCEPTED)
-    return tuple(names.split()) if isinstance(names, str) else ()
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportNotes:
+    """What an import keeps beside the data, as attributes of the frame."""
+
+    understood: str
+    """How the file that was imported was read."""
+    accepted: tuple[str, ...]
+    """The checks whose refusal was overridden."""
+    fingerprint: str
+    """Of the days and values to which the notes belong."""
+
+    def as_attributes(self) -> dict[str, str]:
+        """Return the attributes from which ``import_notes`` reads these notes."""
+        return {
+            "understood": self.understood,
+            "accepted": " ".join(self.accepted),
+            "fingerprint": self.fingerprint,
+        }
 
 
-def stored(cells: FileCells) -> tuple[str, ...]:
-    """Return what an import wrote on the file that it read."""
-    line = cells.attributes.get(UNDERSTOOD)
-    return (line,) if isinstance(line, str) else ()
+def import_notes(cells: FileCells, days: DayArray, values: PriceArray) -> ImportNotes | None:
+    """Return what an import wrote beside exactly these days and values, None if nothing.
+
+    pandas keeps the attributes of a frame that somebody has edited and saved again: what was
+    accepted of the old data is not accepted of the new.
+    """
+    fingerprint = fingerprint_of(days, values)
+    understood, accepted = (cells.attributes.get(name) for name in ("understood", "accepted"))
+    if cells.attributes.get("fingerprint") != fingerprint or not (
+        isinstance(understood, str) and isinstance(accepted, str)
+    ):
+        return None
+    return ImportNotes(
+        understood=understood, accepted=tuple(accepted.split()), fingerprint=fingerprint
+    )
 
 
 def require_columns(cells: FileCells, missing: Sequence[str], wanted: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from study.data.columns import (
 from study.data.findings import Finding, error
 from study.data.tables import ROUNDING, BarTable
 from study.errors import quoted
+from study.number_text import is_missing
 
 PRICE_RANGE = (1e-9, 1e15)
 """Prices in quote currency. TA-Lib takes differences below 1e-14 for zero (TA_EPSILON in its
@@ -127,6 +128,9 @@ def dates_rise(table: BarTable) -> list[Finding]:
     return _broken(table, falls, DATE_COLUMN, rule, _Remedy(remedy, remedy))
 
 
+_UNITS = "Write volumes as plain numbers, or with K, M, B or T behind them: no other unit is known."
+
+
 def cells_are_numbers(table: BarTable) -> list[Finding]:
     """Is each cell a finite number?"""
     missing = ~np.isfinite(table.values)
@@ -141,11 +145,12 @@ def cells_are_numbers(table: BarTable) -> list[Finding]:
             else "Take the value from the source, or remove the row; a made-up value would be "
             "learnt."
         )
+        is_absent = bool(bad.any()) and is_missing(table.cells[column][first])
         file = (
-            NEEDS_VOLUME
+            (NEEDS_VOLUME if is_absent else _UNITS)
             if column == "Volume"
             else "Most rows have none: check which column holds it, the separator, and whether "
-            "numbers have a decimal comma, a currency or a unit."
+            "numbers have a decimal comma, a percent sign or a unit."
         )
         rule = "must be a finite number"
         found += _broken(table, bad, column, rule, _Remedy(row, file))

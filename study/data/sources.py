@@ -1,6 +1,5 @@
 """Where prices come from: embedded markets, imported ones, files."""
 
-import hashlib
 import importlib
 import importlib.util
 import os
@@ -10,13 +9,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from study.data.arrays import fingerprint_of
 from study.data.checks import check_table, require_clean
 from study.data.columns import BAR_COLUMNS, DATE_COLUMN
 from study.data.file_cells import is_table_file, plain_name
-from study.data.parsing import ACCEPTED, AS_WRITTEN, UNDERSTOOD, ReadOptions, understood_line
+from study.data.parsing import AS_WRITTEN, ImportNotes, ReadOptions, understood_line
 from study.data.tables import BarTable, read_table, table_from_frame
 from study.errors import DataError, cause, quoted, require
 
@@ -125,13 +124,10 @@ def prices_from_table(
         columns=list(BAR_COLUMNS),
         index=pd.DatetimeIndex(table.days, name=DATE_COLUMN),
     )
-    digest = hashlib.sha256()
-    digest.update(table.days.astype("<i8").tobytes())
-    digest.update(np.ascontiguousarray(table.values, dtype="<f8").tobytes())
     return Prices(
         name=name,
         frame=frame,
-        fingerprint=digest.hexdigest(),
+        fingerprint=fingerprint_of(table.days, table.values),
         origin=origin,
         warnings=warnings,
         accepted=tuple(sorted(accepted | set(earlier))),
@@ -182,18 +178,20 @@ def import_prices(
     )
     _require_file(file, folder)
     prices = prices_from_table(name, read_table(file, options), str(file), accept)
-    write_whole(prices.frame, _imported_path(name, folder), prices.understood, prices.accepted)
+    notes = ImportNotes(
+        understood=prices.understood, accepted=prices.accepted, fingerprint=prices.fingerprint
+    )
+    write_whole(prices.frame, _imported_path(name, folder), notes)
     return prices
 
 
-def write_whole(frame: pd.DataFrame, path: Path, understood: str, accepted: Sequence[str]) -> None:
+def write_whole(frame: pd.DataFrame, path: Path, notes: ImportNotes) -> None:
     """Write a Parquet file in one step, in place of an earlier one; its folder is made.
 
     Args:
         frame: what to write.
         path: of the file.
-        understood: how the frame's own file was read, to be kept in the new one.
-        accepted: checks whose refusal was overridden, to be kept too.
+        notes: what is to be kept beside it.
 
     Raises:
         DataError: the file cannot be written; nothing is left of it.
@@ -204,8 +202,7 @@ def write_whole(frame: pd.DataFrame, path: Path, understood: str, accepted: Sequ
         os.close(handle)
         try:
             kept = frame.copy(deep=False)
-            kept.attrs[UNDERSTOOD] = understood
-            kept.attrs[ACCEPTED] = " ".join(accepted)
+            kept.attrs |= notes.as_attributes()
             kept.to_parquet(partial)
             os.replace(partial, path)
         finally:

@@ -16,6 +16,7 @@ from study.data.columns import (
     PRICES,
     VOLUME,
     find_columns,
+    like_volume,
 )
 from study.data.columns import BAR_COLUMNS as BAR_COLUMNS
 from study.data.columns import DATE_COLUMN as DATE_COLUMN
@@ -24,17 +25,17 @@ from study.data.instruments import one_instrument
 from study.data.parsing import (
     AS_WRITTEN,
     ReadOptions,
-    accepted_at_import,
     date_columns,
     dates_of,
+    import_notes,
     in_order,
     named,
     numbers_of,
     require_columns,
     same_or_refused,
-    stored,
     written,
 )
+from study.data.price_cells import require_plain_prices
 from study.errors import DataError, one_line, quoted, require, shortened
 from study.number_text import is_missing, read_number
 
@@ -101,6 +102,7 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
     cells, symbol = one_instrument(cells, options.symbol)
     position, passed_over, time_at = _positions(cells)
     cells, left_out = _without_empty_rows(cells, position)
+    require_plain_prices(cells, [position[name] for name in BAR_COLUMNS[PRICES]])
     dates, cells, order = in_order(cells, dates_of(cells, position[DATE_COLUMN], time_at, options))
     bars = [position[name] for name in BAR_COLUMNS]
     beside = [*_adjusted_close(cells), *_adjusted_volume(cells)]
@@ -110,6 +112,7 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
     _require_volume(cells, values[:, VOLUME], cells.columns[position["Volume"]])
     adjusted = dict(zip(beside, numbers.T[len(bars) :], strict=True))
     values, prices = _adjusted(cells, values, adjusted, options.adjust)
+    notes = import_notes(cells, dates.days, values)
     used = {*position.values(), time_at}
     others: dict[str, Sequence[object]] = {}
     for index, name in enumerate(cells.names):
@@ -126,9 +129,10 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
         others=others,
         seconds=dates.seconds,
         zones=dates.zones,
-        accepted=accepted_at_import(cells),
-        understood=stored(cells)
-        or (
+        accepted=() if notes is None else notes.accepted,
+        understood=(notes.understood,)
+        if notes is not None
+        else (
             f"{cells.where}: columns {named(cells, position, passed_over)}",
             written(dates),
             order,
@@ -162,6 +166,16 @@ def _positions(cells: FileCells) -> tuple[dict[str, int], dict[str, list[str]], 
     wanted = (DATE_COLUMN, *BAR_COLUMNS)
     missing = [name for name in wanted if name not in position]
     if missing == ["Volume"]:
+        others = like_volume(cells.names)
+        require(
+            not others,
+            cells.where,
+            "needs a column Volume, in plain numbers",
+            got=", ".join(map(quoted, others)) + ", and it is not certain what that counts",
+            remedy="If it is the volume of each day, multiply it by its unit and name it Volume. "
+            + NEEDS_VOLUME,
+            error=DataError,
+        )
         raise _without_volume(cells, f"missing=Volume; columns={', '.join(cells.names)}")
     require_columns(cells, missing, wanted)
     return position, passed_over, time_at

@@ -14,15 +14,14 @@ from study.data.instruments import one_instrument
 from study.data.parsing import (
     AS_WRITTEN,
     ReadOptions,
-    accepted_at_import,
     date_columns,
     dates_of,
+    import_notes,
     in_order,
     named,
     numbers_of,
     require_columns,
     same_or_refused,
-    stored,
     written,
 )
 from study.errors import DataError, require
@@ -92,6 +91,7 @@ def read_values(path: Path, names: Sequence[str], options: ReadOptions = AS_WRIT
     dates, cells, order = in_order(cells, dates_of(cells, date_at, time_at, options))
     values, notation = numbers_of(cells, [value])
     missing = np.array([is_missing(cell) for cell in cells.columns[value]], dtype=np.bool_)
+    notes = import_notes(cells, dates.days, values[:, 0])
     position = {DATE_COLUMN: date_at, cells.names[value]: value}
     return ValueTable(
         where=cells.where,
@@ -103,9 +103,10 @@ def read_values(path: Path, names: Sequence[str], options: ReadOptions = AS_WRIT
         dates=cells.columns[date_at],
         cells=cells.columns[value],
         column=cells.names[value],
-        accepted=accepted_at_import(cells),
-        understood=stored(cells)
-        or (
+        accepted=() if notes is None else notes.accepted,
+        understood=(notes.understood,)
+        if notes is not None
+        else (
             f"{cells.where}: columns {named(cells, position, {})}",
             written(dates),
             order,

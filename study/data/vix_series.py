@@ -1,6 +1,5 @@
 """Where the volatility index comes from: the embedded series, an imported one, a file."""
 
-import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from study.data.arrays import DayArray, PriceArray
+from study.data.arrays import DayArray, PriceArray, fingerprint_of
 from study.data.checks import require_clean
 from study.data.columns import DATE_COLUMN
 from study.data.columns import NAMES as COLUMN_NAMES
 from study.data.config import EMBEDDED_VIX, EMBEDDED_VIX_RANGE
 from study.data.file_cells import plain_name
-from study.data.parsing import AS_WRITTEN, ReadOptions, understood_line
+from study.data.parsing import AS_WRITTEN, ImportNotes, ReadOptions, understood_line
 from study.data.sources import (
     IMPORT_FOLDER,
     embedded_file,
@@ -130,7 +129,10 @@ def import_vix(
     index = pd.DatetimeIndex(series.days, name=DATE_COLUMN)
     frame = pd.DataFrame({"VIX": series.values}, index=index)
     path = folder / _FOLDER / f"{name}.parquet"
-    write_whole(frame, path, series.understood, series.accepted)
+    notes = ImportNotes(
+        understood=series.understood, accepted=series.accepted, fingerprint=series.fingerprint
+    )
+    write_whole(frame, path, notes)
     return series
 
 
@@ -182,13 +184,11 @@ def _series(
     days, values = days[~missing], values[~missing]
     results = check_vix(table.where, days, values, {*accept, *table.accepted})
     warnings = require_clean(results)
-    digest = hashlib.sha256(days.astype("<i8").tobytes())
-    digest.update(values.astype("<f8").tobytes())
     return VixSeries(
         name=name,
         days=days,
         values=values,
-        fingerprint=digest.hexdigest(),
+        fingerprint=fingerprint_of(days, values),
         origin=origin,
         understood=understood,
         warnings=warnings,

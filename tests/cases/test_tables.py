@@ -302,6 +302,10 @@ def test_a_table_of_ray_tune_is_read_by_its_last_rows(command: Command, tmp_path
         ([["n", "loss"], [1, 3], ["2", "3", "4"]], "line 3: must have 2 cells like the header"),
         ([["n", "loss"], [1, 3], [2]], "line 3: must have 2 cells like the header, but got 1"),
         ([["n", "loss"], [1, "True"]], "line 2 column 'loss': must be a positive number"),
+        (
+            [["n", "loss"], [1, 0.47], [2, "52 %"]],
+            "line 3 column 'loss': must be a positive number",
+        ),
         ([["n", "loss"], [1, "9" * 400]], "line 2 column 'loss': must be a positive number"),
         ([["n", "loss"], [0, 1]], "line 2 column 'n': must be a positive number, but got '0'"),
         ([["n", "loss"], ["1.5", 1], ["1,5", 1]], "must be written in one notation, but got"),

@@ -6,6 +6,7 @@ import pytest
 
 from study.data.checks import check_table, require_clean
 from study.data.filler_checks import stale_open_share
+from study.data.parsing import ReadOptions
 from study.data.sources import Prices, prices_from_frame
 from study.data.tables import BAR_COLUMNS, read_table, table_from_frame
 from study.errors import DataError
@@ -83,6 +84,13 @@ def test_the_first_of_many_broken_rows_is_named_and_the_others_counted(tmp_path:
     assert "(and 2 more rows)" in message
 
 
+def test_a_volume_in_an_unknown_unit_is_not_taken_for_an_index(tmp_path: Path) -> None:
+    message = check_rows(tmp_path, [f"{row} Mio" for row in GOOD])
+    assert "column Volume: must be a finite number, but got Volume='100 Mio' (and 3 more" in message
+    assert "no other unit is known" in message
+    assert "index" not in message
+
+
 def test_a_file_without_bars_is_refused(tmp_path: Path) -> None:
     assert "must hold daily bars" in check_rows(tmp_path, [])
 
@@ -110,6 +118,20 @@ def test_oddities_are_warnings_with_their_days() -> None:
     assert by_name["Open equals previous Close"].messages == (
         "odd: Open equals the previous Close on many days: 2020 50%",
     )
+
+
+def test_midnights_of_utc_are_not_to_be_moved_to_another_zone(
+    sp500: Prices, tmp_path: Path
+) -> None:
+    frame = sp500.frame.iloc[-300:]
+    frame.set_axis(frame.index.strftime("%Y-%m-%dT00:00:00Z")).to_csv(
+        tmp_path / "utc.csv", index_label="Date"
+    )
+    require_clean(check_table(read_table(tmp_path / "utc.csv")))
+    moved = read_table(tmp_path / "utc.csv", ReadOptions(timezone="America/New_York"))
+    with pytest.raises(DataError, match=r"midnights of UTC.*leave --timezone out") as caught:
+        require_clean(check_table(moved))
+    assert "import the file with" not in str(caught.value)
 
 
 def test_stale_opens_of_the_sp500_tell_the_era(sp500: Prices) -> None:

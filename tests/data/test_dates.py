@@ -108,6 +108,14 @@ def test_a_stamp_keeps_the_day_of_its_own_clock(
     assert found.zones == zones
 
 
+def test_months_of_a_third_language_are_refused_and_a_slip_is_not() -> None:
+    with pytest.raises(
+        DataError, match=r"months in English or German, but got '1 abr 2016' \(and 1"
+    ):
+        read_dates(["31 mar 2016", "1 abr 2016", "4 abr 2016"], None, WHERE)
+    assert days(["31 mar 2016", "1 arp 2016", "4 apr 2016"]) == ["2016-03-31", "NaT", "2016-04-04"]
+
+
 def test_a_time_of_day_may_stand_in_another_column() -> None:
     found = read_dates(["2014.11.25"], ["16:30"], WHERE)
     assert (str(found.days[0]), found.seconds[0]) == ("2014-11-25", 59_400)

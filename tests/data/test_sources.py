@@ -88,3 +88,24 @@ def test_a_missing_source_lists_what_exists(sp500: Prices, tmp_path: Path) -> No
     assert "embedded sp500, nasdaq, synthetic; imported mine" in str(caught.value)
     with pytest.raises(DataError, match=r"files in .* near\.csv"):
         load_prices(str(tmp_path / "far.csv"), folder)
+
+
+def test_what_was_accepted_of_an_import_is_not_accepted_of_its_edit(
+    sp500: Prices, tmp_path: Path
+) -> None:
+    split = sp500.frame.copy()
+    split.iloc[:2500, :4] *= 2
+    split.to_csv(tmp_path / "split.csv")
+    import_prices(tmp_path / "split.csv", folder=tmp_path, accept=["level-shift"])
+    imported = tmp_path / "split.parquet"
+    assert load_prices("split", tmp_path).accepted == ("level-shift",)
+    edited = pd.read_parquet(imported)
+    edited.iloc[4000:, :4] *= 2
+    edited.to_parquet(tmp_path / "edited.parquet")
+    with pytest.raises(DataError, match=r"edited\.parquet row .* stay on one level"):
+        load_prices(str(tmp_path / "edited.parquet"))
+    edited = edited.iloc[2600:3900]
+    edited.to_parquet(tmp_path / "part.parquet")
+    part = load_prices(str(tmp_path / "part.parquet"))
+    assert part.accepted == ()
+    assert part.understood.startswith("part.parquet: columns Date")

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
@@ -128,6 +130,20 @@ GOOD = ["2020-01-02,10,12,9,11,100", "2020-01-03,11,12,10,11,100"]
         ("2020-01-02,10,12,9,11,5,3392940000\n", "must name its columns in a header"),
         # Close, Volume, Open, High, Low.
         ("2020-01-02,11,100,10,12,9\n2020-01-03,11,5,10,12,9\n", "must name its columns"),
+        (
+            HEADER + "2020-01-02,120'015,120'030,119'265,120'015,1\n",
+            'column Open: prices must be decimal numbers, but got "120\'015" and the like in every '
+            "cell, which looks like 32nds of a bond",
+        ),
+        (
+            HEADER + "2020-01-02,$10,$12,$9,$11,1\n2020-01-03,$10,\u00a312,\u00a39,\u00a311,1\n",
+            "prices.csv line 3: prices must be in one currency, but got '\u00a3' beside '$'",
+        ),
+        (
+            "Date,Open,High,Low,Close,Volume (000s)\n2020-01-02,10,12,9,11,1\n",
+            "needs a column Volume, in plain numbers, but got 'Volume (000s)', and it is not "
+            "certain what that counts. If it is the volume of each day, multiply it by its unit",
+        ),
         ("<!DOCTYPE html>\n<html></html>\n", "columns=<!DOCTYPE html>"),
         (HEADER + GOOD[0] + "\n2020-01-03,11,12\n", "line 3: must have 6 cells like the header"),
     ],
@@ -136,6 +152,13 @@ def test_what_is_not_certain_is_refused(tmp_path: Path, text: str, words: str) -
     with pytest.raises(DataError, match=r"prices\.csv") as caught:
         read_table(write(tmp_path, text))
     assert words in str(caught.value)
+
+
+def test_swiss_thousands_are_no_32nds(tmp_path: Path) -> None:
+    text = HEADER + "2020-01-02,1'911.67,1'920,1'900,1'911,1'234\n"
+    text += "2020-01-03,998,1'002.5,990.5,999,2'345\n"
+    table = read_table(write(tmp_path, text))
+    assert table.values[0].tolist() == [1911.67, 1920, 1900, 1911, 1234]
 
 
 def test_two_columns_of_one_name_that_agree_are_one(tmp_path: Path) -> None:
@@ -230,3 +253,34 @@ def test_cells_that_are_no_scalars_are_refused(tmp_path: Path) -> None:
     frame.assign(Date=pd.Series([[1, 2], [3]])).to_parquet(tmp_path / "prices.parquet")
     with pytest.raises(DataError, match="must hold dates, but got array"):
         read_table(tmp_path / "prices.parquet")
+
+
+@pytest.mark.parametrize("names", [(None, None), ("sym", "date"), ("a", "b")])
+@pytest.mark.parametrize("as_text", [False, True])
+def test_an_index_of_instruments_and_days_is_told_by_what_it_holds(
+    tmp_path: Path, names: tuple[str | None, str | None], as_text: bool
+) -> None:
+    days = pd.DatetimeIndex(["2020-01-02", "2020-01-03"])
+    index = pd.MultiIndex.from_product(
+        [["SPY", "QQQ"], days.astype(str) if as_text else days], names=names
+    )
+    frame = pd.DataFrame({name: [3.0, 4, 5, 6] for name in BAR_COLUMNS}, index=index)
+    for shape in (frame, frame.swaplevel().sort_index()):
+        shape.to_parquet(tmp_path / "two.parquet")
+        with pytest.raises(DataError, match=r"must hold one instrument.*--symbol"):
+            read_table(tmp_path / "two.parquet")
+        table = read_table(tmp_path / "two.parquet", ReadOptions(symbol="QQQ"))
+        assert table.values[:, 0].tolist() == [5, 6]
+        assert table.days.astype(str).tolist() == ["2020-01-02", "2020-01-03"]
+
+
+def test_names_that_pandas_cannot_read_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "prices.parquet"
+    columns = [pa.array([1.0])] * 3
+    pq.write_table(pa.Table.from_arrays(columns, names=["date", "date", "close"]), path)
+    with pytest.raises(DataError, match="must name each column once, but got 'date' more than"):
+        read_table(path)
+    frame = pd.DataFrame([[1.0, 2.0]], columns=pd.CategoricalIndex(["Open", "Close"]))
+    frame.to_parquet(path)
+    with pytest.raises(DataError, match="must name its columns by plain text, but got a categ"):
+        read_table(path)
