@@ -175,6 +175,33 @@ def test_weeks_and_months_are_no_days(sp500: Prices) -> None:
     assert f"{len(old)} of {len(old) + len(new)} rows" in message
 
 
+def test_most_days_of_every_year_must_be_there(sp500: Prices) -> None:
+    bars = sp500.frame
+    weekday = weekdays_of(bars)
+    at = np.arange(len(bars))
+    for kept, share in (
+        (np.isin(weekday, (0, 2, 4)), 56),
+        (np.isin(weekday, (1, 3)), 38),
+        (at % 2 == 0, 48),
+        (at % 3 == 0, 32),
+    ):
+        message = results_of(bars[kept])["spacing"].messages[0]
+        assert f"got rows on {share}% of the days of trade, 5 a week, from " in message
+        assert results_of(bars[kept], accept=["spacing"])["spacing"].status == "accepted"
+    two_years = np.isin(weekday, (0, 2, 4)) | (bars.index.year < 2010) | (bars.index.year > 2011)
+    assert ", from 2010-" in results_of(bars[two_years])["spacing"].messages[0]
+    coin = stock(5, n_days=2_000).set_axis(pd.date_range("2015-01-01", periods=2_000))
+    assert results_of(coin[::2])["spacing"].status == "error"
+
+
+def test_weeks_of_four_or_five_days_of_any_name_are_whole(sp500: Prices) -> None:
+    bars = sp500.frame
+    assert results_of(bars[weekdays_of(bars) != 2])["spacing"].status == "ok"
+    for days_later in (-1, -2, 1):  # Sunday to Thursday, Saturday to Wednesday, Tuesday to Saturday
+        moved = bars.set_axis(bars.index + pd.Timedelta(days=days_later))
+        assert results_of(moved)["spacing"].status == "ok"
+
+
 def test_a_dropped_zone_is_seen_by_the_weekdays(sp500: Prices) -> None:
     bars = sp500.frame
     early, late = (bars.set_axis(bars.index + pd.Timedelta(days=each)) for each in (-1, 1))
