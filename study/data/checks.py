@@ -42,7 +42,12 @@ _BETWEEN: tuple[tuple[str, _Check], ...] = (
     ("constant-prices", filler_checks.prices_move),
     ("level-shift", series_checks.levels_hold),
     ("broken-bar", series_checks.bars_fit_their_neighbours),
-    ("broken-volume", series_checks.volumes_fit_their_neighbours),
+    (
+        "broken-volume",
+        lambda table: (
+            series_checks.volumes_vary(table) + series_checks.volumes_fit_their_neighbours(table)
+        ),
+    ),
     ("large moves", series_checks.moves_are_usual),
     (
         f"gaps over {MAX_GAP_DAYS} days",

@@ -189,7 +189,7 @@ def test_most_days_of_every_year_must_be_there(sp500: Prices) -> None:
         assert f"got rows on {share}% of the days of trade, 5 a week, from " in message
         assert results_of(bars[kept], accept=["spacing"])["spacing"].status == "accepted"
     two_years = np.isin(weekday, (0, 2, 4)) | (bars.index.year < 2010) | (bars.index.year > 2011)
-    assert ", from 2010-" in results_of(bars[two_years])["spacing"].messages[0]
+    assert " from 2009-12-30 to 2010-" in results_of(bars[two_years])["spacing"].messages[0]
     coin = stock(5, n_days=2_000).set_axis(pd.date_range("2015-01-01", periods=2_000))
     assert results_of(coin[::2])["spacing"].status == "error"
 
@@ -310,6 +310,27 @@ def test_another_unit_of_volume_is_told(sp500: Prices) -> None:
     found = results_of(bars)["broken-volume"]
     assert found.status == "warning"
     assert "the usual volume changes near 2000-0" in found.messages[0]
+
+
+@pytest.mark.parametrize("market", sorted(MARKETS))
+def test_a_volume_that_is_a_running_total_or_a_constant_is_refused(market: str) -> None:
+    bars = MARKETS[market].iloc[:800].astype(float)
+    volume = bars["Volume"]
+    within_months = volume.groupby(bars.index.to_period("M")).cumsum()
+    later = volume.where(volume.index < volume.index[300], volume.iloc[300:].cumsum())
+    for total in (volume.cumsum(), volume[::-1].cumsum()[::-1], within_months, later):
+        found = results_of(bars.assign(Volume=total))["broken-volume"]
+        assert found.status == "error"
+        assert "it looks like a running total" in found.messages[-1] + found.messages[0]
+    constant = results_of(bars.assign(Volume=1e6))["broken-volume"]
+    assert "got 1e+06 on 800 bars of trade in a row" in constant.messages[0]
+    assert results_of(bars.assign(Volume=1e6), accept=["broken-volume"])[
+        "broken-volume"
+    ].status == ("accepted")
+    none = results_of(bars.assign(Volume=0.0))["broken-volume"]
+    assert "got 0 in all 800 rows. An index or a pair of currencies has none" in none.messages[0]
+    part = bars.assign(Volume=volume.where(volume.index >= volume.index[300], 1.0))
+    assert "got 1 on 300 bars of trade in a row" in results_of(part)["broken-volume"].messages[0]
 
 
 @pytest.mark.parametrize("seed", range(4))
