@@ -25,8 +25,9 @@ _BROKEN, _NEW_LEVEL = 2.5, 5.0
 """Factor to both neighbours of a broken value, and to one of another unit. On 2018-02-05 the index
 rose by 2.16, and fell by 1.24 the day after; on 1987-10-19 its forerunner rose by 4.13."""
 
-_LEAST_LEVEL = 3.0
-"""Percent a year. The lowest close of the index is 9.14 (2017-11-03): below are fractions."""
+_LEAST_LEVEL, _MOST_LEVEL = 3.0, 100.0
+"""Percent a year, of the median. The lowest close of the index is 9.14 (2017-11-03): below are
+fractions. The highest is 82.69 (2020-03-16): above are hundredths of a percent, or prices."""
 
 
 def check_vix(
@@ -118,6 +119,14 @@ def _level(where: str, days: DayArray, values: PriceArray) -> list[Finding]:
             error(
                 f"{where}: must be in percent a year, but got a median of {middle:.4g}. Multiply "
                 "fractions by 100."
+            )
+        )
+    if middle > _MOST_LEVEL:
+        found.append(
+            error(
+                f"{where}: must be in percent a year, but got a median of {middle:.6g}, and the "
+                "highest close so far is 82.69. Divide hundredths of a percent by 100; if these "
+                "are prices, give the index itself."
             )
         )
     steps = np.diff(np.log(values))

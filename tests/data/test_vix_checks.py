@@ -59,6 +59,8 @@ def fractions_from(series: pd.Series, at: int) -> pd.Series:
         (lambda vix: spiked(vix, 10), "vix-broken-value", "2015-08-0"),
         (lambda vix: spiked(vix, 0.1), "vix-broken-value", "times off"),
         (lambda vix: vix / 100, "vix-level", "percent a year, but got a median of 0.1374"),
+        (lambda vix: vix * 100, "vix-level", "got a median of 1374, and the highest close so far"),
+        (lambda vix: vix + 2000, "vix-level", "if these are prices, give the index itself"),
         (lambda vix: fractions_from(vix, 800), "vix-level", "must stay on one level"),
     ],
 )
