@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from study.data.arrays import IndexArray, PriceArray
 from study.data.calendar_checks import runs
-from study.data.columns import BAR_COLUMNS, CLOSE, HIGH, LOW, NEEDS_VOLUME, OPEN, VOLUME
+from study.data.columns import BAR_COLUMNS, CLOSE, HIGH, LOW, OPEN, VOLUME
 from study.data.findings import FEW_SHOWN, Finding, error, listed, warning
 from study.data.tables import ROUNDING, BarTable
 
@@ -325,13 +325,6 @@ def volumes_fit_their_neighbours(table: BarTable) -> list[Finding]:
 def volumes_vary(table: BarTable) -> list[Finding]:
     """Is each volume that of its own day, and no running total and no filler?"""
     traded = np.flatnonzero(table.values[:, VOLUME] > 0)
-    if not len(traded) and len(table.days) >= _VOLUME_BARS:
-        return [
-            error(
-                f"{table.where} column Volume: must vary, but got 0 in all {len(table.days)} rows. "
-                f"{NEEDS_VOLUME}"
-            )
-        ]
     steps = np.sign(np.diff(table.values[traded, VOLUME]))
     found = []
     start, stop = max(runs(steps == 0), key=lambda run: run[1] - run[0], default=(0, 0))
