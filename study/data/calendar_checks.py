@@ -1,6 +1,7 @@
 """Which days a series has: their spacing, their weekdays, the days it leaves out."""
 
 from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,38 @@ _NAMES = ("Sundays", "Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays"
 
 _EVENING = 21 * 3600
 """Seconds after midnight from which on a stamp may be the midnight of a market further east."""
+
+
+def current_day() -> date:
+    """Return the day of today in Greenwich."""
+    return datetime.now(UTC).date()
+
+
+def days_have_come(
+    where: str, days: DayArray, today: date, rows: Sequence[int] | None = None
+) -> list[Finding]:
+    """Is no row of a day that is still to come?
+
+    Args:
+        where: the file, for messages.
+        days: datetime64[D] of shape (n_days,), ascending.
+        today: the day from which on days are still to come, but for tomorrow: in the east of
+            Greenwich it may have begun.
+        rows: the line of each day in the file, if it is known.
+    """
+    n_come = int(np.searchsorted(days, np.datetime64(today + timedelta(days=1)), side="right"))
+    if n_come == len(days):
+        return []
+    place = where if rows is None else f"{where} row {rows[n_come]}"
+    more = len(days) - n_come - 1
+    others = f" (and {more} more, to {days[-1]})" if more else ""
+    return [
+        error(
+            f"{place} ({days[n_come]}) column Date: must be no day to come, but got "
+            f"{days[n_come]}{others}, and today is {today}. Correct the date, or remove the row: "
+            "nobody has traded on it."
+        )
+    ]
 
 
 def bars_lie_a_day_apart(where: str, days: DayArray) -> list[Finding]:

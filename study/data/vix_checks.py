@@ -1,12 +1,15 @@
 """What makes a volatility index wrong by itself."""
 
 from collections.abc import Collection
+from datetime import date
 
 import numpy as np
 
 from study.data.arrays import DayArray, PriceArray
 from study.data.calendar_checks import (
     bars_lie_a_day_apart,
+    current_day,
+    days_have_come,
     long_gaps,
     on_weekends,
     runs,
@@ -31,7 +34,11 @@ fractions. The highest is 82.69 (2020-03-16): above are hundredths of a percent,
 
 
 def check_vix(
-    name: str, days: DayArray, values: PriceArray, accept: Collection[str] = ()
+    name: str,
+    days: DayArray,
+    values: PriceArray,
+    accept: Collection[str] = (),
+    today: date | None = None,
 ) -> tuple[CheckResult, ...]:
     """Run every check that a series can pass by itself.
 
@@ -40,10 +47,12 @@ def check_vix(
         days: datetime64[D] of shape (n_days,), ascending.
         values: shape (n_days,), > 0.
         accept: names of the checks whose refusal is overridden, of ACCEPTABLE.
+        today: what values may be dated up to, with a day of grace; the current day if None.
     """
     where = f"vix {name}"
     midnights = np.zeros(len(days), dtype=np.int64)
     found: dict[str, list[Finding]] = {
+        "vix-future-days": days_have_come(where, days, today or current_day()),
         "vix-spacing": bars_lie_a_day_apart(where, days),
         "vix-weekdays": weekdays_are_those_of_trade(where, days, midnights, frozenset()),
         "vix-filled-values": _filled_values(where, days, values),

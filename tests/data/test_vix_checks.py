@@ -1,6 +1,7 @@
 """A volatility index that is shifted, filled, interpolated or in another unit is refused."""
 
 from collections.abc import Callable
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -72,6 +73,13 @@ def test_a_wrong_series_is_refused(
     assert set(found) == {check}
     assert words in found[check]
     assert f"--accept {check} lets it pass, and is recorded." in found[check]
+
+
+def test_no_value_may_be_of_a_day_to_come() -> None:
+    """The last is of 2019-01-03."""
+    for day, status in ((2, "ok"), (1, "error")):
+        results = check_vix("v.csv", VIX.days, VIX.values, today=date(2019, 1, day))
+        assert {each.name: each.status for each in results}["vix-future-days"] == status
 
 
 def test_the_jumps_of_2018_and_1987_pass() -> None:
