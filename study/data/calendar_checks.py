@@ -43,7 +43,7 @@ def current_day() -> date:
 
 
 def days_have_come(
-    where: str, days: DayArray, today: date, rows: Sequence[int] | None = None
+    where: str, days: DayArray, today: date, rows: IndexArray | None = None
 ) -> list[Finding]:
     """Is no row of a day that is still to come?
 

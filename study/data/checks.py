@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
 
-from study.data import column_checks, filler_checks, row_checks, series_checks
+from study.data import ahead_checks, column_checks, filler_checks, row_checks, series_checks
 from study.data.calendar_checks import (
     MAX_GAP_DAYS,
     bars_lie_a_day_apart,
@@ -51,6 +51,7 @@ _BETWEEN: tuple[tuple[str, _Check], ...] = (
             series_checks.volumes_vary(table) + series_checks.volumes_fit_their_neighbours(table)
         ),
     ),
+    ("look ahead", ahead_checks.bars_know_no_more_than_their_day),
     ("large moves", series_checks.moves_are_usual),
     (
         f"gaps over {MAX_GAP_DAYS} days",
