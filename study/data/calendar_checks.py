@@ -1,6 +1,7 @@
 """Which days a series has: their spacing, their weekdays, the days it leaves out."""
 
 from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,13 @@ MAX_GAP_DAYS = 7
 _WIDE_GAPS, _WIDE_DAYS = 5, 6
 """So many gaps in a row of so many days are bars of weeks or months. A stock that trades on a
 random half of the days has such a run once in 60,000 bars (0.11 of its gaps are that wide)."""
+
+_LEAST_SHARE, _WEEK = 2 / 3, 5
+"""Share of the days of trade, so many a week, of which a year has rows at the least. A market has
+96 % of its weekdays but holidays; rows of Monday, Wednesday and Friday are 60 %."""
+
+_YEAR = 52 * 7
+"""Days of open market that are looked at together, whole weeks."""
 
 _FULL_WEEK = 3
 """Bars from which on a week counts: one of holidays or of weekly bars says nothing of weekdays."""
@@ -30,6 +38,38 @@ _EVENING = 21 * 3600
 """Seconds after midnight from which on a stamp may be the midnight of a market further east."""
 
 
+def current_day() -> date:
+    """Return the day of today in Greenwich."""
+    return datetime.now(UTC).date()
+
+
+def days_have_come(
+    where: str, days: DayArray, today: date, rows: IndexArray | None = None
+) -> list[Finding]:
+    """Is no row of a day that is still to come?
+
+    Args:
+        where: the file, for messages.
+        days: datetime64[D] of shape (n_days,), ascending.
+        today: the day from which on days are still to come, but for tomorrow: in the east of
+            Greenwich it may have begun.
+        rows: the line of each day in the file, if it is known.
+    """
+    n_come = int(np.searchsorted(days, np.datetime64(today + timedelta(days=1)), side="right"))
+    if n_come == len(days):
+        return []
+    place = where if rows is None else f"{where} row {rows[n_come]}"
+    more = len(days) - n_come - 1
+    others = f" (and {more} more, to {days[-1]})" if more else ""
+    return [
+        error(
+            f"{place} ({days[n_come]}) column Date: must be no day to come, but got "
+            f"{days[n_come]}{others}, and today is {today}. Correct the date, or remove the row: "
+            "nobody has traded on it."
+        )
+    ]
+
+
 def bars_lie_a_day_apart(where: str, days: DayArray) -> list[Finding]:
     """Does the series hold days, and not weeks or months?
 
@@ -40,7 +80,7 @@ def bars_lie_a_day_apart(where: str, days: DayArray) -> list[Finding]:
     gaps = np.diff(days).astype(np.int64)
     wide = [run for run in runs(gaps >= _WIDE_DAYS) if run[1] - run[0] >= _WIDE_GAPS]
     if not wide:
-        return []
+        return _days_are_not_left_out(where, days, gaps)
     start, stop = max(wide, key=lambda run: run[1] - run[0])
     n_bars = sum(last - first for first, last in wide)
     usual = int(np.median(gaps[start:stop]))
@@ -50,6 +90,35 @@ def bars_lie_a_day_apart(where: str, days: DayArray) -> list[Finding]:
             f"{where}: rows must lie a trading day apart, but got rows {usual} days apart from "
             f"{days[start]} to {days[stop]} ({part}). Give daily rows: every feature, label and "
             "horizon counts rows as days."
+        )
+    ]
+
+
+def _days_are_not_left_out(where: str, days: DayArray, gaps: IndexArray) -> list[Finding]:
+    """Has every year rows on most days of its five busiest weekdays?
+
+    Which five they are is the market's own: from Sunday to Thursday, or all seven of a coin.
+    """
+    # A market that was closed for weeks left no day out: a closure counts as one day.
+    open_days = np.append(0, np.cumsum(np.where(gaps > MAX_GAP_DAYS, 1, gaps)))
+    starts = np.flatnonzero(open_days <= open_days[-1:] - _YEAR + 1)
+    if not len(starts):
+        return []
+    stops = np.searchsorted(open_days, open_days[starts] + _YEAR)
+    weekday = _days_since_a_sunday(days) % 7
+    so_far = np.zeros((len(days) + 1, 7), dtype=np.int64)
+    so_far[1:] = np.cumsum(weekday[:, None] == np.arange(7), axis=0)
+    busiest = np.sort(so_far[stops] - so_far[starts], axis=1)[:, -_WEEK:]
+    share = busiest.sum(axis=1) / (_YEAR / 7 * _WEEK)
+    at = int(np.argmin(share))
+    if share[at] >= _LEAST_SHARE:
+        return []
+    return [
+        error(
+            f"{where}: rows must lie a trading day apart, but got rows on {share[at]:.0%} of the "
+            f"days of trade, {_WEEK} a week, from {days[starts[at]]} to {days[stops[at] - 1]}. "
+            "Give a row for every day of trade: every feature, label and horizon counts rows as "
+            "days."
         )
     ]
 

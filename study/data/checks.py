@@ -1,11 +1,14 @@
 """The list of checks that daily bars pass, and what follows from their results."""
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import date
 
-from study.data import column_checks, filler_checks, row_checks, series_checks
+from study.data import ahead_checks, column_checks, filler_checks, row_checks, series_checks
 from study.data.calendar_checks import (
     MAX_GAP_DAYS,
     bars_lie_a_day_apart,
+    current_day,
+    days_have_come,
     long_gaps,
     weekdays_are_those_of_trade,
 )
@@ -42,7 +45,13 @@ _BETWEEN: tuple[tuple[str, _Check], ...] = (
     ("constant-prices", filler_checks.prices_move),
     ("level-shift", series_checks.levels_hold),
     ("broken-bar", series_checks.bars_fit_their_neighbours),
-    ("broken-volume", series_checks.volumes_fit_their_neighbours),
+    (
+        "broken-volume",
+        lambda table: (
+            series_checks.volumes_vary(table) + series_checks.volumes_fit_their_neighbours(table)
+        ),
+    ),
+    ("look ahead", ahead_checks.bars_know_no_more_than_their_day),
     ("large moves", series_checks.moves_are_usual),
     (
         f"gaps over {MAX_GAP_DAYS} days",
@@ -55,17 +64,22 @@ _BETWEEN: tuple[tuple[str, _Check], ...] = (
 """What bars show only beside each other."""
 
 
-def check_table(table: BarTable, accept: Collection[str] = ()) -> tuple[CheckResult, ...]:
+def check_table(
+    table: BarTable, accept: Collection[str] = (), today: date | None = None
+) -> tuple[CheckResult, ...]:
     """Run every check; bars are compared with each other only where no rule of rows is broken.
 
     Args:
         table: bars as a file holds them.
         accept: names of the checks whose refusal is overridden, of ACCEPTABLE, beside those that
             an import of the table accepted.
+        today: what bars may be dated up to, with a day of grace; the current day if None.
     """
     accept = {*accept, *table.accepted}
     results = [judge(name, check(table)) for name, check in _RULES]
     if all(result.status == "ok" for result in results):
+        to_come = days_have_come(table.where, table.days, today or current_day(), table.rows)
+        results.append(judge("future-days", to_come, accept))
         results += [judge(name, check(table), accept) for name, check in _BETWEEN]
     return tuple(results)
 

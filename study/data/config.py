@@ -33,6 +33,7 @@ TIER_SOURCES: dict[Tier, tuple[FeatureSource, ...]] = {
 """Which series the features of a tier are made of."""
 
 ACCEPTABLE = (
+    "future-days",
     "units",
     "adjustment",
     "spacing",
@@ -43,6 +44,7 @@ ACCEPTABLE = (
     "level-shift",
     "broken-bar",
     "broken-volume",
+    "vix-future-days",
     "vix-spacing",
     "vix-weekdays",
     "vix-filled-values",

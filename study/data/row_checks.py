@@ -25,9 +25,13 @@ PRICE_RANGE = (1e-9, 1e15)
 """Prices in quote currency. TA-Lib takes differences below 1e-14 for zero (TA_EPSILON in its
 ta_utility.h), so a price needs five digits above that; bitcoin is near 1e9 in rupiah."""
 
-LARGEST_VOLUME = 1e18
-"""A day of the busiest token (SHIB, shares of 1e-5 dollars) has been about 1e15. Beyond it the
-running sums of price times volume lose the digits that they are made of."""
+VOLUME_RANGE = (1e-9, 1e18)
+"""Of a day with trades. Bitcoins are traded in units of 1e-8; a day of the busiest token (SHIB,
+shares of 1e-5 dollars) has been about 1e15. Beyond it the running sums of price times volume lose the
+digits that they are made of."""
+
+FIRST_DAY = np.datetime64("1700-01-01")
+"""Prices of every trading day begin about there: Amsterdam, London."""
 
 MOST = 0.4
 """Share of the rows from which on a broken rule says something of the file and not of the row: of
@@ -83,8 +87,9 @@ def dates_are_days(table: BarTable) -> list[Finding]:
         "Correct the date, or remove the row if it holds no bar.",
         "Most rows have no such date: check which column holds it and how it is written.",
     )
-    rule = "must be a date such as 2024-03-28"
-    return _broken(table, np.isnat(table.days), DATE_COLUMN, rule, remedy)
+    rule = f"must be a date such as 2024-03-28, and not before {FIRST_DAY}"
+    bad = np.isnat(table.days) | (table.days < FIRST_DAY)
+    return _broken(table, bad, DATE_COLUMN, rule, remedy)
 
 
 def dates_differ(table: BarTable) -> list[Finding]:
@@ -175,8 +180,10 @@ def numbers_are_possible(table: BarTable) -> list[Finding]:
     none = _Remedy(row, NEEDS_VOLUME)
     found += _broken(table, volumes < 0, "Volume", "must be >= 0", none)
     unit = _Remedy(row, "Give the volumes in another unit.")
-    rule = f"must be at most {LARGEST_VOLUME:g}"
-    return found + _broken(table, volumes > LARGEST_VOLUME, "Volume", rule, unit)
+    least, most = VOLUME_RANGE
+    outside = ((volumes > 0) & (volumes < least)) | (volumes > most)
+    rule = f"must be 0 or lie between {least:g} and {most:g}"
+    return found + _broken(table, outside, "Volume", rule, unit)
 
 
 _SWAPPED = "Most rows break it: check whether the columns are named rightly and of one unit."

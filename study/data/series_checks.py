@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from study.data.arrays import IndexArray, PriceArray
+from study.data.calendar_checks import runs
 from study.data.columns import BAR_COLUMNS, CLOSE, HIGH, LOW, OPEN, VOLUME
 from study.data.findings import FEW_SHOWN, Finding, error, listed, warning
 from study.data.tables import ROUNDING, BarTable
@@ -40,6 +41,11 @@ _BROKEN_VOLUME, _VOLUME_IN_SD, _ODD_VOLUME = 30.0, 6.0, 10.0
 of their log volume it must be; least factor that is worth a warning. The largest of 22,000 real
 bars are 15 (FB's first day) and 12 (AAPL, 2000-09-29), with 4.3 sd; where trade is thin, 30 times
 the usual volume is fewer than 6 sd."""
+
+_VOLUME_BARS, _LEAST_FALLS = 100, 0.25
+"""Bars of trade in a row whose volume must vary, and the least share of its changes that are falls,
+and that are rises. In sp500, nasdaq and the synthetic market half of the changes are falls, and no
+volume is there three times in a row."""
 
 _RATIOS = (
     (2, 1), (3, 1), (3, 2), (4, 1), (5, 1), (10, 1), (100, 1), (5, 2), (6, 1), (7, 1), (8, 1),
@@ -314,6 +320,43 @@ def volumes_fit_their_neighbours(table: BarTable) -> list[Finding]:
         )
         found.append(warning(f"{table.where}: volumes far above those around them: {shown}"))
     return found + _volume_levels(table, traded, logs)
+
+
+def volumes_vary(table: BarTable) -> list[Finding]:
+    """Is each volume that of its own day, and no running total and no filler?"""
+    traded = np.flatnonzero(table.values[:, VOLUME] > 0)
+    steps = np.sign(np.diff(table.values[traded, VOLUME]))
+    found = []
+    start, stop = max(runs(steps == 0), key=lambda run: run[1] - run[0], default=(0, 0))
+    if stop - start + 1 >= _VOLUME_BARS:
+        first, last = traded[start], traded[stop]
+        found.append(
+            error(
+                f"{table.where} row {table.rows[first]} ({table.days[first]}) column Volume: must "
+                f"vary, but got {table.values[first, VOLUME]:.6g} on {stop - start + 1} bars of "
+                f"trade in a row, to {table.days[last]}: it looks like a filler. Take the volumes "
+                "from the source."
+            )
+        )
+    changes = np.flatnonzero(steps)
+    width = _VOLUME_BARS
+    if len(changes) < width:
+        return found
+    falls = np.lib.stride_tricks.sliding_window_view(steps[changes] < 0, width).mean(axis=1)
+    at = int(np.argmax(np.abs(falls - 0.5)))
+    rarer = min(falls[at], 1 - falls[at])
+    if rarer < _LEAST_FALLS:
+        first, last = traded[changes[at]], traded[changes[at + width - 1] + 1]
+        way = "rise" if falls[at] < 0.5 else "fall"
+        found.append(
+            error(
+                f"{table.where} row {table.rows[first]} ({table.days[first]}) column Volume: must "
+                f"be that of its own day, but got volumes that {way} on {1 - rarer:.0%} of "
+                f"{width} changes, to {table.days[last]}: it looks like a running total. Give "
+                "what was traded on each day."
+            )
+        )
+    return found
 
 
 def _calm_days(values: PriceArray) -> _Flags:

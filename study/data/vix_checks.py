@@ -1,12 +1,15 @@
 """What makes a volatility index wrong by itself."""
 
 from collections.abc import Collection
+from datetime import date
 
 import numpy as np
 
 from study.data.arrays import DayArray, PriceArray
 from study.data.calendar_checks import (
     bars_lie_a_day_apart,
+    current_day,
+    days_have_come,
     long_gaps,
     on_weekends,
     runs,
@@ -25,12 +28,17 @@ _BROKEN, _NEW_LEVEL = 2.5, 5.0
 """Factor to both neighbours of a broken value, and to one of another unit. On 2018-02-05 the index
 rose by 2.16, and fell by 1.24 the day after; on 1987-10-19 its forerunner rose by 4.13."""
 
-_LEAST_LEVEL = 3.0
-"""Percent a year. The lowest close of the index is 9.14 (2017-11-03): below are fractions."""
+_LEAST_LEVEL, _MOST_LEVEL = 3.0, 100.0
+"""Percent a year, of the median. The lowest close of the index is 9.14 (2017-11-03): below are
+fractions. The highest is 82.69 (2020-03-16): above are hundredths of a percent, or prices."""
 
 
 def check_vix(
-    name: str, days: DayArray, values: PriceArray, accept: Collection[str] = ()
+    name: str,
+    days: DayArray,
+    values: PriceArray,
+    accept: Collection[str] = (),
+    today: date | None = None,
 ) -> tuple[CheckResult, ...]:
     """Run every check that a series can pass by itself.
 
@@ -39,10 +47,12 @@ def check_vix(
         days: datetime64[D] of shape (n_days,), ascending.
         values: shape (n_days,), > 0.
         accept: names of the checks whose refusal is overridden, of ACCEPTABLE.
+        today: what values may be dated up to, with a day of grace; the current day if None.
     """
     where = f"vix {name}"
     midnights = np.zeros(len(days), dtype=np.int64)
     found: dict[str, list[Finding]] = {
+        "vix-future-days": days_have_come(where, days, today or current_day()),
         "vix-spacing": bars_lie_a_day_apart(where, days),
         "vix-weekdays": weekdays_are_those_of_trade(where, days, midnights, frozenset()),
         "vix-filled-values": _filled_values(where, days, values),
@@ -118,6 +128,14 @@ def _level(where: str, days: DayArray, values: PriceArray) -> list[Finding]:
             error(
                 f"{where}: must be in percent a year, but got a median of {middle:.4g}. Multiply "
                 "fractions by 100."
+            )
+        )
+    if middle > _MOST_LEVEL:
+        found.append(
+            error(
+                f"{where}: must be in percent a year, but got a median of {middle:.6g}, and the "
+                "highest close so far is 82.69. Divide hundredths of a percent by 100; if these "
+                "are prices, give the index itself."
             )
         )
     steps = np.diff(np.log(values))

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +8,7 @@ import pytest
 
 from study.data.checks import check_table, require_clean
 from study.data.filler_checks import stale_open_share
+from study.data.findings import CheckResult
 from study.data.parsing import ReadOptions
 from study.data.sources import Prices, prices_from_frame
 from study.data.tables import BAR_COLUMNS, read_table, table_from_frame
@@ -102,6 +105,22 @@ def test_a_high_that_misses_by_rounding_passes() -> None:
         index=pd.DatetimeIndex(["2020-01-02"]),
     )
     assert prices_from_frame("rounded", frame).warnings == ()
+
+
+def test_no_row_may_be_of_a_day_to_come(sp500: Prices) -> None:
+    """The last is of 2018-12-31, and tomorrow may have begun elsewhere."""
+    table = table_from_frame(sp500.frame, "spx")
+
+    def found(day: int, accept: Sequence[str] = ()) -> CheckResult:
+        results = check_table(table, accept, today=date(2018, 12, day))
+        return {each.name: each for each in results}["future-days"]
+
+    assert found(30).status == "ok"
+    message = found(29).messages[0]
+    assert "spx row 5032 (2018-12-31) column Date: must be no day to come" in message
+    assert "and today is 2018-12-29" in message
+    assert "got 2018-12-26 (and 3 more, to 2018-12-31)" in found(23).messages[0]
+    assert found(23, ["future-days"]).status == "accepted"
 
 
 def test_oddities_are_warnings_with_their_days() -> None:

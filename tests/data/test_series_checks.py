@@ -175,6 +175,34 @@ def test_weeks_and_months_are_no_days(sp500: Prices) -> None:
     assert f"{len(old)} of {len(old) + len(new)} rows" in message
 
 
+def test_most_days_of_every_year_must_be_there(sp500: Prices) -> None:
+    bars = sp500.frame
+    weekday = weekdays_of(bars)
+    at = np.arange(len(bars))
+    for kept, share in (
+        (np.isin(weekday, (0, 2, 4)), 56),
+        (np.isin(weekday, (1, 3)), 38),
+        (at % 2 == 0, 48),
+        (at % 3 == 0, 32),
+    ):
+        message = results_of(bars[kept])["spacing"].messages[0]
+        assert f"got rows on {share}% of the days of trade, 5 a week, from " in message
+        assert results_of(bars[kept], accept=["spacing"])["spacing"].status == "accepted"
+    year = pd.DatetimeIndex(bars.index).year
+    two_years = np.isin(weekday, (0, 2, 4)) | (year < 2010) | (year > 2011)
+    assert " from 2009-12-30 to 2010-" in results_of(bars[two_years])["spacing"].messages[0]
+    coin = stock(5, n_days=2_000).set_axis(pd.date_range("2015-01-01", periods=2_000))
+    assert results_of(coin[::2])["spacing"].status == "error"
+
+
+def test_weeks_of_four_or_five_days_of_any_name_are_whole(sp500: Prices) -> None:
+    bars = sp500.frame
+    assert results_of(bars[weekdays_of(bars) != 2])["spacing"].status == "ok"
+    for days_later in (-1, -2, 1):  # Sunday to Thursday, Saturday to Wednesday, Tuesday to Saturday
+        moved = bars.set_axis(bars.index + pd.Timedelta(days=days_later))
+        assert results_of(moved)["spacing"].status == "ok"
+
+
 def test_a_dropped_zone_is_seen_by_the_weekdays(sp500: Prices) -> None:
     bars = sp500.frame
     early, late = (bars.set_axis(bars.index + pd.Timedelta(days=each)) for each in (-1, 1))
@@ -283,6 +311,25 @@ def test_another_unit_of_volume_is_told(sp500: Prices) -> None:
     found = results_of(bars)["broken-volume"]
     assert found.status == "warning"
     assert "the usual volume changes near 2000-0" in found.messages[0]
+
+
+@pytest.mark.parametrize("market", sorted(MARKETS))
+def test_a_volume_that_is_a_running_total_or_a_constant_is_refused(market: str) -> None:
+    bars = MARKETS[market].iloc[:800].astype(float)
+    volume = bars["Volume"]
+    within_months = volume.groupby(pd.DatetimeIndex(bars.index).to_period("M")).cumsum()
+    later = volume.where(volume.index < volume.index[300], volume.iloc[300:].cumsum())
+    for total in (volume.cumsum(), volume[::-1].cumsum()[::-1], within_months, later):
+        found = results_of(bars.assign(Volume=total))["broken-volume"]
+        assert found.status == "error"
+        assert "it looks like a running total" in found.messages[-1] + found.messages[0]
+    constant = results_of(bars.assign(Volume=1e6))["broken-volume"]
+    assert "got 1e+06 on 800 bars of trade in a row" in constant.messages[0]
+    assert results_of(bars.assign(Volume=1e6), accept=["broken-volume"])[
+        "broken-volume"
+    ].status == ("accepted")
+    part = bars.assign(Volume=volume.where(volume.index >= volume.index[300], 1.0))
+    assert "got 1 on 300 bars of trade in a row" in results_of(part)["broken-volume"].messages[0]
 
 
 @pytest.mark.parametrize("seed", range(4))

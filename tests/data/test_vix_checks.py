@@ -1,6 +1,7 @@
 """A volatility index that is shifted, filled, interpolated or in another unit is refused."""
 
 from collections.abc import Callable
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,8 @@ def fractions_from(series: pd.Series, at: int) -> pd.Series:
         (lambda vix: spiked(vix, 10), "vix-broken-value", "2015-08-0"),
         (lambda vix: spiked(vix, 0.1), "vix-broken-value", "times off"),
         (lambda vix: vix / 100, "vix-level", "percent a year, but got a median of 0.1374"),
+        (lambda vix: vix * 100, "vix-level", "got a median of 1374, and the highest close so far"),
+        (lambda vix: vix + 2000, "vix-level", "if these are prices, give the index itself"),
         (lambda vix: fractions_from(vix, 800), "vix-level", "must stay on one level"),
     ],
 )
@@ -70,6 +73,13 @@ def test_a_wrong_series_is_refused(
     assert set(found) == {check}
     assert words in found[check]
     assert f"--accept {check} lets it pass, and is recorded." in found[check]
+
+
+def test_no_value_may_be_of_a_day_to_come() -> None:
+    """The last is of 2019-01-03."""
+    for day, status in ((2, "ok"), (1, "error")):
+        results = check_vix("v.csv", VIX.days, VIX.values, today=date(2019, 1, day))
+        assert {each.name: each.status for each in results}["vix-future-days"] == status
 
 
 def test_the_jumps_of_2018_and_1987_pass() -> None:
