@@ -27,8 +27,8 @@ ta_utility.h), so a price needs five digits above that; bitcoin is near 1e9 in r
 
 VOLUME_RANGE = (1e-9, 1e18)
 """Of a day with trades. Bitcoins are traded in units of 1e-8; a day of the busiest token (SHIB,
-shares of 1e-5 dollars) has been about 1e15. Beyond it the running sums of price times volume lose the
-digits that they are made of."""
+shares of 1e-5 dollars) has been about 1e15. Beyond it the running sums of price times volume lose
+the digits that they are made of."""
 
 FIRST_DAY = np.datetime64("1700-01-01")
 """Prices of every trading day begin about there: Amsterdam, London."""

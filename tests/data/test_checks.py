@@ -72,7 +72,7 @@ def check_rows(folder: Path, rows: list[str]) -> str:
         (
             "06/01/2020,12,13,11,12,100",
             "row 4 (no date) column Date: must be a date such as 2024-03-28, "
-            "but got Date='06/01/2020'.",
+            "and not before 1700-01-01, but got Date='06/01/2020'.",
         ),
     ],
 )
@@ -143,7 +143,7 @@ def test_midnights_of_utc_are_not_to_be_moved_to_another_zone(
     sp500: Prices, tmp_path: Path
 ) -> None:
     frame = sp500.frame.iloc[-300:]
-    frame.set_axis(frame.index.strftime("%Y-%m-%dT00:00:00Z")).to_csv(
+    frame.set_axis(pd.DatetimeIndex(frame.index).strftime("%Y-%m-%dT00:00:00Z")).to_csv(
         tmp_path / "utc.csv", index_label="Date"
     )
     require_clean(check_table(read_table(tmp_path / "utc.csv")))
