@@ -55,9 +55,9 @@ def read_text_table(path: Path, error: type[StudyError] = StudyError) -> TextTab
     """Read a table of comma-, semicolon-, tab- or bar-separated text, gzipped or not.
 
     Cells belong to the column above them by position: no column is taken for an index. Lines above
-    the header and below the last row that hold a single text are left out and named in
-    ``skipped``. Empty cells that a row has beyond the header (a comma at its end) are dropped; a
-    row with text there, or with too few cells, is refused.
+    the header and notes below the last row are left out and named in ``skipped``. Empty cells that
+    a row has beyond the header (a comma at its end) are dropped; a row with text there, or with too
+    few cells, is refused.
 
     Args:
         path: of the file.

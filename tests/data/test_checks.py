@@ -143,9 +143,8 @@ def test_midnights_of_utc_are_not_to_be_moved_to_another_zone(
     sp500: Prices, tmp_path: Path
 ) -> None:
     frame = sp500.frame.iloc[-300:]
-    frame.set_axis(pd.DatetimeIndex(frame.index).strftime("%Y-%m-%dT00:00:00Z")).to_csv(
-        tmp_path / "utc.csv", index_label="Date"
-    )
+    stamps = [f"{day:%Y-%m-%d}T00:00:00Z" for day in frame.index]
+    frame.set_axis(stamps).to_csv(tmp_path / "utc.csv", index_label="Date")
     require_clean(check_table(read_table(tmp_path / "utc.csv")))
     moved = read_table(tmp_path / "utc.csv", ReadOptions(timezone="America/New_York"))
     with pytest.raises(DataError, match=r"midnights of UTC.*leave --timezone out") as caught:
