@@ -133,7 +133,7 @@ def test_the_feature_hash_is_pinned() -> None:
 
 
 def test_weeks_turn_on_monday_where_every_day_has_a_bar(market: SyntheticMarket) -> None:
-    days = pd.date_range("2020-01-01", periods=len(market.prices.frame), name="Date")
+    days = pd.date_range("2000-01-01", periods=len(market.prices.frame), name="Date")
     weekly = build_features(prices_from_frame("coin", market.prices.frame.set_axis(days)))
     turns = weekly.index[1:][np.diff(weekly["rsi_weekly"].to_numpy()) != 0]
     assert set(pd.DatetimeIndex(turns).day_name()) == {"Monday"}
