@@ -134,11 +134,7 @@ def simulate_market(*, n_days: int, seed: int) -> SyntheticMarket:
         },
         index=pd.DatetimeIndex(days, name="Date"),
     )
-    prices = prices_from_frame(
-        "synthetic",
-        frame,
-        origin=f"simulate_market seed {seed}",
-        # A long draw goes on for centuries.
-        accept=["future-days"],
-    )
+    origin = f"simulate_market seed {seed}"
+    # Nobody has traded on any of these days: a long market may reach into the future.
+    prices = prices_from_frame("synthetic", frame, origin, accept=["future-days"])
     return SyntheticMarket(prices=prices, next_variance=next_variance)

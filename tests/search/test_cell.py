@@ -186,9 +186,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
     unknown = (here / "tiny.yaml").read_text().replace("learning_rate:", "lr:")
     (here / "unknown.yaml").write_text(unknown)
     large = (SPACES / "phase6a.yaml").read_text().replace("2_000_000_000", "450_000_000_000")
-    large = large.replace("[2, 3, 4, 6, 8,", "[9000, ").replace(
-        "tolerance: 0.25", "tolerance: 0.9"
-    )
+    large = large.replace("[2, 3, 4, 6, 8,", "[9000, ").replace("tolerance: 0.25", "tolerance: 0.9")
     (here / "large.yaml").write_text(large)
     measured = (here / "estimate.json").read_text().replace("tiny_50k", "phase6a_2B")
     (here / "large.json").write_text(measured)
