@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from study.results.driver import Driver, DriverStatus, at_work
+from study.results.journal import Journal
 from study.results.output import lasting_output, open_console
 from study.results.status import read_status
 
@@ -129,7 +130,7 @@ def test_a_lost_output_is_told_by_the_status(tmp_path: Path) -> None:
     driver = Driver(tmp_path / "tiny_50k_h1_threshold_1pct")
     folder = tmp_path / "tiny_50k_h1_threshold_1pct"
     folder.mkdir()
-    (folder / "journal.jsonl").touch()
+    Journal.create(folder, "abcd1234", {"kind": "created", "time": 1.0, "cell": {"trials": 2}})
     sweep = tmp_path / "tiny_sweep"
     sweep.mkdir()
     for each in (driver, Driver(sweep)):
