@@ -172,7 +172,7 @@ def test_a_dry_run_tells_what_a_search_does_and_writes_nothing(here: Path) -> No
         (("--storage", "tiny.yaml"), "--storage: must be a folder that can be written"),
         (("--resume",), "--resume needs a search to go on with"),
         (
-            ("--budget", "2B", "--search", "large.yaml", "--estimate", "large.json"),
+            ("--budget", "450B", "--search", "large.yaml", "--estimate", "large.json"),
             "must fit the memory of a node",
         ),
     ],
@@ -185,10 +185,12 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
     )
     unknown = (here / "tiny.yaml").read_text().replace("learning_rate:", "lr:")
     (here / "unknown.yaml").write_text(unknown)
-    large = (SPACES / "phase6a.yaml").read_text().replace("2_000_000_000", "450_000_000_000")
+    large = (
+        (SPACES / "phase6a.yaml").read_text().replace("2B: 2_000_000_000", "450B: 450_000_000_000")
+    )
     large = large.replace("[2, 3, 4, 6, 8,", "[9000, ").replace("tolerance: 0.25", "tolerance: 0.9")
     (here / "large.yaml").write_text(large)
-    measured = (here / "estimate.json").read_text().replace("tiny_50k", "phase6a_2B")
+    measured = (here / "estimate.json").read_text().replace("tiny_50k", "phase6a_450B")
     (here / "large.json").write_text(measured)
     _, errors = run(here, *flags, expect=2)
     lines = [line for line in errors.splitlines() if line]
