@@ -56,7 +56,7 @@ check: $(VENV)/installed
 	$(VENV)/bin/mypy
 
 chaos: $(VENV)/installed
-	$(VENV)/bin/python -m pytest -s -m ray tests/search/test_chaos.py --kills $(KILLS)
+	$(VENV)/bin/python -m pytest -s -m ray tests/tuner/test_chaos.py --kills $(KILLS)
 
 # So many damaged inputs of each kind; another draw every time.
 fuzz: $(VENV)/installed

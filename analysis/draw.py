@@ -11,7 +11,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from analysis.section import Figure, Series
+from analysis.answers.report_parts import Figure, Series
 
 _WIDTH, _HEIGHT = 6.4, 4.0
 """Inches: half of a printed page, and all of a phone."""

@@ -9,13 +9,20 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from analysis.estimate import Estimate
-from analysis.run_table import RunTable, read_runs
-from analysis.runs import Runs
-from analysis.verdict import FormReport, LawReport, is_misspecified, judge, not_unique, told_apart
+from analysis.statistics.interval import Estimate
+from analysis.statistics.sized_runs import Runs
+from analysis.statistics.verdict import (
+    FormReport,
+    LawReport,
+    is_misspecified,
+    judge,
+    not_unique,
+    told_apart,
+)
+from analysis.tables.run_table import RunTable, read_runs
 from study.command import Exit
 from study.errors import SpecError, one_line, quoted, require
-from study.results.output import open_console
+from study.output import open_console
 
 _SHOWN_SHARE = 0.5
 """Of the starts: with fewer at the best objective, another optimum may be better still."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.answers.report_parts import Cell, Figure, Section, Table, shown, sort_key
 from analysis.draw import point_id
-from analysis.section import Cell, Figure, Section, Table, shown, sort_key
 
 _HERE = Path(__file__).parent
 

@@ -11,9 +11,10 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
-from analysis.trial_table import Trial, TrialTable, read_table
+from analysis.tables.trial_table import Trial, TrialTable, read_table
 from study.command import Exit
 from study.errors import one_line, quoted, require
+from study.output import open_console
 from study.results.auc import auc_standard_error
 from study.results.convergence import (
     LEAST_TRIALS,
@@ -23,7 +24,6 @@ from study.results.convergence import (
     ConvergenceRule,
     configuration_key,
 )
-from study.results.output import open_console
 from study.results.records import Metric
 
 _MOST_DAYS = 10**9

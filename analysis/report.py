@@ -5,16 +5,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from analysis.answers import answer, headline
+from analysis.answers.questions import answer, headline
+from analysis.answers.report_parts import plain
+from analysis.cell_comparison import JudgedHorizon, judge_study
 from analysis.draw import draw
-from analysis.judged import JudgedHorizon, judge_study
 from analysis.page import Report, to_html, to_markdown
-from analysis.section import plain
-from analysis.study import StudyRecords, read_study
+from analysis.study_records import StudyRecords, read_study
 from study.command import Exit
 from study.errors import StudyError, quoted, require
-from study.results.files import write_text
-from study.results.output import open_console
+from study.output import open_console
+from study.storage.files import write_text
 
 REPORT_FOLDER = "report"
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from study.installed import require_installed
-from study.results.lock import is_own_folder
+from study.storage.lock import is_own_folder
 
 # Python's documentation of -m: this is argv[0] while the module of a command is being located, so
 # nothing else has been imported yet, and no library of a user's own program ends up here.

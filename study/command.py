@@ -76,7 +76,7 @@ class _ClosedOutput(io.TextIOBase):
     """The standard output of a command that was started without one (``>&-``).
 
     To write to it fails as to a full disk: a command whose work is to print says so, and one that
-    outlives its reader goes on (``study.results.output``).
+    outlives its reader goes on (``study.output``).
     """
 
     def write(self, text: str, /) -> int:

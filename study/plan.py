@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from study.command import Exit, command_parser, exit_code
-from study.flags import (
+from study.interruptions import Interruptions, interruptible
+from study.output import open_console
+from study.search.phase_two import N_BUDGETS, in_order, second_phases
+from study.spec.command_flags import (
     add_cluster_flags,
     add_selection_flags,
     add_study_flags,
@@ -18,11 +21,8 @@ from study.flags import (
     selected_cells,
     selected_phases,
 )
-from study.results.output import open_console
-from study.search.stop import Interruptions, interruptible
-from study.search.supplementary import N_BUDGETS, in_order, second_phases
-from study.spec import Cell, Study
-from study.spec_file import load_study
+from study.spec.spec_file import load_study
+from study.spec.specification import Cell, Study
 
 _EXAMPLES = """examples:
   python -m study.plan
@@ -73,9 +73,9 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     at_once = concurrency(arguments.concurrency)
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
     from study.cluster.runtime import cluster
-    from study.results.outlook import print_budget, print_phase_two, print_power, print_total
-    from study.search.outlook import plan_cells, total
-    from study.search.plan import process_seconds
+    from study.planning.study_plan import plan_cells, total
+    from study.results.provenance import process_seconds
+    from study.terminal.plan_tables import print_budget, print_phase_two, print_power, print_total
     from study.training.device import resolve_device
 
     if arguments.device is not None and arguments.address is None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from study.command import Exit, command_parser, exit_code
 from study.errors import StudyError, quoted, require
-from study.flags import WORKING_COPY
-from study.results.final import FINAL_FOLDER, MODEL_FOLDER
+from study.spec.command_flags import WORKING_COPY
+from study.storage.layout import FINAL_FOLDER, MODEL_FOLDER
 
 _EXAMPLES = """examples:
   python -m study.predict --cell phase6a_2M_h3_threshold_1pct

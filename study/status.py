@@ -13,10 +13,10 @@ from rich.live import Live
 from study.cluster.machine import describe_machine
 from study.command import Exit, command_parser, exit_code
 from study.errors import quoted, require
-from study.results.output import open_console
-from study.results.status import StudyStatus, read_status
+from study.output import open_console
 from study.results.status_files import unreadable
-from study.results.status_view import view
+from study.results.status_snapshot import StudyStatus, read_status
+from study.terminal.status_tables import view
 
 _LONGEST_WATCH = 86_400.0
 """Seconds between two looks: a day."""

@@ -16,7 +16,11 @@ from study.cluster.machine import describe_machine
 from study.cluster.thermal import ThermalGuard, measure, require_cool
 from study.command import Exit, command_parser, exit_code
 from study.errors import SpecError, require
-from study.flags import (
+from study.interruptions import Interruptions, Stop, interruptible
+from study.output import lasting_output, open_console
+from study.results.status_files import as_dict
+from study.results.status_snapshot import read_status
+from study.spec.command_flags import (
     add_cluster_flags,
     add_selection_flags,
     add_study_flags,
@@ -25,21 +29,18 @@ from study.flags import (
     selected_cells,
     selected_phases,
 )
-from study.matrix.cell_run import CellRun
-from study.matrix.log import SweepLog
-from study.matrix.preflight import inspect, most_cells, read_plan
-from study.matrix.runner import Sweep, SweepSettings
-from study.matrix.summary import summary_table
-from study.results.driver import Driver, at_work
-from study.results.files import write_json
-from study.results.lock import FolderLock
-from study.results.output import lasting_output, open_console
-from study.results.status import read_status
-from study.results.status_files import as_dict
-from study.results.status_view import view
-from study.search.stop import Interruptions, Stop, interruptible
-from study.spec import Study
-from study.spec_file import load_study
+from study.spec.spec_file import load_study
+from study.spec.specification import Study
+from study.storage.driver_status import Driver, at_work
+from study.storage.files import write_json
+from study.storage.layout import PLAN_FILE
+from study.storage.lock import FolderLock
+from study.sweeping.cell_process import CellRun
+from study.sweeping.preflight import inspect, most_cells, read_plan
+from study.sweeping.runner import Sweep, SweepSettings
+from study.sweeping.summary_table import summary_table
+from study.sweeping.sweep_log import SweepLog
+from study.terminal.status_tables import view
 
 _VIEW_SECONDS = 2.0
 """Between two looks at the records: one takes a quarter of a second with 600 trials."""
@@ -140,7 +141,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
             for reason in findings.left_out.values():
                 log.say(f"left out: {reason}")
             cells = [_cell_run(plan, phase, arguments, findings.left_out) for plan in plans]
-            write_json(folder / "plan.json", {**planned, "cells": [c.plan for c in [*ran, *cells]]})
+            write_json(folder / PLAN_FILE, {**planned, "cells": [c.plan for c in [*ran, *cells]]})
             if phase == 2:
                 missing = planned["phase_2"]["waiting"]
                 for line in missing:
@@ -267,7 +268,7 @@ def _settings(
         use_accelerators=arguments.device != "cpu",
         most_cells=most or most_cells(),
         driver=tuple(command),
-        flags=(*_given(arguments, _OF_A_CELL), "--estimate", str(folder / "plan.json")),
+        flags=(*_given(arguments, _OF_A_CELL), "--estimate", str(folder / PLAN_FILE)),
     )
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from study.command import Exit, command_parser, exit_code
 from study.errors import StudyError, quoted, require
 from study.final.finalists import Chosen, finalists_across_budgets, ordinary_finalists
-from study.flags import (
+from study.interruptions import Interruptions, interruptible
+from study.output import lasting_output, open_console
+from study.spec.command_flags import (
     add_cluster_flags,
     add_selection_flags,
     add_study_flags,
@@ -19,14 +21,12 @@ from study.flags import (
     selected_cells,
     selected_phases,
 )
-from study.results.output import lasting_output, open_console
-from study.search.stop import Interruptions, interruptible
-from study.spec import Cell, Study
-from study.spec_file import load_study
+from study.spec.spec_file import load_study
+from study.spec.specification import Cell, Study
 
 if TYPE_CHECKING:
     # At run time it would cost a wrong flag and --help the seconds that torch takes.
-    from study.final.cell import FinalOutcome
+    from study.final.train_cell import FinalOutcome
 
 _MOST_RUNS = 1_000
 """Of one configuration: its seeds are counted from bases that lie further apart than that."""
@@ -116,9 +116,9 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         return Exit.USER_ERROR
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
     from study.cluster.runtime import cluster
-    from study.final.cell import FinalSettings, train_cell
-    from study.final.runs import Place
-    from study.results.final_view import final_table
+    from study.final.seed_runs import Place
+    from study.final.train_cell import FinalSettings, train_cell
+    from study.terminal.final_tables import final_table
 
     console = open_console()
 

@@ -14,17 +14,23 @@ from typing import TYPE_CHECKING, Any
 from study.cluster.lifeline import end_with
 from study.command import Exit, command_parser, exit_code
 from study.errors import require
-from study.flags import add_cluster_flags, add_study_flags, concurrency, one_cell, places
-from study.results.journal import COPIES
-from study.results.mirror import Mirror
-from study.results.output import lasting_output
-from study.search.stop import Interruptions, interruptible
-from study.spec import Cell
-from study.spec_file import load_study
+from study.interruptions import Interruptions, interruptible
+from study.output import lasting_output
+from study.spec.command_flags import (
+    add_cluster_flags,
+    add_study_flags,
+    concurrency,
+    one_cell,
+    places,
+)
+from study.spec.spec_file import load_study
+from study.spec.specification import Cell
+from study.storage.layout import JOURNAL_FILES
+from study.storage.mirror import Mirror
 
 if TYPE_CHECKING:
     # At run time it would cost a wrong flag and --help the seconds that torch takes.
-    from study.search.trainable import CellTrainable
+    from study.tuner.trainable import CellTrainable
 
 _OF_A_START = ("--import-trials", "--estimate", "--sweep")
 """Flags with a value that a resumed search does not repeat."""
@@ -146,7 +152,7 @@ def run(
             # Of several searches the later ones may not have begun.
             _check_folder(folder, arguments, mirror, may_be_new=cell is not cells[0])
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
-    from study.search.run import RunOptions, RunStatus, run_cell
+    from study.tuner.run_cell import RunOptions, RunStatus, run_cell
 
     plans: list[dict[str, Any]] = []
     options = RunOptions(
@@ -187,7 +193,7 @@ def _phase_two(
     arguments: argparse.Namespace, cell: Cell, results: Path, storage: str | None
 ) -> tuple[list[Cell], list[dict[str, Any]]]:
     """Return the cells of phase 2 and what they follow from; say it unless JSON is asked for."""
-    from study.search.supplementary import PhaseTwo
+    from study.search.phase_two import PhaseTwo
 
     study = load_study(arguments.search)
     require(
@@ -229,7 +235,7 @@ def _check_folder(
     )
     place, is_there = str(folder), folder.exists()
     if mirror is not None:
-        is_there |= mirror.is_usable_with(COPIES[0])
+        is_there |= mirror.is_usable_with(JOURNAL_FILES[0])
         place = f"{folder} or {mirror.uri}"
     require(
         not is_there or arguments.resume or arguments.fresh,

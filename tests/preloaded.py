@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 _PRELOADED = (
-    "study.tune", "study.search.run", "study.train", "study.final.cell", "study.sweep",
-    "study.plan", "study.search.outlook", "study.predict", "study.final.export", "analysis.report",
+    "study.tune", "study.tuner.run_cell", "study.train", "study.final.train_cell", "study.sweep",
+    "study.plan", "study.planning.study_plan", "study.predict", "study.final.export",
+    "analysis.report",
 )  # fmt: skip
 """Of the commands, and what they import on use."""
 

@@ -10,43 +10,49 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "installed": set(),
     "errors": set(),
-    "search_space_file": {"errors"},
+    "number_text": set(),
     "fields": {"errors"},
+    "output": {"errors"},
+    "interruptions": set(),
     "command": {"errors", "fields"},
     "text_table": {"errors", "number_text"},
-    "number_text": set(),
-    "dimension": {"errors", "fields"},
-    "results": {"errors", "fields"},
-    "data": {"command", "errors", "fields", "number_text", "results", "text_table"},
+    "storage": {"errors", "fields", "output"},
+    "results": {"errors", "fields", "storage"},
+    "terminal": {"errors", "results", "storage"},
+    "data": {"command", "errors", "fields", "number_text", "output", "text_table"},
     "model": {"errors", "fields"},
-    "training": {"data", "errors", "fields", "model", "results"},
-    "spec": {"data", "dimension", "errors", "fields", "model", "results", "training"},
-    "spec_file": {
-        "data", "dimension", "errors", "fields", "model", "number_text", "results",
-        "search_space_file", "spec", "training",
+    "training": {"data", "errors", "fields", "model", "results", "storage"},
+    "spec": {
+        "data", "errors", "fields", "model", "number_text", "results", "storage", "training",
     },
-    "selection": {"dimension", "errors", "spec"},
-    "flags": {
-        "dimension", "errors", "results", "search_space_file", "selection", "spec", "spec_file",
-    },
-    "cluster": {"errors", "results", "training"},
-    "matrix": {"cluster", "errors", "fields", "results", "search"},
-    "final": {
-        "cluster", "data", "dimension", "errors", "fields", "model", "results", "search",
-        "spec", "training",
-    },
-    "search": {
-        "cluster", "data", "dimension", "errors", "fields", "model", "results", "spec",
+    "cluster": {"errors", "storage", "training"},
+    "search": {"data", "errors", "model", "results", "spec", "storage", "training"},
+    "planning": {
+        "cluster", "data", "errors", "fields", "model", "results", "search", "spec", "storage",
         "training",
+    },
+    "tuner": {
+        "cluster", "data", "errors", "interruptions", "model", "output", "planning", "results",
+        "search", "spec", "storage", "terminal", "training",
+    },
+    "final": {
+        "cluster", "data", "errors", "interruptions", "model", "planning", "results", "search",
+        "spec", "storage", "training", "tuner",
+    },
+    "sweeping": {
+        "cluster", "errors", "fields", "interruptions", "results", "storage", "terminal",
     },
 }  # fmt: skip
 COMMANDS = {"plan", "predict", "status", "sweep", "train", "tune"}
-ANALYSIS = {"command", "errors", "fields", "number_text", "results", "text_table"}
+ANALYSIS = {
+    "command", "errors", "fields", "number_text", "output", "results", "storage", "text_table",
+}  # fmt: skip
 
-RAY = {"cluster", "search"}
+OPTUNA = {"planning", "search"}
+RAY = {"cluster", "planning", "search", "tuner"}
 # Reads the files in which Optuna keeps studies: only its own reader knows all their versions.
-OPTUNA_STORAGE = ROOT / "analysis" / "optuna_storage.py"
-TORCH = {"final", "model", "predict", "search", "training"}
+OPTUNA_STORAGE = ROOT / "analysis" / "tables" / "optuna_storage.py"
+TORCH = {"final", "model", "planning", "predict", "training", "tuner"}
 
 
 def modules() -> list[Path]:
@@ -95,4 +101,4 @@ def test_ray_and_torch_stay_where_they_belong(path: Path) -> None:
     roots = {name.split(".")[0] for name in imports(path)}
     assert "ray" not in roots or part(path) in RAY
     assert "torch" not in roots or part(path) in TORCH
-    assert "optuna" not in roots or part(path) == "search" or path == OPTUNA_STORAGE
+    assert "optuna" not in roots or part(path) in OPTUNA or path == OPTUNA_STORAGE

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from study.data.sources import load_prices
-from study.search_space_file import names
+from study.spec.search_space_file import names
 from tests.cases.vendors import ONE
 
 ROOT = Path(__file__).parent.parent

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from tests.search.command import write_space
+from tests.tuner.command import write_space
 
 _ROOT = Path(__file__).parent.parent
 _FLAGS = ("--search", "tiny.yaml", "--budget", "50k", "--horizon", "3", "--device", "cpu",

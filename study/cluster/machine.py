@@ -1,10 +1,13 @@
 """This machine in a line: how busy, how full and how hot it is."""
 
+import platform
 from contextlib import suppress
+from typing import Any
 
 import psutil
 import pynvml
 
+from study.cluster.cpus import usable_cpus
 from study.cluster.thermal import measure
 
 _GIB = 2**30
@@ -40,3 +43,13 @@ def _gpus() -> list[str]:
         finally:
             pynvml.nvmlShutdown()
     return found
+
+
+def machine() -> dict[str, Any]:
+    """Return what the driver runs on."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": platform.processor() or platform.machine(),
+        "cpus": usable_cpus(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+    }

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from study.errors import require
-from study.results.lock import scratch_folder
+from study.storage.lock import scratch_folder
 
 _LONGEST_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
 """Bytes (unix(7)), without the zero at the end."""

@@ -10,9 +10,8 @@ from typing import TypeVar, get_args
 
 from study.command import CommandParser, command_parser, exit_code
 from study.data import show
-from study.data.baselines import score_baselines
-from study.data.checks import check_table, require_clean
-from study.data.config import (
+from study.data.checks.price_checks import check_table, require_clean
+from study.data.data_config import (
     ACCEPTABLE,
     EMBEDDED_VIX,
     DataConfig,
@@ -20,8 +19,9 @@ from study.data.config import (
     require_acceptable,
 )
 from study.data.dataset import build_dataset
+from study.data.evaluation.baselines import score_baselines
 from study.data.features import TIERS
-from study.data.parsing import ReadOptions
+from study.data.reading.parsing import ReadOptions
 from study.data.sources import (
     EMBEDDED_SOURCES,
     IMPORT_FOLDER,

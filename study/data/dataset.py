@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from study.data.arrays import DayArray, IndexArray, PriceArray, SampleArray
-from study.data.checks import require_clean
-from study.data.config import DataConfig
+from study.data.checks.price_checks import require_clean
+from study.data.checks.vix_timing import check_vix_timing
+from study.data.data_config import DataConfig
 from study.data.features import VIX_LOOK_BACK, feature_hash
 from study.data.inputs import (
     Scaler,
@@ -26,7 +27,6 @@ from study.data.labels import log_range, make_labels
 from study.data.sources import IMPORT_FOLDER, Prices, load_prices
 from study.data.splits import Part, SplitSummary, require_answerable, split_days, summarise
 from study.data.vix_series import VixSeries, load_vix
-from study.data.vix_timing import check_vix_timing
 from study.errors import DataError, require
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from study.data.arrays import DayArray, IndexArray, SampleArray
-from study.data.config import DataConfig
+from study.data.data_config import DataConfig
 from study.data.dataset import Dataset, data_fingerprint, vix_of
 from study.data.inputs import build_inputs, scale_inputs, usable_bars
 from study.data.labels import make_labels

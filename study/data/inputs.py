@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from study.data.arrays import IndexArray, PriceArray, SampleArray
-from study.data.config import Normalization, Tier
+from study.data.data_config import Normalization, Tier
 from study.data.features import (
     SPECS,
     InputRule,
@@ -16,7 +16,7 @@ from study.data.features import (
     require_finite,
     warm_up_days,
 )
-from study.data.features.windows import earlier, ratio, trailing_sum
+from study.data.features.rolling import earlier, ratio, trailing_sum
 from study.data.sources import Prices
 from study.data.vix_series import VixSeries
 from study.errors import DataError, require

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from study.data.arrays import PriceArray, SampleArray
-from study.data.config import LabelKind
+from study.data.data_config import LabelKind
 
 
 def make_labels(

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from study.data.baselines import Baseline
-from study.data.config import ACCEPTABLE, DataConfig
+from study.data.checks.findings import CheckResult
+from study.data.data_config import ACCEPTABLE, DataConfig
 from study.data.dataset import Dataset
+from study.data.evaluation.baselines import Baseline
 from study.data.features import FeatureSpec
-from study.data.findings import CheckResult
-from study.data.parsing import understood_line
+from study.data.reading.parsing import understood_line
+from study.data.reading.tables import BarTable
 from study.data.sources import Prices
-from study.data.tables import BarTable
 from study.data.vix_series import VixSeries
-from study.results.output import open_console
+from study.output import open_console
 
 _PIPED_WIDTH = 140
 """Columns without a terminal: 80 are too few for a message with a path in it."""

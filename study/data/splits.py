@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from study.data.arrays import DayArray, IndexArray, SampleArray
-from study.data.config import DataConfig
+from study.data.data_config import DataConfig
 from study.errors import DataError, require
 
 Part = Literal["train", "validation", "test"]

@@ -9,12 +9,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from study.data.arrays import DayArray, PriceArray, fingerprint_of
-from study.data.checks import require_clean
-from study.data.columns import DATE_COLUMN
-from study.data.columns import NAMES as COLUMN_NAMES
-from study.data.config import EMBEDDED_VIX, EMBEDDED_VIX_RANGE
-from study.data.file_cells import plain_name
-from study.data.parsing import AS_WRITTEN, ImportNotes, ReadOptions, understood_line
+from study.data.checks.price_checks import require_clean
+from study.data.checks.vix_checks import check_vix
+from study.data.data_config import EMBEDDED_VIX, EMBEDDED_VIX_RANGE
+from study.data.reading.columns import DATE_COLUMN
+from study.data.reading.columns import NAMES as COLUMN_NAMES
+from study.data.reading.file_cells import plain_name
+from study.data.reading.parsing import AS_WRITTEN, ImportNotes, ReadOptions, understood_line
+from study.data.reading.value_table import ValueTable, read_values
 from study.data.sources import (
     IMPORT_FOLDER,
     embedded_file,
@@ -23,8 +25,6 @@ from study.data.sources import (
     source_path,
     write_whole,
 )
-from study.data.value_table import ValueTable, read_values
-from study.data.vix_checks import check_vix
 from study.errors import DataError, quoted, require
 
 _FOLDER = "vix"

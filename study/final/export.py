@@ -21,21 +21,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from study.data.arrays import DayArray, PriceArray
-from study.data.config import DataConfig
+from study.data.data_config import DataConfig
 from study.data.features import feature_hash
 from study.data.inputs import Scaler, build_inputs, dropped_days, scale_inputs, usable_bars
 from study.data.sources import Prices
 from study.data.vix_series import VixSeries
 from study.errors import DataError, StudyError, cause, require
-from study.model.config import ModelConfig
 from study.model.family import family_of
+from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters
-from study.results.files import make_way, read_json, sync_folder, temporary_path, write_json
-from study.results.final import RECORD_FILE
+from study.storage.files import make_way, read_json, sync_folder, temporary_path, write_json
+from study.storage.layout import CARD_FILE, RECORD_FILE, WEIGHTS_FILE
 from study.training.metrics import probability
-from study.training.predict import predict_logits
-
-WEIGHTS_FILE, CARD_FILE = "model.safetensors", "model.json"
+from study.training.prediction import predict_logits
 
 _UNFIT = (
     OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError,

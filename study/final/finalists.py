@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.dimension import Dimension, Fixed
 from study.errors import StudyError, require
-from study.results.driver import is_search_complete
-from study.results.final import final_name
+from study.results.final_records import final_name
 from study.results.records import best_trial
 from study.results.store import read_cell, read_trials
-from study.search.supplementary import PhaseTwo, in_order
-from study.spec import Budget, Cell, Study
+from study.search.phase_two import PhaseTwo, in_order
+from study.spec.dimension import Dimension, Fixed
+from study.spec.specification import Budget, Cell, Study
+from study.storage.driver_status import is_search_complete
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 
-from study.model.config import ModelConfig
 from study.model.families import load_family
+from study.model.model_config import ModelConfig
 from study.model.network import Network
 
 _FLOAT32 = 4

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, fields
 
 from study.errors import require
-from study.model.config import ModelConfig
 from study.model.family import family_of
 from study.model.fused_layer import MOST_COLUMN_TOKENS
+from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters
 
 _FLOAT32 = 4

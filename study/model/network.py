@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from study.errors import require
-from study.model.config import ModelConfig
 from study.model.dropout import dropout
 from study.model.encoder import EncoderLayer, linear
+from study.model.model_config import ModelConfig
 
 # Shapes: B window, C day of the context, F feature, N token, P numbers of a patch, D d_model,
 # R what the head reads (D, or N*D for the flatten head).

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from study.errors import require
-from study.model.config import ModelConfig
 from study.model.family import family_of
+from study.model.model_config import ModelConfig
 from study.model.network import Network
 
 # Shapes: C day of the context, F feature; V window, the one whose feature of that number differs.

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from study.errors import quoted, require
 from study.fields import check_value, is_number, is_whole
-from study.model.config import MODEL_RULES, ModelConfig
 from study.model.family import family_of
+from study.model.model_config import MODEL_RULES, ModelConfig
 
 
 def count_parameters(config: ModelConfig) -> int:

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import StudyError
-from study.results.files import append_line, read_text, write_text
+from study.storage.files import append_line, read_text, write_text
+from study.storage.layout import JOURNAL_FILES
 
 Event = dict[str, Any]
 """``kind``, ``time`` and the fields of that kind; plain JSON values."""
-
-COPIES = ("journal.jsonl", "journal.copy.jsonl")
 
 _DIGITS = 16
 """Of the sha256 of a line: far beyond what chance could repeat."""
@@ -70,7 +69,7 @@ class Journal:
         """
         journal = cls.read(folder, witness=witness)
         text = _text(journal.search, journal._unplayed)
-        paths = [folder / name for name in COPIES]
+        paths = [folder / name for name in JOURNAL_FILES]
         # What cannot be read, or is a link, cannot be appended to.
         if any(path.is_symlink() or _content(path) != text for path in paths):
             _rewrite(folder, journal.search, journal._unplayed)
@@ -86,7 +85,7 @@ class Journal:
     @classmethod
     def read(cls, folder: Path, *, witness: str | None) -> "Journal":
         """Do what ``open`` does, but mend nothing: for who looks at a search of somebody else."""
-        copies = [_read(_content(folder / name)) for name in COPIES]
+        copies = [_read(_content(folder / name)) for name in JOURNAL_FILES]
         search = _search_of(folder, copies, witness)
         merged: dict[int, Event] = {}
         for copy in copies:
@@ -94,10 +93,11 @@ class Journal:
         missing = [index for index in range(max(merged) + 1) if index not in merged]
         if missing:
             raise JournalError(
-                f"{folder}: each event of the search must be intact in {' or '.join(COPIES)}, but "
-                f"got both damaged at {len(missing)} of {max(merged) + 1} events, the first "
-                f"of them number {missing[0]}. Start anew with --fresh --import-trials on this "
-                "folder; what ended is in all_trials.json."
+                f"{folder}: each event of the search must be intact in "
+                f"{' or '.join(JOURNAL_FILES)}, but got both damaged at "
+                f"{len(missing)} of {max(merged) + 1} events, the first of them number "
+                f"{missing[0]}. Start anew with --fresh --import-trials on this folder; "
+                "what ended is in all_trials.json."
             )
         return cls(folder, search, [merged[index] for index in sorted(merged)])
 
@@ -117,10 +117,10 @@ class Journal:
         (search, known), *others = [*theirs.items()] or [("", {})]
         if others or not known or len(known) != max(known) + 1:
             raise JournalError(
-                f"{folder}: the store's {COPIES[0]} must be intact, but got a damaged one. Put "
-                "back an earlier version of the object, or start anew with --fresh."
+                f"{folder}: the store's {JOURNAL_FILES[0]} must be intact, but got a damaged one. "
+                "Put back an earlier version of the object, or start anew with --fresh."
             )
-        copies = [_read(_content(folder / name)) for name in COPIES]
+        copies = [_read(_content(folder / name)) for name in JOURNAL_FILES]
         found = sorted({name for copy in copies for name in copy} - {search})
         if found:
             raise JournalError(
@@ -153,16 +153,16 @@ class Journal:
                 two lines of one place the last counts.
         """
         line = _line(self.search, self._n_events, event)
-        for name in COPIES:
+        for name in JOURNAL_FILES:
             # A folder that was removed must not come back with half a journal.
             append_line(self._folder / name, line, create=False)
         if self.publish is not None:
-            self.publish(self._folder / COPIES[0])
+            self.publish(self._folder / JOURNAL_FILES[0])
         self._n_events += 1
 
 
 def _rewrite(folder: Path, search: str, events: list[Event]) -> None:
-    for name in COPIES:
+    for name in JOURNAL_FILES:
         write_text(folder / name, _text(search, events))
 
 
@@ -202,7 +202,7 @@ def _read(text: str | None) -> dict[str, dict[int, Event]]:
 
 def _require_readable(folder: Path) -> None:
     """Raise JournalError for a copy that is there and may be intact, but cannot be read."""
-    for name in COPIES:
+    for name in JOURNAL_FILES:
         try:
             read_text(folder / name)
         except OSError as error:
@@ -224,8 +224,8 @@ def _search_of(folder: Path, copies: list[dict[str, dict[int, Event]]], witness:
     if not votes:
         _require_readable(folder)
         raise JournalError(
-            f"{folder}: must hold the journal of a search in {' or '.join(COPIES)}, but got no "
-            "intact event. Start anew with --fresh, and --import-trials on this folder if its "
+            f"{folder}: must hold the journal of a search in {' or '.join(JOURNAL_FILES)}, but got "
+            "no intact event. Start anew with --fresh, and --import-trials on this folder if its "
             "all_trials.json is there."
         )
     counted = votes + Counter([witness] if witness else [])

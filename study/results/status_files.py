@@ -7,13 +7,11 @@ from typing import Any
 
 from study.errors import StudyError, cause, one_line, shortened
 from study.fields import is_number, is_whole
-from study.results.documents import parse_json
-from study.results.driver import DriverStatus
-from study.results.files import read_json
-from study.results.journal import COPIES
-from study.results.lock import LOCK_FILE
 from study.results.records import PHASES
-from study.results.store import TRIALS_FILE
+from study.storage.documents import parse_json
+from study.storage.driver_status import DriverStatus
+from study.storage.files import read_json
+from study.storage.layout import JOURNAL_FILES, LOCK_FILE, TRIALS_FILE
 
 _LARGEST = 10**15
 """Of any number in these files: seconds, bytes and counts stay far below, and so do their sums."""
@@ -33,7 +31,7 @@ _KIND_BYTES = 200
 
 def read_description(folder: Path) -> Mapping[str, Any]:
     """Return what the first event of the journal says of the cell, from whichever copy has it."""
-    for name in COPIES:
+    for name in JOURNAL_FILES:
         try:
             with (folder / name).open("rb") as file:
                 event = as_dict(as_dict(parse_json(file.readline())).get("event"))
@@ -47,7 +45,7 @@ def read_description(folder: Path) -> Mapping[str, Any]:
 def read_configurations(folder: Path) -> dict[int, Mapping[str, Any]]:
     """Return the configuration of every trial asked for; the many epoch lines are not decoded."""
     found: dict[int, Mapping[str, Any]] = {}
-    for name in COPIES:
+    for name in JOURNAL_FILES:
         try:
             with (folder / name).open("rb") as file:
                 lines = [line for line in file if b'"kind": "asked"' in line[:_KIND_BYTES]]
@@ -112,7 +110,7 @@ def read_driver(folder: Path) -> DriverStatus | None:
 def damaged_records(folder: Path) -> list[str]:
     """Return what is wrong with the records of a search, a phrase each; it can be repaired."""
     found = []
-    if any((folder / copy).exists() for copy in COPIES) and not read_description(folder):
+    if any((folder / copy).exists() for copy in JOURNAL_FILES) and not read_description(folder):
         found.append("no copy of the journal can be read: its trials cannot be gone on with")
     table = folder / TRIALS_FILE
     if table.exists() and not isinstance(read_json(table), list):

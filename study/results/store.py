@@ -21,8 +21,9 @@ from typing import Any
 
 from study.errors import StudyError, quoted, require
 from study.fields import is_folder_name, rebuild, require_type
-from study.results.documents import load_json, load_yaml
-from study.results.files import (
+from study.results.records import CellDescription, Parameters, TrialRecord, best_trial
+from study.storage.documents import load_json, load_yaml
+from study.storage.files import (
     append_line,
     cut_torn_line,
     read_json,
@@ -31,8 +32,16 @@ from study.results.files import (
     write_text,
     write_yaml,
 )
-from study.results.lock import FolderLock
-from study.results.records import CellDescription, Parameters, TrialRecord, best_trial
+from study.storage.layout import (
+    BEST_FILE,
+    CELL_FILE,
+    EPOCHS_FILE,
+    LOG_FILE,
+    METRICS_FILE,
+    TABLE_FILE,
+    TRIALS_FILE,
+)
+from study.storage.lock import FolderLock
 
 CSV_COLUMNS = (
     # The columns of the study that this one replaces, in its order. Two stay empty in a search:
@@ -46,13 +55,6 @@ CSV_COLUMNS = (
     "difference_se", "best_epoch", "epochs_trained", "skill", "auc",
     "data_sha256", "search_phase", "group", "name", "metric", "objective", "objective_se",
 )  # fmt: skip
-
-CELL_FILE = "cell.yaml"
-"""In the folder of a cell: what it is, and on what it was run."""
-
-TRIALS_FILE = "all_trials.json"
-TABLE_FILE = "experiment_results.csv"
-"""Beside the cells' folders."""
 
 _MEND = "Mend it with --resume."
 
@@ -93,18 +95,18 @@ class CellStore:
         """Append to the cell's log, each line with the time."""
         stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         for line in text.splitlines():
-            append_line(self.folder / "log.txt", f"{stamp} {line}")
+            append_line(self.folder / LOG_FILE, f"{stamp} {line}")
 
     def write_epochs(self, trial_folder: str, epochs: Sequence[Mapping[str, Any]]) -> None:
         """Make a trial's log hold exactly these epochs."""
         text = _json_lines(epochs)
-        path = self.folder / trial_folder / "result.json"
+        path = self.folder / trial_folder / EPOCHS_FILE
         if read_text(path) != text:
             write_text(path, text)
 
     def add_epoch(self, trial_folder: str, report: Mapping[str, Any]) -> None:
         """Append one epoch to a trial's log."""
-        append_line(self.folder / trial_folder / "result.json", _json_line(report))
+        append_line(self.folder / trial_folder / EPOCHS_FILE, _json_line(report))
 
     def write_trial(self, record: TrialRecord, epochs: Sequence[Mapping[str, Any]]) -> None:
         """Write the record of a trial that ended into its folder."""
@@ -112,7 +114,7 @@ class CellStore:
 
     def has_trial(self, record: TrialRecord, epochs: Sequence[Mapping[str, Any]]) -> bool:
         """Are a trial's log and record in its folder, as they were written?"""
-        log = read_text(self.folder / record.folder / "result.json")
+        log = read_text(self.folder / record.folder / EPOCHS_FILE)
         metrics = read_json(self._metrics(record))
         return bool(log == _json_lines(epochs) and metrics == _metrics(record, epochs))
 
@@ -130,7 +132,7 @@ class CellStore:
         return "".join(f"{line}\n" for line in lines)
 
     def _metrics(self, record: TrialRecord) -> Path:
-        return self.folder / record.folder / "metrics.json"
+        return self.folder / record.folder / METRICS_FILE
 
     def _write_best(self, records: Sequence[TrialRecord]) -> None:
         best = best_trial(records)
@@ -139,7 +141,7 @@ class CellStore:
         identity, params = self._identity, best.params
         states = [record.state for record in records]
         write_json(
-            self.folder / "best_params.json",
+            self.folder / BEST_FILE,
             {
                 "experiment": identity.name,
                 "study_name": identity.study,

@@ -1,1 +1,1 @@
-"""Ray Tune and Optuna: what is tried, in which order, and when a trial ends."""
+"""Decides what a search tries, in which order, and when a trial ends; runs nothing itself."""

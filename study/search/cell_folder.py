@@ -12,27 +12,29 @@ from typing import Any
 
 from study.data.dataset import Dataset
 from study.errors import StudyError, require
-from study.results.driver import STATUS_FILE
-from study.results.files import sync_folder, temporary_path
-from study.results.journal import COPIES, Journal
-from study.results.lease import LEASE, Lease
-from study.results.lock import (
-    LOCK_FILE,
-    FolderLock,
-    LockError,
-    is_left_by_a_process,
-    is_own_folder,
-)
-from study.results.store import CELL_FILE, TABLE_FILE, read_cell, read_trials, write_cell
+from study.results.journal import Journal
+from study.results.provenance import versions
+from study.results.store import read_cell, read_trials, write_cell
 from study.search.ledger import Ledger
-from study.search.plan import versions
-from study.search.stop import STOP_FILE
-from study.search.trainable import ALIVE, CHECKPOINTS
-from study.spec import Cell
+from study.spec.specification import Cell
+from study.storage.files import sync_folder, temporary_path
+from study.storage.layout import (
+    ALIVE_FILE,
+    CELL_FILE,
+    CHECKPOINTS_FOLDER,
+    JOURNAL_FILES,
+    LEASE_FILE,
+    LOCK_FILE,
+    STATUS_FILE,
+    STOP_FILE,
+    TABLE_FILE,
+)
+from study.storage.lease import Lease
+from study.storage.lock import FolderLock, LockError, is_left_by_a_process, is_own_folder
 
 _ID_BYTES = 4
 
-_MADE = (LOCK_FILE, *COPIES, CELL_FILE)
+_MADE = (LOCK_FILE, *JOURNAL_FILES, CELL_FILE)
 """What is in the folder of a search that has just begun, in the order in which it is written."""
 
 
@@ -124,7 +126,7 @@ def create(path: Path, description: dict[str, Any], lease: Lease | None = None) 
     with _released_on_error(lock, lease):
         if lease is not None:
             require(
-                not lease.mirror.has(COPIES[0]),
+                not lease.mirror.has(JOURNAL_FILES[0]),
                 lease.mirror.uri,
                 "a cell is searched once",
                 got="one that another process has just begun",
@@ -160,8 +162,10 @@ def _is_half_made(folder: Path, search: str) -> bool:
     return (
         files.keys() <= allowed
         and all(stat.S_ISREG(found.st_mode) for found in files.values())
-        and (CELL_FILE not in files or set(COPIES) <= files.keys())
-        and all(Journal.has_just_begun(folder / name, search) for name in COPIES if name in files)
+        and (CELL_FILE not in files or set(JOURNAL_FILES) <= files.keys())
+        and all(
+            Journal.has_just_begun(folder / name, search) for name in JOURNAL_FILES if name in files
+        )
     )
 
 
@@ -224,7 +228,7 @@ def _remove_stop_file(path: Path) -> None:
 
 def _fetch(path: Path, lease: Lease) -> None:
     """Bring a working copy up to the store; checkpoints of running trials are their workers'."""
-    published = lease.mirror.read(COPIES[0])
+    published = lease.mirror.read(JOURNAL_FILES[0])
     if published is None or not Journal.adopt(path, published.decode(errors="replace")):
         return
     lease.mirror.pull(only=_is_view)
@@ -232,12 +236,18 @@ def _fetch(path: Path, lease: Lease) -> None:
 
 def _is_view(name: str) -> bool:
     """Is an object a record or the best weights, and not what only a running search needs?"""
-    is_state = f"/{CHECKPOINTS}/state_" in name
-    return not is_state and Path(name).name not in (LEASE, ALIVE, STATUS_FILE, TABLE_FILE, *COPIES)
+    is_state = f"/{CHECKPOINTS_FOLDER}/state_" in name
+    return not is_state and Path(name).name not in (
+        LEASE_FILE,
+        ALIVE_FILE,
+        STATUS_FILE,
+        TABLE_FILE,
+        *JOURNAL_FILES,
+    )
 
 
 def _publish(path: Path, journal: Journal, lease: Lease) -> None:
-    lease.publish(path / COPIES[0])
+    lease.publish(path / JOURNAL_FILES[0])
     journal.publish = lease.publish
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from study.errors import require
 from study.search.forced18 import D_FF_RATIO, listed
 from study.search.space import SearchSpace, Shape, TrialConfig
-from study.spec import Cell, ForcedSet
+from study.spec.specification import Cell, ForcedSet
 
 _USUAL_HEADS = 8
 """Heads of the four extremes of width and depth (origin study, forced set of six)."""

@@ -18,12 +18,12 @@ from study.model.sizing import count_parameters
 from study.results.convergence import SE_SHARE, ConvergenceRule, completed_trials
 from study.results.journal import Event, Journal, JournalError
 from study.results.records import PHASES, Metric, StopReason, TrialRecord, best_trial, end_reason
-from study.search.assignment import FORCED, Assignment
 from study.search.forced import Forced
+from study.search.rungs import Rungs
 from study.search.sampler import Sampler
-from study.search.scheduler import Rungs
 from study.search.space import SearchSpace, TrialConfig
-from study.spec import SearchConfig
+from study.search.trial_config import FORCED, Assignment
+from study.spec.specification import SearchConfig
 
 FaultKind = Literal["worker", "stall", "memory", "oom", "error"]
 """The process died; no step for too long; the machine's memory ran out; the trainer's did, although

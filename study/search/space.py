@@ -15,14 +15,14 @@ from typing import Any, NamedTuple, cast
 
 import optuna
 
-from study.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
 from study.errors import require
-from study.model.config import DEFAULT_FAMILY, ModelConfig
 from study.model.families import load_family
+from study.model.model_config import DEFAULT_FAMILY, ModelConfig
 from study.model.sizing import feasible_grid
 from study.search.forced18 import D_FF_RATIO, listed
-from study.spec import SHAPE_FIELDS, Budget, Cell
-from study.training.config import TrainConfig
+from study.spec.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
+from study.spec.specification import SHAPE_FIELDS, Budget, Cell
+from study.training.train_config import TrainConfig
 
 _GIB = 2**30
 

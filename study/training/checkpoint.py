@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from study.errors import StudyError, cause
-from study.results.files import make_way, no_link, sync_folder, temporary_path
+from study.storage.files import make_way, no_link, sync_folder, temporary_path
 
 State = dict[str, Any]
 """Tensors, numbers, strings, None, and lists, tuples and dicts of them: what can be read without

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from study.data.scores import (
+from study.data.evaluation.probability_scores import (
     auc,
     block_days,
     half_means,

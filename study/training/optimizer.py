@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import Parameter
 
-from study.training.config import TrainConfig
+from study.training.train_config import TrainConfig
 
 # torch's defaults, named because the record shows them.
 BETAS = (0.9, 0.999)

@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from study.training.config import TrainConfig
 from study.training.metrics import Metrics
+from study.training.train_config import TrainConfig
 
 COLLAPSED_LOGIT_SD = 0.1
 """Logits that vary less than this say the base rate to everyone. From the study's acceptance

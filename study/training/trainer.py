@@ -12,11 +12,10 @@ from torch.func import functional_call
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from study.errors import require
-from study.model.config import ModelConfig
 from study.model.family import family_of
+from study.model.model_config import ModelConfig
 from study.model.network import decay_groups
 from study.training.average import WeightAverage
-from study.training.config import TrainConfig
 from study.training.device import (
     DeviceRandomness,
     PhaseClock,
@@ -26,6 +25,8 @@ from study.training.device import (
     reset_peak_memory,
     synchronise,
 )
+from study.training.epoch_progress import EpochProgress, StepSums, TrainMeans
+from study.training.epoch_report import EpochReport, StopReason
 from study.training.losses import loss_sums
 from study.training.metrics import Metrics, evaluate
 from study.training.optimizer import (
@@ -35,10 +36,9 @@ from study.training.optimizer import (
     read_optimizer,
     set_learning_rate,
 )
-from study.training.progress import EpochProgress, StepSums, TrainMeans
-from study.training.report import EpochReport, StopReason
 from study.training.seeds import derived_generator, derived_seed
 from study.training.stopping import EarlyStopping, is_collapsed
+from study.training.train_config import TrainConfig
 from study.training.windows import Batch, FloatArray, IndexArray, TrainingData, Windows
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from study.data.dataset import Dataset
 from study.errors import DataError, require
 
 FloatArray = npt.NDArray[np.float32]
@@ -42,6 +44,20 @@ class TrainingData:
     """Trading days that a label looks ahead, which sets the standard errors."""
     baseline_losses: Float64Array | None = None
     """(n_validation,): log-losses of the baseline to beat on the validation days."""
+
+    @classmethod
+    def of(cls, data: Dataset, baseline_losses: Float64Array | None = None) -> Self:
+        """Return the part of a data set that a trainer reads, beside the baseline to beat."""
+        return cls(
+            features=data.features,
+            labels=data.labels,
+            auxiliary=data.auxiliary,
+            train_days=data.train_days,
+            validation_days=data.validation_days,
+            base_rate=data.base_rate,
+            horizon=data.horizon,
+            baseline_losses=baseline_losses,
+        )
 
     def __post_init__(self) -> None:
         where = "TrainingData"

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.law import Floats
-from study.results.final import (
-    FINAL_FOLDER,
-    PREDICTIONS_FILE,
+from analysis.statistics.law import Floats
+from study.results.final_records import (
     FinalRecord,
     RunRecord,
     SelectionRecord,
@@ -20,6 +18,7 @@ from study.results.final import (
 )
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity, CellStore, write_cell
+from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE
 from tests.results.conftest import PARAMS, record
 
 N_SEEDS = 5

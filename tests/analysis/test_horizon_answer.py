@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.horizon_answer import Pair, rank_agreement
+from analysis.answers.horizon_answer import Pair, rank_agreement
 from tests.results.conftest import record
 
 N = 40

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
-from analysis.law import (
+from analysis.statistics.law import (
     CONSTANT,
     HUBER_DELTA,
     POWER,
@@ -18,8 +18,8 @@ from analysis.law import (
     plateau,
     refit,
 )
-from analysis.runs import Runs, permutation_p, resample, trend
-from analysis.verdict import is_misspecified, judge
+from analysis.statistics.sized_runs import Runs, permutation_p, resample, trend
+from analysis.statistics.verdict import is_misspecified, judge
 
 BUDGETS = np.array([0.75e6, 2e6, 20e6, 200e6, 2e9])
 

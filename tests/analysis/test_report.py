@@ -13,16 +13,11 @@ from typing import Any
 import pytest
 
 from analysis.__main__ import main
-from analysis.judged import judge_study
-from analysis.study import read_study
+from analysis.cell_comparison import judge_study
+from analysis.study_records import read_study
 from study.errors import StudyError
-from study.results.final import (
-    FINAL_FOLDER,
-    read_final,
-    read_predictions,
-    write_final,
-    write_predictions,
-)
+from study.results.final_records import read_final, read_predictions, write_final, write_predictions
+from study.storage.layout import FINAL_FOLDER
 from tests.analysis.records import FAMILY, write_search_across, write_study
 
 PLANTED = {750_000: 0.5, 2_000_000: 0.37, 20_000_000: 0.19, 200_000_000: 0.093}

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from study.data.config import DataConfig
+from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.data.features import build_features
 from study.data.sources import load_prices

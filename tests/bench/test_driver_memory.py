@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.search.command import start, trials, write_space
+from tests.tuner.command import start, trials, write_space
 
 TRIALS = 80
 MOST_GROWTH_BYTES = 5 * 2**20

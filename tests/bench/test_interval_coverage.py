@@ -7,9 +7,9 @@ because the probabilities are.
 import numpy as np
 import pytest
 
-from analysis.comparison import paired_difference
-from analysis.law import Floats
-from analysis.resampling import resampled_days
+from analysis.statistics.comparison import paired_difference
+from analysis.statistics.law import Floats
+from analysis.statistics.resampling import resampled_days
 
 N_STUDIES = 400
 N_DAYS = 700

@@ -18,18 +18,18 @@ from ray import tune
 from study.cluster.resources import Node, plan_resources
 from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
-from study.dimension import Fixed
-from study.model.config import ModelConfig
 from study.model.memory import step_memory
+from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters
-from study.search.assignment import Assignment
 from study.search.space import SearchSpace, Shape, TrialConfig, build_space
-from study.search.trainable import CellTrainable, StepResult, TrialSettings
-from study.spec import Cell
-from study.spec_file import load_study
+from study.search.trial_config import Assignment
+from study.spec.dimension import Fixed
+from study.spec.spec_file import load_study
+from study.spec.specification import Cell
 from study.training.device import supports_bf16
+from study.tuner.trainable import CellTrainable, StepResult, TrialSettings
 from tests.model.trial_peak import measured_peak
-from tests.search.in_process import ray_environment
+from tests.tuner.in_process import ray_environment
 
 SPACE = Path(__file__).parent.parent.parent / "search_spaces" / "phase6a.yaml"
 MIB = 2**20

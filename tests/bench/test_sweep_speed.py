@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from study.results.store import read_trials
-from tests.matrix.command import TOKEN, cell_name, several_machines, start
-from tests.search.command import ESTIMATE, POWER, write_space
+from tests.sweeping.command import TOKEN, cell_name, several_machines, start
+from tests.tuner.command import ESTIMATE, POWER, write_space
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 from study.data.dataset import Dataset
-from study.search.trainable import CellTrainable
 from study.tune import main
+from study.tuner.trainable import CellTrainable
 
 EPOCH_SECONDS = 5.0
 """That the device takes for an epoch."""

@@ -18,14 +18,14 @@ import pytest
 import yaml
 
 from analysis.__main__ import main as analysis
-from analysis.study import read_study
+from analysis.study_records import read_study
 from study.command import exit_code
 from study.data.__main__ import main as data_command
 from study.data.dataset import build_dataset
 from study.plan import main as plan
 from study.predict import main as predict
 from study.results.store import CellIdentity, CellStore, read_trials
-from study.search.imports import import_trials
+from study.search.earlier_trials import import_trials
 from study.status import main as status
 from study.sweep import main as sweep
 from study.train import main as train
@@ -33,7 +33,7 @@ from study.tune import main as tune
 from tests.analysis.records import FAMILY, write_study
 from tests.results.cells import write_cell
 from tests.results.conftest import record
-from tests.search.played import CELL, SPACE
+from tests.search.simulated_search import CELL, SPACE
 
 Command = Callable[[list[str]], int]
 

@@ -18,7 +18,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from analysis.__main__ import main
-from analysis.run_table import read_runs
+from analysis.tables.run_table import read_runs
 from study.errors import StudyError
 
 CASES = Path(__file__).parent

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from study.data.__main__ import main
-from study.data.checks import check_table, require_clean
+from study.data.checks.price_checks import check_table, require_clean
+from study.data.reading.tables import read_table
 from study.data.sources import load_prices
-from study.data.tables import read_table
 from study.errors import DataError
 from tests.data.bars import every_calendar_day, resampled, with_cell
 

@@ -12,10 +12,10 @@ from study.cluster.resources import MOST_TRIALS_PER_DEVICE, Node, plan_resources
 from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
 from study.model.memory import step_memory
-from study.search.plan import plan_cell
+from study.planning.cell_plan import plan_cell
 from study.search.space import SearchSpace, build_space
-from study.spec_file import load_study
-from tests.search.in_process import MARKS, ray_environment, search
+from study.spec.spec_file import load_study
+from tests.tuner.in_process import MARKS, ray_environment, search
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 GIB = 2**30

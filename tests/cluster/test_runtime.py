@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from study.cluster.temporary import ray_folder
-from study.results.lock import scratch_folder
+from study.storage.lock import scratch_folder
 
 PROGRAM = """
 import ray, time

@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from study.data.checks import check_table
-from study.data.findings import CheckResult
-from study.data.tables import table_from_frame
+from study.data.checks.findings import CheckResult
+from study.data.checks.price_checks import check_table
+from study.data.reading.tables import table_from_frame
 
 PRICES = ["Open", "High", "Low", "Close"]
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from study.data.baselines import _score, score_baselines
-from study.data.config import DataConfig
+from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
+from study.data.evaluation.baselines import _score, score_baselines
 from study.data.sources import Prices
 
 

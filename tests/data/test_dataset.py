@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from study.data.config import DataConfig, Normalization
+from study.data.data_config import DataConfig, Normalization
 from study.data.dataset import Dataset, build_dataset
 from study.data.features import build_features
 from study.data.inputs import make_inputs

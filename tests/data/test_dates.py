@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.data.dates import are_times, in_timezone, is_date, read_dates
+from study.data.reading.dates import are_times, in_timezone, is_date, read_dates
 from study.errors import DataError
 
 WHERE = "x.csv column Date"

@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import given, settings
 
-from study.data.config import LabelKind
+from study.data.data_config import LabelKind
 from study.data.labels import log_range, make_labels
 
 # Coarse prices make ties with the threshold likely.

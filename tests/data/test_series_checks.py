@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from study.data.config import ACCEPTABLE
+from study.data.data_config import ACCEPTABLE
 from study.data.sources import Prices, load_prices, prices_from_frame
 from study.data.synthetic import simulate_market
 from study.errors import DataError

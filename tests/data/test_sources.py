@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from study.data.reading.tables import BAR_COLUMNS
 from study.data.sources import (
     Prices,
     import_prices,
@@ -11,7 +12,6 @@ from study.data.sources import (
     load_prices,
     prices_from_frame,
 )
-from study.data.tables import BAR_COLUMNS
 from study.errors import DataError
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from study.data.config import DataConfig
+from study.data.data_config import DataConfig
 from study.data.splits import (
     Part,
     SplitSummary,

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from study.data.baselines import score_baselines
-from study.data.config import DataConfig
+from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
+from study.data.evaluation.baselines import score_baselines
+from study.data.evaluation.probability_scores import auc
 from study.data.labels import make_labels
-from study.data.scores import auc
 from study.data.sources import load_prices
 from study.data.synthetic import (
     SyntheticMarket,

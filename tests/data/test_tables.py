@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
-from study.data.parsing import ReadOptions
-from study.data.tables import BAR_COLUMNS, read_table, table_from_frame
+from study.data.reading.parsing import ReadOptions
+from study.data.reading.tables import BAR_COLUMNS, read_table, table_from_frame
 from study.errors import DataError
 
 HEADER = "Date,Open,High,Low,Close,Volume\n"

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.data.config import DataConfig
+from study.data.checks.vix_checks import check_vix
+from study.data.checks.vix_timing import check_vix_timing
+from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.data.sources import Prices, load_prices
-from study.data.vix_checks import check_vix
 from study.data.vix_series import load_vix
-from study.data.vix_timing import check_vix_timing
 from study.errors import DataError
 
 VIX = load_vix("embedded")

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.data.config import EMBEDDED_VIX_RANGE
-from study.data.parsing import ReadOptions
+from study.data.data_config import EMBEDDED_VIX_RANGE
+from study.data.reading.parsing import ReadOptions
 from study.data.vix_series import import_vix, list_vix, load_vix
 from study.errors import DataError
 

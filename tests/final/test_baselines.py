@@ -5,13 +5,13 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import log_loss, roc_auc_score
 
-from study.data.config import DataConfig
+from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.data.holdout import Holdout, open_holdout
 from study.data.labels import make_labels
 from study.data.sources import load_prices
 from study.data.synthetic import simulate_market
-from study.final.baselines import (
+from study.final.baseline_predictions import (
     BASELINES,
     TRAILING_DAYS,
     garch_variance,

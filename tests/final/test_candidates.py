@@ -4,13 +4,13 @@ from dataclasses import asdict
 
 import pytest
 
-from study.dimension import Choice, Dimension, Fixed, Range
 from study.errors import StudyError
 from study.final.candidates import Candidate, best_trials, candidates, source_of, winner
-from study.final.cell import refit
-from study.final.edges import edges
-from study.model.config import ModelConfig
-from study.training.config import TrainConfig
+from study.final.search_edges import edges
+from study.final.train_cell import refit
+from study.model.model_config import ModelConfig
+from study.spec.dimension import Choice, Dimension, Fixed, Range
+from study.training.train_config import TrainConfig
 from tests.results.conftest import record
 
 

@@ -10,17 +10,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from study.results.final import (
-    FINAL_FOLDER,
-    RECORD_FILE,
-    REFIT_FOLDER,
-    read_final,
-    read_predictions,
-)
+from study.results.final_records import read_final, read_predictions
 from study.results.store import read_trials
-from tests.matrix.command import cell_name, processes_in, run, start, write_plan
+from study.storage.layout import FINAL_FOLDER, RECORD_FILE, REFIT_FOLDER
 from tests.preloaded import Command
-from tests.search.command import wait_until, write_space
+from tests.sweeping.command import cell_name, processes_in, run, start, write_plan
+from tests.tuner.command import wait_until, write_space
 
 TRIALS = 4
 HORIZONS = (1,)

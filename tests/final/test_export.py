@@ -11,22 +11,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from study.data.config import DataConfig
+from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset, vix_of
 from study.data.holdout import known_inputs
 from study.data.sources import Prices, load_prices
 from study.errors import DataError, StudyError
-from study.final.export import (
-    CARD_FILE,
-    WEIGHTS_FILE,
-    ExportedModel,
-    export_model,
-    load_model,
-    predict_days,
-)
-from study.model.config import ModelConfig
+from study.final.export import ExportedModel, export_model, load_model, predict_days
 from study.model.family import family_of
+from study.model.model_config import ModelConfig
 from study.predict import main
+from study.storage.layout import CARD_FILE, WEIGHTS_FILE
 
 CPU = torch.device("cpu")
 

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from study.final.finalists import Chosen, finalists_across_budgets, ordinary_finalists
-from study.final.runs import cell_of_runs
+from study.final.seed_runs import cell_of_runs
 from study.model.sizing import count_parameters
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity, CellStore, write_cell
 from study.search.forced import first_configurations
+from study.search.phase_two import PhaseTwo
 from study.search.space import Shape, build_space
-from study.search.supplementary import PhaseTwo
-from study.spec import Cell
-from study.spec_file import load_study
+from study.spec.spec_file import load_study
+from study.spec.specification import Cell
 from tests.results.conftest import record
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"

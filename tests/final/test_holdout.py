@@ -5,15 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from study.data.config import DataConfig
+from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.data.holdout import open_holdout
 from study.data.labels import make_labels
 from study.data.sources import load_prices, prices_from_frame
 from study.data.splits import split_days
 from study.errors import DataError
-from study.final.cell import with_validation_days
-from study.search.trainable import training_data
+from study.final.train_cell import with_validation_days
+from study.training.windows import TrainingData
 
 CONFIG = DataConfig(horizon=5)
 
@@ -64,4 +64,4 @@ def test_training_on_validation_days_too_reaches_no_test_day() -> None:
     # The labels of its last day end before the test part begins.
     first_test = open_holdout(CONFIG, data).test_days[0]
     assert later.train_days.max() + CONFIG.horizon < first_test
-    assert training_data(later).train_days is later.train_days
+    assert TrainingData.of(later).train_days is later.train_days

@@ -13,10 +13,11 @@ import study.predict
 import study.status
 import study.sweep
 import study.train
-from study.results.final import FINAL_FOLDER, read_final
+from study.results.final_records import read_final
 from study.results.store import read_trials
-from tests.search.command import SPACES
-from tests.search.in_process import MARKS, ray_environment
+from study.storage.layout import FINAL_FOLDER
+from tests.tuner.command import SPACES
+from tests.tuner.in_process import MARKS, ray_environment
 
 pytestmark = MARKS
 

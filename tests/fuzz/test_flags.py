@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.__main__ import main as analysis_main
-from study import flags, plan, predict, status, sweep, train, tune
+from study import plan, predict, status, sweep, train, tune
 from study.command import exit_code
 from study.data.__main__ import main as data_main
 from study.data.sources import load_prices
+from study.spec import command_flags
 from tests.fuzz.damage import NASTY, fuzz
 from tests.fuzz.judge import check_form, run
 
@@ -33,8 +34,8 @@ def planned(module: object, select: Callable[..., object]) -> Callable[[list[str
         def work() -> int:
             arguments = module.parser().parse_args(argv)  # type: ignore[attr-defined]
             select(arguments)
-            flags.concurrency(arguments.concurrency)
-            flags.places(arguments.storage)
+            command_flags.concurrency(arguments.concurrency)
+            command_flags.places(arguments.storage)
             return 0
 
         return exit_code(work)
@@ -58,13 +59,13 @@ _OF_BUILD = (
 
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], list[str], tuple[str, ...]]] = {
     "tune": (
-        planned(tune, flags.one_cell),
+        planned(tune, command_flags.one_cell),
         ["--search", SMOKE, "--budget", "50k", "--horizon", "1"],
         (*_OF_STUDY, "--budget", "--horizon", "--device", "--param-budget"),
     ),
-    "sweep": (planned(sweep, flags.selected_cells), ["--search", SMOKE], _OF_SELECTION),
-    "plan": (planned(plan, flags.selected_cells), ["--search", SMOKE], _OF_SELECTION),
-    "train": (planned(train, flags.selected_cells), ["--search", SMOKE], _OF_SELECTION),
+    "sweep": (planned(sweep, command_flags.selected_cells), ["--search", SMOKE], _OF_SELECTION),
+    "plan": (planned(plan, command_flags.selected_cells), ["--search", SMOKE], _OF_SELECTION),
+    "train": (planned(train, command_flags.selected_cells), ["--search", SMOKE], _OF_SELECTION),
     "status": (status.main, [], ("--storage",)),
     "predict": (predict.main, [], ("--cell", "--days", "--storage", "--data")),
     "data": (data_main, ["build"], _OF_BUILD),

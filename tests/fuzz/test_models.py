@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study import predict
-from study.data.config import DataConfig
+from study.data.data_config import DataConfig
 from study.data.sources import load_prices
 from study.final.export import export_model
-from study.results.final import FINAL_FOLDER, MODEL_FOLDER
+from study.storage.layout import FINAL_FOLDER, MODEL_FOLDER
 from tests.final.test_export import exported
 from tests.fuzz.damage import damaged_bytes, damaged_text, fuzz
 from tests.fuzz.judge import Outcome, check_form, run

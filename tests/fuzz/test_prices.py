@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.data.__main__ import main
+from study.data.reading.tables import BAR_COLUMNS
 from study.data.sources import load_prices
-from study.data.tables import BAR_COLUMNS
 from tests.fuzz.damage import damaged_bytes, damaged_text, decoded, fuzz
 from tests.fuzz.judge import check_form, refuses, run
 

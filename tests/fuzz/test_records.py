@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.__main__ import main as analysis_main
-from analysis.study import read_study
+from analysis.study_records import read_study
 from study import status
 from tests.analysis.records import write_study
 from tests.fuzz.damage import damaged_bytes, damaged_text, fuzz, slow_fuzz

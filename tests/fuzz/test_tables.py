@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.__main__ import main
-from analysis.run_table import read_runs
-from analysis.trial_table import read_table
+from analysis.tables.run_table import read_runs
+from analysis.tables.trial_table import read_table
 from study.errors import StudyError
 from tests.fuzz.damage import damaged_text, decoded, fuzz
 from tests.fuzz.judge import check_form, refuses, run

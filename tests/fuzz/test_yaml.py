@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.search.space import build_space
-from study.spec_file import load_study
+from study.spec.spec_file import load_study
 from tests.fuzz.damage import damaged_text, fuzz
 from tests.fuzz.judge import refuses
 

@@ -14,11 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from study.errors import SpecError
 from study.model import families
-from study.model.config import Head, ModelConfig
 from study.model.families import family_names, load_family
 from study.model.families.itransformer import ITransformer
 from study.model.family import family_of
 from study.model.memory import step_memory
+from study.model.model_config import Head, ModelConfig
 from study.model.network import Network, decay_groups
 from study.model.sensitivity import require_sensitivity
 from study.model.sizing import count_parameters, feasible_grid, step_flops

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from study.errors import SpecError
-from study.model.config import ModelConfig
 from study.model.memory import largest_micro_batch, step_memory
+from study.model.model_config import ModelConfig
 from study.training.device import supports_bf16
 from tests.model.trial_peak import measured_peak
 

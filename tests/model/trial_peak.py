@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 # What a worker imports counts.
-import study.search.trainable  # noqa: F401
-from study.model.config import ModelConfig
-from study.training.config import TrainConfig
+import study.tuner.trainable  # noqa: F401
+from study.model.model_config import ModelConfig
 from study.training.device import bound_kernel_cache, peak_memory_bytes
+from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.results.journal import COPIES, Journal, JournalError
+from study.results.journal import Journal, JournalError
+from study.storage.layout import JOURNAL_FILES
 from tests.results.conftest import full_disk
 
 SEARCH, FOREIGN = "5ea7c400", "f07e1691"
@@ -41,7 +42,7 @@ def written(folder: Path, search: str = SEARCH, events: list[dict[str, Any]] = E
 
 
 def contents(folder: Path) -> list[bytes]:
-    return [(folder / name).read_bytes() for name in COPIES]
+    return [(folder / name).read_bytes() for name in JOURNAL_FILES]
 
 
 def lines(path: Path) -> list[str]:
@@ -120,7 +121,7 @@ def test_an_opened_journal_goes_on(tmp_path: Path) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    name=st.sampled_from(COPIES),
+    name=st.sampled_from(JOURNAL_FILES),
     damage=st.sampled_from(sorted(DAMAGES)),
     draw=st.randoms(use_true_random=False),
 )
@@ -151,7 +152,7 @@ def test_a_line_that_breaks_its_reader_is_a_damaged_line(
     tmp_path: Path, intact: str, damaged: str
 ) -> None:
     folder = written(tmp_path)
-    path = folder / COPIES[0]
+    path = folder / JOURNAL_FILES[0]
     text = path.read_text(encoding="utf-8")
     assert intact in text
     path.write_text(text.replace(intact, damaged, 1), encoding="utf-8")
@@ -166,7 +167,7 @@ def test_a_torn_last_line_is_cut_off_and_the_events_before_survive(
     tmp_path_factory: pytest.TempPathFactory, cuts: tuple[int, int]
 ) -> None:
     folder = written(tmp_path_factory.mktemp("torn"))
-    for name, cut in zip(COPIES, cuts, strict=True):
+    for name, cut in zip(JOURNAL_FILES, cuts, strict=True):
         content = (folder / name).read_bytes()
         (folder / name).write_bytes(content[: len(content) - cut])
     # Without its line feed alone a line is complete.
@@ -183,7 +184,7 @@ def test_a_torn_last_line_is_cut_off_and_the_events_before_survive(
 def test_a_line_is_torn_in_both_copies_and_the_next_is_whole(tmp_path: Path) -> None:
     folder = written(tmp_path)
     journal = Journal.open(folder, witness=None)
-    for name in COPIES:
+    for name in JOURNAL_FILES:
         with (folder / name).open("a") as file:
             file.write(f'{{"search": "{SEARCH}", "index": 5, "ha')
     # As after a full disk, in the same process.
@@ -198,7 +199,7 @@ def test_copies_damaged_at_different_events_are_merged(
 ) -> None:
     folder = written(tmp_path_factory.mktemp("merged"))
     intact = contents(folder)
-    for copy, name in enumerate(COPIES):
+    for copy, name in enumerate(JOURNAL_FILES):
         rows = lines(folder / name)
         for index, owner in enumerate(owners):
             if owner == copy:
@@ -211,7 +212,7 @@ def test_copies_damaged_at_different_events_are_merged(
 @pytest.mark.parametrize("lost", [0, 2])
 def test_an_event_that_both_copies_lost_is_named(tmp_path: Path, lost: int) -> None:
     folder = written(tmp_path)
-    for name in COPIES:
+    for name in JOURNAL_FILES:
         rows = lines(folder / name)
         rows[lost] = rows[lost].replace('"kind"', '"kimd"')
         put_lines(folder / name, rows)
@@ -226,7 +227,7 @@ def test_an_event_that_both_copies_lost_is_named(tmp_path: Path, lost: int) -> N
 @pytest.mark.parametrize("content", [None, b"", b"\x00\xff" * 100, b'{"search": "5ea7c400"}\n'])
 def test_without_an_intact_event_there_is_no_search(tmp_path: Path, content: bytes | None) -> None:
     folder = written(tmp_path)
-    for name in COPIES:
+    for name in JOURNAL_FILES:
         (folder / name).unlink()
         if content is not None:
             (folder / name).write_bytes(content)
@@ -234,7 +235,7 @@ def test_without_an_intact_event_there_is_no_search(tmp_path: Path, content: byt
         Journal.open(folder, witness=SEARCH)
 
 
-@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize("name", JOURNAL_FILES)
 def test_copies_of_two_searches_are_told_apart_by_a_witness(tmp_path: Path, name: str) -> None:
     folder = written(tmp_path)
     swap(folder / name, random.Random(0))
@@ -253,8 +254,8 @@ def test_a_witness_alone_decides_nothing(tmp_path: Path) -> None:
 
 def test_two_searches_in_one_file_are_refused(tmp_path: Path) -> None:
     folder = written(tmp_path)
-    foreign = lines(written(tmp_path / "other", FOREIGN) / COPIES[0])
-    put_lines(folder / COPIES[0], [*lines(folder / COPIES[0]), foreign[2]])
+    foreign = lines(written(tmp_path / "other", FOREIGN) / JOURNAL_FILES[0])
+    put_lines(folder / JOURNAL_FILES[0], [*lines(folder / JOURNAL_FILES[0]), foreign[2]])
     with pytest.raises(JournalError, match="one search at a time may write a journal"):
         Journal.open(folder, witness=SEARCH)
 
@@ -262,15 +263,15 @@ def test_two_searches_in_one_file_are_refused(tmp_path: Path) -> None:
 def test_a_journal_that_was_removed_does_not_come_back_with_half_of_it(tmp_path: Path) -> None:
     folder = written(tmp_path)
     journal = Journal.open(folder, witness=SEARCH)
-    (folder / COPIES[0]).unlink()
+    (folder / JOURNAL_FILES[0]).unlink()
     with pytest.raises(FileNotFoundError):
         journal.append({"kind": "more"})
-    assert not (folder / COPIES[0]).exists()
+    assert not (folder / JOURNAL_FILES[0]).exists()
 
 
 def test_a_line_counts_at_its_own_place_only(tmp_path: Path) -> None:
     folder = written(tmp_path)
-    for name in COPIES:
+    for name in JOURNAL_FILES:
         rows = lines(folder / name)
         rows[2] = rows[3].replace('"index": 3', '"index": 2')
         put_lines(folder / name, rows)
@@ -306,11 +307,11 @@ def test_a_full_disk_tears_no_search(tmp_path: Path, room: int) -> None:
 def test_an_event_that_reached_one_copy_only_happened_or_did_not(tmp_path: Path) -> None:
     folder = written(tmp_path)
     journal = Journal.open(folder, witness=None)
-    second = folder / COPIES[1]
+    second = folder / JOURNAL_FILES[1]
     kept = second.read_bytes()
     second.unlink()
     second.mkdir()
-    with pytest.raises(OSError, match=COPIES[1]):
+    with pytest.raises(OSError, match=JOURNAL_FILES[1]):
         journal.append({"kind": "exhausted", "time": 9.0})
     second.rmdir()
     second.write_bytes(kept)
@@ -321,11 +322,11 @@ def test_an_event_that_reached_one_copy_only_happened_or_did_not(tmp_path: Path)
 
 
 def test_lines_are_readable_json(tmp_path: Path) -> None:
-    rows = [json.loads(line) for line in lines(written(tmp_path) / COPIES[0])]
+    rows = [json.loads(line) for line in lines(written(tmp_path) / JOURNAL_FILES[0])]
     assert [row["event"] for row in rows] == EVENTS
 
 
-@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize("name", JOURNAL_FILES)
 def test_a_folder_in_the_place_of_a_copy_costs_nothing(tmp_path: Path, name: str) -> None:
     folder = written(tmp_path)
     before = contents(folder)
@@ -338,7 +339,7 @@ def test_a_folder_in_the_place_of_a_copy_costs_nothing(tmp_path: Path, name: str
     assert (aside / "work").read_text() == "of years"
 
 
-@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize("name", JOURNAL_FILES)
 def test_a_link_in_the_place_of_a_copy_is_replaced(tmp_path: Path, name: str) -> None:
     folder = written(tmp_path)
     before = contents(folder)
@@ -355,7 +356,7 @@ def test_copies_that_may_not_be_read_are_not_called_damaged(
 ) -> None:
     folder = written(tmp_path)
     before = contents(folder)
-    refused = set(COPIES)
+    refused = set(JOURNAL_FILES)
 
     def read_bytes(path: Path) -> bytes:
         if path.name in refused:
@@ -367,7 +368,7 @@ def test_copies_that_may_not_be_read_are_not_called_damaged(
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
     with pytest.raises(JournalError, match=r"journal\.jsonl: must be readable, but got Perm"):
         Journal.open(folder, witness=None)
-    refused.remove(COPIES[0])
+    refused.remove(JOURNAL_FILES[0])
     assert Journal.read(folder, witness=None).replay() == EVENTS
     refused.clear()
     assert contents(folder) == before

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.errors import StudyError
-from study.results.progress import architecture
 from study.results.records import TrialRecord, best_trial, ranked
+from study.results.short_forms import architecture
 from study.results.store import (
     CSV_COLUMNS,
     CellIdentity,
@@ -216,7 +216,7 @@ ROUNDS = 30
 WRITE = """
 import sys
 from pathlib import Path
-from study.results import lock
+from study.storage import lock
 from study.results.store import CellStore
 from tests.results.conftest import record
 from tests.results.test_store import ROUNDS, identity

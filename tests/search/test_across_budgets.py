@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from study.results.journal import Journal
-from study.search.assignment import Assignment
 from study.search.forced import first_configurations
 from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
-from study.spec import Cell
-from study.spec_file import load_study
-from tests.search.played import untimed
+from study.search.trial_config import Assignment
+from study.spec.spec_file import load_study
+from study.spec.specification import Cell
+from tests.search.simulated_search import untimed
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 STUDY = load_study(SPACES / "two_phase.yaml")

@@ -13,8 +13,7 @@ import pytest
 
 from study.data.dataset import Dataset, build_dataset
 from study.errors import StudyError
-from study.results.journal import COPIES, Journal, JournalError
-from study.results.lock import LOCK_FILE, FolderLock, LockError
+from study.results.journal import Journal, JournalError
 from study.results.store import CellIdentity, CellStore
 from study.search.cell_folder import (
     CellFolder,
@@ -23,9 +22,11 @@ from study.search.cell_folder import (
     reopen,
     require_nothing_lost,
 )
-from study.spec_file import load_study
+from study.spec.spec_file import load_study
+from study.storage.layout import JOURNAL_FILES, LOCK_FILE
+from study.storage.lock import FolderLock, LockError
 from tests.results.conftest import full_disk
-from tests.search.played import CELL, SPACES, ledger_of, play
+from tests.search.simulated_search import CELL, SPACES, ledger_of, play
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_search_that_was_begun_is_continued(path: Path, data: Dataset) -> None:
     assert [each.name for each in path.parent.iterdir()] == [CELL.name]
     before = contents(path)
-    assert set(before) == {*COPIES, "cell.yaml"}
+    assert set(before) == {*JOURNAL_FILES, "cell.yaml"}
     folder = reopen(path, CELL, data)
     assert folder.journal.first["cell"] == describe(path, data)
     folder.journal.append({"kind": "exhausted", "time": 1.0})
@@ -202,13 +203,13 @@ def test_a_copy_of_another_search_is_told_by_the_description(
 ) -> None:
     before = contents(path)
     other = closed(create(tmp_path / "other", describe(tmp_path / "other", data)))
-    shutil.copy(other / COPIES[0], path / COPIES[0])
+    shutil.copy(other / JOURNAL_FILES[0], path / JOURNAL_FILES[0])
     reopen(path, CELL, data).lock.release()
     assert contents(path) == before
 
 
 def test_a_lost_journal_is_refused_and_unlocked(path: Path, data: Dataset) -> None:
-    for name in COPIES:
+    for name in JOURNAL_FILES:
         (path / name).unlink()
     for _ in range(2):
         with pytest.raises(JournalError, match="no intact event"):
@@ -237,7 +238,7 @@ def checked(path: Path, data: Dataset) -> None:
 
 
 def cut_journals(path: Path, n_events: int) -> None:
-    for name in COPIES:
+    for name in JOURNAL_FILES:
         kept = (path / name).read_bytes().splitlines(keepends=True)[:n_events]
         (path / name).write_bytes(b"".join(kept))
 
@@ -381,13 +382,13 @@ def test_a_folder_that_a_user_has_put_aside_stays(
     aside = put(hidden(tmp_path, data))
     os.utime(aside, (0, 0))
     before = contents(aside)
-    assert set(before) >= {*COPIES, "cell.yaml"}
+    assert set(before) >= {*JOURNAL_FILES, "cell.yaml"}
     path = tmp_path / CELL.name
     closed(create(path, describe(path, data)))
     assert contents(aside) == before
 
 
-@pytest.mark.parametrize("name", ["cell.yaml", *COPIES])
+@pytest.mark.parametrize("name", ["cell.yaml", *JOURNAL_FILES])
 def test_a_folder_in_the_place_of_a_file_is_mended(path: Path, data: Dataset, name: str) -> None:
     before = contents(path)
     (path / name).unlink()

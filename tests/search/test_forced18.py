@@ -9,8 +9,8 @@ from study.errors import SpecError
 from study.model.sizing import count_parameters
 from study.search.forced import first_configurations
 from study.search.space import SearchSpace, build_space
-from study.spec import Cell
-from study.spec_file import load_study
+from study.spec.spec_file import load_study
+from study.spec.specification import Cell
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 STUDY = load_study(SPACES / "two_phase.yaml")

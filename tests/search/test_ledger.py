@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from study.results.journal import Journal, JournalError
 from study.results.records import TrialRecord
-from tests.search.played import known, ledger_of, new_ledger, play, reopened, report
+from tests.search.simulated_search import known, ledger_of, new_ledger, play, reopened, report
 
 
 class Killed(Exception):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from study.results.records import TrialState
 from study.search.sampler import Sampler
 from study.search.space import SearchSpace, TrialConfig, build_space
-from study.spec_file import load_study
+from study.spec.spec_file import load_study
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 STARTUP = 4

@@ -5,13 +5,13 @@ from typing import Any
 import optuna
 import pytest
 
-from study.dimension import Fixed
 from study.errors import SpecError
 from study.model.sizing import count_parameters
 from study.search.forced import forced_configurations
 from study.search.space import SearchSpace, TrialConfig, build_space
-from study.spec import Cell
-from study.spec_file import load_study
+from study.spec.dimension import Fixed
+from study.spec.spec_file import load_study
+from study.spec.specification import Cell
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 FEATURES_A25 = 25

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from study.model.config import ModelConfig
-from study.training.config import TrainConfig
-from study.training.report import EpochReport
+from study.model.model_config import ModelConfig
+from study.training.epoch_report import EpochReport
+from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.training.average import WeightAverage
-from study.training.config import TrainConfig
 from study.training.optimizer import build_optimizer, learning_rate
+from study.training.train_config import TrainConfig
 
 CONFIG = TrainConfig(learning_rate=1e-3, epochs=1)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from study.data.scores import log_losses
+from study.data.evaluation.probability_scores import log_losses
 from study.errors import DataError, StudyError
 from study.model.families import family_names
 from study.training.metrics import evaluate

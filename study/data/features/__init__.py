@@ -5,7 +5,7 @@ them together.
 """
 
 from study.data.features.a25 import A25
-from study.data.features.spec import FeatureSpec, InputRule
+from study.data.features.feature import FeatureSpec, InputRule
 from study.data.features.tiers import (
     SPECS,
     TIERS,

@@ -12,8 +12,8 @@ from study.data.features.a50 import (
     macd_histogram,
     rsi,
 )
-from study.data.features.spec import Bars, FeatureSpec, feature
-from study.data.features.windows import (
+from study.data.features.feature import Bars, FeatureSpec, feature
+from study.data.features.rolling import (
     change,
     crossed,
     days_since,

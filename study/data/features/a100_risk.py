@@ -8,8 +8,8 @@ from study.data.features.a50 import (
     log_returns,
     realized_volatility,
 )
-from study.data.features.spec import Bars, FeatureSpec, feature
-from study.data.features.windows import (
+from study.data.features.feature import Bars, FeatureSpec, feature
+from study.data.features.rolling import (
     change,
     highest,
     over_windows,

@@ -6,8 +6,8 @@ import talib
 
 from study.data.arrays import PriceArray
 from study.data.features.a25 import volume_weighted_price
-from study.data.features.spec import FeatureSpec, feature
-from study.data.features.windows import crossed, days_since, percent_change
+from study.data.features.feature import FeatureSpec, feature
+from study.data.features.rolling import crossed, days_since, percent_change
 
 Average = Callable[[PriceArray], PriceArray]
 _CAP_DAYS = 60

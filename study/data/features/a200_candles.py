@@ -7,8 +7,8 @@ import numpy.typing as npt
 import talib
 
 from study.data.arrays import PriceArray
-from study.data.features.spec import Bars, FeatureSpec, feature
-from study.data.features.windows import earlier, ratio
+from study.data.features.feature import Bars, FeatureSpec, feature
+from study.data.features.rolling import earlier, ratio
 
 
 def _body(bars: Bars) -> PriceArray:

@@ -6,8 +6,8 @@ import numpy as np
 import talib
 
 from study.data.arrays import PriceArray
-from study.data.features.spec import Bars, FeatureSpec, feature
-from study.data.features.windows import (
+from study.data.features.feature import Bars, FeatureSpec, feature
+from study.data.features.rolling import (
     days_since_highest,
     earlier,
     highest,

@@ -8,8 +8,8 @@ import talib
 from study.data.arrays import PriceArray
 from study.data.features.a50 import band_width, macd_histogram, macd_line, rsi
 from study.data.features.a100_momentum import supertrend
-from study.data.features.spec import Bars, FeatureSpec, feature
-from study.data.features.windows import (
+from study.data.features.feature import Bars, FeatureSpec, feature
+from study.data.features.rolling import (
     BoolArray,
     change,
     days_since,

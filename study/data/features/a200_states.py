@@ -10,8 +10,8 @@ import talib
 from study.data.arrays import DayArray, IndexArray, PriceArray
 from study.data.features.a50 import YEAR, macd_line, realized_volatility, rsi
 from study.data.features.a100_momentum import money_flow_index
-from study.data.features.spec import Bars, FeatureSpec, feature
-from study.data.features.windows import (
+from study.data.features.feature import Bars, FeatureSpec, feature
+from study.data.features.rolling import (
     change,
     highest,
     percentile_below,

@@ -6,8 +6,8 @@ import numpy as np
 import talib
 
 from study.data.arrays import DayArray, PriceArray
-from study.data.features.spec import FeatureSpec, feature
-from study.data.features.windows import ratio, trailing_sum
+from study.data.features.feature import FeatureSpec, feature
+from study.data.features.rolling import ratio, trailing_sum
 
 
 def _dema(n_days: int) -> FeatureSpec:

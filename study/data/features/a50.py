@@ -7,8 +7,8 @@ import pandas as pd
 import talib
 
 from study.data.arrays import PriceArray
-from study.data.features.spec import Bars, FeatureSpec, feature
-from study.data.features.windows import (
+from study.data.features.feature import Bars, FeatureSpec, feature
+from study.data.features.rolling import (
     change,
     earlier,
     percent_change,

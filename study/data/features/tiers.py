@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from study.data.arrays import IndexArray, PriceArray
-from study.data.config import Tier
+from study.data.data_config import Tier
 from study.data.features import (
     a50,
     a100_momentum,
@@ -19,7 +19,7 @@ from study.data.features import (
     vix,
 )
 from study.data.features.a25 import A25
-from study.data.features.spec import FeatureSpec, bars_of
+from study.data.features.feature import FeatureSpec, bars_of
 from study.data.sources import Prices
 from study.data.vix_series import VixSeries
 from study.errors import DataError, require

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from study.data.arrays import DayArray, PriceArray
-from study.data.features.spec import Bars, FeatureSpec, InputRule, feature
-from study.data.features.windows import (
+from study.data.features.feature import Bars, FeatureSpec, InputRule, feature
+from study.data.features.rolling import (
     BoolArray,
     percent_change,
     percentile_below,

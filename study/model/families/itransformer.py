@@ -7,8 +7,8 @@ tells a token which feature it reads.
 import torch.nn.functional as F
 from torch import Tensor
 
-from study.model.config import ModelConfig
 from study.model.family import Family
+from study.model.model_config import ModelConfig
 from study.model.network import Network
 
 # Shapes: B window, C day of the context, F feature, N token.

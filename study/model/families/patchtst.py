@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from study.errors import require
-from study.model.config import ModelConfig
 from study.model.family import Family
+from study.model.model_config import ModelConfig
 from study.model.network import Network
 
 # Shapes: B window, C day of the context, F feature, N patch, L day of a patch, P days of a patch

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.data.arrays import PriceArray
-from study.data.config import ACCEPTABLE, TIER_SOURCES, DataConfig, Tier
+from study.data.data_config import ACCEPTABLE, TIER_SOURCES, DataConfig, Tier
 from study.data.dataset import build_dataset
 from study.data.features import (
     SPECS,
@@ -17,7 +17,7 @@ from study.data.features import (
     feature_hash,
     warm_up_days,
 )
-from study.data.features.spec import bars_of
+from study.data.features.feature import bars_of
 from study.data.holdout import open_holdout
 from study.data.inputs import build_inputs, dropped_days, usable_bars
 from study.data.sources import Prices, load_prices, prices_from_frame

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from study.data.arrays import PriceArray
-from study.data.config import DataConfig
+from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset, data_fingerprint
 from study.data.features import build_features
 from study.data.features.vix import ADDED, on_days

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from study.data.features.a200_states import permutation_entropy
-from study.data.features.windows import (
+from study.data.features.rolling import (
     crossed,
     days_since,
     over_windows,

@@ -1,0 +1,186 @@
+"""Whether the horizon changes which configuration is best."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from analysis.answers.report_parts import Cell, Section, Table
+from analysis.statistics.interval import Estimate, estimate
+from analysis.statistics.law import Floats
+from analysis.study_records import CellRecords, StudyRecords
+from study.results.records import TrialRecord
+
+_SETTINGS = ("learning_rate", "weight_decay", "dropout")
+
+_DIFFERENT_SHARE = 0.2
+"""Relative spread over horizons above which the origin study called a setting different."""
+
+_FEWEST_COMMON = 5
+"""Configurations that two horizons must share before their ranks are compared."""
+
+_N_RESAMPLES = 500
+
+Pair = tuple[TrialRecord, TrialRecord]
+"""One configuration, trained for two horizons."""
+
+
+def horizons_section(study: StudyRecords) -> Section:
+    """Whether the horizon changes the answer."""
+    budgets = list(dict.fromkeys(cell.budget for cell in study.cells))
+    ranks: list[list[Cell]] = []
+    transfer: list[list[Cell]] = []
+    numbers: dict[str, object] = {}
+    below = []
+    for budget in budgets:
+        cells = [cell for cell in study.cells if cell.budget == budget]
+        for first, second in itertools.combinations(cells, 2):
+            pairs = _common(first, second)
+            found = rank_agreement(pairs)
+            name = f"{first.horizon} and {second.horizon}"
+            ranks.append([budget, name, len(pairs), *(found or (None, None, None))])
+            if found is not None:
+                across, ceiling, difference = found
+                numbers[f"{budget} h{first.horizon} h{second.horizon}"] = {
+                    "across": across, "ceiling": ceiling, "difference": difference,
+                    "n": len(pairs),
+                }  # fmt: skip
+                below.append(difference.high is not None and difference.high < 0)
+            if pairs:
+                transfer += _transfer_rows(budget, (first, second), pairs)
+    spreads = [_spread_row(study, budget) for budget in budgets]
+    return Section(
+        name="horizons",
+        title="Does the horizon change the answer?",
+        sentences=[_sentence(below)],
+        tables=[
+            Table(
+                columns=(
+                    "budget", "horizons", "configurations in common", "across horizons",
+                    "within a horizon", "across less within",
+                ),
+                rows=ranks,
+                caption="Kendall's tau of the ranks by loss on one half of the validation days "
+                "with those by the other half (every other block of days): of one horizon with the "
+                "other, and of each with itself, which is the most that can be expected. Over the "
+                "configurations that both searches tried: forced ones, and the random ones that "
+                "begin every search.",
+                digits=2,
+            ),
+            Table(
+                columns=("budget", "best of", "asked at", "configurations", "regret, nats"),
+                rows=transfer,
+                caption="What is lost on validation by taking the best common configuration of "
+                "another horizon.",
+            ),
+            Table(
+                columns=("budget", *_SETTINGS),
+                rows=[row for row in spreads if row is not None],
+                caption=f"Relative spread of the best settings over horizons; the origin study "
+                f"called more than {_DIFFERENT_SHARE:.0%} different. In brackets the spread among "
+                "the best five trials of one horizon: where that is as large, the rule says "
+                "nothing.",
+                digits=2,
+            ),
+        ],
+        numbers=numbers,
+    )  # fmt: skip
+
+
+def _sentence(below: Sequence[bool]) -> str:
+    if not below:
+        return "No two horizons share enough configurations to compare their ranks."
+    by_chance = 0.025 * len(below)
+    return (
+        f"Of {len(below)} pairs of horizons with enough configurations in common, {sum(below)} "
+        "rank them less alike than one horizon ranks them on other days; "
+        f"about {by_chance:.1f} would do so by chance. "
+        + (
+            "There the best configuration may depend on the horizon."
+            if sum(below)
+            else "Nothing shows that the best configuration depends on the horizon."
+        )
+    )
+
+
+def rank_agreement(pairs: Sequence[Pair]) -> tuple[Estimate, Estimate, Estimate] | None:
+    """Return how alike two horizons rank configurations, the most that it could be, and the gap.
+
+    Ranks by one half of the validation days are compared with ranks by the other half, across
+    horizons and within each: only so do both sides hold the same noise. Intervals over
+    configurations.
+
+    Returns: None with too few configurations whose losses by halves are known.
+    """
+    halves = [
+        [one.half_values, two.half_values]
+        for one, two in pairs
+        if one.half_values is not None and two.half_values is not None
+    ]
+    if len(halves) < _FEWEST_COMMON:
+        return None
+    losses = np.array(halves)
+    draw = np.random.default_rng(0)
+    rows = draw.integers(len(losses), size=(_N_RESAMPLES, len(losses)))
+    value = _agreement(losses)
+    spread = np.array([_agreement(losses[sample]) for sample in rows])
+    across, within = (estimate(float(value[i]), spread[:, i]) for i in range(2))
+    return across, within, estimate(float(value[0] - value[1]), spread[:, 0] - spread[:, 1])
+
+
+def _agreement(losses: Floats) -> Floats:
+    """Return Kendall's tau across horizons and within, of losses (n, horizon, half)."""
+
+    def tau(first: tuple[int, int], second: tuple[int, int]) -> float:
+        return float(kendalltau(losses[:, *first], losses[:, *second]).statistic)
+
+    across = (tau((0, 0), (1, 1)) + tau((0, 1), (1, 0))) / 2
+    within = (tau((0, 0), (0, 1)) + tau((1, 0), (1, 1))) / 2
+    return np.array([across, within])
+
+
+def _common(first: CellRecords, second: CellRecords) -> list[Pair]:
+    """Return the configurations that both tried to their end."""
+
+    def by_params(cell: CellRecords) -> dict[tuple[tuple[str, object], ...], TrialRecord]:
+        return {
+            tuple(sorted(trial.params.items())): trial
+            for trial in cell.rankable
+            if trial.reason != "asha"
+        }
+
+    one, two = by_params(first), by_params(second)
+    return [(one[params], two[params]) for params in one if params in two]
+
+
+def _transfer_rows(
+    budget: str, cells: tuple[CellRecords, CellRecords], pairs: Sequence[Pair]
+) -> list[list[Cell]]:
+    losses = np.array([[trial.value for trial in pair] for pair in pairs], dtype=np.float64).T
+    rows: list[list[Cell]] = []
+    for own, other in ((0, 1), (1, 0)):
+        best = int(np.argmin(losses[own]))
+        regret = float(losses[other, best] - losses[other].min())
+        rows.append([budget, cells[own].horizon, cells[other].horizon, len(pairs), regret])
+    return rows
+
+
+def _spread_row(study: StudyRecords, budget: str) -> list[Cell] | None:
+    cells = [cell for cell in study.cells if cell.budget == budget and cell.rankable]
+    if len(cells) < 2:
+        return None
+    row: list[Cell] = [budget]
+    for name in _SETTINGS:
+        best = np.array([float(cell.rankable[0].params[name]) for cell in cells])
+        within = [
+            np.array([float(trial.params[name]) for trial in cell.rankable[:5]]) for cell in cells
+        ]
+        inner = float(np.mean([_relative_spread(values) for values in within]))
+        row.append(f"{_relative_spread(best):.0%} ({inner:.0%})")
+    return row
+
+
+def _relative_spread(values: Floats) -> float:
+    mean = abs(float(values.mean()))
+    return float(np.ptp(values)) / mean if mean else 0.0

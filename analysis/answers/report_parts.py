@@ -1,0 +1,131 @@
+"""The parts of a report, free of any format: sentences, tables and figures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from analysis.statistics.interval import Estimate
+
+Cell = str | int | float | None | Estimate
+"""A value of a table; an estimate is shown with its interval."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Rows under headings."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+    digits: int = 4
+    """Decimals of numbers that are not whole."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """Points or a line of a figure."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] | None = None
+    """Lower ends of intervals; with ``high``."""
+    high: Sequence[float] | None = None
+    labels: Sequence[str] = ()
+    """What is shown when a point is touched; empty for lines."""
+    is_line: bool = False
+    is_reference: bool = False
+    """Is it what others are compared with? Drawn in grey."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """A drawing of several series on common axes."""
+
+    name: str
+    """Of its files; unique in a report."""
+    title: str
+    x_label: str
+    y_label: str
+    series: Sequence[Series]
+    log_x: bool = False
+    log_y: bool = False
+    categories: Sequence[str] = ()
+    """Names of the positions 0, 1, ... on the x axis, if it has no scale."""
+    alt: str = ""
+    """What is seen, for those who cannot see it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """One question with its answer."""
+
+    name: str
+    """Of its anchor; unique in a report."""
+    title: str
+    sentences: Sequence[str]
+    """Computed from the numbers below."""
+    tables: Sequence[Table] = ()
+    figures: Sequence[Figure] = ()
+    numbers: dict[str, Any] = field(default_factory=dict)
+    """For report.json: what sentences and tables were computed from."""
+
+
+def shown(value: Cell, digits: int = 4) -> str:
+    """Return a value as a reader sees it."""
+    match value:
+        case None:
+            return "-"
+        case Estimate():
+            return shown_estimate(value, digits)
+        case bool() | str():
+            return str(value)
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:.{digits}f}"
+    raise TypeError(f"{type(value).__name__} is no value of a table")
+
+
+def shown_estimate(estimate: Estimate, digits: int = 4) -> str:
+    """Return a number with its interval."""
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.{digits}f}"
+    return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+
+
+def sort_key(value: Cell) -> float | str:
+    """Return by what a value is sorted."""
+    if isinstance(value, Estimate):
+        return value.value
+    return float("-inf") if value is None else value
+
+
+def plain(value: Any) -> Any:
+    """Return any value as JSON can hold it; a number that is not finite is missing."""
+    if isinstance(value, Estimate):
+        return {"value": plain(value.value), "low": value.low, "high": value.high, "se": value.se}
+    if isinstance(value, dict):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if hasattr(value, "item"):
+        return plain(value.item())
+    return value
+
+
+def days_ahead(horizon: int) -> str:
+    """Return a horizon as a reader says it."""
+    return "1 day ahead" if horizon == 1 else f"{horizon} days ahead"
+
+
+def low_end(estimate: Estimate) -> float:
+    """Return the lower end of an interval, to be drawn; the value where there is none."""
+    return estimate.value if estimate.low is None else estimate.low
+
+
+def high_end(estimate: Estimate) -> float:
+    """Return the upper end, likewise."""
+    return estimate.value if estimate.high is None else estimate.high

@@ -1,0 +1,233 @@
+"""The cells of a study, judged: scores, comparisons, flags and laws."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.holdout_scores import Scores, score_model
+from analysis.statistics.comparison import (
+    Difference,
+    best_on,
+    compare,
+    confidence_set,
+    paired_difference,
+)
+from analysis.statistics.interval import Estimate
+from analysis.statistics.law import Floats
+from analysis.statistics.resampling import daily_means, resampled_days
+from analysis.statistics.sized_runs import LEAST_LEVELS, Runs
+from analysis.statistics.verdict import LawReport, judge
+from analysis.study_records import CellRecords, Predictions, StudyRecords
+from study.results.final_records import ORACLE, FinalRecord
+
+_SAME_LOSS = 5e-4
+"""Losses that agree to three decimals at two budgets: chance, or the same constant."""
+
+_FEWEST_SEEDS = 5
+
+_LEAK_ERRORS = 3
+"""Standard errors by which nobody beats the exact answer unless the inputs know the future."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedCell:
+    """One cell with final runs."""
+
+    records: CellRecords
+    final: FinalRecord
+    test: Predictions
+    train_prior: float
+    scores: Mapping[str, Scores]
+    """On the test days, by model."""
+    rival: str
+    """The baseline with the lowest loss on the validation days: chosen without the test."""
+    difference: Difference
+    """To the rival, on the test days."""
+    over_oracle: Estimate | None
+    """Loss less that of the exact answer, where the market is drawn; None on real ones."""
+    flags: Sequence[str]
+    """Why the cell is left out of every law; empty if it is in."""
+    notes: Sequence[str]
+    """What a reader should know, but which excludes nothing."""
+
+    @property
+    def name(self) -> str:
+        """Of the cell."""
+        return self.records.name
+
+    @property
+    def own(self) -> Scores:
+        """Of the winner's runs."""
+        return self.scores[self.final.model]
+
+    @property
+    def is_leak(self) -> bool:
+        """Is it better than the best possible answer by more than chance allows?"""
+        over = self.over_oracle
+        return over is not None and over.se is not None and over.value < -_LEAK_ERRORS * over.se
+
+    @property
+    def losses(self) -> Floats:
+        """Daily losses on the test days, shape (n_seeds, n_days)."""
+        return self.test.losses(self.final.model)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedHorizon:
+    """The cells of one horizon side by side, on the same days."""
+
+    horizon: int
+    cells: Sequence[JudgedCell]
+    best_set: Sequence[str]
+    """Budgets among which the best is with 90 % confidence; equal ones as ``20k = 60k``."""
+    from_smallest: Sequence[Estimate]
+    """Of each cell: its loss less that of the smallest budget, paired by day."""
+    pairs: Sequence[Difference]
+    """Each budget against the next smaller one."""
+    law: LawReport | None
+    """None with fewer than three cells that may be in it."""
+    law_of_all: LawReport | None
+    """With flagged cells too; None if none is flagged."""
+    excluded: Sequence[str]
+    """Budgets left out, with the reason."""
+
+
+def all_cells(horizons: Sequence[JudgedHorizon]) -> list[JudgedCell]:
+    """Return the cells of all horizons."""
+    return [cell for each in horizons for cell in each.cells]
+
+
+def judge_study(study: StudyRecords) -> list[JudgedHorizon]:
+    """Judge the cells of a study that have final runs."""
+    found = []
+    for horizon in study.horizons:
+        records = [cell for cell in study.of_horizon(horizon) if cell.final is not None]
+        if records:
+            found.append(_judge_horizon(horizon, records))
+    return found
+
+
+def _judge_horizon(horizon: int, records: Sequence[CellRecords]) -> JudgedHorizon:
+    tests = [cell.predictions("test") for cell in records]
+    days = resampled_days(len(tests[0].y), horizon)
+    models = {c.budget: t.losses(c.model) for c, t in zip(records, tests, strict=True)}
+    means = {budget: float(losses.mean()) for budget, losses in models.items()}
+    rivals = [_rival(cell) for cell in records]
+    differences: dict[str, Difference] = {}
+    for rival in sorted(set(rivals)):
+        # The budgets that have the same rival are one family of comparisons.
+        own = [c.budget for c, r in zip(records, rivals, strict=True) if r == rival]
+        test = tests[rivals.index(rival)]
+        compared = compare({b: models[b] for b in own}, rival, test.losses(rival), days, horizon)
+        differences |= {each.model: each for each in compared}
+    cells = [
+        _judge_cell(cell, test, days, rival, differences[cell.budget], means)
+        for cell, test, rival in zip(records, tests, rivals, strict=True)
+    ]
+    kept = [cell for cell in cells if not cell.flags]
+    pairs = [_pair(larger, smaller, days) for smaller, larger in itertools.pairwise(cells)]
+    return JudgedHorizon(
+        horizon=horizon,
+        cells=cells,
+        best_set=[" = ".join(group) for group in confidence_set(models, horizon)],
+        from_smallest=[
+            Estimate(value=0.0, low=None, high=None, se=None),
+            *(paired_difference(c.losses, cells[0].losses, days) for c in cells[1:]),
+        ],
+        pairs=pairs,
+        law=_law(kept, days),
+        law_of_all=_law(cells, days) if len(kept) < len(cells) else None,
+        excluded=[f"{c.records.budget}: {'; '.join(c.flags)}" for c in cells if c.flags],
+    )
+
+
+def _rival(cell: CellRecords) -> str:
+    validation = cell.predictions("validation")
+    return best_on(validation, [name for name in validation.p if name not in (cell.model, ORACLE)])
+
+
+def _judge_cell(
+    cell: CellRecords,
+    test: Predictions,
+    days: Floats,
+    rival: str,
+    difference: Difference,
+    means: Mapping[str, float],
+) -> JudgedCell:
+    final = cell.final
+    assert final is not None
+    train_prior = float(cell.searched["splits"]["train"]["base_rate"])
+    scores = {model: score_model(test, model, train_prior, days) for model in test.p}
+    own = scores[final.model]
+    flags = []
+    if own.is_collapsed:
+        flags.append("the winner has collapsed: it says no more than a constant")
+    if not final.search["is_complete"]:
+        # It may have gone on since, but its winner is of then.
+        ended, asked = final.search["ended"], final.search["asked"]
+        flags.append(f"the winner is of an incomplete search: {ended} of {asked} trials")
+    elif not cell.is_complete:
+        flags.append(
+            f"the search is incomplete: {cell.n_ended} of {cell.searched['trials']} trials"
+        )
+    if final.edges:
+        flags.append(f"the winner is at the edge of what was searched ({', '.join(final.edges)})")
+    twins = [
+        budget
+        for budget, mean in means.items()
+        if budget != cell.budget and abs(mean - means[cell.budget]) < _SAME_LOSS
+    ]
+    notes = []
+    if twins:
+        notes.append(f"same loss to three decimals as {', '.join(twins)}")
+    failed = [run for run in final.runs if not run.is_rankable]
+    if failed:
+        notes.append(f"{len(failed)} of {len(final.runs)} final runs failed or collapsed")
+    if own.n_seeds < _FEWEST_SEEDS:
+        notes.append(f"{own.n_seeds} seeds, fewer than {_FEWEST_SEEDS}")
+    if final.with_validation:
+        notes.append("trained on validation days too, as were the baselines")
+    if final.differences:
+        notes.append(f"changed since the search: {'; '.join(final.differences)}")
+    return JudgedCell(
+        records=cell,
+        final=final,
+        test=test,
+        train_prior=train_prior,
+        scores=scores,
+        rival=rival,
+        difference=difference,
+        over_oracle=paired_difference(test.losses(final.model), test.losses(ORACLE), days)
+        if ORACLE in test.p
+        else None,
+        flags=flags,
+        notes=notes,
+    )
+
+
+def _pair(larger: JudgedCell, smaller: JudgedCell, days: Floats) -> Difference:
+    difference: Estimate = paired_difference(larger.losses, smaller.losses, days)
+    assert difference.low is not None
+    assert difference.high is not None
+    return Difference(
+        model=larger.records.budget,
+        other=smaller.records.budget,
+        difference=difference,
+        excludes_zero=not difference.low <= 0 <= difference.high,
+        # Judged by the law, not one by one.
+        survives=False,
+    )
+
+
+def _law(cells: Sequence[JudgedCell], days: Floats) -> LawReport | None:
+    """Fit the law to every final run, resampling test days for all together, and seeds."""
+    if len(cells) < LEAST_LEVELS:
+        return None
+    sizes = np.concatenate([np.full(len(c.losses), float(c.final.param_count)) for c in cells])
+    losses = np.concatenate([cell.losses.mean(axis=1) for cell in cells])
+    resampled = np.concatenate([daily_means(cell.losses, days) for cell in cells], axis=1)
+    return judge(
+        Runs(names=("parameters",), sizes=sizes[:, None], losses=losses, resampled=resampled)
+    )

@@ -1,0 +1,191 @@
+"""Scores of a model's probabilities, each with its interval over days and seeds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.statistics.interval import Estimate, estimate
+from analysis.statistics.law import Floats
+from analysis.statistics.resampling import daily_means, mean_over_seeds
+from analysis.study_records import Predictions
+
+N_BINS = 10
+"""Of equal counts, in the reliability curve."""
+
+COLLAPSE_LOGIT_SD = 0.1
+COLLAPSE_SKILL = 0.005
+"""A model whose logits vary less, or whose skill against the days' own base rate has its upper
+bound below this, says no more than a constant (notes on statistics, check 7)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reliability:
+    """One bin of equal count."""
+
+    predicted: float
+    """Mean probability."""
+    observed: float
+    """Share of positives."""
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decisions:
+    """What follows from saying yes at a probability; means over seeds."""
+
+    threshold: float
+    """The least probability at which it says yes."""
+    accuracy: Estimate
+    majority_accuracy: float
+    """Of always giving the commoner answer of these days."""
+    precision: float | None
+    """None if it never says yes."""
+    recall: float | None
+    said_yes: float
+    """Days, a mean over seeds."""
+    positives: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scores:
+    """A model on the days of a part. Losses in nats per day."""
+
+    model: str
+    n_days: int
+    n_seeds: int
+    log_loss: Estimate
+    skill_train_prior: Estimate
+    """1 - loss / loss of a constant at the base rate of the training days."""
+    skill_own_prior: Estimate
+    """The same against a constant at the base rate of these days."""
+    auc: Estimate
+    brier: Estimate
+    ece: Estimate
+    """Expected calibration error over ten bins of equal count."""
+    logit_sd: float
+    """Spread of the answers, a mean over seeds."""
+    is_collapsed: bool
+    decisions: tuple[Decisions, Decisions]
+    """At one half, and at the base rate of the training days."""
+    reliability: list[Reliability]
+    """Of the mean probability over seeds."""
+
+
+def score_model(predictions: Predictions, model: str, train_prior: float, days: Floats) -> Scores:
+    """Score a model.
+
+    Args:
+        predictions: of a part's days.
+        model: its name there.
+        train_prior: base rate of the training days.
+        days: samples of the part's days.
+    """
+    y, p = predictions.y, predictions.p[model]
+    losses = predictions.losses(model)
+    own_prior = float(y.mean())
+    constant = _constant_losses(y, train_prior)
+    own = _constant_losses(y, own_prior)
+    sampled = daily_means(losses, days)
+    against_train = 1 - sampled / daily_means(constant[None], days)
+    # The constant at each sample's own base rate: that is what is known in hindsight.
+    rates = np.clip(daily_means(y[None], days)[:, 0], 1e-6, 1 - 1e-6)
+    entropy = -(rates * np.log(rates) + (1 - rates) * np.log1p(-rates))
+    against_own = 1 - sampled / entropy[:, None]
+    logit_sd = float(np.mean(np.std(np.log(p) - np.log1p(-p), axis=1)))
+    skill = _estimate(float(1 - losses.mean() / own.mean()), against_own)
+    brier = (p - y) ** 2
+    assert skill.high is not None
+    return Scores(
+        model=model,
+        n_days=len(y),
+        n_seeds=len(p),
+        log_loss=_estimate(float(losses.mean()), sampled),
+        skill_train_prior=_estimate(float(1 - losses.mean() / constant.mean()), against_train),
+        skill_own_prior=skill,
+        auc=_of_each(aucs, p, y, days),
+        brier=_estimate(float(brier.mean()), daily_means(brier, days)),
+        ece=_of_each(calibration_errors, p, y, days),
+        logit_sd=logit_sd,
+        is_collapsed=logit_sd < COLLAPSE_LOGIT_SD or skill.high < COLLAPSE_SKILL,
+        decisions=(_decide(p, y, 0.5, days), _decide(p, y, train_prior, days)),
+        reliability=reliability(p.mean(axis=0), y),
+    )
+
+
+def _decide(p: Floats, y: Floats, threshold: float, days: Floats) -> Decisions:
+    said_yes = p >= threshold
+    right = (said_yes == y).astype(np.float64)
+    hits = float((said_yes & (y == 1)).sum(axis=1).mean())
+    n_yes = float(said_yes.sum(axis=1).mean())
+    rate = float(y.mean())
+    return Decisions(
+        threshold=threshold,
+        accuracy=_estimate(float(right.mean()), daily_means(right, days)),
+        majority_accuracy=max(rate, 1 - rate),
+        precision=hits / n_yes if n_yes else None,
+        recall=hits / y.sum() if y.sum() else None,
+        said_yes=n_yes,
+        positives=int(y.sum()),
+    )
+
+
+def aucs(p: Floats, y: Floats, days: Floats) -> Floats:
+    """Return the area under the ROC curve in each sample of days; ties count half.
+
+    Args:
+        p: probabilities of the days, shape (n_days,).
+        y: 0 or 1, shape (n_days,).
+        days: how often each day is in each sample, shape (n_samples, n_days).
+
+    Returns: shape (n_samples,); NaN where a class is missing, 0.5 for a constant.
+    """
+    _, group = np.unique(p, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    positive = np.add.reduceat((days * y)[:, order], starts, axis=1)
+    negative = np.add.reduceat((days * (1 - y))[:, order], starts, axis=1)
+    below = np.cumsum(negative, axis=1) - negative / 2
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((positive * below).sum(axis=1) / pairs)
+
+
+def calibration_errors(p: Floats, y: Floats, days: Floats) -> Floats:
+    """Return the mean distance of said and observed shares over bins, in each sample of days.
+
+    The bins are those of equal count of all days. Arguments and shape as of ``aucs``.
+    """
+    order = np.argsort(p, kind="stable")
+    sizes = [len(part) for part in np.array_split(order, min(N_BINS, len(order)))]
+    starts = np.cumsum([0, *sizes[:-1]])
+    gaps = np.add.reduceat((days * (p - y))[:, order], starts, axis=1)
+    return np.asarray(np.abs(gaps).sum(axis=1) / days.sum(axis=1))
+
+
+def reliability(p: Floats, y: Floats) -> list[Reliability]:
+    """Return predicted and observed shares in bins of equal count, ascending."""
+    order = np.argsort(p, kind="stable")
+    return [
+        Reliability(predicted=float(p[rows].mean()), observed=float(y[rows].mean()), n=len(rows))
+        for rows in np.array_split(order, min(N_BINS, len(order)))
+    ]
+
+
+def _constant_losses(y: Floats, prior: float) -> Floats:
+    positive, negative = -np.log(prior), -np.log1p(-prior)
+    return np.asarray(np.where(y == 1, positive, negative))
+
+
+def _of_each(
+    score: Callable[[Floats, Floats, Floats], Floats], p: Floats, y: Floats, days: Floats
+) -> Estimate:
+    """Return the mean of a score over seeds with its interval."""
+    once = np.ones((1, len(y)))
+    value = float(np.mean([score(seed, y, once)[0] for seed in p]))
+    return _estimate(value, np.stack([score(seed, y, days) for seed in p], axis=1))
+
+
+def _estimate(value: float, samples: Floats) -> Estimate:
+    """Return a score with its interval, from samples of shape (n_resamples, n_seeds)."""
+    return estimate(value, mean_over_seeds(samples, np.random.default_rng(0)))

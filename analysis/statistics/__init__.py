@@ -1,0 +1,1 @@
+"""Laws, verdicts, comparisons and intervals."""

@@ -1,0 +1,335 @@
+"""Everything that the records of a study say, read once."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.statistics.law import Floats
+from study.errors import StudyError, quoted, require
+from study.results.final_records import (
+    ORACLE,
+    FinalRecord,
+    final_name,
+    read_final,
+    read_predictions,
+)
+from study.results.records import TrialRecord, ranked
+from study.results.store import read_cell, read_trials
+from study.storage.driver_status import is_search_complete
+from study.storage.layout import CELL_FILE, FINAL_FOLDER, PREDICTIONS_FILE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Predictions:
+    """What several models say of the same days of one part."""
+
+    dates: np.ndarray
+    """datetime64[D], ascending, shape (n_days,)."""
+    y: Floats
+    """0 or 1, shape (n_days,)."""
+    p: Mapping[str, Floats]
+    """Probabilities by model, shape (n_seeds, n_days)."""
+
+    def losses(self, model: str) -> Floats:
+        """Return the log-loss of every day, nats, shape (n_seeds, n_days)."""
+        p = self.p[model]
+        return np.asarray(-np.where(self.y == 1, np.log(p), np.log1p(-p)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRecords:
+    """One cell: its search, and its final runs if there are any."""
+
+    name: str
+    """Of its final runs: a search across budgets has a cell for each of them."""
+    search: str
+    """Name of the search, which is that of all cells that it has."""
+    budget: str
+    """Label."""
+    searched: Mapping[str, Any]
+    """cell.yaml."""
+    trials: Sequence[TrialRecord]
+    """Of this budget."""
+    n_ended: int
+    """Trials of the whole search."""
+    is_complete: bool
+    """Has every trial of the search ended?"""
+    final: FinalRecord | None
+    table: pd.DataFrame | None
+    """Predictions of the final runs and the baselines."""
+    final_problem: str | None
+    """Why nothing is said of final runs that are there."""
+
+    @property
+    def model(self) -> str:
+        """Family of the winner, by which its runs are known among the predictions."""
+        assert self.final is not None
+        return self.final.model
+
+    @property
+    def budget_parameters(self) -> int:
+        """What the label stands for."""
+        budgets = self.searched["spec"]["budgets"]
+        return int(next(b["target"] for b in budgets if b["label"] == self.budget))
+
+    @property
+    def horizon(self) -> int:
+        """Trading days."""
+        return int(self.searched["horizon"])
+
+    @property
+    def source(self) -> str:
+        """Market."""
+        return str(self.searched["source"])
+
+    @cached_property
+    def rankable(self) -> list[TrialRecord]:
+        """Trials with a usable result, the best first."""
+        return ranked(self.trials)
+
+    def predictions(self, part: str) -> Predictions:
+        """Return what was said of the days of a part, every model on the same days.
+
+        Raises:
+            StudyError: the models speak of different days.
+        """
+        assert self.table is not None
+        rows = self.table[self.table["part"] == part]
+        p: dict[str, list[Floats]] = {}
+        dates, y = np.empty(0), np.empty(0)
+        for (model, _), own in rows.groupby(["model", "seed"], dropna=False, sort=False):
+            own = own.sort_values("date")
+            days, labels = own["date"].to_numpy(), own["y"].to_numpy(np.float64)
+            if not p:
+                dates, y = days, labels
+            require(
+                np.array_equal(days, dates) and np.array_equal(labels, y),
+                self.name,
+                "every model must have been asked about the same days",
+                got=f"other days or labels of {quoted(model)}",
+                remedy="Remove its folder below final/ and run study.train again.",
+                error=StudyError,
+            )
+            p.setdefault(str(model), []).append(own["p"].to_numpy(np.float64))
+        return Predictions(
+            dates=dates.astype("datetime64[D]"),
+            y=y,
+            p={model: np.stack(seeds) for model, seeds in p.items()},
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyRecords:
+    """The cells of one study on one market and task, smaller budgets first."""
+
+    name: str
+    variant: str
+    """Task and, if it is not the S&P 500, market, as in the names of cells."""
+    cells: Sequence[CellRecords]
+    problems: Sequence[str]
+    """Searches that could not be read."""
+    other_phases: Sequence[str]
+    """Of the same study, each with a report of its own."""
+
+    @property
+    def searches(self) -> list[CellRecords]:
+        """Return a cell of each search: one across budgets has several."""
+        return list({cell.search: cell for cell in self.cells}.values())
+
+    def of_search(self, name: str) -> list[CellRecords]:
+        """Return the cells of a search."""
+        return [cell for cell in self.cells if cell.search == name]
+
+    @property
+    def horizons(self) -> list[int]:
+        """Trading days, ascending."""
+        return sorted({cell.horizon for cell in self.cells})
+
+    def of_horizon(self, horizon: int) -> list[CellRecords]:
+        """Return the cells of a horizon."""
+        return [cell for cell in self.cells if cell.horizon == horizon]
+
+
+_NEEDED = ("study", "phase", "horizon", "trials", "source", "data_sha256", "splits", "spec")
+"""Keys of cell.yaml that a report is made of."""
+
+
+def _budgets(searched: Mapping[str, Any], folder: Path) -> list[str]:
+    """Return the labels of a search's budgets.
+
+    Raises:
+        StudyError: the search is of another version.
+    """
+    require(
+        bool(searched["spec"].get("budgets")),
+        str(folder / CELL_FILE),
+        "must be of this version",
+        got="no budgets",
+        remedy="Search again: old results cannot be read by this version.",
+        error=StudyError,
+    )
+    return [str(budget["label"]) for budget in searched["spec"]["budgets"]]
+
+
+def _read_cell(results: Path, folder: Path) -> list[CellRecords]:
+    """Return what there is of a search, apart for each of its budgets.
+
+    Raises:
+        StudyError: a record cannot be read, or says nothing that can be judged.
+        OSError: a folder cannot be looked into.
+    """
+    searched = read_cell(folder, *_NEEDED)
+    trials, budgets = read_trials(folder), _budgets(searched, folder)
+    prior = searched["splits"]["train"]["base_rate"]
+    require(
+        0 < prior < 1,
+        str(folder / CELL_FILE),
+        "splits: train: base_rate must lie between 0 and 1",
+        got=quoted(prior),
+        remedy="Mend it with --resume.",
+        error=StudyError,
+    )
+    is_complete = is_search_complete(folder, len(trials), searched["trials"])
+    found = []
+    for budget in budgets:
+        name = final_name(folder.name, budget, len(budgets))
+        final, table, problem = None, None, None
+        try:
+            final, table = _read_final_runs(results / FINAL_FOLDER / name)
+        except StudyError as error:
+            # What the search says, and its other budgets, is none the worse.
+            problem = str(error)
+        found.append(
+            CellRecords(
+                name=name,
+                search=folder.name,
+                budget=budget,
+                searched=searched,
+                trials=[trial for trial in trials if trial.budget == budget],
+                n_ended=len(trials),
+                is_complete=is_complete,
+                final=final,
+                table=table,
+                final_problem=problem,
+            )
+        )
+    return found
+
+
+def _read_final_runs(folder: Path) -> tuple[FinalRecord | None, pd.DataFrame | None]:
+    """Return what there is of a winner's runs: None twice if they have not ended.
+
+    Raises:
+        StudyError: a record cannot be read, no run has a usable result, or there is nothing that a
+            winner is compared with.
+    """
+    final, path = read_final(folder), folder / PREDICTIONS_FILE
+    if final is None:
+        return None, None
+    table = read_predictions(path)
+    ends = Counter(run.reason for run in final.runs)
+    require(
+        final.model in _models(table, "test"),
+        folder.name,
+        "some final run must have a usable result, or nothing is said of its test days",
+        got=", ".join(f"{n} {reason}" for reason, n in sorted(ends.items())),
+        remedy="It is left out.",
+        error=StudyError,
+    )
+    _require_rivals(final, table, path)
+    return final, table
+
+
+def _require_rivals(final: FinalRecord, table: pd.DataFrame, path: Path) -> None:
+    """Refuse predictions in which what a winner is compared with is missing.
+
+    Raises:
+        StudyError: there is no baseline, or one on the days of one part alone.
+    """
+    own = {final.model, ORACLE}
+    baselines = [set(_models(table, part)) - own for part in ("validation", "test")]
+    require(
+        bool(baselines[0]) and baselines[0] == baselines[1],
+        str(path),
+        "must hold the same baselines on validation and test days",
+        got=quoted([sorted(names) for names in baselines]),
+        remedy="Remove its folder below final/ and run study.train again.",
+        error=StudyError,
+    )
+
+
+def _models(table: pd.DataFrame, part: str) -> list[str]:
+    return list(table.loc[table["part"] == part, "model"].unique())
+
+
+def _unreadable(problems: Sequence[str]) -> str:
+    return f" (and {len(problems)} that cannot be read: {problems[0]})" if problems else ""
+
+
+def read_study(results: Path, name: str | None) -> StudyRecords:
+    """Read the cells of a study.
+
+    Args:
+        results: the results folder.
+        name: of the study; None takes the only one that there is.
+
+    Raises:
+        StudyError: there is none, or there are several and none was named.
+    """
+    cells: dict[tuple[str, str, str], list[CellRecords]] = {}
+    problems: list[str] = []
+    for folder in sorted(path for path in results.iterdir() if path.is_dir()):
+        try:
+            if not (folder / CELL_FILE).exists():
+                continue
+            found = _read_cell(results, folder)
+        except StudyError as error:
+            problems.append(str(error))
+            continue
+        except OSError as error:
+            problems.append(f"{folder}: must be a folder that you may read: {error.strerror}.")
+            continue
+        searched = found[0].searched
+        # Cells of other tasks or markets have other days and labels: they are studies of their own.
+        _, _, variant = folder.name.partition(f"_h{searched['horizon']}_")
+        # Two phases search the same budgets in other ways, and so do searches across other budgets.
+        phase, name_there = searched["phase"], searched["study"]
+        study = name_there if phase is None else f"{name_there}-{phase}"
+        across = "" if len(found) == 1 else f"_{'-'.join(cell.budget for cell in found)}"
+        cells.setdefault((study, across, variant), []).extend(found)
+    labels = {key: (key[0], f"{key[0]}_{key[2]}", f"{key[0]}{key[1]}_{key[2]}") for key in cells}
+    chosen = [key for key, names in labels.items() if name is None or name in names]
+    require(
+        len(chosen) == 1,
+        str(results),
+        "must hold the study that is asked for" if name else "must hold one study",
+        got=f"{'none named' if name is None else quoted(name)}; there are "
+        f"{', '.join(sorted(names[-1] for names in labels.values())) or 'none'}"
+        + _unreadable(problems),
+        remedy="Name one with --study."
+        if cells
+        else "Mend what cannot be read."
+        if problems
+        else "Run study.sweep first.",
+        error=StudyError,
+    )
+    (key,) = chosen
+    ordered = sorted(cells[key], key=lambda c: (c.budget_parameters, c.horizon, c.name))
+    same = ordered[0].searched["study"]
+    return StudyRecords(
+        name=key[0],
+        variant=key[2],
+        cells=ordered,
+        problems=problems,
+        other_phases=[
+            names[-1]
+            for other, names in labels.items()
+            if other != key and other[2] == key[2] and cells[other][0].searched["study"] == same
+        ],
+    )

@@ -1,0 +1,1 @@
+"""Tables that other programs wrote: runs, and trials of any search."""

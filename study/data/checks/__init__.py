@@ -1,0 +1,1 @@
+"""What makes a series of prices or a volatility index wrong, or odd."""

@@ -1,0 +1,1 @@
+"""How probabilities are judged: scores, baselines, and what the days can show."""

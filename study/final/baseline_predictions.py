@@ -1,0 +1,234 @@
+"""What a sceptic would use instead of a transformer, fitted on the same training days.
+
+None is tuned: each has its library's defaults or a textbook's values, because a choice by
+validation would be a search of its own.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+from arch import arch_model
+from scipy.special import ndtr
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from study.data.arrays import IndexArray, PriceArray
+from study.data.data_config import DataConfig
+from study.data.holdout import Holdout
+from study.data.sources import SYNTHETIC
+from study.data.synthetic import bayes_probability, next_variances
+from study.results.final_records import ORACLE
+
+TRAILING_DAYS = 250
+"""A trading year."""
+
+_RANGE_DAYS = (1, 5, 20)
+"""A day, a week and a month: the terms of the HAR model of volatility (Corsi 2009)."""
+
+_TREES = 500
+_LEAF_DAYS = 20
+"""Fewest days in a leaf of the forest: a label of noise needs more than scikit-learn's one."""
+
+_PERCENT = 100.0
+"""Returns in percent keep the GARCH optimiser well scaled (arch's own advice)."""
+
+_LEAST, _MOST = 1e-4, 1 - 1e-4
+"""Probabilities are kept inside: a forest that says 0 and errs once would lose an infinite loss."""
+
+_NODES = 128
+_FAR = 8.0
+"""Of the quadrature of walks below a barrier: points, and standard deviations on either side."""
+
+_ROWS_AT_ONCE = 64
+"""Days whose quadrature is done together: 8 MiB."""
+
+Baseline = Callable[[DataConfig, Holdout], PriceArray]
+"""Returns the probability of every day; what is said of training days counts nowhere."""
+
+
+def predict_baselines(config: DataConfig, holdout: Holdout) -> dict[str, PriceArray]:
+    """Return what each baseline says of every day, by name; float64 of shape (n_days,)."""
+    found = {
+        name: np.clip(predict(config, holdout), _LEAST, _MOST)
+        for name, predict in BASELINES.items()
+    }
+    if holdout.prices.name == SYNTHETIC and config.label_kind == "high":
+        found[ORACLE] = _oracle(config, holdout)
+    return found
+
+
+def _constant(config: DataConfig, holdout: Holdout) -> PriceArray:
+    """The base rate of the training days."""
+    return np.full(len(holdout.labels), _train_labels(holdout).mean())
+
+
+def _trailing(config: DataConfig, holdout: Holdout) -> PriceArray:
+    """The share of positives among the latest labels that are known on a day."""
+    labels = pd.Series(holdout.labels).shift(config.horizon)
+    prior = labels.rolling(TRAILING_DAYS, min_periods=1).mean()
+    return np.asarray(prior.fillna(_train_labels(holdout).mean()).to_numpy(np.float64))
+
+
+def _garch(config: DataConfig, holdout: Holdout) -> PriceArray:
+    """What a Brownian path says that has the variances which GJR-GARCH expects."""
+    last = int(holdout.bars[holdout.train_days[-1]])
+    variance = garch_variance(
+        holdout.prices.frame["Close"].to_numpy(), n_fitted=last + 1, horizon=config.horizon
+    )
+    return path_probability(config, variance[holdout.bars])
+
+
+def _garch_platt(config: DataConfig, holdout: Holdout) -> PriceArray:
+    """The same, mended by logistic regression on its own logit (Platt 1999)."""
+    closed = np.clip(_garch(config, holdout), _LEAST, _MOST)
+    logit = np.log(closed) - np.log1p(-closed)
+    return _fitted(LogisticRegression(C=np.inf), logit[:, None], holdout)
+
+
+def _logistic_ranges(config: DataConfig, holdout: Holdout) -> PriceArray:
+    """Logistic regression on the mean log range of the last day, week and month."""
+    bars = holdout.prices.frame
+    ranges = pd.Series(np.log(bars["High"].to_numpy() / bars["Low"].to_numpy()))
+    means = [np.log(ranges.rolling(days).mean().clip(lower=1e-4)) for days in _RANGE_DAYS]
+    inputs = np.stack([mean.to_numpy() for mean in means], axis=1)[holdout.bars]
+    return _fitted(make_pipeline(StandardScaler(), LogisticRegression()), inputs, holdout)
+
+
+def _logistic(config: DataConfig, holdout: Holdout) -> PriceArray:
+    """Logistic regression on all inputs of the day."""
+    return _fitted(
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+        holdout.features.astype(np.float64),
+        holdout,
+    )
+
+
+def _forest(config: DataConfig, holdout: Holdout) -> PriceArray:
+    """A random forest on all inputs of the day."""
+    model = RandomForestClassifier(
+        n_estimators=_TREES, min_samples_leaf=_LEAF_DAYS, random_state=0, n_jobs=1
+    )
+    return _fitted(model, holdout.features, holdout)
+
+
+def _boosting(config: DataConfig, holdout: Holdout) -> PriceArray:
+    """Gradient boosting on all inputs of the day, stopped by a part of its training days."""
+    model = HistGradientBoostingClassifier(
+        learning_rate=0.05, early_stopping=True, validation_fraction=0.15, random_state=0
+    )
+    return _fitted(model, holdout.features, holdout)
+
+
+BASELINES: Mapping[str, Baseline] = {
+    "constant": _constant,
+    "trailing prior": _trailing,
+    "GJR-GARCH": _garch,
+    "GJR-GARCH, Platt": _garch_platt,
+    "logistic, ranges": _logistic_ranges,
+    "logistic": _logistic,
+    "random forest": _forest,
+    "gradient boosting": _boosting,
+}
+"""From the least to the most that is learnt."""
+
+
+def garch_variance(close: PriceArray, *, n_fitted: int, horizon: int) -> PriceArray:
+    """Return the variances that GJR-GARCH(1,1,1) with t errors expects of the next log returns.
+
+    Args:
+        close: of every day, shape (n_days,).
+        n_fitted: the first days, from which the parameters come; later days are only filtered.
+        horizon: days ahead.
+
+    Returns: of each of the days ahead, shape (n_days, horizon), given the days up to each; NaN on
+        the first day.
+    """
+    returns = _PERCENT * np.diff(np.log(close))
+
+    def model(values: PriceArray) -> object:
+        return arch_model(values, mean="Constant", vol="GARCH", p=1, o=1, q=1, dist="t")
+
+    with warnings.catch_warnings():
+        # A flat optimum is judged by its forecasts, beside all others.
+        warnings.simplefilter("ignore")
+        fitted = model(returns[: n_fitted - 1]).fit(disp="off")  # type: ignore[attr-defined]
+        filtered = model(returns).fix(fitted.params)  # type: ignore[attr-defined]
+        forecast = filtered.forecast(horizon=horizon, start=0, reindex=False)
+    ahead = forecast.variance.to_numpy() / _PERCENT**2
+    return np.concatenate((np.full((1, horizon), np.nan), ahead))
+
+
+def path_probability(config: DataConfig, variances: PriceArray) -> PriceArray:
+    """Return the chance of the label if the log price is a driftless Brownian path.
+
+    The high of some day reaches the threshold if the path does at any time: by the reflection
+    principle with twice the chance of its end. A close reaches it if the path is there at the end
+    of some day.
+
+    Args:
+        config: which label is asked.
+        variances: of the log return of each day ahead, shape (n, horizon).
+    """
+    if config.label_kind == "direction":
+        return np.full(len(variances), 0.5)
+    barrier = float(np.log1p(config.threshold))
+    if config.label_kind == "high":
+        return np.asarray(2 * ndtr(-barrier / np.sqrt(variances.sum(axis=1))))
+    parts = np.split(variances, range(_ROWS_AT_ONCE, len(variances), _ROWS_AT_ONCE))
+    return np.concatenate([_any_close(barrier, part) for part in parts])
+
+
+def _any_close(barrier: float, variances: PriceArray) -> PriceArray:
+    """Return the chance that a driftless walk of normal steps is above a barrier after some step.
+
+    The density of the walks that have stayed below is carried from day to day by Gauss-Legendre
+    quadrature; of one day this is the closed form. Up to ten steps that differ thirty-fold among
+    themselves it is right to 1e-6 (against twice the nodes).
+
+    Args:
+        barrier: log return, > 0.
+        variances: of the steps, shape (n, n_steps).
+    """
+    deviations = np.sqrt(variances)
+    whole = np.sqrt(variances.sum(axis=1))
+    # Beyond so many standard deviations there is nothing to be seen.
+    low, high = -_FAR * whole, np.minimum(barrier, _FAR * whole)
+    points, weights = np.polynomial.legendre.leggauss(_NODES)
+    nodes = low[:, None] + (high - low)[:, None] * (points + 1) / 2
+    weights = (high - low)[:, None] * weights / 2
+    # Before the first step the whole walk is at zero.
+    place, mass = np.zeros((len(variances), 1)), np.ones((len(variances), 1))
+    for deviation in deviations.T[:-1]:
+        scaled = (nodes[:, :, None] - place[:, None, :]) / deviation[:, None, None]
+        step = np.exp(-(scaled**2) / 2) / (np.sqrt(2 * np.pi) * deviation[:, None, None])
+        density = np.einsum("nij,nj->ni", step, mass)
+        place, mass = nodes, weights * density
+    # All mass that has been above is missing here.
+    below = np.sum(mass * ndtr((barrier - place) / deviations[:, -1:]), axis=1)
+    return np.asarray(1 - below)
+
+
+def _oracle(config: DataConfig, holdout: Holdout) -> PriceArray:
+    """The best possible answer on the synthetic market; no baseline, but what bounds them all."""
+    variance = next_variances(holdout.prices.frame["Close"].to_numpy())
+    return bayes_probability(
+        variance[holdout.bars], horizon=config.horizon, threshold=config.threshold
+    )
+
+
+def _train_labels(holdout: Holdout) -> PriceArray:
+    return holdout.labels[holdout.train_days].astype(np.float64)
+
+
+def _fitted(model: object, inputs: np.ndarray, holdout: Holdout) -> PriceArray:
+    """Fit on the training days and return what the model says of every day with inputs."""
+    days: IndexArray = holdout.train_days
+    model.fit(inputs[days], holdout.labels[days])  # type: ignore[attr-defined]
+    known = np.isfinite(inputs).all(axis=1)
+    probability = np.full(len(inputs), np.nan)
+    probability[known] = model.predict_proba(inputs[known])[:, 1]  # type: ignore[attr-defined]
+    return probability

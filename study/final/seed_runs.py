@@ -1,0 +1,108 @@
+"""Trains given configurations as a search trains its own: journaled, resumable, on Ray."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.cluster.resources import Node
+from study.data.dataset import Dataset
+from study.data.evaluation.power import read_power
+from study.interruptions import Interruptions
+from study.planning.cell_plan import plan_cell
+from study.planning.time_estimate import Estimate
+from study.search.cell_folder import create, reopen
+from study.search.forced import Forced
+from study.search.space import SearchSpace
+from study.spec.specification import Cell
+from study.storage.driver_status import at_work
+from study.tuner.experiment import SearchOutcome, search_cell
+from study.tuner.run_cell import describe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where runs happen."""
+
+    nodes: Sequence[Node]
+    """Of the running Ray cluster."""
+    device: str | None
+    """The user's choice; None follows what Ray assigns."""
+    concurrency: int | None
+    """Most runs at once; None takes as many as fit."""
+
+
+def train_configurations(
+    cell: Cell,
+    data: Dataset,
+    space: SearchSpace,
+    given: Sequence[Forced],
+    path: Path,
+    *,
+    seed: int,
+    searched: Mapping[str, Any],
+    place: Place,
+    interruptions: Interruptions,
+) -> SearchOutcome:
+    """Train each given configuration once, or go on with those that have not ended.
+
+    Args:
+        cell: whose configurations they are.
+        data: its data set.
+        space: its search space.
+        given: named configurations; equal ones differ by their seed.
+        path: folder of these runs.
+        seed: of the first; each further one has the next.
+        searched: what ``cell.yaml`` says of the search: its estimate and power hold here too.
+        place: where.
+        interruptions: how the user ends it.
+
+    Raises:
+        StudyError: the folder is of other runs, or something is lost from it.
+    """
+    own = cell_of_runs(cell, len(given), seed)
+    # What a search could not train here does not matter, nor what its largest model needs.
+    space = space.of(slot.config.shape for slot in given if slot.config is not None)
+    with ExitStack() as held:
+        folder = reopen(path, own, data) if path.exists() else None
+        if folder is not None:
+            held.callback(folder.lock.release)
+        plan = plan_cell(
+            own,
+            data,
+            space,
+            place.nodes,
+            device=place.device,
+            concurrency=place.concurrency,
+            estimate=Estimate.from_json(searched["estimate"], str(path)),
+            power=read_power(searched.get("power")),
+            is_begun=True,
+        )
+        plan = dataclasses.replace(plan, forced=tuple(given), may_repeat=True)
+        if folder is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folder = create(path, describe(plan, path))
+            held.callback(folder.lock.release)
+        driver = held.enter_context(at_work(path))
+        outcome = search_cell(plan, folder, interruptions)
+        if outcome.is_complete:
+            driver.end("complete", None)
+        else:
+            driver.end("stopped" if outcome.is_fault else "interrupted", outcome.stopped)
+        return outcome
+
+
+def cell_of_runs(cell: Cell, n_runs: int, seed: int) -> Cell:
+    """Return a cell that tries what it is given, and nothing that its search began with."""
+    search = dataclasses.replace(
+        cell.search,
+        trials=n_runs,
+        startup_trials=1,
+        scheduler="fifo",
+        forced="none",
+        seed=seed,
+        max_failure_share=1.0,
+    )
+    return dataclasses.replace(cell, search=search, start=None)

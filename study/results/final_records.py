@@ -1,0 +1,267 @@
+"""Records of final runs: the one writer and the one reader of ``ray_results/final``.
+
+<cell> is the search's, where that is across budgets with the winner's budget behind it.
+
+<cell>/selection/          the best trials of the search, trained again with fresh seeds
+<cell>/runs/               the winner, trained again with more fresh seeds
+<cell>/runs_refit/         the same on training and validation days, with --refit
+<cell>/predictions.parquet model, seed, part, date, p, y: of every run and every baseline
+<cell>/test_opened.txt     when test labels were first read, written before they were
+<cell>/final.json          what was chosen, why, and when the test days were opened; written last
+<cell>/model/              the best run: weights, architecture, scaler, features
+baselines/<key>.parquet    predictions of the baselines, by their data
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from study.errors import StudyError, cause, quoted, require
+from study.fields import rebuild, require_type
+from study.results.records import Parameters
+from study.storage.documents import load_json
+from study.storage.files import sync_folder, temporary_path, write_json
+from study.storage.layout import FINAL_FOLDER, RECORD_FILE
+
+ORACLE = "oracle"
+"""The exact answer on a market that was drawn: it bounds every model, and is no baseline."""
+
+COLUMNS = ("model", "seed", "part", "date", "p", "y")
+"""``model`` is a family of networks or a baseline; ``part`` is validation or test; ``seed`` is
+missing for a baseline; ``p`` is a probability."""
+
+_KEY_DIGITS = 16
+
+_SEED_END = 2**63
+
+_PARQUET_FAULTS = (
+    OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
+    MemoryError,
+)  # fmt: skip
+"""What PyArrow raises, besides its own errors, on a file of which some bytes have changed."""
+
+
+class SearchEnd(TypedDict):
+    """How the search ended from which a winner was taken."""
+
+    asked: int
+    ended: int
+    reasons: Mapping[str, int]
+    is_complete: bool
+
+
+class EffectiveSize(TypedDict):
+    """What is read of a part of the days."""
+
+    effective_size: float
+
+
+class FinalSplits(TypedDict):
+    """What is read of the parts of the days."""
+
+    test: EffectiveSize
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelectionRecord:
+    """A trial of the search that was trained again."""
+
+    trial: int
+    search_value: float
+    """Validation loss in the search, which chose it."""
+    values: Sequence[float]
+    """Validation losses with fresh seeds."""
+    n_asked: int
+    mean_value: float | None
+    """None if a seed failed or collapsed."""
+    architecture: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """The winner, trained with one more fresh seed."""
+
+    seed: int
+    trial_id: str
+    reason: str
+    value: float | None
+    """Validation loss; None if it failed."""
+    is_rankable: bool
+    best_epoch: int | None
+    epochs_trained: int
+    seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinalRecord:
+    """What became of one cell."""
+
+    cell: str
+    study: str
+    budget: str
+    budget_parameters: int
+    horizon: int
+    task: str
+    source: str
+    data_sha256: str
+    feature_hash: str
+    commit: str
+    versions: Mapping[str, str]
+    winner: int
+    """Number of the search's trial."""
+    params: Mapping[str, Any]
+    """Of the winner, flat, as they trained."""
+    param_count: int
+    search_value: float
+    selection: Sequence[SelectionRecord]
+    runs: Sequence[RunRecord]
+    splits: FinalSplits
+    """Sizes, positives, effective size and first and last day, by part."""
+    search: SearchEnd
+    """Trials asked, ended by reason, and whether all have."""
+    edges: Sequence[str]
+    """Values of the winner at the edge of what was searched: its optimum may lie beyond."""
+    differences: Sequence[str]
+    """What has changed since the search, and was allowed."""
+    test_opened: str
+    """UTC time at which test labels were first read for this cell."""
+    with_validation: bool = False
+    """Were the runs trained on validation days too? Their validation losses then say nothing."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Has one of its runs a result?"""
+        return any(run.is_rankable for run in self.runs)
+
+    @property
+    def model(self) -> str:
+        """Family of the winner: its name among the models of the predictions."""
+        return str(self.params["family"])
+
+
+def final_name(cell: str, budget: str, n_budgets: int) -> str:
+    """Return the name of a winner's folder: a search of several budgets has a winner of each.
+
+    Labels have no underscore, so the last part of such a name is the budget.
+    """
+    return cell if n_budgets == 1 else f"{cell}_{budget}"
+
+
+def write_final(folder: Path, record: FinalRecord) -> None:
+    """Write the record that says that a cell's final runs are whole."""
+    write_json(folder / RECORD_FILE, dataclasses.asdict(record))
+
+
+def read_final(folder: Path) -> FinalRecord | None:
+    """Return the record of a cell's final runs; None if they have not ended.
+
+    Raises:
+        StudyError: it is there and cannot be read.
+    """
+    path = folder / RECORD_FILE
+    if not path.exists():
+        return None
+    remedy = "Remove the folder and run study.train again."
+    record = rebuild(FinalRecord, load_json(path, remedy), str(path), remedy)
+    require_type(record.params, Parameters, f"{path}: params", remedy)
+    require(
+        any(each.trial == record.winner for each in record.selection),
+        str(path),
+        "selection must hold the winner",
+        got=f"winner={record.winner}, selection of "
+        f"{quoted([each.trial for each in record.selection])}",
+        remedy=remedy,
+        error=StudyError,
+    )
+    return record
+
+
+def write_predictions(path: Path, table: pd.DataFrame) -> None:
+    """Write a table of predictions; after a crash it is there whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_path(path)
+    table.loc[:, list(COLUMNS)].to_parquet(temporary, index=False)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Return a table of predictions.
+
+    Raises:
+        StudyError: it is not there, broken, or a column holds something else.
+    """
+    remedy = "Remove it, and final.json if it is beside it, and run study.train again."
+    try:
+        # What pandas adds about itself says nothing more, and can be damaged too.
+        content = pa.BufferReader(path.read_bytes())
+        table = pq.read_table(content).to_pandas(ignore_metadata=True)
+    except (*_PARQUET_FAULTS, pa.ArrowException) as error:
+        said = getattr(error, "strerror", None) or cause(error)
+        raise StudyError(
+            f"{path}: must be a table of predictions, but got: {said}. {remedy}"
+        ) from error
+    missing = [column for column in COLUMNS if column not in table.columns]
+    require(
+        not missing and table.columns.is_unique,
+        str(path),
+        f"must have each of the columns {', '.join(COLUMNS)} once",
+        got=quoted([str(column) for column in table.columns]),
+        remedy=remedy,
+        error=StudyError,
+    )
+    for column, (words, is_right) in _column_rules(table).items():
+        wrong = np.flatnonzero(~is_right)[:1]
+        got = "".join(f"{quoted(str(table[column].iloc[row]))} in row {row + 1}" for row in wrong)
+        require(
+            not got,
+            f"{path}: column {column}",
+            f"must hold {words}",
+            got=got,
+            remedy=remedy,
+            error=StudyError,
+        )
+    found: pd.DataFrame = table.loc[:, list(COLUMNS)].assign(seed=table["seed"].astype("Int64"))
+    return found
+
+
+def _column_rules(table: pd.DataFrame) -> dict[str, tuple[str, np.ndarray]]:
+    """Return what each column must hold, and in which rows it does."""
+
+    def numbers(column: str) -> np.ndarray:
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            return np.full(len(table), np.nan)
+        return table[column].to_numpy(dtype=np.float64, na_value=np.nan)
+
+    def are(column: str, kind: type) -> np.ndarray:
+        return np.array([isinstance(value, kind) for value in table[column]], dtype=bool)
+
+    p, y, seed = (numbers(column) for column in ("p", "y", "seed"))
+    is_seed = (seed % 1 == 0) & (np.abs(seed) < _SEED_END)
+    return {
+        "model": ("text", are("model", str)),
+        "part": ("validation or test", table["part"].isin(["validation", "test"]).to_numpy()),
+        "p": ("a probability between 0 and 1", (p > 0) & (p < 1)),
+        "y": ("0 or 1", (y == 0) | (y == 1)),
+        "date": ("days", are("date", pd.Timestamp) & table["date"].notna().to_numpy()),
+        "seed": ("a whole number or nothing", table["seed"].isna().to_numpy() | is_seed),
+    }
+
+
+def baseline_file(results: Path, parts: Mapping[str, Any]) -> Path:
+    """Return where the predictions of the baselines on data with such properties are kept."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    key = hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
+    return results / FINAL_FOLDER / "baselines" / f"{key}.parquet"

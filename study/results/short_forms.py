@@ -1,0 +1,27 @@
+"""The short forms in which a configuration and a duration are printed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def duration(seconds: float) -> str:
+    """Return ``seconds`` as a person says it: 42 s, 7 min 30 s, 3 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def architecture(params: Mapping[str, Any]) -> str:
+    """Return every architecture value of a flat configuration in a short form, heads included."""
+    d_ff = params["d_ff_ratio"] * params["d_model"]
+    family = params["family"]
+    cut = f"patch {params['patch_length']}/{params['patch_stride']}"
+    tokens = cut if family == "patchtst" else family
+    skip = " skip" if params["last_day_skip"] else ""
+    return (
+        f"d{params['d_model']} L{params['n_layers']} h{params['n_heads']} ff{d_ff} "
+        f"{tokens} {params['head']}{skip}"
+    )

@@ -1,0 +1,125 @@
+"""What a new search may know of an old one: --import-trials FOLDER."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.data.dataset import Dataset
+from study.errors import StudyError, cause, quoted, require
+from study.results.records import TrialRecord, ranked
+from study.results.store import read_cell, read_trials
+from study.search.space import SearchSpace, TrialConfig
+from study.spec.specification import Cell
+from study.storage.layout import TRIALS_FILE
+
+_TRAINED_AGAIN = 5
+"""Best configurations of the old search that the new one trains itself."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Imported:
+    """Trials of an earlier search, in the form in which a ledger learns them."""
+
+    known: list[dict[str, Any]]
+    """For the sampler's history; none if the losses of then and now cannot be compared."""
+    again: list[dict[str, Any]]
+    """The best configurations, to be trained here: a result of this search is its own."""
+    n_outside: int
+    """Old trials that the new space does not contain."""
+    incomparable: str | None
+    """What differs, if the sampler may not know the old losses."""
+
+    def describe(self) -> str:
+        """Say in a line what is carried over."""
+        if self.incomparable is None:
+            known = f"the sampler knows {len(self.known)} old trials"
+        else:
+            known = f"the sampler does not know the old losses: other {self.incomparable}"
+        outside = f", {self.n_outside} lie outside of the space" if self.n_outside else ""
+        return f"{known}{outside}; the best {len(self.again)} are trained again"
+
+
+def import_trials(folder: Path, cell: Cell, data: Dataset, space: SearchSpace) -> Imported:
+    """Read the trials of another cell's folder, or of an earlier search of the same cell.
+
+    The losses enter the sampler's history only if they were measured on the same labels, days and
+    inputs; otherwise the best configurations are all that can be carried over. Reads two files
+    of plain values and executes nothing.
+
+    Raises:
+        StudyError: the folder holds no trials that can be read, or none that fits the space.
+    """
+    require(
+        (folder / TRIALS_FILE).is_file(),
+        "--import-trials",
+        "must be the folder of a cell, with its all_trials.json",
+        got=quoted(str(folder)),
+        remedy="Give for example ray_results/phase6a_2M_h3_threshold_1pct.",
+        error=StudyError,
+    )
+    records = read_trials(folder)
+    try:
+        described = read_cell(folder)
+    except StudyError:
+        # Without it nobody knows on which data the losses were measured.
+        described = {}
+    inside, n_outside = [], 0
+    for record in records:
+        config = _config(folder, record)
+        if space.contains(config):
+            inside.append(record)
+        else:
+            n_outside += 1
+    require(
+        bool(inside),
+        "--import-trials",
+        "some trial of the old search must lie in the space of the new one",
+        got=f"{len(records)} trials in {folder}, none of them inside",
+        remedy="Leave the flag out, or widen the search space.",
+        error=StudyError,
+    )
+    rankable = ranked(inside)
+    incomparable = _incomparable(described, cell, data)
+    return Imported(
+        known=[] if incomparable else [_known(record) for record in inside],
+        again=[
+            {"source": f"imported:{record.number}", "params": dict(record.params)}
+            for record in rankable[:_TRAINED_AGAIN]
+        ],
+        n_outside=n_outside,
+        incomparable=incomparable,
+    )
+
+
+def _config(folder: Path, record: TrialRecord) -> TrialConfig:
+    try:
+        return TrialConfig.from_flat(record.params)
+    except (KeyError, TypeError, StudyError) as error:
+        raise StudyError(
+            f"{folder}, trial {record.number}: must have the parameters of this version, but got "
+            f"{type(error).__name__}: {cause(error)}. Leave --import-trials out."
+        ) from error
+
+
+def _known(record: TrialRecord) -> dict[str, Any]:
+    return {
+        "params": dict(record.params),
+        "state": record.state,
+        "value": record.objective,
+        "percent": 100 * record.epochs_trained // record.params["epochs"],
+    }
+
+
+def _incomparable(described: dict[str, Any], cell: Cell, data: Dataset) -> str | None:
+    """Say in what the losses of then differ from those of now; None if they can be compared."""
+    before = described.get("spec", {}).get("data")
+    now = cell.resolved()["data"]
+    names = sorted({*(before or {}), *now}) if before != now else []
+    differing = [name for name in names if (before or {}).get(name) != now.get(name)]
+    if described.get("data_sha256") != data.fingerprint:
+        differing.append("data_sha256")
+    if described.get("metric") != cell.search.metric:
+        differing.append("metric")
+    if described.get("feature_hash") != data.feature_hash:
+        differing.append("feature_hash")
+    return ", ".join(differing) or None

@@ -1,0 +1,334 @@
+"""Phase 2 of a search of two phases: a closer look at the best budgets of phase 1."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from study.errors import StudyError, quoted, require
+from study.results.records import Metric, TrialRecord, ranked
+from study.results.store import read_cell, read_trials
+from study.spec.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
+from study.spec.specification import Budget, Cell, Study, Supplementary
+from study.storage.driver_status import is_search_complete
+from study.storage.layout import CELL_FILE
+
+N_BUDGETS = 2
+"""That phase 2 looks at (document 002 of the origin study)."""
+
+_BEST = 5
+"""Trials whose mean stands for a budget: the best one alone is the luckiest of many."""
+
+_TOLD_APART = 2.0
+"""Standard errors."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetEvidence:
+    """What phase 1 says of a budget. Scores are what it minimises: log-loss, or 1 - AUC."""
+
+    budget: str
+    n_trials: int
+    """With a usable result."""
+    mean: float
+    """Of the best five."""
+    se: float | None
+    """Of that mean: the spread of the five, and the noise of the validation days, which they share;
+    of the log-loss as far as the baseline does not share it too. None if it is not known."""
+    best: TrialRecord
+
+    def is_told_apart(self, other: "BudgetEvidence") -> bool | None:
+        """Do two budgets differ by more than their errors? None if these are not known."""
+        if self.se is None or other.se is None:
+            return None
+        return abs(self.mean - other.mean) > _TOLD_APART * math.hypot(self.se, other.se)
+
+    def describe(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "budget": self.budget, "n_trials": self.n_trials, "mean_of_best": self.mean,
+            "mean_of_best_se": self.se, "best": self.best.objective,
+            "best_trial": self.best.number,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseOne:
+    """The records of phase 1."""
+
+    folder: Path
+    metric: str
+    is_complete: bool
+    n_ended: int
+    """Trials."""
+    n_asked: int
+    budgets: Sequence[BudgetEvidence]
+    """The best first."""
+
+    @classmethod
+    def read(cls, folder: Path) -> "PhaseOne":
+        """Read a cell's folder.
+
+        Raises:
+            StudyError: it cannot be read, or no trial has a usable result.
+        """
+        described, records = read_cell(folder, "metric", "trials"), read_trials(folder)
+        metric, n_asked = str(described["metric"]), int(described["trials"])
+        by_budget: dict[str, list[TrialRecord]] = {}
+        for record in ranked(records):
+            by_budget.setdefault(record.budget, []).append(record)
+        require(
+            bool(by_budget),
+            str(folder),
+            "some trial of phase 1 must have a usable result",
+            got=f"{len(records)} trials, none of them usable",
+            remedy="Run phase 1 first: the same command without --supplementary.",
+            error=StudyError,
+        )
+        evidence = [_evidence(budget, trials, metric) for budget, trials in by_budget.items()]
+        return cls(
+            folder=folder,
+            metric=metric,
+            is_complete=is_search_complete(folder, len(records), n_asked),
+            n_ended=len(records),
+            n_asked=n_asked,
+            budgets=sorted(evidence, key=lambda each: each.mean),
+        )
+
+    def choose(self, budget: str | None) -> list[BudgetEvidence]:
+        """Return the two best budgets, or the one that is asked for.
+
+        Raises:
+            StudyError: phase 1 has no usable trial of it.
+        """
+        if budget is None:
+            return list(self.budgets[:N_BUDGETS])
+        chosen = [each for each in self.budgets if each.budget == budget]
+        require(
+            bool(chosen),
+            "--param-budget",
+            f"must be a budget with usable trials in {self.folder}",
+            got=f"--param-budget {quoted(budget)}; there are "
+            f"{', '.join(each.budget for each in self.budgets)}",
+            remedy="Choose one of them, or leave it out.",
+            error=StudyError,
+        )
+        return chosen
+
+    @property
+    def progress(self) -> str:
+        """How far it is."""
+        if self.is_complete:
+            return "complete"
+        return f"NOT complete: {self.n_ended} of {self.n_asked} trials"
+
+    def lines(self, chosen: Sequence[BudgetEvidence]) -> list[str]:
+        """Say what phase 1 found, and how sure the choice is."""
+        name = "1 - AUC" if self.metric == "auc" else "log-loss"
+        found = [
+            f"{each.budget:<6} mean {name} of the best {min(_BEST, each.n_trials)}: "
+            f"{each.mean:.4f}{'' if each.se is None else f' +- {each.se:.4f}'}, best "
+            f"{each.best.objective:.4f} (trial {each.best.number}), {each.n_trials} usable trials"
+            for each in self.budgets
+        ]
+        names = [each.budget for each in chosen]
+        found.append(f"chosen: {', '.join(names)}")
+        others = [each for each in self.budgets if each.budget not in names]
+        for other in others[:1]:
+            last = chosen[-1]
+            apart = {True: "told apart", False: "not told apart", None: "of unknown error"}
+            found.append(
+                f"the next one, {other.budget}, is {other.mean - last.mean:+.4f} from "
+                f"{last.budget}: {apart[last.is_told_apart(other)]} on these days"
+            )
+        return found
+
+
+def _evidence(budget: str, trials: Sequence[TrialRecord], metric: str) -> BudgetEvidence:
+    best = trials[:_BEST]
+    scores = np.array([trial.objective for trial in best], dtype=np.float64)
+    first = best[0]
+    noise = first.difference_se
+    if metric == "auc":
+        noise = first.objective_se
+    se = None
+    if noise is not None and len(scores) > 1:
+        se = math.hypot(float(scores.std(ddof=1)) / math.sqrt(len(scores)), noise)
+    return BudgetEvidence(
+        budget=budget, n_trials=len(trials), mean=float(scores.mean()), se=se, best=first
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseTwo:
+    """The second phase of a search, as it follows from the records of the first one."""
+
+    first: Cell
+    """Of phase 1, with the metric of its records."""
+    phase_one: PhaseOne
+    plan: Supplementary
+    trials: int
+    """Of each of its searches."""
+
+    @classmethod
+    def read(
+        cls, study: Study, first: Cell, results: Path, *, trials: int | None, metric: str | None
+    ) -> "PhaseTwo":
+        """Read the records of phase 1.
+
+        Args:
+            study: with two phases.
+            first: the cell of phase 1.
+            results: the results folder.
+            trials: of each search of phase 2; None takes the study's.
+            metric: that the user asks for; None takes that of phase 1.
+
+        Raises:
+            StudyError: there are no records, none is usable, or they are of another metric.
+        """
+        assert study.supplementary is not None
+        folder = results / first.name
+        there = sorted(path.parent.name for path in results.glob(f"{study.name}-1_*/{CELL_FILE}"))
+        require(
+            folder.is_dir(),
+            str(folder),
+            "phase 1 must have been run, with the same --budgets, --horizon and data flags",
+            got=f"no such folder; there are {', '.join(there) or 'none'}",
+            remedy="Run phase 1 first.",
+            error=StudyError,
+        )
+        phase_one = PhaseOne.read(folder)
+        require(
+            metric in (None, phase_one.metric),
+            "--metric",
+            "must be that of phase 1, whose best trials phase 2 starts from",
+            got=f"--metric {metric}, and {phase_one.metric} in {folder}",
+            remedy="Leave it out.",
+        )
+        search = dataclasses.replace(first.search, metric=cast(Metric, phase_one.metric))
+        return cls(
+            first=dataclasses.replace(first, search=search),
+            phase_one=phase_one,
+            plan=study.supplementary,
+            trials=study.supplementary.trials if trials is None else trials,
+        )
+
+    def cells(self, chosen: Sequence[BudgetEvidence]) -> list[Cell]:
+        """Return a cell for each of the chosen budgets."""
+        return [supplementary_cell(self.first, self.plan, e.best, self.trials) for e in chosen]
+
+
+def second_phases(
+    study: Study,
+    firsts: Sequence[Cell],
+    results: Path,
+    *,
+    trials: int | None,
+    metric: str | None,
+) -> tuple[list[PhaseTwo], list[str]]:
+    """Return the second phases that can begin, and for each other one a line that says why not.
+
+    Args:
+        study: with two phases.
+        firsts: the cells of phase 1, whose records need not be there.
+        results: the results folder.
+        trials: of each search of phase 2; None takes the study's.
+        metric: that the user asks for; None takes that of phase 1.
+    """
+    found, waiting = [], []
+    for first in firsts:
+        if not (results / first.name).is_dir():
+            waiting.append(f"phase 2 of {first.name}: phase 1 has not begun")
+            continue
+        try:
+            second = PhaseTwo.read(study, first, results, trials=trials, metric=metric)
+        except StudyError as error:
+            waiting.append(f"phase 2 of {first.name}: {error}")
+            continue
+        if second.phase_one.is_complete:
+            found.append(second)
+        else:
+            best = ", ".join(each.budget for each in second.phase_one.choose(None))
+            waiting.append(
+                f"phase 2 of {first.name}: phase 1 is {second.phase_one.progress}; the best "
+                f"budgets so far are {best}"
+            )
+    return found, waiting
+
+
+def in_order(cells: Iterable[Cell]) -> list[Cell]:
+    """Return cells of one budget each: smaller budgets first, then shorter horizons."""
+    return sorted(cells, key=lambda cell: (cell.budget.target, cell.data.horizon))
+
+
+def supplementary_cell(cell: Cell, plan: Supplementary, best: TrialRecord, trials: int) -> Cell:
+    """Return the cell of phase 2 for the budget of a trial of phase 1.
+
+    What phase 2 does not search stays as it is in that trial. It starts from the trial, moved into
+    its ranges where it lies outside.
+
+    Args:
+        cell: of phase 1, for its data and search settings.
+        plan: what is searched.
+        best: of phase 1.
+        trials: of this cell.
+    """
+    (budget,) = (each for each in cell.budgets if each.label == best.budget)
+    # A listed configuration may lie outside of its budget's tolerance: the budget then follows it.
+    distance = abs(best.param_count - budget.target) / budget.target
+    model = _around(cell.model, plan.model, best.params)
+    train = _around(cell.train, plan.train, best.params)
+    if "epochs" not in plan.train:
+        # As many as in that trial, unless --max-epochs allows fewer now.
+        most = max(int(cast(int, value)) for value in dimension_values(cell.train["epochs"]))
+        train["epochs"] = Fixed(min(best.params["epochs"], most))
+    searched = {**plan.model, **plan.train}
+    return dataclasses.replace(
+        cell,
+        budgets=(
+            Budget(
+                label=budget.label,
+                target=budget.target,
+                # The last digit of the quotient must not decide.
+                tolerance=min(max(budget.tolerance, distance * (1 + 1e-9)), 0.999),
+            ),
+        ),
+        model=model,
+        train=train,
+        search=dataclasses.replace(
+            cell.search,
+            trials=trials,
+            forced="none",
+            across_budgets=False,
+            startup_trials=min(cell.search.startup_trials, max(1, trials // 3)),
+        ),
+        phase=2,
+        start={name: nearest(searched[name], best.params[name]) for name in searched},
+    )
+
+
+def _around(
+    dimensions: Mapping[str, Dimension],
+    searched: Mapping[str, Dimension],
+    params: Mapping[str, Any],
+) -> dict[str, Dimension]:
+    """Return the dimensions with those that are not searched fixed at a trial's values."""
+    return {name: searched.get(name, Fixed(params[name])) for name in dimensions}
+
+
+def nearest(dimension: Dimension, value: Scalar) -> Scalar:
+    """Return the value of a dimension that is nearest to a number; the smaller of equals."""
+    match dimension:
+        case Fixed(fixed):
+            return fixed
+        case Choice(values):
+            if value in values:
+                return value
+            number = float(cast(float, value))
+            return min(values, key=lambda each: abs(float(cast(float, each)) - number))
+        case Range(low, high, _):
+            return min(max(float(cast(float, value)), low), high)

@@ -1,0 +1,253 @@
+"""Reads a study's YAML: every key known, every value of its type."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from study.data.data_config import DATA_RULES, DataConfig
+from study.errors import SpecError, quoted, require, shortened
+from study.fields import Rule, check_value, is_whole, require_type
+from study.model.model_config import MODEL_RULES, ModelConfig
+from study.number_text import read_number
+from study.spec.dimension import Dimension, Fixed, Range, dimension_values, parse_dimension
+from study.spec.search_space_file import find_search_space
+from study.spec.specification import (
+    DERIVED_MODEL_FIELDS,
+    LONGEST_NAME,
+    SEARCH_RULES,
+    SHAPE_FIELDS,
+    SearchConfig,
+    Study,
+    Supplementary,
+)
+from study.storage.documents import load_yaml
+from study.training.train_config import TRAIN_RULES, TrainConfig
+
+_LABEL_TOLERANCE = 0.25
+"""Of what a budget's label says: results of 20 million parameters would be read as those of another
+size under the name of 2M."""
+
+_NUMBER_TEXT = re.compile(r"[+-]?[\d.]+[eE][+-]?\d+")
+
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9.\-]{{0,{LONGEST_NAME - 1}}}")
+
+_REMEDY = "Mend the value."
+
+
+def load_study(path: Path) -> Study:
+    """Read and validate a search space, given by its file or by the name of a shipped one.
+
+    Raises:
+        SpecError: the file is missing or malformed, a key is unknown or missing, a search
+            dimension is no config field, or a value has the wrong form.
+    """
+    where, file = str(path), find_search_space(path)
+    raw = load_yaml(file, "Mend it.", SpecError)
+    require(
+        isinstance(raw, dict),
+        where,
+        "must be a mapping",
+        got=type(raw).__name__,
+        remedy="Start from a copy of phase6a.yaml.",
+    )
+    sections = ("study", "budgets", "tolerance", "horizons", "data", "model", "train", "search")
+    _check_keys(raw, expected=(*sections, "supplementary"), required=sections, where=where)
+    require(
+        _is_name(raw["study"]),
+        f"{where}: study",
+        f"must be a plain name (letters, digits, dots, dashes) of at most {LONGEST_NAME} "
+        "characters: it becomes a folder",
+        got=quoted(raw["study"]),
+        remedy="Rename the study.",
+    )
+    budgets = _section(raw, "budgets", where)
+    for label, target in budgets.items():
+        require(
+            _is_name(label) and is_whole(target) and target > 0,
+            f"{where}: budgets",
+            "must map plain labels to whole parameter counts of at most 64 bits",
+            got=f"{quoted(label)}: {quoted(target)}",
+            remedy="Write for example 2M: 2_000_000.",
+        )
+        stands_for = read_number(label)
+        require(
+            not stands_for >= 1 or abs(target / stands_for - 1) <= _LABEL_TOLERANCE,
+            f"{where}: budgets",
+            "a label that is a number must be the parameters that it stands for",
+            got=f"{quoted(label)}: {target:,}",
+            remedy=f"Write {label}: {stands_for:.0f}, or another label.",
+        )
+    horizons = raw["horizons"]
+    require(
+        isinstance(horizons, list)
+        and len(horizons) >= 1
+        and all(DATA_RULES["horizon"].holds(horizon) for horizon in horizons),
+        f"{where}: horizons",
+        "must be a list of trading days >= 1, each at most 100,000",
+        got=quoted(horizons),
+        remedy="Write for example [1, 3, 5].",
+    )
+    tolerance = raw["tolerance"]
+    require(
+        isinstance(tolerance, float) and 0 < tolerance < 1,
+        f"{where}: tolerance",
+        "must be a fraction between 0 and 1",
+        got=quoted(tolerance),
+        remedy="Write for example 0.25.",
+    )
+    data_fields = _names(DataConfig, leave_out=("horizon",))
+    search_fields = _names(SearchConfig)
+    data, search = _section(raw, "data", where), _section(raw, "search", where)
+    _check_keys(data, expected=data_fields, required=(), where=f"{where}: data")
+    _check_keys(search, expected=search_fields, required=("trials",), where=f"{where}: search")
+    _check_fields(data, DataConfig, DATA_RULES, f"{where}: data")
+    _check_fields(search, SearchConfig, SEARCH_RULES, f"{where}: search")
+    model_fields = _names(ModelConfig, leave_out=DERIVED_MODEL_FIELDS)
+    train_fields = _names(TrainConfig)
+    return Study(
+        name=raw["study"],
+        budgets=dict(budgets),
+        tolerance=tolerance,
+        horizons=tuple(horizons),
+        data=data,
+        model=_dimensions(
+            _section(raw, "model", where),
+            ModelConfig,
+            MODEL_RULES,
+            model_fields,
+            SHAPE_FIELDS,
+            f"{where}: model",
+        ),
+        train=_dimensions(
+            _section(raw, "train", where),
+            TrainConfig,
+            TRAIN_RULES,
+            train_fields,
+            ("learning_rate", "epochs"),
+            f"{where}: train",
+        ),
+        search=search,
+        path=where,
+        supplementary=_supplementary(raw, where),
+    )
+
+
+def _supplementary(raw: Mapping[str, Any], where: str) -> Supplementary | None:
+    if "supplementary" not in raw:
+        return None
+    section, where = _section(raw, "supplementary", where), f"{where}: supplementary"
+    expected = ("model", "train", "trials")
+    _check_keys(section, expected=expected, required=expected, where=where)
+    check_value(SEARCH_RULES, "trials", section["trials"], where, "20 to 30 are usual.")
+    model, train = (_section(section, name, where) for name in ("model", "train"))
+    fields = _names(ModelConfig, leave_out=DERIVED_MODEL_FIELDS)
+    return Supplementary(
+        model=_parsed(model, ModelConfig, MODEL_RULES, fields, f"{where}: model"),
+        train=_parsed(train, TrainConfig, TRAIN_RULES, _names(TrainConfig), f"{where}: train"),
+        trials=section["trials"],
+    )
+
+
+def _dimensions(
+    section: Mapping[str, Any],
+    config: type,
+    rules: Mapping[str, Rule],
+    expected: Sequence[str],
+    required: Sequence[str],
+    where: str,
+) -> dict[str, Dimension]:
+    """Parse every dimension; what the file leaves out has its default, so that it is recorded."""
+    _check_keys(section, expected=expected, required=required, where=where)
+    defaults = {
+        field.name: Fixed(field.default)
+        for field in dataclasses.fields(config)
+        if field.name in expected and field.default is not dataclasses.MISSING
+    }
+    return {**defaults, **_parsed(section, config, rules, expected, where)}
+
+
+def _parsed(
+    section: Mapping[str, Any],
+    config: type,
+    rules: Mapping[str, Rule],
+    expected: Sequence[str],
+    where: str,
+) -> dict[str, Dimension]:
+    """Parse every dimension, and check that each value it can take suits its field."""
+    _check_keys(section, expected=expected, required=(), where=where)
+    types = {field.name: field.type for field in dataclasses.fields(config)}
+    dimensions = {}
+    for name, raw in section.items():
+        dimension = parse_dimension(raw, f"{where}.{name}")
+        require(
+            not (name in SHAPE_FIELDS and isinstance(dimension, Range)),
+            f"{where}.{name}",
+            "must be a number or a choice, because the grid is counted row by row",
+            got=quoted(raw),
+            remedy="List the values.",
+        )
+        for value in dimension_values(dimension):
+            _check_field(name, value, types[name], rules, where)
+        dimensions[name] = dimension
+    return dimensions
+
+
+def _section(raw: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
+    section = raw[name]
+    require(
+        isinstance(section, dict),
+        f"{where}: {name}",
+        "must be a mapping",
+        got=quoted(section),
+        remedy="Start from a copy of phase6a.yaml.",
+    )
+    return dict(section)
+
+
+def _names(config: type, leave_out: Sequence[str] = ()) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(config) if f.name not in leave_out)
+
+
+def _check_keys(
+    section: Mapping[Any, Any], *, expected: Sequence[str], required: Sequence[str], where: str
+) -> None:
+    for key in section:
+        require(
+            key in expected,
+            f"{where}: {shortened(str(key))}",
+            "unknown field",
+            got=quoted(key),
+            remedy=f"Expected one of {', '.join(expected)}.",
+        )
+    for key in required:
+        require(
+            key in section,
+            where,
+            f"the field {key} is missing",
+            got=quoted(list(section)),
+            remedy=f"Add {key}.",
+        )
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _check_fields(
+    section: Mapping[str, Any], config: type, rules: Mapping[str, Rule], where: str
+) -> None:
+    types = {field.name: field.type for field in dataclasses.fields(config)}
+    for name, value in section.items():
+        _check_field(name, value, types[name], rules, where)
+
+
+def _check_field(
+    name: str, value: object, kind: Any, rules: Mapping[str, Rule], where: str
+) -> None:
+    """Check a YAML value against its field: PyYAML reads 1e-4 as text, where a number is due."""
+    is_number_text = isinstance(value, str) and _NUMBER_TEXT.fullmatch(value) is not None
+    remedy = "PyYAML reads 1e-4 as text: write 1.0e-4." if is_number_text else _REMEDY
+    require_type(value, kind, f"{where}.{name}", remedy, SpecError)
+    check_value(rules, name, value, where, remedy)

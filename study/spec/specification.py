@@ -1,0 +1,429 @@
+"""Validated values of a study: Study, Budget, Cell."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from study.data.data_config import DataConfig
+from study.errors import SpecError, quoted, require
+from study.fields import (
+    Rule,
+    above,
+    check_values,
+    flag,
+    one_of,
+    or_none,
+    share,
+    whole,
+    within,
+)
+from study.model.model_config import DEFAULT_FAMILY, check_family
+from study.results.records import Metric
+from study.spec.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
+
+SHAPE_FIELDS = ("d_model", "n_layers", "n_heads", "d_ff_ratio")
+"""The four fields that a budget is spent on."""
+
+DERIVED_MODEL_FIELDS = ("n_features", "context_length", "auxiliary_head")
+"""Fields of ModelConfig that follow from the data and the training settings."""
+
+ForcedSet = Literal["none", "extremes6", "forced18"]
+Scheduler = Literal["asha", "fifo"]
+
+LONGEST_NAME = 100
+"""Characters of a study's name or a budget's label."""
+
+_LONGEST_FOLDER = 200
+"""Bytes of a cell's name: a file system takes 255, and some are put before and behind it."""
+
+SEARCH_RULES: dict[str, Rule] = {
+    "trials": whole(1, 100_000),
+    "seed": Rule("lie in [0, 2**31)", whole(0, 2**31 - 1).holds),
+    "forced": one_of(get_args(ForcedSet)),
+    "across_budgets": flag(),
+    "metric": one_of(get_args(Metric)),
+    "early_stop_patience": Rule(
+        "be at least 5 whole trials: the five best are compared",
+        or_none(whole(5, 1_000_000)).holds,
+    ),
+    "early_stop_threshold": or_none(above(0, 1_000)),
+    "startup_trials": whole(1, 100_000),
+    "scheduler": one_of(get_args(Scheduler)),
+    # ASHA's time is whole percent of a schedule, of which the first is 1.
+    "grace_share": within(0.01, 1),
+    # Nearer to 1, ASHA has a rung for every percent and more; 2 to 4 are usual.
+    "reduction_factor": within(1.1, 100),
+    # At most a year.
+    "stall_minutes": above(0, 525_600),
+    "max_failure_share": share(zero=False),
+}
+"""What the value of a field must be by itself."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """A target parameter count. Always checked by counting; the label is only its name."""
+
+    label: str
+    target: int
+    tolerance: float
+    """Largest relative distance of a model's exact count from the target."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchConfig:
+    """How a cell is searched."""
+
+    trials: int
+    seed: int = 42
+    forced: ForcedSet = "extremes6"
+    across_budgets: bool = False
+    """Is the budget a dimension of one search, in place of a search per budget?"""
+    metric: Metric = "log_loss"
+    """What a trial is scored by, on validation, at its epoch of least log-loss."""
+    early_stop_patience: int | None = None
+    """Distinct trials that must have run to their end before the search may stop because its best
+    ones hardly differ; None never stops it."""
+    early_stop_threshold: float | None = None
+    """Range of the five best scores below which it stops, in the metric's units; None takes a share
+    of the metric's standard error (``study.results.convergence``)."""
+    startup_trials: int = 10
+    """Random trials before TPE uses what it learnt; forced ones count."""
+    scheduler: Scheduler = "asha"
+    grace_share: float = 0.25
+    """Share of its own schedule that every trial gets before ASHA may stop it."""
+    reduction_factor: float = 3.0
+    """ASHA's eta: one in eta goes on at each rung."""
+    stall_minutes: float = 30.0
+    """Time without a training step after which a trial counts as stalled."""
+    max_failure_share: float = 0.5
+    """Share of failed trials above which the search stops instead of wasting the night."""
+
+    def __post_init__(self) -> None:
+        check_values(SEARCH_RULES, self, "Mend the search space or the flag.")
+        require(
+            self.early_stop_threshold is None or self.early_stop_patience is not None,
+            "SearchConfig",
+            "early_stop_threshold needs early_stop_patience, without which nothing stops",
+            got=f"early_stop_threshold={self.early_stop_threshold!r}",
+            remedy="Mend the search space or the flag.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One budget x one horizon: one Tune experiment, one folder.
+
+    A cell of several budgets is one experiment in which the budget is searched too.
+    """
+
+    study: str
+    budgets: tuple[Budget, ...]
+    """At least one; trials of different ones are never compared by ASHA."""
+    data: DataConfig
+    model: Mapping[str, Dimension]
+    """Dimensions of ModelConfig, its derived fields left out."""
+    train: Mapping[str, Dimension]
+    """Dimensions of TrainConfig."""
+    search: SearchConfig
+    phase: int | None = None
+    """1 or 2 in a search of two phases."""
+    start: Mapping[str, Scalar] | None = None
+    """Of a phase 2: the searched values of the trial of phase 1 from which it starts."""
+
+    @property
+    def budget_label(self) -> str:
+        """The budget's label, or those of all."""
+        return "-".join(budget.label for budget in self.budgets)
+
+    @property
+    def budget(self) -> Budget:
+        """The one budget of a cell that has one."""
+        (budget,) = self.budgets
+        return budget
+
+    @property
+    def name(self) -> str:
+        """Folder name: ``<study>_<budget>_h<H>_<task>``, then market, tier, family if unusual."""
+        study = self.study if self.phase is None else f"{self.study}-{self.phase}"
+        parts = [study, self.budget_label, f"h{self.data.horizon}", self.data.task]
+        if self.data.task != "direction" and self.data.label_price != "high":
+            parts.append(self.data.label_price)
+        if self.data.source != "sp500":
+            parts.append(re.sub(r"[^A-Za-z0-9.\-]+", "-", Path(self.data.source).stem))
+        if self.data.tier != "a25":
+            parts.append(self.data.tier)
+        family = self.model.get("family", Fixed(DEFAULT_FAMILY))
+        if family != Fixed(DEFAULT_FAMILY):
+            parts += map(str, dimension_values(family))
+        return "_".join(parts)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the whole cell as plain values, for ``cell.yaml`` and for comparison."""
+        return {
+            "study": self.study,
+            "budgets": [dataclasses.asdict(budget) for budget in self.budgets],
+            "phase": self.phase,
+            "start": None if self.start is None else dict(self.start),
+            # Equal to what is read from a file again, where a tuple is a list.
+            "data": {**dataclasses.asdict(self.data), "accept": list(self.data.accept)},
+            "model": {name: _plain(dimension) for name, dimension in self.model.items()},
+            "train": {name: _plain(dimension) for name, dimension in self.train.items()},
+            "search": dataclasses.asdict(self.search),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Supplementary:
+    """Phase 2: what is searched around the best trial of a budget, which fixes all else."""
+
+    model: Mapping[str, Dimension]
+    train: Mapping[str, Dimension]
+    trials: int
+    """Of each budget."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """A named set of cells from one YAML file."""
+
+    name: str
+    budgets: Mapping[str, int]
+    tolerance: float
+    horizons: tuple[int, ...]
+    data: Mapping[str, Any]
+    model: Mapping[str, Dimension]
+    train: Mapping[str, Dimension]
+    search: Mapping[str, Any]
+    path: str
+    supplementary: "Supplementary | None" = None
+    """Phase 2 of a search of two phases."""
+
+    def __post_init__(self) -> None:
+        """Check what the sections say of each other.
+
+        Raises:
+            SpecError: a second phase has no first one.
+        """
+        require(
+            self.supplementary is None or self.across_budgets,
+            f"{self.path}: supplementary",
+            "is the second phase of a search across budgets",
+            got=f"search.across_budgets={self.across_budgets}",
+            remedy="Set search.across_budgets to true, or leave the section out.",
+        )
+
+    @property
+    def across_budgets(self) -> bool:
+        """Is the budget searched, in one cell of all budgets?"""
+        return bool(self.search.get("across_budgets", False))
+
+    @property
+    def phases(self) -> tuple[int | None, ...]:
+        """The phases of its search, in order; None stands for the only one."""
+        return (None,) if self.supplementary is None else (1, 2)
+
+    def cell(
+        self,
+        budget: str,
+        horizon: int,
+        *,
+        data: Mapping[str, Any],
+        search: Mapping[str, Any],
+        model: Mapping[str, Dimension] | None = None,
+        max_epochs: int | None = None,
+    ) -> Cell:
+        """Return the cell of one budget, flags laid over the file's values.
+
+        Args:
+            budget: a label of the file.
+            horizon: trading days, >= 1.
+            data: fields of DataConfig that flags override.
+            search: fields of SearchConfig that flags override.
+            model: fields of ModelConfig that flags override; None for none.
+            max_epochs: cuts every schedule to at most this many epochs.
+
+        Raises:
+            SpecError: the budget is unknown or a value breaks its rule.
+        """
+        return self._cell(
+            (budget,), horizon, data=data, search=search, model=model, max_epochs=max_epochs
+        )
+
+    def cell_of_all(
+        self,
+        budgets: Sequence[str] | None,
+        horizon: int | None,
+        *,
+        data: Mapping[str, Any],
+        search: Mapping[str, Any],
+        model: Mapping[str, Dimension] | None = None,
+        max_epochs: int | None = None,
+    ) -> Cell:
+        """Return the cell in which the budget is searched: phase 1 of a search of two phases.
+
+        Args:
+            budgets: labels, in any order; None takes the file's.
+            horizon: trading days, >= 1; None takes the file's first.
+            data: fields of DataConfig that flags override.
+            search: fields of SearchConfig that flags override.
+            model: fields of ModelConfig that flags override; None for none.
+            max_epochs: cuts every schedule to at most this many epochs.
+
+        Raises:
+            SpecError: a budget is unknown or given twice, or a value breaks its rule.
+        """
+        labels = list(self.budgets if budgets is None else budgets)
+        require(
+            len(set(labels)) == len(labels) >= 1,
+            "--budgets",
+            "must name each budget once",
+            got=quoted(" ".join(labels)),
+            remedy="Leave it out for all.",
+        )
+        # An unknown label comes last, where it is refused.
+        ordered = sorted(labels, key=lambda label: self.budgets.get(label, math.inf))
+        cell = self._cell(
+            tuple(ordered),
+            self.horizons[0] if horizon is None else horizon,
+            data=data,
+            search=search,
+            model=model,
+            max_epochs=max_epochs,
+        )
+        return dataclasses.replace(cell, phase=None if self.supplementary is None else 1)
+
+    def _cell(
+        self,
+        budgets: tuple[str, ...],
+        horizon: int,
+        *,
+        data: Mapping[str, Any],
+        search: Mapping[str, Any],
+        model: Mapping[str, Dimension] | None,
+        max_epochs: int | None,
+    ) -> Cell:
+        for budget in budgets:
+            require(
+                budget in self.budgets,
+                "--budget",
+                f"must be one of {', '.join(self.budgets)} ({self.path})",
+                got=f"--budget {quoted(budget)}",
+                remedy="Choose one, or add it to the file.",
+            )
+        require(
+            horizon >= 1,
+            "--horizon",
+            "must be at least 1 trading day",
+            got=f"--horizon {horizon}",
+            remedy=f"The study's horizons are {', '.join(map(str, self.horizons))}.",
+        )
+        train = dict(self.train)
+        if max_epochs is not None:
+            require(
+                max_epochs >= 1,
+                "--max-epochs",
+                "must be >= 1",
+                got=f"--max-epochs {max_epochs}",
+                remedy="Give a number of epochs.",
+            )
+            train["epochs"] = _cut_epochs(train["epochs"], max_epochs)
+        merged = {
+            "purge_days": max((horizon, *self.horizons)),
+            **self.data,
+            **data,
+            "horizon": horizon,
+        }
+        cell = Cell(
+            study=self.name,
+            budgets=tuple(
+                Budget(label=budget, target=self.budgets[budget], tolerance=self.tolerance)
+                for budget in budgets
+            ),
+            data=DataConfig(**merged),
+            model={**self.model, **(model or {})},
+            train=train,
+            search=SearchConfig(**{**self.search, **search}),
+        )
+        if cell.data.normalization == "revin":
+            require(
+                cell.model.get("revin") == Fixed(True),
+                self.path,
+                "normalization revin leaves raw levels, so model.revin must be true",
+                got=f"model.revin={quoted(_plain(cell.model.get('revin', Fixed(False))))}",
+                remedy="Set model.revin to true.",
+            )
+        if cell.data.normalization in ("revin", "none"):
+            skip = cell.model.get("last_day_skip", Fixed(False))
+            require(
+                True not in dimension_values(skip),
+                self.path,
+                f"normalization {cell.data.normalization} leaves raw levels, which the linear path "
+                "of model.last_day_skip cannot take",
+                got=f"model.last_day_skip={quoted(_plain(skip))}",
+                remedy="Set model.last_day_skip to false.",
+            )
+        require(
+            len(cell.name.encode()) <= _LONGEST_FOLDER,
+            self.path,
+            "study, budgets, task and source must name a folder of at most "
+            f"{_LONGEST_FOLDER} bytes",
+            got=quoted(cell.name),
+            remedy="Shorten the longest of them.",
+        )
+        _check_family(cell, self.path)
+        _check_grace(cell, self.path)
+        return cell
+
+
+def _plain(dimension: Dimension) -> Any:
+    match dimension:
+        case Fixed(value):
+            return value
+        case Choice(values):
+            return {"choice": list(values)}
+        case Range(low, high, log):
+            return {"log_uniform" if log else "uniform": [low, high]}
+
+
+def _cut_epochs(dimension: Dimension, most: int) -> Dimension:
+    """Return the schedule lengths cut to ``most``; equal ones are merged."""
+    match dimension:
+        case Choice(values):
+            cut = tuple(dict.fromkeys(min(int(str(value)), most) for value in values))
+            return Choice(cut) if len(cut) > 1 else Fixed(cut[0])
+        case Fixed(value):
+            return Fixed(min(int(str(value)), most))
+        case Range():
+            raise SpecError("train.epochs: must be a number or a choice, but got a range. List it.")
+
+
+def _check_family(cell: Cell, path: str) -> None:
+    family = cell.model.get("family", Fixed(DEFAULT_FAMILY))
+    require(
+        isinstance(family, Fixed),
+        f"{path}: model.family",
+        "must be one family, because a cell compares architectures of one",
+        got=quoted(_plain(family)),
+        remedy="Search each with --model, in a cell of its own.",
+    )
+    for name in dimension_values(family):
+        check_family(name, f"{path}: model")
+
+
+def _check_grace(cell: Cell, path: str) -> None:
+    warmup = max(
+        float(cast(float, value))
+        for value in dimension_values(cell.train.get("warmup_share", Fixed(0.1)))
+    )
+    require(
+        cell.search.scheduler == "fifo" or cell.search.grace_share > warmup,
+        f"{path}: search.grace_share",
+        "must exceed train.warmup_share, or ASHA judges trials that have not begun to learn",
+        got=f"grace_share={cell.search.grace_share}, warmup_share={warmup}",
+        remedy="Lengthen the grace or shorten the warm-up.",
+    )

@@ -1,0 +1,171 @@
+"""A lock on a cell in a store: best effort, for a store has no locks."""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from study.storage.layout import JOURNAL_FILES, LEASE_FILE
+from study.storage.lock import LockError
+from study.storage.mirror import Mirror
+
+_RENEW_SECONDS = 20.0
+_LAPSE_SECONDS = 60.0
+"""Three renewals may fail."""
+
+_LOOK_SECONDS = 1.0
+"""Between two looks at the stop file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerStore:
+    """What a worker must know to use the store; its credentials are those of its own machine."""
+
+    storage: str
+    cell: str
+    holder: str
+    """For whom it works."""
+
+
+class Lease:
+    """Says in the store that this process searches a cell, until it is released.
+
+    It is renewed in a thread of its own, which also tells the workers, who may be on other
+    machines, that there is a stop file. The journal is published through it, so that a process
+    whose lease was taken over, because it was suspended for a minute, can publish nothing more.
+
+    Args:
+        mirror: of the cell.
+        stop_file: on this disk.
+
+    Raises:
+        LockError: another process holds it.
+        OSError: the store cannot be used.
+    """
+
+    def __init__(self, mirror: Mirror, stop_file: Path) -> None:
+        self.mirror = mirror
+        began = psutil.Process().create_time()
+        self._own = {"host": socket.gethostname(), "pid": os.getpid(), "began": began}
+        self.holder = f"process {os.getpid()} on {socket.gethostname()}, {time.time_ns()}"
+        """Different for every start."""
+        self._stop_file = stop_file
+        self._ended = threading.Event()
+        self._is_answering = True
+        """Did the store answer when it was last asked by the thread?"""
+        current = _read(mirror)
+        if (
+            current is not None
+            and not _has_ended(current)
+            and mirror.age_seconds(LEASE_FILE) < _LAPSE_SECONDS
+        ):
+            raise LockError(
+                f"{mirror.uri}: one process at a time may work in it, but got "
+                f"{current.get('holder')} at work. Wait until it has ended, or end it; one that "
+                f"was killed elsewhere is forgotten after {_LAPSE_SECONDS:.0f} s."
+            )
+        self._write(is_stopped=False)
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread.start()
+
+    @property
+    def for_workers(self) -> WorkerStore:
+        """What the workers are told."""
+        return WorkerStore(storage=self.mirror.storage, cell=self.mirror.cell, holder=self.holder)
+
+    def publish(self, journal: Path) -> None:
+        """Write the journal to the store; an event has happened once this returns.
+
+        Raises:
+            OSError: it could not be written, or another process has taken over.
+        """
+        current = _read(self.mirror)
+        if current is not None and current.get("holder") != self.holder:
+            raise OSError(f"{current.get('holder')} has taken over {self.mirror.uri}")
+        self.mirror.write(JOURNAL_FILES[0], journal.read_bytes())
+
+    def release(self) -> None:
+        """Let go; a second time does nothing."""
+        if self._ended.is_set():
+            return
+        self._ended.set()
+        self._thread.join()
+        if not self._is_answering:
+            # It lapses.
+            return
+        with suppress(OSError):
+            if is_held(self.mirror, self.holder, or_stopped=True):
+                self.mirror.remove(LEASE_FILE)
+
+    def _keep(self) -> None:
+        renewed, told = time.monotonic(), False
+        while not self._ended.wait(_LOOK_SECONDS):
+            is_stopped = self._stop_file.exists()
+            if is_stopped == told and time.monotonic() - renewed < _RENEW_SECONDS:
+                continue
+            # An outage is told by whoever publishes; here it is tried again.
+            try:
+                current = _read(self.mirror)
+                if current is not None and current.get("holder") != self.holder:
+                    return
+                self._write(is_stopped=is_stopped)
+            except OSError:
+                self._is_answering = False
+            else:
+                self._is_answering = True
+                renewed, told = time.monotonic(), is_stopped
+
+    def _write(self, *, is_stopped: bool) -> None:
+        row = {**self._own, "holder": self.holder, "is_stopped": is_stopped}
+        self.mirror.write(LEASE_FILE, json.dumps(row).encode())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def is_held(mirror: Mirror, holder: str, *, or_stopped: bool = False) -> bool:
+    """Does a process still search the cell, and want its workers to go on?
+
+    Raises:
+        OSError: the store does not answer.
+    """
+    current = _read(mirror)
+    if current is None or current.get("holder") != holder:
+        return False
+    return or_stopped or not current.get("is_stopped")
+
+
+def _read(mirror: Mirror) -> dict[str, Any] | None:
+    content = mirror.read(LEASE_FILE)
+    try:
+        row = json.loads(content or b"null")
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _has_ended(row: Mapping[str, Any]) -> bool:
+    """Is it known that a process has ended? It must have been one of this machine."""
+    if row.get("host") != socket.gethostname():
+        return False
+    try:
+        process = psutil.Process(int(row["pid"]))
+        # Process numbers are used again; two readings of one begin differ by less than a second.
+        is_same = abs(process.create_time() - float(row["began"])) < 1.0
+        return not is_same or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+    except (KeyError, TypeError, ValueError, OverflowError):
+        # It names no process; then it lapses.
+        return False

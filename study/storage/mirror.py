@@ -1,0 +1,273 @@
+"""A cell's copy in an S3-compatible store, kept in step with its working copy on a disk."""
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import pyarrow
+from pyarrow import fs
+
+from study.errors import StudyError, one_line, require, shortened
+from study.storage.files import make_way, no_link, temporary_path
+
+_OPTIONS = ("endpoint_override", "region", "scheme")
+"""Of a store's URI; in the words of pyarrow."""
+
+_CONNECT_SECONDS = 5.0
+"""Each of three attempts; the default of 1 s is short for a store on another continent."""
+
+_CHUNK_BYTES = 32 * 2**20
+"""Of one request when a file is read: two states of a large model do not fit into memory."""
+
+_REASON_LENGTH = 300
+"""Characters of an error of the store, which may go on."""
+
+
+def is_uri(storage: str) -> bool:
+    """Does ``--storage`` name a store, or a folder?"""
+    return "://" in storage
+
+
+class Mirror:
+    """The objects of one cell in a store; each has the name of its file below ``root``.
+
+    An object is replaced as a whole. What this object has pushed or pulled is pushed again only
+    when its file has changed since.
+
+    Credentials come from where the AWS tools look for them: ``AWS_ACCESS_KEY_ID`` and its like.
+
+    Args:
+        uri: ``s3://bucket/prefix``, with ``?endpoint_override=http://host:port`` for a store that
+            is not Amazon's.
+        cell: name of the cell, the last part of its objects' place.
+        root: the cell's folder on this disk; need not exist.
+
+    Raises:
+        StudyError: the URI is not one, or the bucket's region cannot be found.
+    """
+
+    def __init__(self, uri: str, cell: str, root: Path) -> None:
+        parts = urlsplit(uri)
+        require(
+            "@" not in parts.netloc,
+            "--storage",
+            "a URI must not hold credentials",
+            got="some",
+            remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead.",
+        )
+        require(
+            parts.scheme == "s3" and bool(parts.netloc),
+            "--storage",
+            "must be a folder or s3://bucket/prefix",
+            got=uri,
+            remedy="For a store that is not Amazon's add ?endpoint_override=http://host:port",
+        )
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        unknown = sorted(set(options) - set(_OPTIONS))
+        require(
+            not unknown,
+            "--storage",
+            f"options of a URI must be of {', '.join(_OPTIONS)}",
+            got=", ".join(unknown),
+            remedy="Leave it out.",
+        )
+        scheme, _, host = options.get("endpoint_override", "").rpartition("://")
+        self.storage = uri
+        """As it was given, with the bucket's region."""
+        self.uri = parts._replace(path=f"{parts.path.rstrip('/')}/{cell}").geturl()
+        """Of the cell; its identity."""
+        self._bucket = parts.netloc
+        self._store = f"{parts.netloc}{parts.path}".rstrip("/")
+        self.cell = cell
+        self._root = root
+        self._known: dict[str, tuple[int, int]] = {}
+        """Time of change and size of every file that the store has as it is here."""
+        region = options.get("region")
+        try:
+            if region is None and not host:
+                region = fs.resolve_s3_region(self._bucket)
+                self.storage += f"{'&' if parts.query else '?'}region={region}"
+            self._fs = fs.S3FileSystem(
+                endpoint_override=host or None,
+                scheme=options.get("scheme") or scheme or None,
+                region=region,
+                connect_timeout=_CONNECT_SECONDS,
+                # In the background it would copy whole checkpoints into memory.
+                background_writes=False,
+                # One request for a small object instead of three.
+                allow_delayed_open=True,
+            )
+        except OSError as error:
+            raise StudyError(self._unusable(_reason(error))) from error
+
+    def is_usable_with(self, name: str) -> bool:
+        """Can the store be used, and is there such an object?
+
+        Raises:
+            StudyError: there is no such bucket, or it cannot be reached, or lets nobody in.
+        """
+        try:
+            bucket, found = self._fs.get_file_info([self._bucket, self._key(name)])
+        except OSError as error:
+            raise StudyError(self._unusable(_reason(error))) from error
+        if bucket.type == fs.FileType.NotFound:
+            raise StudyError(self._unusable("no such bucket"))
+        return bool(found.type == fs.FileType.File)
+
+    def has(self, name: str) -> bool:
+        """Is there such an object?"""
+        with self._told(name):
+            return bool(self._fs.get_file_info(self._key(name)).type == fs.FileType.File)
+
+    def age_seconds(self, name: str) -> float:
+        """Return the time since an object was written; infinity if it is not there."""
+        with self._told(name):
+            found = self._fs.get_file_info(self._key(name))
+        return time.time() - found.mtime.timestamp() if found.mtime else float("inf")
+
+    def changed_ns(self, name: str) -> int:
+        """Return when an object was written, by the store's clock; 0 if it is not there."""
+        with self._told(name):
+            return int(self._fs.get_file_info(self._key(name)).mtime_ns or 0)
+
+    def read(self, name: str) -> bytes | None:
+        """Return an object's content; None if it is not there."""
+        with self._told(name), suppress(FileNotFoundError):
+            with self._fs.open_input_stream(self._key(name), compression=None) as stream:
+                return bytes(stream.read())
+        return None
+
+    def write(self, name: str, content: bytes | pyarrow.Buffer) -> None:
+        """Replace an object: a reader sees the old one or the new one, never a part.
+
+        Raises:
+            OSError: it could not be written, or the answer was lost.
+        """
+        with self._told(name):
+            # One write: an error between two would leave a part, for closing completes it.
+            with self._fs.open_output_stream(self._key(name), compression=None) as stream:
+                stream.write(content)
+
+    def push(self, below: str = ".", *, skip: Collection[str] = ()) -> None:
+        """Write the files below a folder that the store does not have as they are here.
+
+        A hash comes before what it is of, as on the disk. Hidden files stay here.
+
+        Args:
+            below: the folder, from the cell's.
+            skip: names of files and folders that stay here.
+        """
+        files = [path for path in (self._root / below).rglob("*") if path.is_file()]
+        for path in sorted(files, key=_hash_first):
+            relative = path.relative_to(self._root)
+            if path.name.startswith(".") or set(relative.parts) & set(skip):
+                continue
+            state = path.stat()
+            stamp = (state.st_mtime_ns, state.st_size)
+            if self._known.get(str(relative)) == stamp:
+                continue
+            # An empty file cannot be mapped.
+            content = pyarrow.memory_map(str(path)).read_buffer() if state.st_size else b""
+            self.write(str(relative), content)
+            self._known[str(relative)] = stamp
+
+    def pull(self, below: str = ".", *, only: Callable[[str], bool] = bool) -> None:
+        """Make files of the objects below a folder; one that vanishes meanwhile is passed over.
+
+        Args:
+            below: the folder, from the cell's.
+            only: says of an object's name, from the cell's folder, whether it is wanted.
+        """
+        for name in filter(only, self._names(below)):
+            path = self._root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = temporary_path(path)
+            with self._told(name), suppress(FileNotFoundError):
+                source = self._fs.open_input_stream(self._key(name), compression=None)
+                with source, open(temporary, "wb", opener=no_link) as target:
+                    shutil.copyfileobj(source, target, _CHUNK_BYTES)
+                make_way(path)
+                temporary.replace(path)
+                state = path.stat()
+                self._known[name] = (state.st_mtime_ns, state.st_size)
+
+    def drop_missing(self, below: str, *, only: Callable[[str], bool]) -> None:
+        """Delete the objects below a folder that have no file here; a hash after what it is of.
+
+        Args:
+            below: the folder, from the cell's.
+            only: says of a file's name, without its folder, whether it is one of this program's:
+                what others have put there stays.
+        """
+        for name in reversed(self._names(below)):
+            if only(Path(name).name) and not (self._root / name).exists():
+                self.remove(name)
+
+    def remove(self, name: str) -> None:
+        """Delete an object; one that is not there is none."""
+        with self._told(name), suppress(FileNotFoundError):
+            self._fs.delete_file(self._key(name))
+
+    def move_aside(self, stamp: str, *, last: str, skip: Collection[str]) -> str | None:
+        """Move the cell's objects to a place of their own.
+
+        Args:
+            stamp: makes the place unique.
+            last: name of the object that says that there is a cell here.
+            skip: names that stay.
+
+        Returns: the place, or None if there was nothing to move.
+        """
+        names = [name for name in self._names(".") if name not in skip]
+        aside = f"{self._store}/replaced/{self.cell}-{stamp}"
+        for name in sorted(names, key=lambda name: name == last):
+            with self._told(name):
+                self._fs.move(self._key(name), f"{aside}/{name}")
+        return f"s3://{aside}" if names else None
+
+    def _names(self, below: str) -> list[str]:
+        """Return the names of the objects below a folder, a hash before what it is of."""
+        place = os.path.normpath(self._key(below))
+        with self._told(below):
+            found = self._fs.get_file_info(
+                fs.FileSelector(place, recursive=True, allow_not_found=True)
+            )
+        own = f"{self._store}/{self.cell}/"
+        names = [Path(o.path.removeprefix(own)) for o in found if o.type == fs.FileType.File]
+        # A key may be anything, and a file must not be made outside of the cell's folder.
+        below_root = (each for each in names if ".." not in each.parts and not each.is_absolute())
+        return [str(name) for name in sorted(below_root, key=_hash_first)]
+
+    def _key(self, name: str) -> str:
+        return f"{self._store}/{self.cell}/{name}"
+
+    @contextmanager
+    def _told(self, name: str) -> Iterator[None]:
+        """Say of a failure of the store what and where, with a number as a disk has it."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno is not None:
+                # Of this disk, or an object that is not there.
+                raise
+            raise OSError(errno.EIO, _reason(error), f"s3://{self._key(name)}") from error
+
+    def _unusable(self, reason: str) -> str:
+        return (
+            f"--storage: must be a bucket that can be reached and read, but got {reason} "
+            f"({self.uri}). Check the bucket, the options of the URI and the AWS_ variables."
+        )
+
+
+def _hash_first(path: Path) -> tuple[str, str, int]:
+    """Order ``best_0001.pt.sha256``, ``best_0001.pt``, ``state_0001.pt.sha256``."""
+    return str(path.parent), path.name.partition(".")[0], -len(path.name)
+
+
+def _reason(error: OSError) -> str:
+    return shortened(one_line(str(error)), _REASON_LENGTH)

@@ -1,0 +1,78 @@
+"""One cell of a sweep: its process, and what is known of it from its records."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from study.errors import StudyError
+from study.results.records import TrialRecord, best_trial
+from study.results.store import read_trials
+from study.storage.layout import JOURNAL_FILES, TRIALS_FILE
+from study.sweeping.admission import CellDemand
+from study.sweeping.processes import Process
+
+CellEnd = Literal["pass", "fail", "skip", "left out", "interrupted"]
+
+
+@dataclass(slots=True)
+class CellRun:
+    """One cell of a sweep."""
+
+    name: str
+    plan: Mapping[str, Any]
+    """As ``study.plan --json`` describes it."""
+    flags: tuple[str, ...]
+    """By which ``study.tune`` knows it."""
+    process: Process | None = None
+    began: float | None = None
+    """Monotonic time of its first start here."""
+    seconds: float | None = None
+    """From there to its end."""
+    n_epochs: int = 0
+    """In its journal, when its process last started."""
+    retries: int = 0
+    """Deaths since the last epoch."""
+    end: CellEnd | None = None
+    reason: str | None = None
+    records: list[TrialRecord] = field(default_factory=list)
+    """Trials that have ended."""
+    changed_ns: int = 0
+    """Of the file from which ``records`` were read."""
+
+    @property
+    def demand(self) -> CellDemand:
+        """What it could use of the cluster now."""
+        return CellDemand(
+            name=self.name,
+            capacity=self.plan["capacity"],
+            usable=min(self.plan["concurrency"], max(1, self.plan["trials"] - len(self.records))),
+            exclusive=self.plan["exclusive"],
+        )
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best trial so far."""
+        return best_trial(self.records)
+
+    def read(self, results: Path) -> None:
+        """Read the trials that have ended, if there are new ones below the results folder."""
+        path = results / self.name
+        try:
+            changed = (path / TRIALS_FILE).stat().st_mtime_ns
+        except FileNotFoundError:
+            return
+        if changed == self.changed_ns:
+            return
+        try:
+            self.records = read_trials(path)
+        except StudyError:
+            # Its own process mends it at its next end of a trial; until then the number is old.
+            return
+        self.changed_ns = changed
+
+
+def count_epochs(cell_folder: Path) -> int:
+    """Return how many epochs a cell's journal holds; 0 without one."""
+    path = cell_folder / JOURNAL_FILES[0]
+    return path.read_bytes().count(b'"kind": "epoch"') if path.is_file() else 0

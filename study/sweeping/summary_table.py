@@ -1,0 +1,33 @@
+"""The table with which a sweep ends."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from study.results.short_forms import architecture, duration
+from study.sweeping.cell_process import CellRun
+from study.terminal.overview import with_error
+
+
+def summary_table(cells: Sequence[CellRun]) -> Table:
+    """Return a line per cell: how it ended, its best trial, its time against the estimate."""
+    table = Table(box=None, padding=(0, 1), show_edge=False)
+    for heading in ("cell", "end"):
+        table.add_column(heading, no_wrap=True)
+    # The plan's time is that of the cell alone; beside others it takes longer.
+    for heading in ("trials", "best loss", "took", "plan, alone"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("best architecture, or why it ended")
+    for cell in cells:
+        best, estimate = cell.best, cell.plan.get("estimate")
+        last = "" if best is None else architecture(best.params)
+        table.add_row(
+            cell.name,
+            str(cell.end),
+            f"{len(cell.records)}/{cell.plan['trials']}",
+            "-" if best is None else with_error(best.value, best.value_se),
+            "-" if cell.seconds is None else duration(cell.seconds),
+            duration(estimate["search_seconds_expected"]) if estimate else "-",
+            cell.reason or last,
+        )
+    return table

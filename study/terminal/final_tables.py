@@ -1,0 +1,64 @@
+"""The table with which study.train ends."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from study.results.final_records import ORACLE, FinalRecord, read_predictions
+from study.results.short_forms import architecture
+from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE
+
+
+def final_table(records: Sequence[FinalRecord], results: Path) -> Table:
+    """Return a line per cell: the losses that chose it, its test loss, and the best baseline's."""
+    table = Table(box=None, padding=(0, 1), show_edge=False)
+    for heading in ("cell", "winner"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("search", "fresh seeds", "final runs", "test", "best baseline on test"):
+        table.add_column(heading, justify="right")
+    for record in records:
+        losses = test_losses(
+            read_predictions(results / FINAL_FOLDER / record.cell / PREDICTIONS_FILE)
+        )
+        own = [loss for (model, _), loss in losses.items() if model == record.model]
+        others = {
+            model: loss
+            for (model, _), loss in losses.items()
+            if model not in (record.model, ORACLE)
+        }
+        best = min(others, key=lambda model: others[model])
+        chosen = next(s for s in record.selection if s.trial == record.winner)
+        values = [run.value for run in record.runs if run.value is not None and run.is_rankable]
+        table.add_row(
+            record.cell,
+            architecture(record.params),
+            f"{record.search_value:.4f}",
+            "-" if chosen.mean_value is None else f"{chosen.mean_value:.4f}",
+            _mean_and_spread(values),
+            _mean_and_spread(own),
+            f"{others[best]:.4f} {best}",
+        )
+    return table
+
+
+def test_losses(table: pd.DataFrame) -> dict[tuple[str, int | None], float]:
+    """Return the mean log-loss on the test days of each model and seed; nats."""
+    test = table[table["part"] == "test"]
+    p, y = test["p"].to_numpy(), test["y"].to_numpy()
+    losses = -np.where(y == 1, np.log(p), np.log1p(-p))
+    groups = pd.DataFrame({"model": test["model"], "seed": test["seed"], "loss": losses})
+    means = groups.groupby(["model", "seed"], dropna=False)["loss"].mean().reset_index()
+    return {
+        (str(model), None if pd.isna(seed) else int(seed)): float(loss)
+        for model, seed, loss in means.itertuples(index=False)
+    }
+
+
+def _mean_and_spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    spread = f" ±{np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{spread}"

@@ -1,0 +1,46 @@
+"""What a trained model says of any days."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from study.model.family import family_of
+from study.model.model_config import ModelConfig
+from study.training.windows import FloatArray, IndexArray
+
+_BATCH = 256
+
+
+def predict_logits(
+    config: ModelConfig,
+    weights: Mapping[str, Tensor],
+    features: FloatArray,
+    days: IndexArray,
+    *,
+    device: torch.device,
+) -> FloatArray:
+    """Return the logit of each day, float32 of shape (n,), in full precision.
+
+    Args:
+        config: the architecture.
+        weights: by name, as ``Trainer.best_weights`` gives them.
+        features: of the whole series, shape (n_days, n_features).
+        days: row of each sample's day; a window of ``config.context_length`` days must end there.
+        device: where.
+    """
+    with torch.device("meta"):
+        model = family_of(config).build(config, bf16=False)
+    model.to_empty(device=device)
+    model.load_state_dict(dict(weights))
+    model.eval()
+    series = torch.tensor(features, device=device)
+    offsets = torch.arange(1 - config.context_length, 1, device=device)
+    ends = torch.tensor(days, device=device)
+    with torch.no_grad():
+        parts = [
+            model(series[ends[start : start + _BATCH, None] + offsets]).logit_B
+            for start in range(0, len(days), _BATCH)
+        ]
+    logits: FloatArray = torch.cat(parts).float().cpu().numpy()
+    return logits

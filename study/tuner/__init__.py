@@ -1,0 +1,1 @@
+"""Runs a search on Ray Tune: its trials, their faults, its heat and its records."""

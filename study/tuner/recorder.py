@@ -1,0 +1,302 @@
+"""The Ray callback that keeps every view of the journal up to date: records, events and lines."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from study.interruptions import Stop
+from study.model.sizing import count_parameters
+from study.output import open_console
+from study.results.records import BaselineRecord, TrialRecord
+from study.results.store import CellIdentity, CellStore
+from study.results.tensorboard import TrialEvents, has_events, is_event_file
+from study.search.ledger import Ledger
+from study.storage.files import write_text
+from study.storage.layout import (
+    ALIVE_FILE,
+    CHECKPOINTS_FOLDER,
+    ERROR_FILE,
+    JOURNAL_FILES,
+    LOCK_FILE,
+    STATUS_FILE,
+    STOP_FILE,
+    TABLE_FILE,
+)
+from study.storage.lock import LockError
+from study.storage.mirror import Mirror
+from study.terminal.progress import Progress
+from study.training.checkpoint import CheckpointFolder, is_checkpoint
+from study.tuner.faults import MEMORY_MONITOR, Fault, fault_of, storage_problem
+from study.tuner.trainable import StepResult, first_micro_batch
+from study.tuner.watchdog import Watchdog
+
+
+@dataclass(slots=True)
+class _View:
+    """What is open of a running trial."""
+
+    events: TrialEvents
+    n_epochs: int
+    """Written so far."""
+
+
+class Recorder(Callback):  # type: ignore[misc]
+    """Writes each epoch once and each end once, and mends what a crash left behind.
+
+    What it writes can be written again from the ledger, so a view that cannot be written ends the
+    search without harm.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: CellIdentity,
+        ledger: Ledger,
+        stop: Stop,
+        watchdog: Watchdog,
+        *,
+        baseline: BaselineRecord,
+        trials: int,
+        slots: int,
+        share_bytes: Mapping[str, int],
+        bf16: bool,
+        mirror: Mirror | None = None,
+    ) -> None:
+        self._folder = folder
+        self._identity = identity
+        self._ledger = ledger
+        self._stop = stop
+        self._watchdog = watchdog
+        self._share_bytes = share_bytes
+        self._bf16 = bf16
+        self._store = CellStore(folder, identity)
+        self._mirror = mirror
+        self._views: dict[int, _View] = {}
+        self._actors: dict[int, str] = {}
+        """Ray's identity of the actor in which each trial was last at work."""
+        self._progress = Progress(
+            open_console(), self._store.log, total=trials, slots=slots, baseline=baseline
+        )
+
+    def mend(self) -> None:
+        """Write again whatever a crash has left missing, torn or behind the journal.
+
+        Raises:
+            OSError: something cannot be written.
+        """
+        for record in self._ledger.records:
+            if not self._is_whole(record):
+                self._write_end(record)
+            if record.is_rankable and not self._checkpoints(record).has_best():
+                self._progress.line(
+                    f"trial {record.number:>3} has lost its best weights; its result stays"
+                )
+            self._ledger.forget_epochs(record.number)
+        self._store.write_trials(self._ledger.records)
+        self.push()
+
+    def push(self) -> None:
+        """Bring the store, if there is one, up to every view that has changed.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self._mirror is None:
+            return
+        # Checkpoints are their workers' until the trial has ended.
+        self._mirror.push(
+            skip=(*JOURNAL_FILES, LOCK_FILE, STATUS_FILE, STOP_FILE, CHECKPOINTS_FOLDER)
+        )
+        # The table of all cells has many writers, who cannot exclude each other in a store.
+        self._mirror.write(TABLE_FILE, self._store.table(self._ledger.records).encode())
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        """Open the terminal."""
+        self._progress.start(self._ledger.records, self._ledger.best)
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """Open a trial's event file, its HParams included, and say what it is."""
+        assignment = self._ledger.assignment(trial.config["number"])
+        actor = trial.temporary_state.ray_actor
+        if actor is not None:
+            self._actors[assignment.number] = actor._actor_id.hex()
+        with self._storage():
+            self._views[assignment.number] = view = self._open(assignment.number)
+            self._progress.trial_started(
+                assignment.number,
+                assignment.config.flat(),
+                source=assignment.source,
+                param_count=count_parameters(assignment.config.model),
+                micro_batch=first_micro_batch(assignment, self._share_bytes, bf16=self._bf16),
+                resumed=view.n_epochs,
+            )
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **_: Any,
+    ) -> None:
+        """Write the epoch that the ledger has just taken in, and the end that it has decided."""
+        number = trial.config["number"]
+        with self._storage():
+            for note in StepResult.read(result).notes:
+                self._progress.line(f"trial {number:>3} found: {note}")
+            view = self._views.get(number)
+            if view is None:
+                # It could not be opened, and the search is about to stop.
+                return
+            for report in self._ledger.epochs(number)[view.n_epochs :]:
+                view.events.epoch(report)
+                self._store.add_epoch(self._ledger.assignment(number).folder, report)
+                view.n_epochs += 1
+                self._progress.epoch(number, report)
+            self._end(number)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """Decide what becomes of a trial that broke off."""
+        number, fault = trial.config["number"], fault_of(trial)
+        if number in self._watchdog.stalled:
+            fault = Fault("stall", self._watchdog.stalled.pop(number), fault.detail)
+        if fault.kind == "storage":
+            self._stop.request(f"trial {number}: {fault.message}", is_fault=True)
+            return
+        with self._storage():
+            self._take_fault(number, fault)
+
+    def lose_to_memory(self, error: str) -> bool:
+        """Take in that Ray's memory monitor ended the workers that ``error`` names.
+
+        Returns: was one of them a trial's? All trials that were at work will be asked for again.
+        """
+        lost = [
+            number
+            for number, actor in self._actors.items()
+            # An actor that was handed on is remembered for the trials that ended in it too.
+            if actor in error and self._ledger.record(number) is None
+        ]
+        self._actors.clear()
+        with self._storage():
+            for number in lost:
+                self._take_fault(number, Fault("memory", MEMORY_MONITOR, error))
+        self._ledger.interrupt()
+        return bool(lost)
+
+    def line(self, text: str) -> None:
+        """Say something that concerns no single trial."""
+        with self._storage():
+            self._progress.line(text)
+
+    def on_experiment_end(self, trials: list[Trial], **_: Any) -> None:
+        """Close what is open; trials that have not ended go on at the next start."""
+        for view in self._views.values():
+            view.events.close(ended=False)
+        self._views.clear()
+        self._progress.stop()
+
+    def _take_fault(self, number: int, fault: Fault) -> None:
+        assert fault.kind != "storage"
+        is_tried_again = self._ledger.fault(
+            number, fault.kind, fault.message, micro_batch=self._micro_batch(number)
+        )
+        log = f"{self._ledger.assignment(number).folder}/{ERROR_FILE}"
+        (self._folder / log).parent.mkdir(exist_ok=True)
+        write_text(self._folder / log, fault.detail)
+        self._progress.trial_broke_off(
+            number, fault.message, is_tried_again=is_tried_again, log=log
+        )
+        self._end(number)
+
+    def _end(self, number: int) -> None:
+        record = self._ledger.record(number)
+        if record is None:
+            return
+        self._write_end(record)
+        self._ledger.forget_epochs(number)
+        self._store.write_trials(self._ledger.records)
+        self._progress.trial_ended(record, self._ledger.best)
+        problem = self._ledger.too_many_failures()
+        if problem is not None:
+            self._stop.request(problem, is_fault=True)
+        self.push()
+
+    def _open(self, number: int) -> _View:
+        """Write everything that is known of a trial into its folder."""
+        assignment, epochs = self._ledger.assignment(number), self._ledger.epochs(number)
+        if number in self._views:
+            self._views.pop(number).events.close(ended=False)
+        folder = self._folder / assignment.folder
+        folder.mkdir(exist_ok=True)
+        self._store.write_epochs(assignment.folder, epochs)
+        params = {
+            "horizon": self._identity.horizon,
+            "task": self._identity.task,
+            **assignment.config.flat(),
+            "d_ff": assignment.config.model.d_ff,
+            "param_count": count_parameters(assignment.config.model),
+            "source": assignment.source,
+            "seed": assignment.seed,
+        }
+        group = self._group(assignment.folder)
+        return _View(TrialEvents(folder, params, epochs, group=group), len(epochs))
+
+    def _group(self, trial: str) -> str:
+        """Return ``cell/trial``, or ``cell/runs/trial`` of final runs."""
+        cell, parts = self._identity.name, self._folder.parts
+        below = parts[parts.index(cell) + 1 :] if cell in parts else parts[-1:]
+        return "/".join((cell, *below, trial))
+
+    def _write_end(self, record: TrialRecord) -> None:
+        """Close a trial; its record, which says that all else is there, is written last."""
+        view = self._views.pop(record.number, None) or self._open(record.number)
+        view.events.close(ended=True)
+        if self._mirror is not None:
+            # The worker has them, and the store; the best weights alone are wanted here.
+            self._checkpoints(record).clear()
+            if record.is_rankable:
+                best = f"{record.folder}/{CHECKPOINTS_FOLDER}"
+                self._mirror.pull(best, only=lambda name: "best_" in name.rpartition("/")[2])
+        if record.is_rankable:
+            self._checkpoints(record).keep_best()
+        else:
+            self._checkpoints(record).clear()
+        self._store.write_trial(record, self._ledger.epochs(record.number))
+        if self._mirror is not None:
+            self._mirror.push(record.folder)
+            self._mirror.drop_missing(record.folder, only=_is_of_a_trial)
+
+    def _checkpoints(self, record: TrialRecord) -> CheckpointFolder:
+        return CheckpointFolder(self._folder / record.folder / CHECKPOINTS_FOLDER)
+
+    def _is_whole(self, record: TrialRecord) -> bool:
+        """Is all there that ``_write_end`` leaves, but for weights that nobody could mend?"""
+        epochs, folder = self._ledger.epochs(record.number), self._folder / record.folder
+        return self._store.has_trial(record, epochs) and has_events(folder, len(epochs))
+
+    def _micro_batch(self, number: int) -> int:
+        """Return with which micro-batch a trial was last seen."""
+        epochs, assignment = self._ledger.epochs(number), self._ledger.assignment(number)
+        first = first_micro_batch(assignment, self._share_bytes, bf16=self._bf16)
+        return min(first, epochs[-1]["micro_batch"]) if epochs else first
+
+    @contextmanager
+    def _storage(self) -> Iterator[None]:
+        """End the search if a record cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            self._stop.request(storage_problem(error), is_fault=True)
+        except LockError as error:
+            self._stop.request(str(error), is_fault=True)
+
+
+def _is_of_a_trial(name: str) -> bool:
+    """Is a file of this name one that a trial leaves behind and a later one may replace?"""
+    return name == ALIVE_FILE or is_checkpoint(name) or is_event_file(name)

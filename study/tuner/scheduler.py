@@ -1,0 +1,66 @@
+"""The scheduler of a Tune run: writes every epoch into the ledger and stops what it ends."""
+
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from study.cluster.resources import SearchResources
+from study.interruptions import Stop
+from study.results.journal import JournalError
+from study.search.ledger import Ledger
+from study.tuner.faults import storage_problem
+from study.tuner.searcher import LedgerSearcher
+from study.tuner.trainable import StepResult
+from study.tuner.worker_cache import Workers
+
+
+class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Writes every epoch into the ledger, and stops the trials that it ends."""
+
+    def __init__(
+        self, ledger: Ledger, stop: Stop, searcher: LedgerSearcher, resources: SearchResources
+    ) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._stop = stop
+        self._searcher = searcher
+        self._workers = Workers(resources, lambda: searcher.budgets_at_work)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Return the next pending trial, and give back a worker that nothing is left for.
+
+        One would be kept for a trial that may come, with its share of the device: of a cluster that
+        other cells wait for.
+        """
+        # Past the wrapper, which logs a warning: schedulers have no public way to say so.
+        controller = tune_controller._tune_controller
+        # At the first call, when no worker has started.
+        controller._actor_cache = self._workers
+        trials = tune_controller.get_live_trials()
+        for trial in trials:
+            if trial.status == Trial.RUNNING:
+                self._searcher.has_begun(trial.trial_id)
+        if self._searcher.has_none and all(t.status == Trial.RUNNING for t in trials):
+            controller._cleanup_cached_actors(force_all=True)
+        return super().choose_trial_to_run(tune_controller)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Return STOP for a trial that has ended or is to pause."""
+        step = StepResult.read(result)
+        if step.problem is not None:
+            self._stop.request(step.problem, is_fault=True)
+        elif step.is_paused:
+            # If it is not known here, somebody else put the stop file there.
+            self._stop.request(f"the file {self._stop.file}", is_fault=False)
+        has_ended = False
+        if step.report is not None:
+            try:
+                has_ended = self._ledger.epoch(trial.config["number"], step.report)
+            except OSError as error:
+                # The trial repeats this report after a restart.
+                self._stop.request(storage_problem(error), is_fault=True)
+            except JournalError as error:
+                self._stop.request(str(error), is_fault=True)
+        is_over = has_ended or step.is_paused or self._stop.is_requested
+        return str(TrialScheduler.STOP if is_over else TrialScheduler.CONTINUE)

@@ -1,0 +1,356 @@
+"""The Ray trainable: a thin shell that runs one epoch of a Trainer per step."""
+
+import dataclasses
+import gc
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray
+import torch
+from ray import tune
+
+from study.cluster.sensors import degree_sources
+from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
+from study.data.dataset import Dataset
+from study.model.memory import largest_micro_batch
+from study.search.trial_config import Assignment
+from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, STOP_FILE
+from study.storage.lease import WorkerStore, is_held
+from study.storage.lock import FolderLock, scratch_folder
+from study.storage.mirror import Mirror
+from study.training.checkpoint import CheckpointError, CheckpointFolder, is_checkpoint
+from study.training.device import (
+    bound_kernel_cache,
+    limit_memory,
+    release_cached_memory,
+    resolve_device,
+    supports_bf16,
+)
+from study.training.epoch_report import EpochReport
+from study.training.trainer import Trainer
+from study.training.windows import TrainingData
+
+_LOOK_SECONDS = 0.5
+"""Between two looks at the stop file, and between two signs of life."""
+
+SIGN_SECONDS = 10.0
+"""The same of signs of life that go through a store, where each is a request."""
+
+_ASK_SECONDS = 3.0
+"""Between two looks at the lease in a store; a request takes 0.01 to 0.05 s."""
+
+_SAVE_SECONDS = 600.0
+"""After which a long epoch is saved before its end."""
+
+_ORPHAN_SECONDS = 60.0
+"""For the worker of a killed driver to die; Ray takes a few seconds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialSettings:
+    """What every trial of a cell is told besides its assignment."""
+
+    cell_folder: Path
+    """Absolute; a trial keeps its checkpoints in its own folder there."""
+    device: str | None
+    """The user's choice; None follows what Ray assigned."""
+    share_bytes: Mapping[str, int]
+    """By budget, what a training step may use of the device's memory."""
+    store: WorkerStore | None = None
+    """If there is one, the cell's folder may be another machine's, and is not touched."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepResult:
+    """What one call of a worker brings."""
+
+    report: dict[str, Any] | None
+    """Of an epoch that is saved; None if the worker paused before the end of one."""
+    is_paused: bool
+    """Has the worker done all that it can for now?"""
+    problem: str | None
+    """Why no trial can go on; None if it was asked to pause."""
+    notes: tuple[str, ...] = ()
+    """What the user should know: checkpoints that were found broken."""
+
+    def write(self) -> dict[str, Any]:
+        """Return it in the form in which Ray passes it on, which adds keys and flattens mappings.
+
+        NaN and infinity are errors, because no record may hold them.
+        """
+        return {
+            "report": json.dumps(self.report, allow_nan=False),
+            "is_paused": self.is_paused,
+            "problem": self.problem,
+            "notes": self.notes,
+        }
+
+    @classmethod
+    def read(cls, result: Mapping[str, Any]) -> "StepResult":
+        """Return what ``write`` was given."""
+        return cls(
+            report=json.loads(result["report"]),
+            is_paused=result["is_paused"],
+            problem=result["problem"],
+            notes=tuple(result["notes"]),
+        )
+
+
+def first_micro_batch(trial: Assignment, share_bytes: Mapping[str, int], *, bf16: bool) -> int:
+    """Return the micro-batch that a trial starts with; running out of memory may halve it.
+
+    Args:
+        trial: the trial.
+        share_bytes: by budget, what a training step may use.
+        bf16: matrix products in bfloat16.
+    """
+    largest = largest_micro_batch(
+        trial.config.model,
+        effective_batch=trial.config.train.effective_batch,
+        limit_bytes=share_bytes[trial.config.budget],
+        bf16=bf16,
+        ema=trial.config.train.ema_decay > 0,
+    )
+    return min(largest, trial.micro_batch_limit or largest)
+
+
+class CellTrainable(tune.Trainable):  # type: ignore[misc]
+    """One trial. An actor is handed from trial to trial, so that a start costs no process.
+
+    The trial's newest intact checkpoint is the one truth about how far it came: it is written
+    before the epoch is reported, so it is never older than the journal, and a restored trial first
+    repeats its last report, which the ledger ignores if it has it already.
+
+    If the results are in a store, a trial works in a folder of its own, which is filled from the
+    store when it begins and followed by the store before an epoch is reported.
+    """
+
+    _assigned: Assignment | None
+    """A trial that has not begun."""
+    _trainer: Trainer
+    _checkpoints: CheckpointFolder
+    _replay: EpochReport | None
+    """The last report of a restored trial, until it has been repeated."""
+    _looked: float
+    """When the stop file was last looked for."""
+    _saved: float
+    """When the last checkpoint was written, or the trial began."""
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        *,
+        data: Dataset,
+        baseline_losses: npt.NDArray[np.float64],
+        settings: TrialSettings,
+    ) -> None:
+        """Take the cell's data out of the object store.
+
+        The trial itself begins in its first step: what breaks there is an error of the trial, while
+        an exception in here would look like the death of the worker.
+        """
+        bound_kernel_cache()
+        self._data = TrainingData.of(data, baseline_losses)
+        self._settings = settings
+        self._stop_file = settings.cell_folder / STOP_FILE
+        self._held = ExitStack()
+        self._root, self._mirror = settings.cell_folder, None
+        if settings.store is not None:
+            self._root = self._held.enter_context(scratch_folder())
+            self._mirror = Mirror(settings.store.storage, settings.store.cell, self._root)
+        self._asked = self._signed = 0.0
+        self._is_stopped = False
+        self._assigned = Assignment.from_flat(config)
+        # Of the machine that this worker runs on: the search may watch another one.
+        self._guard = ThermalGuard(degree_sources())
+        self._guard.__enter__()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take over another trial in the same process."""
+        self._assigned = Assignment.from_flat(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """Let go of the model and the folder when the actor ends."""
+        self._release()
+        self._guard.__exit__(None, None, None)
+        self._held.close()
+
+    def step(self) -> dict[str, Any]:
+        """Run and save one epoch, and report it; less if the search is to end."""
+        return self._step().write()
+
+    def _step(self) -> StepResult:
+        if self._assigned is not None:
+            assigned, self._assigned = self._assigned, None
+            self._begin(assigned)
+        if self._replay is not None:
+            restored, self._replay = self._replay, None
+            return self._reported(restored, checkpoint_seconds=None)
+        if (pause := self._asked_to_pause()) is not None:
+            return pause
+        checkpoint_seconds = 0.0
+        while True:
+            report = self._trainer.run_epoch(self._should_pause)
+            self._show_life()
+            began = time.perf_counter()
+            try:
+                self._checkpoints.save(self._trainer.state_dict())
+                self._push_checkpoints()
+            except OSError as error:
+                # Without its checkpoint an epoch has not happened: it is run again later.
+                return _paused(f"{self._folder}: a checkpoint must be saved, but got {error}")
+            self._saved = time.monotonic()
+            checkpoint_seconds += time.perf_counter() - began
+            if report is not None:
+                return self._reported(report, checkpoint_seconds=checkpoint_seconds)
+            if (pause := self._asked_to_pause()) is not None:
+                return pause
+
+    def _asked_to_pause(self) -> StepResult | None:
+        """Return what to report if the search is to end, here because of this machine's heat."""
+        temperature = self._guard.now()
+        if temperature.state is ThermalState.CRITICAL:
+            return _paused(too_hot(self._guard.machine, temperature))
+        return _paused(None) if self._must_stop() else None
+
+    def _should_pause(self) -> bool:
+        """Show a sign of life, and say whether to save now. Called after every training step."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return False
+        self._looked = now
+        self._show_life()
+        return now - self._saved > _SAVE_SECONDS or self._asked_to_pause() is not None
+
+    def _must_stop(self) -> bool:
+        """Is the search to end, or driven by another process than the one that began this?"""
+        if self._mirror is None or self._settings.store is None:
+            return self._stop_file.exists()
+        if time.monotonic() - self._asked > _ASK_SECONDS:
+            # A store that does not answer is told by the next checkpoint.
+            with suppress(OSError):
+                self._is_stopped = not is_held(self._mirror, self._settings.store.holder)
+            self._asked = time.monotonic()
+        return self._is_stopped
+
+    def _show_life(self) -> None:
+        self._lock.show_life()
+        if self._mirror is not None and time.monotonic() - self._signed > SIGN_SECONDS:
+            with suppress(OSError):
+                self._mirror.write(f"{self._folder.name}/{ALIVE_FILE}", b"")
+            self._signed = time.monotonic()
+
+    def _push_checkpoints(self) -> None:
+        """Bring the store up to the checkpoints here, unless another driver has taken over.
+
+        Raises:
+            OSError: the store cannot be written; what was there stays.
+        """
+        if self._mirror is None or self._settings.store is None:
+            return
+        if not is_held(self._mirror, self._settings.store.holder, or_stopped=True):
+            raise OSError(f"another process has taken over {self._mirror.uri}")
+        below = f"{self._folder.name}/{CHECKPOINTS_FOLDER}"
+        self._mirror.push(below)
+        self._mirror.drop_missing(below, only=is_checkpoint)
+
+    def _begin(self, trial: Assignment) -> None:
+        self._release()
+        self._began = time.time()
+        # The heat so far was of another trial.
+        self._guard.take_hottest()
+        assigned = ray.get_runtime_context().get_assigned_resources()
+        share = float(assigned.get("GPU", 0.0))
+        device = resolve_device(share, self._settings.device)
+        torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
+        limit_memory(device, share)
+        self._resources = {"CPU": float(assigned.get("CPU", 0)), "GPU": share}
+        self._folder = self._root / trial.folder
+        self._folder.mkdir(exist_ok=True)
+        # A worker whose driver was killed may still be writing here.
+        self._lock = FolderLock(self._folder, wait_seconds=_ORPHAN_SECONDS)
+        self._looked = self._saved = time.monotonic()
+        self._checkpoints = CheckpointFolder(self._folder / CHECKPOINTS_FOLDER)
+        if self._mirror is not None:
+            self._signed = 0.0
+            self._show_life()
+            self._mirror.pull(f"{trial.folder}/{CHECKPOINTS_FOLDER}")
+        self._device = device
+        self._trainer = self._new_trainer(trial)
+        self._notes = self._restore()
+        self._replay = self._trainer.report
+
+    def _new_trainer(self, trial: Assignment) -> Trainer:
+        bf16 = supports_bf16(self._device)
+        return Trainer(
+            model=trial.config.model,
+            train=trial.config.train,
+            data=self._data,
+            device=self._device,
+            micro_batch=first_micro_batch(trial, self._settings.share_bytes, bf16=bf16),
+            seed=trial.seed,
+            bf16=bf16,
+        )
+
+    def _restore(self) -> tuple[str, ...]:
+        """Load the newest intact checkpoint. Returns what is wrong with newer ones."""
+        try:
+            found = self._checkpoints.newest_intact(self._trainer.state_dict())
+        except CheckpointError as error:
+            return (f"{error} The trial begins again.",)
+        if found is None:
+            return ()
+        self._trainer.load_state_dict(found.state)
+        return found.problems
+
+    def _reported(self, report: EpochReport, *, checkpoint_seconds: float | None) -> StepResult:
+        """Return the flat report; a value that is missing is left out, never stood in for."""
+        values = {
+            **dataclasses.asdict(report),
+            "checkpoint_seconds": checkpoint_seconds,
+            # Not its index, which says nothing outside of this process.
+            "device": self._device.type,
+            "optimizer": dataclasses.asdict(self._trainer.optimizer_record),
+            "assigned_cpus": self._resources["CPU"],
+            "assigned_gpus": self._resources["GPU"],
+            "began": self._began,
+            "reported": time.time(),
+            "machine": self._guard.machine,
+            **self._temperature(),
+        }
+        notes, self._notes = self._notes, ()
+        present = {name: value for name, value in values.items() if value is not None}
+        return StepResult(report=present, is_paused=False, problem=None, notes=notes)
+
+    def _temperature(self) -> dict[str, float | str | None]:
+        """Return the degrees of this machine now, whose they are, and the most since last asked."""
+        now = self._guard.now()
+        known = [each for each in (now.degrees, self._guard.take_hottest()) if each is not None]
+        return {
+            "temperature": now.degrees,
+            "temperature_source": now.source,
+            "temperature_max": max(known, default=None),
+        }
+
+    def _release(self) -> None:
+        if hasattr(self, "_trainer"):
+            del self._trainer
+            gc.collect()
+            release_cached_memory(self._device)
+        if hasattr(self, "_lock"):
+            self._lock.release()
+            if self._mirror is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _paused(problem: str | None) -> StepResult:
+    return StepResult(report=None, is_paused=True, problem=problem)

@@ -1,0 +1,95 @@
+"""What is said of a cell's folder without touching it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.data.dataset import Dataset, build_dataset
+from study.planning.study_plan import folder_state
+from study.search.cell_folder import create, identity
+from study.search.space import SearchSpace, build_space
+from study.spec.spec_file import load_study
+from study.spec.specification import Cell
+from study.storage.layout import JOURNAL_FILES
+
+SPACES = Path(__file__).parent.parent.parent / "search_spaces"
+CELL = load_study(SPACES / "smoke.yaml").cell("50k", 1, data={}, search={})
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return build_dataset(CELL.data)
+
+
+@pytest.fixture(scope="module")
+def space(data: Dataset) -> SearchSpace:
+    return build_space(CELL, n_features=len(data.feature_names))
+
+
+def begun(path: Path, data: Dataset, **changed: Any) -> Path:
+    """Make the folder of a search that was killed before its first trial."""
+    create(path, {**identity(CELL, data, path), **changed}).lock.release()
+    return path
+
+
+def content(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+def test_no_folder_is_a_new_search(tmp_path: Path, data: Dataset, space: SearchSpace) -> None:
+    assert folder_state(tmp_path / "cell", CELL, data, space) == ("new", None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_search_with_trials_left_is_partial(
+    tmp_path: Path, data: Dataset, space: SearchSpace
+) -> None:
+    path = begun(tmp_path / "cell", data)
+    before = content(path)
+    assert folder_state(path, CELL, data, space) == ("partial", None)
+    # It would be mended by a resume, and is left as it is.
+    (path / JOURNAL_FILES[0]).write_bytes(before[JOURNAL_FILES[0]][:-20])
+    torn = content(path)
+    assert folder_state(path, CELL, data, space) == ("partial", None)
+    assert content(path) == torn
+
+
+def _other_seed(cell: Cell) -> Cell:
+    return replace(cell, search=replace(cell.search, seed=7))
+
+
+@pytest.mark.parametrize(
+    ("changed", "asked", "reason"),
+    [
+        ({}, _other_seed, "spec.search.seed was 42 and is 7"),
+        ({"versions": {"code": "0"}}, lambda cell: cell, "versions.code was '0'"),
+        ({"folder": "elsewhere"}, lambda cell: cell, "folder was 'elsewhere'"),
+        ({"data_sha256": "0"}, lambda cell: cell, "data_sha256 was '0'"),
+    ],
+)
+def test_what_a_resume_would_refuse_is_refused_with_the_reason(
+    tmp_path: Path,
+    data: Dataset,
+    space: SearchSpace,
+    changed: dict[str, Any],
+    asked: Callable[[Cell], Cell],
+    reason: str,
+) -> None:
+    path = begun(tmp_path / "cell", data, **changed)
+    state, problem = folder_state(path, asked(CELL), data, space)
+    assert state == "refused"
+    assert problem is not None
+    assert reason in problem
+
+
+def test_a_folder_without_a_journal_is_refused(
+    tmp_path: Path, data: Dataset, space: SearchSpace
+) -> None:
+    path = tmp_path / "cell"
+    path.mkdir()
+    state, problem = folder_state(path, CELL, data, space)
+    assert state == "refused"
+    assert "must hold the journal of a search" in str(problem)

@@ -1,0 +1,105 @@
+"""A search without Ray and without training: what trials would report is made up."""
+
+import dataclasses
+import random
+from pathlib import Path
+from typing import Any
+
+from study.cluster.resources import SearchResources, TrialResources
+from study.results.journal import Journal
+from study.results.records import TrialRecord
+from study.search.forced import forced_configurations
+from study.search.ledger import Ledger
+from study.search.space import SearchSpace, build_space
+from study.search.trial_config import Assignment
+from study.spec.spec_file import load_study
+from study.spec.specification import SearchConfig
+
+SPACES = Path(__file__).parent.parent.parent / "search_spaces"
+CELL = load_study(SPACES / "smoke.yaml").cell("50k", 1, data={}, search={})
+SPACE: SearchSpace = build_space(CELL, n_features=25)
+SEARCH = SearchConfig(
+    trials=12, seed=3, startup_trials=3, grace_share=0.25, reduction_factor=2, forced="extremes6"
+)
+EPOCHS = 4
+
+
+def request(capacity: int, *, cpus: int = 1) -> TrialResources:
+    """Return what a trial asks for of which so many fit; one that takes two CPUs is exclusive."""
+    return TrialResources(
+        cpus=cpus, gpus=0.0, memory_bytes=2**30, share_bytes=2**29, exclusive=cpus > 1,
+        capacity=capacity,
+    )  # fmt: skip
+
+
+MANY = SearchResources(by_budget={CELL.budget_label: request(100)}, n_nodes=1)
+"""As much room as a test may want."""
+
+
+def new_ledger(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
+    folder.mkdir(exist_ok=True)
+    return ledger_of(Journal.create(folder, "abcd", {"kind": "created", "time": 0.0}), search)
+
+
+def ledger_of(journal: Journal, search: SearchConfig = SEARCH) -> Ledger:
+    forced = forced_configurations(SPACE, search.forced)
+    ledger = Ledger(journal, space=SPACE, forced=forced, search=search, granted_bytes={})
+    ledger.finish_due()
+    return ledger
+
+
+def reopened(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
+    return ledger_of(Journal.open(folder, witness=None), search)
+
+
+def report(assignment: Assignment, epoch: int, *, of: int = EPOCHS) -> dict[str, Any]:
+    """Return what training brings: it depends on the trial and the epoch alone."""
+    draw = random.Random(assignment.number)
+    level, slope = draw.uniform(0.4, 0.6), draw.uniform(0.0, 0.02)
+    losses = [level - slope * e for e in range(1, epoch + 1)]
+    is_last = epoch == of
+    diverges = assignment.number % 7 == 5
+    values: dict[str, Any] = {
+        "epoch": epoch,
+        "schedule_percent": 100 * epoch // of,
+        "stop_reason": "diverged" if diverges else "completed" if is_last else None,
+        "best_validation_loss": None if diverges else losses[-1],
+        "best_is_collapsed": assignment.number % 7 == 4,
+        "best_skill": 0.1,
+        "logit_sd": 0.2,
+        "data_seconds": 0.1, "step_seconds": 1.0, "validation_seconds": 0.1,
+        "checkpoint_seconds": 0.1, "micro_batch": 64, "began": 1.0, "reported": float(epoch),
+    }  # fmt: skip
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def play(ledger: Ledger, order: random.Random, slots: int, saved: dict[int, int]) -> None:
+    """Advance running trials in random order. ``saved`` is the disk: checkpoints by trial."""
+    running: dict[int, Assignment] = {}
+    while not ledger.is_complete:
+        while len(running) < slots and (assignment := ledger.next()) is not None:
+            assert assignment.number not in running
+            running[assignment.number] = assignment
+        number = order.choice(sorted(running))
+        epoch = saved.get(number, 0)
+        if (epoch and epoch == len(ledger.epochs(number))) or not epoch:
+            epoch += 1
+        # A checkpoint comes before its report, and a restored one is reported again.
+        saved[number] = epoch
+        if ledger.epoch(number, report(running[number], epoch)):
+            del running[number]
+
+
+def known(ledger: Ledger) -> dict[str, Any]:
+    """Return everything that must survive."""
+    return {
+        "records": [untimed(record) for record in ledger.records],
+        "rungs": ledger.rungs(),
+        "history": ledger.history(),
+        "assignments": [ledger.assignment(n) for n in ledger.numbers],
+        "epochs": [ledger.epochs(n) for n in ledger.numbers],
+    }
+
+
+def untimed(record: TrialRecord) -> TrialRecord:
+    return dataclasses.replace(record, started=0.0, ended=0.0)

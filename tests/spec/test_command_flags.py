@@ -1,0 +1,65 @@
+import argparse
+from pathlib import Path
+
+import pytest
+
+from study.errors import SpecError
+from study.spec.command_flags import (
+    add_cluster_flags,
+    add_selection_flags,
+    add_study_flags,
+    selected_cells,
+    selected_phases,
+)
+from study.spec.dimension import Fixed
+from study.spec.spec_file import load_study
+from study.sweep import _OF_A_CELL
+
+SPACES = Path(__file__).parents[2] / "search_spaces"
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    flags = argparse.ArgumentParser()
+    add_study_flags(flags)
+    add_selection_flags(flags)
+    add_cluster_flags(flags)
+    return flags.parse_args(words)
+
+
+def test_a_family_reaches_every_cell() -> None:
+    cells = selected_cells(parsed("--model", "itransformer", "--budgets", "2M"))
+    assert [cell.model["family"] for cell in cells] == [Fixed("itransformer")] * 3
+    plain = selected_cells(parsed("--budgets", "2M"))
+    assert [cell.model["family"] for cell in plain] == [Fixed("patchtst")] * 3
+
+
+def test_what_is_accepted_is_a_part_of_the_cell() -> None:
+    words = ("--budgets", "2M", "--horizons", "1", "--accept", "weekdays", "spacing", "weekdays")
+    (cell,) = selected_cells(parsed(*words))
+    assert cell.data.accept == ("spacing", "weekdays")
+    assert cell.resolved()["data"]["accept"] == ["spacing", "weekdays"]
+    with pytest.raises(SpecError, match=r"accept: must name checks .* but got 'dates differ'"):
+        selected_cells(parsed("--accept", "dates differ"))
+
+
+def test_a_sweep_hands_every_flag_of_a_study_on_to_its_cells() -> None:
+    flags = argparse.ArgumentParser()
+    add_study_flags(flags)
+    assert set(vars(flags.parse_args([]))) <= set(_OF_A_CELL)
+
+
+def test_phases_are_chosen_where_there_are_some() -> None:
+    def phases(*words: str) -> tuple[int | None, ...]:
+        arguments = parsed(*words)
+        return selected_phases(arguments, load_study(arguments.search))
+
+    two = ("--search", str(SPACES / "two_phase.yaml"))
+    assert phases("--search", str(SPACES / "small.yaml")) == (None,)
+    assert phases(*two) == (1, 2)
+    assert phases(*two, "--phase", "2") == (2,)
+    with pytest.raises(SpecError, match="has one phase, but got --phase 2"):
+        phases("--search", str(SPACES / "small.yaml"), "--phase", "2")
+    # Phase 2 follows from files; phase 1 needs none.
+    assert phases(*two, "--storage", "s3://bucket/x", "--phase", "1") == (1,)
+    with pytest.raises(SpecError, match="phase 2 needs a results folder"):
+        phases(*two, "--storage", "s3://bucket/x")

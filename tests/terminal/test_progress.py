@@ -1,0 +1,114 @@
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from study.results.records import BaselineRecord
+from study.results.short_forms import duration
+from study.terminal.progress import Progress
+from tests.results.conftest import PARAMS, record
+
+BASELINE = BaselineRecord(name="logistic", log_loss=0.6, log_loss_se=0.01, auc=0.7, skill=0.1)
+REPORT: dict[str, Any] = {
+    "epoch": 1, "train_loss": 0.7, "validation_loss": 0.65, "best_validation_loss": 0.65,
+    "data_seconds": 0.1, "step_seconds": 2.0, "validation_seconds": 0.2, "checkpoint_seconds": 0.1,
+    "micro_batch": 128, "accumulation_steps": 2, "device": "cpu",
+}  # fmt: skip
+
+
+def progress(*, terminal: bool) -> tuple[Progress, io.StringIO, list[str]]:
+    stream, log = io.StringIO(), list[str]()
+    console = Console(file=stream, force_terminal=terminal, width=80)
+    return (
+        Progress(console, log.append, total=3, slots=1, baseline=BASELINE),
+        stream,
+        log,
+    )
+
+
+def events(shown: Progress) -> None:
+    shown.start([], None)
+    shown.trial_started(
+        0, PARAMS, source="forced:widest", param_count=100_000, micro_batch=128, resumed=0
+    )
+    shown.epoch(0, REPORT)
+    shown.trial_ended(record(0), record(0))
+    shown.trial_ended(record(1, value=None, reason="error", message="Boom: why"), record(0))
+    shown.stop()
+
+
+def test_piped_output_is_one_unbroken_line_per_event() -> None:
+    shown, stream, log = progress(terminal=False)
+    events(shown)
+    lines = stream.getvalue().splitlines()
+    assert lines == log
+    assert len(lines) == 4
+    assert "d64 L2 h4 ff128 patch 10/5 last, 100,000 parameters" in lines[0]
+    assert lines[0].endswith("batch 128 x 2")
+    assert "0.5000 at epoch 3, AUC 0.700, completed after 20 of 20 epochs, 10 s" in lines[1]
+    assert lines[1].endswith("1/3, best 0.5000 (trial 0), logistic 0.6000")
+    assert lines[3] == "trial   1 said: Boom: why"
+
+
+def test_a_resumed_cell_goes_on_counting() -> None:
+    shown, _, log = progress(terminal=False)
+    shown.start([record(0)], record(0))
+    shown.trial_started(
+        1, PARAMS, source="sampled", param_count=100_000, micro_batch=128, resumed=7
+    )
+    assert log[0].startswith("trial   1 resumes after epoch 7: sampled, d64")
+    shown.trial_ended(record(1), record(0))
+    shown.trial_ended(record(1), record(0))
+    assert "| 2/3, best" in log[1]
+    assert "| 2/3, best" in log[2]
+
+
+def test_a_trial_that_broke_off_says_what_becomes_of_it() -> None:
+    shown, stream, log = progress(terminal=True)
+    shown.start([], None)
+    for number in (0, 1):
+        shown.trial_started(
+            number, PARAMS, source="sampled", param_count=1, micro_batch=1, resumed=0
+        )
+    shown.trial_broke_off(0, "its worker died", is_tried_again=True, log="trial_0000/error.txt")
+    shown.trial_broke_off(1, "Boom: why", is_tried_again=False, log="trial_0000/error.txt")
+    # A late word of a trial that is not there any more.
+    shown.epoch(0, REPORT)
+    said = "trial   0 broke off and is tried again: its worker died; see trial_0000/error.txt"
+    assert log[2:] == [said]
+    shown.stop()
+    assert said in stream.getvalue()
+
+
+def test_the_live_view_gives_the_cursor_back_once() -> None:
+    shown, stream, _ = progress(terminal=True)
+    shown.start([], None)
+    shown.stop()
+    shown.stop()
+    text = stream.getvalue()
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+
+
+def test_a_trial_that_outgrew_the_memory_model_says_so() -> None:
+    shown, stream, _ = progress(terminal=False)
+    shown.start([], None)
+    shown.trial_ended(record(0, peak_memory_bytes=3 * 2**30, granted_memory_bytes=2**30), None)
+    assert (
+        "used 3.00 GiB, more than the 1.00 GiB that the memory model granted" in stream.getvalue()
+    )
+
+
+def test_a_terminal_has_the_same_lines_and_a_live_view() -> None:
+    shown, stream, log = progress(terminal=True)
+    events(shown)
+    assert all(line in stream.getvalue() for line in log)
+    assert "s/epoch" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 00 s"), (3599, "59 min 59 s"), (7380, "2 h 03 min")],
+)
+def test_durations_are_said_as_a_person_would(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,49 @@
+"""A search in the process of the test, for what the command line cannot ask for."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from study.interruptions import interruptible
+from study.planning.cell_plan import CellPlan
+from study.search.cell_folder import create, reopen
+from study.tuner.experiment import SearchOutcome, search_cell
+from study.tuner.run_cell import describe
+from study.tuner.trainable import CellTrainable
+
+MARKS = [
+    pytest.mark.ray,
+    # Ray leaves sockets, files and processes to the end of the process.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+@contextmanager
+def ray_environment() -> Iterator[None]:
+    """Give back the environment that Ray's settings change; Ray reads its token only once."""
+    before = dict(os.environ)
+    os.environ["RAY_AUTH_TOKEN"] = "a-token-for-these-tests-alone"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def search(
+    plan: CellPlan, path: Path, trainable: type[CellTrainable] = CellTrainable
+) -> SearchOutcome:
+    """Search a cell in ``path``, or go on with the search that is there."""
+    is_there = path.exists()
+    folder = reopen(path, plan.cell, plan.data) if is_there else create(path, describe(plan, path))
+    try:
+        with interruptible() as interruptions:
+            return search_cell(plan, folder, interruptions, trainable=trainable)
+    finally:
+        folder.lock.release()

@@ -1,0 +1,167 @@
+"""Trials that ask for different shares of a machine, with real Ray: who runs beside whom."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import ray
+import yaml
+
+from study.cluster.resources import SearchResources, TrialResources
+from study.cluster.runtime import cluster
+from study.data.dataset import build_dataset
+from study.planning.cell_plan import CellPlan, plan_cell
+from study.results.records import TrialRecord
+from study.search.forced import Forced
+from study.search.space import build_space
+from study.search.trial_config import Assignment
+from study.spec.spec_file import load_study
+from study.tuner.trainable import CellTrainable
+from tests.tuner.command import SPACES
+from tests.tuner.in_process import MARKS, ray_environment, search
+
+pytestmark = MARKS
+
+GIB = 2**30
+SMALL = TrialResources(
+    cpus=1, gpus=0.0, memory_bytes=2 * GIB, share_bytes=GIB, exclusive=False, capacity=2
+)
+LARGE = TrialResources(
+    cpus=2, gpus=0.0, memory_bytes=7 * GIB, share_bytes=4 * GIB, exclusive=True, capacity=1
+)
+OTHER = replace(SMALL, memory_bytes=3 * GIB)
+"""As many fit, but a worker of the one cannot serve the other."""
+ORDER = ("40k", "50k", "40k", "80k", "40k", "50k", "50k")
+FIRST, SECOND, ALONE = 0, 1, 3
+WORKERS = "workers"
+"""File in the cell's folder."""
+PATIENCE_SECONDS = 90.0
+
+
+class Watched(CellTrainable):
+    """Notes in which process each trial is at work."""
+
+    def _begin(self, trial: Assignment) -> None:
+        super()._begin(trial)
+        with (self._settings.cell_folder / WORKERS).open("a") as file:
+            file.write(f"{trial.number} {os.getpid()}\n")
+
+
+class Accompanied(Watched):
+    """The first trial waits for company, however long the second worker takes to start."""
+
+    def _begin(self, trial: Assignment) -> None:
+        super()._begin(trial)
+        until = time.monotonic() + PATIENCE_SECONDS
+        while trial.number == FIRST and time.monotonic() < until:
+            self._show_life()
+            if SECOND in processes(self._settings.cell_folder):
+                break
+            time.sleep(0.1)
+
+
+def processes(folder: Path) -> dict[int, int]:
+    """Return the process of each trial that has begun."""
+    pairs = [line.split() for line in (folder / WORKERS).read_text().splitlines()]
+    return {int(number): int(process) for number, process in pairs}
+
+
+@dataclass(frozen=True)
+class Spell:
+    """When a trial was at work."""
+
+    began: float
+    ended: float
+
+    @classmethod
+    def of(cls, folder: Path, record: TrialRecord) -> "Spell":
+        lines = (folder / record.folder / "result.json").read_text().splitlines()
+        epochs = [yaml.safe_load(line) for line in lines]
+        return cls(epochs[0]["began"], epochs[-1]["reported"])
+
+    def overlaps(self, other: "Spell") -> bool:
+        return self.began < other.ended and other.began < self.ended
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Iterator[CellPlan]:
+    raw = yaml.safe_load((SPACES / "smoke.yaml").read_text())
+    raw["budgets"] = {"40k": 40_000, "50k": 50_000, "80k": 80_000}
+    raw["search"] |= {
+        "across_budgets": True, "trials": len(ORDER), "forced": "none", "scheduler": "fifo",
+        "max_failure_share": 1.0,
+    }  # fmt: skip
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(raw))
+    cell = load_study(tmp_path / "space.yaml").cell_of_all(None, 1, data={}, search={})
+    space = build_space(cell, n_features=25)
+    with ray_environment():
+        ray.init(
+            address="local",
+            num_cpus=2,
+            _memory=8 * GIB,
+            include_dashboard=False,
+            object_store_memory=200 * 2**20,
+            logging_level="ERROR",
+            log_to_driver=False,
+        )
+        try:
+            with cluster(None, use_accelerators=False) as nodes:
+                made = plan_cell(
+                    cell, build_dataset(cell.data), space, nodes, device="cpu", concurrency=2
+                )
+                shapes = {shape.budget: shape for shape in space.shapes}
+                yield replace(
+                    made,
+                    resources=SearchResources(
+                        by_budget={"40k": SMALL, "50k": SMALL, "80k": LARGE}, n_nodes=1
+                    ),
+                    forced=tuple(Forced(name=b, config=space.forced(shapes[b])) for b in ORDER),
+                    may_repeat=True,
+                )
+        finally:
+            ray.shutdown()
+
+
+def test_small_budgets_share_the_machine_and_a_large_one_has_it_alone_in_its_turn(
+    plan: CellPlan, tmp_path: Path
+) -> None:
+    folder = tmp_path / "results" / plan.cell.name
+    outcome = search(plan, folder, Accompanied)
+    assert outcome.is_complete
+    assert [record.budget for record in outcome.records] == list(ORDER)
+    assert {record.faults == [] for record in outcome.records} == {True}
+    spells = {record.number: Spell.of(folder, record) for record in outcome.records}
+    assert spells[FIRST].overlaps(spells[SECOND])
+    alone = spells.pop(ALONE)
+    assert not [n for n, spell in spells.items() if alone.overlaps(spell)]
+    # It waited for its room, and nobody overtook it.
+    assert all((spell.began < alone.began) == (n < ALONE) for n, spell in spells.items())
+    cpus = {record.budget: record.assigned_cpus for record in outcome.records}
+    assert cpus == {"40k": 1, "50k": 1, "80k": 2}
+    granted = {record.budget: record.granted_memory_bytes for record in outcome.records}
+    assert granted["40k"] == SMALL.granted_bytes
+    assert granted["80k"] == LARGE.granted_bytes
+    # Workers are handed on between the small ones, and given back for the large one.
+    used = processes(folder)
+    before, after = ({used[n] for n in spells if (n < ALONE) == is_before}
+                     for is_before in (True, False))  # fmt: skip
+    assert len(before) == 2
+    assert 1 <= len(after) <= 2
+    assert len(before | after | {used[ALONE]}) == len(before) + len(after) + 1
+
+
+def test_workers_of_several_kinds_are_kept_while_there_is_room(
+    plan: CellPlan, tmp_path: Path
+) -> None:
+    by_budget = {"40k": SMALL, "50k": OTHER, "80k": LARGE}
+    plan = replace(plan, resources=SearchResources(by_budget=by_budget, n_nodes=1), concurrency=1)
+    folder = tmp_path / "results" / plan.cell.name
+    assert search(plan, folder, Watched).is_complete
+    used = processes(folder)
+    first, second, third, large, *rest = (used[n] for n in range(len(ORDER)))
+    assert third == first
+    assert rest[1] == rest[2]
+    assert len({first, second, large, rest[0], rest[1]}) == 5

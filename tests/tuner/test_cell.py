@@ -1,0 +1,199 @@
+"""One cell through the command line, with real Ray, on real prices."""
+
+import csv
+import json
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+from study.cluster.thermal import measure
+from tests.tuner.command import (
+    CELL,
+    SPACES,
+    epochs_of,
+    left_over,
+    run,
+    start,
+    trials,
+    wait_until,
+    write_space,
+)
+
+TRIALS = 7
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A folder to stand in."""
+    write_space(tmp_path, trials=TRIALS)
+    return tmp_path
+
+
+def steps(folder: Path, tag: str) -> list[int]:
+    """Return the steps of a scalar as TensorBoard shows them, events of every start merged."""
+    accumulator = EventAccumulator(str(folder))
+    accumulator.Reload()
+    return [event.step for event in accumulator.Scalars(tag)]
+
+
+def hparams(folder: Path) -> dict[str, Any]:
+    accumulator = EventAccumulator(str(folder))
+    accumulator.Reload()
+    content = accumulator.PluginTagToContent(metadata.PLUGIN_NAME)
+    assert metadata.SESSION_START_INFO_TAG in content
+    assert metadata.SESSION_END_INFO_TAG in content
+    data = plugin_data_pb2.HParamsPluginData.FromString(content[metadata.SESSION_START_INFO_TAG])
+    values = data.session_start_info.hparams
+    return {name: getattr(value, value.WhichOneof("kind")) for name, value in values.items()}
+
+
+def check_records(here: Path) -> None:
+    folder = here / "ray_results" / CELL
+    rows = trials(here)
+    assert [row["number"] for row in rows] == list(range(TRIALS))
+    assert [row["source"].split(":")[0] for row in rows] == ["forced"] * 6 + ["sampled"]
+    assert {row["reason"] for row in rows} <= {"completed", "asha", "collapsed"}
+    for row in rows:
+        trial_folder = folder / row["folder"]
+        epochs = epochs_of(here, row)
+        assert [epoch["epoch"] for epoch in epochs] == list(range(1, row["epochs_trained"] + 1))
+        assert row["value"] == min(epoch["validation_loss"] for epoch in epochs)
+        assert steps(trial_folder, "validation_loss") == [epoch["epoch"] for epoch in epochs]
+        assert 0 < row["peak_memory_bytes"] <= row["granted_memory_bytes"]
+        shown = hparams(trial_folder)
+        assert shown["budget"] == "50k"
+        assert shown["horizon"] == 3
+        assert shown["param_count"] == row["param_count"]
+        for name, value in row["params"].items():
+            assert value is None or shown[name] == value
+        metrics = json.loads((trial_folder / "metrics.json").read_text())
+        assert metrics["learning_curve"] == epochs
+        assert metrics["value"] == row["value"]
+
+    best = json.loads((folder / "best_params.json").read_text())
+    rankable = [row for row in rows if row["reason"] != "collapsed"]
+    assert best["best_val_loss"] == min(row["value"] for row in rankable)
+    assert best["n_trials"] == TRIALS
+    assert set(best["architecture"]) == {
+        "d_model", "n_layers", "n_heads", "d_ff", "patch_len", "stride",
+    }  # fmt: skip
+    states = Counter(row["state"] for row in rows)
+    assert best["n_trials_completed"] == states["COMPLETE"]
+    assert best["n_trials_pruned"] == states["PRUNED"]
+
+    with (here / "ray_results" / "experiment_results.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert sorted(int(row["trial_number"]) for row in table) == list(range(TRIALS))
+    assert len({row["run_id"] for row in table}) == TRIALS
+    values = {row["number"]: row["value"] for row in rows}
+    for row in table:
+        assert float(row["val_loss"]) == values[int(row["trial_number"])]
+
+    described = yaml.safe_load((folder / "cell.yaml").read_text())
+    assert described["spec"]["budgets"][0]["target"] == 50_000
+    assert [baseline["name"] for baseline in described["baselines"]] == ["constant", "logistic"]
+
+
+def test_a_search_interrupted_and_resumed_loses_and_repeats_nothing(here: Path) -> None:
+    process = start(here)
+    wait_until(lambda: len(trials(here)) >= 2, process)
+    # A terminal sends Ctrl+C to the whole group; the workers must not die of it.
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, output + errors
+    assert not left_over(process.pid)
+    assert "python -m study.tune" in output
+    assert "--resume" in output.splitlines()[-1]
+    before = trials(here)
+    assert 2 <= len(before) < TRIALS
+    log_before = (here / "ray_results" / CELL / "log.txt").read_text()
+
+    output, _ = run(here, "--resume")
+    after = {row["number"]: row for row in trials(here)}
+    assert [after[row["number"]] for row in before] == before
+    assert (here / "ray_results" / CELL / "log.txt").read_text().startswith(log_before)
+    check_records(here)
+    assert f"{TRIALS} of {TRIALS}" in output
+
+    output, _ = run(here, "--resume")
+    assert [after[number] for number in sorted(after)] == trials(here)
+    _, errors = run(here, "--resume", "--seed", "7", expect=2)
+    assert "spec.search.seed was 42 and is 7" in errors
+    _, errors = run(here, expect=2)
+    assert "--resume" in errors
+    assert "--fresh" in errors
+
+
+def test_a_dry_run_tells_what_a_search_does_and_writes_nothing(here: Path) -> None:
+    output, _ = run(here, "--dry-run", "--json")
+    plan = json.loads(output)
+    assert not (here / "ray_results").exists()
+    assert plan["n_features"] == 25
+    assert plan["grid_size"] == 24
+    assert 37_500 <= plan["params_min"] <= plan["params_max"] <= 62_500
+    assert set(plan["splits"]) == {"train", "validation", "test"}
+    for part in plan["splits"].values():
+        assert 0 < part["positives"] < part["rows"]
+        assert part["effective_size"] < part["rows"]
+    names = ["narrowest", "widest", "shallowest", "deepest", "fewest_heads", "most_heads"]
+    assert [slot["name"] for slot in plan["forced"]] == names
+    assert plan["trial_resources"]["CPU"] == 1
+    assert (plan["temperature"]["state"] == "unknown") == (measure().state == "unknown")
+
+    run(here)
+    check_records(here)
+    forced = [row["params"] for row in trials(here)][:6]
+    listed = [
+        {"budget": slot["budget"], **slot["architecture"], **slot["training"]}
+        for slot in plan["forced"]
+    ]
+    assert forced == [{name: slot[name] for name in forced[0]} for slot in listed]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--budget", "3M"), "--budget: must be one of"),
+        (("--horizon", "0"), "--horizon: must be at least 1"),
+        (("--source", "absent.csv"), "absent.csv"),
+        (("--source", "prices.csv"), "row 3"),
+        (("--search", "absent.yaml"), "absent.yaml: the search space must be a name or a YAML"),
+        (("--search", "unknown.yaml"), "train: lr: unknown field"),
+        (("--concurrency", "99"), "--concurrency"),
+        (("--storage", "tiny.yaml"), "--storage: must be a folder that can be written"),
+        (("--resume",), "--resume needs a search to go on with"),
+        (
+            ("--budget", "450B", "--search", "large.yaml", "--estimate", "large.json"),
+            "must fit the memory of a node",
+        ),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(
+    here: Path, flags: tuple[str, ...], message: str
+) -> None:
+    (here / "prices.csv").write_text(
+        "Date,Open,High,Low,Close,Volume\n2020-01-02,1,2,1,2,5\n2020-01-03,1,2,1,-2,5\n"
+    )
+    unknown = (here / "tiny.yaml").read_text().replace("learning_rate:", "lr:")
+    (here / "unknown.yaml").write_text(unknown)
+    large = (
+        (SPACES / "phase6a.yaml").read_text().replace("2B: 2_000_000_000", "450B: 450_000_000_000")
+    )
+    large = large.replace("[2, 3, 4, 6, 8,", "[9000, ").replace("tolerance: 0.25", "tolerance: 0.9")
+    (here / "large.yaml").write_text(large)
+    measured = (here / "estimate.json").read_text().replace("tiny_50k", "phase6a_450B")
+    (here / "large.json").write_text(measured)
+    _, errors = run(here, *flags, expect=2)
+    lines = [line for line in errors.splitlines() if line]
+    assert len(lines) == 1, errors
+    assert message in lines[0]
+    assert not (here / "ray_results").exists()

@@ -1,0 +1,191 @@
+"""A search that is killed again and again is the search that nobody touched.
+
+CI kills it 20 times; ``make chaos KILLS=100`` does it by hand.
+"""
+
+import csv
+import json
+import random
+import time
+from collections import Counter
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from study.results.journal import Journal
+from study.results.records import TrialRecord
+from study.search.forced import forced_configurations
+from study.search.ledger import Ledger
+from study.search.space import build_space
+from study.spec.spec_file import load_study
+from study.spec.specification import Cell
+from tests.preloaded import Command
+from tests.tuner.command import (
+    CELL,
+    cell_folder,
+    epochs_of,
+    left_over,
+    processes,
+    run,
+    start,
+    trials,
+    wait_until,
+    write_space,
+)
+
+EPOCHS = 3
+
+pytestmark = pytest.mark.ray
+
+_LAST_KILLS = 4
+"""Within a minute or two, in which Ray's agents notice that their driver is gone."""
+
+_OWN_TIME = {"started", "ended", "seconds", "peak_memory_bytes", "thermal_max_temp", "trial_id"}
+"""What differs between two runs of one trial."""
+
+
+@pytest.fixture
+def here(tmp_path: Path, kills: int) -> Path:
+    write_space(tmp_path, trials=trials_for(kills), epochs=EPOCHS)
+    return tmp_path
+
+
+def trials_for(kills: int) -> int:
+    """Return so many trials that the last kills still meet some."""
+    return max(8, 3 * kills // 4)
+
+
+def cell_of(here: Path) -> Cell:
+    return load_study(here / "tiny.yaml").cell("50k", 3, data={}, search={})
+
+
+def ledger(here: Path) -> Ledger:
+    """Read the journal back as the search does."""
+    cell = cell_of(here)
+    space = build_space(cell, n_features=25)
+    return Ledger(
+        Journal.open(cell_folder(here), witness=None),
+        space=space,
+        forced=forced_configurations(space, cell.search.forced),
+        search=cell.search,
+        granted_bytes={},
+    )
+
+
+def check_whole(here: Path) -> None:
+    """What must hold of every search that came to its end, whatever happened on the way."""
+    rows, folder, asked = trials(here), cell_folder(here), cell_of(here).search.trials
+    assert [row["number"] for row in rows] == list(range(asked))
+    assert len({row["trial_id"] for row in rows}) == asked
+    assert len({json.dumps(row["params"], sort_keys=True) for row in rows}) == asked
+    assert sorted(p.name for p in folder.glob("trial_*")) == [row["folder"] for row in rows]
+    for row in rows:
+        epochs = epochs_of(here, row)
+        assert [epoch["epoch"] for epoch in epochs] == list(range(1, row["epochs_trained"] + 1))
+        if row["reason"] != "diverged":
+            assert row["value"] == min(epoch["validation_loss"] for epoch in epochs)
+        metrics = json.loads((folder / row["folder"] / "metrics.json").read_text())
+        assert metrics == {**row, "learning_curve": epochs}
+        shown = EventAccumulator(str(folder / row["folder"]))
+        shown.Reload()
+        steps = [event.step for event in shown.Scalars("learning_rate")]
+        assert steps == [epoch["epoch"] for epoch in epochs]
+        left = {p.name[:4] for p in (folder / row["folder"]).glob("checkpoints/*")}
+        assert left <= {"best"}
+    with (here / "ray_results" / "experiment_results.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert Counter(row["run_id"] for row in table) == {f"{CELL}/{r['trial_id']}": 1 for r in rows}
+    known = ledger(here)
+    assert [record.number for record in known.records] == list(range(asked))
+    assert known.is_complete
+
+
+def outcome(here: Path) -> dict[str, Any]:
+    """Return what two searches with one seed must agree in, if trials ran one after the other."""
+    known = ledger(here)
+    return {
+        "trials": [{k: v for k, v in row.items() if k not in _OWN_TIME} for row in trials(here)],
+        "losses": [[e.get("validation_loss") for e in epochs_of(here, r)] for r in trials(here)],
+        "rungs": known.rungs(),
+        "history": known.history(),
+    }
+
+
+def n_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def has_come_to(process: Command, journal: Path, lines: int) -> bool:
+    return n_lines(journal) >= lines or process.poll() == 0
+
+
+def kill(process: Command, *, with_ray: bool) -> None:
+    """End a driver, and its Ray as a power cut does; what is left of Ray then ends by itself."""
+    process.kill()
+    process.wait()
+    if with_ray:
+        for other in processes(process.pid):
+            # One that ends meanwhile is gone.
+            with suppress(psutil.NoSuchProcess):
+                other.kill()
+    for stream in (process.stdout, process.stderr):
+        assert stream is not None
+        stream.close()
+
+
+def kill_again_and_again(here: Path, kills: int, *flags: str, with_ray: bool) -> None:
+    """Start, kill and resume a search, then let it end; what had ended must never change."""
+    moments = random.Random(kills)
+    before: list[TrialRecord] = []
+    sessions = []
+    asked = cell_of(here).search.trials
+    print(f"\n{kills} kills of a search of {asked} trials {' '.join(flags)}")
+    for number in range(kills):
+        resumed = ["--resume"] if cell_folder(here).exists() else []
+        process = start(here, *flags, *resumed)
+        sessions.append(process.pid)
+        journal = cell_folder(here) / "journal.jsonl"
+        began = time.monotonic()
+        if number % 4 == 3:
+            # In the start-up, where nothing may happen to what is there.
+            time.sleep(moments.uniform(0.0, 8.0))
+        else:
+            wanted = n_lines(journal) + moments.randint(1, 8)
+            wait_until(partial(has_come_to, process, journal, wanted), process)
+            # At once, while the records are written; or between two events.
+            time.sleep(moments.choice([0.0, moments.uniform(0.0, 0.5)]))
+        # What outlives the last ones would only be waited for at the end.
+        kill(process, with_ray=with_ray or number >= kills - _LAST_KILLS)
+        seconds = time.monotonic() - began
+        records = ledger(here).records if journal.exists() else []
+        print(f"  kill {number + 1:>3} after {seconds:5.1f} s, {len(records):>2} trials ended")
+        assert [r for r in records if r.number in {b.number for b in before}] == before
+        before = records
+    run(here, *flags, "--resume")
+    check_whole(here)
+    for session in sessions:
+        # Agents of a Ray whose driver was killed notice it after a minute or two.
+        assert not left_over(session, patience_seconds=180)
+
+
+def test_a_search_killed_again_and_again_is_the_search_that_nobody_touched(
+    here: Path, tmp_path_factory: pytest.TempPathFactory, kills: int
+) -> None:
+    untouched = tmp_path_factory.mktemp("untouched")
+    write_space(untouched, trials=trials_for(kills), epochs=EPOCHS)
+    run(untouched, "--concurrency", "1")
+    check_whole(untouched)
+    # Workers outlive their driver for a while, and may still be writing when the next one starts.
+    kill_again_and_again(here, kills, "--concurrency", "1", with_ray=False)
+    found, expected = outcome(here), outcome(untouched)
+    for part in expected:
+        assert found[part] == expected[part], part
+
+
+def test_of_trials_side_by_side_none_is_lost_or_run_twice(here: Path, kills: int) -> None:
+    kill_again_and_again(here, max(1, kills // 4), "--concurrency", "2", with_ray=True)

@@ -1,0 +1,171 @@
+"""Faults of trials and of the machine, with real Ray: each has a state, a reason and a message."""
+
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+
+from study.cluster.runtime import cluster
+from study.data.dataset import build_dataset
+from study.planning.cell_plan import CellPlan, plan_cell
+from study.results.records import TrialRecord
+from study.search.space import build_space
+from study.search.trial_config import Assignment
+from study.spec.dimension import Fixed
+from study.spec.spec_file import load_study
+from study.tuner.trainable import CellTrainable, StepResult
+from tests.tuner.command import SPACES
+from tests.tuner.in_process import MARKS, ray_environment, search
+
+pytestmark = MARKS
+
+TRIALS = 9
+NAN, OUT_OF_MEMORY, STALL, ERROR, KILLED, MEMORY_MONITOR, BEGINNING = range(7)
+HEALTHY = set(range(TRIALS)) - {NAN, OUT_OF_MEMORY, STALL, ERROR, BEGINNING}
+
+
+class Faulty(CellTrainable):
+    """Breaks in a way that follows from the number of the trial, inside real training."""
+
+    def _begin(self, trial: Assignment) -> None:
+        if trial.number == BEGINNING:
+            raise ValueError("a mistake before the first step")
+        super()._begin(trial)
+        if trial.number == OUT_OF_MEMORY:
+            self._trainer._accumulate = _no_memory  # type: ignore[method-assign, assignment]
+
+    def _step(self) -> StepResult:
+        number = int(self.config["number"])
+        if self._assigned is not None:
+            return super()._step()
+        epoch = self._trainer.report.epoch if self._trainer.report else 0
+        if number == NAN and epoch == 2:
+            # What a diverged optimizer leaves behind.
+            with np.errstate(all="ignore"):
+                next(self._trainer.model.parameters()).data.fill_(float("nan"))
+        elif number == STALL and epoch == 1:
+            time.sleep(3600)
+        elif number == ERROR and epoch == 1:
+            raise ValueError("a mistake in the code")
+        elif number == KILLED and epoch == 1 and self._is_first_time("killed"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif number == MEMORY_MONITOR and epoch == 1 and self._is_first_time("memory"):
+            raise ray.exceptions.OutOfMemoryError(
+                "Task was killed due to the node running low on memory"
+            )
+        return super()._step()
+
+    def _is_first_time(self, what: str) -> bool:
+        path = self._folder / what
+        if path.exists():
+            return False
+        path.touch()
+        return True
+
+
+def _no_memory(*_: Any) -> None:
+    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+@pytest.fixture
+def plan() -> Iterator[CellPlan]:
+    study = load_study(SPACES / "smoke.yaml")
+    search = {"trials": TRIALS, "scheduler": "fifo", "stall_minutes": 0.1, "max_failure_share": 1.0}
+    cell = study.cell("50k", 1, data={}, search=search)
+    cell = dataclasses.replace(cell, train={**cell.train, "epochs": Fixed(4)})
+    data = build_dataset(cell.data)
+    space = build_space(cell, n_features=25)
+    with ray_environment(), cluster(None, use_accelerators=False) as nodes:
+        yield plan_cell(cell, data, space, nodes, device="cpu", concurrency=2)
+
+
+def test_each_fault_of_a_trial_is_a_state_and_the_search_goes_on(
+    plan: CellPlan, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "results" / plan.cell.name
+    outcome = search(plan, path, Faulty)
+    assert outcome.is_complete
+    assert outcome.stopped is None
+    records = {record.number: record for record in outcome.records}
+    assert sorted(records) == list(range(TRIALS))
+
+    nan = records[NAN]
+    assert (nan.reason, nan.state, nan.epochs_trained) == ("diverged", "FAIL", 3)
+    assert "epoch 3 was not finite" in str(nan.message)
+
+    memory = records[OUT_OF_MEMORY]
+    assert (memory.reason, memory.state, memory.value) == ("oom", "FAIL", None)
+    assert "can't allocate memory" in str(memory.message)
+    assert memory.faults == []
+
+    stalled = records[STALL]
+    assert (stalled.reason, stalled.state, stalled.epochs_trained) == ("stalled", "FAIL", 1)
+    assert "no training step for" in str(stalled.message)
+    assert len(stalled.faults) == 2
+
+    error = records[ERROR]
+    assert (error.reason, error.state, error.faults) == ("error", "FAIL", [])
+    assert error.message == "ValueError: a mistake in the code"
+    assert "in _step" in (path / error.folder / "error.txt").read_text()
+
+    beginning = records[BEGINNING]
+    assert (beginning.reason, beginning.faults, beginning.value) == ("error", [], None)
+    assert beginning.message == "ValueError: a mistake before the first step"
+    assert (path / beginning.folder / "metrics.json").exists()
+
+    for number in HEALTHY:
+        assert records[number].state == "COMPLETE"
+        assert records[number].epochs_trained == 4
+    assert len(records[KILLED].faults) == 1
+    assert "worker died" in records[KILLED].faults[0]
+    assert len(records[MEMORY_MONITOR].faults) == 1
+    assert "then with at most 128 samples in a pass" in records[MEMORY_MONITOR].faults[0]
+    assert records[MEMORY_MONITOR].micro_batch == 128
+
+    said = capfd.readouterr().out
+    assert f"{TRIALS}/{TRIALS}" in said
+    assert "broke off and is tried again" in said
+    assert all(untouched(records[n]) for n in (7, 8))
+
+
+def untouched(record: TrialRecord) -> bool:
+    return record.faults == [] and record.message is None
+
+
+class Broken(CellTrainable):
+    """Raises in its first step."""
+
+    def _step(self) -> StepResult:
+        raise ValueError("a mistake in the code")
+
+
+def test_a_search_in_which_most_trials_fail_stops_and_says_so(
+    plan: CellPlan, tmp_path: Path
+) -> None:
+    cell = plan.cell
+    limited = dataclasses.replace(
+        plan,
+        cell=dataclasses.replace(
+            cell, search=dataclasses.replace(cell.search, max_failure_share=0.5)
+        ),
+    )
+    path = tmp_path / "results" / cell.name
+    outcome = search(limited, path, Broken)
+    assert not outcome.is_complete
+    assert outcome.is_fault
+    assert "4 of the last 4 trials failed (error)" in str(outcome.stopped)
+    assert "a mistake in the code" in str(outcome.stopped)
+    assert 4 <= len(outcome.records) < TRIALS
+    assert all(record.value is None and record.state == "FAIL" for record in outcome.records)
+
+    # Mended, it goes on with the trials that are left.
+    mended = search(limited, path, CellTrainable)
+    assert mended.is_complete
+    assert [r for r in mended.records if r.reason == "error"] == outcome.records

@@ -1,0 +1,67 @@
+"""A search and a sweep whose standard output is gone go on to their end, with real Ray."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from study.results.status_snapshot import read_status
+from study.storage.driver_status import DriverStatus
+from tests.sweeping.command import SWEEP, cell_name, write_plan
+from tests.tuner.command import CELL, left_over, start, trials, wait_until, write_space
+
+pytestmark = pytest.mark.ray
+
+
+def status_of(folder: Path) -> DriverStatus:
+    status = DriverStatus.read(folder)
+    assert status is not None
+    return status
+
+
+def test_a_search_outlives_the_reader_of_its_output(tmp_path: Path) -> None:
+    write_space(tmp_path, trials=2, epochs=20, scheduler="fifo", forced="none")
+    results = tmp_path / "ray_results"
+    process = start(tmp_path, "--concurrency", "1")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        # The first line of a plan, as `| head -1` reads it.
+        assert CELL in process.stdout.readline()
+        process.stdout.close()
+        wait_until(lambda: len(trials(tmp_path)) > 0, process)
+        (cell,) = read_status(results).cells
+        assert cell.state == "running"
+        assert "nobody reads its output (Broken pipe); log.txt has it" in cell.warnings
+        assert process.wait(timeout=120) == 0
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.stderr.close()
+        assert not left_over(process.pid)
+    assert status_of(results / CELL).state == "complete"
+    log = (results / CELL / "log.txt").read_text()
+    assert log.count(" ends: ") == 2
+
+
+def test_a_sweep_without_an_output_goes_on_to_its_end(tmp_path: Path) -> None:
+    write_space(tmp_path, trials=2, epochs=3, scheduler="fifo", forced="none")
+    write_plan(tmp_path, trials=2, capacity=1, horizons=[1])
+    command = [sys.executable, "-m", "study.sweep", "--search", "tiny.yaml", "--plan", "plan.json"]
+    process = subprocess.Popen(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command, "--budgets", "50k", "--horizons", "1"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        _, errors = process.communicate(timeout=200)
+    finally:
+        assert not left_over(process.pid)
+    results = tmp_path / "ray_results"
+    assert (process.returncode, errors) == (0, "")
+    assert status_of(results / SWEEP).state == "complete"
+    assert status_of(results / SWEEP).lost_output == "it was closed when the command began"
+    assert f"{cell_name(1)}: pass" in (results / SWEEP / "log.txt").read_text()

@@ -1,0 +1,170 @@
+"""Every record is a view of the journal, and is mended from it, one file at a time."""
+
+import dataclasses
+import random
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+
+from study.interruptions import Stop
+from study.results.records import BaselineRecord
+from study.results.store import CellIdentity, read_trials
+from study.search.ledger import Ledger
+from study.storage.lock import FolderLock
+from study.tuner.recorder import Recorder
+from study.tuner.watchdog import Watchdog
+from tests.search.simulated_search import CELL, new_ledger, play, reopened, report
+
+IDENTITY = CellIdentity(
+    name="cell",
+    study="demo",
+    budget="50k",
+    phase=None,
+    metric="log_loss",
+    horizon=1,
+    task="threshold_1pct",
+    data_sha256="abc",
+    versions={"torch": "2.13.0"},
+)
+BASELINE = BaselineRecord(name="logistic", log_loss=0.6, log_loss_se=0.01, auc=0.7, skill=0.1)
+
+VIEWS = [
+    "all_trials.json",
+    "best_params.json",
+    "../experiment_results.csv",
+    "trial_0002*/result.json",
+    "trial_0002*/metrics.json",
+    "trial_0002*/events.out.tfevents.*",
+]
+
+
+def recorder(folder: Path, ledger: Ledger, name: str = "cell") -> Recorder:
+    lock = FolderLock(folder)
+    # One after the other works here, in one process.
+    lock.release()
+    return Recorder(
+        folder,
+        dataclasses.replace(IDENTITY, name=name),
+        ledger,
+        Stop(folder / "stop"),
+        Watchdog(folder, lock, 60.0),
+        baseline=BASELINE,
+        trials=12,
+        slots=1,
+        share_bytes={CELL.budget_label: 10**9},
+        bf16=False,
+    )
+
+
+@pytest.fixture
+def ended(tmp_path: Path) -> tuple[Path, Ledger]:
+    """A search that has ended, of which nothing but the journal was written."""
+    ledger = new_ledger(tmp_path / "cell")
+    play(ledger, random.Random(0), 1, {})
+    return tmp_path / "cell", ledger
+
+
+@pytest.mark.slow
+def test_trials_that_have_ended_leave_little_in_memory(tmp_path: Path) -> None:
+    ledger = new_ledger(tmp_path / "cell")
+    # About as large as a real epoch's report.
+    fields = {f"field_{number}": random.random() for number in range(60)}
+    while (assignment := ledger.next()) is not None:
+        for epoch in range(1, 41):
+            if ledger.epoch(assignment.number, fields | report(assignment, epoch, of=40)):
+                break
+    trained = sum(record.epochs_trained for record in ledger.records)
+    assert trained > 200
+    tracemalloc.start()
+    try:
+        again = reopened(tmp_path / "cell")
+        before, _ = tracemalloc.get_traced_memory()
+        recorder(tmp_path / "cell", again).mend()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert before - after > trained * len(fields) * sys.getsizeof(0.5)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Return every record but the time stamps: event files count by their size."""
+    found = {
+        str(p.relative_to(folder.parent)): p.read_bytes()
+        for p in sorted(folder.parent.rglob("*"))
+        if p.suffix in (".json", ".csv")
+    }
+    events = sorted(folder.glob("trial_*/events*"))
+    sizes = {str(p.parent.relative_to(folder.parent)): str(p.stat().st_size) for p in events}
+    found = {name: text for name, text in found.items() if "best_params" not in name}
+    return found | {name: size.encode() for name, size in sizes.items()}
+
+
+def test_all_records_follow_from_the_journal(ended: tuple[Path, Ledger]) -> None:
+    folder, ledger = ended
+    recorder(folder, reopened(folder)).mend()
+    assert read_trials(folder) == ledger.records
+    before = content(folder)
+    assert len(before) == 2 + 12 * 3
+    recorder(folder, reopened(folder)).mend()
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("damage", ["cut", "emptied", "removed"])
+def test_each_record_that_is_damaged_is_written_again(
+    ended: tuple[Path, Ledger], view: str, damage: str
+) -> None:
+    folder, _ = ended
+    recorder(folder, reopened(folder)).mend()
+    before = content(folder)
+    (path,) = [(folder / view).resolve()] if "*" not in view else folder.glob(view)
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 if damage == "cut" else 0])
+    recorder(folder, reopened(folder)).mend()
+    after = content(folder)
+    damaged = [name for name in after if Path(name).name.startswith("damaged-")]
+    assert {name: text for name, text in after.items() if name not in damaged} == before
+    assert (folder / "best_params.json").stat().st_size > 0
+
+
+def session_groups(logdir: Path) -> dict[str, list[str]]:
+    """Return the runs that TensorBoard shows as one row of HParams, by the row's name."""
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(logdir))
+    multiplexer.Reload()
+    provider = MultiplexerDataProvider(multiplexer, str(logdir))
+    context = backend_context.Context(TBContext(data_provider=provider))
+    request = api_pb2.ListSessionGroupsRequest(
+        start_index=0,
+        slice_size=1000,
+        allowed_statuses=[api_pb2.STATUS_SUCCESS, api_pb2.STATUS_RUNNING],
+    )
+    handler = list_session_groups.Handler(RequestContext(), context, str(logdir), request)
+    return {group.name: [s.name for s in group.sessions] for group in handler.run().session_groups}
+
+
+def test_tensorboard_averages_no_two_trials(tmp_path: Path) -> None:
+    """Final runs of two horizons have the same trials in folders of the same name."""
+    results = tmp_path / "ray_results"
+    cells = ("demo_50k_h1_task", "demo_50k_h3_task")
+    folders = {results / cell: cell for cell in cells}
+    folders |= {results / "final" / c / runs: c for c in cells for runs in ("selection", "runs")}
+    for folder, cell in folders.items():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        ledger = new_ledger(folder)
+        play(ledger, random.Random(0), 1, {})
+        recorder(folder, ledger, cell).mend()
+    groups = session_groups(results)
+    assert len(groups) == 6 * 12
+    assert all(len(sessions) == 1 for sessions in groups.values())
+    for cell in cells:
+        named = {name.rpartition("/")[0] for name in groups if name.startswith(f"{cell}/")}
+        assert named == {cell, f"{cell}/selection", f"{cell}/runs"}

@@ -1,0 +1,90 @@
+"""A worker's machine that only the worker can read, with real Ray."""
+
+import dataclasses
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from study.cluster.runtime import cluster
+from study.cluster.sensors import TEMPERATURE_FILE
+from study.cluster.thermal import measure
+from study.data.dataset import build_dataset
+from study.planning.cell_plan import CellPlan, plan_cell
+from study.results.journal import Journal
+from study.search.space import build_space
+from study.spec.dimension import Fixed
+from study.spec.spec_file import load_study
+from study.training.checkpoint import CheckpointFolder
+from study.tuner.trainable import CellTrainable, StepResult
+from tests.tuner.command import SPACES
+from tests.tuner.in_process import MARKS, ray_environment, search
+
+pytestmark = MARKS
+
+_EPOCH_SECONDS = 0.3
+"""Long enough for the guard of the worker to read before the trial is over."""
+
+_HELD = "no new trial starts"
+
+
+class Heating(CellTrainable):
+    """Heats its machine up: warm from its first epoch on, critical once the search has heard so."""
+
+    def _step(self) -> StepResult:
+        result = super()._step()
+        file = Path(os.environ[TEMPERATURE_FILE])
+        if result.report is not None:
+            (log,) = file.parent.glob("results/*/log.txt")
+            file.write_text("96" if _HELD in log.read_text() else "88")
+        time.sleep(_EPOCH_SECONDS)
+        return result
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Iterator[CellPlan]:
+    """A cell on a Ray whose workers see a sensor that this process does not."""
+    file = tmp_path / "temperature"
+    file.write_text("60")
+    study = load_study(SPACES / "smoke.yaml")
+    cell = study.cell("50k", 1, data={}, search={"trials": 2, "forced": "none"})
+    cell = dataclasses.replace(cell, train={**cell.train, "epochs": Fixed(60)})
+    data = build_dataset(cell.data)
+    space = build_space(cell, n_features=25)
+    with ray_environment():
+        os.environ[TEMPERATURE_FILE] = str(file)
+        with cluster(None, use_accelerators=False) as nodes:
+            del os.environ[TEMPERATURE_FILE]
+            yield plan_cell(cell, data, space, nodes, device="cpu", concurrency=1)
+
+
+def test_a_worker_stops_the_search_when_its_own_machine_is_too_hot(
+    plan: CellPlan, tmp_path: Path
+) -> None:
+    file, path = tmp_path / "temperature", tmp_path / "results" / plan.cell.name
+    assert str(file) not in measure().said
+    outcome = search(plan, path, Heating)
+    assert outcome.is_fault
+    # The worker's own word, or the driver's who heard its report first: both name the sensor.
+    machine, sensor = socket.gethostname(), str(file)
+    assert str(outcome.stopped).startswith(
+        (
+            f"{machine} is at 96 C ({sensor}), which is critical",
+            f"the machine is at 96 C ({machine} {sensor}), which is critical",
+        )
+    )
+    assert outcome.records == []
+    events = Journal.open(path, witness=None).replay()
+    epochs = [event["report"] for event in events if event["kind"] == "epoch"]
+    assert 2 <= len(epochs) < 60
+    assert epochs[0]["temperature"] == 60.0
+    assert epochs[0]["machine"] == socket.gethostname()
+    (folder,) = path.glob("trial_*")
+    saved = CheckpointFolder(folder / "checkpoints").newest_intact()
+    assert saved is not None
+    assert saved.state["epoch"] == len(epochs)
+    # What the worker told the search.
+    assert f"88 C ({socket.gethostname()} {file}): {_HELD}" in (path / "log.txt").read_text()
