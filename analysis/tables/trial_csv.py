@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from analysis.tables.columns import (
+from analysis.tables.table_columns import (
     check_once,
     column_names,
     is_unnamed,

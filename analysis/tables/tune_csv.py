@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from analysis.tables.columns import (
+from analysis.tables.table_columns import (
     check_once,
     column_names,
     is_unnamed,

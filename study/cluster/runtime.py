@@ -16,9 +16,9 @@ from ray._private import ray_constants
 from study.cluster import reaper
 from study.cluster.cpus import usable_cpus
 from study.cluster.loopback import keep_to_loopback, require_loopback
-from study.cluster.memory import available_memory_bytes
 from study.cluster.resources import Node
 from study.cluster.temporary import ray_folder
+from study.cluster.usable_memory import available_memory_bytes
 from study.errors import SpecError, StudyError, cause, one_line, quoted, require, shortened
 
 _OBJECT_STORE_BYTES = 200 * 2**20

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from study.cluster.memory import available_memory_bytes
 from study.cluster.thermal import Temperature
+from study.cluster.usable_memory import available_memory_bytes
 from study.errors import SpecError, quoted, require, shortened
 from study.fields import is_folder_name, require_type
 from study.results.records import EstimateDescription

@@ -3,7 +3,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from study.cluster.memory import available_memory_bytes
+from study.cluster.usable_memory import available_memory_bytes
 from tests.cluster.groups import written
 
 _MIB = 2**20
