@@ -2,5 +2,5 @@
 
 import importlib
 
-# Before arch or matplotlib is imported: it says where they may keep files.
+# Set before arch or matplotlib is imported: it says where they may keep files.
 importlib.import_module("study")

@@ -71,7 +71,7 @@ def _add_report_flags(flags: argparse.ArgumentParser) -> None:
 
 
 def _write_report(arguments: argparse.Namespace) -> int:
-    # Two seconds to import, which fit and replay shall not wait for.
+    # Two seconds to import, which fit and replay need not wait for.
     from analysis import report
 
     return report.run(arguments)

@@ -23,12 +23,14 @@ from analysis.study_records import CellRecords, Predictions, StudyRecords
 from study.results.final_records import ORACLE, FinalRecord
 
 _SAME_LOSS = 5e-4
-"""Losses that agree to three decimals at two budgets: chance, or the same constant."""
+"""Difference in log-loss, nats, below which two budgets agree to three decimals: by chance, or
+because both models answer the same constant."""
 
 _FEWEST_SEEDS = 5
 
 _LEAK_ERRORS = 3
-"""Standard errors by which nobody beats the exact answer unless the inputs know the future."""
+"""Standard errors by which a model may beat the exact answer: more, and its inputs know the
+future."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,26 +42,26 @@ class JudgedCell:
     test: Predictions
     train_prior: float
     scores: Mapping[str, Scores]
-    """On the test days, by model."""
+    """Scores on the test days, by model."""
     rival: str
-    """The baseline with the lowest loss on the validation days: chosen without the test."""
+    """Baseline with the lowest loss on the validation days: chosen without the test."""
     difference: Difference
-    """To the rival, on the test days."""
+    """Difference of the winner to the rival, on the test days."""
     over_oracle: Estimate | None
-    """Loss less that of the exact answer, where the market is drawn; None on real ones."""
+    """Loss less that of the exact answer, where the market is drawn; None on a real one."""
     flags: Sequence[str]
-    """Why the cell is left out of every law; empty if it is in."""
+    """Reasons for which the cell is left out of every law; empty if it is in."""
     notes: Sequence[str]
-    """What a reader should know, but which excludes nothing."""
+    """Remarks for the reader that exclude nothing."""
 
     @property
     def name(self) -> str:
-        """Of the cell."""
+        """Name of the cell."""
         return self.records.name
 
     @property
     def own(self) -> Scores:
-        """Of the winner's runs."""
+        """Scores of the winner's runs."""
         return self.scores[self.final.model]
 
     @property
@@ -70,7 +72,7 @@ class JudgedCell:
 
     @property
     def losses(self) -> Floats:
-        """Daily losses on the test days, shape (n_seeds, n_days)."""
+        """Daily losses of the winner's runs on the test days, shape (n_seeds, n_days)."""
         return self.test.losses(self.final.model)
 
 
@@ -83,13 +85,13 @@ class JudgedHorizon:
     best_set: Sequence[str]
     """Budgets among which the best is with 90 % confidence; equal ones as ``20k = 60k``."""
     from_smallest: Sequence[Estimate]
-    """Of each cell: its loss less that of the smallest budget, paired by day."""
+    """Loss of each cell less that of the smallest budget, paired by day."""
     pairs: Sequence[Difference]
     """Each budget against the next smaller one."""
     law: LawReport | None
-    """None with fewer than three cells that may be in it."""
+    """Law of the cells that are not flagged; None with fewer than three of them."""
     law_of_all: LawReport | None
-    """With flagged cells too; None if none is flagged."""
+    """Law of all cells, flagged ones included; None if none is flagged."""
     excluded: Sequence[str]
     """Budgets left out, with the reason."""
 
@@ -165,7 +167,7 @@ def _judge_cell(
     if own.is_collapsed:
         flags.append("the winner has collapsed: it says no more than a constant")
     if not final.search["is_complete"]:
-        # It may have gone on since, but its winner is of then.
+        # The search may have been resumed since, but its winner is of that time.
         ended, asked = final.search["ended"], final.search["asked"]
         flags.append(f"the winner is of an incomplete search: {ended} of {asked} trials")
     elif not cell.is_complete:
@@ -216,7 +218,7 @@ def _pair(larger: JudgedCell, smaller: JudgedCell, days: Floats) -> Difference:
         other=smaller.records.budget,
         difference=difference,
         excludes_zero=not difference.low <= 0 <= difference.high,
-        # Judged by the law, not one by one.
+        # Seeds are judged by the law, not one by one.
         survives=False,
     )
 

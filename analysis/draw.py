@@ -14,12 +14,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from analysis.answers.report_parts import Figure, Series
 
 _WIDTH, _HEIGHT = 6.4, 4.0
-"""Inches: half of a printed page, and all of a phone."""
+"""Size of a figure in inches: half of a printed page, and all of a phone."""
 
 _PNG_DPI = 160
 
 _COLOURS = ("#0b6e99", "#c4451c", "#4f7f2a", "#7b4ea3", "#b8860b", "#2f4b7c", "#a0325b", "#5b5b5b")
-"""Told apart in print and by those who see fewer colours, dark enough on white."""
+"""Colours that differ in print and for those who see fewer colours, dark enough on white."""
 
 _GREY = "#8a8a8a"
 

@@ -25,11 +25,13 @@ from study.errors import SpecError, one_line, quoted, require
 from study.output import open_console
 
 _SHOWN_SHARE = 0.5
-"""Of the starts: with fewer at the best objective, another optimum may be better still."""
+"""Share of the starts that must reach the best objective: with fewer, another optimum may be better
+still."""
 
 _RESAMPLES = (100, 100_000)
-"""Least and most: an end of a 95 % interval rests on 2.5 % of them. Of 100 that is a few; of
-100,000 chance moves it by a fiftieth of itself, and more take memory and hours."""
+"""Least and greatest number of resamples. An end of a 95 % interval rests on 2.5 % of them: of 100
+that is a few; of 100,000 chance moves it by a fiftieth of itself, and more take memory and
+hours."""
 
 
 def add_flags(flags: argparse.ArgumentParser) -> None:
@@ -191,7 +193,7 @@ def _finite(value: Any) -> Any:
 
 
 def floor(text: str) -> float | Literal["none", "free"]:
-    """Read the flag of that name.
+    """Return what the flag ``--floor`` means.
 
     Raises:
         SpecError: it is neither a word of it nor a number that is not negative.

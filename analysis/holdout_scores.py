@@ -11,12 +11,12 @@ from analysis.statistics.resampling import daily_means, mean_over_seeds
 from analysis.study_records import Predictions
 
 N_BINS = 10
-"""Of equal counts, in the reliability curve."""
+"""Number of bins of equal count in the reliability curve."""
 
 COLLAPSE_LOGIT_SD = 0.1
 COLLAPSE_SKILL = 0.005
-"""A model whose logits vary less, or whose skill against the days' own base rate has its upper
-bound below this, says no more than a constant (notes on statistics, check 7)."""
+"""Least spread of a model's logits, and least upper bound of its skill against the days' own base
+rate: a model below either says no more than a constant. A choice of this project."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,50 +26,50 @@ class Reliability:
     predicted: float
     """Mean probability."""
     observed: float
-    """Share of positives."""
+    """Share of positives in the bin."""
     n: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decisions:
-    """What follows from saying yes at a probability; means over seeds."""
+    """Consequences of saying yes from a probability on; means over seeds."""
 
     threshold: float
     """The least probability at which it says yes."""
     accuracy: Estimate
     majority_accuracy: float
-    """Of always giving the commoner answer of these days."""
+    """Accuracy of always giving the commoner answer of these days."""
     precision: float | None
-    """None if it never says yes."""
+    """Share of positives among the days with a yes; None if it never says yes."""
     recall: float | None
     said_yes: float
-    """Days, a mean over seeds."""
+    """Number of days with a yes, a mean over seeds."""
     positives: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
-    """A model on the days of a part. Losses in nats per day."""
+    """A model's scores on the days of a part. Losses are in nats per day."""
 
     model: str
     n_days: int
     n_seeds: int
     log_loss: Estimate
     skill_train_prior: Estimate
-    """1 - loss / loss of a constant at the base rate of the training days."""
+    """Skill 1 - loss / loss of a constant at the base rate of the training days."""
     skill_own_prior: Estimate
-    """The same against a constant at the base rate of these days."""
+    """Skill 1 - loss / loss of a constant at the base rate of these days."""
     auc: Estimate
     brier: Estimate
     ece: Estimate
     """Expected calibration error over ten bins of equal count."""
     logit_sd: float
-    """Spread of the answers, a mean over seeds."""
+    """Standard deviation of the logits over days, a mean over seeds."""
     is_collapsed: bool
     decisions: tuple[Decisions, Decisions]
-    """At one half, and at the base rate of the training days."""
+    """Decisions at a probability of one half, and at the base rate of the training days."""
     reliability: list[Reliability]
-    """Of the mean probability over seeds."""
+    """Reliability curve of the mean probability over seeds."""
 
 
 def score_model(predictions: Predictions, model: str, train_prior: float, days: Floats) -> Scores:
@@ -88,7 +88,7 @@ def score_model(predictions: Predictions, model: str, train_prior: float, days: 
     own = _constant_losses(y, own_prior)
     sampled = daily_means(losses, days)
     against_train = 1 - sampled / daily_means(constant[None], days)
-    # The constant at each sample's own base rate: that is what is known in hindsight.
+    # The constant at each sample's own base rate: what is known in hindsight.
     rates = np.clip(daily_means(y[None], days)[:, 0], 1e-6, 1 - 1e-6)
     entropy = -(rates * np.log(rates) + (1 - rates) * np.log1p(-rates))
     against_own = 1 - sampled / entropy[:, None]
@@ -152,7 +152,7 @@ def aucs(p: Floats, y: Floats, days: Floats) -> Floats:
 
 
 def calibration_errors(p: Floats, y: Floats, days: Floats) -> Floats:
-    """Return the mean distance of said and observed shares over bins, in each sample of days.
+    """Return the mean distance of predicted and observed shares over bins, in each sample of days.
 
     The bins are those of equal count of all days. Arguments and shape as of ``aucs``.
     """

@@ -18,14 +18,14 @@ _OURS = re.compile(r".+--.+")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What is told, in order."""
+    """The content of a report, in order."""
 
     title: str
     facts: Sequence[str]
-    """Study, data, versions: a line each."""
+    """Study, data and versions, a line each."""
     summary: Sequence[str]
     missing: Sequence[str]
-    """What is not there yet, or could not be read."""
+    """What is not there yet, or could not be read, a line each."""
     sections: Sequence[Section]
 
     @property
@@ -38,7 +38,7 @@ def to_html(report: Report, drawings: Mapping[str, str]) -> str:
     """Return the page.
 
     Args:
-        report: what is told.
+        report: the content.
         drawings: SVG text by the name of the figure.
     """
     parts = [
@@ -72,7 +72,7 @@ def to_html(report: Report, drawings: Mapping[str, str]) -> str:
 
 
 def to_markdown(report: Report) -> str:
-    """Return the same as Markdown, with figures as files beside it."""
+    """Return the page as Markdown, with figures as files beside it."""
     lines = [f"# {report.title}", "", *(f"{fact}  " for fact in report.facts), ""]
     lines += [f"> {sentence}\n>" for sentence in report.summary]
     if report.missing:

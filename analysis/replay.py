@@ -27,23 +27,24 @@ from study.results.convergence import (
 from study.results.records import Metric
 
 _MOST_DAYS = 10**9
-"""Of one class: more than anybody has, and the product of two is still exact in a float's range."""
+"""Most days of one class: more than anybody has, and the product of two is still exact in a float's
+range."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StopPoint:
-    """A search that had stopped."""
+    """Where a rule stops a search, and what that costs and saves."""
 
     number: int
-    """Of the last trial."""
+    """Number of the last trial."""
     place: int
     """Trials that had ended by then, this one included, of whatever state."""
     best: float
     """Best value of a completed trial so far."""
     lost: float
-    """By how much the best of all is better: never negative."""
+    """Difference by which the best of all is better: never negative."""
     lost_in_se: float | None
-    """The same in standard errors of the best of all."""
+    """Difference by which the best of all is better, in standard errors of its value."""
     saved: int
     """Trials that would not have been run."""
 
@@ -54,10 +55,10 @@ class RuleReplay:
 
     rule: ConvergenceRule
     can_fire: bool
-    """False for a share of a standard error where none is known."""
+    """Can the rule fire? False for a share of a standard error where none is known."""
     stop: StopPoint | None
     stop_if_repeats_counted: StopPoint | None
-    """If each trial counted as a configuration of its own."""
+    """Where it stops if each trial counted as a configuration of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

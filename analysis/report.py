@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:
-    """Return everything that is told of a study."""
+    """Return the whole content of a study's report."""
     first = study.cells[0]
     finals = [cell.final for cell in study.cells if cell.final is not None]
     facts = [

@@ -27,12 +27,12 @@ from study.storage.layout import CELL_FILE, FINAL_FOLDER, PREDICTIONS_FILE
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Predictions:
-    """What several models say of the same days of one part."""
+    """Probabilities of several models for the same days of one part."""
 
     dates: np.ndarray
-    """datetime64[D], ascending, shape (n_days,)."""
+    """Days of the predictions, datetime64[D], ascending, shape (n_days,)."""
     y: Floats
-    """0 or 1, shape (n_days,)."""
+    """Labels, 0 or 1, shape (n_days,)."""
     p: Mapping[str, Floats]
     """Probabilities by model, shape (n_seeds, n_days)."""
 
@@ -47,24 +47,24 @@ class CellRecords:
     """One cell: its search, and its final runs if there are any."""
 
     name: str
-    """Of its final runs: a search across budgets has a cell for each of them."""
+    """Name of its final runs: a search across budgets has a cell for each of them."""
     search: str
-    """Name of the search, which is that of all cells that it has."""
+    """Name of the search, which all of its cells share."""
     budget: str
-    """Label."""
+    """Label of the cell's budget."""
     searched: Mapping[str, Any]
-    """cell.yaml."""
+    """Content of cell.yaml."""
     trials: Sequence[TrialRecord]
-    """Of this budget."""
+    """Ended trials of this budget."""
     n_ended: int
-    """Trials of the whole search."""
+    """Number of ended trials of the whole search."""
     is_complete: bool
     """Has every trial of the search ended?"""
     final: FinalRecord | None
     table: pd.DataFrame | None
-    """Predictions of the final runs and the baselines."""
+    """Predictions of the final runs and the baselines; None without any."""
     final_problem: str | None
-    """Why nothing is said of final runs that are there."""
+    """Reason for which final runs that are there are not judged."""
 
     @property
     def model(self) -> str:
@@ -74,18 +74,18 @@ class CellRecords:
 
     @property
     def budget_parameters(self) -> int:
-        """What the label stands for."""
+        """Number of parameters that the label stands for."""
         budgets = self.searched["spec"]["budgets"]
         return int(next(b["target"] for b in budgets if b["label"] == self.budget))
 
     @property
     def horizon(self) -> int:
-        """Trading days."""
+        """Horizon in trading days."""
         return int(self.searched["horizon"])
 
     @property
     def source(self) -> str:
-        """Market."""
+        """Name of the market."""
         return str(self.searched["source"])
 
     @cached_property
@@ -94,7 +94,7 @@ class CellRecords:
         return ranked(self.trials)
 
     def predictions(self, part: str) -> Predictions:
-        """Return what was said of the days of a part, every model on the same days.
+        """Return the predictions for the days of a part, every model on the same days.
 
         Raises:
             StudyError: the models speak of different days.
@@ -135,7 +135,7 @@ class StudyRecords:
     problems: Sequence[str]
     """Searches that could not be read."""
     other_phases: Sequence[str]
-    """Of the same study, each with a report of its own."""
+    """Names of other phases of the same study, each with a report of its own."""
 
     @property
     def searches(self) -> list[CellRecords]:
@@ -148,7 +148,7 @@ class StudyRecords:
 
     @property
     def horizons(self) -> list[int]:
-        """Trading days, ascending."""
+        """Horizons in trading days, ascending."""
         return sorted({cell.horizon for cell in self.cells})
 
     def of_horizon(self, horizon: int) -> list[CellRecords]:
@@ -203,7 +203,7 @@ def _read_cell(results: Path, folder: Path) -> list[CellRecords]:
         try:
             final, table = _read_final_runs(results / FINAL_FOLDER / name)
         except StudyError as error:
-            # What the search says, and its other budgets, is none the worse.
+            # The search's own records, and its other budgets, are none the worse.
             problem = str(error)
         found.append(
             CellRecords(

@@ -24,7 +24,7 @@ _WRONG_PATH = frozenset(
         errno.EACCES, errno.EPERM, errno.EINVAL,
     }
 )  # fmt: skip
-"""What the system says of a path that another flag would mend; a full or broken disk is a fault."""
+"""Numbers of the errors that another flag cures; a full or broken disk is a fault."""
 
 
 class Exit(IntEnum):
@@ -84,7 +84,7 @@ class _ClosedOutput(io.TextIOBase):
         raise OSError(errno.EBADF, "it was closed when the command began")
 
     def writable(self) -> bool:
-        """Return True: what asks wants to print."""
+        """Return True: whoever asks wants to print."""
         return True
 
 
@@ -96,7 +96,7 @@ def command_parser(name: str, description: str, examples: str) -> CommandParser:
 def exit_code(work: Callable[[], int]) -> int:
     """Do a command's work, its flags parsed within, and return its exit code.
 
-    Whatever goes wrong is one line on stderr: what the user can mend, a disk that is full, output
+    Whatever goes wrong is one line on stderr: what the user can cure, a disk that is full, output
     that cannot be written. The traceback of anything else goes into a file that the line names.
     """
     if sys.stdout is None:
@@ -150,12 +150,12 @@ def _ended(work: Callable[[], int]) -> int:
 
 
 def _is_output_writable() -> bool:
-    """Can stdout be written? What could not be is still in its buffer, and fails again."""
+    """Can stdout be written? Text that could not be is still in its buffer, and fails again."""
     if isinstance(sys.stdout, _ClosedOutput):
         return False
     try:
         if getattr(sys.stdout, "write_through", False):
-            # Without a buffer only another character can tell.
+            # Without a buffer only another character can show it.
             sys.stdout.write("\n")
         sys.stdout.flush()
     except OSError:
@@ -164,7 +164,7 @@ def _is_output_writable() -> bool:
 
 
 def _discard_output() -> None:
-    """Let what is left of the output go nowhere: Python writes it when it ends, and would fail."""
+    """Discard what is left of the output: Python writes it when it ends, and would fail."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -182,7 +182,7 @@ def _kept(error: Exception) -> str:
 
 
 def _place(error: Exception) -> str:
-    """Return the file and line that called what raised, outside of Python and its libraries."""
+    """Return the file and line at which the exception was raised, outside of Python's libraries."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [each for each in frames if not re.match(r"<frozen|.*/lib/python3", each.filename)]
     last = (own or frames)[-1]
@@ -194,7 +194,7 @@ def _words(error: OSError) -> str:
 
 
 def _say(line: str) -> None:
-    # A message that cannot be written either leaves the exit code to tell.
+    # If the message cannot be written either, the exit code is left to show the failure.
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
             print(one_line(line), file=sys.stderr, flush=True)

@@ -1,22 +1,23 @@
-"""The errors a user can cause or cure, and the one form their messages take."""
+"""The errors that a user can cause or cure, and the one form that their messages take."""
 
 import reprlib
 
 _LONGEST_VALUE = 200
-"""Characters of a quoted value: a cell, a name or a cause is told apart by fewer."""
+"""Most characters of a quoted value: a cell, a name or a cause is recognised by fewer."""
 
 _LONGEST_MESSAGE = 2000
-"""Characters of a message, which may name several values."""
+"""Most characters of a message, which may name several values."""
 
 
 _REPR = reprlib.Repr()
-"""Of containers: YAML's aliases make nine lines a list whose whole ``repr`` has 157 MB."""
+"""Bounded form of containers: YAML's aliases make nine lines a list whose whole ``repr`` has 157
+MB."""
 _REPR.maxlevel = 3
 _REPR.maxother = _LONGEST_VALUE
 
 
 class StudyError(ValueError):
-    """A study cannot go on; the message says where, which rule, what was got, what to do.
+    """A study cannot continue; the message has place, rule, what was got, and what to do.
 
     Whatever is quoted in it, a message is one line of bounded length.
     """

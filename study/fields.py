@@ -1,4 +1,4 @@
-"""What a field of a configuration or of a record may hold: its type, and a rule of its own."""
+"""The values that a field of a configuration or of a record may hold: its type, and its rule."""
 
 import dataclasses
 import functools
@@ -22,26 +22,27 @@ from study.errors import StudyError, quoted, require
 T = TypeVar("T")
 
 _LONGEST_NAME = 255
-"""Bytes of a name in a file system."""
+"""Most bytes of a name in a file system."""
 
 _WHOLE_END = 2**63
-"""What NumPy, Arrow and PyTorch count with: a larger integer ends in an OverflowError there."""
+"""End of the integers that NumPy, Arrow and PyTorch count with: a larger one ends in an
+OverflowError there."""
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Is it an integer of at most 64 bits? True and False are none."""
+    """Is the value an integer of at most 64 bits? True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _WHOLE_END
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Is it a finite number that a float can hold? True and False are none."""
+    """Is the value a finite number that a float can hold? True and False are none."""
     if isinstance(value, float):
         return math.isfinite(value)
     return is_whole(value)
 
 
 def is_folder_name(value: object) -> TypeGuard[str]:
-    """Is it the name of one folder or file, which leads nowhere else and can be shown?"""
+    """Is the value the name of one folder or file, which leads nowhere else and can be shown?"""
     return (
         isinstance(value, str)
         and value not in ("", ".", "..")
@@ -53,10 +54,10 @@ def is_folder_name(value: object) -> TypeGuard[str]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rule:
-    """What a value must be, whatever the other fields are."""
+    """A condition on a value, whatever the other fields are."""
 
     words: str
-    """Ends the sentence "<field> must ...", without the word must."""
+    """End of the sentence "<field> must ...", without the word must."""
     holds: Callable[[Any], bool]
 
 

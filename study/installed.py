@@ -1,14 +1,15 @@
-"""Says in one line that the project, or a package that it needs, is not installed."""
+"""Ends a command in one line if the project, or a package that it needs, is not installed."""
 
 import re
 import sys
 from importlib.metadata import PackageNotFoundError, requires, version
 
 PROJECT = "market-scaling-study"
-"""Its name among the installed distributions."""
+"""Name of the project among the installed distributions."""
 
 _USER_ERROR = 2
-"""Exit code; ``study.command`` has it too, and needs what may be missing."""
+"""Exit code of an error of the user; ``study.command`` has it too, and needs what may be
+missing."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -34,7 +35,7 @@ def what_is_missing() -> str | None:
             f"{PROJECT}: must be installed, but got its sources alone. "
             "Run `pip install -e .` in their folder, or `make`."
         )
-    # Those of an extra have a marker; another marker, as of a platform, is not evaluated.
+    # Requirements of an extra have a marker; another marker, as of a platform, is not evaluated.
     names = [_NAME.match(each) for each in needed if ";" not in each]
     missing = [name[0] for name in names if name is not None and not _is_there(name[0])]
     if not missing:

@@ -28,21 +28,21 @@ _ENDING = b"\nending: running trials save themselves at their next step; again e
 
 @dataclass(slots=True)
 class Stop:
-    """Whether, and why, a search is to end before its last trial."""
+    """A request to end a search before its last trial, and its reason."""
 
     file: Path
-    """Tells the workers, wherever they run."""
+    """File that informs the workers, wherever they run."""
     reason: str | None = None
     is_fault: bool = False
     """Did something break, or did the user wish it?"""
 
     @property
     def is_requested(self) -> bool:
-        """Is the search to end?"""
+        """Has an end been requested?"""
         return self.reason is not None
 
     def request(self, reason: str, *, is_fault: bool) -> None:
-        """End gracefully; only the first reason counts."""
+        """Request a graceful end; only the first reason counts."""
         if self.is_requested:
             return
         self.reason, self.is_fault = reason, is_fault
@@ -63,11 +63,11 @@ class Interruptions:
         self._name: str | None = None
 
     def name_next(self, name: str) -> None:
-        """Say what the next signal stands for."""
+        """Print what the next signal does."""
         self._name = name
 
     def attach(self, stop: Stop) -> None:
-        """From now on let a signal request ``stop``.
+        """Let a signal request ``stop`` from now on.
 
         Ray installs a handler of its own for SIGUSR1 when a run begins, so this comes after that.
         """
@@ -75,7 +75,7 @@ class Interruptions:
         self.install()
 
     def detach(self) -> None:
-        """From now on there is nothing that could end gracefully: a signal is immediate."""
+        """Let a signal end the process at once again: nothing is left that could end gracefully."""
         self._stop = None
 
     def install(self) -> None:
@@ -89,7 +89,7 @@ class Interruptions:
             raise KeyboardInterrupt
         self._was_asked = True
         self._stop.request(self._name or _SIGNALS[signal.Signals(signum)], is_fault=False)
-        # A terminal that was closed takes no more words.
+        # A terminal that was closed takes no more output.
         with suppress(OSError):
             # Not print: the handler may run inside one, and its buffer is not reentrant.
             os.write(2, _ENDING)
@@ -144,7 +144,7 @@ def _quit_key(interruptions: Interruptions) -> Iterator[None]:
                 tty.setcbreak(descriptor, termios.TCSANOW)
 
     take_keys()
-    # A shell gives the terminal back as it likes it.
+    # A process that was suspended and resumed finds the terminal as its shell had set it.
     continued = signal.signal(signal.SIGCONT, take_keys)
     atexit.register(restore)
     thread = threading.Thread(target=listen, name="quit-key", daemon=True)

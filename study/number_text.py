@@ -10,10 +10,11 @@ DecimalMark = Literal[".", ","]
 DECIMAL_MARKS: tuple[DecimalMark, ...] = (".", ",")
 
 _EXPONENTS = {"": 0, "k": 3, "m": 6, "b": 9, "t": 12}
-"""Short scale, as Investing.com writes volumes and papers write model sizes; case is ignored."""
+"""Exponents of the short scale, in which Investing.com writes volumes and papers write model sizes;
+case is ignored."""
 
 _SPACES = " \u00a0\u202f\u2009'\u2019"
-"""Between groups of three digits in French, Swiss and typographic notation."""
+"""Separators of groups of three digits in French, Swiss and typographic notation."""
 
 _SPACED = re.compile(rf"(?<=\d)[{_SPACES}](?=\d{{3}})")
 _MARKED = re.compile(r"[+-]?[\d.,]*\d[\d.,]*")

@@ -15,10 +15,10 @@ _PIPED_WIDTH = 120
 """Characters of a line where there is no terminal: rows of tables stay whole."""
 
 _STANDARD_ERROR = 2
-"""The last of the three descriptors that a process is born with."""
+"""Number of the last of the three descriptors that a process is born with."""
 
 Listener = Callable[[str], None]
-"""Takes why the output is gone."""
+"""Function that takes the reason for which the output is gone."""
 
 
 def open_console(piped_width: int = _PIPED_WIDTH) -> Console:
@@ -31,7 +31,7 @@ def open_console(piped_width: int = _PIPED_WIDTH) -> Console:
     """
     if sys.stdout is not None and sys.stdout.isatty():
         return Console(highlight=False, markup=False, emoji=False)
-    # Told, because variables such as FORCE_COLOR speak for a terminal where there is none.
+    # Passed, because variables such as FORCE_COLOR speak for a terminal where there is none.
     return Console(
         highlight=False, markup=False, emoji=False, force_terminal=False, width=piped_width
     )
@@ -41,7 +41,7 @@ class LastingOutput(io.TextIOBase):
     """Writes to a stream as long as it can be written to, and to nowhere from then on.
 
     A search lasts for hours; whoever reads what it prints (``head``, ``tee``, a terminal, a disk)
-    may be gone before. What it has to say is in its log and its records too.
+    may be gone before. What it prints is in its log and its records too.
 
     Args:
         stream: None if the process was started without one.
@@ -51,19 +51,19 @@ class LastingOutput(io.TextIOBase):
         self._stream = stream
         self._listeners: list[Listener] = []
         self.lost = None if stream is not None else "it was closed when the command began"
-        """Why nobody reads any more; None as long as somebody may."""
+        """Reason for which nobody reads any more; None as long as somebody may."""
 
     def write(self, text: str, /) -> int:
-        """Write, or lose, ``text``."""
+        """Write ``text``, or lose it."""
         self._attempt(lambda stream: stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """Write, or lose, what is waiting."""
+        """Write what is waiting, or lose it."""
         self._attempt(lambda stream: stream.flush())
 
     def isatty(self) -> bool:
-        """Does somebody look at it now?"""
+        """Does somebody look at the output now?"""
         return self._stream is not None and self.lost is None and self._stream.isatty()
 
     def fileno(self) -> int:
@@ -78,7 +78,7 @@ class LastingOutput(io.TextIOBase):
 
     @contextmanager
     def telling(self, listener: Listener) -> Iterator[None]:
-        """Tell ``listener``, until the end of the block, when the output is gone, or is already."""
+        """Call ``listener``, until the end of the block, when the output is gone, or is already."""
         self._listeners.append(listener)
         try:
             if self.lost is not None:
@@ -114,12 +114,12 @@ class LastingOutput(io.TextIOBase):
     # What a text stream has beside its methods, as libraries look at it.
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Of the stream."""
+        """Encoding of the stream."""
         return "utf-8" if self._stream is None else self._stream.encoding
 
     @property
     def errors(self) -> str | None:  # type: ignore[override]
-        """Of the stream."""
+        """Error handler of the stream's encoding."""
         return None if self._stream is None else self._stream.errors
 
 
@@ -139,7 +139,7 @@ def lasting_output() -> Iterator[LastingOutput]:
 
 @contextmanager
 def told_of_lost_output(listener: Listener) -> Iterator[None]:
-    """Tell ``listener`` when the output of ``lasting_output`` is gone; without one, nothing."""
+    """Call ``listener`` when the output of ``lasting_output`` is gone; without one, nothing."""
     if not isinstance(sys.stdout, LastingOutput):
         yield
         return

@@ -1,4 +1,4 @@
-"""Say how the searches stand: python -m study.status."""
+"""The status command, which shows how the searches stand: python -m study.status."""
 
 import argparse
 import dataclasses
@@ -19,7 +19,7 @@ from study.results.status_snapshot import StudyStatus, read_status
 from study.terminal.status_tables import view
 
 _LONGEST_WATCH = 86_400.0
-"""Seconds between two looks: a day."""
+"""Longest time between two looks: a day, in seconds."""
 
 _PIPED_WIDTH = 200
 """Characters of a line for a log or a pipe: its tables are wide, and their rows must stay whole."""

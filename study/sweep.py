@@ -1,4 +1,4 @@
-"""Search every cell of a study: python -m study.sweep."""
+"""The sweep command, which searches every cell of a study: python -m study.sweep."""
 
 import argparse
 import json
@@ -43,7 +43,7 @@ from study.sweeping.sweep_log import SweepLog
 from study.terminal.status_tables import view
 
 _VIEW_SECONDS = 2.0
-"""Between two looks at the records: one takes a quarter of a second with 600 trials."""
+"""Seconds between two looks at the records: one takes a quarter of a second with 600 trials."""
 
 DRIVER = (sys.executable, "-m", "study.tune")
 
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None, *, driver: Sequence[str] = DRIVER) -> in
 
 
 def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Sequence[str]) -> int:
-    """Plan the cells, say what speaks against them, run them, and print how they ended."""
+    """Plan the cells, print what speaks against them, run them, and print how they ended."""
     study = load_study(arguments.search)
     # A wrong flag is answered before anything starts.
     selected_cells(arguments)
@@ -121,7 +121,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         held.callback(sweep.close)
         ran: list[CellRun] = []
         missing: list[str] = []
-        # What phase 2 searches follows from the records of phase 1.
+        # The cells of phase 2 follow from the records of phase 1.
         for phase in phases:
             planned = given
             if planned is None or not holds_phase(planned, phase):
@@ -194,7 +194,7 @@ def _end(
 
 
 def holds_phase(planned: Mapping[str, Any], phase: int | None) -> bool:
-    """Is everything of a phase in a plan? Of phase 2 only one made after phase 1 knows."""
+    """Is everything of a phase in a plan? Only a plan made after phase 1 holds phase 2."""
     if phase == 2:
         return bool(as_dict(planned.get("phase_2")).get("waiting") == [])
     return phase is None or any(plan.get("phase") == phase for plan in planned["cells"])
@@ -228,7 +228,7 @@ def _cell_run(
 
 @contextmanager
 def _live(console: Console, results: Path, study: str) -> Iterator[None]:
-    """On a terminal, show below the lines what study.status shows."""
+    """Show the tables of study.status below the lines, if the output is a terminal."""
     if not console.is_terminal:
         yield
         return

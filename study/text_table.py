@@ -14,16 +14,17 @@ from study.errors import StudyError, cause, quoted, require
 from study.number_text import read_number
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
-"""What separates cells, and how messages call it. The comma comes last, because it also stands
-inside numbers and dates: between two delimiters that are equally regular the earlier one is it."""
+"""Delimiters of cells, with their names in messages. The comma comes last, because it also stands
+inside numbers and dates: of two delimiters that are equally regular, the earlier one is taken."""
 
 _SAMPLE_LINES = 200
-"""Records by which the delimiter is told: title lines are few, and rows are alike."""
+"""Number of records by which the delimiter is recognised: title lines are few, and rows are
+alike."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _DECLARED = "sep="
-"""With which a first line of Excel names the delimiter."""
+"""Start of a first line in which Excel names the delimiter."""
 
 Record = tuple[int, list[str]]
 """The line on which a record begins, counted from 1, and its cells without outer white space."""
@@ -44,7 +45,7 @@ class TextTable:
     delimiter: str
     encoding: str
     skipped: tuple[str, ...]
-    """Lines that are no rows (a title, a note below the table), one phrase each."""
+    """Lines that are no rows (a title, a note below the table), a phrase each."""
 
     def column(self, position: int) -> tuple[str, ...]:
         """Return the cells of the column at ``position``, one per row."""

@@ -1,4 +1,4 @@
-"""What final runs say on test days: against baselines, by luck, calibration and architecture."""
+"""Sections on final runs and the test days: baselines, luck of selection, calibration, winners."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ from analysis.statistics.interval import Estimate
 
 
 def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
-    """Whether a transformer is better than what a sceptic would use."""
+    """Return the section on whether a transformer is better than what a sceptic would use."""
     sentences: list[str] = []
     tables: list[Table] = []
     figures: list[Figure] = []
@@ -142,7 +142,7 @@ def _with_intervals(
 
 
 def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
-    """How much of a winner was luck."""
+    """Return the section on how much of a winner was luck."""
     rows: list[list[Cell]] = []
     shrinkages = []
     for cell in all_cells(horizons):
@@ -192,7 +192,7 @@ def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
 
 
 def calibration_section(horizons: Sequence[JudgedHorizon]) -> Section:
-    """Whether probabilities can be taken at their word."""
+    """Return the section on whether probabilities can be taken at their word."""
     rows: list[list[Cell]] = []
     figures = []
     for each in horizons:
@@ -258,7 +258,7 @@ def calibration_section(horizons: Sequence[JudgedHorizon]) -> Section:
 
 
 def winners_section(horizons: Sequence[JudgedHorizon]) -> Section:
-    """Which architecture is best for each budget."""
+    """Return the section on which architecture is best for each budget."""
     rows: list[list[Cell]] = []
     for cell in all_cells(horizons):
         final = cell.final

@@ -1,4 +1,4 @@
-"""Whether the horizon changes which configuration is best."""
+"""The section on whether the horizon changes which configuration is best."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,7 +15,8 @@ from study.results.records import TrialRecord
 _SETTINGS = ("learning_rate", "weight_decay", "dropout")
 
 _DIFFERENT_SHARE = 0.2
-"""Relative spread over horizons above which the origin study called a setting different."""
+"""Relative spread of a setting over horizons above which the study that this one replaces called it
+different."""
 
 _FEWEST_COMMON = 5
 """Configurations that two horizons must share before their ranks are compared."""
@@ -27,7 +28,7 @@ Pair = tuple[TrialRecord, TrialRecord]
 
 
 def horizons_section(study: StudyRecords) -> Section:
-    """Whether the horizon changes the answer."""
+    """Return the section on whether the horizon changes the answer."""
     budgets = list(dict.fromkeys(cell.budget for cell in study.cells))
     ranks: list[list[Cell]] = []
     transfer: list[list[Cell]] = []

@@ -1,4 +1,4 @@
-"""What a study says of size: the law of each horizon, and the distance to an oracle."""
+"""Sections on size: the law of each horizon, and the distance to an oracle."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ _CURVE_POINTS = 60
 
 
 def oracle_section(horizons: Sequence[JudgedHorizon]) -> Section:
-    """How far each winner is from the best possible answer of a drawn market."""
+    """Return the section on how far winners are from the best answer to a drawn market."""
     rows: list[list[Cell]] = [
         [cell.records.budget, days_ahead(cell.records.horizon), cell.scores[ORACLE].log_loss,
          cell.own.log_loss, cell.over_oracle, "LEAK" if cell.is_leak else "no"]
@@ -60,7 +60,7 @@ def oracle_section(horizons: Sequence[JudgedHorizon]) -> Section:
 
 
 def law_section(horizons: Sequence[JudgedHorizon]) -> Section:
-    """Whether error falls with size."""
+    """Return the section on whether error falls with size."""
     sentences: list[str] = []
     rows: list[list[Cell]] = []
     figures: list[Figure] = []

@@ -1,4 +1,4 @@
-"""The study's questions in the order of a reader: what each section answers is in its own file."""
+"""The study's questions in the order of a reader: each section's answer is in a file of its own."""
 
 from collections.abc import Mapping, Sequence
 
@@ -53,7 +53,7 @@ def answer(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> list[Secti
 
 
 def headline(horizons: Sequence[JudgedHorizon]) -> list[str]:
-    """Return what a reader must know, a sentence per horizon and one on baselines."""
+    """Return what a reader must know: a sentence per horizon, and one on baselines."""
     found = []
     for each in horizons:
         days = days_ahead(each.horizon)

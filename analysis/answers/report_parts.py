@@ -18,21 +18,21 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     caption: str = ""
     digits: int = 4
-    """Decimals of numbers that are not whole."""
+    """Number of decimals of values that are not whole."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
-    """Points or a line of a figure."""
+    """One sequence of points, or a line, of a figure."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float] | None = None
-    """Lower ends of intervals; with ``high``."""
+    """Lower ends of intervals; given together with ``high``."""
     high: Sequence[float] | None = None
     labels: Sequence[str] = ()
-    """What is shown when a point is touched; empty for lines."""
+    """Text that is shown when a point is touched; empty for lines."""
     is_line: bool = False
     is_reference: bool = False
     """Is it what others are compared with? Drawn in grey."""
@@ -43,7 +43,7 @@ class Figure:
     """A drawing of several series on common axes."""
 
     name: str
-    """Of its files; unique in a report."""
+    """Stem of the figure's file names; unique in a report."""
     title: str
     x_label: str
     y_label: str
@@ -53,7 +53,7 @@ class Figure:
     categories: Sequence[str] = ()
     """Names of the positions 0, 1, ... on the x axis, if it has no scale."""
     alt: str = ""
-    """What is seen, for those who cannot see it."""
+    """Description of what is seen, for those who cannot see it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,14 +61,14 @@ class Section:
     """One question with its answer."""
 
     name: str
-    """Of its anchor; unique in a report."""
+    """Anchor of the section; unique in a report."""
     title: str
     sentences: Sequence[str]
-    """Computed from the numbers below."""
+    """Answers in words, computed from ``numbers``."""
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
     numbers: dict[str, Any] = field(default_factory=dict)
-    """For report.json: what sentences and tables were computed from."""
+    """What sentences and tables were computed from, for report.json."""
 
 
 def shown(value: Cell, digits: int = 4) -> str:
@@ -95,7 +95,7 @@ def shown_estimate(estimate: Estimate, digits: int = 4) -> str:
 
 
 def sort_key(value: Cell) -> float | str:
-    """Return by what a value is sorted."""
+    """Return the key by which a column of such values is sorted."""
     if isinstance(value, Estimate):
         return value.value
     return float("-inf") if value is None else value
@@ -127,5 +127,5 @@ def low_end(estimate: Estimate) -> float:
 
 
 def high_end(estimate: Estimate) -> float:
-    """Return the upper end, likewise."""
+    """Return the upper end of an interval, to be drawn; the value where there is none."""
     return estimate.value if estimate.high is None else estimate.high

@@ -1,4 +1,4 @@
-"""What the trials of the searches say: shapes, horizons, coverage, settings and time."""
+"""Sections on the trials of the searches: shapes, coverage, settings and time."""
 
 from collections.abc import Callable
 
@@ -21,14 +21,14 @@ _SETTINGS = ("learning_rate", "weight_decay", "dropout", "auxiliary_weight", "em
 _SHAPE = ("d_model", "n_layers", "n_heads", "d_ff_ratio", "patch_length", "patch_stride")
 
 _BUDGET_LOW, _BUDGET_HIGH = 0.75, 1.25
-"""Share of its budget that a model may use."""
+"""Least and greatest share of its budget that a model may use."""
 
 _FEWEST_WHOLE = 10
-"""Trials that ran to their end before settings are correlated with their losses."""
+"""Trials that must have run to their end before settings are correlated with their losses."""
 
 
 def depth_section(study: StudyRecords) -> Section:
-    """Whether depth wins over width."""
+    """Return the section on whether depth wins over width."""
 
     def ratio(trial: TrialRecord) -> float:
         return float(trial.params["n_layers"]) / float(trial.params["d_model"])
@@ -50,7 +50,7 @@ def depth_section(study: StudyRecords) -> Section:
 
 
 def heads_section(study: StudyRecords) -> Section:
-    """Whether more heads help."""
+    """Return the section on whether more heads help."""
 
     def split(cell: CellRecords) -> Callable[[TrialRecord], bool]:
         middle = float(np.median([float(t.params["n_heads"]) for t in cell.rankable]))
@@ -116,7 +116,7 @@ def _grouped(
 
 
 def budget_section(study: StudyRecords) -> Section:
-    """Whether models use their budget."""
+    """Return the section on whether models use their budget."""
     rows: list[list[Cell]] = []
     outside = 0
     for cell in study.cells:
@@ -145,7 +145,7 @@ def budget_section(study: StudyRecords) -> Section:
 
 
 def coverage_section(study: StudyRecords) -> Section:
-    """Whether the search was a good one."""
+    """Return the section on whether the search was a good one."""
     rows: list[list[Cell]] = []
     series = []
     for cell in study.cells:
@@ -212,7 +212,7 @@ def coverage_section(study: StudyRecords) -> Section:
 
 
 def importance_section(study: StudyRecords) -> Section:
-    """Which settings hang together with the loss."""
+    """Return the section on which settings go together with the loss."""
     rows: list[list[Cell]] = []
     numbers: dict[str, object] = {}
     names = (*_SHAPE, *_SETTINGS)
@@ -244,7 +244,7 @@ def importance_section(study: StudyRecords) -> Section:
 
 
 def listed_section(study: StudyRecords) -> Section | None:
-    """What became of the configurations that were listed by name; None without any."""
+    """Return the section on configurations that were listed by name; None without any."""
     rows: list[list[Cell]] = []
     best = []
     for cell in study.cells:
@@ -287,7 +287,7 @@ def listed_section(study: StudyRecords) -> Section | None:
 
 
 def time_section(study: StudyRecords) -> Section:
-    """How long searches took, and how long was expected."""
+    """Return the section on how long searches took, and how long was expected."""
     rows: list[list[Cell]] = []
     ratios = []
     for search in study.searches:

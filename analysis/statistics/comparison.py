@@ -1,4 +1,4 @@
-"""Which model is better than which, on the same days, after as many comparisons as there are."""
+"""Comparisons of models on the same days, corrected for how many there are."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from analysis.statistics.resampling import N_RESAMPLES, block_days, daily_means,
 from analysis.study_records import Predictions
 
 _EQUAL_NATS = 1e-9
-"""Between the losses of a day: what rounding makes of equal answers. Models answer in float32,
-whose own rounding is a hundred times that."""
+"""Difference between two losses of a day, nats, that rounding makes of equal answers. Models answer
+in float32, whose own rounding is a hundred times that."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +35,7 @@ class Difference:
 
     @property
     def is_worse(self) -> bool:
-        """May it be called worse? By its interval alone."""
+        """May it be called worse? Its interval alone decides."""
         return self.excludes_zero and self.difference.value > 0
 
 

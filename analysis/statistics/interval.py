@@ -7,7 +7,7 @@ import numpy as np
 from analysis.statistics.law import Floats
 
 LEVEL = 0.95
-"""Of every interval."""
+"""Confidence level of every interval."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

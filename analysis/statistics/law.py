@@ -14,43 +14,46 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 HUBER_DELTA = 1e-3
-"""On logs (Hoffmann et al. 2022)."""
+"""Residual of a log loss at which Huber's loss turns from a square into a line (Hoffmann et al.
+2022)."""
 
 _MOST_STEPS = 100
 _MOST_ELEMENTS = 4_000_000
-"""Of the derivatives of the starts that go side by side: 32 MB."""
+"""Most elements of the derivatives of starts that are fitted side by side: 32 MB."""
 
 _CONVERGED = 1e-9
 """Relative change of the objective between two accepted steps."""
 _ROUNDING = 1e-26
-"""Of the objective: residuals of 1e-13, which are no more than the rounding of logs of losses."""
+"""Objective that is no more than the rounding of logs of losses: residuals of 1e-13."""
 
 _LESS_DAMPING, _MORE_DAMPING = 0.2, 5.0
 _LEAST_DAMPING, _MOST_DAMPING = 1e-9, 1e12
 _LEAST_SCALE = 1e-8
-"""Of a parameter that has next to no effect, relative to the one that has the most."""
+"""Least scale of a parameter without effect, relative to that of the one with the greatest."""
 _LONGEST_STEP = 3.0
-"""Of a parameter, all of which are logs or exponents."""
+"""Longest step of a parameter, all of which are logs or exponents."""
 
 _EXPONENT_RANGE = (-5.0, 5.0)
-"""Beyond them a term is a step at one end of the sizes, which no data can tell from others."""
+"""Least and greatest exponent: beyond them a term is a step at one end of the sizes, which no data
+can tell from others."""
 
 _START_EXPONENTS = (-0.5, -0.1, 0.02, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)
 _START_FLOORS = (0.02, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.995)
-"""As shares of the smallest loss."""
+"""Floors of the starts, as shares of the smallest loss."""
 _START_SHARES = (0.2, 0.5, 0.8)
-"""Of the first of two terms in what is above the floor."""
+"""Shares of the first of two terms in what is above the floor, one per start."""
 
 _RESTART_FLOORS = (0.3, 0.9, 0.99)
-"""As shares of the smallest loss, of resampled runs."""
+"""Floors from which a fit to resampled runs begins again, as shares of the smallest loss."""
 
 _REACHED = 1e-6
 """Relative distance to the best objective at which a start has found it."""
 
 _END_FACTORS = (1.5, 1.1, 1.01)
-"""By which a parameter goes on along a plateau: its ends are known to a hundredth of it."""
+"""Factors by which a step along a plateau grows, in turn: its ends are then known to a
+hundredth."""
 _FARTHEST_END = 20.0
-"""Of a parameter, all of which are logs or exponents: farther away there is no end."""
+"""Farthest end of a plateau from its middle, in logs or exponents: farther away there is no end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +72,7 @@ class Law:
 
     @property
     def n_parameters(self) -> int:
-        """Fitted numbers."""
+        """Number of fitted parameters."""
         return 2 * self.n_terms + self.has_floor
 
 
@@ -84,32 +87,33 @@ class Fit:
 
     law: Law
     theta: Floats
-    """Per term its log coefficient at the mean log size and its exponent; then the log floor."""
+    """Parameters: per term its log coefficient at the mean log size and its exponent; then the log
+    floor."""
     centre: Floats
     """Mean log size, per term."""
     objective: float
     """Sum of Huber losses."""
     n_starts: int
     reached: float
-    """Share of the starts that came to the best objective."""
+    """Share of the starts that reached the best objective."""
     converged: bool
-    """Did the best start come to rest?"""
+    """Did the best start converge?"""
     residuals: Floats
     """Log of the measured less log of the fitted loss, per run."""
 
     @property
     def exponents(self) -> Floats:
-        """alpha, and beta if there is a second term."""
+        """Exponents: alpha, and beta if there is a second term."""
         return self.theta[1 : 2 * self.law.n_terms : 2]
 
     @property
     def coefficients(self) -> Floats:
-        """A, and B if there is a second term: of a size of one."""
+        """Coefficients at a size of one: A, and B if there is a second term."""
         return coefficients(self.theta, self.law, self.centre)
 
     @property
     def floor(self) -> float:
-        """E: fitted, given, or 0 of a law without one."""
+        """Floor E: fitted, given, or 0 of a law without one."""
         return float(floors(self.theta[None], self.law)[0])
 
     def predict(self, sizes: Floats) -> Floats:
@@ -309,7 +313,7 @@ def minimise(
         held: of each start the parameter that stays as it is, shape (n_starts,).
         delta: Huber's.
 
-    Returns: parameters, objectives, and which starts came to rest.
+    Returns: parameters, objectives, and which starts converged.
     """
     weights = np.ones(len(x)) if weights is None else weights
     size = max(1, _MOST_ELEMENTS // (len(x) * max(1, law.n_parameters)))
@@ -362,7 +366,7 @@ def _minimise(
         objective[active] = np.minimum(before, after)
         factor = np.where(is_better, _LESS_DAMPING, _MORE_DAMPING)
         damping[active] = np.maximum(damping[active] * factor, _LEAST_DAMPING)
-        # At rest when a step gains nothing, when none of any length does, or on the very runs.
+        # Converged when a step gains nothing, when none of any length does, or on the very runs.
         rests = is_better & (before - after <= _CONVERGED * before + _ROUNDING)
         rests |= objective[active] <= _ROUNDING
         active = active[~(rests | (damping[active] > _MOST_DAMPING))]
@@ -453,7 +457,7 @@ def _starts(law: Law, x: Floats, losses: Floats) -> Floats:
 
 
 def _other_floors(best: Fit, least: float) -> Floats:
-    """Return where a resample may have its optimum, too: with another floor."""
+    """Return where a resample may also have its optimum: with another floor."""
     places = np.tile(best.theta, (len(_RESTART_FLOORS), 1))
     places[:, -1] = np.log(np.multiply(_RESTART_FLOORS, least))
     return places if best.law.has_floor and best.law.n_terms else places[:0]

@@ -24,7 +24,7 @@ def block_days(horizon: int) -> int:
 def resampled_days(n_days: int, horizon: int, *, seed: int = 0) -> Floats:
     """Return how often each day is in each stationary block bootstrap sample.
 
-    Blocks of geometric length begin on any day and go on around the end (Politis and Romano 1994).
+    Blocks of geometric length begin on any day and wrap around the end (Politis and Romano 1994).
     The same seed gives every model of a horizon the same days, so that differences stay paired.
 
     Returns: shape (N_RESAMPLES, n_days), each row of sum n_days.

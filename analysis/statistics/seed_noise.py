@@ -1,4 +1,4 @@
-"""How far the mean of a few seeds may be from that of all seeds."""
+"""Distance by which the mean of a few seeds may differ from that of all seeds."""
 
 from collections.abc import Sequence
 

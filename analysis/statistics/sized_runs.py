@@ -9,13 +9,15 @@ from analysis.statistics.seed_noise import draw_seeds, draw_single_seeds
 from study.errors import StudyError, require
 
 LEAST_LEVELS = 3
-"""Sizes below which no form of a law can be told from another."""
+"""Number of sizes below which no form of a law can be distinguished from another."""
 
 _LEVELS_PER_PARAMETER = 2
-"""Sizes without repeats that make resampling them worth something: a choice of this project."""
+"""Sizes without repeats, per parameter, that make resampling them worth something: a choice of this
+project."""
 
 _LARGEST_LOG = 690.0
-"""Of a loss that is drawn from little knowledge of the noise: a float ends at e to the 709."""
+"""Greatest log of a loss that is drawn from little knowledge of the noise: a float ends at e to the
+709."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,14 +58,14 @@ class Runs:
 
     @property
     def members(self) -> list[np.ndarray]:
-        """Rows of each level."""
+        """Row numbers of the runs of each level."""
         levels, level = np.unique(self.sizes, axis=0, return_inverse=True)
         order = np.argsort(level.ravel(), kind="stable")
         ends = np.cumsum(np.bincount(level.ravel(), minlength=len(levels)))
         return np.split(order, ends[:-1])
 
     def without(self, rows: np.ndarray) -> "Runs":
-        """Return the other runs."""
+        """Return the runs that are not in these rows."""
         kept = np.setdiff1d(np.arange(len(self)), rows)
         resampled = None if self.resampled is None else self.resampled[:, kept]
         return Runs(
@@ -79,11 +81,11 @@ class Resamples:
     """Resampled runs: other losses of all runs, or other numbers of each run."""
 
     how: str
-    """In words."""
+    """Description of how runs were resampled, in words."""
     losses: Floats
-    """Shape (n_resamples, n), or (n,)."""
+    """Losses of the runs, shape (n_resamples, n), or (n,)."""
     weights: Floats | None
-    """Shape (n_resamples, n)."""
+    """Number of times that each run is in each resample, shape (n_resamples, n)."""
 
 
 def resample(runs: Runs, n_resamples: int, *, seed: int) -> Resamples | None:

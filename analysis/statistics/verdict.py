@@ -36,23 +36,23 @@ N_RESAMPLES = 1000
 N_PERMUTATIONS = 1999
 
 MOST_HALF_WIDTH = 0.5
-"""Half of the interval of alpha, as a share of alpha, beyond which a law is not identified. With
-four sizes a noise of 1 % of the excess at the smallest one stays below it and of 4 % does not
-(notes on statistics, section 0.3)."""
+"""Half of the interval of alpha, as a share of alpha, beyond which a law is not identified. In
+simulations with four sizes, a noise of 1 % of the excess at the smallest one stays below it and of
+4 % does not."""
 
 _MISSPECIFIED_P = 0.01
 _N_PROFILE = 41
 
 _NO_WIDTH = 1e-9
-"""Relative: resampled values that differ by less, do so by rounding."""
+"""Relative difference of resampled values that is no more than rounding."""
 
 _FLAT, _FLAT_WITHOUT_NOISE = 1e-3, 1e-2
-"""Of a log or an exponent: less than this is no plateau but rounding. Without a measure of noise a
-parameter may be so badly known that its optimum is flatter than that."""
+"""Least step of a log or an exponent along a plateau; less is rounding. Without a measure of noise
+a parameter may be so badly known that its optimum is flatter than the first."""
 _FLAT_SHARE = 0.1
-"""Of a standard error: a plateau that is narrower changes no interval that can be read."""
+"""Share of a standard error: a narrower plateau changes no interval that can be read."""
 _WORTH_TELLING = 0.01
-"""Width of a range of equally good values, relative to them."""
+"""Least width of a range of equally good values that is reported, relative to them."""
 
 AXIS_NAMES = ("alpha", "beta")
 COEFFICIENT_NAMES = ("A", "B")
@@ -60,21 +60,23 @@ COEFFICIENT_NAMES = ("A", "B")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FormReport:
-    """One form, fitted."""
+    """One form of the law, fitted."""
 
     fit: Fit
     estimates: dict[str, Estimate]
     """E, A, alpha, and B, beta with a second axis; ``a_opt`` = beta / (alpha + beta). NaN without
     an interval where the sizes do not define them."""
     ranges: dict[str, tuple[float, float]]
-    """Of the same names, between which values all fit equally well; empty where the best fit is
-    the only one. The intervals hold them."""
+    """Ranges, by the same names, between which values all fit equally well; empty where the best
+    fit is the only one. The intervals hold them."""
     is_defined: bool
     """Are there as many different sizes as parameters, and do the axes differ?"""
     aicc: float | None
-    """None where its correction is not defined, or where the residuals are zero."""
+    """Akaike's corrected criterion; None where the correction is not defined, or where the
+    residuals are zero."""
     misspecified_p: float | None
-    """Of a form without a floor: that a floor would explain so much more by chance."""
+    """Probability that a floor would explain so much more by chance; None for a form that has
+    one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,11 +85,11 @@ class HeldOut:
 
     size: float
     measured: float
-    """Mean loss."""
+    """Mean measured loss of the largest size."""
     predicted: float
     low: float | None
     high: float | None
-    """Of the prediction, the noise of a mean of runs included."""
+    """Upper end of the prediction's interval, the noise of a mean of runs included."""
 
     @property
     def log_error(self) -> float:
@@ -96,7 +98,7 @@ class HeldOut:
 
     @property
     def is_covered(self) -> bool | None:
-        """Does the interval hold what was measured? None without one."""
+        """Does the interval hold what was measured? None without an interval."""
         return (
             None
             if self.low is None or self.high is None
@@ -111,14 +113,14 @@ class LawReport:
     runs: Runs
     forms: dict[str, FormReport]
     chosen: str
-    """The form on which the verdict rests."""
+    """Name of the form on which the verdict rests."""
     trend: Estimate
     """Slope of log loss on log size."""
     permutation_p: float
     resampled: str | None
-    """What was resampled for the intervals; None if nothing could be."""
+    """Description of what was resampled for the intervals; None if nothing could be."""
     profile: list[tuple[float, float, float]]
-    """Floor, objective, alpha: of a law with that floor given."""
+    """Floor, objective and alpha of laws with that floor given."""
     held_out: HeldOut | None
     verdict: Verdict
     sentence: str
@@ -200,7 +202,7 @@ def _report(law: Law, runs: Runs, drawn: Resamples | None) -> FormReport:
     ends = _numbers(law, optima, best.centre)
     spread = {} if theta is None else _numbers(law, theta, best.centre)
     if not law.has_floor:
-        # Nothing was fitted of it.
+        # No parameter of it was fitted.
         del ends["E"]
         spread.pop("E", None)
     return FormReport(
@@ -449,7 +451,7 @@ def _shown(estimate: Estimate) -> str:
 
 
 def told_apart(low: float, high: float, digits: int) -> tuple[str, str]:
-    """Return two numbers with as many significant digits as tell them apart, at least so many."""
+    """Return two numbers with as many significant digits as distinguish them, at least so many."""
     while f"{low:.{digits}g}" == f"{high:.{digits}g}" and low < high:
         digits += 1
     return f"{low:.{digits}g}", f"{high:.{digits}g}"

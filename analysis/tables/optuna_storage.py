@@ -24,7 +24,8 @@ _OPTUNAS_FAULTS = (
     SQLAlchemyError, optuna.exceptions.OptunaError, OSError, RuntimeError, ValueError, TypeError,
     LookupError, AttributeError, AssertionError,
 )  # fmt: skip
-"""What its readers raise of files that are damaged or of another kind: they check nothing."""
+"""Exceptions that Optuna's readers raise on files that are damaged or of another kind: they check
+nothing."""
 
 
 def read_storage(path: Path, *, is_sqlite: bool, study: str | None, value: str | None) -> TrialRows:

@@ -10,7 +10,8 @@ from study.number_text import DecimalMark, decimal_mark, is_missing, read_number
 from study.text_table import DELIMITERS, TextTable
 
 _UNNAMED = re.compile(r"Unnamed: \d+(_level_\d+)?")
-"""As pandas calls a column without a name, which is the index of the table that was written."""
+"""Names that pandas gives a column without one, which is the index of the table that was
+written."""
 
 _ENDLESS = {
     sign + word: float(sign + word) for sign in ("", "+", "-") for word in ("inf", "infinity")

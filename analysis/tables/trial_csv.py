@@ -27,7 +27,7 @@ _BOOKKEEPING = ("datetime_start", "datetime_complete", "duration")
 _NESTED = ("params", "values", "value", "user_attrs", "system_attrs", "intermediate_values")
 """Parts of a trial that have parts themselves, in a header of two levels."""
 _MARKS = ("user_attrs_", "system_attrs_", "intermediate_values_", "values_", "value_")
-"""Before what is no parameter in a table that Optuna wrote."""
+"""Prefixes of columns that are no parameters in a table that Optuna wrote."""
 
 
 def read_trial_csv(path: Path, value: str | None) -> TrialRows:

@@ -7,20 +7,20 @@ from typing import Any
 from study.errors import StudyError, quoted
 
 PARAMETERS, USER_ATTRIBUTES = "params_", "user_attrs_"
-"""Before the names in a table that Optuna wrote."""
+"""Prefixes of names in a table that Optuna wrote."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRows:
-    """The trials of a file, as they stand there."""
+    """The trials of a file, unchecked."""
 
     rows: Sequence[tuple[str, Mapping[str, Any]]]
     """Where each trial stands, as messages name it, and ``number``, ``value``, ``params`` and, if
     known, ``value_se``, ``state``, ``user_attrs`` and ``ended`` (seconds)."""
     larger_is_better: bool | None = None
-    """None if the file does not say."""
+    """Direction of the values; None if the file does not say."""
     notes: Sequence[str] = ()
-    """What a reader should know of how the file was read, a sentence or phrase each."""
+    """Remarks on how the file was read, a sentence or phrase each."""
 
 
 def objective_index(where: str, names: Sequence[str], wanted: str | None) -> int:

@@ -19,18 +19,20 @@ from study.storage.documents import parse_json
 from study.storage.layout import CELL_FILE, TRIALS_FILE
 
 _FORCED = "forced_"
-"""Of the attributes in which the study that this one replaces kept what a forced trial trained."""
+"""Prefix of the attributes in which the study that this one replaces kept what a forced trial
+trained."""
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _JOURNAL_KEY = "op_code"
-"""Of every line of an Optuna journal."""
+"""Key that every line of an Optuna journal has."""
 _HEAD_BYTES = 4096
-"""By which the kind of a file is told; the first line of a journal is shorter."""
+"""Bytes at the head of a file by which its kind is recognised; the first line of a journal is
+shorter."""
 _TABLES = (".csv", ".tsv", ".txt", ".gz")
 
 
 _ENDED = frozenset({"COMPLETE", "FINISHED", "TERMINATED"})
-"""How Optuna, MLflow and W&B, and Ray Tune write that a trial ran to its end."""
+"""Words by which Optuna, MLflow and W&B, and Ray Tune say that a trial ran to its end."""
 
 _OTHER_STATES = frozenset(
     {
@@ -38,7 +40,7 @@ _OTHER_STATES = frozenset(
         "PAUSED", "SCHEDULED",
     }
 )  # fmt: skip
-"""How they write that it did not."""
+"""Words by which they say that it did not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +52,7 @@ class Trial:
     is_complete: bool
     """Did it run to its end, with a finite value?"""
     value: float
-    """Of the metric; NaN if there is none."""
+    """Value of the metric; NaN if there is none."""
     value_se: float | None
 
 
@@ -59,14 +61,15 @@ class TrialTable:
     """The trials of a search, in the order in which they ended."""
 
     metric: Metric | None
-    """That the values are; None if nobody says, but in which direction they are better."""
+    """Metric of the values; None if the file does not say, but in which direction they are
+    better."""
     larger_is_better: bool
     order: Literal["end", "number"]
-    """By what the trials are ordered."""
+    """What orders the trials: their ends, or their numbers."""
     parameters: tuple[str, ...]
     trials: tuple[Trial, ...]
     notes: tuple[str, ...]
-    """What a reader should know of how the file was read."""
+    """Remarks on how the file was read."""
 
 
 def read_table(
@@ -161,7 +164,7 @@ def _searched_metric(folder: Path) -> Metric:
 
 
 def _read(path: Path, value: str | None, study: str | None) -> TrialRows:
-    """Return the rows of a file, whose kind its first bytes tell."""
+    """Return the rows of a file, whose kind its first bytes show."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -245,7 +248,7 @@ def _trial(where: str, row: Mapping[str, Any]) -> Trial:
         f"for that, and {', '.join(sorted(_OTHER_STATES))}.",
     )
     is_complete = word in _ENDED and math.isfinite(value)
-    # Without parameters two configurations could not be told apart.
+    # Without parameters two configurations could not be distinguished.
     _require(
         not is_complete or _has_parameters(where, params),
         where,

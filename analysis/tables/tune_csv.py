@@ -17,7 +17,7 @@ from study.errors import StudyError, quoted, require
 from study.text_table import TextTable
 
 _CONFIG = "config/"
-"""Before a parameter."""
+"""Prefix of a parameter's column."""
 _TRIAL_ID, _ITERATION, _TIMESTAMP = "trial_id", "training_iteration", "timestamp"
 _OWN = frozenset({
     _TRIAL_ID, _ITERATION, _TIMESTAMP, "date", "time_this_iter_s", "time_total_s", "pid",
@@ -25,7 +25,7 @@ _OWN = frozenset({
     "should_checkpoint", "checkpoint_dir_name", "experiment_id", "experiment_tag", "logdir",
     "timesteps_total", "timesteps_since_restore", "episodes_total", "warmup_time",
 })  # fmt: skip
-"""What Ray Tune adds to every result (ray/tune/result.py): none is the value of a trial."""
+"""Columns that Ray Tune adds to every result (ray/tune/result.py): none is the value of a trial."""
 
 
 def is_tune_table(table: TextTable) -> bool:

@@ -2,8 +2,8 @@
 
 import os
 
-# Read when Ray is imported, so before any module of this package can be: the end of a worker has a
-# line of our own, and Ray's goes on for a page.
+# Set before Ray is imported, which reads it, so before any module of this package is: a worker's
+# end then has a line of our own, where Ray's goes on for a page.
 os.environ.setdefault(
     "RAY_DEDUP_LOGS_SKIP_REGEX", r"A worker died|[Ww]orkers? .*killed|Raylet is terminated"
 )

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 _MOUNT = Path("/sys/fs/cgroup")
-"""Where they are shown."""
+"""Folder in which Linux shows control groups."""
 
 _MEMBERSHIP = Path("/proc/self/cgroup")
-"""Which ones this process is in: lines of hierarchy, controllers and path, as ``0::/job_7``."""
+"""File that names the groups of this process: lines of hierarchy, controllers and path, as
+``0::/job_7``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +19,7 @@ class ControlGroup:
 
     folder: Path
     is_unified: bool
-    """Of version 2, which has other files than version 1?"""
+    """Is it a group of version 2, which has other files than version 1?"""
 
     def words(self, file: str) -> list[str]:
         """Return the words of one of its files; none if it has no such file."""

@@ -18,7 +18,7 @@ def usable_cpus(groups: Iterable[ControlGroup] | None = None) -> int:
 
 
 def _allowed() -> float:
-    # Only Linux tells; elsewhere a process may run on every CPU.
+    # Only Linux shows it; elsewhere a process may run on every CPU.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -24,7 +24,7 @@ _LOOK_SECONDS = 0.5
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run until told to end; returns the exit code."""
+    """Run until the process is asked to end, and return its exit code."""
     flags = argparse.ArgumentParser(prog="python -m study.cluster.head", description=__doc__)
     flags.add_argument("--no-accelerators", action="store_true", help="offer CPUs only")
     arguments = flags.parse_args(argv)

@@ -11,12 +11,13 @@ import socket
 from study.errors import SpecError, cause
 
 VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Read when Ray is imported; a user who sets it to 1 gets a Ray that other machines can join."""
+"""Environment variable that is read when Ray is imported; a user who sets it to 1 gets a Ray that
+other machines can join."""
 
 _ADDRESSES = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 _CONNECT_SECONDS = 5.0
-"""For a connection to oneself, which takes less than a thousandth."""
+"""Seconds to wait for a connection to oneself, which takes less than a thousandth."""
 
 
 def keep_to_loopback() -> bool:

@@ -13,7 +13,7 @@ from study.cluster.thermal import measure
 _GIB = 2**30
 
 _LOAD_SECONDS = 0.1
-"""Over which the load of the CPUs is taken."""
+"""Seconds over which the load of the CPUs is measured."""
 
 
 def describe_machine() -> str:

@@ -20,11 +20,12 @@ RAY_PROCESSES = frozenset({"raylet", "gcs_server"})
 
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 2.0
-"""Between two looks, which take hundredths of a second on a large machine: short until Ray's agents
-are there, which stay. A worker that is younger than a look ends itself within seconds."""
+"""Longest pause between two looks, which take hundredths of a second on a large machine: short
+until Ray's agents are there, which stay. A worker that is younger than a look ends itself within
+seconds."""
 
 _END_SECONDS = 10.0
-"""For the reaper to end, which takes a tenth of a second."""
+"""Seconds to wait for the end of the reaper, which takes a tenth of a second."""
 
 
 @contextmanager
@@ -76,7 +77,7 @@ def main(argv: list[str]) -> int:
     while True:
         own = ray_processes(parent)
         seen |= {*own, *(each for root in own for each in _children(root, recursive=True))}
-        # A number is used again: psutil tells by the time of the start.
+        # Process numbers are used again: psutil compares the time of the start too.
         seen = {process for process in seen if process.is_running()}
         if select.select([sys.stdin], [], [], pause)[0]:
             break

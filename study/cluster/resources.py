@@ -10,15 +10,15 @@ MOST_TRIALS_PER_DEVICE = 8
 sharing gains (measured 2.0x at 5 and 1.5x at 10 processes, Hydro OSDI'23 artefact)."""
 
 _HEADROOM = 1.25
-"""On top of the modelled step, which may be 15 % less than what is measured (at worst 4 % less over
+"""Factor on the modelled step, which may be 15 % less than what is measured (at worst 4 % less over
 the trials of ``tests/bench/test_step_memory.py``)."""
 
 _REUSE_BYTES = 80 * 2**20
-"""What a worker keeps of the trials before (60 MiB measured after 24 architectures, with the bounds
-of ``study.training.device.bound_kernel_cache``)."""
+"""Bytes that a worker keeps of the trials before (60 MiB measured after 24 architectures, with the
+bounds of ``study.training.device.bound_kernel_cache``)."""
 
 _EXCLUSIVE_SHARE = 0.5
-"""A step that needs more than this share of a device or machine gets it alone."""
+"""Share of a device or machine above which a step gets it alone."""
 
 _USABLE_SHARE = 0.95
 """Share of a node's memory that an exclusive trial asks for; the rest is the system's."""
@@ -50,7 +50,7 @@ class TrialResources:
     gpus: float
     memory_bytes: int
     share_bytes: int
-    """What a training step may use of the device; the micro-batch follows from it."""
+    """Bytes that a training step may use of the device; the micro-batch follows from it."""
     exclusive: bool
     """Does a trial take a whole node's device and memory?"""
     capacity: int
@@ -77,10 +77,11 @@ class SearchResources:
     """The requests of a search's trials, which differ by their budgets."""
 
     by_budget: Mapping[str, TrialResources]
-    """At least one. Budgets of which as many trials fit at once share one request: a worker is
-    handed on only between trials that ask for the same, and a new one takes five to ten seconds."""
+    """Request of each budget's trials, at least one. Budgets of which as many trials fit at once
+    share one request: a worker is handed on only between trials that ask for the same, and a new
+    one takes five to ten seconds."""
     n_nodes: int
-    """Machines of the cluster."""
+    """Number of machines of the cluster."""
 
     @property
     def capacity(self) -> int:

@@ -1,4 +1,4 @@
-"""Starts Ray quietly and safely, or joins a running cluster, and says what its nodes offer."""
+"""Starts Ray quietly and safely, or joins a running cluster, and reports what its nodes offer."""
 
 import logging
 import os
@@ -22,10 +22,11 @@ from study.cluster.usable_memory import available_memory_bytes
 from study.errors import SpecError, StudyError, cause, one_line, quoted, require, shortened
 
 _OBJECT_STORE_BYTES = 200 * 2**20
-"""A cell's data set is about a megabyte; Ray's default is 30 % of the machine."""
+"""Bytes of the object store. A cell's data set is about a megabyte; Ray's default is 30 % of the
+machine."""
 
 _FAILED = 1
-"""Exit code."""
+"""Exit code of a command that failed."""
 
 _REASON_LENGTH = 300
 """Characters of Ray's own words, which go on for pages."""
@@ -33,7 +34,8 @@ _REASON_LENGTH = 300
 _LARGEST_PORT = 2**16 - 1
 
 _CONNECT_SECONDS = 10.0
-"""For a connection to a cluster's head, which takes milliseconds where there is one."""
+"""Seconds to wait for a connection to a cluster's head, which takes milliseconds where there is
+one."""
 
 _SETTINGS = {
     # One voice: our own lines. Ray's tables, headers and duplicate loggers stay off.
@@ -53,7 +55,8 @@ _SETTINGS = {
     # Ours handles it: the first Ctrl+C ends gracefully, the second at once.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # For ever otherwise: a task that memory ran out for is an error, which says so.
+    # Without it Ray would retry for ever: a task that memory ran out for is an error, which says
+    # so.
     "RAY_task_oom_retries": "0",
 }
 
@@ -133,7 +136,7 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
 
 
 def _require_reachable(address: str) -> None:
-    """Refuse an address at which nobody answers: Ray itself would go on asking.
+    """Refuse an address at which nobody answers: Ray itself would keep trying.
 
     Raises:
         SpecError: it is none, or nothing listens there.
@@ -182,7 +185,7 @@ def _gcs_address() -> str:
 def _exit_without_ray() -> NoReturn:
     """End this process now: Ray's library would ask its dead processes for a minute and then do so.
 
-    Its callers have said what there is to say; the exit code is that of a failure.
+    Its callers have reported what there is to report; the exit code is that of a failure.
     """
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):

@@ -1,4 +1,4 @@
-"""What the sensors of this machine say, one source per kind; none of them needs Ray or torch."""
+"""The sensors of this machine, one source per kind; none of them needs Ray or torch."""
 
 import os
 import platform
@@ -19,7 +19,8 @@ TEMPERATURE_FILE = "STUDY_TEMPERATURE_FILE"
 can read: a job of root's writes it."""
 
 _LEAST_DEGREES, _MOST_DEGREES = 1.0, 125.0
-"""What is not connected says 0, -128, 127 or 255; nothing that computes runs outside of these."""
+"""Range of a plausible reading. What is not connected shows 0, -128, 127 or 255; nothing that
+computes runs outside of these."""
 
 _BOARD_CONTROLLERS = ("nct", "it8", "w83", "f71", "sch5")
 """Drivers of the main board's controller: inputs to which nothing is connected look like heat."""
@@ -30,27 +31,29 @@ _FILE_SECONDS = 300.0
 _FILE_CHARACTERS = 64
 
 _POWERMETRICS_SECONDS = 30.0
-"""Between two runs: each is a process of root's that samples for half a second."""
+"""Seconds between two runs of powermetrics: each is a process of root's that samples for half a
+second."""
 
 _POWERMETRICS_TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """What one sensor said: degrees, or a word in their place, or that it cannot be read."""
+    """One sensor's reading: degrees, or a word in their place, or that it cannot be read."""
 
     source: str
-    """As a user knows it."""
+    """Name of the sensor, as a user knows it."""
     degrees: float | None = None
-    """Celsius."""
+    """Temperature in degrees Celsius."""
     pressure: str | None = None
     """Apple's word for how hot the machine is, where there are no degrees."""
     problem: str | None = None
-    """Why it cannot be read."""
+    """Reason for which it cannot be read."""
 
 
 Source = Callable[[], list[Reading]]
-"""Reads one kind of sensor: empty if this machine has none. May take seconds."""
+"""Function that reads one kind of sensor, which may take seconds; empty if this machine has
+none."""
 
 
 def degree_sources() -> list[Source]:
@@ -65,7 +68,7 @@ def all_sources() -> list[Source]:
 
 def read_chips() -> list[Reading]:
     """Return the plausible readings of the machine's chips, where the system shows them."""
-    # Only on Linux and FreeBSD.
+    # Only Linux and FreeBSD show them.
     read = getattr(psutil, "sensors_temperatures", None)
     if read is None:
         return []

@@ -11,7 +11,7 @@ from study.errors import require
 from study.storage.lock import scratch_folder
 
 _LONGEST_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
-"""Bytes (unix(7)), without the zero at the end."""
+"""Longest path of a socket in bytes (unix(7)), without the zero at the end."""
 
 _BELOW = "/mss-12345678/r/session_2026-11-27_21-25-30_123456_1234567/sockets/plasma_store"
 """The longest path of a socket that Ray 2.60 makes in there; process numbers have 7 digits."""

@@ -14,28 +14,29 @@ from study.cluster.sensors import Reading, Source, all_sources
 from study.errors import StudyError, require
 
 _READ_SECONDS = 3.0
-"""Between two readings: sysfs and NVML take milliseconds, and silicon warms in seconds."""
+"""Seconds between two readings: sysfs and NVML take milliseconds, and silicon warms in seconds."""
 
 _HOLD_SECONDS = 10.0
-"""The hottest reading of so long counts, so that a state does not change with each reading."""
+"""Seconds for which the hottest reading counts, so that a state does not change with each one."""
 
 _STALE_SECONDS = 60.0
-"""A reading older than this says nothing about now."""
+"""Age of a reading, in seconds, from which on it shows nothing about now."""
 
 _FIRST_SECONDS = 5.0
-"""Most that a start waits for the first reading."""
+"""Seconds that a start waits for the first reading, at most."""
 
 
 class ThermalState(StrEnum):
-    """What the temperature allows, in the order in which the worse of two readings counts.
+    """The state of the machine by its temperature, the best first.
 
-    An unreadable sensor is never normal, and hides no heat that another one sees.
+    The worse of two readings counts. An unreadable sensor is never normal, and hides no heat that
+    another one sees.
     """
 
     NORMAL = "normal"
     ACCEPTABLE = "acceptable"
     UNKNOWN = "unknown"
-    """A sensor cannot be read, or there is none: everything goes on, and the user is told."""
+    """A sensor cannot be read, or there is none: everything continues, and the user is warned."""
     WARNING = "warning"
     """No new trial starts."""
     CRITICAL = "critical"
@@ -58,7 +59,7 @@ _STATE_OF_PRESSURE: Mapping[str, ThermalState] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thresholds:
-    """Degrees Celsius from which on each state holds; below all of them is normal."""
+    """The degrees Celsius from which on each state holds; below all of them is normal."""
 
     acceptable: float = 70.0
     warning: float = 85.0
@@ -84,15 +85,16 @@ class Thresholds:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Temperature:
-    """How hot a machine is, from all of its readings."""
+    """The temperature of a machine, from all of its readings."""
 
     state: ThermalState
     degrees: float | None
-    """The hottest; None if the state is unknown, or known without degrees."""
+    """Hottest reading in degrees Celsius; None if the state is unknown, or known without
+    degrees."""
     source: str | None
-    """Of these degrees."""
+    """Sensor that these degrees were read from."""
     said: str
-    """The reading that decided, in words: ``86 C (coretemp)``."""
+    """Reading that decided, in words: ``86 C (coretemp)``."""
 
 
 _NO_ANSWER = Reading(source="sensors", problem="no answer")
@@ -103,7 +105,7 @@ class TooHotError(StudyError):
 
 
 def judge(readings: Iterable[Reading], thresholds: Thresholds) -> Temperature:
-    """Return the worst that the readings say, the hottest of equals; unknown without any."""
+    """Return the worst state that the readings show, the hottest of equals; unknown without any."""
     judged = [(_state(each, thresholds), each) for each in readings]
     if not judged:
         return Temperature(
@@ -135,7 +137,7 @@ def _words(reading: Reading) -> str:
 
 
 class ThermalGuard:
-    """Reads the sensors every few seconds, in a thread that no sensor can hold up a search from.
+    """Reads the sensors every few seconds, in a thread, so that no sensor can hold up a search.
 
     A context: the thread runs inside of it. What workers report of their machines counts as well.
 
@@ -159,12 +161,12 @@ class ThermalGuard:
         self._read_seconds = read_seconds
         self._hold_seconds = hold_seconds
         self.machine = socket.gethostname()
-        """That these sensors are in."""
+        """Name of the machine that these sensors are in."""
         self._lock = threading.Lock()
         self._own: deque[tuple[float, list[Reading]]] = deque()
-        """Readings with their time, oldest first."""
+        """Own readings with their time, oldest first."""
         self._heard: dict[tuple[str, str], tuple[float, float]] = {}
-        """What workers have reported: by machine and source, the time here and the degrees."""
+        """Readings that workers reported: by machine and source, the time here and the degrees."""
         self._hottest: float | None = None
         self._since_taken: float | None = None
         self._has_read = threading.Event()
@@ -187,7 +189,7 @@ class ThermalGuard:
 
     @property
     def hottest(self) -> float | None:
-        """The hottest degrees so far, own or heard; None if there were none."""
+        """The hottest degrees so far, own or reported; None if there were none."""
         with self._lock:
             return self._hottest
 
@@ -198,7 +200,7 @@ class ThermalGuard:
             reported = list(self._heard.items())
             own = list(self._own)
         is_silent = not own or now - own[-1][0] > _STALE_SECONDS
-        # What this process reads itself, it knows better than a worker beside it.
+        # This process's own reading is newer than that of a worker beside it.
         read_here = set() if is_silent else {(self.machine, each.source) for each in own[-1][1]}
         heard = [
             Reading(source=" ".join(where), degrees=degrees)
@@ -219,7 +221,7 @@ class ThermalGuard:
         return judge([*heard, *held, *last], self.thresholds)
 
     def hear(self, machine: str, source: str, degrees: float) -> None:
-        """Take in what a worker has read on its machine: it counts for a minute."""
+        """Receive what a worker has read on its machine: it counts for a minute."""
         with self._lock:
             self._heard[machine, source] = (time.monotonic(), degrees)
             self._note(degrees)
@@ -272,5 +274,5 @@ def require_cool(temperature: Temperature) -> None:
 
 
 def too_hot(machine: str, temperature: Temperature) -> str:
-    """Return why a search stops at a critical temperature."""
+    """Return the reason for which a search stops at a critical temperature."""
     return f"{machine} is at {temperature.said}, which is critical: let it cool down first"

@@ -1,4 +1,4 @@
-"""Says how much memory this process may still take, of what the machine has free."""
+"""Measures how much memory this process may still take, of what the machine has free."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress

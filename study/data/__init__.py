@@ -1,1 +1,1 @@
-"""Prices to features to labels to splits to one data set per cell."""
+"""The way from prices over features, labels and splits to one data set per cell."""

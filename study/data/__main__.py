@@ -1,4 +1,4 @@
-"""The data command: list sources, check one, build a cell's data set, import a market."""
+"""The data command: lists sources, checks one, builds a cell's data set, imports a market."""
 
 import argparse
 import json
@@ -34,7 +34,7 @@ from study.data.vix_series import import_vix, list_vix, load_vix
 from study.errors import DataError
 
 _DESCRIBED = ("name", "formula", "look_back", "weekly", "recursive", "source", "to_input")
-"""What JSON says of a feature."""
+"""Fields of a feature that JSON shows."""
 
 _EXAMPLES = """\
 examples:
@@ -101,7 +101,7 @@ _Series = TypeVar("_Series")
 def _loaded(
     load: Callable[[str, Path], _Series], names: Sequence[str], folder: Path
 ) -> tuple[list[_Series], dict[str, str]]:
-    """Return the series that can be used, and by name why others cannot: one hides no other."""
+    """Return the series that can be used, and why others cannot, by name: one hides no other."""
     usable, problems = [], {}
     for name in names:
         try:

@@ -1,4 +1,4 @@
-"""What a cell's data set is made of: source, features, inputs, label and splits."""
+"""The description of a cell's data set: source, features, inputs, label and splits."""
 
 import re
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ EMBEDDED_VIX_RANGE = "2014-01-03 to 2019-01-03"
 """First and last day of the volatility index inside the installed package ``arch``."""
 
 _MOST_DAYS = 100_000
-"""Four hundred years of trading days."""
+"""Largest count of days: four hundred years of trading days."""
 
 DATA_RULES: dict[str, Rule] = {
     "horizon": whole(1, _MOST_DAYS),
@@ -78,7 +78,7 @@ DATA_RULES: dict[str, Rule] = {
     "embargo_days": whole(0, _MOST_DAYS),
     "max_shift": above(0, 1_000_000),
 }
-"""What the value of a field must be by itself."""
+"""Rules of the fields' values, each by itself."""
 
 _THRESHOLD_TASK = re.compile(r"threshold_(\d+(?:\.\d+)?)pct")
 
@@ -150,9 +150,10 @@ class DataConfig:
     label_price: Literal["high", "close"] = "high"
     """Which later price must reach the threshold; ignored by the task ``direction``."""
     task: str = "threshold_1pct"
-    """``threshold_<percent>pct`` or ``direction`` (is the close higher in ``horizon`` days?)."""
+    """Question of a day: ``threshold_<percent>pct`` or ``direction`` (is the close higher in
+    ``horizon`` days?)."""
     context_length: int = 60
-    """Days a model sees; the last of them is the sample's day."""
+    """Days that a model sees; the last of them is the sample's day."""
     validation_share: float = 0.15
     """Share of the usable days, the ones before the test part."""
     test_share: float = 0.15

@@ -1,4 +1,4 @@
-"""From prices to the arrays that a search may see."""
+"""The build of a cell's data set: prices become the arrays that a search may see."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -35,24 +35,25 @@ class Dataset:
     """One cell's data, all that a search may see. Arrays are read-only.
 
     The arrays end on the last validation day: features and labels of the test part are not in here.
-    All that is told of the test part is its summary in ``splits``, with the number of its
+    All that is known of the test part is its summary in ``splits``, with the number of its
     positives, because without it nobody can say whether the study can be answered at all.
     """
 
     features: SampleArray
     """Model inputs, float32, C-contiguous, shape (n_days, n_features), no NaN."""
     labels: SampleArray
-    """float32 of shape (n_days,): 0 or 1 on train and validation days, NaN on all others."""
+    """Labels, float32 of shape (n_days,): 0 or 1 on train and validation days, NaN on all
+    others."""
     auxiliary: SampleArray
     """Log range of the next ``horizon`` days, standardised over the training days; float32 of shape
     (n_days,), NaN where ``labels`` is."""
     dates: DayArray
-    """datetime64[D] of shape (n_days,), ascending."""
+    """Days, datetime64[D] of shape (n_days,), ascending."""
     feature_names: tuple[str, ...]
     train_days: IndexArray
     """Row of each training sample's day; its window is rows day - context_length + 1 .. day."""
     validation_days: IndexArray
-    """The same for validation."""
+    """Row of each validation sample's day."""
     n_rows: int
     """Days with inputs in the whole history, the sealed test part included."""
     base_rate: float
@@ -60,17 +61,17 @@ class Dataset:
     context_length: int
     horizon: int
     scaler: Scaler
-    """Turns unstandardised inputs into ``features``."""
+    """Scaler that turns unstandardised inputs into ``features``."""
     splits: dict[Part, SplitSummary]
     shift: dict[str, float]
-    """(validation mean - train mean) / train sd, by input."""
+    """Shift of each input, (validation mean - train mean) / train sd."""
     warnings: tuple[str, ...]
     """Oddities of prices and volatility index, refusals that were accepted, and days left out for
     want of the index."""
     fingerprint: str
-    """sha256 of the price content; of tier c, of prices and volatility index."""
+    """Digest (sha256) of the price content; in tier c, of prices and volatility index."""
     feature_hash: str
-    """sha256 of the features' names, order and definitions."""
+    """Digest (sha256) of the features' names, order and definitions."""
     source: str
     understood: str = ""
     """How the files were read, one line; empty for embedded ones."""
@@ -186,7 +187,7 @@ def vix_warnings(config: DataConfig, vix: VixSeries | None, prices: Prices) -> t
 
 
 def data_fingerprint(prices: Prices, vix: VixSeries | None) -> str:
-    """Return what tells the content of the data apart: that of the prices, where they are all."""
+    """Return the fingerprint of the data: that of the prices, where no other series is used."""
     if vix is None:
         return prices.fingerprint
     return hashlib.sha256(f"{prices.fingerprint} {vix.fingerprint}".encode()).hexdigest()

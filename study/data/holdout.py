@@ -1,4 +1,4 @@
-"""The sealed part of the history: what a search never sees, opened once the winners are known."""
+"""The sealed part of the history, hidden from a search and opened once the winners are known."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +18,15 @@ from study.errors import DataError, require
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Holdout:
-    """A cell's whole history, the test part included; rows go on from those of its data set."""
+    """A cell's whole history, the test part included; its rows continue those of its data set."""
 
     prices: Prices
     features: SampleArray
     """Model inputs, float32, shape (n_days, n_features), scaled as in training."""
     labels: SampleArray
-    """float32 of shape (n_days,): 0 or 1, NaN where the days to come are not known yet."""
+    """Labels, float32 of shape (n_days,): 0 or 1, NaN where the days to come are not known yet."""
     dates: DayArray
-    """datetime64[D] of shape (n_days,)."""
+    """Days, datetime64[D] of shape (n_days,)."""
     bars: IndexArray
     """Row of each day in the prices."""
     train_days: IndexArray

@@ -1,4 +1,4 @@
-"""Features to model inputs: scale-free, then standardised with statistics of training rows."""
+"""The way from features to model inputs: scale-free, then standardised by the training rows."""
 
 from dataclasses import dataclass
 

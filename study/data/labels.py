@@ -1,4 +1,4 @@
-"""What a day is asked: labels and the auxiliary target, from raw prices only."""
+"""Labels and the auxiliary target of each day, from raw prices only."""
 
 import numpy as np
 import pandas as pd
@@ -46,7 +46,8 @@ def label_direction(close: PriceArray, *, horizon: int) -> SampleArray:
 
 
 LEAST_RANGE = 1e-4
-"""A range below one basis point counts as one: a day without a trade has no logarithm."""
+"""Least range of a day, relative: one below a basis point counts as one, for a day without a trade
+has no logarithm."""
 
 
 def log_range(high: PriceArray, low: PriceArray, *, horizon: int) -> PriceArray:

@@ -16,7 +16,7 @@ from study.data.vix_series import VixSeries
 from study.output import open_console
 
 _PIPED_WIDTH = 140
-"""Columns without a terminal: 80 are too few for a message with a path in it."""
+"""Characters of a line without a terminal: 80 are too few for a message with a path in it."""
 _SHIFTS_SHOWN = 5
 _SHORT_HASH = 16
 
@@ -68,7 +68,7 @@ def features(specs: Sequence[FeatureSpec]) -> None:
     table = _table(None, "#", "name", "formula", ">look-back", "source")
     for number, spec in enumerate(specs, start=1):
         unit = "weeks" if spec.weekly else "days"
-        # A recursive average goes on remembering, with a weight that fades.
+        # A recursive average depends on all earlier bars, with a weight that fades.
         look_back = f"{spec.look_back}{'+' if spec.recursive else ''} {unit}"
         table.add_row(str(number), spec.name, spec.formula, look_back, spec.source)
     open_console(_PIPED_WIDTH).print(table)

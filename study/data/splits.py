@@ -1,4 +1,4 @@
-"""Which days train, validate and test, and how much they can tell."""
+"""The days that train, validate and test, and how many independent labels they are worth."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -32,10 +32,10 @@ class Splits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitSummary:
-    """How much one part holds."""
+    """The size and content of one part."""
 
     rows: int
-    """Samples: days with a label."""
+    """Number of samples: days with a label."""
     positives: int
     base_rate: float
     """Share of positives; nan without rows."""

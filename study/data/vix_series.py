@@ -1,4 +1,4 @@
-"""Where the volatility index comes from: the embedded series, an imported one, a file."""
+"""The sources of the volatility index: the embedded series, an imported one, a file."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from study.data.sources import (
 from study.errors import DataError, quoted, require
 
 _FOLDER = "vix"
-"""Inside the folder of imported markets."""
+"""Folder of imported series, inside that of imported markets."""
 _VALUE_NAMES = ("vix", "vixcls", "vixclose", *COLUMN_NAMES["Close"], "value")
 
 
@@ -38,11 +38,11 @@ class VixSeries:
 
     name: str
     days: DayArray
-    """datetime64[D] of shape (n_days,), ascending: a stamp's time of day is dropped."""
+    """Days, datetime64[D] of shape (n_days,), ascending: a stamp's time of day is dropped."""
     values: PriceArray
-    """float64 of shape (n_days,), percent per year, > 0."""
+    """Values in percent per year, float64 of shape (n_days,), > 0."""
     fingerprint: str
-    """sha256 of the content."""
+    """Digest (sha256) of the content."""
     origin: str
     understood: str = ""
     """How the file was read, one line; empty for the embedded series."""

@@ -10,15 +10,17 @@ import yaml
 from study.errors import StudyError, cause, quoted
 
 _LARGEST_YAML = 2**20
-"""Bytes. A search space has 3 kB and a cell.yaml 20; PyYAML reads half a megabyte a second."""
+"""Most bytes of a YAML file. A search space has 3 kB and a cell.yaml 20; PyYAML reads half a
+megabyte a second."""
 
 _MOST_VALUES = 100_000
-"""Of a YAML file with every alias written out: nine short lines can stand for a billion."""
+"""Most values of a YAML file with every alias written out: nine short lines can stand for a
+billion."""
 
 _FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
-"""What parsers raise on text: PyYAML's tags end in ValueError (a 13th month, 5,000 digits),
-KeyError (``!!bool x``), AttributeError (``!!timestamp x``) or OverflowError, and what is nested a
-thousand times in RecursionError."""
+"""Exceptions that parsers raise on text: PyYAML's tags end in ValueError (a 13th month, 5,000
+digits), KeyError (``!!bool x``), AttributeError (``!!timestamp x``) or OverflowError, and what is
+nested a thousand times in RecursionError."""
 
 
 def load_yaml(path: Path, remedy: str, error: type[StudyError] = StudyError) -> Any:

@@ -1,4 +1,4 @@
-"""Who works on a cell or on a sweep, since when, and how it ended: ``status.json``."""
+"""The process at work on a cell or a sweep, since when, and how it ended: ``status.json``."""
 
 import dataclasses
 import os
@@ -21,8 +21,9 @@ from study.storage.files import overwrite_json, read_json, write_json
 from study.storage.layout import STATUS_FILE
 
 DriverState = Literal["running", "complete", "interrupted", "stopped", "failed"]
-"""At work; every trial ended; ended by the user; ended by a fault, and can go on; refused, without
-a usable result, or with so many failed trials that to go on would be a waste."""
+"""State of a driver: at work; every trial ended; ended by the user; ended by a fault, and can be
+resumed; refused, without a usable result, or with so many failed trials that resuming would be a
+waste."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,24 +31,24 @@ class DriverStatus:
     """One start of a driver. A process that was killed leaves it at ``running``."""
 
     run: str
-    """Different for every start."""
+    """Name of the start, different for every one."""
     process: int
     process_began: float
-    """Unix time: process numbers are used again."""
+    """Unix time of the process's start: process numbers are used again."""
     host: str
     began: float
-    """Unix time."""
+    """Unix time at which the driver's work began."""
     state: DriverState
     reason: str | None
-    """Why it ended before its time."""
+    """Reason for which it ended before its time."""
     ended: float | None
-    """Unix time; None while it is at work."""
+    """Unix time of its end; None while it is at work."""
     lost_output: str | None = None
-    """Why nobody reads what it prints any more; None as long as somebody may."""
+    """Reason for which nobody reads its output any more; None as long as somebody may."""
 
     @classmethod
     def of_this_process(cls) -> Self:
-        """Return that this process is at work from now on."""
+        """Return the status of this process, at work from now on."""
         return cls(
             run=secrets.token_hex(4),
             process=os.getpid(),
@@ -61,9 +62,9 @@ class DriverStatus:
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """Return what the last driver wrote; None if nothing readable is there."""
+        """Return the status that the last driver wrote; None if nothing readable is there."""
         raw: Any = read_json(folder / STATUS_FILE)
-        # Absent, cut, or of another version, it says nothing.
+        # A status that is absent, cut, or of another version shows nothing.
         return rebuild(cls, raw, STATUS_FILE, "") if fits(raw, cls) else None
 
     @property
@@ -98,11 +99,11 @@ class Driver:
         self._write()
 
     def end(self, state: DriverState, reason: str | None) -> None:
-        """Write down how it ended."""
+        """Write down how the driver ended."""
         self._write(state=state, reason=reason, ended=time.time())
 
     def lose_output(self, reason: str) -> None:
-        """Write down that nobody reads any more what it prints."""
+        """Write down that nobody reads the output any more."""
         self._write(lost_output=reason)
 
     def _write(self, **changes: Any) -> None:
@@ -121,7 +122,7 @@ class Driver:
 
 @contextmanager
 def at_work(folder: Path) -> Iterator[Driver]:
-    """Say in ``folder`` that this process is at work until the end of the block."""
+    """Write into ``folder`` that this process is at work until the end of the block."""
     driver = Driver(folder)
     with told_of_lost_output(driver.lose_output):
         try:

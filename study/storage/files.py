@@ -1,4 +1,4 @@
-"""Atomic writes, whole lines, and reads that tolerate damage: how the records are touched."""
+"""Atomic writes, whole lines, and reads that tolerate damage, as all records need them."""
 
 import json
 import os

@@ -19,19 +19,21 @@ from study.storage.layout import LOCK_FILE
 _POLL_SECONDS = 0.2
 
 _YOUNG_SECONDS = 60.0
-"""Between the making of a folder and its lock lie microseconds, or a suspension."""
+"""Age in seconds below which a folder may not be locked yet: between its making and its lock lie
+microseconds, or a suspension."""
 
 _HOLDER_BYTES = 400
-"""Of a lock file: a host's name has at most 255."""
+"""Most bytes of a lock file: a host's name has at most 255."""
 
 _MARKER = "scratch"
 """Lock file of a temporary folder, which no other folder has: it may be deleted with all in it."""
 
 _PREFIX = "mss-"
-"""Of a temporary folder: short, for Ray's sockets lie in one and a socket's path has 107 bytes."""
+"""Prefix of a temporary folder: short, for Ray's sockets lie in one and a socket's path has 107
+bytes."""
 
 _SCRATCH_NAME = re.compile(_PREFIX + r"[a-z0-9_]{8}")
-"""What ``tempfile.mkdtemp`` makes of the prefix."""
+"""Names that ``tempfile.mkdtemp`` makes of the prefix."""
 
 
 class LockError(StudyError):
@@ -109,7 +111,7 @@ class FolderLock:
             os.utime(self._descriptor)
 
     def release(self) -> None:
-        """Let go; a second time does nothing."""
+        """Release the lock; a second time does nothing."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -164,10 +166,10 @@ def remove_abandoned(parent: Path) -> None:
     try:
         names = os.listdir(parent)
     except OSError:
-        # One that may not be read is left as it is.
+        # A folder that may not be read is left as it is.
         return
     for folder in (parent / name for name in names if _SCRATCH_NAME.fullmatch(name)):
-        # Of another user, or another process was faster.
+        # It belongs to another user, or another process was faster.
         with suppress(FileNotFoundError, PermissionError):
             if is_own_folder(folder, closed=0o077) and is_left_by_a_process(folder, _MARKER):
                 with suppress(LockError), FolderLock(folder, name=_MARKER):

@@ -1,1 +1,1 @@
-"""The matrix of cells: which of them are at work at once, in processes of their own."""
+"""The cells of a sweep: which of them are at work at once, each in a process of its own."""

@@ -1,4 +1,4 @@
-"""Which cells of a sweep are at work now, and with how many trials at once."""
+"""The choice of the cells of a sweep that are at work now, and of their trials at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from fractions import Fraction
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellDemand:
-    """What a cell could use of the cluster."""
+    """The part of the cluster that a cell could use."""
 
     name: str
     capacity: int

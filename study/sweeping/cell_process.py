@@ -21,28 +21,28 @@ class CellRun:
 
     name: str
     plan: Mapping[str, Any]
-    """As ``study.plan --json`` describes it."""
+    """Description of the cell, as ``study.plan --json`` prints it."""
     flags: tuple[str, ...]
-    """By which ``study.tune`` knows it."""
+    """Flags by which ``study.tune`` knows the cell."""
     process: Process | None = None
     began: float | None = None
     """Monotonic time of its first start here."""
     seconds: float | None = None
-    """From there to its end."""
+    """Seconds from its first start here to its end."""
     n_epochs: int = 0
-    """In its journal, when its process last started."""
+    """Number of epochs in its journal when its process last started."""
     retries: int = 0
-    """Deaths since the last epoch."""
+    """Number of deaths of its process since the last epoch."""
     end: CellEnd | None = None
     reason: str | None = None
     records: list[TrialRecord] = field(default_factory=list)
-    """Trials that have ended."""
+    """Records of the trials that have ended."""
     changed_ns: int = 0
-    """Of the file from which ``records`` were read."""
+    """Time of change, in nanoseconds, of the file from which ``records`` were read."""
 
     @property
     def demand(self) -> CellDemand:
-        """What it could use of the cluster now."""
+        """Part of the cluster that it could use now."""
         return CellDemand(
             name=self.name,
             capacity=self.plan["capacity"],
@@ -67,7 +67,8 @@ class CellRun:
         try:
             self.records = read_trials(path)
         except StudyError:
-            # Its own process mends it at its next end of a trial; until then the number is old.
+            # Its own process repairs it when its next trial ends; until then the last records
+            # stand.
             return
         self.changed_ns = changed
 

@@ -16,10 +16,10 @@ from study.errors import StudyError
 from study.storage.files import no_link, read_text, write_text
 
 _START_SECONDS = 120.0
-"""For Ray to start: 4 to 7 s measured, a minute on a machine that is busy."""
+"""Seconds to wait for the start of Ray: 4 to 7 s measured, a minute on a machine that is busy."""
 
 _END_SECONDS = 30.0
-"""For Ray to end: 1 to 2 s measured."""
+"""Seconds to wait for the end of Ray: 1 to 2 s measured."""
 
 _POLL_SECONDS = 0.05
 
@@ -46,26 +46,26 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative if a signal ended it."""
+        """Exit code; None while the process runs, negative if a signal ended it."""
         return self._child.poll()
 
     @property
     def number(self) -> int:
-        """Of the process."""
+        """Number of the process."""
         return self._child.pid
 
     def end(self) -> None:
-        """Ask it to end."""
+        """Send SIGTERM, which asks the process to end."""
         self._child.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it, and what it started, at once."""
+        """End the process, and what it started, at once."""
         with suppress(ProcessLookupError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end, and say whether it came."""
+        """Wait for the end of the process, and return whether it came."""
         with suppress(subprocess.TimeoutExpired):
             self._child.wait(seconds)
         return self._child.poll() is not None
@@ -107,7 +107,7 @@ class Head:
 
     @property
     def is_alive(self) -> bool:
-        """Is Ray there?"""
+        """Is Ray still running?"""
         return self._process.exit_code is None
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""Runs the cells of a sweep to their ends, each in a process of its own, whatever breaks."""
+"""Runs the cells of a sweep to their ends, each in a process of its own, whatever fails."""
 
 import signal
 import time
@@ -22,10 +22,11 @@ from study.sweeping.processes import Head, Process, last_line
 _POLL_SECONDS = 0.3
 
 _RETRIES = 2
-"""Times that a cell goes on after its process died without a word and without one more epoch."""
+"""Times that a cell is resumed after its process died without a message and without one more
+epoch."""
 
 _ENDING_SECONDS = 10.0
-"""For a process that was told twice to end at once."""
+"""Seconds to wait for a process that was asked a second time to end."""
 
 _REFUSED = 2
 """Exit code of a search that did not begin."""
@@ -33,23 +34,23 @@ _REFUSED = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepSettings:
-    """How the cells of a sweep are run."""
+    """The settings with which the cells of a sweep are run."""
 
     results: Path
-    """The results folder, absolute."""
+    """Results folder, an absolute path."""
     store: str | None
     """URI of the store of which the results folder is a working copy."""
     folder: Path
-    """The sweep's own, below it."""
+    """Folder of the sweep itself, below the results folder."""
     address: str | None
-    """Of a running Ray cluster; None keeps one on this machine."""
+    """Address of a running Ray cluster; None starts one on this machine."""
     use_accelerators: bool
     most_cells: int
-    """Processes at once."""
+    """Most processes at once."""
     driver: tuple[str, ...]
-    """What searches a cell; the flags follow."""
+    """Command that searches a cell; the flags follow."""
     flags: tuple[str, ...]
-    """Of every cell."""
+    """Flags that every cell is given."""
 
 
 class Sweep:
@@ -83,7 +84,7 @@ class Sweep:
         self._slots: dict[str, int] = {}
         self._has_told_to_end = False
         self._is_held = False
-        """By heat."""
+        """Has heat held back new cells?"""
 
     def start_ray(self) -> str:
         """Return the cluster's address, starting one on this machine if none was given.
@@ -136,7 +137,7 @@ class Sweep:
         return [cell for cell in self._cells if cell.process is not None]
 
     def _admit(self) -> None:
-        """Start the cells whose turn it is, and say to all how many trials they may run."""
+        """Start the cells whose turn it is, and inform each how many trials it may run."""
         at_work = self._at_work()
         waiting = [c for c in self._cells if c.process is None and c.end is None]
         if self._is_held:
@@ -180,7 +181,7 @@ class Sweep:
             cell.began = time.monotonic()
         verb = "begins"
         if is_there:
-            # How many trials of it have ended, its own process will read there.
+            # Its own process reads there how many trials of it have ended.
             known = f"after {len(cell.records)} ended trials" if is_here else "from the store"
             verb = f"goes on {known}"
         expected = duration(cell.plan["estimate"]["search_seconds_expected"])
@@ -198,9 +199,9 @@ class Sweep:
         )
 
     def _look_after(self, cell: CellRun) -> None:
-        """Read what a cell has brought, and take in that its process has ended."""
+        """Read the new records of a cell, and handle the end of its process."""
         assert cell.process is not None
-        # Before the records are read, so that none is missed.
+        # Asked before the records are read, so that none is missed.
         code, number = cell.process.exit_code, cell.process.number
         cell.read(self._settings.results)
         if code is None:
@@ -209,7 +210,7 @@ class Sweep:
         self._slots.pop(cell.name, None)
         status = DriverStatus.read(self._settings.results / cell.name)
         if status is None or status.process != number:
-            # Refused before it came to its folder, or died before.
+            # The process was refused before it came to its folder, or died before.
             self._look_after_heat()
             if code == _REFUSED and not self._stop.is_requested:
                 self._finish(cell, "fail", last_line(self._output(cell.name)))
@@ -228,7 +229,7 @@ class Sweep:
             self._take_break(cell, status.reason or _death(code))
 
     def _take_break(self, cell: CellRun, reason: str) -> None:
-        """Let a cell go on whose process broke off, unless it does so again and again."""
+        """Resume a cell whose process died, unless it dies again and again."""
         if self._stop.is_requested:
             cell.reason = reason
             return
@@ -259,7 +260,7 @@ class Sweep:
         return self._head
 
     def _look_after_ray(self) -> None:
-        """End what is left of a Ray that died; the cells then go on with another one."""
+        """End what is left of a Ray that died; the cells are then resumed with another one."""
         if self._head is None or self._head.is_alive:
             return
         self._say("Ray has died; the cells go on with another one")
@@ -288,7 +289,7 @@ class Sweep:
             cell.process.end()
 
     def _end_at_once(self) -> None:
-        """Tell every process once more, which it takes for at once."""
+        """Send every process a second signal, upon which it ends at once."""
         at_work = self._at_work()
         for cell in at_work:
             assert cell.process is not None
@@ -303,7 +304,7 @@ class Sweep:
             cell.read(self._settings.results)
 
     def close(self) -> None:
-        """End whatever is still at work, Ray included."""
+        """End what is still at work, Ray included."""
         for cell in self._at_work():
             assert cell.process is not None
             if cell.process.exit_code is None:
@@ -315,7 +316,7 @@ class Sweep:
 
 
 def slots_file(folder: Path, cell: str) -> Path:
-    """Return the file in which a sweep says how many trials of a cell may be at work."""
+    """Return the file in which a sweep writes how many trials of a cell may be at work."""
     return folder / f"{cell}.slots"
 
 

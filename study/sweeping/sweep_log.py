@@ -1,4 +1,4 @@
-"""What a sweep says: on the terminal and, with the date, in its log."""
+"""The lines of a sweep: on the terminal and, with the date, in its log."""
 
 from contextlib import suppress
 from datetime import datetime
@@ -27,6 +27,7 @@ class SweepLog:
         """Print and log one event."""
         now = datetime.now().astimezone()
         self._console.print(Text(f"{now:%H:%M:%S} {text}"), soft_wrap=True)
-        # A sweep that cannot log any more goes on: its searches say what is wrong with the disk.
+        # A sweep that cannot log any more continues: its searches report what is wrong with the
+        # disk.
         with suppress(OSError):
             append_line(self._path, f"{now:%Y-%m-%d %H:%M:%S%z} {text}")

@@ -35,7 +35,7 @@ def oracle_days(n_days: int, seed: int = 7) -> tuple[Floats, Floats]:
 
 
 def answers(p: Floats, variance: float, n_seeds: int, seed: int) -> Floats:
-    """Return what models say that see the truth through noise, shape (n_seeds, n_days)."""
+    """Return the answers of models that see the truth through noise, shape (n_seeds, n_days)."""
     draw = np.random.default_rng(seed)
     logit = np.log(p) - np.log1p(-p) + np.sqrt(variance) * draw.standard_normal((n_seeds, len(p)))
     return np.asarray(1 / (1 + np.exp(-logit)))

@@ -15,7 +15,7 @@ Fit = Callable[..., str]
 
 @pytest.fixture
 def fit(capsys: pytest.CaptureFixture[str]) -> Fit:
-    """The command, in this process; returns what it prints."""
+    """Return the fit command as a function in this process, which returns what it prints."""
 
     def run(*flags: str, expect: int = 0) -> str:
         try:

@@ -26,7 +26,7 @@ def market(seed: int = 0, n: int = N_DAYS) -> tuple[Floats, Floats]:
 
 
 def said(p: Floats, noise: float, n_seeds: int = 5, seed: int = 1) -> Floats:
-    """Return what models of some quality say, shape (n_seeds, n_days)."""
+    """Return the answers of models of some quality, shape (n_seeds, n_days)."""
     draw = np.random.default_rng(seed)
     logit = np.log(p) - np.log1p(-p) + noise * draw.standard_normal((n_seeds, len(p)))
     return np.asarray(1 / (1 + np.exp(-logit)))

@@ -135,7 +135,7 @@ def test_resampled_fits_are_the_fits_of_the_resamples() -> None:
 
 @pytest.mark.parametrize("noise", [0.0005, 0.002])
 def test_the_interval_is_as_wide_as_the_notes_say(noise: float) -> None:
-    # Section 0.3: four budgets, excess .05; the 95 % range of the estimates of many studies.
+    # Four budgets and an excess of .05; the 95 % range of the estimates of many studies.
     true = planted(BUDGETS[:4])
     losses = true + np.random.default_rng(5).normal(0, noise, (300, 4))
     estimates = refit(fit(SATURATING, BUDGETS[:4, None], true), BUDGETS[:4, None], losses)[:, 1]

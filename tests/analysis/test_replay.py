@@ -23,7 +23,7 @@ COUNTS = ("--positives", "76", "--negatives", "346")
 
 @pytest.fixture
 def replay(capsys: pytest.CaptureFixture[str]) -> Replay:
-    """The command, in this process; returns what it prints."""
+    """Return the replay command as a function in this process, which returns what it prints."""
 
     def run(*flags: object, expect: int = 0) -> str:
         try:
@@ -135,7 +135,7 @@ def test_only_complete_trials_count_and_all_that_were_run_are_saved(
     stop = found["rules"][0]["stop"]
     assert (found["n_trials"], found["n_complete"]) == (30, 27)
     assert (stop["number"], stop["place"], stop["saved"]) == (22, 23, 7)
-    # Without a state, a finite value is what tells.
+    # Without a state, a finite value decides.
     path = write_csv(tmp_path / "trials.csv", values)
     assert json.loads(replay(path, "--metric", "log_loss", "--json"))["n_complete"] == 28
 

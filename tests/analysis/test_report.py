@@ -21,7 +21,7 @@ from study.storage.layout import FINAL_FOLDER
 from tests.analysis.records import FAMILY, write_search_across, write_study
 
 PLANTED = {750_000: 0.5, 2_000_000: 0.37, 20_000_000: 0.19, 200_000_000: 0.093}
-"""Statistics notes, section 6: v(N) = .5 (N / .75M)^-.3."""
+"""Noise of the logits by size: v(N) = .5 (N / .75M)^-.3."""
 
 
 def report(results: Path, *flags: str, expect: int = 0) -> str:
@@ -80,7 +80,7 @@ def test_flagged_cells_are_left_out_of_the_law_and_named(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_collapsed_winner_is_left_out_and_equal_losses_are_said(tmp_path: Path) -> None:
-    # So much noise that the answer says less than the base rate.
+    # So much noise that the answer is worth less than the base rate.
     write_study(tmp_path, {10: 0.3, 20: 9.0, 30: 0.3, 40: 0.3}, horizons=(1,))
     (horizon,) = judge_study(read_study(tmp_path, None))
     assert [bool(cell.flags) for cell in horizon.cells] == [False, True, False, False]
@@ -150,7 +150,7 @@ def test_a_damaged_cell_is_said_and_the_others_are_told(tmp_path: Path) -> None:
     (tmp_path / "final/demo_10000_h1_threshold_1pct/predictions.parquet").write_bytes(b"rubbish")
     shown = report(tmp_path)
     assert "must be a table of predictions" in shown
-    # What its search says is none the worse.
+    # The search's own records are none the worse.
     assert [cell.final is None for cell in read_study(tmp_path, None).cells] == [True, False]
 
 

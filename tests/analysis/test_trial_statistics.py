@@ -30,7 +30,7 @@ def test_the_curve_falls_to_the_best() -> None:
 def test_the_winner_of_fifty_without_skill_looks_as_good_as_the_notes_say(
     n_validation: int, expected: float
 ) -> None:
-    # Section 3: logit noise .5, base rate .118.
+    # Noise of the logits .5, base rate .118.
     found = [
         winners_optimism(n_validation, 0.118, n_trials=50, logit_noise=0.5, seed=seed)
         for seed in range(200)

@@ -28,7 +28,7 @@ Command = Callable[..., str]
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """``python -m analysis`` in this process; returns what it prints."""
+    """Return ``python -m analysis`` as a function in this process, which returns what it prints."""
 
     def run(*flags: object, expect: int = 0) -> str:
         code = main([str(flag) for flag in flags])

@@ -1,4 +1,4 @@
-"""Files that are read without a fault and would make a wrong study are refused, or told."""
+"""Files that are read without a fault and would make a wrong study are refused, or warned of."""
 
 import json
 from collections.abc import Callable
@@ -81,7 +81,7 @@ def test_a_wrong_study_is_refused_and_can_be_accepted(
     arguments = ["--name", "mine", "--import-folder", str(tmp_path), "--accept", *checks]
     assert main(["import", file, *arguments]) == 0
     assert f"warning: accepted ({checks[0]}): " in capsys.readouterr().out
-    # The import keeps what was accepted, so that whoever uses it need not know, and is told.
+    # The import keeps what was accepted, so that its user need not know it, and is warned.
     prices = load_prices("mine", tmp_path)
     assert set(prices.accepted) == set(checks)
     for check in checks:

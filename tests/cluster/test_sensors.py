@@ -38,7 +38,7 @@ def test_the_file_holds_degrees(file: Path, text: str, degrees: float) -> None:
         (b"hot", "'hot' is no number"),
         (b"60 61", "'60 61' is no number"),
         (b"\xff\xfe", "is no text"),
-        # What the origin took for normal: its reader said -1 when it could not read.
+        # A reader that showed -1 for a sensor that it could not read made this normal.
         (b"-1", "-1 C cannot be"),
         (b"0", "0 C cannot be"),
         (b"255", "255 C cannot be"),

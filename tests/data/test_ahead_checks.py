@@ -1,4 +1,4 @@
-"""Bars that know the day after are told, and bars of their own day are not."""
+"""Bars that know the day after are reported, and bars of their own day are not."""
 
 import pandas as pd
 import pytest

@@ -72,7 +72,8 @@ def test_a_fault_is_told_at_any_day_of_any_stretch_and_nothing_is_refused_withou
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", sorted(PLANTED))
 def test_how_often_a_fault_is_refused(fault: str) -> None:
-    """On all days but those of a crash, whose range and volume hide a split."""
+    """How often is a fault refused on all days but those of a crash, whose range and volume hide a
+    split?"""
     check, plant = PLANTED[fault]
     generator = np.random.default_rng(1)
     hits = 0

@@ -315,7 +315,7 @@ def test_an_event_that_reached_one_copy_only_happened_or_did_not(tmp_path: Path)
         journal.append({"kind": "exhausted", "time": 9.0})
     second.rmdir()
     second.write_bytes(kept)
-    # The process goes on with what it knows, and the later event stands.
+    # The process continues with what it knows, and the later event stands.
     later = {"kind": "exhausted", "time": 10.0}
     journal.append(later)
     assert Journal.open(folder, witness=None).replay() == [*EVENTS, later]

@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def mirror(server: Server, tmp_path: Path) -> Mirror:
-    """Of a cell of this test alone."""
+    """Yield the mirror of a cell of this test alone."""
     return Mirror(server.uri(tmp_path.name), "cell", tmp_path)
 
 
@@ -227,7 +227,7 @@ def journal_of(folder: Path, events: list[Event]) -> str:
         (events(2), events(3), events(3)),
         # An outage: what the store has not got stays.
         (events(4), events(3), events(4)),
-        # It went on elsewhere: what never reached the store has not happened.
+        # Another process continued it: what never reached the store has not happened.
         (events(3, "lost", "lost"), events(3, "other"), events(3, "other")),
     ],
 )

@@ -47,7 +47,7 @@ def test_records_are_read_again_only_when_they_have_changed(tmp_path: Path) -> N
     first = cell.records
     cell.read(tmp_path)
     assert cell.records is first
-    # Torn by a crash: what was known stays until the cell's own process mends it.
+    # Torn by a crash: the last records stand until the cell's own process repairs it.
     path = folder / "all_trials.json"
     path.write_text(path.read_text()[:100])
     os.utime(path, (1.0, 1.0))

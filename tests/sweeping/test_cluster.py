@@ -49,6 +49,6 @@ def test_a_sweep_goes_on_when_a_machine_dies(machines: Machines, tmp_path: Path)
             epochs = [json.loads(line)["epoch"] for line in log]
             assert epochs == list(range(1, row["epochs_trained"] + 1))
             faults += row["faults"]
-    # What was at work there went on elsewhere, from its checkpoint.
+    # What was at work there was resumed elsewhere, from its checkpoint.
     assert faults
     assert all(fault.startswith("worker: ") for fault in faults)

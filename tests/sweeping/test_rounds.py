@@ -51,7 +51,7 @@ def test_what_is_complete_or_does_not_fit_is_not_begun() -> None:
     [
         (["pass", "skip"], [], 0, "complete", None),
         (["pass", "fail"], [], 1, "failed", "1 cells failed: b"),
-        # One horizon went on to its second phase, the other could not.
+        # One horizon was continued to its second phase, the other could not be.
         (["pass", "pass"], ["phase 2 of x: phase 1 is NOT complete"], 1, "failed",
          "phase 2 of x: phase 1 is NOT complete"),
         (["pass", "left out"], [], 1, "complete", "but for what does not fit: b"),

@@ -1,4 +1,4 @@
-"""A sweep through the command line: side by side, killed, interrupted, and gone on with."""
+"""A sweep through the command line: side by side, killed, interrupted, and resumed."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def driver_of(here: Path, horizon: int) -> psutil.Process:
 
 
 def states(here: Path, expect: int) -> dict[str, str]:
-    """Return what study.status says of each cell begun, and of the sweep."""
+    """Return the states of study.status: of each cell begun, and of the sweep."""
     command = [sys.executable, "-m", "study.status", "--json"]
     done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
     assert done.returncode == expect, done.stdout + done.stderr

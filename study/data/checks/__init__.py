@@ -1,1 +1,1 @@
-"""What makes a series of prices or a volatility index wrong, or odd."""
+"""Checks of whether a series of prices or a volatility index is wrong, or odd."""

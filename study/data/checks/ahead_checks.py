@@ -1,4 +1,4 @@
-"""What bars know of the day after: its High and Low, or prices that are exchanged."""
+"""Checks of what bars know of the day after: its High and Low, or prices that are exchanged."""
 
 import numpy as np
 
@@ -7,25 +7,26 @@ from study.data.reading.columns import CLOSE, HIGH, LOW, OPEN, VOLUME
 from study.data.reading.tables import BarTable
 
 _BARS = 250
-"""Bars that are looked at together, about a year."""
+"""Number of bars that are judged together, about a year."""
 
 _KNOWS_MORE = 0.35
-"""By how much the share of bars that hold the Close of the day after may exceed the share that hold
-the Close of two days before. Both are one step from a price in the bar, and in any year of sp500,
-nasdaq, the synthetic market and stocks drawn at random the excess is at most 0.18; with the High
-and Low of the day after it is 0.42 in the least year and 0.57 in the most of each of them."""
+"""Greatest excess of the share of bars that hold the Close of the day after over the share that
+hold the Close of two days before. Both are one step from a price in the bar, and in any year of
+sp500, nasdaq, the synthetic market and stocks drawn at random the excess is at most 0.18; with the
+High and Low of the day after it is 0.42 in the least year and 0.57 in the most of each of them."""
 
 _EXCHANGED = 1.5
-"""How many times as far as from Open to the next Close it may be from Close to the next Open. It is
-at most 0.54 in those markets, and at least 2.1 with Open and Close exchanged."""
+"""Ratio of the distance from Close to the next Open to that from Open to the next Close from which
+on the two are exchanged. It is at most 0.54 in those markets, and at least 2.1 with Open and Close
+exchanged."""
 
 
 def bars_know_no_more_than_their_day(table: BarTable) -> list[Finding]:
     """Does a bar hold the Close of the day after far more often than that of two days before?
 
-    With Open and Close exchanged it does so too, and that is what is told then.
+    With Open and Close exchanged it does so too, and that is what is reported then.
     """
-    # A bar without range tells nothing, and stands where the one before stood.
+    # A bar without range shows nothing, and stands where the one before stood.
     prices = table.values[:, :VOLUME]
     moves = prices[:, HIGH] > prices[:, LOW]
     prices, days = prices[moves], table.days[moves]

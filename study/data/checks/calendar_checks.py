@@ -1,4 +1,4 @@
-"""Which days a series has: their spacing, their weekdays, the days it leaves out."""
+"""Checks of the days of a series: their spacing, their weekdays, the days it leaves out."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -13,18 +13,20 @@ MAX_GAP_DAYS = 7
 """Calendar days between two bars above which a warning is given: longer than any usual holiday."""
 
 _WIDE_GAPS, _WIDE_DAYS = 5, 6
-"""So many gaps in a row of so many days are bars of weeks or months. A stock that trades on a
-random half of the days has such a run once in 60,000 bars (0.11 of its gaps are that wide)."""
+"""Number of gaps in a row, and their least days, that make bars those of weeks or months. A stock
+that trades on a random half of the days has such a run once in 60,000 bars (0.11 of its gaps are
+that wide)."""
 
 _LEAST_SHARE, _WEEK = 2 / 3, 5
-"""Share of the days of trade, so many a week, of which a year has rows at the least. A market has
-96 % of its weekdays but holidays; rows of Monday, Wednesday and Friday are 60 %."""
+"""Least share of the days of trade for which a year has rows, and how many of these a week has. A
+market has 96 % of its weekdays but holidays; rows of Monday, Wednesday and Friday are 60 %."""
 
 _YEAR = 52 * 7
-"""Days of open market that are looked at together, whole weeks."""
+"""Days of open market that are judged together, whole weeks."""
 
 _FULL_WEEK = 3
-"""Bars from which on a week counts: one of holidays or of weekly bars says nothing of weekdays."""
+"""Bars from which on a week counts: one of holidays, or of weekly bars, says nothing of
+weekdays."""
 
 _MISSING_WEEKS, _BARS_A_WEEK = 8, 3.5
 """A weekday is missing if so many weeks in a row lack it although they hold so many bars on
@@ -39,7 +41,7 @@ _EVENING = 21 * 3600
 
 
 def current_day() -> date:
-    """Return the day of today in Greenwich."""
+    """Return the current day in Greenwich."""
     return datetime.now(UTC).date()
 
 
@@ -128,8 +130,8 @@ def weekdays_are_those_of_trade(
 ) -> list[Finding]:
     """Do the days fall on the weekdays on which they were traded?
 
-    A midnight east of Greenwich, told in UTC, is 22:00 or 23:00 of the day before: Mondays become
-    Sundays, and no row falls on a Friday.
+    A midnight east of Greenwich, written in UTC, is 22:00 or 23:00 of the day before: Mondays
+    become Sundays, and no row falls on a Friday.
 
     Args:
         where: the file, for messages.
@@ -184,7 +186,7 @@ def _days_since_a_sunday(days: DayArray) -> IndexArray:
 
 
 def _shifted(missing: int, beside: int | None, told: str, moved: str) -> tuple[str, str]:
-    """Return rule with finding, and the advice."""
+    """Return the finding that days may have been moved, and its remedy."""
     rule = f"rows must be dated by the day of their trade, but got no {_NAMES[missing]}"
     cure = f"Either every row is dated a day {told} because {moved}; "
     if beside is None:
@@ -201,7 +203,7 @@ def _shifted(missing: int, beside: int | None, told: str, moved: str) -> tuple[s
 
 
 def _moved(seconds: IndexArray, zones: frozenset[str]) -> str:
-    """Say by what a time zone may have moved the days, and what to do."""
+    """Say what may have moved the days by a time zone, and what to do."""
     if _are_midnights_of_utc(seconds, zones):
         return (
             "midnights of UTC, which name days, were moved to another time zone: leave --timezone "

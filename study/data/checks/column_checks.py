@@ -1,4 +1,4 @@
-"""Columns beside the bars that contradict them: several units, an adjustment that was not made."""
+"""Checks of columns that contradict the bars: several units, an adjustment that was not made."""
 
 import re
 from collections.abc import Sequence
@@ -21,12 +21,13 @@ _FACTORS = frozenset(
     "adjustmentfactor adjfactor adjustfactor splitfactor stocksplits stocksplit splitratio "
     "splitcoefficient splits split cfacpr factor cumfactor cumulativefactor".split()
 )
-"""Split of the day (1 or 0 on others), or the product of all later ones: vendors do both."""
+"""Names of columns with the split of the day (1 or 0 on others), or the product of all later ones:
+vendors do both."""
 
 _RATIO = re.compile(r"\s*(\d+(?:\.\d+)?)\s*[:/]\s*(\d+(?:\.\d+)?)\s*")
 
 _LARGEST_DIVIDEND = 1.2
-"""Factor between two days of Adj Close / Close above which it is no dividend but a split, or a
+"""Factor between two days' Adj Close / Close above which it is no dividend but a split, or a
 payment as large as one. Of the 12,000 days of AAPL, FB, GOOG, IBM and MSFT from 2000 to 2013 it is
 exceeded on the three days of their splits and on no other; the largest dividend makes 1.11."""
 

@@ -1,4 +1,4 @@
-"""What of a series was filled in and not traded: whole bars, prices that stand still, fields."""
+"""Checks of what was filled in and not traded: whole bars, prices that stand still, fields."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,8 @@ from study.data.reading.tables import BarTable
 _Flags = npt.NDArray[np.bool_]
 
 _MOST_COPIES, _COPIED_SHARE = 3, 0.005
-"""Copies from which on a series is filled and has not one odd day: so many, and such a share of the
-bars. Markets close on about nine weekdays a year, 3.5 % of them."""
+"""Number of copies, and their share of the bars, from which on a series is filled and has not one
+odd day. Markets close on about nine weekdays a year, 3.5 % of them."""
 
 _REPEATED_BARS = 5
 """Bars in a row that are, in every cell, those of other days; sp500 and nasdaq have none."""
@@ -24,7 +24,7 @@ volume; and those that are worth a warning. A stock that trades on a random half
 still for 20 bars once in 500,000."""
 
 _STALE_SHARE = 0.2
-"""Below this share, equal prices are chance; the S&P 500 of 2000 has 98 %."""
+"""Share of equal prices below which they are chance; the S&P 500 of 2000 has 98 %."""
 
 
 def filled_bars(table: BarTable) -> list[Finding]:

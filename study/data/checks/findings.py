@@ -1,4 +1,4 @@
-"""What a check finds, and what becomes of it once it is known what was accepted."""
+"""The findings of a check, and its result once it is known what was accepted."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ MOST_SHOWN = 20
 """Days or years that a message lists."""
 
 FEW_SHOWN = 5
-"""The same, with a number or two beside each."""
+"""Days or years that a message lists with a number or two beside each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +25,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckResult:
-    """What one check found."""
+    """The result of one check."""
 
     name: str
     status: Status
@@ -43,7 +43,7 @@ def error(message: str) -> Finding:
 
 
 def judge(name: str, findings: Sequence[Finding], accept: Collection[str] = ()) -> CheckResult:
-    """Return the result of a check: an error whose check is accepted is told, and refuses nothing.
+    """Return the result of a check: what an accepted check finds is a warning and no error.
 
     Args:
         name: of the check.

@@ -1,4 +1,4 @@
-"""The list of checks that daily bars pass, and what follows from their results."""
+"""The list of checks that daily bars pass, and the refusal that follows from their results."""
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
@@ -34,7 +34,8 @@ _RULES: tuple[tuple[str, _Check], ...] = (
     ("High is highest", row_checks.high_is_highest),
     ("Low is lowest", row_checks.low_is_lowest),
 )
-"""What every bar must be before bars can be compared with each other; none can be overridden."""
+"""Checks of every bar by itself, which come before bars are compared with each other; none can be
+overridden."""
 
 _BETWEEN: tuple[tuple[str, _Check], ...] = (
     ("units", column_checks.one_unit),
@@ -67,7 +68,7 @@ _BETWEEN: tuple[tuple[str, _Check], ...] = (
     ("Open equals previous Close", filler_checks.stale_opens),
     ("High equals Low", filler_checks.flat_bars),
 )
-"""What bars show only beside each other."""
+"""Checks of bars beside each other."""
 
 
 def check_table(

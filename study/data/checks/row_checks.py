@@ -26,12 +26,12 @@ PRICE_RANGE = (1e-9, 1e15)
 ta_utility.h), so a price needs five digits above that; bitcoin is near 1e9 in rupiah."""
 
 VOLUME_RANGE = (1e-9, 1e18)
-"""Of a day with trades. Bitcoins are traded in units of 1e-8; a day of the busiest token (SHIB,
-shares of 1e-5 dollars) has been about 1e15. Beyond it the running sums of price times volume lose
-the digits that they are made of."""
+"""Volume of a day with trades. Bitcoins are traded in units of 1e-8; a day of the busiest token
+(SHIB, shares of 1e-5 dollars) has been about 1e15. Beyond it the running sums of price times volume
+lose the digits that they are made of."""
 
 FIRST_DAY = np.datetime64("1700-01-01")
-"""Prices of every trading day begin about there: Amsterdam, London."""
+"""First possible day: prices of every trading day begin about there (Amsterdam, London)."""
 
 MOST = 0.4
 """Share of the rows from which on a broken rule says something of the file and not of the row: of
@@ -39,7 +39,7 @@ two instruments on the same days half of the rows repeat the day before them, or
 
 
 class _Remedy(NamedTuple):
-    """What to do about single rows, and what if most rows break the rule."""
+    """What to do about single rows, and about a file of which most rows break the rule."""
 
     row: str
     file: str

@@ -1,4 +1,4 @@
-"""What a bar shows only beside its neighbours: jumps, broken cells, broken volumes."""
+"""Checks of a bar beside its neighbours: jumps, broken cells, broken volumes."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from study.data.reading.tables import ROUNDING, BarTable
 _Flags = npt.NDArray[np.bool_]
 
 _REACH = 15
-"""Bars on either side that tell what is usual near a bar."""
+"""Bars on either side that show what is usual near a bar."""
 
 _OTHER_LEVEL, _SHIFT_IN_RANGES, _EXACT = 1.8, 5.0, 0.02
 """Least factor of a shift that fits no usual ratio, how many usual daily ranges any shift must be,
@@ -25,8 +25,8 @@ _ORDINARY_RANGE, _ORDINARY_VOLUME = 3.0, 2.0
 usual volume. Real news has more of either: AAPL opened at half its price on 2000-09-29, with 12
 times its volume. Planted at 60 random days each of sp500, nasdaq and the synthetic market, every
 split 2:1, 4:1 and 1:10 was refused and 99 % of 3:2; in stocks of 2 to 4 % a day whose returns have
-a t law of 3 degrees 90, 97, 100 and 85 %, and nearly all others were told as large moves. Of 480
-such stocks of ten years without a split 1 % were refused (of those of 4 % a day 2 %)."""
+a t law of 3 degrees 90, 97, 100 and 85 %, and nearly all others were reported as large moves. Of
+480 such stocks of ten years without a split 1 % were refused (of those of 4 % a day 2 %)."""
 
 _BROKEN, _BROKEN_IN_RANGES = 2.5, 10.0
 """Least factor of a cell that sticks out of its neighbours on both sides, and how many usual daily
@@ -34,7 +34,8 @@ ranges it must be. The largest of 22,000 real bars is 7.1 ranges (AAPL's Low in 
 2010-05-06, 1.24 times below); sp500 and nasdaq have at most 3.1."""
 
 _ODD, _ODD_IN_RANGES = 1.15, 5.0
-"""The same of a move or a cell that is worth a warning."""
+"""Least factor of a move or a cell that is worth a warning, and how many usual daily ranges it must
+be."""
 
 _BROKEN_VOLUME, _VOLUME_IN_SD, _ODD_VOLUME = 30.0, 6.0, 10.0
 """Least factor of a broken volume against the bars around, and how many robust standard deviations
@@ -54,13 +55,13 @@ _RATIOS = (
 """Usual splits and units (100 pence to the pound), the commonest first."""
 
 _LEAST_BARS = 10
-"""Below, no range and no volume is a usual one."""
+"""Bars with range, or with volume, below which there is no usual one."""
 
 _OVERNIGHT = 3.0
 """How many usual moves overnight a split may miss its ratio by: two standard deviations."""
 
 _LEAST_STEP = float(np.log(1.4))
-"""Below the step of 3:2, the smallest usual split."""
+"""Least step of a log price that can be a split: a little below 3:2, the smallest usual one."""
 
 
 class Scale(NamedTuple):
@@ -69,7 +70,7 @@ class Scale(NamedTuple):
     ranges: PriceArray
     """Log of High / Low, shape (n_bars,)."""
     usual_range: PriceArray
-    """Its median nearby; where bars have no range, that of the log return of two bars."""
+    """Median of the ranges nearby; where bars have no range, that of the log return of two bars."""
 
 
 def measure_scale(values: PriceArray) -> Scale:
@@ -90,7 +91,7 @@ def measure_scale(values: PriceArray) -> Scale:
 
 
 def local_median(values: PriceArray, reach: int = _REACH) -> PriceArray:
-    """Return the median of the ``2 reach + 1`` values around each, fewer sides at the ends."""
+    """Return the median of the ``2 reach + 1`` values around each, fewer at the ends."""
     n = len(values)
     width = min(2 * reach + 1, n)
     medians = np.median(np.lib.stride_tricks.sliding_window_view(values, width), axis=1)

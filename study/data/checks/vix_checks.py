@@ -1,4 +1,4 @@
-"""What makes a volatility index wrong by itself."""
+"""Checks of a volatility index by itself."""
 
 from collections.abc import Collection
 from datetime import date
@@ -37,8 +37,9 @@ _BROKEN, _NEW_LEVEL = 2.5, 5.0
 rose by 2.16, and fell by 1.24 the day after; on 1987-10-19 its forerunner rose by 4.13."""
 
 _LEAST_LEVEL, _MOST_LEVEL = 3.0, 100.0
-"""Percent a year, of the median. The lowest close of the index is 9.14 (2017-11-03): below are
-fractions. The highest is 82.69 (2020-03-16): above are hundredths of a percent, or prices."""
+"""Least and greatest median, percent a year. The lowest close of the index is 9.14 (2017-11-03):
+below are fractions. The highest is 82.69 (2020-03-16): above are hundredths of a percent, or
+prices."""
 
 
 def check_vix(

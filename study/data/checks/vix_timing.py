@@ -1,4 +1,4 @@
-"""Does a volatility index move on the same days as the prices that it is used with?"""
+"""Check that a volatility index moves on the same days as the prices that it is used with."""
 
 from collections.abc import Collection
 
@@ -20,10 +20,11 @@ of 100 days."""
 def check_vix_timing(
     vix: VixSeries, days: DayArray, close: PriceArray, accept: Collection[str] = ()
 ) -> CheckResult:
-    """Look whether index and prices move on the same day, year by year.
+    """Check, year by year, whether index and prices move on the same day.
 
     A series that is dated a day early knows the prices of tomorrow, and everything that is found
-    with it is false. It falls when the market rises; if it does so a day before, it is shifted.
+    with it is false. The index falls when the market rises; if it does so a day before, it is
+    shifted.
 
     Args:
         vix: the index.
@@ -61,7 +62,7 @@ def check_vix_timing(
 def _peak(changes: PriceArray, returns: PriceArray) -> tuple[int, float, float]:
     """Return the lag of the returns at which they move with the index, and both correlations.
 
-    Returns: lag in days (0 if it is the same day, or if none can be told), correlation there, and
+    Returns: lag in days (0 if it is the same day, or if none stands out), correlation there, and
         on the same day.
     """
     n = len(changes)

@@ -1,1 +1,1 @@
-"""How probabilities are judged: scores, baselines, and what the days can show."""
+"""Judgement of probabilities: scores, baselines, and what the days can show."""

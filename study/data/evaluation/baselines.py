@@ -1,4 +1,4 @@
-"""What any model must beat on the same validation days."""
+"""Baselines that any model must beat on the same validation days."""
 
 from dataclasses import dataclass
 
@@ -57,13 +57,13 @@ def score_baselines(dataset: Dataset) -> tuple[Baseline, Baseline]:
 
 
 def logistic_probability(dataset: Dataset) -> PriceArray:
-    """Return what logistic regression on the last day's inputs says of each validation day.
+    """Return logistic regression's probability for each validation day, from the day's inputs.
 
     The inputs are standardised by the training days under every normalization, and the penalty is
     the library's default (C = 1): with thousands of days and 25 inputs hardly any is needed, and
     none is chosen by looking at validation.
     """
-    # A second to import, which no other command on data shall wait for.
+    # A second to import, which no other command on data need wait for.
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -1,4 +1,4 @@
-"""How small a difference between two models the days can show, before any model is trained."""
+"""The smallest difference between two models that the days can show, before any is trained."""
 
 import math
 from collections.abc import Mapping
@@ -20,8 +20,9 @@ from study.data.evaluation.probability_scores import (
 )
 
 DETECTABLE = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
-"""Standard errors that a true difference must measure, to be told from zero at 5 % (two-sided) in
-four of five studies: 2.80, whose square is the 7.84 of the usual formula for sample sizes."""
+"""Standard errors that a true difference must measure, to be distinguished from zero at 5 %
+(two-sided) in four of five studies: 2.80, whose square is the 7.84 of the usual formula for sample
+sizes."""
 
 _EXPONENT_SHARE = 0.01
 """Noise per budget, of the excess loss of the smallest one, up to which a law that levels off shows
@@ -53,7 +54,7 @@ class Power:
     """What logistic regression gains on a constant at the training base rate, nats: how much there
     is to gain, as far as a simple model can tell."""
     sentences: tuple[str, ...]
-    """What that means, in plain words."""
+    """Consequences, in plain words."""
 
 
 def read_power(raw: Mapping[str, Any] | None) -> Power | None:
@@ -66,13 +67,13 @@ def read_power(raw: Mapping[str, Any] | None) -> Power | None:
 
 def measure_power(data: Dataset) -> Power:
     """Return what the parts of a data set can show; takes about a second."""
-    # A second to import, which no other command on data shall wait for.
+    # A second to import, which no other command on data need wait for.
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     train, days = data.train_days, data.validation_days
     inputs = data.features.astype(np.float64)
     label = data.labels[days].astype(np.float64)
-    # Small trees and slow steps: the defaults learn these few days by heart.
+    # Small trees and slow steps: with the defaults they overfit these few days.
     boosted = HistGradientBoostingClassifier(learning_rate=0.05, max_leaf_nodes=8, random_state=0)
     boosted.fit(inputs[train], data.labels[train])
     logits = (

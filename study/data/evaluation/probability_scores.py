@@ -42,7 +42,7 @@ def resampled_days(
 ) -> IndexArray:
     """Return the days of circular block bootstrap samples, shape (n_resamples, n).
 
-    Blocks begin on any day, go on from the last day to the first, and the last one is cut
+    Blocks begin on any day, wrap around from the last day to the first, and the last one is cut
     (Politis and Romano 1992). The same scheme as ``arch.bootstrap.CircularBlockBootstrap``, whose
     import takes longer than all that is computed here.
     """
@@ -54,8 +54,8 @@ def resampled_days(
 def half_means(values: PriceArray, block: int) -> tuple[float, float] | None:
     """Return the means of every other block of days, and of the blocks between them.
 
-    Two halves that share the weather but no day: what a ranking by one says of a ranking by the
-    other is the most that it can say of anything else. None with fewer than two whole blocks.
+    Two halves that share the weather but no day: how well a ranking by one predicts a ranking by
+    the other is the best that it can do for anything else. None with fewer than two whole blocks.
     """
     if len(values) < 2 * block:
         return None

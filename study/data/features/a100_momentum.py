@@ -1,4 +1,4 @@
-"""Tier a100, momentum: what it adds to a50 about trends, oscillators, ranges."""
+"""Tier a100, momentum: the features of trends, oscillators and ranges that it adds to a50."""
 
 from collections.abc import Callable
 

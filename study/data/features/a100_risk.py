@@ -1,4 +1,4 @@
-"""Tier a100, risk: what it adds to a50 about the spread and shape of returns."""
+"""Tier a100, risk: the features of the spread and shape of returns that it adds to a50."""
 
 import numpy as np
 

@@ -11,7 +11,7 @@ from study.data.features.rolling import crossed, days_since, percent_change
 
 Average = Callable[[PriceArray], PriceArray]
 _CAP_DAYS = 60
-"""Longest time since a crossing that is told apart."""
+"""Most days since a crossing that are counted."""
 
 
 def _average(

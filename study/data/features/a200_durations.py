@@ -20,7 +20,7 @@ from study.data.features.rolling import (
 )
 
 _CAP_DAYS = 60
-"""Longest duration that is told apart, unless a look-back of 253 days allows for less."""
+"""Most days of a duration that are counted, unless a look-back of 253 days allows for less."""
 
 
 def _duration(

@@ -1,4 +1,4 @@
-"""Tier a50: what it adds to a25. Nothing here is made of the volatility index."""
+"""Tier a50: the features that it adds to a25, none of them made of the volatility index."""
 
 from math import sqrt
 
@@ -18,11 +18,11 @@ from study.data.features.rolling import (
 )
 
 YEAR = sqrt(252)
-"""From a day's standard deviation to a year's, in trading days."""
+"""Factor from a day's standard deviation to a year's, in trading days."""
 _EWMA_DECAY = 0.94
-"""Of daily variances, from the technical document of RiskMetrics (1996)."""
+"""Decay of daily variances, from the technical document of RiskMetrics (1996)."""
 _LARGEST_SORTINO = 20.0
-"""A window without losses has no downside at all."""
+"""Largest Sortino ratio: a window without losses has no downside at all."""
 
 
 def rsi(bars: Bars) -> PriceArray:

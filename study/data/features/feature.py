@@ -1,4 +1,4 @@
-"""What a feature is: a name, how it is computed, how far it looks back, how it becomes an input."""
+"""The definition of a feature: name, computation, look-back, and how it becomes an input."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,29 +33,30 @@ class Bars:
     """The arrays that features are computed from, float64 of shape (n_bars,), oldest first."""
 
     days: DayArray
-    """datetime64[D]."""
+    """Days of the bars, datetime64[D]."""
     open: PriceArray
     high: PriceArray
     low: PriceArray
     close: PriceArray
     volume: PriceArray
     vix: VixSeries | None = None
-    """Has days of its own."""
+    """Volatility index, which has days of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureSpec:
-    """What one column means and how far it looks back."""
+    """The meaning of one column, and how far it looks back."""
 
     name: str
     formula: str
     look_back: int
     """Bars needed for the first value, the current one included; weeks if ``weekly``."""
     compute: Callable[[Bars], PriceArray]
-    """Returns one value per bar; those of the first ``look_back - 1`` bars are not used."""
+    """Function that returns one value per bar; those of the first ``look_back - 1`` bars are not
+    used."""
     to_input: InputRule
     recursive: bool = False
-    """Does it go on remembering bars older than ``look_back``, with a weight that fades?"""
+    """Does it depend on bars older than ``look_back``, with a weight that fades?"""
     weekly: bool = False
     source: FeatureSource = "ohlcv"
     """Which series the feature is made of."""

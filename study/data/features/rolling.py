@@ -1,4 +1,4 @@
-"""What a trailing window of days says of its last day; NaN where the window is not full."""
+"""Statistics of a trailing window of days; NaN where the window is not full."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The tiers, and the features of each day that has all of a tier's."""
+"""The tiers of features, and their values on each day that has all of them."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Tier c: what the volatility index adds to a25, computed on the index's own days."""
+"""Tier c: the features of the volatility index that it adds to a25, on the index's own days."""
 
 from collections.abc import Callable
 

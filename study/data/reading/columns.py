@@ -1,4 +1,4 @@
-"""Which column of a file is what, by the names that vendors give them."""
+"""The meaning of a file's columns, by the names that vendors give them."""
 
 import re
 import unicodedata
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 DATE_COLUMN = "Date"
 BAR_COLUMNS = ("Open", "High", "Low", "Close", "Volume")
 OPEN, HIGH, LOW, CLOSE, VOLUME = range(len(BAR_COLUMNS))
-"""Where each stands in an array of bars, shape (n_bars, 5)."""
+"""Position of each column in an array of bars, shape (n_bars, 5)."""
 PRICES = slice(OPEN, VOLUME)
 
 NEEDS_VOLUME = (
     "An index or a pair of currencies has none: take a fund or a future on it, such as SPY or ES, "
     "or a vendor that gives the volume of its members."
 )
-"""What to do about an instrument without volume, of which every tier has inputs."""
+"""Remedy for an instrument without volume, of which every tier has inputs."""
 
 ADJUSTED_CLOSE = "Adj Close"
 ADJUSTED_VOLUME = "Adj Volume"
@@ -62,7 +62,7 @@ Historical Data, Polygon, Binance, CryptoDataDownload, Interactive Brokers, Duka
 J-Quants, Quandl, Euronext, Nasdaq Nordic, ariva.de, Bloomberg and LSEG (Refinitiv)."""
 
 INDEX_KEYS = ("", "index", "unnamed0", "level0")
-"""What pandas calls a first column that has no name."""
+"""Names that pandas gives a first column that has none."""
 
 _OF_A_CURRENCY = re.compile(r"volume[ _]*[( _][A-Z]{2,6}\)?", re.IGNORECASE)
 """``Volume BTC`` and ``Volume USD`` of CryptoDataDownload: the base currency stands first."""
@@ -97,7 +97,7 @@ def find_names(accepted: Sequence[str], names: Sequence[str]) -> list[int]:
 
 
 def like_volume(names: Sequence[str]) -> list[str]:
-    """Return the names that speak of a volume in a way that is not known: ``Volume (000s)``."""
+    """Return the names that mean a volume in a way that is not known: ``Volume (000s)``."""
     known = {names[at] for at in find_columns("Volume", names)}
     keys = {name: column_key(name) for name in names if name not in known}
     return [

@@ -1,4 +1,4 @@
-"""Dates as files write them, read by the whole column: no cell is guessed by itself."""
+"""Dates as files write them, read by the whole column: no cell is interpreted by itself."""
 
 import calendar
 import math
@@ -64,11 +64,11 @@ _LEAST_EPOCH, _MOST_EPOCH = 10**8, 4 * 10**9
 """Seconds from 1973-03-03 to 2096-10-02: the ranges of the four units do not meet."""
 
 _LONG_STEP, _DAILY_STEP = 31, 4
-"""Days between two bars: of no daily series more than a month, mostly at most four (a long
-week-end)."""
+"""Most days between two bars of a daily series, and most of nearly all steps (a long week-end)."""
 
 _FIRST_YEAR_OF_TWO_DIGITS = 50
-"""From which on two digits mean 19..: many series begin in 1950, and none ends after 2049."""
+"""First of the two-digit years that mean 19..: many series begin in 1950, and none ends after
+2049."""
 
 _SECONDS_A_DAY = 86_400
 
@@ -78,7 +78,8 @@ class Dates:
     """The days of a column, and what its stamps say beside them."""
 
     days: DayArray
-    """datetime64[D] of shape (n,), by each stamp's own clock; NaT where the cell is no date."""
+    """Days by each stamp's own clock, datetime64[D] of shape (n,); NaT where the cell is no
+    date."""
     seconds: IndexArray
     """Time of day by the same clock, seconds after midnight, shape (n,); 0 where there is none."""
     offsets: IndexArray
@@ -96,7 +97,7 @@ def read_dates(cells: Sequence[object], times: Sequence[object] | None, where: s
 
     Which of the numbers of ``03/04/2024`` is the day is decided by the whole column: by days above
     12, else by the reading that gives a daily series where the others do not. Numbers are epoch
-    stamps, of a unit that is told by their size and in UTC, or days like 20240328. A cell that is
+    stamps, in UTC and of a unit that follows from their size, or days like 20240328. A cell that is
     written in another way than most is no date.
 
     Args:
@@ -366,7 +367,7 @@ def _month(name: str) -> int | None:
 
 
 def _of_one_order(parts: Sequence[re.Match[str] | None], shape: str) -> tuple[DayArray, str]:
-    """Return the days of cells whose shape tells year, month and day apart."""
+    """Return the days of cells whose shape shows which number is year, month and day."""
     fields = np.full((len(parts), 3), -1, dtype=np.int64)
     marks: Counter[str] = Counter()
     for at, part in enumerate(parts):

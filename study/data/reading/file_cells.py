@@ -17,23 +17,23 @@ from study.number_text import DECIMAL_MARKS, is_missing, read_number
 from study.text_table import TextTable, read_text_table
 
 TEXT_SUFFIXES = (".csv", ".txt", ".tsv")
-"""Of delimited text; each may be followed by ``.gz``."""
+"""Suffixes of delimited text; each may be followed by ``.gz``."""
 PARQUET_SUFFIXES = (".parquet", ".pq")
 
 _GZIP = ".gz"
 _N_PRICES = 4
 _SYMBOL_LEVELS = ("ticker", "tickers", "symbol", "symbols")
-"""What stands in front of the instruments in a header of two levels."""
+"""Words that stand in front of the instruments in a header of two levels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileCells:
-    """The columns of a file and what is around them."""
+    """The columns of a file, and what is known of them besides the cells."""
 
     where: str
     """The file, as messages name it."""
     names: tuple[str, ...]
-    """Of the columns, as the file has them."""
+    """Names of the columns, as the file has them."""
     columns: tuple[Sequence[object], ...]
     """The cells of each column, all of one length."""
     symbols: tuple[str, ...] | None = None
@@ -42,15 +42,15 @@ class FileCells:
     """Line or row of the file, as ``row_word`` says, on which each row of cells begins."""
     row_word: str
     notes: tuple[str, ...] = ()
-    """What was left out or taken for granted, a phrase each."""
+    """Remarks on what was left out or taken for granted, a phrase each."""
     price_divisor: float = 1.0
-    """By which the file's prices are larger than those in quote currency."""
+    """Factor by which the file's prices are larger than those in quote currency."""
     attributes: Mapping[object, object] = field(default_factory=dict)
-    """What an import wrote beside the cells."""
+    """Attributes that an import wrote beside the cells."""
 
     @property
     def n_rows(self) -> int:
-        """Rows below the header."""
+        """Number of rows below the header."""
         return len(self.rows)
 
     def place(self, at: int) -> str:

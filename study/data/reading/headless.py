@@ -1,4 +1,4 @@
-"""Files without a header: which column is what follows from what stands in it."""
+"""Files without a header, whose columns are named by what stands in them."""
 
 import re
 from collections.abc import Sequence
@@ -13,22 +13,24 @@ from study.number_text import DECIMAL_MARKS, read_number
 
 _LEAN_DAY = re.compile(r"\d{8} \d\d:\d\d")
 _LEAN_DIVISOR = 10_000.0
-"""QuantConnect's LEAN writes prices of shares as whole numbers of a hundredth of a cent."""
+"""Factor of the whole numbers (a hundredth of a cent) in which QuantConnect's LEAN writes prices of
+shares."""
 
 _BINANCE_CLOSE = 6
 """Position of the close time in Binance's klines: the open time and a bar stand before it."""
 
 _EPOCH_DIGITS = 10
-"""Of seconds since 2001; a day like 20240328 has fewer."""
+"""Least digits of an epoch stamp in seconds since 2001; a day like 20240328 has fewer."""
 
 _MOST_SHOWN = 7
 _SHARE_OF_ROWS = 0.99
-"""Rows in which High and Low must be the extremes; a broken row is for the checks to name."""
+"""Least share of the rows in which High and Low are the extremes; a broken row is for the checks to
+name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NamedColumns:
-    """What a file without a header was taken to hold."""
+    """The meaning that the columns of a file without a header were given."""
 
     names: tuple[str, ...]
     price_divisor: float

@@ -1,4 +1,4 @@
-"""One instrument of a file that may hold several."""
+"""The choice of one instrument in a file that may hold several."""
 
 import shlex
 from dataclasses import replace
@@ -11,10 +11,11 @@ from study.errors import DataError, one_line, quoted, shortened
 
 _MOST_SHOWN = 10
 _LEAST_ROWS_A_NAME = 2
-"""A column with another value in almost every row numbers the rows, and names nothing."""
+"""Least rows per value of a column that names instruments: one with another value in almost every
+row numbers the rows."""
 
 _PLAIN_NAME = "name"
-"""A column that names the instrument only where no other does: companies change their names."""
+"""Column that names the instrument only where no other does: companies change their names."""
 
 
 def one_instrument(cells: FileCells, symbol: str | None) -> tuple[FileCells, str | None]:

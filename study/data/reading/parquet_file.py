@@ -24,7 +24,7 @@ _DAMAGED = (
     RecursionError,
     MemoryError,
 )
-"""What pandas and pyarrow were seen to raise, or may, when a file is damaged."""
+"""Exceptions that pandas and pyarrow were seen to raise, or may raise, when a file is damaged."""
 
 
 def read_frame(path: Path) -> pd.DataFrame:

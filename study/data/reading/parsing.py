@@ -1,4 +1,4 @@
-"""From the cells of a file to days and numbers, and the line that says how they were read."""
+"""Days and numbers from the cells of a file, and the line that says how they were read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,7 +46,7 @@ class ImportNotes:
     accepted: tuple[str, ...]
     """The checks whose refusal was overridden."""
     fingerprint: str
-    """Of the days and values to which the notes belong."""
+    """Digest of the days and values to which the notes belong."""
 
     def as_attributes(self) -> dict[str, str]:
         """Return the attributes from which ``import_notes`` reads these notes."""

@@ -1,4 +1,4 @@
-"""What cells of prices show beside their digits: 32nds, currencies."""
+"""Marks in cells of prices beside their digits: 32nds, currencies."""
 
 import re
 import unicodedata

@@ -54,10 +54,10 @@ class BarTable:
     """Line of the text file, or row of the table below its header (row 1), of each bar, shape
     (n_bars,)."""
     days: DayArray
-    """datetime64[D] of shape (n_bars,), NaT where the cell is no date; a file that is newest first
-    is turned round."""
+    """Days, datetime64[D] of shape (n_bars,), NaT where the cell is no date; a file that is newest
+    first is turned round."""
     values: PriceArray
-    """Shape (n_bars, 5) in the order of BAR_COLUMNS, NaN where the cell is no number."""
+    """Bars, shape (n_bars, 5) in the order of BAR_COLUMNS, NaN where the cell is no number."""
     cells: Mapping[str, Sequence[object]]
     """The unparsed cells of the six columns, for messages."""
     others: Mapping[str, Sequence[object]]

@@ -35,16 +35,16 @@ class ValueTable:
     where: str
     """File, as messages name it."""
     rows: IndexArray
-    """Line of the text file, or row of the table below its header (row 1), of each row, shape
+    """Line of the text file, or row of the table below its header (row 1), of each value, shape
     (n_rows,)."""
     row_word: str
-    """What a message calls such a row: ``line`` or ``row``."""
+    """Word for such a row in a message: ``line`` or ``row``."""
     days: DayArray
-    """datetime64[D] of shape (n_rows,), NaT where the cell is no date."""
+    """Days, datetime64[D] of shape (n_rows,), NaT where the cell is no date."""
     values: PriceArray
-    """Shape (n_rows,), NaN where the cell is no number."""
+    """Values, shape (n_rows,), NaN where the cell is no number."""
     is_missing: npt.NDArray[np.bool_]
-    """Where the cell says that there is no value; shape (n_rows,)."""
+    """Flags of cells that say that there is no value, shape (n_rows,)."""
     dates: Sequence[object]
     """The unparsed cells of the dates."""
     cells: Sequence[object]
