@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
     "installed": set(),
+    "block_length": set(),
     "errors": set(),
     "number_text": set(),
     "fields": {"errors"},
@@ -19,9 +20,9 @@ ALLOWED = {
     "storage": {"errors", "fields", "output"},
     "results": {"errors", "fields", "storage"},
     "terminal": {"errors", "results", "storage"},
-    "data": {"command", "errors", "fields", "number_text", "output", "text_table"},
+    "data": {"block_length", "command", "errors", "fields", "number_text", "output", "text_table"},
     "model": {"errors", "fields"},
-    "training": {"data", "errors", "fields", "model", "results", "storage"},
+    "training": {"block_length", "data", "errors", "fields", "model", "results", "storage"},
     "spec": {
         "data", "errors", "fields", "model", "number_text", "results", "storage", "training",
     },
@@ -45,7 +46,8 @@ ALLOWED = {
 }  # fmt: skip
 COMMANDS = {"plan", "predict", "status", "sweep", "train", "tune"}
 ANALYSIS = {
-    "command", "errors", "fields", "number_text", "output", "results", "storage", "text_table",
+    "block_length", "command", "errors", "fields", "number_text", "output", "results", "storage",
+    "text_table",
 }  # fmt: skip
 
 OPTUNA = {"planning", "search"}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from study.data.checks.findings import CheckResult
+from study.data.checks.check_result import CheckResult
 from study.data.data_config import ACCEPTABLE, DataConfig
 from study.data.dataset import Dataset
 from study.data.evaluation.baselines import Baseline

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from study.block_length import block_days
 from study.data.evaluation.probability_scores import (
     auc,
-    block_days,
     half_means,
     log_losses,
     standard_error,

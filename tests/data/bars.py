@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from study.data.checks.findings import CheckResult
+from study.data.checks.check_result import CheckResult
 from study.data.checks.price_checks import check_table
 from study.data.reading.tables import table_from_frame
 

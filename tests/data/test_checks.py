@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from study.data.checks.check_result import CheckResult
 from study.data.checks.filler_checks import stale_open_share
-from study.data.checks.findings import CheckResult
 from study.data.checks.price_checks import check_table, require_clean
 from study.data.reading.parsing import ReadOptions
 from study.data.reading.tables import BAR_COLUMNS, read_table, table_from_frame

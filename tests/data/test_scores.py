@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from arch.bootstrap import CircularBlockBootstrap
 
-from study.data.evaluation.probability_scores import block_days, resampled_days, standard_error
+from study.block_length import block_days
+from study.data.evaluation.probability_scores import resampled_days, standard_error
 
 
 def dependent(n: int, seed: int = 3) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

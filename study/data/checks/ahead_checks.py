@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from study.data.checks.findings import Finding, warning
+from study.data.checks.check_result import Finding, warning
 from study.data.reading.columns import CLOSE, HIGH, LOW, OPEN, VOLUME
 from study.data.reading.tables import BarTable
 

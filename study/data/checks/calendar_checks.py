@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from study.data.arrays import DayArray, IndexArray
-from study.data.checks.findings import MOST_SHOWN, Finding, error, listed, warning
+from study.data.checks.check_result import MOST_SHOWN, Finding, error, listed, warning
 
 MAX_GAP_DAYS = 7
 """Calendar days between two bars above which a warning is given: longer than any usual holiday."""

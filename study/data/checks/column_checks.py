@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from study.data.arrays import PriceArray
-from study.data.checks.findings import FEW_SHOWN, Finding, error, listed
+from study.data.checks.check_result import FEW_SHOWN, Finding, error, listed
 from study.data.reading.columns import ADJUSTED_CLOSE, CLOSE, NAMES, column_key
 from study.data.reading.tables import BarTable
 from study.errors import quoted

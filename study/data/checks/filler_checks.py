@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from study.data.arrays import DayArray, PriceArray
 from study.data.checks.calendar_checks import on_weekends, runs
-from study.data.checks.findings import FEW_SHOWN, Finding, error, listed, warning
+from study.data.checks.check_result import FEW_SHOWN, Finding, error, listed, warning
 from study.data.reading.columns import BAR_COLUMNS, CLOSE, HIGH, LOW, OPEN, VOLUME
 from study.data.reading.tables import BarTable
 

@@ -18,7 +18,7 @@ from study.data.checks.calendar_checks import (
     long_gaps,
     weekdays_are_those_of_trade,
 )
-from study.data.checks.findings import CheckResult, Finding, judge
+from study.data.checks.check_result import CheckResult, Finding, judge
 from study.data.reading.tables import BarTable
 from study.errors import DataError
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from study.data.checks.findings import Finding, error
+from study.data.checks.check_result import Finding, error
 from study.data.reading.columns import (
     BAR_COLUMNS,
     CLOSE,

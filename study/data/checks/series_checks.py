@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from study.data.arrays import IndexArray, PriceArray
 from study.data.checks.calendar_checks import runs
-from study.data.checks.findings import FEW_SHOWN, Finding, error, listed, warning
+from study.data.checks.check_result import FEW_SHOWN, Finding, error, listed, warning
 from study.data.reading.columns import BAR_COLUMNS, CLOSE, HIGH, LOW, OPEN, VOLUME
 from study.data.reading.tables import ROUNDING, BarTable
 

@@ -15,7 +15,7 @@ from study.data.checks.calendar_checks import (
     runs,
     weekdays_are_those_of_trade,
 )
-from study.data.checks.findings import (
+from study.data.checks.check_result import (
     FEW_SHOWN,
     CheckResult,
     Finding,

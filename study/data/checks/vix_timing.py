@@ -5,7 +5,7 @@ from collections.abc import Collection
 import numpy as np
 
 from study.data.arrays import DayArray, PriceArray
-from study.data.checks.findings import FEW_SHOWN, CheckResult, error, judge, listed
+from study.data.checks.check_result import FEW_SHOWN, CheckResult, error, judge, listed
 from study.data.vix_series import VixSeries
 
 _LAGS = 5

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from study.block_length import block_days
 from study.data.arrays import PriceArray
 from study.data.dataset import Dataset
 from study.data.evaluation.probability_scores import auc as rank_auc
 from study.data.evaluation.probability_scores import (
-    block_days,
     log_losses,
     resampled_days,
     standard_error,

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from study.block_length import block_days
 from study.data.arrays import PriceArray
 from study.data.dataset import Dataset
 from study.data.evaluation.baselines import logistic_probability
 from study.data.evaluation.probability_scores import (
     auc,
-    block_days,
     log_losses,
     resampled_days,
     standard_error,

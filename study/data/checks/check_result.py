@@ -1,4 +1,4 @@
-"""The findings of a check, and its result once it is known what was accepted."""
+"""The result of a check: what it found, as an error or, where it was accepted, a warning."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
