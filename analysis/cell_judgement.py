@@ -1,4 +1,4 @@
-"""The cells of a study, judged: scores, comparisons, flags and laws."""
+"""The judgement of a study's cells: scores, comparisons, flags and laws."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,12 @@ from analysis.statistics.comparison import (
     confidence_set,
     paired_difference,
 )
+from analysis.statistics.day_resampling import daily_means, resampled_day_counts
+from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate
-from analysis.statistics.law import Floats
-from analysis.statistics.resampling import daily_means, resampled_days
-from analysis.statistics.sized_runs import LEAST_LEVELS, Runs
-from analysis.statistics.verdict import LawReport, judge
+from analysis.statistics.law_judgement import judge
+from analysis.statistics.law_report import LawReport
+from analysis.statistics.run_resampling import LEAST_LEVELS, Runs
 from analysis.study_records import CellRecords, Predictions, StudyRecords
 from study.results.final_records import ORACLE, FinalRecord
 
@@ -113,7 +114,7 @@ def judge_study(study: StudyRecords) -> list[JudgedHorizon]:
 
 def _judge_horizon(horizon: int, records: Sequence[CellRecords]) -> JudgedHorizon:
     tests = [cell.predictions("test") for cell in records]
-    days = resampled_days(len(tests[0].y), horizon)
+    days = resampled_day_counts(len(tests[0].y), horizon)
     models = {c.budget: t.losses(c.model) for c, t in zip(records, tests, strict=True)}
     means = {budget: float(losses.mean()) for budget, losses in models.items()}
     rivals = [_rival(cell) for cell in records]

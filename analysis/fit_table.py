@@ -10,15 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.statistics.interval import Estimate
-from analysis.statistics.sized_runs import Runs
-from analysis.statistics.verdict import (
-    FormReport,
-    LawReport,
-    is_misspecified,
-    judge,
-    not_unique,
-    told_apart,
-)
+from analysis.statistics.law_judgement import judge
+from analysis.statistics.law_report import FormReport, LawReport
+from analysis.statistics.run_resampling import Runs
+from analysis.statistics.verdict import is_misspecified, not_unique, told_apart
 from analysis.tables.run_table import RunTable, read_runs
 from study.command import Exit
 from study.errors import SpecError, one_line, quoted, require

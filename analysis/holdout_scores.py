@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.statistics.day_resampling import daily_means, mean_over_seeds
+from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate, estimate
-from analysis.statistics.law import Floats
-from analysis.statistics.resampling import daily_means, mean_over_seeds
 from analysis.study_records import Predictions
 
 N_BINS = 10

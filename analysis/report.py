@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.answers.questions import answer, headline
 from analysis.answers.report_parts import plain
-from analysis.cell_comparison import JudgedHorizon, judge_study
+from analysis.cell_judgement import JudgedHorizon, judge_study
 from analysis.draw import draw
 from analysis.page import Report, to_html, to_markdown
 from analysis.study_records import StudyRecords, read_study

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.law import Floats
+from analysis.statistics.floats import Floats
 from study.errors import StudyError, quoted, require
 from study.results.final_records import (
     ORACLE,

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.special import gammaln
 from scipy.stats import spearmanr
 
+from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate, estimate
-from analysis.statistics.law import Floats
 from study.results.records import TrialRecord
 
 _N_RESAMPLES = 500

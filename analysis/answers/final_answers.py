@@ -15,7 +15,7 @@ from analysis.answers.report_parts import (
     low_end,
     shown_estimate,
 )
-from analysis.cell_comparison import JudgedCell, JudgedHorizon, all_cells
+from analysis.cell_judgement import JudgedCell, JudgedHorizon, all_cells
 from analysis.statistics.interval import Estimate
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from analysis.answers.report_parts import Cell, Section, Table
+from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate, estimate
-from analysis.statistics.law import Floats
 from analysis.study_records import CellRecords, StudyRecords
 from study.results.records import TrialRecord
 

@@ -15,9 +15,9 @@ from analysis.answers.report_parts import (
     low_end,
     shown_estimate,
 )
-from analysis.cell_comparison import JudgedHorizon, all_cells
-from analysis.statistics.sized_runs import LEAST_LEVELS
-from analysis.statistics.verdict import LawReport
+from analysis.cell_judgement import JudgedHorizon, all_cells
+from analysis.statistics.law_report import LawReport
+from analysis.statistics.run_resampling import LEAST_LEVELS
 from study.results.final_records import ORACLE
 
 _CURVE_POINTS = 60

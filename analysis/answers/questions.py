@@ -20,7 +20,7 @@ from analysis.answers.search_answers import (
     listed_section,
     time_section,
 )
-from analysis.cell_comparison import JudgedHorizon, all_cells
+from analysis.cell_judgement import JudgedHorizon, all_cells
 from analysis.study_records import StudyRecords
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from arch.bootstrap import MCS, StepM
 
+from analysis.statistics.day_resampling import N_RESAMPLES, daily_means, mean_over_seeds
+from analysis.statistics.floats import Floats
 from analysis.statistics.interval import LEVEL, Estimate, estimate
-from analysis.statistics.law import Floats
-from analysis.statistics.resampling import N_RESAMPLES, block_days, daily_means, mean_over_seeds
 from analysis.study_records import Predictions
+from study.block_length import block_days
 
 _EQUAL_NATS = 1e-9
 """Difference between two losses of a day, nats, that rounding makes of equal answers. Models answer

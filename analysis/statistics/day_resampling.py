@@ -1,31 +1,22 @@
-"""Resampled days and seeds: where every interval of a score comes from."""
+"""Resampled days, from which every interval of a score comes, and means over them and seeds."""
 
 import numpy as np
 from arch.bootstrap import StationaryBootstrap
 
-from analysis.statistics.law import Floats
+from analysis.statistics.floats import Floats
 from analysis.statistics.seed_noise import draw_seeds
+from study.block_length import block_days
 
 N_RESAMPLES = 1000
-
-_BLOCK_DAYS = 20
-_BLOCK_HORIZONS = 4
+"""Bootstrap resamples of days: an end of a 95 % interval rests on 25 of them."""
 
 
-def block_days(horizon: int) -> int:
-    """Return the mean block length for daily losses of labels that look ``horizon`` days ahead.
-
-    Blocks must outlast what makes days alike: overlapping labels, calm and stormy months. The same
-    as in a search.
-    """
-    return max(_BLOCK_DAYS, _BLOCK_HORIZONS * horizon)
-
-
-def resampled_days(n_days: int, horizon: int, *, seed: int = 0) -> Floats:
+def resampled_day_counts(n_days: int, horizon: int, *, seed: int = 0) -> Floats:
     """Return how often each day is in each stationary block bootstrap sample.
 
-    Blocks of geometric length begin on any day and wrap around the end (Politis and Romano 1994).
-    The same seed gives every model of a horizon the same days, so that differences stay paired.
+    Blocks of geometric length, ``block_days`` on average, begin on any day and wrap around the end
+    (Politis and Romano 1994). The same seed gives every model of a horizon the same days, so that
+    differences stay paired.
 
     Returns: shape (N_RESAMPLES, n_days), each row of sum n_days.
     """
@@ -39,7 +30,7 @@ def daily_means(values: Floats, days: Floats) -> Floats:
 
     Args:
         values: shape (n_seeds, n_days).
-        days: of ``resampled_days``.
+        days: of ``resampled_day_counts``.
 
     Returns: shape (n_resamples, n_seeds).
     """

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.statistics.law import Floats
+from analysis.statistics.floats import Floats
 
 LEVEL = 0.95
 """Confidence level of every interval."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.statistics.law import Floats
+from analysis.statistics.floats import Floats
 from analysis.statistics.seed_noise import draw_seeds, draw_single_seeds
 from study.errors import StudyError, require
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.statistics.law import Floats
+from analysis.statistics.floats import Floats
 
 
 def draw_seeds(values: Floats, draw: np.random.Generator) -> Floats:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.statistics.law import Floats
+from analysis.statistics.floats import Floats
 from analysis.tables.table_columns import notation, number, position, unnamed_columns
 from study.errors import StudyError, quoted, require
 from study.number_text import DecimalMark

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.law import Floats
+from analysis.statistics.floats import Floats
 from study.results.final_records import (
     FinalRecord,
     RunRecord,

@@ -6,20 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
-from analysis.statistics.law import (
-    CONSTANT,
-    HUBER_DELTA,
-    POWER,
-    SATURATING,
-    Floats,
-    Law,
-    fit,
-    minimise,
-    plateau,
-    refit,
-)
-from analysis.statistics.sized_runs import Runs, permutation_p, resample, trend
-from analysis.statistics.verdict import is_misspecified, judge
+from analysis.statistics.floats import Floats
+from analysis.statistics.law import CONSTANT, POWER, SATURATING, Law
+from analysis.statistics.law_fit import fit, plateau, refit
+from analysis.statistics.law_judgement import judge
+from analysis.statistics.minimiser import HUBER_DELTA, minimise
+from analysis.statistics.run_resampling import Runs, permutation_p, resample, trend
+from analysis.statistics.verdict import is_misspecified
 
 BUDGETS = np.array([0.75e6, 2e6, 20e6, 200e6, 2e9])
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from analysis.__main__ import main
-from analysis.cell_comparison import judge_study
+from analysis.cell_judgement import judge_study
 from analysis.study_records import read_study
 from study.errors import StudyError
 from study.results.final_records import read_final, read_predictions, write_final, write_predictions

@@ -1,0 +1,144 @@
+"""The minimiser of a law's Huber losses, from many starts side by side.
+
+The sum of the losses is minimised and not their mean: with the mean an optimiser stops too early
+(Besiroglu et al. 2024).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.statistics.floats import Floats
+from analysis.statistics.law import Law, bounded, log_losses_and_derivatives
+
+HUBER_DELTA = 1e-3
+"""Residual of a log loss at which Huber's loss turns from a square into a line (Hoffmann et al.
+2022)."""
+
+_MOST_STEPS = 100
+_MOST_ELEMENTS = 4_000_000
+"""Most elements of the derivatives of starts that are fitted side by side: 32 MB."""
+
+_CONVERGED = 1e-9
+"""Relative change of the objective between two accepted steps."""
+_ROUNDING = 1e-26
+"""Objective that is no more than the rounding of logs of losses: residuals of 1e-13."""
+
+_LESS_DAMPING, _MORE_DAMPING = 0.2, 5.0
+_LEAST_DAMPING, _MOST_DAMPING = 1e-9, 1e12
+_LEAST_SCALE = 1e-8
+"""Least scale of a parameter without effect, relative to that of the one with the greatest."""
+_LONGEST_STEP = 3.0
+"""Longest step of a parameter, all of which are logs or exponents."""
+
+
+def minimise(
+    law: Law,
+    x: Floats,
+    y: Floats,
+    starts: Floats,
+    *,
+    weights: Floats | None = None,
+    floor: Floats | None = None,
+    held: NDArray[np.int_] | None = None,
+    delta: float = HUBER_DELTA,
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Minimise the sum of weighted Huber losses from many starts at once.
+
+    Levenberg and Marquardt's steps on iteratively reweighted squares, all starts side by side:
+    ``scipy.optimize.least_squares`` takes one at a time, and a verdict needs thousands, several for
+    each resample.
+
+    Args:
+        law: the form.
+        x: centred log sizes, shape (n, n_terms).
+        y: log losses, shape (n,) or (n_starts, n).
+        starts: shape (n_starts, n_parameters).
+        weights: of the runs, shape (n,) or (n_starts, n).
+        floor: given ones, shape (n_starts,), in place of the law's.
+        held: of each start the parameter that stays as it is, shape (n_starts,).
+        delta: Huber's.
+
+    Returns: parameters, objectives, and which starts converged.
+    """
+    weights = np.ones(len(x)) if weights is None else weights
+    size = max(1, _MOST_ELEMENTS // (len(x) * max(1, law.n_parameters)))
+    parts = [
+        _minimise(
+            law,
+            x,
+            y[first : first + size] if y.ndim == 2 else y,
+            starts[first : first + size],
+            weights[first : first + size] if weights.ndim == 2 else weights,
+            None if floor is None else floor[first : first + size],
+            None if held is None else held[first : first + size],
+            delta,
+        )
+        for first in range(0, len(starts), size)
+    ]
+    theta, objective, converged = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return theta, objective, converged
+
+
+def _minimise(
+    law: Law,
+    x: Floats,
+    y: Floats,
+    starts: Floats,
+    weights: Floats,
+    floor: Floats | None,
+    held: NDArray[np.int_] | None,
+    delta: float,
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    theta = starts.copy()
+    damping = np.full(len(theta), 1e-3)
+    objective = np.full(len(theta), np.inf)
+    active = np.arange(len(theta))
+    for _ in range(_MOST_STEPS):
+        own = None if floor is None else floor[active]
+        y_own = y[active] if y.ndim == 2 else y
+        w_own = weights[active] if weights.ndim == 2 else weights
+        prediction, jacobian = log_losses_and_derivatives(law, x, theta[active], own)
+        if held is not None:
+            jacobian[np.arange(len(active)), :, held[active]] = 0.0
+        residual = y_own - prediction
+        before = _objective(residual, w_own, delta)
+        step = _step(residual, jacobian, w_own, damping[active], delta)
+        tried = bounded(law, theta[active] + step)
+        prediction, _ = log_losses_and_derivatives(law, x, tried, own)
+        after = _objective(y_own - prediction, w_own, delta)
+        is_better = after <= before
+        theta[active[is_better]] = tried[is_better]
+        objective[active] = np.minimum(before, after)
+        factor = np.where(is_better, _LESS_DAMPING, _MORE_DAMPING)
+        damping[active] = np.maximum(damping[active] * factor, _LEAST_DAMPING)
+        # Converged when a step gains nothing, when none of any length does, or on the very runs.
+        rests = is_better & (before - after <= _CONVERGED * before + _ROUNDING)
+        rests |= objective[active] <= _ROUNDING
+        active = active[~(rests | (damping[active] > _MOST_DAMPING))]
+        if not active.size:
+            break
+    converged = np.ones(len(theta), dtype=bool)
+    converged[active] = False
+    return theta, objective, converged
+
+
+def _step(
+    residual: Floats, jacobian: Floats, weights: Floats, damping: Floats, delta: float
+) -> Floats:
+    """Return damped Gauss-Newton steps on squares reweighted so that they equal Huber's loss."""
+    weighted = weights * (delta / np.maximum(np.abs(residual), delta))
+    gradient = np.einsum("bnp,bn->bp", jacobian, weighted * residual)
+    curvature = np.einsum("bnp,bn,bnq->bpq", jacobian, weighted, jacobian, optimize=True)
+    scale = np.einsum("bpp->bp", curvature)
+    # A parameter without effect must not make the system singular, nor residuals of zero.
+    largest = np.maximum(scale.max(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    scale = np.maximum(scale, _LEAST_SCALE * largest)
+    damped = curvature + (damping[:, None] * scale)[:, :, None] * np.eye(scale.shape[1])
+    step = np.linalg.solve(damped, gradient[:, :, None])[:, :, 0]
+    return np.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
+
+
+def _objective(residual: Floats, weights: Floats, delta: float) -> Floats:
+    size = np.abs(residual)
+    huber = np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
+    return np.asarray((weights * huber).sum(axis=-1))
