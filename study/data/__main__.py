@@ -21,7 +21,7 @@ from study.data.data_config import (
 from study.data.dataset import build_dataset
 from study.data.evaluation.baselines import score_baselines
 from study.data.features import TIERS
-from study.data.reading.parsing import ReadOptions
+from study.data.reading.read_options import ReadOptions
 from study.data.sources import (
     EMBEDDED_SOURCES,
     IMPORT_FOLDER,

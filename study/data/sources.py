@@ -15,7 +15,8 @@ from study.data.arrays import fingerprint_of
 from study.data.checks.price_checks import check_table, require_clean
 from study.data.reading.columns import BAR_COLUMNS, DATE_COLUMN
 from study.data.reading.file_cells import is_table_file, plain_name
-from study.data.reading.parsing import AS_WRITTEN, ImportNotes, ReadOptions, understood_line
+from study.data.reading.import_notes import ImportNotes, understood_line
+from study.data.reading.read_options import AS_WRITTEN, ReadOptions
 from study.data.reading.tables import BarTable, read_table, table_from_frame
 from study.errors import DataError, cause, quoted, require
 

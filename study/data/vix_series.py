@@ -15,7 +15,8 @@ from study.data.data_config import EMBEDDED_VIX, EMBEDDED_VIX_RANGE
 from study.data.reading.columns import DATE_COLUMN
 from study.data.reading.columns import NAMES as COLUMN_NAMES
 from study.data.reading.file_cells import plain_name
-from study.data.reading.parsing import AS_WRITTEN, ImportNotes, ReadOptions, understood_line
+from study.data.reading.import_notes import ImportNotes, understood_line
+from study.data.reading.read_options import AS_WRITTEN, ReadOptions
 from study.data.reading.value_table import ValueTable, read_values
 from study.data.sources import (
     IMPORT_FOLDER,

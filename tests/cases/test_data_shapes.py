@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from study.data.__main__ import main
-from study.data.reading.parsing import AS_WRITTEN, ReadOptions
+from study.data.reading.read_options import AS_WRITTEN, ReadOptions
 from study.data.reading.tables import BarTable, read_table
 from study.data.sources import load_prices
 from study.data.vix_series import import_vix, load_vix

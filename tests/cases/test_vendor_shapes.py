@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from study.data.reading.parsing import ReadOptions
+from study.data.reading.read_options import ReadOptions
 from study.data.reading.tables import BarTable, read_table
 from study.errors import DataError
 from tests.cases.vendors import ONE, SEVERAL, bars_of

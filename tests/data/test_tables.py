@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
-from study.data.reading.parsing import ReadOptions
+from study.data.reading.read_options import ReadOptions
 from study.data.reading.tables import BAR_COLUMNS, read_table, table_from_frame
 from study.errors import DataError
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from study.data.data_config import EMBEDDED_VIX_RANGE
-from study.data.reading.parsing import ReadOptions
+from study.data.reading.read_options import ReadOptions
 from study.data.vix_series import import_vix, list_vix, load_vix
 from study.errors import DataError
 

@@ -8,6 +8,13 @@ import numpy as np
 import pandas as pd
 
 from study.data.arrays import DayArray, IndexArray, PriceArray
+from study.data.reading.chosen_columns import (
+    columns_in_words,
+    date_columns,
+    require_columns,
+    same_or_refused,
+)
+from study.data.reading.column_values import dates_in_words, dates_of, in_order, numbers_of
 from study.data.reading.columns import (
     ADJUSTED_CLOSE,
     ADJUSTED_VOLUME,
@@ -21,21 +28,10 @@ from study.data.reading.columns import (
 from study.data.reading.columns import BAR_COLUMNS as BAR_COLUMNS
 from study.data.reading.columns import DATE_COLUMN as DATE_COLUMN
 from study.data.reading.file_cells import FileCells, cells_of_frame, read_cells
+from study.data.reading.import_notes import import_notes
 from study.data.reading.instruments import one_instrument
-from study.data.reading.parsing import (
-    AS_WRITTEN,
-    ReadOptions,
-    date_columns,
-    dates_of,
-    import_notes,
-    in_order,
-    named,
-    numbers_of,
-    require_columns,
-    same_or_refused,
-    written,
-)
 from study.data.reading.price_cells import require_plain_prices
+from study.data.reading.read_options import AS_WRITTEN, ReadOptions
 from study.errors import DataError, one_line, quoted, require, shortened
 from study.number_text import is_missing, read_number
 
@@ -133,8 +129,8 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
         understood=(notes.understood,)
         if notes is not None
         else (
-            f"{cells.where}: columns {named(cells, position, passed_over)}",
-            written(dates),
+            f"{cells.where}: columns {columns_in_words(cells, position, passed_over)}",
+            dates_in_words(dates),
             order,
             *notation,
             prices,

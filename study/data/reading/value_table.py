@@ -8,22 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from study.data.arrays import DayArray, IndexArray, PriceArray
-from study.data.reading.columns import DATE_COLUMN, find_names
-from study.data.reading.file_cells import read_cells
-from study.data.reading.instruments import one_instrument
-from study.data.reading.parsing import (
-    AS_WRITTEN,
-    ReadOptions,
+from study.data.reading.chosen_columns import (
+    columns_in_words,
     date_columns,
-    dates_of,
-    import_notes,
-    in_order,
-    named,
-    numbers_of,
     require_columns,
     same_or_refused,
-    written,
 )
+from study.data.reading.column_values import dates_in_words, dates_of, in_order, numbers_of
+from study.data.reading.columns import DATE_COLUMN, find_names
+from study.data.reading.file_cells import read_cells
+from study.data.reading.import_notes import import_notes
+from study.data.reading.instruments import one_instrument
+from study.data.reading.read_options import AS_WRITTEN, ReadOptions
 from study.errors import DataError, require
 from study.number_text import is_missing
 
@@ -107,8 +103,8 @@ def read_values(path: Path, names: Sequence[str], options: ReadOptions = AS_WRIT
         understood=(notes.understood,)
         if notes is not None
         else (
-            f"{cells.where}: columns {named(cells, position, {})}",
-            written(dates),
+            f"{cells.where}: columns {columns_in_words(cells, position, {})}",
+            dates_in_words(dates),
             order,
             *notation,
             *([] if symbol is None else [f"symbol {symbol}"]),
