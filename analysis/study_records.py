@@ -272,15 +272,13 @@ def _unreadable(problems: Sequence[str]) -> str:
     return f" (and {len(problems)} that cannot be read: {problems[0]})" if problems else ""
 
 
-def read_study(results: Path, name: str | None) -> StudyRecords:
-    """Read the cells of a study.
+def _cells_by_study(
+    results: Path,
+) -> tuple[dict[tuple[str, str, str], list[CellRecords]], list[str]]:
+    """Return the cells of each study, and why others cannot be read.
 
-    Args:
-        results: the results folder.
-        name: of the study; None takes the only one that there is.
-
-    Raises:
-        StudyError: there is none, or there are several and none was named.
+    A study has the name in its file with its phase, the budgets that a search goes across (empty
+    if its searches have one each), and its task and market.
     """
     cells: dict[tuple[str, str, str], list[CellRecords]] = {}
     problems: list[str] = []
@@ -303,6 +301,20 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
         study = name_there if phase is None else f"{name_there}-{phase}"
         across = "" if len(found) == 1 else f"_{'-'.join(cell.budget for cell in found)}"
         cells.setdefault((study, across, variant), []).extend(found)
+    return cells, problems
+
+
+def read_study(results: Path, name: str | None) -> StudyRecords:
+    """Read the cells of a study.
+
+    Args:
+        results: the results folder.
+        name: of the study; None takes the only one that there is.
+
+    Raises:
+        StudyError: there is none, or there are several and none was named.
+    """
+    cells, problems = _cells_by_study(results)
     labels = {key: (key[0], f"{key[0]}_{key[2]}", f"{key[0]}{key[1]}_{key[2]}") for key in cells}
     chosen = [key for key, names in labels.items() if name is None or name in names]
     require(

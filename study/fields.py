@@ -190,7 +190,7 @@ def require_type(
     found = _misfit(value, kind, where)
     if found is not None:
         place, rule, got = found
-        require(False, place, f"must be {rule}", got=got, remedy=remedy, error=error)
+        raise error(f"{place}: must be {rule}, but got {got}. {remedy}")
 
 
 def fits(value: object, kind: Any) -> bool:

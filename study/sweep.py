@@ -98,15 +98,8 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
     concurrency(arguments.concurrency)
     given = None if arguments.plan is None else read_plan(arguments.plan)
     results, store = places(arguments.storage)
-    folder = results / f"{study.name}_sweep"
+    folder = _sweep_folder(results, study)
     with ExitStack() as held:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SpecError(
-                f"--storage: must be a folder that can be written, but got {folder}: "
-                f"{error.strerror}. Choose another one."
-            ) from error
         lock = held.enter_context(FolderLock(folder))
         driver = held.enter_context(at_work(folder))
         stop = Stop(folder / "stop")
@@ -156,6 +149,18 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         console.print()
         console.print(summary_table(ran))
         return _end(ran, missing, stop, driver, console)
+
+
+def _sweep_folder(results: Path, study: Study) -> Path:
+    folder = results / f"{study.name}_sweep"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(
+            f"--storage: must be a folder that can be written, but got {folder}: "
+            f"{error.strerror}. Choose another one."
+        ) from error
+    return folder
 
 
 def _say_problems(problems: Sequence[str], what: str) -> None:

@@ -196,7 +196,6 @@ def calibration_section(horizons: Sequence[JudgedHorizon]) -> Section:
     rows: list[list[Cell]] = []
     figures = []
     for each in horizons:
-        series = []
         for cell in each.cells:
             s = cell.own
             rows += [
@@ -207,26 +206,7 @@ def calibration_section(horizons: Sequence[JudgedHorizon]) -> Section:
                 ]
                 for d in s.decisions
             ]  # fmt: skip
-            series.append(
-                Series(
-                    name=cell.records.budget,
-                    x=[b.predicted for b in s.reliability],
-                    y=[b.observed for b in s.reliability],
-                    labels=[f"{b.n} days: {b.predicted:.3f} said, {b.observed:.3f} came"
-                            for b in s.reliability],
-                )
-            )  # fmt: skip
-        series.append(Series(name="perfect", x=[0, 1], y=[0, 1], is_line=True, is_reference=True))
-        figures.append(
-            Figure(
-                name=f"reliability_h{each.horizon}",
-                title=f"Said and come true, {days_ahead(each.horizon)}",
-                x_label="mean probability of a tenth of the days",
-                y_label="share of those days that were positive",
-                series=series,
-                alt="Reliability curves of the winners in bins of equal count.",
-            )
-        )
+        figures.append(_reliability_figure(each))
     collapsed = [
         f"{cell.records.budget} {days_ahead(cell.records.horizon)}"
         for cell in all_cells(horizons)
@@ -255,6 +235,30 @@ def calibration_section(horizons: Sequence[JudgedHorizon]) -> Section:
         figures=figures,
         numbers={"collapsed": collapsed},
     )  # fmt: skip
+
+
+def _reliability_figure(horizon: JudgedHorizon) -> Figure:
+    curves = [
+        Series(
+            name=cell.records.budget,
+            x=[b.predicted for b in cell.own.reliability],
+            y=[b.observed for b in cell.own.reliability],
+            labels=[
+                f"{b.n} days: {b.predicted:.3f} said, {b.observed:.3f} came"
+                for b in cell.own.reliability
+            ],
+        )
+        for cell in horizon.cells
+    ]
+    perfect = Series(name="perfect", x=[0, 1], y=[0, 1], is_line=True, is_reference=True)
+    return Figure(
+        name=f"reliability_h{horizon.horizon}",
+        title=f"Said and come true, {days_ahead(horizon.horizon)}",
+        x_label="mean probability of a tenth of the days",
+        y_label="share of those days that were positive",
+        series=[*curves, perfect],
+        alt="Reliability curves of the winners in bins of equal count.",
+    )
 
 
 def winners_section(horizons: Sequence[JudgedHorizon]) -> Section:

@@ -183,15 +183,8 @@ def coverage_section(study: StudyRecords) -> Section:
         tables=[
             Table(
                 columns=(
-                    "budget",
-                    "horizon",
-                    "trials",
-                    "distinct",
-                    "shapes",
-                    "sampled",
-                    "cut by ASHA",
-                    "failed or collapsed",
-                    "spread of losses",
+                    "budget", "horizon", "trials", "distinct", "shapes", "sampled", "cut by ASHA",
+                    "failed or collapsed", "spread of losses",
                 ),
                 rows=rows,
             )
@@ -208,7 +201,7 @@ def coverage_section(study: StudyRecords) -> Section:
         ]
         if series
         else [],
-    )
+    )  # fmt: skip
 
 
 def importance_section(study: StudyRecords) -> Section:

@@ -3,7 +3,7 @@
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -115,14 +115,7 @@ def read_table(
     for (place, _), trial in zip(read.rows, trials, strict=True):
         _require_metric(place, trial, metric)
     numbers = [trial.number for trial in trials]
-    repeated = next((n for n, count in Counter(numbers).items() if count > 1), None)
-    _require(
-        repeated is None,
-        where,
-        "must have each trial once",
-        f"number {repeated} again",
-        "Leave out all rows of a trial but one.",
-    )
+    _require_once(where, numbers)
     ends = [row.get("ended") for row in rows]
     known_ends = [end for end in ends if is_number(end)]
     has_ends = len(known_ends) == len(rows)
@@ -135,6 +128,17 @@ def read_table(
         parameters=tuple(dict.fromkeys(name for trial in trials for name in trial.params)),
         trials=tuple(ordered),
         notes=tuple(notes),
+    )
+
+
+def _require_once(where: str, numbers: Sequence[int]) -> None:
+    repeated = next((n for n, count in Counter(numbers).items() if count > 1), None)
+    _require(
+        repeated is None,
+        where,
+        "must have each trial once",
+        f"number {repeated} again",
+        "Leave out all rows of a trial but one.",
     )
 
 

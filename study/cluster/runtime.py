@@ -89,15 +89,7 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, object] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        # Ray turns token authentication on by itself, and takes this token instead of a new file.
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        # "local" never joins a cluster that happens to run on this machine.
-        options |= {"address": "local", "include_dashboard": False, "num_cpus": usable_cpus()}
-        options["object_store_memory"] = _OBJECT_STORE_BYTES
-        # What is free now, less a tenth for the system: Ray's default also keeps 30 % for objects.
-        options["_memory"] = int(available_memory_bytes() * 0.9) - _OBJECT_STORE_BYTES
-        if not use_accelerators:
-            options["num_gpus"] = 0
+        options |= _options_of_a_start(use_accelerators)
     with ExitStack() as held:
         try:
             if address is not None:
@@ -117,13 +109,7 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
         except StudyError:
             raise
         except (ConnectionError, RuntimeError, OSError, ValueError) as error:
-            what = "start Ray on this machine" if address is None else f"reach Ray at {address}"
-            reason = shortened(one_line(str(error)), _REASON_LENGTH)
-            raise SpecError(
-                f"Ray: must be able to {what}, but got {type(error).__name__}: {reason}. Check "
-                "--address, RAY_AUTH_TOKEN, that this machine is a node of the cluster, free "
-                "memory, free space for Ray's temporary files, and that it may open ports."
-            ) from error
+            raise _no_cluster(address, error) from error
         started = ray_processes()
         try:
             yield _nodes()
@@ -133,6 +119,31 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
             else:
                 held.close()
                 _exit_without_ray()
+
+
+def _options_of_a_start(use_accelerators: bool) -> dict[str, object]:
+    # Ray turns token authentication on by itself, and takes this token instead of a new file.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    options: dict[str, object] = {
+        # "local" never joins a cluster that happens to run on this machine.
+        "address": "local",
+        "include_dashboard": False,
+        "num_cpus": usable_cpus(),
+        "object_store_memory": _OBJECT_STORE_BYTES,
+        # What is free now, less a tenth for the system: Ray's default also keeps 30 % for objects.
+        "_memory": int(available_memory_bytes() * 0.9) - _OBJECT_STORE_BYTES,
+    }
+    return options if use_accelerators else options | {"num_gpus": 0}
+
+
+def _no_cluster(address: str | None, error: Exception) -> SpecError:
+    what = "start Ray on this machine" if address is None else f"reach Ray at {address}"
+    reason = shortened(one_line(str(error)), _REASON_LENGTH)
+    return SpecError(
+        f"Ray: must be able to {what}, but got {type(error).__name__}: {reason}. Check --address, "
+        "RAY_AUTH_TOKEN, that this machine is a node of the cluster, free memory, free space for "
+        "Ray's temporary files, and that it may open ports."
+    )
 
 
 def _require_reachable(address: str) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from study.data.arrays import DayArray, IndexArray, PriceArray, SampleArray
 from study.data.checks.price_checks import require_clean
 from study.data.checks.vix_timing import check_vix_timing
-from study.data.data_config import DataConfig
+from study.data.data_config import DataConfig, Tier
 from study.data.features import VIX_LOOK_BACK, feature_hash
 from study.data.inputs import (
     Scaler,
@@ -25,7 +25,14 @@ from study.data.inputs import (
 )
 from study.data.labels import log_range, make_labels
 from study.data.sources import IMPORT_FOLDER, Prices, load_prices
-from study.data.splits import Part, SplitSummary, require_answerable, split_days, summarise
+from study.data.splits import (
+    Part,
+    Splits,
+    SplitSummary,
+    require_answerable,
+    split_days,
+    summarise,
+)
 from study.data.vix_series import VixSeries, load_vix
 from study.errors import DataError, require
 
@@ -95,15 +102,7 @@ def build_dataset(
         prices = load_prices(config.source, import_folder, config.accept)
     vix = vix_of(config, import_folder)
     odd_vix = vix_warnings(config, vix, prices)
-    n_dropped = dropped_days(config.tier)
-    require(
-        len(prices.frame) > n_dropped,
-        prices.name,
-        f"tier {config.tier} needs more than {n_dropped} bars before its first sample",
-        got=f"rows={len(prices.frame)}",
-        remedy="Give a longer history.",
-        error=DataError,
-    )
+    n_dropped = _warm_up_within(prices, config.tier)
     usable = usable_bars(prices, config.tier, vix)
     left_out = _left_out(prices, usable, n_dropped, vix)
     days = split_days(len(usable), config)
@@ -115,31 +114,18 @@ def build_dataset(
         bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
     )[usable]
     all_dates = bars.index.to_numpy().astype("datetime64[D]")[usable]
-    splits: dict[Part, SplitSummary] = {
-        "train": summarise(days.train, all_labels, all_dates, config.horizon),
-        "validation": summarise(days.validation, all_labels, all_dates, config.horizon),
-        "test": summarise(days.test, all_labels, all_dates, config.horizon),
-    }
+    splits = _summaries(days, all_labels, all_dates, config.horizon)
     require_answerable(splits)
 
     # Bars after the last validation day are cut off before the first feature is computed.
     visible = replace(prices, frame=bars.iloc[: usable[n_visible - 1] + 1])
-    inputs = build_inputs(visible, config.tier, config.normalization, vix)
-    # Every row that a training window holds; the same rows for every context length.
-    train_rows = np.arange(days.train[0] - config.context_length + 1, days.train[-1] + 1)
-    scaler = fit_scaler(inputs, train_rows, config.normalization)
-    shift = measure_shift(inputs, train_rows, days.validation)
-    require_small_shift(shift, config.max_shift, config.normalization)
-
-    in_parts = np.zeros(n_visible, dtype=np.bool_)
-    in_parts[days.train] = in_parts[days.validation] = True
-    labels = np.where(in_parts, all_labels[:n_visible], np.float32("nan"))
+    features, scaler, shift = _scaled_inputs(visible, config, vix, days)
     ranges = log_range(bars["High"].to_numpy(), bars["Low"].to_numpy(), horizon=config.horizon)
     auxiliary = _standardise(ranges[usable[:n_visible]], days.train)
     return Dataset(
-        features=_frozen(scale_inputs(inputs, scaler, config.normalization)),
-        labels=_frozen(labels),
-        auxiliary=_frozen(np.where(in_parts, auxiliary, np.float32("nan"))),
+        features=_frozen(features),
+        labels=_frozen(_of_parts(all_labels[:n_visible], days)),
+        auxiliary=_frozen(_of_parts(auxiliary, days)),
         dates=_frozen(all_dates[:n_visible].copy()),
         feature_names=scaler.names,
         train_days=_frozen(days.train),
@@ -157,6 +143,58 @@ def build_dataset(
         source=prices.name,
         understood=understood_files(prices, vix),
     )
+
+
+def _warm_up_within(prices: Prices, tier: Tier) -> int:
+    """Return the bars at the front that have no inputs.
+
+    Raises:
+        DataError: there are no others.
+    """
+    n_dropped = dropped_days(tier)
+    require(
+        len(prices.frame) > n_dropped,
+        prices.name,
+        f"tier {tier} needs more than {n_dropped} bars before its first sample",
+        got=f"rows={len(prices.frame)}",
+        remedy="Give a longer history.",
+        error=DataError,
+    )
+    return n_dropped
+
+
+def _summaries(
+    days: Splits, labels: SampleArray, dates: DayArray, horizon: int
+) -> dict[Part, SplitSummary]:
+    return {
+        "train": summarise(days.train, labels, dates, horizon),
+        "validation": summarise(days.validation, labels, dates, horizon),
+        "test": summarise(days.test, labels, dates, horizon),
+    }
+
+
+def _scaled_inputs(
+    visible: Prices, config: DataConfig, vix: VixSeries | None, days: Splits
+) -> tuple[SampleArray, Scaler, dict[str, float]]:
+    """Return the inputs of the days that a search may see, their scaler and their shift.
+
+    Raises:
+        DataError: an input is undefined, constant, or drifts too far from training to validation.
+    """
+    inputs = build_inputs(visible, config.tier, config.normalization, vix)
+    # Every row that a training window holds; the same rows for every context length.
+    train_rows = np.arange(days.train[0] - config.context_length + 1, days.train[-1] + 1)
+    scaler = fit_scaler(inputs, train_rows, config.normalization)
+    shift = measure_shift(inputs, train_rows, days.validation)
+    require_small_shift(shift, config.max_shift, config.normalization)
+    return scale_inputs(inputs, scaler, config.normalization), scaler, shift
+
+
+def _of_parts(values: SampleArray, days: Splits) -> SampleArray:
+    """Return values of days with NaN on those that neither train nor validate."""
+    in_parts = np.zeros(len(values), dtype=np.bool_)
+    in_parts[days.train] = in_parts[days.validation] = True
+    return np.where(in_parts, values, np.float32("nan"))
 
 
 def vix_of(config: DataConfig, import_folder: Path = IMPORT_FOLDER) -> VixSeries | None:
