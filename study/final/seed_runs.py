@@ -18,8 +18,8 @@ from study.search.forced import Forced
 from study.search.space import SearchSpace
 from study.spec.specification import Cell
 from study.storage.driver_status import at_work
+from study.tuner.claim import describe
 from study.tuner.experiment import SearchOutcome, search_cell
-from study.tuner.run_cell import describe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,8 +10,8 @@ import pytest
 from study.interruptions import interruptible
 from study.planning.cell_plan import CellPlan
 from study.search.cell_folder import create, reopen
+from study.tuner.claim import describe
 from study.tuner.experiment import SearchOutcome, search_cell
-from study.tuner.run_cell import describe
 from study.tuner.trainable import CellTrainable
 
 MARKS = [
