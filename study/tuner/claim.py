@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,14 @@ from study.errors import StudyError
 from study.planning.cell_plan import CellPlan
 from study.results.provenance import commit
 from study.search.cell_folder import CellFolder, create, identity, reopen
+from study.search.earlier_trials import Imported
 from study.spec.specification import Cell
-from study.storage.driver_status import Driver, at_work
+from study.storage.driver_status import Driver, DriverState, at_work
 from study.storage.layout import JOURNAL_FILES, LEASE_FILE, STOP_FILE
 from study.storage.lease import Lease
 from study.storage.lock import FolderLock
 from study.storage.mirror import Mirror
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BegunSearch:
-    """A search that this process is at work on."""
-
-    folder: CellFolder
-    driver: Driver
-    """Takes how the work ends."""
+from study.tuner.opened_search import OpenedSearch
 
 
 class Claim:
@@ -40,7 +32,7 @@ class Claim:
         lease: Lease | None,
         held: ExitStack,
         *,
-        resumed: BegunSearch | None,
+        resumed: CellFolder | None,
         is_replacing: bool,
     ) -> None:
         self.path = path
@@ -48,27 +40,54 @@ class Claim:
         self._held = held
         self._resumed = resumed
         self._is_replacing = is_replacing
+        self._driver = None if resumed is None else self._enter(resumed)
 
     @property
     def earlier(self) -> dict[str, Any] | None:
         """What the search said of the cell when it was begun; None for a new search."""
         if self._resumed is None:
             return None
-        first: dict[str, Any] = self._resumed.folder.journal.first["cell"]
+        first: dict[str, Any] = self._resumed.journal.first["cell"]
         return first
 
-    def begin(self, plan: CellPlan, say: Callable[[str], None] = lambda line: None) -> BegunSearch:
+    def begin(
+        self,
+        plan: CellPlan,
+        *,
+        imported: Imported | None = None,
+        slots_file: Path | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> OpenedSearch:
         """Resume the search, or create it where an earlier one, if there is any, is moved aside.
 
         Args:
             plan: the cell, ready to run.
+            imported: trials of an earlier search, for a new one.
+            slots_file: where a sweep says how many trials may be at work; None outside of one.
             say: takes a line for each place to which something was moved.
 
         Raises:
-            StudyError: the folder or the store cannot be written.
+            StudyError: the folder or the store cannot be written, or something is lost from it.
         """
-        if self._resumed is not None:
-            return self._resumed
+        folder = self._resumed
+        if folder is None:
+            self._move_aside(say)
+            place = self.path if self.lease is None else self.lease.mirror.uri
+            folder = create(self.path, describe(plan, place), self.lease)
+            self._driver = self._enter(folder)
+        return OpenedSearch.open(plan, folder, imported=imported, slots_file=slots_file)
+
+    def end(self, state: DriverState, reason: str | None) -> None:
+        """Record how the search that has begun has ended."""
+        assert self._driver is not None
+        self._driver.end(state, reason)
+
+    def _enter(self, folder: CellFolder) -> Driver:
+        """Say in a folder that this process is at work there, for as long as the claim lasts."""
+        self._held.callback(folder.lock.release)
+        return self._held.enter_context(at_work(folder.path))
+
+    def _move_aside(self, say: Callable[[str], None]) -> None:
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         if self._is_replacing:
             say(f"  moved   the earlier search to {shown(_move_aside(self.path, stamp))}")
@@ -76,8 +95,6 @@ class Claim:
             moved = _move_objects_aside(self.lease.mirror, stamp)
             if moved is not None:
                 say(f"  moved   the earlier search to {moved}")
-        place = self.path if self.lease is None else self.lease.mirror.uri
-        return _at_work(create(self.path, describe(plan, place), self.lease), self._held)
 
 
 @contextmanager
@@ -111,7 +128,7 @@ def claim(
         resumed = None
         is_replacing = fresh and not resume and path.exists()
         if resume:
-            resumed = _at_work(reopen(path, cell, data, lease), held)
+            resumed = reopen(path, cell, data, lease)
         elif is_replacing:
             held.enter_context(FolderLock(path))
         yield Claim(path, lease, held, resumed=resumed, is_replacing=is_replacing)
@@ -133,11 +150,6 @@ def describe(plan: CellPlan, place: Path | str) -> dict[str, Any]:
     }
     plain: dict[str, Any] = json.loads(json.dumps(described, allow_nan=False))
     return plain
-
-
-def _at_work(folder: CellFolder, held: ExitStack) -> BegunSearch:
-    held.callback(folder.lock.release)
-    return BegunSearch(folder=folder, driver=held.enter_context(at_work(folder.path)))
 
 
 def _lease(storage: str, path: Path) -> Lease:

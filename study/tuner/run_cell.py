@@ -19,7 +19,7 @@ from study.planning.prepared_cell import PlanOptions, prepare
 from study.results.records import best_trial
 from study.search.earlier_trials import Imported
 from study.spec.specification import Cell
-from study.storage.driver_status import Driver, DriverState
+from study.storage.driver_status import DriverState
 from study.terminal.overview import print_plan, print_summary
 from study.tuner.claim import Claim, claim, shown
 from study.tuner.experiment import SearchOutcome, search_cell
@@ -99,20 +99,13 @@ def run_cell(
             if claimed.lease is not None:
                 say(f"  store   {claimed.lease.mirror.uri}, working copy in {shown(path)}")
             require_disk_room(_checkpoints_of(claimed), plan)
-            begun = claimed.begin(plan, say)
+            slots_file = options.sweep and options.sweep / f"{cell.name}.slots"
+            opened = claimed.begin(plan, imported=imported, slots_file=slots_file, say=say)
             began = time.monotonic()
-            outcome = search_cell(
-                plan,
-                begun.folder,
-                interruptions,
-                imported=imported,
-                slots_file=None if options.sweep is None else options.sweep / f"{cell.name}.slots",
-                trainable=trainable,
-            )
-            seconds = time.monotonic() - began
+            outcome = search_cell(opened, interruptions, trainable=trainable)
             if outcome.is_fault or not outcome.is_complete:
-                return _end_early(outcome, plan, begun.driver, console, options.resume_command)
-            return _end(outcome, plan, begun.driver, console, path, seconds)
+                return _end_early(outcome, plan, claimed, console, options.resume_command)
+            return _end(outcome, plan, claimed, console, time.monotonic() - began)
 
 
 def print_header(console: Console, plan: CellPlan, imported: Imported | None) -> None:
@@ -146,7 +139,7 @@ def _checkpoints_of(claimed: Claim) -> Path:
 
 
 def _end_early(
-    outcome: SearchOutcome, plan: CellPlan, driver: Driver, console: Console, resume_command: str
+    outcome: SearchOutcome, plan: CellPlan, claimed: Claim, console: Console, resume_command: str
 ) -> RunStatus:
     """Record and print that trials are left, and how the search is resumed."""
     what = "stopped" if outcome.is_fault else "interrupted"
@@ -157,17 +150,12 @@ def _end_early(
         markup=False,
     )
     state: DriverState = "stopped" if outcome.is_fault else "interrupted"
-    driver.end("failed" if outcome.is_failing else state, outcome.stopped)
+    claimed.end("failed" if outcome.is_failing else state, outcome.stopped)
     return RunStatus.FAILED if outcome.is_fault else RunStatus.INTERRUPTED
 
 
 def _end(
-    outcome: SearchOutcome,
-    plan: CellPlan,
-    driver: Driver,
-    console: Console,
-    path: Path,
-    seconds: float,
+    outcome: SearchOutcome, plan: CellPlan, claimed: Claim, console: Console, seconds: float
 ) -> RunStatus:
     """Record and print what a search with all of its trials has found."""
     best = best_trial(outcome.records)
@@ -183,12 +171,12 @@ def _end(
         records=outcome.records,
         best=best,
         plan=plan.describe(),
-        folder=str(shown(path)),
+        folder=str(shown(claimed.path)),
         baseline_name=plan.baseline.name,
         seconds=seconds,
     )
     if best is None:
-        driver.end("failed", "no trial learnt more than the base rate")
+        claimed.end("failed", "no trial learnt more than the base rate")
         return RunStatus.FAILED
-    driver.end("complete", converged)
+    claimed.end("complete", converged)
     return RunStatus.DONE
