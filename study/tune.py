@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from study.cluster.lifeline import end_with
 from study.command import Exit, command_parser, exit_code
 from study.errors import require
 from study.interruptions import Interruptions, interruptible
-from study.output import lasting_output
+from study.output import lasting_output, open_console
 from study.spec.command_flags import (
     add_cluster_flags,
     add_study_flags,
@@ -30,6 +31,8 @@ from study.storage.mirror import Mirror
 
 if TYPE_CHECKING:
     # At run time it would cost a wrong flag and --help the seconds that torch takes.
+    from study.planning.prepared_cell import PlanOptions
+    from study.tuner.run_cell import RunOptions
     from study.tuner.trainable import CellTrainable
 
 _OF_A_START = ("--import-trials", "--estimate", "--sweep")
@@ -109,7 +112,52 @@ def run(
     interruptions: Interruptions,
     trainable: "type[CellTrainable] | None",
 ) -> int:
-    """Check the flags, then run the cell."""
+    """Check the flags, then plan or search the cells that they name."""
+    _check_flags(arguments)
+    if arguments.sweep is not None:
+        end_with(os.getppid())
+    at_once = concurrency(arguments.concurrency)
+    results, storage = places(arguments.storage)
+    cells, evidence = [one_cell(arguments)], None
+    if arguments.supplementary:
+        cells, evidence = _phase_two(arguments, cells[0], results, storage)
+    if not arguments.dry_run:
+        for cell in cells:
+            folder = results / cell.name
+            mirror = None if storage is None else Mirror(storage, cell.name, folder)
+            # Of several searches the later ones may not have begun.
+            _check_folder(folder, arguments, mirror, may_be_new=cell is not cells[0])
+    # Ray and torch take seconds to import: a wrong flag and --help are answered before.
+    from study.planning.prepared_cell import PlanOptions
+    from study.tuner.run_cell import RunOptions
+
+    planning = PlanOptions(
+        results=results,
+        concurrency=at_once,
+        device=arguments.device,
+        address=arguments.address,
+        estimate=arguments.estimate,
+        import_trials=arguments.import_trials,
+    )
+    if arguments.dry_run:
+        plans = [_dry_run(cell, planning, arguments, interruptions) for cell in cells]
+        if arguments.json:
+            shown = plans[0] if evidence is None else {"phase_1": evidence, "cells": plans}
+            print(json.dumps(shown, indent=2, allow_nan=False))
+        return Exit.OK
+    options = RunOptions(
+        planning=planning,
+        resume=arguments.resume,
+        fresh=arguments.fresh,
+        sweep=arguments.sweep,
+        storage=storage,
+        resume_command=_resume_command(argv),
+    )
+    return _search(cells, options, interruptions, trainable)
+
+
+def _check_flags(arguments: argparse.Namespace) -> None:
+    """Refuse flags that exclude or need each other."""
     require(
         not (arguments.resume and arguments.fresh),
         "flags",
@@ -131,8 +179,6 @@ def run(
         got="--json alone",
         remedy="Read ray_results/<cell>/best_params.json after a search.",
     )
-    if arguments.sweep is not None:
-        end_with(os.getppid())
     require(
         arguments.supplementary or arguments.param_budget is None,
         "flags",
@@ -140,48 +186,57 @@ def run(
         got="it alone",
         remedy="Choose budgets of phase 1 with --budgets.",
     )
-    at_once = concurrency(arguments.concurrency)
-    results, storage = places(arguments.storage)
-    cells, evidence = [one_cell(arguments)], None
-    if arguments.supplementary:
-        cells, evidence = _phase_two(arguments, cells[0], results, storage)
-    if not arguments.dry_run:
-        for cell in cells:
-            folder = results / cell.name
-            mirror = None if storage is None else Mirror(storage, cell.name, folder)
-            # Of several searches the later ones may not have begun.
-            _check_folder(folder, arguments, mirror, may_be_new=cell is not cells[0])
-    # Ray and torch take seconds to import: a wrong flag and --help are answered before.
-    from study.tuner.run_cell import RunOptions, RunStatus, run_cell
 
-    plans: list[dict[str, Any]] = []
-    options = RunOptions(
-        results=results,
-        resume=arguments.resume,
-        fresh=arguments.fresh,
-        dry_run=arguments.dry_run,
-        show_plan=plans.append if arguments.json else None,
-        concurrency=at_once,
-        estimate=arguments.estimate,
-        device=arguments.device,
-        address=arguments.address,
-        import_trials=arguments.import_trials,
-        sweep=arguments.sweep,
-        storage=storage,
-        resume_command=_resume_command(argv),
-    )
+
+def _dry_run(
+    cell: Cell,
+    options: "PlanOptions",
+    arguments: argparse.Namespace,
+    interruptions: Interruptions,
+) -> dict[str, Any]:
+    """Plan a cell as a search would, and print it unless JSON is asked for."""
+    from study.planning.feasibility import InfeasibleError
+    from study.planning.prepared_cell import prepare
+    from study.terminal.overview import print_plan
+    from study.tuner.run_cell import print_header
+
+    prepared = prepare(cell, options, is_resumed=arguments.resume)
+    console = open_console()
+    with options.cluster() as nodes:
+        # Ray has taken SIGTERM for itself.
+        interruptions.install()
+        try:
+            plan = prepared.plan(nodes)
+        except InfeasibleError as error:
+            described = prepared.describe_infeasible(error, nodes)
+            if not arguments.json:
+                print_plan(console, described)
+            return described
+        imported = prepared.imported_by(plan)
+        if not arguments.json:
+            print_header(console, plan, imported)
+        return plan.describe()
+
+
+def _search(
+    cells: Sequence[Cell],
+    options: "RunOptions",
+    interruptions: Interruptions,
+    trainable: "type[CellTrainable] | None",
+) -> Exit:
+    """Search cells one after the other; return how that ended."""
+    from study.tuner.run_cell import RunStatus, run_cell
+    from study.tuner.trainable import CellTrainable
+
     status = RunStatus.DONE
     for cell in cells:
-        is_new = not (results / cell.name).exists() and len(cells) > 1
+        is_new = not (options.planning.results / cell.name).exists() and len(cells) > 1
         own = dataclasses.replace(options, resume=options.resume and not is_new)
-        ended = run_cell(cell, own, interruptions, trainable=trainable)
+        ended = run_cell(cell, own, interruptions, trainable=trainable or CellTrainable)
         status = status if ended is RunStatus.DONE else ended
         # A budget without a usable result says nothing of the next one.
         if ended is RunStatus.INTERRUPTED:
             break
-    if arguments.json:
-        shown = plans[0] if evidence is None else {"phase_1": evidence, "cells": plans}
-        print(json.dumps(shown, indent=2, allow_nan=False))
     return {
         RunStatus.DONE: Exit.OK,
         RunStatus.FAILED: Exit.FAILED,

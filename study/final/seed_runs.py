@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,11 @@ from study.data.evaluation.power import read_power
 from study.interruptions import Interruptions
 from study.planning.cell_plan import plan_cell
 from study.planning.time_estimate import Estimate
-from study.search.cell_folder import create, reopen
 from study.search.forced import Forced
 from study.search.space import SearchSpace
 from study.spec.specification import Cell
-from study.storage.driver_status import at_work
+from study.tuner.claim import claim
 from study.tuner.experiment import SearchOutcome, search_cell
-from study.tuner.run_cell import describe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,10 +62,7 @@ def train_configurations(
     own = cell_of_runs(cell, len(given), seed)
     # What a search could not train here does not matter, nor what its largest model needs.
     space = space.of(slot.config.shape for slot in given if slot.config is not None)
-    with ExitStack() as held:
-        folder = reopen(path, own, data) if path.exists() else None
-        if folder is not None:
-            held.callback(folder.lock.release)
+    with claim(path, own, data, resume=path.exists()) as claimed:
         plan = plan_cell(
             own,
             data,
@@ -81,16 +75,11 @@ def train_configurations(
             is_begun=True,
         )
         plan = dataclasses.replace(plan, forced=tuple(given), may_repeat=True)
-        if folder is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            folder = create(path, describe(plan, path))
-            held.callback(folder.lock.release)
-        driver = held.enter_context(at_work(path))
-        outcome = search_cell(plan, folder, interruptions)
+        outcome = search_cell(claimed.begin(plan), interruptions)
         if outcome.is_complete:
-            driver.end("complete", None)
+            claimed.end("complete", None)
         else:
-            driver.end("stopped" if outcome.is_fault else "interrupted", outcome.stopped)
+            claimed.end("stopped" if outcome.is_fault else "interrupted", outcome.stopped)
         return outcome
 
 

@@ -1,7 +1,7 @@
 """Runs the Tune experiment of one cell, from its start or from where it was interrupted."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +13,14 @@ from ray.tune import Callback, TuneError
 
 from study.cluster.thermal import ThermalGuard
 from study.interruptions import Interruptions, Stop
-from study.planning.cell_plan import CellPlan
-from study.results.provenance import versions
 from study.results.records import TrialRecord
-from study.results.store import CellIdentity
-from study.search.cell_folder import CellFolder, require_nothing_lost
-from study.search.earlier_trials import Imported
-from study.search.ledger import Ledger
 from study.storage.layout import RAY_LOG_FILE
 from study.storage.lock import LockError, scratch_folder
 from study.tuner.faults import storage_problem
+from study.tuner.opened_search import OpenedSearch
 from study.tuner.recorder import Recorder
 from study.tuner.scheduler import LedgerScheduler
 from study.tuner.searcher import LedgerSearcher
-from study.tuner.slot_limit import Slots
 from study.tuner.thermal_watch import ThermalWatch
 from study.tuner.trainable import CellTrainable, TrialSettings
 from study.tuner.watchdog import RayDiedError, Watchdog
@@ -49,65 +43,29 @@ class SearchOutcome:
 
 
 def search_cell(
-    plan: CellPlan,
-    folder: CellFolder,
+    opened: OpenedSearch,
     interruptions: Interruptions,
     *,
-    imported: Imported | None = None,
-    slots_file: Path | None = None,
     trainable: type[CellTrainable] = CellTrainable,
 ) -> SearchOutcome:
-    """Run the trials of ``plan.cell`` that have not ended; Ray must be running.
+    """Run the trials of a cell that have not ended; Ray must be running.
 
     Args:
-        plan: the cell, ready to run.
-        folder: its folder, new or reopened, locked.
+        opened: the search, new or resumed.
         interruptions: how the user ends it.
-        imported: trials of an earlier search, for a new one.
-        slots_file: where a sweep says how many trials may be at work.
         trainable: what a worker runs.
-
-    Raises:
-        StudyError: something is lost from the folder.
     """
-    stop = Stop(folder.stop_file)
-    ledger = Ledger(
-        folder.journal,
-        space=plan.space,
-        forced=plan.forced,
-        search=plan.cell.search,
-        granted_bytes={b: each.granted_bytes for b, each in plan.resources.by_budget.items()},
-        phase=plan.cell.phase,
-        may_repeat=plan.may_repeat,
-    )
-    require_nothing_lost(folder.path, ledger, folder.journal.search)
-    mirror = None if folder.lease is None else folder.lease.mirror
-    stall_seconds = plan.cell.search.stall_minutes * 60
-    watchdog = Watchdog(folder.path, folder.lock, stall_seconds, mirror)
-    slots = Slots(slots_file, plan.concurrency)
-    recorder = Recorder(
-        folder.path,
-        _identity(plan),
-        ledger,
-        stop,
-        watchdog,
-        baseline=plan.baseline,
-        trials=plan.cell.search.trials,
-        slots=plan.concurrency,
-        share_bytes=plan.share_bytes,
-        bf16=plan.bf16,
-        mirror=mirror,
-    )
+    ledger, stop = opened.ledger, opened.stop
+    watchdog = Watchdog(opened.folder, opened.plan.cell.search.stall_minutes * 60)
+    recorder = Recorder(opened, watchdog.stalled)
     try:
-        if imported is not None:
-            ledger.learn(imported.known, imported.again)
+        if opened.imported is not None:
+            ledger.learn(opened.imported.known, opened.imported.again)
         ledger.finish_due()
         recorder.mend()
         if not ledger.is_complete:
-            with _ray_log_in(folder.path):
-                _run(
-                    plan, folder, trainable, ledger, stop, slots, watchdog, recorder, interruptions
-                )
+            with _ray_log_in(opened.folder.path):
+                _run(opened, trainable, watchdog, recorder, interruptions)
         if not stop.is_fault:
             # After a fault of the store it would wait for it again; --resume writes the rest.
             recorder.push()
@@ -132,30 +90,19 @@ def search_cell(
 
 
 def _run(
-    plan: CellPlan,
-    folder: CellFolder,
+    opened: OpenedSearch,
     trainable: type[CellTrainable],
-    ledger: Ledger,
-    stop: Stop,
-    slots: Slots,
     watchdog: Watchdog,
     recorder: Recorder,
     interruptions: Interruptions,
 ) -> None:
-    settings = TrialSettings(
-        cell_folder=folder.path,
-        device=plan.device,
-        share_bytes=plan.share_bytes,
-        store=None if folder.lease is None else folder.lease.for_workers,
-    )
-    worker = tune.with_parameters(
-        trainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
-    )
-    requests = {budget: each.request() for budget, each in plan.resources.by_budget.items()}
-
-    # For the files on which Ray insists. Nothing is ever read from them.
+    """Run Tune until every trial has ended or the search is to end."""
+    ledger, stop = opened.ledger, opened.stop
+    worker = _worker(opened, trainable)
+    # The folder is for the files on which Ray insists. Nothing is ever read from them.
     with scratch_folder() as scratch, ThermalGuard() as guard:
         heat = ThermalWatch(guard, stop, recorder.line)
+        callbacks = [watchdog, recorder, heat, _Ready(interruptions, stop)]
 
         def may_start() -> bool:
             # With nothing at work Ray asks for a trial, for minutes, and calls no hook.
@@ -163,26 +110,8 @@ def _run(
             return heat.may_start()
 
         while not (ledger.is_complete or stop.is_requested):
-            searcher = LedgerSearcher(ledger, stop, slots, plan.resources, may_start)
             try:
-                tune.run(
-                    tune.with_resources(worker, lambda config: requests[config["budget"]]),
-                    name="ray",
-                    storage_path=str(scratch),
-                    # Retries count anew; the ledger says when there is nothing left to run.
-                    num_samples=-1,
-                    search_alg=searcher,
-                    scheduler=LedgerScheduler(ledger, stop, searcher, plan.resources),
-                    max_concurrent_trials=plan.concurrency,
-                    reuse_actors=True,
-                    callbacks=[watchdog, recorder, heat, _Ready(interruptions, stop)],
-                    # The trainable writes its own checkpoints, before it reports an epoch.
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    # The ledger decides what is tried again.
-                    max_failures=0,
-                    raise_on_failed_trial=False,
-                    verbose=0,
-                )
+                _run_once(opened, worker, callbacks, may_start, scratch)
             except (TuneError, RayError, RuntimeError) as error:
                 # Tune 2.60 knows a worker that died, but not one that Ray's memory monitor ended:
                 # that ends the whole run, and the trials go on in another one.
@@ -196,6 +125,52 @@ def _run(
                 return
 
 
+def _worker(opened: OpenedSearch, trainable: type[CellTrainable]) -> Any:
+    """Return the trainable with the cell's data, and with what each of its budgets asks for."""
+    plan, lease = opened.plan, opened.folder.lease
+    settings = TrialSettings(
+        cell_folder=opened.folder.path,
+        device=plan.device,
+        share_bytes=plan.share_bytes,
+        store=None if lease is None else lease.for_workers,
+    )
+    worker = tune.with_parameters(
+        trainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
+    )
+    requests = {budget: each.request() for budget, each in plan.resources.by_budget.items()}
+    return tune.with_resources(worker, lambda config: requests[config["budget"]])
+
+
+def _run_once(
+    opened: OpenedSearch,
+    worker: Any,
+    callbacks: list[Callback],
+    may_start: Callable[[], bool],
+    scratch: Path,
+) -> None:
+    """Let Tune ask the ledger for trials until it hands out no more."""
+    ledger, stop, resources = opened.ledger, opened.stop, opened.plan.resources
+    searcher = LedgerSearcher(ledger, stop, opened.slots, resources, may_start)
+    tune.run(
+        worker,
+        name="ray",
+        storage_path=str(scratch),
+        # Retries count anew; the ledger says when there is nothing left to run.
+        num_samples=-1,
+        search_alg=searcher,
+        scheduler=LedgerScheduler(ledger, stop, searcher, resources),
+        max_concurrent_trials=opened.plan.concurrency,
+        reuse_actors=True,
+        callbacks=callbacks,
+        # The trainable writes its own checkpoints, before it reports an epoch.
+        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        # The ledger decides what is tried again.
+        max_failures=0,
+        raise_on_failed_trial=False,
+        verbose=0,
+    )
+
+
 class _Ready(Callback):  # type: ignore[misc]
     """Lets signals end the run gracefully, once Ray has installed its own handlers."""
 
@@ -206,21 +181,6 @@ class _Ready(Callback):  # type: ignore[misc]
     def setup(self, *args: Any, **info: Any) -> None:
         """Take the signals back from Ray."""
         self._interruptions.attach(self._stop)
-
-
-def _identity(plan: CellPlan) -> CellIdentity:
-    cell = plan.cell
-    return CellIdentity(
-        name=cell.name,
-        study=cell.study,
-        budget=cell.budget_label,
-        metric=cell.search.metric,
-        phase=cell.phase,
-        horizon=cell.data.horizon,
-        task=cell.data.task,
-        data_sha256=plan.data.fingerprint,
-        versions=versions(),
-    )
 
 
 @contextmanager

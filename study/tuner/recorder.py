@@ -1,21 +1,18 @@
 """The Ray callback that keeps every view of the journal up to date: records, events and lines."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from study.interruptions import Stop
 from study.model.sizing import count_parameters
 from study.output import open_console
-from study.results.records import BaselineRecord, TrialRecord
-from study.results.store import CellIdentity, CellStore
+from study.results.records import TrialRecord
+from study.results.store import CellStore
 from study.results.tensorboard import TrialEvents, has_events, is_event_file
-from study.search.ledger import Ledger
 from study.storage.files import write_text
 from study.storage.layout import (
     ALIVE_FILE,
@@ -28,12 +25,11 @@ from study.storage.layout import (
     TABLE_FILE,
 )
 from study.storage.lock import LockError
-from study.storage.mirror import Mirror
 from study.terminal.progress import Progress
 from study.training.checkpoint import CheckpointFolder, is_checkpoint
 from study.tuner.faults import MEMORY_MONITOR, Fault, fault_of, storage_problem
+from study.tuner.opened_search import OpenedSearch
 from study.tuner.trainable import StepResult, first_micro_batch
-from study.tuner.watchdog import Watchdog
 
 
 @dataclass(slots=True)
@@ -50,37 +46,33 @@ class Recorder(Callback):  # type: ignore[misc]
 
     What it writes can be written again from the ledger, so a view that cannot be written ends the
     search without harm.
+
+    Args:
+        opened: the search.
+        stalled: number of every trial whose worker was ended and not yet reported dead, and why;
+            a trial leaves it once it has been reported.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        identity: CellIdentity,
-        ledger: Ledger,
-        stop: Stop,
-        watchdog: Watchdog,
-        *,
-        baseline: BaselineRecord,
-        trials: int,
-        slots: int,
-        share_bytes: Mapping[str, int],
-        bf16: bool,
-        mirror: Mirror | None = None,
-    ) -> None:
-        self._folder = folder
-        self._identity = identity
-        self._ledger = ledger
-        self._stop = stop
-        self._watchdog = watchdog
-        self._share_bytes = share_bytes
-        self._bf16 = bf16
-        self._store = CellStore(folder, identity)
-        self._mirror = mirror
+    def __init__(self, opened: OpenedSearch, stalled: dict[int, str]) -> None:
+        plan = opened.plan
+        self._folder = opened.folder.path
+        self._identity = opened.identity
+        self._ledger = opened.ledger
+        self._stop = opened.stop
+        self._stalled = stalled
+        self._share_bytes = plan.share_bytes
+        self._bf16 = plan.bf16
+        self._store = CellStore(self._folder, self._identity)
+        self._mirror = None if opened.folder.lease is None else opened.folder.lease.mirror
         self._views: dict[int, _View] = {}
         self._actors: dict[int, str] = {}
         """Ray's identity of the actor in which each trial was last at work."""
         self._progress = Progress(
-            open_console(), self._store.log, total=trials, slots=slots, baseline=baseline
+            open_console(),
+            self._store.log,
+            total=plan.cell.search.trials,
+            slots=plan.concurrency,
+            baseline=plan.baseline,
         )
 
     def mend(self) -> None:
@@ -163,8 +155,8 @@ class Recorder(Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Decide what becomes of a trial that broke off."""
         number, fault = trial.config["number"], fault_of(trial)
-        if number in self._watchdog.stalled:
-            fault = Fault("stall", self._watchdog.stalled.pop(number), fault.detail)
+        if number in self._stalled:
+            fault = Fault("stall", self._stalled.pop(number), fault.detail)
         if fault.kind == "storage":
             self._stop.request(f"trial {number}: {fault.message}", is_fault=True)
             return

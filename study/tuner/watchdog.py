@@ -3,7 +3,6 @@
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -12,10 +11,9 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from study.cluster.runtime import is_alive, ray_processes
+from study.search.cell_folder import CellFolder
 from study.search.trial_config import Assignment
 from study.storage.layout import ALIVE_FILE, LOCK_FILE
-from study.storage.lock import FolderLock
-from study.storage.mirror import Mirror
 from study.tuner.trainable import SIGN_SECONDS
 
 _WATCH_SECONDS = 1.0
@@ -43,18 +41,16 @@ class Watchdog(Callback):  # type: ignore[misc]
     The worker of a trial that makes no step for too long is ended; Ray then reports its death. If a
     process of Ray has died, the search ends at once: Ray would go on for a minute without a word,
     and then end this process from within.
+
+    Args:
+        folder: the cell's, locked.
+        stall_seconds: without a step, after which a worker is ended.
     """
 
-    def __init__(
-        self,
-        cell_folder: Path,
-        lock: FolderLock,
-        stall_seconds: float,
-        mirror: Mirror | None = None,
-    ) -> None:
-        self._cell_folder = cell_folder
-        self._lock = lock
-        self._mirror = mirror
+    def __init__(self, folder: CellFolder, stall_seconds: float) -> None:
+        self._cell_folder = folder.path
+        self._lock = folder.lock
+        self._mirror = None if folder.lease is None else folder.lease.mirror
         self._stall_seconds = stall_seconds
         self._signs: dict[str, _Sign] = {}
         self._looked = 0.0

@@ -9,9 +9,8 @@ import pytest
 
 from study.interruptions import interruptible
 from study.planning.cell_plan import CellPlan
-from study.search.cell_folder import create, reopen
+from study.tuner.claim import claim
 from study.tuner.experiment import SearchOutcome, search_cell
-from study.tuner.run_cell import describe
 from study.tuner.trainable import CellTrainable
 
 MARKS = [
@@ -40,10 +39,8 @@ def search(
     plan: CellPlan, path: Path, trainable: type[CellTrainable] = CellTrainable
 ) -> SearchOutcome:
     """Search a cell in ``path``, or go on with the search that is there."""
-    is_there = path.exists()
-    folder = reopen(path, plan.cell, plan.data) if is_there else create(path, describe(plan, path))
-    try:
-        with interruptible() as interruptions:
-            return search_cell(plan, folder, interruptions, trainable=trainable)
-    finally:
-        folder.lock.release()
+    with (
+        claim(path, plan.cell, plan.data, resume=path.exists()) as claimed,
+        interruptible() as interruptions,
+    ):
+        return search_cell(claimed.begin(plan), interruptions, trainable=trainable)

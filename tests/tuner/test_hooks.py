@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 from study.cluster.resources import SearchResources
 from study.interruptions import Stop
 from study.results.journal import Journal
+from study.search.cell_folder import CellFolder
 from study.search.forced import Forced
 from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
@@ -23,6 +24,7 @@ from study.spec.dimension import Fixed, dimension_values
 from study.spec.spec_file import load_study
 from study.spec.specification import SearchConfig
 from study.storage.layout import ALIVE_FILE, LOCK_FILE
+from study.storage.lease import Lease
 from study.storage.lock import FolderLock
 from study.storage.mirror import Mirror
 from study.tuner import watchdog as watchdog_module
@@ -73,9 +75,9 @@ class Run:
         brought = report(Assignment.from_flat(trial.config), epoch)
         return self.decide(trial, StepResult(report=brought, is_paused=False, problem=None))
 
-    @property
-    def lock(self) -> FolderLock:
-        return FolderLock(self.folder)
+    def cell_folder(self, lease: Lease | None = None) -> CellFolder:
+        journal = Journal.open(self.folder, witness=None)
+        return CellFolder(self.folder, journal, FolderLock(self.folder), lease)
 
     @property
     def journal_bytes(self) -> int:
@@ -324,7 +326,7 @@ def test_a_worker_without_a_sign_of_life_is_ended_once(run: Run, killed: list[st
     silent, lively, pending = watched(run), watched(run), Trial("worker", stub=True)
     folder = run.folder / run.ledger.assignment(1).folder
     folder.mkdir()
-    watchdog = Watchdog(run.folder, run.lock, STALL)
+    watchdog = Watchdog(run.cell_folder(), STALL)
     with FolderLock(folder) as lock:
         until = time.monotonic() + 3 * STALL
         while time.monotonic() < until:
@@ -337,7 +339,7 @@ def test_a_worker_without_a_sign_of_life_is_ended_once(run: Run, killed: list[st
 
 
 def test_the_driver_shows_that_it_lives(run: Run, killed: list[str]) -> None:
-    watchdog = Watchdog(run.folder, run.lock, STALL)
+    watchdog = Watchdog(run.cell_folder(), STALL)
     os.utime(run.folder / LOCK_FILE, (1000.0, 1000.0))
     watchdog.on_step_begin(0, [])
     assert time.time() - (run.folder / LOCK_FILE).stat().st_mtime < 5.0
@@ -351,7 +353,7 @@ def test_an_old_sign_of_life_is_none_and_no_fault_of_the_new_worker(
     folder.mkdir()
     FolderLock(folder).release()
     os.utime(folder / LOCK_FILE, (1000.0, 1000.0))
-    watchdog = Watchdog(run.folder, run.lock, STALL)
+    watchdog = Watchdog(run.cell_folder(), STALL)
     watchdog.on_step_begin(0, [trial])
     assert killed == []
     # It is not at work for a while: the next worker gets its whole time.
@@ -369,7 +371,7 @@ def test_an_old_sign_of_life_is_none_and_no_fault_of_the_new_worker(
 def test_a_trial_without_a_worker_yet_is_left_alone(run: Run, killed: list[str]) -> None:
     trial = watched(run)
     trial.temporary_state.ray_actor = None
-    watchdog = Watchdog(run.folder, run.lock, 0.0)
+    watchdog = Watchdog(run.cell_folder(), 0.0)
     for _ in range(3):
         watchdog.on_step_begin(0, [trial])
         time.sleep(0.01)
@@ -386,7 +388,7 @@ def test_signs_of_life_that_go_through_a_store(
     with s3_server(tmp_path / "log") as server:
         mirror = Mirror(server.uri(), "cell", run.folder)
         # A store tells the time in whole seconds.
-        watchdog = Watchdog(run.folder, run.lock, 1.5, mirror)
+        watchdog = Watchdog(run.cell_folder(Lease(mirror, run.folder / "stop")), 1.5)
         until = time.monotonic() + 2.5
         while time.monotonic() < until:
             mirror.write(f"{run.ledger.assignment(1).folder}/{ALIVE_FILE}", b"")

@@ -1,6 +1,7 @@
 """Every record is a view of the journal, and is mended from it, one file at a time."""
 
 import dataclasses
+import functools
 import random
 import sys
 import tracemalloc
@@ -13,27 +14,35 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
+from study.cluster.resources import Node
+from study.data.dataset import build_dataset
+from study.data.evaluation.power import read_power
 from study.interruptions import Stop
-from study.results.records import BaselineRecord
-from study.results.store import CellIdentity, read_trials
+from study.planning.cell_plan import CellPlan, plan_cell
+from study.planning.time_estimate import Estimate
+from study.results.journal import Journal
+from study.results.store import read_trials
+from study.search.cell_folder import CellFolder
 from study.search.ledger import Ledger
+from study.spec.spec_file import load_study
+from study.spec.specification import Cell
 from study.storage.lock import FolderLock
+from study.tuner.opened_search import OpenedSearch
 from study.tuner.recorder import Recorder
-from study.tuner.watchdog import Watchdog
-from tests.search.simulated_search import CELL, new_ledger, play, reopened, report
-
-IDENTITY = CellIdentity(
-    name="cell",
-    study="demo",
-    budget="50k",
-    phase=None,
-    metric="log_loss",
-    horizon=1,
-    task="threshold_1pct",
-    data_sha256="abc",
-    versions={"torch": "2.13.0"},
+from study.tuner.slot_limit import Slots
+from tests.search.simulated_search import (
+    CELL,
+    SPACE,
+    SPACES,
+    new_ledger,
+    play,
+    reopened,
+    report,
 )
-BASELINE = BaselineRecord(name="logistic", log_loss=0.6, log_loss_se=0.01, auc=0.7, skill=0.1)
+from tests.tuner.command import ESTIMATE, POWER
+
+STUDY = load_study(SPACES / "smoke.yaml")
+CELLS = [STUDY.cell("50k", horizon, data={}, search={}) for horizon in (1, 3)]
 
 VIEWS = [
     "all_trials.json",
@@ -45,22 +54,40 @@ VIEWS = [
 ]
 
 
-def recorder(folder: Path, ledger: Ledger, name: str = "cell") -> Recorder:
+@functools.cache
+def plan() -> CellPlan:
+    node = Node(
+        name="here",
+        cpus=2,
+        gpus=0,
+        memory_bytes=2**33,
+        device_bytes=2**33,
+        unified_memory=True,
+    )
+    return plan_cell(
+        CELL,
+        build_dataset(CELL.data),
+        SPACE,
+        [node],
+        device="cpu",
+        concurrency=None,
+        estimate=Estimate.from_json(ESTIMATE, "estimate"),
+        power=read_power(POWER),
+    )
+
+
+def recorder(folder: Path, ledger: Ledger, cell: Cell = CELL) -> Recorder:
     lock = FolderLock(folder)
     # One after the other works here, in one process.
     lock.release()
-    return Recorder(
-        folder,
-        dataclasses.replace(IDENTITY, name=name),
-        ledger,
-        Stop(folder / "stop"),
-        Watchdog(folder, lock, 60.0),
-        baseline=BASELINE,
-        trials=12,
-        slots=1,
-        share_bytes={CELL.budget_label: 10**9},
-        bf16=False,
+    opened = OpenedSearch(
+        plan=dataclasses.replace(plan(), cell=cell),
+        folder=CellFolder(folder, Journal.open(folder, witness=None), lock),
+        ledger=ledger,
+        stop=Stop(folder / "stop"),
+        slots=Slots(None, most=1),
     )
+    return Recorder(opened, stalled={})
 
 
 @pytest.fixture
@@ -82,11 +109,13 @@ def test_trials_that_have_ended_leave_little_in_memory(tmp_path: Path) -> None:
                 break
     trained = sum(record.epochs_trained for record in ledger.records)
     assert trained > 200
+    # It takes six times as long while memory is traced.
+    plan()
     tracemalloc.start()
     try:
-        again = reopened(tmp_path / "cell")
+        writer = recorder(tmp_path / "cell", reopened(tmp_path / "cell"))
         before, _ = tracemalloc.get_traced_memory()
-        recorder(tmp_path / "cell", again).mend()
+        writer.mend()
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -154,9 +183,9 @@ def session_groups(logdir: Path) -> dict[str, list[str]]:
 def test_tensorboard_averages_no_two_trials(tmp_path: Path) -> None:
     """Final runs of two horizons have the same trials in folders of the same name."""
     results = tmp_path / "ray_results"
-    cells = ("demo_50k_h1_task", "demo_50k_h3_task")
-    folders = {results / cell: cell for cell in cells}
-    folders |= {results / "final" / c / runs: c for c in cells for runs in ("selection", "runs")}
+    folders = {results / cell.name: cell for cell in CELLS}
+    for where in ("selection", "runs"):
+        folders |= {results / "final" / cell.name / where: cell for cell in CELLS}
     for folder, cell in folders.items():
         folder.parent.mkdir(parents=True, exist_ok=True)
         ledger = new_ledger(folder)
@@ -165,6 +194,6 @@ def test_tensorboard_averages_no_two_trials(tmp_path: Path) -> None:
     groups = session_groups(results)
     assert len(groups) == 6 * 12
     assert all(len(sessions) == 1 for sessions in groups.values())
-    for cell in cells:
-        named = {name.rpartition("/")[0] for name in groups if name.startswith(f"{cell}/")}
-        assert named == {cell, f"{cell}/selection", f"{cell}/runs"}
+    for cell in CELLS:
+        named = {name.rpartition("/")[0] for name in groups if name.startswith(f"{cell.name}/")}
+        assert named == {cell.name, f"{cell.name}/selection", f"{cell.name}/runs"}

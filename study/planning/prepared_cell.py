@@ -1,0 +1,145 @@
+"""A cell with its data and its space: all that can be checked before Ray starts, and its plan."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.cluster.resources import Node
+from study.cluster.runtime import cluster
+from study.data.dataset import Dataset, build_dataset
+from study.data.evaluation.power import read_power
+from study.planning.cell_plan import CellPlan, describe_without_plan, plan_cell, trial_device
+from study.planning.feasibility import InfeasibleError, begun_space
+from study.planning.time_estimate import Estimate, read_plan
+from study.results.provenance import process_seconds
+from study.search.earlier_trials import Imported, import_trials
+from study.search.space import SearchSpace, build_space
+from study.spec.specification import Cell
+from study.training.device import resolve_device
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanOptions:
+    """How a cell is planned, and where it would run; what it is stands in the cell."""
+
+    results: Path
+    """The results folder, absolute."""
+    concurrency: int | None = None
+    """Trials at once; None takes as many as fit."""
+    device: str | None = None
+    """``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns."""
+    address: str | None = None
+    """Address of a running Ray cluster; None starts one."""
+    estimate: Path | None = None
+    """A plan whose estimate is taken; None measures a few steps."""
+    import_trials: Path | None = None
+    """Folder of an earlier search that a new one shall know."""
+
+    def cluster(self) -> AbstractContextManager[list[Node]]:
+        """Start Ray, or join the cluster that runs, for as long as the block lasts."""
+        return cluster(self.address, use_accelerators=self.device != "cpu")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedCell:
+    """A cell whose data, space and earlier trials have been read and fit each other."""
+
+    cell: Cell
+    options: PlanOptions
+    data: Dataset
+    space: SearchSpace
+    """All that the budgets afford; what was left out of a search that was begun is not in it."""
+    known: Mapping[str, Any] | None
+    """An earlier plan, whose estimate and power hold; None measures both."""
+    imported: Imported | None
+    """Trials of an earlier search that lie in ``space``."""
+    is_begun: bool = False
+    """Is it a search that goes on?"""
+
+    def resuming(self, begun: Mapping[str, Any] | None) -> "PreparedCell":
+        """Return the cell as its search was begun; the cell itself if it was not.
+
+        The estimate was measured when the search began: a resumed one starts at once.
+
+        Args:
+            begun: what the first event of the journal says of the cell; None without a search.
+        """
+        if begun is None:
+            return self
+        space = begun_space(self.space, begun)
+        return dataclasses.replace(self, space=space, known=begun, is_begun=True)
+
+    def plan(self, nodes: Sequence[Node]) -> CellPlan:
+        """Check the cell against the cluster, and measure what it will take.
+
+        Args:
+            nodes: the machines of the running Ray cluster.
+
+        Raises:
+            InfeasibleError: no architecture fits a node; of a search that was begun, not all do.
+            SpecError: more trials at once are asked for than fit, or the networks do not read a
+                feature.
+        """
+        estimate, power = None, None
+        if self.known is not None:
+            where = str(self.options.results / self.cell.name)
+            estimate = Estimate.from_json(self.known["estimate"], where)
+            power = read_power(self.known.get("power"))
+        return plan_cell(
+            self.cell,
+            self.data,
+            self.space,
+            nodes,
+            device=self.options.device,
+            concurrency=self.options.concurrency,
+            estimate=estimate,
+            power=power,
+            driver_seconds=process_seconds(),
+            is_begun=self.is_begun,
+        )
+
+    def imported_by(self, plan: CellPlan) -> Imported | None:
+        """Return the earlier trials that lie in the space which the plan has left.
+
+        Raises:
+            StudyError: none does.
+        """
+        if self.options.import_trials is None or plan.space.left_out is None:
+            return self.imported
+        return import_trials(self.options.import_trials, self.cell, self.data, plan.space)
+
+    def describe_infeasible(self, error: InfeasibleError, nodes: Sequence[Node]) -> dict[str, Any]:
+        """Return what is known of the cell where none of its architectures fits."""
+        where = trial_device(nodes, self.options.device)
+        return describe_without_plan(
+            self.cell, str(error), self.data, self.space, where, feasible=False
+        )
+
+
+def prepare(cell: Cell, options: PlanOptions, *, is_resumed: bool = False) -> PreparedCell:
+    """Read all that a plan needs; Ray is not started, and nothing is written.
+
+    Args:
+        cell: what to search.
+        options: where it would run, and what is known of it before.
+        is_resumed: does a search go on? It holds to its own estimate, so no other one is read.
+
+    Raises:
+        StudyError: the data, the space, an earlier plan or earlier trials cannot serve the cell,
+            or this machine has no such device.
+    """
+    data = build_dataset(cell.data, import_folder=options.results / "data")
+    space = build_space(cell, n_features=len(data.feature_names))
+    if options.device is not None and options.address is None:
+        resolve_device(0.0, options.device)
+    imported, known = None, None
+    if options.import_trials is not None:
+        imported = import_trials(options.import_trials, cell, data, space)
+    if options.estimate is not None and not is_resumed:
+        known = read_plan(options.estimate, cell.name)
+    return PreparedCell(
+        cell=cell, options=options, data=data, space=space, known=known, imported=imported
+    )

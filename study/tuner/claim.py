@@ -1,0 +1,191 @@
+"""The right to search a cell: locked before it is planned, begun or resumed after that."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from study.cluster.machine import machine
+from study.data.dataset import Dataset
+from study.errors import StudyError
+from study.planning.cell_plan import CellPlan
+from study.results.provenance import commit
+from study.search.cell_folder import CellFolder, create, identity, reopen
+from study.search.earlier_trials import Imported
+from study.spec.specification import Cell
+from study.storage.driver_status import Driver, DriverState, at_work
+from study.storage.layout import JOURNAL_FILES, LEASE_FILE, STOP_FILE
+from study.storage.lease import Lease
+from study.storage.lock import FolderLock
+from study.storage.mirror import Mirror
+from study.tuner.opened_search import OpenedSearch
+
+
+class Claim:
+    """Excludes other processes from a cell; made by ``claim``, which also gives it back."""
+
+    def __init__(
+        self,
+        path: Path,
+        lease: Lease | None,
+        held: ExitStack,
+        *,
+        resumed: CellFolder | None,
+        is_replacing: bool,
+    ) -> None:
+        self.path = path
+        self.lease = lease
+        self._held = held
+        self._resumed = resumed
+        self._is_replacing = is_replacing
+        self._driver = None if resumed is None else self._enter(resumed)
+
+    @property
+    def earlier(self) -> dict[str, Any] | None:
+        """What the search said of the cell when it was begun; None for a new search."""
+        if self._resumed is None:
+            return None
+        first: dict[str, Any] = self._resumed.journal.first["cell"]
+        return first
+
+    def begin(
+        self,
+        plan: CellPlan,
+        *,
+        imported: Imported | None = None,
+        slots_file: Path | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> OpenedSearch:
+        """Resume the search, or create it where an earlier one, if there is any, is moved aside.
+
+        Args:
+            plan: the cell, ready to run.
+            imported: trials of an earlier search, for a new one.
+            slots_file: where a sweep says how many trials may be at work; None outside of one.
+            say: takes a line for each place to which something was moved.
+
+        Raises:
+            StudyError: the folder or the store cannot be written, or something is lost from it.
+        """
+        folder = self._resumed
+        if folder is None:
+            self._move_aside(say)
+            place = self.path if self.lease is None else self.lease.mirror.uri
+            folder = create(self.path, describe(plan, place), self.lease)
+            self._driver = self._enter(folder)
+        return OpenedSearch.open(plan, folder, imported=imported, slots_file=slots_file)
+
+    def end(self, state: DriverState, reason: str | None) -> None:
+        """Record how the search that has begun has ended."""
+        assert self._driver is not None
+        self._driver.end(state, reason)
+
+    def _enter(self, folder: CellFolder) -> Driver:
+        """Say in a folder that this process is at work there, for as long as the claim lasts."""
+        self._held.callback(folder.lock.release)
+        return self._held.enter_context(at_work(folder.path))
+
+    def _move_aside(self, say: Callable[[str], None]) -> None:
+        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+        if self._is_replacing:
+            say(f"  moved   the earlier search to {shown(_move_aside(self.path, stamp))}")
+        if self.lease is not None:
+            moved = _move_objects_aside(self.lease.mirror, stamp)
+            if moved is not None:
+                say(f"  moved   the earlier search to {moved}")
+
+
+@contextmanager
+def claim(
+    path: Path,
+    cell: Cell,
+    data: Dataset,
+    *,
+    storage: str | None = None,
+    resume: bool = False,
+    fresh: bool = False,
+) -> Iterator[Claim]:
+    """Exclude other processes from a cell until the end of the block.
+
+    A resumed folder is locked and read now, for what its journal says comes into the plan. A folder
+    that will be replaced is locked too, and stays where it is until the search begins.
+
+    Args:
+        path: the cell's folder.
+        cell: what is searched.
+        data: its data set.
+        storage: URI of a store that is kept in step with the folder; None without one.
+        resume: go on with the search that is there.
+        fresh: move aside the search that is there.
+
+    Raises:
+        StudyError: another process is at work there, or the search was begun differently.
+    """
+    with ExitStack() as held:
+        lease = None if storage is None else held.enter_context(_lease(storage, path))
+        resumed = None
+        is_replacing = fresh and not resume and path.exists()
+        if resume:
+            resumed = reopen(path, cell, data, lease)
+        elif is_replacing:
+            held.enter_context(FolderLock(path))
+        yield Claim(path, lease, held, resumed=resumed, is_replacing=is_replacing)
+
+
+def shown(folder: Path) -> Path:
+    """Return a folder as it is seen from where the user stands, if it lies below."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def describe(plan: CellPlan, place: Path | str) -> dict[str, Any]:
+    """Return what the folder of a search says about it: what must stay equal, and where it ran."""
+    described = {
+        **identity(plan.cell, plan.data, place),
+        "commit": commit(),
+        "machine": machine(),
+        **plan.describe(),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(described, allow_nan=False))
+    return plain
+
+
+def _lease(storage: str, path: Path) -> Lease:
+    """Take the cell in a store."""
+    mirror = Mirror(storage, path.name, path)
+    try:
+        return Lease(mirror, path / STOP_FILE)
+    except OSError as error:
+        raise _unusable(mirror, error) from error
+
+
+def _move_objects_aside(mirror: Mirror, stamp: str) -> str | None:
+    """Move what a store holds of an earlier search; None if there is nothing."""
+    try:
+        return mirror.move_aside(stamp, last=JOURNAL_FILES[0], skip=(LEASE_FILE,))
+    except OSError as error:
+        raise _unusable(mirror, error) from error
+
+
+def _unusable(mirror: Mirror, error: OSError) -> StudyError:
+    return StudyError(
+        f"{mirror.uri}: must be a place that can be read and written, but got "
+        f"{error.strerror or error}. Check the AWS_ variables and what they permit."
+    )
+
+
+def _move_aside(path: Path, stamp: str) -> Path:
+    # Outside the results folder, where TensorBoard would show it among the current ones.
+    replaced = path.parent.with_name(f"{path.parent.name}_replaced")
+    aside = replaced / f"{path.name}-{stamp}"
+    try:
+        replaced.mkdir(exist_ok=True)
+        path.rename(aside)
+    except OSError as error:
+        raise StudyError(
+            f"{path}: must be moved to {aside} by --fresh, but got {error.strerror}. "
+            "Move it away yourself."
+        ) from error
+    return aside

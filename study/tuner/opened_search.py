@@ -1,0 +1,84 @@
+"""A search that is ready to run: one value for all that its parts share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from study.interruptions import Stop
+from study.planning.cell_plan import CellPlan
+from study.results.provenance import versions
+from study.results.store import CellIdentity
+from study.search.cell_folder import CellFolder, require_nothing_lost
+from study.search.earlier_trials import Imported
+from study.search.ledger import Ledger
+from study.tuner.slot_limit import Slots
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedSearch:
+    """A plan in its locked folder, with the ledger that the folder's journal was read into."""
+
+    plan: CellPlan
+    folder: CellFolder
+    ledger: Ledger
+    stop: Stop
+    """Requested by whatever ends the search before its last trial."""
+    slots: Slots
+    """How many trials may be at work now."""
+    imported: Imported | None = None
+    """Trials of an earlier search that the ledger has yet to learn."""
+
+    @classmethod
+    def open(
+        cls,
+        plan: CellPlan,
+        folder: CellFolder,
+        *,
+        imported: Imported | None = None,
+        slots_file: Path | None = None,
+    ) -> Self:
+        """Read the journal of a folder into the ledger of a plan.
+
+        Args:
+            plan: the cell, ready to run.
+            folder: its folder, new or reopened, locked.
+            imported: trials of an earlier search, for a new one.
+            slots_file: where a sweep says how many trials may be at work; None outside of one.
+
+        Raises:
+            StudyError: something is lost from the folder.
+        """
+        ledger = Ledger(
+            folder.journal,
+            space=plan.space,
+            forced=plan.forced,
+            search=plan.cell.search,
+            granted_bytes={b: each.granted_bytes for b, each in plan.resources.by_budget.items()},
+            phase=plan.cell.phase,
+            may_repeat=plan.may_repeat,
+        )
+        require_nothing_lost(folder.path, ledger, folder.journal.search)
+        return cls(
+            plan=plan,
+            folder=folder,
+            ledger=ledger,
+            stop=Stop(folder.stop_file),
+            slots=Slots(slots_file, plan.concurrency),
+            imported=imported,
+        )
+
+    @property
+    def identity(self) -> CellIdentity:
+        """What every record of a trial says of its cell."""
+        cell = self.plan.cell
+        return CellIdentity(
+            name=cell.name,
+            study=cell.study,
+            budget=cell.budget_label,
+            metric=cell.search.metric,
+            phase=cell.phase,
+            horizon=cell.data.horizon,
+            task=cell.data.task,
+            data_sha256=self.plan.data.fingerprint,
+            versions=versions(),
+        )
