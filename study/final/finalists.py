@@ -9,7 +9,7 @@ from study.results.final_records import final_name
 from study.results.records import best_trial
 from study.results.store import read_cell, read_trials
 from study.search.phase_two import PhaseTwo, in_order
-from study.spec.dimension import Dimension, Fixed
+from study.spec.dimension import Dimension
 from study.spec.specification import Budget, Cell, Study
 from study.storage.driver_status import is_search_complete
 
@@ -177,7 +177,7 @@ def _of_phase_two(
             searched = {
                 name: dimension
                 for name, dimension in {**cell.model, **cell.train}.items()
-                if not isinstance(dimension, Fixed)
+                if dimension.is_searched
             }
             found.append(
                 Finalist(

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from study.results.records import BaselineRecord
 from study.results.short_forms import architecture
 from study.search.forced import Forced, first_configurations
 from study.search.space import SearchSpace, TrialConfig
-from study.spec.dimension import dimension_values
+from study.spec.dimension import numbers
 from study.spec.specification import Budget, Cell
 from study.training.device import supports_bf16
 
@@ -347,8 +347,7 @@ def trial_device(nodes: Sequence[Node], device: str | None) -> torch.device:
 
 def _resources(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool) -> SearchResources:
     """Return what trials ask for: what the largest model of their budget needs."""
-    batches = dimension_values(space.train["effective_batch"])
-    batch = max(int(cast(int, value)) for value in batches)
+    batch = int(max(numbers(space.train["effective_batch"])))
     wanted: dict[str, int] = {}
     for config in space.configs():
         step = step_bytes(config, batch, bf16=bf16)

@@ -12,7 +12,7 @@ import numpy as np
 from study.errors import StudyError, quoted, require
 from study.results.records import Metric, TrialRecord, ranked
 from study.results.store import read_cell, read_trials
-from study.spec.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
+from study.spec.dimension import Dimension, Fixed, numbers
 from study.spec.specification import Budget, Cell, Study, Supplementary
 from study.storage.driver_status import is_search_complete
 from study.storage.layout import CELL_FILE
@@ -284,7 +284,7 @@ def supplementary_cell(cell: Cell, plan: Supplementary, best: TrialRecord, trial
     train = _around(cell.train, plan.train, best.params)
     if "epochs" not in plan.train:
         # As many as in that trial, unless --max-epochs allows fewer now.
-        most = max(int(cast(int, value)) for value in dimension_values(cell.train["epochs"]))
+        most = int(max(numbers(cell.train["epochs"])))
         train["epochs"] = Fixed(min(best.params["epochs"], most))
     searched = {**plan.model, **plan.train}
     return dataclasses.replace(
@@ -307,7 +307,7 @@ def supplementary_cell(cell: Cell, plan: Supplementary, best: TrialRecord, trial
             startup_trials=min(cell.search.startup_trials, max(1, trials // 3)),
         ),
         phase=2,
-        start={name: nearest(searched[name], best.params[name]) for name in searched},
+        start={name: searched[name].nearest(best.params[name]) for name in searched},
     )
 
 
@@ -318,17 +318,3 @@ def _around(
 ) -> dict[str, Dimension]:
     """Return the dimensions with those that are not searched fixed at a trial's values."""
     return {name: searched.get(name, Fixed(params[name])) for name in dimensions}
-
-
-def nearest(dimension: Dimension, value: Scalar) -> Scalar:
-    """Return the value of a dimension that is nearest to a number; the smaller of equals."""
-    match dimension:
-        case Fixed(fixed):
-            return fixed
-        case Choice(values):
-            if value in values:
-                return value
-            number = float(cast(float, value))
-            return min(values, key=lambda each: abs(float(cast(float, each)) - number))
-        case Range(low, high, _):
-            return min(max(float(cast(float, value)), low), high)

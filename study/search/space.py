@@ -20,7 +20,7 @@ from study.model.families import load_family
 from study.model.model_config import DEFAULT_FAMILY, ModelConfig
 from study.model.sizing import feasible_grid
 from study.search.forced18 import D_FF_RATIO, listed
-from study.spec.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
+from study.spec.dimension import Dimension, Fixed, Scalar, numbers
 from study.spec.specification import SHAPE_FIELDS, Budget, Cell
 from study.training.train_config import TrainConfig
 
@@ -145,7 +145,7 @@ class SearchSpace:
         """How many values the sampler chooses for a trial."""
         shape = sum(len(_choices(self.shapes, i)) > 1 for i in range(len(Shape._fields)))
         others = (*self.model.values(), *self.train.values())
-        return shape + sum(not isinstance(dimension, Fixed) for dimension in others)
+        return shape + sum(dimension.is_searched for dimension in others)
 
     def sample(self, trial: optuna.Trial) -> TrialConfig:
         """Draw one configuration, architecture first."""
@@ -157,14 +157,14 @@ class SearchSpace:
                 name = self._shape_name(rows, position)
                 value = trial.suggest_categorical(name, choices)
             rows = tuple(row for row in rows if row[position] == value)
-        return self._config(rows[0], lambda name, dimension: _suggest(trial, name, dimension))
+        return self._config(rows[0], lambda name, dimension: dimension.suggest(trial, name))
 
     def forced(self, shape: Shape, **values: Scalar) -> TrialConfig:
         """Return ``shape`` with the given values, and the middle of every other range.
 
         Forced trials so differ in what is named only.
         """
-        return self._config(shape, lambda name, range_: values.get(name, _middle(range_)))
+        return self._config(shape, lambda name, range_: values.get(name, range_.middle))
 
     def configs(self) -> Iterable[TrialConfig]:
         """Yield every feasible architecture, with the middle of every other range."""
@@ -180,7 +180,7 @@ class SearchSpace:
                 params[self._shape_name(rows, position)] = flat[field]
             rows = tuple(row for row in rows if row[position] == flat[field])
         for name, dimension in (*self.model.items(), *self.train.items()):
-            if not isinstance(dimension, Fixed):
+            if dimension.is_searched:
                 params[name] = flat[name]
         return params
 
@@ -190,7 +190,7 @@ class SearchSpace:
         shape, others = config.shape, (*self.model.items(), *self.train.items())
         return (
             shape in self.shapes
-            and all(_contains(dimension, flat[name]) for name, dimension in others)
+            and all(dimension.contains(flat[name]) for name, dimension in others)
             and self._config(shape, lambda name, _: flat[name]) == config
         )
 
@@ -261,11 +261,10 @@ def build_space(cell: Cell, n_features: int) -> SearchSpace:
 def _feasible(cell: Cell, budget: Budget, n_features: int) -> set[Shape]:
     """Return the architectures that a budget affords, whatever else is drawn."""
     others = {name: d for name, d in cell.model.items() if name not in SHAPE_FIELDS}
-    auxiliary = sorted({weight > 0 for weight in _numbers(cell.train, "auxiliary_weight")})
+    auxiliary_weight = cell.train.get("auxiliary_weight", Fixed(0.0))
+    auxiliary = sorted({weight > 0 for weight in numbers(auxiliary_weight)})
     options = {
-        name: [dimension.value] if isinstance(dimension, Fixed) else list(dimension.values)
-        for name, dimension in others.items()
-        if not isinstance(dimension, Range)
+        name: dimension.values for name, dimension in others.items() if not dimension.is_continuous
     }
     shapes: set[Shape] | None = None
     for has_auxiliary, *values in itertools.product(auxiliary, *options.values()):
@@ -303,9 +302,9 @@ def _feasible(cell: Cell, budget: Budget, n_features: int) -> set[Shape]:
 
 def _check_read(cell: Cell) -> None:
     """Refuse a dimension that training would not read: its values would all be the same trial."""
-    for name in dimension_values(cell.model.get("family", Fixed(DEFAULT_FAMILY))):
+    for name in cell.model.get("family", Fixed(DEFAULT_FAMILY)).values:
         unread = load_family(str(name)).FAMILY.unread
-        searched = [n for n in unread if not isinstance(cell.model.get(n, Fixed(None)), Fixed)]
+        searched = [n for n in unread if cell.model.get(n, Fixed(None)).is_searched]
         require(
             not searched,
             f"{cell.study}: model",
@@ -319,10 +318,10 @@ def _check_every_value(space: SearchSpace) -> None:
     """Build a configuration with each value and bound, so that no draw can break a rule later."""
     config = space.forced(space.shapes[0])
     for name, dimension in space.model.items():
-        for value in dimension_values(dimension):
+        for value in dimension.values:
             dataclasses.replace(config.model, **cast(Any, {name: value}))
     for name, dimension in space.train.items():
-        for value in dimension_values(dimension):
+        for value in dimension.values:
             dataclasses.replace(config.train, **cast(Any, {name: value}))
 
 
@@ -335,34 +334,5 @@ def _groups(rows: tuple[Shape, ...], position: int) -> list[tuple[Shape, ...]]:
     return [tuple(g) for _, g in itertools.groupby(sorted(rows), key=lambda row: row[:position])]
 
 
-def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Scalar:
-    match dimension:
-        case Fixed(value):
-            return value
-        case Choice(values):
-            return trial.suggest_categorical(name, values)
-        case Range(low, high, log):
-            return trial.suggest_float(name, low, high, log=log)
-
-
-def _middle(dimension: Dimension) -> Scalar:
-    return dimension.value if isinstance(dimension, Fixed) else dimension.middle
-
-
-def _contains(dimension: Dimension, value: object) -> bool:
-    match dimension:
-        case Fixed(fixed):
-            return value == fixed
-        case Choice(values):
-            return value in values
-        case Range(low, high, _):
-            return isinstance(value, int | float) and low <= value <= high
-
-
-def _numbers(dimensions: Mapping[str, Dimension], name: str) -> tuple[float, ...]:
-    values = dimension_values(dimensions.get(name, Fixed(0.0)))
-    return tuple(float(cast(float, value)) for value in values)
-
-
 def _shape_values(dimension: Dimension) -> list[int]:
-    return [cast(int, value) for value in dimension_values(dimension)]
+    return [cast(int, value) for value in dimension.values]

@@ -1,12 +1,13 @@
-"""Flags that several commands share, and what they stand for."""
+"""Flags that several commands share, and the values that they stand for."""
 
 import argparse
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from study.errors import quoted, require
 from study.results.records import Metric
 from study.spec.dimension import Fixed
+from study.spec.overrides import Overrides
 from study.spec.search_space_file import SHIPPED, names
 from study.spec.selection import select_cells
 from study.spec.spec_file import load_study
@@ -14,10 +15,10 @@ from study.spec.specification import Cell, Study
 from study.storage.mirror import is_uri
 
 WORKING_COPY = "ray_results"
-"""Results folder, and where a search whose results are in a store works."""
+"""Name of the default results folder, in which a search also works whose results are in a store."""
 
 _MOST_DIGITS = 6
-"""Of trials at once: a million is beyond any cluster."""
+"""Most digits of the number of trials at once: a million is beyond any cluster."""
 
 
 def add_study_flags(flags: argparse.ArgumentParser) -> None:
@@ -96,7 +97,7 @@ def add_cluster_flags(flags: argparse.ArgumentParser) -> None:
 def one_cell(arguments: argparse.Namespace) -> Cell:
     """Return the cell that the flags name.
 
-    With ``--budget`` and ``--horizon``, or with ``--budgets`` where the budget is searched.
+    The flags are ``--budget`` and ``--horizon``, or ``--budgets`` where the budget is searched.
 
     Raises:
         SpecError: a value breaks its rule, or a flag is missing or not for this search space.
@@ -110,7 +111,7 @@ def one_cell(arguments: argparse.Namespace) -> Cell:
             got=f"--budget {quoted(arguments.budget)}",
             remedy="Write --budgets, with one or several labels, or leave it out for all.",
         )
-        return study.cell_of_all(arguments.budgets, arguments.horizon, **_overrides(arguments))
+        return study.cell_of_all(arguments.budgets, arguments.horizon, _overrides(arguments))
     require(
         arguments.budgets is None,
         "--budgets",
@@ -127,7 +128,7 @@ def one_cell(arguments: argparse.Namespace) -> Cell:
             remedy=f"{study.path} has the budgets {', '.join(study.budgets)} and the horizons "
             f"{', '.join(map(str, study.horizons))}.",
         )
-    return study.cell(arguments.budget, arguments.horizon, **_overrides(arguments))
+    return study.cell(arguments.budget, arguments.horizon, _overrides(arguments))
 
 
 def selected_cells(arguments: argparse.Namespace) -> list[Cell]:
@@ -141,7 +142,7 @@ def selected_cells(arguments: argparse.Namespace) -> list[Cell]:
         budgets=arguments.budgets,
         horizons=arguments.horizons,
         first=arguments.first,
-        **_overrides(arguments),
+        overrides=_overrides(arguments),
     )
 
 
@@ -192,7 +193,7 @@ def places(storage: str) -> tuple[Path, str | None]:
     return Path(WORKING_COPY if uri else storage).resolve(), uri
 
 
-def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
+def _overrides(arguments: argparse.Namespace) -> Overrides:
     data = {
         "source": arguments.source,
         "tier": arguments.tier,
@@ -207,9 +208,9 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
         name: getattr(arguments, name)
         for name in ("trials", "seed", "metric", "early_stop_patience", "early_stop_threshold")
     }
-    return {
-        "data": {name: value for name, value in data.items() if value is not None},
-        "search": {name: value for name, value in search.items() if value is not None},
-        "model": {} if arguments.model is None else {"family": Fixed(arguments.model)},
-        "max_epochs": arguments.max_epochs,
-    }
+    return Overrides(
+        data={name: value for name, value in data.items() if value is not None},
+        search={name: value for name, value in search.items() if value is not None},
+        model={} if arguments.model is None else {"family": Fixed(arguments.model)},
+        max_epochs=arguments.max_epochs,
+    )

@@ -1,13 +1,31 @@
 """One value of a search space: fixed, chosen from a list, or drawn from a range."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any, Protocol, TypeGuard, cast
 
 from study.errors import quoted, require
 from study.fields import is_number
 
 Scalar = str | int | float | bool | None
+
+_EDGE_SHARE = 0.02
+"""Share of a range, from either end, that counts as its edge: a uniform draw lies in one of the two
+once in 25 times."""
+
+_FEWEST_CHOICES = 4
+"""Least number of choices that have an edge: of fewer, one in two or more is an end anyhow."""
+
+
+class Suggester(Protocol):
+    """What draws values, as ``optuna.Trial`` does."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Any:
+        """Return one of the choices."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
+        """Return a number between the bounds, uniform on a linear or a logarithmic scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +34,86 @@ class Fixed:
 
     value: Scalar
 
+    is_searched = False
+    is_continuous = False
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One of a list of values; ``middle`` is the middle one as listed."""
-
-    values: tuple[Scalar, ...]
+    @property
+    def values(self) -> tuple[Scalar, ...]:
+        """The value alone."""
+        return (self.value,)
 
     @property
     def middle(self) -> Scalar:
         """The value that a forced trial takes."""
+        return self.value
+
+    @property
+    def plain(self) -> Any:
+        """The form in which YAML has it."""
+        return self.value
+
+    def contains(self, value: object) -> bool:
+        """Can a trial have this value?"""
+        return value == self.value
+
+    def nearest(self, value: Scalar) -> Scalar:
+        """Return the only value, whatever is asked for."""
+        del value
+        return self.value
+
+    def suggest(self, trial: Suggester, name: str) -> Scalar:
+        """Return the value; nothing is drawn."""
+        del trial, name
+        return self.value
+
+    def edge(self, value: float) -> str | None:
+        """Return None: what is not searched has no edge."""
+        del value
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a list of values."""
+
+    values: tuple[Scalar, ...]
+
+    is_searched = True
+    is_continuous = False
+
+    @property
+    def middle(self) -> Scalar:
+        """The value that a forced trial takes: the middle one as listed."""
         return self.values[len(self.values) // 2]
+
+    @property
+    def plain(self) -> Any:
+        """The form in which YAML has it."""
+        return {"choice": list(self.values)}
+
+    def contains(self, value: object) -> bool:
+        """Can a trial have this value?"""
+        return value in self.values
+
+    def nearest(self, value: Scalar) -> Scalar:
+        """Return the value itself if it is listed, else the nearest number; the first of equals."""
+        if value in self.values:
+            return value
+        number = float(cast(float, value))
+        return min(self.values, key=lambda each: abs(float(cast(float, each)) - number))
+
+    def suggest(self, trial: Suggester, name: str) -> Scalar:
+        """Return what a trial draws."""
+        drawn: Scalar = trial.suggest_categorical(name, self.values)
+        return drawn
+
+    def edge(self, value: float) -> str | None:
+        """Return words for a number that is the least or the most of enough choices, else None."""
+        numbers = sorted({each for each in self.values if isinstance(each, int | float)})
+        if len(numbers) < _FEWEST_CHOICES or value not in (numbers[0], numbers[-1]):
+            return None
+        end = "least" if value == numbers[0] else "most"
+        return f"{value:g} is the {end} of {len(numbers)} choices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +124,54 @@ class Range:
     high: float
     log: bool
 
+    is_searched = True
+    is_continuous = True
+
+    @property
+    def values(self) -> tuple[Scalar, ...]:
+        """Both bounds, the only values that a file lists."""
+        return (self.low, self.high)
+
     @property
     def middle(self) -> float:
         """The value that a forced trial takes: the arithmetic or geometric mean of the bounds."""
         return math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
+
+    @property
+    def plain(self) -> Any:
+        """The form in which YAML has it."""
+        return {"log_uniform" if self.log else "uniform": [self.low, self.high]}
+
+    def contains(self, value: object) -> bool:
+        """Can a trial have this value?"""
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+    def nearest(self, value: Scalar) -> float:
+        """Return the number itself, or the bound beyond which it lies."""
+        return min(max(float(cast(float, value)), self.low), self.high)
+
+    def suggest(self, trial: Suggester, name: str) -> float:
+        """Return what a trial draws."""
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
+
+    def edge(self, value: float) -> str | None:
+        """Return words for a number near a bound, else None."""
+        scale = math.log if self.log else float
+        low, high = scale(self.low), scale(self.high)
+        place = (scale(value) - low) / (high - low)
+        if _EDGE_SHARE < place < 1 - _EDGE_SHARE:
+            return None
+        end = self.low if place < 0.5 else self.high
+        return f"{value:.3g} is at the end {end:g} of its range"
 
 
 Dimension = Fixed | Choice | Range
 """What a field of a configuration may be in a search space."""
 
 
-def dimension_values(dimension: Dimension) -> tuple[Scalar, ...]:
-    """Return every value that a dimension lists: its choices, or the bounds of its range."""
-    match dimension:
-        case Fixed(value):
-            return (value,)
-        case Choice(values):
-            return values
-        case Range(low, high, _):
-            return (low, high)
+def numbers(dimension: Dimension) -> tuple[float, ...]:
+    """Return the values that a dimension lists, all of which must be numbers."""
+    return tuple(float(cast(float, value)) for value in dimension.values)
 
 
 def parse_dimension(raw: object, where: str) -> Dimension:

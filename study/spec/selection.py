@@ -1,27 +1,23 @@
-"""Which cells of a study a command is about, and in which order."""
+"""The cells of a study that a command is about, in order."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from study.errors import quoted, require
-from study.spec.dimension import Dimension
+from study.spec.overrides import NO_OVERRIDES, Overrides
 from study.spec.specification import Cell, Study
 
 
 def select_cells(
     study: Study,
     *,
-    budgets: Sequence[str] | None,
-    horizons: Sequence[int] | None,
-    first: str | None,
-    data: Mapping[str, Any],
-    search: Mapping[str, Any],
-    max_epochs: int | None,
-    model: Mapping[str, Dimension] | None = None,
+    budgets: Sequence[str] | None = None,
+    horizons: Sequence[int] | None = None,
+    first: str | None = None,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> list[Cell]:
     """Return the selected cells: smaller budgets first, then shorter horizons.
 
-    Where the budget is searched, a cell of all selected budgets for each horizon: of a search of
+    Where the budget is searched, each horizon has one cell of all selected budgets; in a search of
     two phases that is phase 1. What phase 2 searches follows from its records
     (``study.search.phase_two``).
 
@@ -31,10 +27,7 @@ def select_cells(
         horizons: trading days; None takes the study's.
         first: the cells before this one, as ``20M_h3``, are left out (``h3`` where a cell has all
             budgets); None leaves out none.
-        data: fields of DataConfig that flags override.
-        search: fields of SearchConfig that flags override.
-        max_epochs: cuts every schedule.
-        model: fields of ModelConfig that flags override; None for none.
+        overrides: values of flags.
 
     Raises:
         SpecError: a value is unknown or breaks its rule, or ``first`` is not among the cells.
@@ -44,17 +37,10 @@ def select_cells(
     # An unknown label comes last, where the study itself refuses it.
     ordered = sorted(labels, key=lambda label: (study.budgets.get(label, float("inf")), label))
     if study.across_budgets:
-        cells = {
-            f"h{horizon}": study.cell_of_all(
-                ordered, horizon, data=data, search=search, model=model, max_epochs=max_epochs
-            )
-            for horizon in days
-        }
+        cells = {f"h{horizon}": study.cell_of_all(ordered, horizon, overrides) for horizon in days}
     else:
         cells = {
-            f"{label}_h{horizon}": study.cell(
-                label, horizon, data=data, search=search, model=model, max_epochs=max_epochs
-            )
+            f"{label}_h{horizon}": study.cell(label, horizon, overrides)
             for label in ordered
             for horizon in days
         }

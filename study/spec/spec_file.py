@@ -11,7 +11,7 @@ from study.errors import SpecError, quoted, require, shortened
 from study.fields import Rule, check_value, is_whole, require_type
 from study.model.model_config import MODEL_RULES, ModelConfig
 from study.number_text import read_number
-from study.spec.dimension import Dimension, Fixed, Range, dimension_values, parse_dimension
+from study.spec.dimension import Dimension, Fixed, parse_dimension
 from study.spec.search_space_file import find_search_space
 from study.spec.specification import (
     DERIVED_MODEL_FIELDS,
@@ -182,13 +182,13 @@ def _parsed(
     for name, raw in section.items():
         dimension = parse_dimension(raw, f"{where}.{name}")
         require(
-            not (name in SHAPE_FIELDS and isinstance(dimension, Range)),
+            not (name in SHAPE_FIELDS and dimension.is_continuous),
             f"{where}.{name}",
             "must be a number or a choice, because the grid is counted row by row",
             got=quoted(raw),
             remedy="List the values.",
         )
-        for value in dimension_values(dimension):
+        for value in dimension.values:
             _check_field(name, value, types[name], rules, where)
         dimensions[name] = dimension
     return dimensions

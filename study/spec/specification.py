@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from study.data.data_config import DataConfig
-from study.errors import SpecError, quoted, require
+from study.errors import quoted, require
 from study.fields import (
     Rule,
     above,
@@ -23,7 +23,8 @@ from study.fields import (
 )
 from study.model.model_config import DEFAULT_FAMILY, check_family
 from study.results.records import Metric
-from study.spec.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
+from study.spec.dimension import Choice, Dimension, Fixed, Scalar, numbers
+from study.spec.overrides import NO_OVERRIDES, Overrides
 
 SHAPE_FIELDS = ("d_model", "n_layers", "n_heads", "d_ff_ratio")
 """The four fields that a budget is spent on."""
@@ -159,7 +160,7 @@ class Cell:
             parts.append(self.data.tier)
         family = self.model.get("family", Fixed(DEFAULT_FAMILY))
         if family != Fixed(DEFAULT_FAMILY):
-            parts += map(str, dimension_values(family))
+            parts += map(str, family.values)
         return "_".join(parts)
 
     def resolved(self) -> dict[str, Any]:
@@ -171,8 +172,8 @@ class Cell:
             "start": None if self.start is None else dict(self.start),
             # Equal to what is read from a file again, where a tuple is a list.
             "data": {**dataclasses.asdict(self.data), "accept": list(self.data.accept)},
-            "model": {name: _plain(dimension) for name, dimension in self.model.items()},
-            "train": {name: _plain(dimension) for name, dimension in self.train.items()},
+            "model": {name: dimension.plain for name, dimension in self.model.items()},
+            "train": {name: dimension.plain for name, dimension in self.train.items()},
             "search": dataclasses.asdict(self.search),
         }
 
@@ -227,52 +228,31 @@ class Study:
         """The phases of its search, in order; None stands for the only one."""
         return (None,) if self.supplementary is None else (1, 2)
 
-    def cell(
-        self,
-        budget: str,
-        horizon: int,
-        *,
-        data: Mapping[str, Any],
-        search: Mapping[str, Any],
-        model: Mapping[str, Dimension] | None = None,
-        max_epochs: int | None = None,
-    ) -> Cell:
+    def cell(self, budget: str, horizon: int, overrides: Overrides = NO_OVERRIDES) -> Cell:
         """Return the cell of one budget, flags laid over the file's values.
 
         Args:
             budget: a label of the file.
             horizon: trading days, >= 1.
-            data: fields of DataConfig that flags override.
-            search: fields of SearchConfig that flags override.
-            model: fields of ModelConfig that flags override; None for none.
-            max_epochs: cuts every schedule to at most this many epochs.
+            overrides: values of flags.
 
         Raises:
             SpecError: the budget is unknown or a value breaks its rule.
         """
-        return self._cell(
-            (budget,), horizon, data=data, search=search, model=model, max_epochs=max_epochs
-        )
+        return self._cell((budget,), horizon, overrides)
 
     def cell_of_all(
         self,
         budgets: Sequence[str] | None,
         horizon: int | None,
-        *,
-        data: Mapping[str, Any],
-        search: Mapping[str, Any],
-        model: Mapping[str, Dimension] | None = None,
-        max_epochs: int | None = None,
+        overrides: Overrides = NO_OVERRIDES,
     ) -> Cell:
         """Return the cell in which the budget is searched: phase 1 of a search of two phases.
 
         Args:
             budgets: labels, in any order; None takes the file's.
             horizon: trading days, >= 1; None takes the file's first.
-            data: fields of DataConfig that flags override.
-            search: fields of SearchConfig that flags override.
-            model: fields of ModelConfig that flags override; None for none.
-            max_epochs: cuts every schedule to at most this many epochs.
+            overrides: values of flags.
 
         Raises:
             SpecError: a budget is unknown or given twice, or a value breaks its rule.
@@ -287,26 +267,11 @@ class Study:
         )
         # An unknown label comes last, where it is refused.
         ordered = sorted(labels, key=lambda label: self.budgets.get(label, math.inf))
-        cell = self._cell(
-            tuple(ordered),
-            self.horizons[0] if horizon is None else horizon,
-            data=data,
-            search=search,
-            model=model,
-            max_epochs=max_epochs,
-        )
+        days = self.horizons[0] if horizon is None else horizon
+        cell = self._cell(tuple(ordered), days, overrides)
         return dataclasses.replace(cell, phase=None if self.supplementary is None else 1)
 
-    def _cell(
-        self,
-        budgets: tuple[str, ...],
-        horizon: int,
-        *,
-        data: Mapping[str, Any],
-        search: Mapping[str, Any],
-        model: Mapping[str, Dimension] | None,
-        max_epochs: int | None,
-    ) -> Cell:
+    def _cell(self, budgets: tuple[str, ...], horizon: int, overrides: Overrides) -> Cell:
         for budget in budgets:
             require(
                 budget in self.budgets,
@@ -323,19 +288,12 @@ class Study:
             remedy=f"The study's horizons are {', '.join(map(str, self.horizons))}.",
         )
         train = dict(self.train)
-        if max_epochs is not None:
-            require(
-                max_epochs >= 1,
-                "--max-epochs",
-                "must be >= 1",
-                got=f"--max-epochs {max_epochs}",
-                remedy="Give a number of epochs.",
-            )
-            train["epochs"] = _cut_epochs(train["epochs"], max_epochs)
-        merged = {
+        if overrides.max_epochs is not None:
+            train["epochs"] = _cut_epochs(train["epochs"], overrides.max_epochs)
+        data = {
             "purge_days": max((horizon, *self.horizons)),
             **self.data,
-            **data,
+            **overrides.data,
             "horizon": horizon,
         }
         cell = Cell(
@@ -344,82 +302,80 @@ class Study:
                 Budget(label=budget, target=self.budgets[budget], tolerance=self.tolerance)
                 for budget in budgets
             ),
-            data=DataConfig(**merged),
-            model={**self.model, **(model or {})},
+            data=DataConfig(**data),
+            model={**self.model, **overrides.model},
             train=train,
-            search=SearchConfig(**{**self.search, **search}),
+            search=SearchConfig(**{**self.search, **overrides.search}),
         )
-        if cell.data.normalization == "revin":
-            require(
-                cell.model.get("revin") == Fixed(True),
-                self.path,
-                "normalization revin leaves raw levels, so model.revin must be true",
-                got=f"model.revin={quoted(_plain(cell.model.get('revin', Fixed(False))))}",
-                remedy="Set model.revin to true.",
-            )
-        if cell.data.normalization in ("revin", "none"):
-            skip = cell.model.get("last_day_skip", Fixed(False))
-            require(
-                True not in dimension_values(skip),
-                self.path,
-                f"normalization {cell.data.normalization} leaves raw levels, which the linear path "
-                "of model.last_day_skip cannot take",
-                got=f"model.last_day_skip={quoted(_plain(skip))}",
-                remedy="Set model.last_day_skip to false.",
-            )
-        require(
-            len(cell.name.encode()) <= _LONGEST_FOLDER,
-            self.path,
-            "study, budgets, task and source must name a folder of at most "
-            f"{_LONGEST_FOLDER} bytes",
-            got=quoted(cell.name),
-            remedy="Shorten the longest of them.",
-        )
+        _check_normalization(cell, self.path)
+        _check_name(cell, self.path)
         _check_family(cell, self.path)
         _check_grace(cell, self.path)
         return cell
 
 
-def _plain(dimension: Dimension) -> Any:
-    match dimension:
-        case Fixed(value):
-            return value
-        case Choice(values):
-            return {"choice": list(values)}
-        case Range(low, high, log):
-            return {"log_uniform" if log else "uniform": [low, high]}
-
-
 def _cut_epochs(dimension: Dimension, most: int) -> Dimension:
     """Return the schedule lengths cut to ``most``; equal ones are merged."""
-    match dimension:
-        case Choice(values):
-            cut = tuple(dict.fromkeys(min(int(str(value)), most) for value in values))
-            return Choice(cut) if len(cut) > 1 else Fixed(cut[0])
-        case Fixed(value):
-            return Fixed(min(int(str(value)), most))
-        case Range():
-            raise SpecError("train.epochs: must be a number or a choice, but got a range. List it.")
+    require(
+        not dimension.is_continuous,
+        "train.epochs",
+        "must be a number or a choice",
+        got="a range",
+        remedy="List it.",
+    )
+    cut = tuple(dict.fromkeys(min(int(str(value)), most) for value in dimension.values))
+    return Choice(cut) if len(cut) > 1 else Fixed(cut[0])
+
+
+def _check_normalization(cell: Cell, path: str) -> None:
+    """Refuse a network that cannot take the raw levels which some normalizations leave."""
+    normalization = cell.data.normalization
+    if normalization == "revin":
+        revin = cell.model.get("revin", Fixed(False))
+        require(
+            revin == Fixed(True),
+            path,
+            "normalization revin leaves raw levels, so model.revin must be true",
+            got=f"model.revin={quoted(revin.plain)}",
+            remedy="Set model.revin to true.",
+        )
+    if normalization in ("revin", "none"):
+        skip = cell.model.get("last_day_skip", Fixed(False))
+        require(
+            True not in skip.values,
+            path,
+            f"normalization {normalization} leaves raw levels, which the linear path "
+            "of model.last_day_skip cannot take",
+            got=f"model.last_day_skip={quoted(skip.plain)}",
+            remedy="Set model.last_day_skip to false.",
+        )
+
+
+def _check_name(cell: Cell, path: str) -> None:
+    require(
+        len(cell.name.encode()) <= _LONGEST_FOLDER,
+        path,
+        f"study, budgets, task and source must name a folder of at most {_LONGEST_FOLDER} bytes",
+        got=quoted(cell.name),
+        remedy="Shorten the longest of them.",
+    )
 
 
 def _check_family(cell: Cell, path: str) -> None:
     family = cell.model.get("family", Fixed(DEFAULT_FAMILY))
     require(
-        isinstance(family, Fixed),
+        not family.is_searched,
         f"{path}: model.family",
         "must be one family, because a cell compares architectures of one",
-        got=quoted(_plain(family)),
+        got=quoted(family.plain),
         remedy="Search each with --model, in a cell of its own.",
     )
-    for name in dimension_values(family):
+    for name in family.values:
         check_family(name, f"{path}: model")
 
 
 def _check_grace(cell: Cell, path: str) -> None:
-    warmup = max(
-        float(cast(float, value))
-        for value in dimension_values(cell.train.get("warmup_share", Fixed(0.1)))
-    )
+    warmup = max(numbers(cell.train.get("warmup_share", Fixed(0.1))))
     require(
         cell.search.scheduler == "fifo" or cell.search.grace_share > warmup,
         f"{path}: search.grace_share",

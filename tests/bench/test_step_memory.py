@@ -24,6 +24,7 @@ from study.model.sizing import count_parameters
 from study.search.space import SearchSpace, Shape, TrialConfig, build_space
 from study.search.trial_config import Assignment
 from study.spec.dimension import Fixed
+from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 from study.training.device import supports_bf16
@@ -84,7 +85,7 @@ pytestmark = [
 
 def cell_of(budget: str, family: str = "patchtst") -> Cell:
     model = {"family": Fixed(family)}
-    return load_study(SPACE).cell(budget, 1, data={}, search={}, model=model)
+    return load_study(SPACE).cell(budget, 1, Overrides(model=model))
 
 
 def space_of(budget: str, family: str = "patchtst", n_features: int = 25) -> SearchSpace:

@@ -14,6 +14,7 @@ from study.data.dataset import build_dataset
 from study.model.memory import step_memory
 from study.planning.cell_plan import plan_cell
 from study.search.space import SearchSpace, build_space
+from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from tests.tuner.in_process import MARKS, ray_environment, search
 
@@ -45,7 +46,7 @@ def nodes() -> Iterator[list[Node]]:
 
 
 def space(budget: str) -> SearchSpace:
-    cell = load_study(SPACES / "phase6a.yaml").cell(budget, 1, data={}, search={})
+    cell = load_study(SPACES / "phase6a.yaml").cell(budget, 1)
     return build_space(cell, n_features=25)
 
 
@@ -97,7 +98,7 @@ def test_2m_trials_share_the_device_and_a_2b_trial_has_it_alone(nodes: list[Node
 
 def test_trials_of_a_cell_run_on_their_fraction(nodes: list[Node], tmp_path: Path) -> None:
     study = load_study(SPACES / "smoke.yaml")
-    cell = study.cell("50k", 1, data={}, search={"trials": 4}, max_epochs=1)
+    cell = study.cell("50k", 1, Overrides(search={"trials": 4}, max_epochs=1))
     data = build_dataset(cell.data)
     drawn_from = build_space(cell, n_features=25)
     plan = plan_cell(cell, data, drawn_from, nodes, device="cpu", concurrency=2)

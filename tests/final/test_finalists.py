@@ -12,13 +12,14 @@ from study.results.store import CellIdentity, CellStore, write_cell
 from study.search.forced import first_configurations
 from study.search.phase_two import PhaseTwo
 from study.search.space import Shape, build_space
+from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 from tests.results.conftest import record
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 STUDY = load_study(SPACES / "two_phase.yaml")
-FIRST = STUDY.cell_of_all(["2M", "20M"], 1, data={}, search={"trials": 6})
+FIRST = STUDY.cell_of_all(["2M", "20M"], 1, Overrides(search={"trials": 6}))
 SPACE = build_space(FIRST, n_features=25)
 LISTED = {"2M": Shape("2M", 320, 2, 4, 4), "20M": Shape("20M", 768, 3, 4, 8)}
 
@@ -67,7 +68,7 @@ def test_every_budget_of_phase_one_has_a_winner_and_a_folder_of_its_own(tmp_path
     assert names(chosen(tmp_path)) == [f"{whole}_2M", f"{whole}_20M"]
     assert names(chosen(tmp_path, budgets=["20M"])) == [f"{whole}_20M"]
     # A cell of one budget keeps its name.
-    one = STUDY.cell_of_all(["2M"], 1, data={}, search={})
+    one = STUDY.cell_of_all(["2M"], 1)
     (tmp_path / one.name).mkdir()
     assert names(ordinary_finalists([one], tmp_path)) == ["two-phase-1_2M_h1_threshold_1pct"]
 

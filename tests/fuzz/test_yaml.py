@@ -28,9 +28,9 @@ def test_a_damaged_search_space_is_refused_in_one_line_or_is_whole(
         study = load_study(path)
         label, horizon = min(study.budgets, key=study.budgets.__getitem__), study.horizons[0]
         cell = (
-            study.cell_of_all([label], horizon, data={}, search={})
+            study.cell_of_all([label], horizon)
             if study.across_budgets
-            else study.cell(label, horizon, data={}, search={})
+            else study.cell(label, horizon)
         )
         space = build_space(cell, n_features=25)
         # Every value can be drawn, trained and written.

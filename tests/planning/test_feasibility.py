@@ -25,13 +25,14 @@ from study.search.cell_folder import create, identity
 from study.search.forced import first_configurations
 from study.search.ledger import Ledger
 from study.search.space import SearchSpace, TrialConfig, build_space
+from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 from tests.search import simulated_search
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 PHASE6A = load_study(SPACES / "phase6a.yaml")
-LARGE = PHASE6A.cell("2B", 1, data={}, search={})
+LARGE = PHASE6A.cell("2B", 1)
 GIB = 2**30
 ESTIMATE = Estimate(
     epoch_seconds_min=1.0, epoch_seconds_median=2.0, epoch_seconds_max=3.5,
@@ -118,7 +119,7 @@ def test_the_extremes_and_the_draws_are_of_what_is_left() -> None:
 
 def test_a_listed_configuration_that_does_not_fit_is_a_problem_and_takes_no_trial() -> None:
     study = load_study(SPACES / "two_phase.yaml")
-    cell = study.cell_of_all(None, None, data={}, search={"trials": 12})
+    cell = study.cell_of_all(None, None, Overrides(search={"trials": 12}))
     left = at(whole(cell), 3)
     assert left.left_out is not None
     assert left.budgets == {"750k", "2M", "20M"}
@@ -184,7 +185,7 @@ def test_a_search_that_goes_on_on_a_larger_machine_is_the_undisturbed_one(tmp_pa
 
 def test_a_cell_that_cannot_run_is_described_with_the_keys_of_one_that_can(data: Dataset) -> None:
     nodes = [node(8, gpus=0)]
-    small = PHASE6A.cell("2M", 1, data={}, search={})
+    small = PHASE6A.cell("2M", 1)
     plan = plan_cell(
         small, data, whole(small), nodes, device="cpu", concurrency=None, estimate=ESTIMATE
     )
@@ -208,7 +209,7 @@ def test_a_plan_of_several_cells_says_which_cannot_run(tmp_path: Path) -> None:
 
 
 def test_a_phase_two_whose_start_does_not_fit_says_so() -> None:
-    small = PHASE6A.cell("2M", 1, data={}, search={"forced": "none"})
+    small = PHASE6A.cell("2M", 1, Overrides(search={"forced": "none"}))
     cell = dataclasses.replace(small, start={"n_heads": 64})
     (slot,) = first_configurations(whole(cell), cell)
     assert slot.config is None

@@ -16,7 +16,7 @@ from study.spec.specification import Cell
 from study.storage.layout import JOURNAL_FILES
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
-CELL = load_study(SPACES / "smoke.yaml").cell("50k", 1, data={}, search={})
+CELL = load_study(SPACES / "smoke.yaml").cell("50k", 1)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ ESTIMATE = Estimate(
 
 @pytest.fixture(scope="module")
 def space() -> SearchSpace:
-    cell = load_study(SPACES / "phase6a.yaml").cell("2M", 1, data={}, search={})
+    cell = load_study(SPACES / "phase6a.yaml").cell("2M", 1)
     return build_space(cell, n_features=25)
 
 

@@ -16,7 +16,7 @@ from study.spec.spec_file import load_study
 from study.spec.specification import SearchConfig
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
-CELL = load_study(SPACES / "smoke.yaml").cell("50k", 1, data={}, search={})
+CELL = load_study(SPACES / "smoke.yaml").cell("50k", 1)
 SPACE: SearchSpace = build_space(CELL, n_features=25)
 SEARCH = SearchConfig(
     trials=12, seed=3, startup_trials=3, grace_share=0.25, reduction_factor=2, forced="extremes6"

@@ -11,6 +11,7 @@ from study.search.forced import first_configurations
 from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
 from study.search.trial_config import Assignment
+from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 from tests.search.simulated_search import untimed
@@ -24,7 +25,7 @@ WORSE = {"2M": 0.0, "20M": 0.2}
 
 def cell_of(**search: Any) -> Cell:
     return STUDY.cell_of_all(
-        list(WORSE), None, data={}, search={"trials": 40, "early_stop_patience": None, **search}
+        list(WORSE), None, Overrides(search={"trials": 40, "early_stop_patience": None, **search})
     )
 
 

@@ -22,6 +22,7 @@ from study.search.cell_folder import (
     reopen,
     require_nothing_lost,
 )
+from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.storage.layout import JOURNAL_FILES, LOCK_FILE
 from study.storage.lock import FolderLock, LockError
@@ -126,7 +127,7 @@ def test_what_was_begun_differently_is_refused(
     text = (SPACES / "smoke.yaml").read_text()
     (tmp_path / "smoke.yaml").write_text(text.replace(cell.get("old", ""), cell.get("new", "")))
     study = load_study(tmp_path / "smoke.yaml")
-    now = study.cell("50k", cell.get("horizon", 1), data={}, search=cell.get("search", {}))
+    now = study.cell("50k", cell.get("horizon", 1), Overrides(search=cell.get("search", {})))
     before = contents(path)
     with pytest.raises(
         StudyError, match=f"but got {difference}. .*--fresh --import-trials {path}$"

@@ -15,6 +15,7 @@ from study.results.store import CellIdentity, CellStore, write_cell
 from study.search.cell_folder import identity
 from study.search.earlier_trials import import_trials
 from study.search.space import TrialConfig, build_space
+from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from tests.results.conftest import record
 from tests.search.simulated_search import CELL, SPACE, SPACES, known, new_ledger, play, reopened
@@ -114,7 +115,7 @@ def test_losses_of_another_question_are_not_known(
     reason: str,
 ) -> None:
     study = load_study(SPACES / "smoke.yaml")
-    cell = study.cell("50k", horizon, data=overrides, search={})
+    cell = study.cell("50k", horizon, Overrides(data=overrides))
     found = import_trials(old, cell, dataclasses.replace(data, **changes), SPACE)
     assert found.incomparable == reason
     assert found.known == []
@@ -190,7 +191,7 @@ def test_a_folder_that_says_nothing_of_its_data_is_not_comparable(old: Path, dat
 def test_a_trial_is_known_at_the_percent_at_which_it_was_reported(
     tmp_path: Path, data: Dataset
 ) -> None:
-    space = build_space(load_study(SPACES / "origin.yaml").cell("2M", 1, data={}, search={}), 25)
+    space = build_space(load_study(SPACES / "origin.yaml").cell("2M", 1), 25)
     params = next(iter(space.configs())).flat()
     lengths = [(1, 75), (29, 50), (29, 100), (57, 100), (74, 75), (100, 100)]
     write(tmp_path, [

@@ -9,6 +9,7 @@ from study.errors import SpecError
 from study.model.sizing import count_parameters
 from study.search.forced import first_configurations
 from study.search.space import SearchSpace, build_space
+from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 
@@ -25,7 +26,7 @@ ORIGIN = {
 
 
 def cell_of(*budgets: str) -> Cell:
-    return STUDY.cell_of_all(budgets or None, None, data={}, search={})
+    return STUDY.cell_of_all(budgets or None, None)
 
 
 def space_of(cell: Cell) -> SearchSpace:
@@ -63,7 +64,7 @@ def test_a_range_that_lacks_a_listed_value_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     text = (SPACES / "two_phase.yaml").read_text()
     path.write_text(text.replace("dropout: {uniform: [0.1, 0.7]}", "dropout: 0.5"))
-    cell = load_study(path).cell_of_all(None, None, data={}, search={})
+    cell = load_study(path).cell_of_all(None, None)
     with pytest.raises(SpecError, match=r"must hold every value of forced18, but got dropout_0\.1"):
         first_configurations(space_of(cell), cell)
 
@@ -84,7 +85,7 @@ def test_draws_stay_in_their_budget_and_reach_all_of_them() -> None:
 
 
 def test_a_space_across_budgets_has_no_extremes_of_one() -> None:
-    cell = STUDY.cell_of_all(None, None, data={}, search={"forced": "extremes6"})
+    cell = STUDY.cell_of_all(None, None, Overrides(search={"forced": "extremes6"}))
     with pytest.raises(SpecError, match="extremes6 needs a search of one budget"):
         first_configurations(space_of(cell), cell)
 

@@ -10,15 +10,14 @@ from study.model.sizing import count_parameters
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity, CellStore, write_cell
 from study.search.forced import first_configurations
-from study.search.phase_two import PhaseOne, nearest, second_phases, supplementary_cell
+from study.search.phase_two import PhaseOne, second_phases, supplementary_cell
 from study.search.space import Shape, build_space
-from study.spec.dimension import Choice, Fixed, Range
 from study.spec.spec_file import load_study
 from tests.results.conftest import PARAMS, record
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 STUDY = load_study(SPACES / "two_phase.yaml")
-CELL = STUDY.cell_of_all(None, None, data={}, search={})
+CELL = STUDY.cell_of_all(None, None)
 
 
 def phase_one(folder: Path, losses: dict[str, list[float]], **changes: Any) -> PhaseOne:
@@ -87,7 +86,7 @@ def test_the_cell_is_the_best_trial_but_for_what_is_searched() -> None:
 
 
 def test_a_second_phase_waits_for_the_end_of_the_first(tmp_path: Path) -> None:
-    cells = [STUDY.cell_of_all(None, days, data={}, search={}) for days in (1, 3, 5)]
+    cells = [STUDY.cell_of_all(None, days) for days in (1, 3, 5)]
     phase_one(tmp_path / cells[0].name, {"2M": [0.40] * 40, "20M": [0.41] * 30})
     phase_one(tmp_path / cells[1].name, {"2M": [0.40] * 12, "20M": [0.41] * 9, "200M": [0.5]})
     found, waiting = second_phases(STUDY, cells, tmp_path, trials=None, metric=None)
@@ -106,11 +105,3 @@ def test_a_first_phase_without_a_usable_trial_has_no_second(tmp_path: Path) -> N
     assert found == []
     assert line.startswith(f"phase 2 of {CELL.name}: ")
     assert "70 trials, none of them usable" in line
-
-
-def test_a_value_moves_to_the_nearest_of_a_range() -> None:
-    assert nearest(Range(1e-5, 1e-3, log=True), 5e-3) == 1e-3
-    assert nearest(Range(1e-5, 1e-3, log=True), 1e-4) == 1e-4
-    assert nearest(Choice((0.05, 0.1)), 0.0) == 0.05
-    assert nearest(Choice((8, 16, 256)), 100) == 16
-    assert nearest(Fixed(3), 7) == 3

@@ -17,12 +17,12 @@ STARTUP = 4
 
 def build(text: str, path: Path) -> SearchSpace:
     path.write_text(text)
-    return build_space(load_study(path).cell("50k", 1, data={}, search={}), n_features=25)
+    return build_space(load_study(path).cell("50k", 1), n_features=25)
 
 
 @pytest.fixture(scope="module")
 def space() -> SearchSpace:
-    cell = load_study(SPACES / "smoke.yaml").cell("50k", 1, data={}, search={})
+    cell = load_study(SPACES / "smoke.yaml").cell("50k", 1)
     return build_space(cell, n_features=25)
 
 

@@ -10,6 +10,7 @@ from study.model.sizing import count_parameters
 from study.search.forced import forced_configurations
 from study.search.space import SearchSpace, TrialConfig, build_space
 from study.spec.dimension import Fixed
+from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 
@@ -18,7 +19,7 @@ FEATURES_A25 = 25
 
 
 def space(study: str, budget: str) -> SearchSpace:
-    cell = load_study(SPACES / f"{study}.yaml").cell(budget, 3, data={}, search={})
+    cell = load_study(SPACES / f"{study}.yaml").cell(budget, 3)
     return build_space(cell, FEATURES_A25)
 
 
@@ -55,7 +56,7 @@ def test_a_flat_configuration_is_the_whole_configuration() -> None:
 
 def test_a_space_without_an_architecture_is_refused() -> None:
     study = load_study(SPACES / "smoke.yaml")
-    cell = study.cell("50k", 1, data={"context_length": 60}, search={})
+    cell = study.cell("50k", 1, Overrides(data={"context_length": 60}))
     with pytest.raises(SpecError, match="some architecture must count 50,000 parameters"):
         build_space(cell, n_features=5_000)
 
@@ -144,7 +145,7 @@ def test_a_space_does_not_contain_what_it_cannot_draw(part: str, changes: dict[s
 
 def itransformer_cell(path: Path, **data: Any) -> Cell:
     family = {"family": Fixed("itransformer")}
-    return load_study(path).cell("2M", 1, data=data, search={}, model=family)
+    return load_study(path).cell("2M", 1, Overrides(data=data, model=family))
 
 
 @pytest.mark.parametrize("n_features", [FEATURES_A25, 211])
@@ -152,7 +153,7 @@ def test_the_grid_of_a_family_is_counted_by_its_formula(n_features: int) -> None
     found = build_space(itransformer_cell(SPACES / "phase6a.yaml"), n_features)
     assert found.shapes
     assert found.shapes != build_space(load_study(SPACES / "phase6a.yaml").cell(
-        "2M", 1, data={}, search={}), 211).shapes  # fmt: skip
+        "2M", 1), 211).shapes  # fmt: skip
     for config in found.configs():
         assert config.model.family == "itransformer"
         assert abs(count_parameters(config.model) / 2_000_000 - 1) <= 0.25
@@ -165,7 +166,7 @@ def test_a_context_that_patches_do_not_fill_is_right_for_features() -> None:
     cell = itransformer_cell(SPACES / "phase6a.yaml", context_length=63)
     assert build_space(cell, FEATURES_A25).shapes
     plain = load_study(SPACES / "phase6a.yaml").cell(
-        "2M", 1, data={"context_length": 63}, search={}
+        "2M", 1, Overrides(data={"context_length": 63})
     )
     with pytest.raises(SpecError, match="must be a multiple of patch_stride"):
         build_space(plain, FEATURES_A25)
@@ -179,7 +180,7 @@ def test_a_dimension_that_the_family_does_not_read_is_refused(tmp_path: Path) ->
         SpecError, match="itransformer does not read them, but got a list for patch_stride"
     ):
         build_space(itransformer_cell(path), FEATURES_A25)
-    assert build_space(load_study(path).cell("2M", 1, data={}, search={}), FEATURES_A25).shapes
+    assert build_space(load_study(path).cell("2M", 1), FEATURES_A25).shapes
 
 
 def test_the_bounds_of_a_range_belong_to_a_space() -> None:

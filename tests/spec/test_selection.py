@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from study.errors import SpecError
+from study.spec.overrides import Overrides
 from study.spec.selection import select_cells
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
@@ -12,8 +13,7 @@ STUDY = load_study(Path(__file__).parents[2] / "search_spaces/phase6a.yaml")
 
 
 def select(**chosen: Any) -> list[Cell]:
-    nothing = {"budgets": None, "horizons": None, "first": None, "max_epochs": None}
-    return select_cells(STUDY, **{**nothing, "data": {}, "search": {}, **chosen})
+    return select_cells(STUDY, **chosen)
 
 
 def names(cells: list[Cell]) -> list[str]:
@@ -33,7 +33,8 @@ def test_from_leaves_out_what_comes_before() -> None:
 
 
 def test_overrides_reach_every_cell() -> None:
-    cells = select(horizons=[3], search={"trials": 7}, data={"source": "nasdaq"}, max_epochs=2)
+    overrides = Overrides(search={"trials": 7}, data={"source": "nasdaq"}, max_epochs=2)
+    cells = select(horizons=[3], overrides=overrides)
     assert {cell.search.trials for cell in cells} == {7}
     assert {cell.data.source for cell in cells} == {"nasdaq"}
 
@@ -54,12 +55,11 @@ def test_what_is_not_there_is_refused(chosen: dict[str, Any], message: str) -> N
 
 def test_where_the_budget_is_searched_a_horizon_has_one_cell() -> None:
     study = load_study(Path(__file__).parents[2] / "search_spaces/two_phase.yaml")
-    chosen: dict[str, Any] = {"horizons": [3, 1], "max_epochs": None, "data": {}, "search": {}}
-    cells = select_cells(study, budgets=["20M", "2M"], first=None, **chosen)
+    cells = select_cells(study, budgets=["20M", "2M"], horizons=[3, 1])
     assert [cell.name for cell in cells] == [
         f"two-phase-1_2M-20M_h{days}_threshold_1pct" for days in (1, 3)
     ]
-    (last,) = select_cells(study, budgets=None, first="h3", **chosen)
+    (last,) = select_cells(study, horizons=[3, 1], first="h3")
     assert (last.budget_label, last.data.horizon) == ("750k-2M-20M-200M", 3)
     with pytest.raises(SpecError, match="but got --from '2M_h3'"):
-        select_cells(study, budgets=None, first="2M_h3", **chosen)
+        select_cells(study, horizons=[3, 1], first="2M_h3")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from study.errors import SpecError
 from study.model.model_config import ModelConfig
 from study.spec.dimension import Choice, Fixed, Range
+from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 from study.training.train_config import TrainConfig
@@ -36,26 +37,24 @@ def edited(tmp_path: Path, edit: dict[str, Any]) -> Path:
 
 
 def cell(path: Path, **search: Any) -> Cell:
-    return load_study(path).cell("2M", 3, data={}, search=search)
+    return load_study(path).cell("2M", 3, Overrides(search=search))
 
 
 @pytest.mark.parametrize("path", sorted(SPACES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_spaces_load_for_every_cell(path: Path) -> None:
     study = load_study(path)
     names = {
-        study.cell(budget, horizon, data={}, search={}).name
-        for budget in study.budgets
-        for horizon in study.horizons
+        study.cell(budget, horizon).name for budget in study.budgets for horizon in study.horizons
     }
     assert len(names) == len(study.budgets) * len(study.horizons)
 
 
 def test_cell_is_named_by_study_budget_horizon_and_task() -> None:
     study = load_study(SPACES / "phase6a.yaml")
-    assert study.cell("2M", 3, data={}, search={}).name == "phase6a_2M_h3_threshold_1pct"
-    other = study.cell("2M", 3, data={"source": "nasdaq", "label_price": "close"}, search={})
+    assert study.cell("2M", 3).name == "phase6a_2M_h3_threshold_1pct"
+    other = study.cell("2M", 3, Overrides(data={"source": "nasdaq", "label_price": "close"}))
     assert other.name == "phase6a_2M_h3_threshold_1pct_close_nasdaq"
-    larger = study.cell("2M", 3, data={"source": "nasdaq", "tier": "a200"}, search={})
+    larger = study.cell("2M", 3, Overrides(data={"source": "nasdaq", "tier": "a200"}))
     assert larger.name == "phase6a_2M_h3_threshold_1pct_nasdaq_a200"
 
 
@@ -71,28 +70,30 @@ def test_a_study_may_assert_that_its_features_are_free_of_the_vix(tmp_path: Path
         path = tmp_path / "space.yaml"
         path.write_text(text.replace("tier: a25", lines), encoding="utf-8")
         if words is None:
-            assert load_study(path).cell("2M", 1, data={}, search={}).data.tier in lines
+            assert load_study(path).cell("2M", 1).data.tier in lines
         else:
             with pytest.raises(SpecError, match=words):
-                load_study(path).cell("2M", 1, data={}, search={})
+                load_study(path).cell("2M", 1)
 
 
 def test_a_family_is_named_and_overridden(tmp_path: Path) -> None:
     study = load_study(SPACES / "phase6a.yaml")
     other = {"family": Fixed("itransformer")}
-    found = study.cell("2M", 3, data={"source": "nasdaq"}, search={}, model=other)
+    found = study.cell("2M", 3, Overrides(data={"source": "nasdaq"}, model=other))
     assert found.name == "phase6a_2M_h3_threshold_1pct_nasdaq_itransformer"
     assert found.resolved()["model"]["family"] == "itransformer"
-    plain = study.cell("2M", 3, data={}, search={})
+    plain = study.cell("2M", 3)
     assert plain.resolved()["model"]["family"] == "patchtst"
-    assert plain.name == study.cell("2M", 3, data={}, search={}, model={}).name
+    assert plain.name == study.cell("2M", 3).name
     from_file = cell(edited(tmp_path, {"model.family": "itransformer"}))
     assert from_file.name == "phase6a_2M_h3_threshold_1pct_itransformer"
 
 
 def test_flags_win_over_the_file_and_epochs_are_cut() -> None:
     study = load_study(SPACES / "origin.yaml")
-    found = study.cell("2M", 1, data={"task": "direction"}, search={"trials": 7}, max_epochs=60)
+    found = study.cell(
+        "2M", 1, Overrides(data={"task": "direction"}, search={"trials": 7}, max_epochs=60)
+    )
     assert found.data.task == "direction"
     assert found.search.trials == 7
     assert found.train["epochs"] == Choice((50, 60))
@@ -111,7 +112,7 @@ def test_values_keep_their_kind() -> None:
 
 def test_the_resolved_cell_names_every_field_that_trains() -> None:
     study = load_study(SPACES / "smoke.yaml")
-    resolved = study.cell("50k", 1, data={}, search={}).resolved()
+    resolved = study.cell("50k", 1).resolved()
     assert set(resolved["train"]) == {field.name for field in fields(TrainConfig)}
     derived = {"n_features", "context_length", "auxiliary_head"}
     assert set(resolved["model"]) == {field.name for field in fields(ModelConfig)} - derived
@@ -120,7 +121,7 @@ def test_the_resolved_cell_names_every_field_that_trains() -> None:
 
 def test_evaluation_days_do_not_depend_on_the_horizon() -> None:
     study = load_study(SPACES / "phase6a.yaml")
-    purges = {study.cell("2M", h, data={}, search={}).data.purge_days for h in study.horizons}
+    purges = {study.cell("2M", h).data.purge_days for h in study.horizons}
     assert purges == {5}
 
 
@@ -199,7 +200,7 @@ def test_whatever_a_space_holds_is_a_study_or_an_error(raw: Any) -> None:
         try:
             study = load_study(path)
             for budget in study.budgets:
-                assert study.cell(budget, study.horizons[0], data={}, search={}).resolved()
+                assert study.cell(budget, study.horizons[0]).resolved()
         except SpecError as error:
             message = str(error)
     assert message.isprintable()
@@ -210,12 +211,12 @@ def test_a_cell_has_a_name_that_can_be_a_folder(tmp_path: Path) -> None:
     study = load_study(edited(tmp_path, {"study": "a" * 100}))
     source = {"source": f"{'b' * 90}.csv"}
     with pytest.raises(SpecError, match="must name a folder of at most 200 bytes, but got 'aaa"):
-        study.cell("2M", 3, data=source, search={})
+        study.cell("2M", 3, Overrides(data=source))
 
 
 def test_unknown_budget_and_horizon_are_refused() -> None:
     study = load_study(SPACES / "phase6a.yaml")
     with pytest.raises(SpecError, match="--budget: must be one of 750k, 2M"):
-        study.cell("3M", 3, data={}, search={})
+        study.cell("3M", 3)
     with pytest.raises(SpecError, match="--horizon: must be at least 1"):
-        study.cell("2M", 0, data={}, search={})
+        study.cell("2M", 0)

@@ -18,7 +18,7 @@ from study.terminal.plan_tables import print_budget, print_phase_two
 from tests.tuner.command import ESTIMATE, POWER, SPACES
 
 STUDY = load_study(SPACES / "two_phase.yaml")
-FIRST = STUDY.cell_of_all(["20M", "2M"], 1, data={}, search={})
+FIRST = STUDY.cell_of_all(["20M", "2M"], 1)
 NODE = Node(
     name="here", cpus=2, gpus=0, memory_bytes=64 * 2**30, device_bytes=64 * 2**30,
     unified_memory=True,

@@ -39,7 +39,7 @@ SHORTAGES = {
 @pytest.fixture(scope="module")
 def cell() -> tuple[Dataset, Assignment]:
     """A data set, and a small trial on it."""
-    spec = load_study(SPACES / "smoke.yaml").cell("50k", 1, data={}, search={})
+    spec = load_study(SPACES / "smoke.yaml").cell("50k", 1)
     data = build_dataset(spec.data)
     space = build_space(spec, n_features=len(data.feature_names))
     config = min(space.configs(), key=lambda config: config.model.n_layers)

@@ -95,7 +95,7 @@ def plan(tmp_path: Path) -> Iterator[CellPlan]:
         "max_failure_share": 1.0,
     }  # fmt: skip
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(raw))
-    cell = load_study(tmp_path / "space.yaml").cell_of_all(None, 1, data={}, search={})
+    cell = load_study(tmp_path / "space.yaml").cell_of_all(None, 1)
     space = build_space(cell, n_features=25)
     with ray_environment():
         ray.init(

@@ -61,7 +61,7 @@ def trials_for(kills: int) -> int:
 
 
 def cell_of(here: Path) -> Cell:
-    return load_study(here / "tiny.yaml").cell("50k", 3, data={}, search={})
+    return load_study(here / "tiny.yaml").cell("50k", 3)
 
 
 def ledger(here: Path) -> Ledger:

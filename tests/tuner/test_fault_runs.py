@@ -19,6 +19,7 @@ from study.results.records import TrialRecord
 from study.search.space import build_space
 from study.search.trial_config import Assignment
 from study.spec.dimension import Fixed
+from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.tuner.trainable import CellTrainable, StepResult
 from tests.tuner.command import SPACES
@@ -78,7 +79,7 @@ def _no_memory(*_: Any) -> None:
 def plan() -> Iterator[CellPlan]:
     study = load_study(SPACES / "smoke.yaml")
     search = {"trials": TRIALS, "scheduler": "fifo", "stall_minutes": 0.1, "max_failure_share": 1.0}
-    cell = study.cell("50k", 1, data={}, search=search)
+    cell = study.cell("50k", 1, Overrides(search=search))
     cell = dataclasses.replace(cell, train={**cell.train, "epochs": Fixed(4)})
     data = build_dataset(cell.data)
     space = build_space(cell, n_features=25)

@@ -20,7 +20,8 @@ from study.search.forced import Forced
 from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
 from study.search.trial_config import Assignment
-from study.spec.dimension import Fixed, dimension_values
+from study.spec.dimension import Fixed
+from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.spec.specification import SearchConfig
 from study.storage.layout import ALIVE_FILE, LOCK_FILE
@@ -132,7 +133,7 @@ SHARED = SearchResources(
 def across(folder: Path, *budgets: str) -> LedgerSearcher:
     """Return what hands out one trial after the other, of these budgets."""
     cell = load_study(SPACES / "two_phase.yaml").cell_of_all(
-        None, None, data={}, search={"trials": len(budgets), "forced": "none"}
+        None, None, Overrides(search={"trials": len(budgets), "forced": "none"})
     )
     space = build_space(cell, n_features=25)
     shapes = {shape.budget: shape for shape in space.shapes}
@@ -219,7 +220,7 @@ def test_the_word_of_ray_about_an_end_changes_nothing(run: Run) -> None:
 @pytest.mark.parametrize("is_asked_meanwhile", [False, True])
 def test_an_exhausted_space_ends_the_search(tmp_path: Path, is_asked_meanwhile: bool) -> None:
     def fixed(dimensions: Any) -> dict[str, Fixed]:
-        return {name: Fixed(dimension_values(each)[0]) for name, each in dimensions.items()}
+        return {name: Fixed(each.values[0]) for name, each in dimensions.items()}
 
     single: SearchSpace = dataclasses.replace(
         SPACE, shapes=SPACE.shapes[:1], model=fixed(SPACE.model), train=fixed(SPACE.train)

@@ -16,6 +16,7 @@ from study.results.store import read_trials
 from study.search.forced import first_configurations
 from study.search.ledger import Ledger
 from study.search.space import build_space
+from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from tests.tuner.command import ESTIMATE, POWER, SPACES, left_over
 
@@ -118,11 +119,12 @@ def test_the_listed_come_first_and_a_search_that_has_converged_ends(
     assert best["best_value"] == max(r.auc or 0.0 for r in records if r.is_rankable)
 
     # The sampler that chose the later ones had learnt from the listed ones.
-    cell = load_study(SPACES / "two_phase.yaml").cell_of_all(
-        budgets, None, data={}, max_epochs=1,
+    overrides = Overrides(
         search={"trials": 30, "metric": "auc", "early_stop_patience": patience,
                 "early_stop_threshold": 1.0},
+        max_epochs=1,
     )  # fmt: skip
+    cell = load_study(SPACES / "two_phase.yaml").cell_of_all(budgets, None, overrides)
     own = build_space(cell, n_features=25)
     ledger = Ledger(
         Journal.open(folder, witness=None), space=own, forced=first_configurations(own, cell),

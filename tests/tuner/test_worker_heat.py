@@ -17,6 +17,7 @@ from study.planning.cell_plan import CellPlan, plan_cell
 from study.results.journal import Journal
 from study.search.space import build_space
 from study.spec.dimension import Fixed
+from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.training.checkpoint import CheckpointFolder
 from study.tuner.trainable import CellTrainable, StepResult
@@ -50,7 +51,7 @@ def plan(tmp_path: Path) -> Iterator[CellPlan]:
     file = tmp_path / "temperature"
     file.write_text("60")
     study = load_study(SPACES / "smoke.yaml")
-    cell = study.cell("50k", 1, data={}, search={"trials": 2, "forced": "none"})
+    cell = study.cell("50k", 1, Overrides(search={"trials": 2, "forced": "none"}))
     cell = dataclasses.replace(cell, train={**cell.train, "epochs": Fixed(60)})
     data = build_dataset(cell.data)
     space = build_space(cell, n_features=25)
