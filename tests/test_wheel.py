@@ -42,7 +42,7 @@ class Installed:
         # A copy: setuptools builds where the sources are.
         for name in ("study", "analysis", "search_spaces"):
             shutil.copytree(ROOT / name, sources / name, ignore=lambda *_: ["__pycache__"])
-        for name in ("pyproject.toml", "README.md"):
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, sources)
         build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels)]
         ran([*PIP, *build, str(sources)], folder)
