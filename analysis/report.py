@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,46 @@ from study.storage.files import write_text
 REPORT_FOLDER = "report"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrittenReport:
+    """A report, and where it was written."""
+
+    report: Report
+    folder: Path
+    numbers: str
+    """The content of ``report.json``."""
+
+    @property
+    def page(self) -> Path:
+        """The report as one HTML file that needs nothing else."""
+        return self.folder / "report.html"
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Write the report of a study and say where it is."""
-    results: Path = arguments.storage
+    """Write the report of a study and print where it is."""
+    written = report_study(arguments.storage, arguments.study)
+    if arguments.json:
+        print(written.numbers)
+        return Exit.OK
+    console = open_console()
+    for sentence in written.report.summary:
+        console.print(sentence, soft_wrap=True)
+    for line in written.report.missing:
+        console.print(f"missing: {line}", soft_wrap=True)
+    console.print(f"\n{written.page}", soft_wrap=True)
+    return Exit.OK
+
+
+def report_study(results: Path, name: str | None = None) -> WrittenReport:
+    """Write the report of a study beside its results.
+
+    Args:
+        results: the results folder.
+        name: the study; None takes the only one there.
+
+    Raises:
+        StudyError: there is no such study, or its records cannot be read.
+    """
     require(
         results.is_dir(),
         "--storage",
@@ -30,21 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
         remedy="Give the folder that study.sweep wrote into.",
         error=StudyError,
     )
-    study = read_study(results, arguments.study)
-    horizons = judge_study(study)
-    report = build(study, horizons)
+    study = read_study(results, name)
+    report = build(study, judge_study(study))
     folder = results / REPORT_FOLDER
-    numbers = write(report, study, folder)
-    if arguments.json:
-        print(numbers)
-        return Exit.OK
-    console = open_console()
-    for sentence in report.summary:
-        console.print(sentence, soft_wrap=True)
-    for line in report.missing:
-        console.print(f"missing: {line}", soft_wrap=True)
-    console.print(f"\n{folder / 'report.html'}", soft_wrap=True)
-    return Exit.OK
+    return WrittenReport(report=report, folder=folder, numbers=write(report, study, folder))
 
 
 def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:

@@ -29,3 +29,12 @@ def _font_folder() -> str:
 # The list of fonts of matplotlib, which arch imports too, does not go into the home folder.
 if "MPLCONFIGDIR" not in os.environ:
     os.environ["MPLCONFIGDIR"] = _font_folder()
+
+
+def __getattr__(name: str) -> object:
+    """Import the study as seen from Python when it is asked for: it takes torch and Ray along."""
+    if name == "Study":
+        from study.api import Study
+
+        return Study
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

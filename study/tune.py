@@ -26,8 +26,8 @@ from study.spec.command_flags import (
 )
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
-from study.storage.layout import JOURNAL_FILES
 from study.storage.mirror import Mirror
+from study.storage.search_place import require_place
 
 if TYPE_CHECKING:
     # At run time it would cost a wrong flag and --help the seconds that torch takes.
@@ -125,8 +125,14 @@ def run(
         for cell in cells:
             folder = results / cell.name
             mirror = None if storage is None else Mirror(storage, cell.name, folder)
-            # Of several searches the later ones may not have begun.
-            _check_folder(folder, arguments, mirror, may_be_new=cell is not cells[0])
+            require_place(
+                folder,
+                mirror,
+                resume=arguments.resume,
+                fresh=arguments.fresh,
+                # Of several searches the later ones may not have begun.
+                may_be_new=cell is not cells[0],
+            )
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
     from study.planning.prepared_cell import PlanOptions
     from study.tuner.run_cell import RunOptions
@@ -275,37 +281,6 @@ def _phase_two(
     cells = second.cells(chosen)
     evidence = [{**each.describe(), "is_chosen": each in chosen} for each in phase_one.budgets]
     return cells, evidence
-
-
-def _check_folder(
-    folder: Path, arguments: argparse.Namespace, mirror: Mirror | None, *, may_be_new: bool
-) -> None:
-    above = next(parent for parent in folder.parents if parent.exists())
-    require(
-        above.is_dir() and os.access(above, os.W_OK),
-        "--storage",
-        "must be a folder that can be written",
-        got=str(above),
-        remedy="Choose another one.",
-    )
-    place, is_there = str(folder), folder.exists()
-    if mirror is not None:
-        is_there |= mirror.is_usable_with(JOURNAL_FILES[0])
-        place = f"{folder} or {mirror.uri}"
-    require(
-        not is_there or arguments.resume or arguments.fresh,
-        place,
-        "a cell is searched once",
-        got="an existing one" if mirror else "an existing folder",
-        remedy="Go on with --resume, or start anew with --fresh (the old one is moved aside).",
-    )
-    require(
-        is_there or may_be_new or not arguments.resume,
-        place,
-        "--resume needs a search to go on with",
-        got="none" if mirror else "no such folder",
-        remedy="Leave --resume out.",
-    )
 
 
 def _resume_command(argv: list[str]) -> str:

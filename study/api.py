@@ -1,0 +1,155 @@
+"""The study from Python, for a script or a notebook: the functions that the commands call.
+
+>>> from study import Study
+>>> cell = Study.load("smoke").cell("50k", 1)
+>>> cell.search(trials=6)
+>>> cell.trials().sort_values("value")
+"""
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.report import WrittenReport, report_study
+from study.interruptions import interruptible
+from study.planning.cell_plan import CellPlan
+from study.planning.prepared_cell import PlanOptions, prepare
+from study.results.records import TrialRecord, best_trial
+from study.results.store import read_trials
+from study.spec.command_flags import WORKING_COPY
+from study.spec.overrides import NO_OVERRIDES, Overrides
+from study.spec.spec_file import load_study
+from study.spec.specification import Cell
+from study.spec.specification import Study as Specification
+from study.storage.search_place import require_place
+from study.tuner.run_cell import RunOptions, RunStatus, run_cell
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Study:
+    """A study and the folder in which its results lie."""
+
+    specification: Specification
+    results: Path
+    """The results folder, absolute."""
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, results: str | Path = WORKING_COPY) -> "Study":
+        """Read a search space.
+
+        Args:
+            name_or_path: the name of one that comes with the project, or a YAML file.
+            results: the results folder; need not exist.
+
+        Raises:
+            SpecError: there is no such search space, or a value in it breaks its rule.
+        """
+        return cls(load_study(Path(name_or_path)), Path(results).resolve())
+
+    def cell(
+        self, budget: str, horizon: int, overrides: Overrides = NO_OVERRIDES
+    ) -> "SearchableCell":
+        """Return the cell of one budget at one horizon.
+
+        Args:
+            budget: a label of the search space, as ``2M``.
+            horizon: trading days, >= 1.
+            overrides: values in place of the file's.
+
+        Raises:
+            SpecError: the budget is unknown, or a value breaks its rule.
+        """
+        return SearchableCell(self.specification.cell(budget, horizon, overrides), self.results)
+
+    def report(self) -> WrittenReport:
+        """Judge every cell that has results, and write the report beside them.
+
+        Raises:
+            StudyError: there are no results, or they cannot be read.
+        """
+        return report_study(self.results, self.specification.name)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SearchableCell:
+    """One cell: what is searched, and what has been found."""
+
+    specification: Cell
+    results: Path
+    """The results folder, absolute."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the search, which need not exist."""
+        return self.results / self.specification.name
+
+    def plan(self, options: PlanOptions | None = None) -> CellPlan:
+        """Return what a search would try and take; trains nothing and writes nothing.
+
+        Args:
+            options: where it would run; None takes this machine, and as many trials at once as fit.
+
+        Raises:
+            StudyError: the data, the space or the machine cannot serve the cell.
+        """
+        options = options or PlanOptions(results=self.results)
+        prepared = prepare(self.specification, options)
+        with options.cluster() as nodes:
+            return prepared.plan(nodes)
+
+    def search(
+        self,
+        *,
+        trials: int | None = None,
+        resume: bool = False,
+        fresh: bool = False,
+        options: PlanOptions | None = None,
+    ) -> RunStatus:
+        """Search the cell, print what happens, and keep every trial in ``folder``.
+
+        Args:
+            trials: how many in all; None takes the search space's.
+            resume: resume the search that is there.
+            fresh: begin anew, and move aside the search that is there.
+            options: where it runs; None takes this machine, and as many trials at once as fit.
+
+        Raises:
+            StudyError: the cell cannot be searched, or a search is there and neither ``resume`` nor
+                ``fresh`` says what shall become of it.
+        """
+        cell = self.specification
+        if trials is not None:
+            cell = dataclasses.replace(cell, search=dataclasses.replace(cell.search, trials=trials))
+        require_place(self.folder, None, resume=resume, fresh=fresh)
+        run = RunOptions(
+            planning=options or PlanOptions(results=self.results),
+            resume=resume,
+            fresh=fresh,
+            resume_command="the same call of search(), with resume=True",
+        )
+        with interruptible() as interruptions:
+            return run_cell(cell, run, interruptions)
+
+    def trials(self) -> pd.DataFrame:
+        """Return a row for each trial that has ended, by number: its settings and its scores.
+
+        The columns are the fields of ``TrialRecord``, with a column for each of its ``params``.
+
+        Raises:
+            StudyError: there are no records, or they cannot be read.
+        """
+        rows = [
+            {**dataclasses.asdict(record), "state": record.state, **record.params}
+            for record in read_trials(self.folder)
+        ]
+        return pd.DataFrame(rows).drop(columns="params").set_index("number").sort_index()
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best trial whose result can be ranked; None if there is none.
+
+        Raises:
+            StudyError: there are no records, or they cannot be read.
+        """
+        return best_trial(read_trials(self.folder))
