@@ -17,10 +17,7 @@ PAGES = [
     *sorted(ROOT.glob("docs/*.md")),
 ]
 MOST_README_LINES = 160
-GROUND = {
-    "command", "errors", "fields", "installed", "interruptions", "number_text", "output",
-    "text_table",
-}  # fmt: skip
+GROUND = {name for name in ALLOWED if (ROOT / "study" / f"{name}.py").exists()}
 """What the page of architecture calls the ground, and leaves out of its table."""
 
 ONE_LINE = ("tests/", "examples/", "findings/", ".ci/", "ray_results/")
