@@ -26,8 +26,7 @@ from study.spec.command_flags import (
 )
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
-from study.storage.layout import JOURNAL_FILES
-from study.storage.mirror import Mirror
+from study.storage.place import Place, place_of
 
 if TYPE_CHECKING:
     # At run time it would cost a wrong flag and --help the seconds that torch takes.
@@ -123,10 +122,9 @@ def run(
         cells, evidence = _phase_two(arguments, cells[0], results, storage)
     if not arguments.dry_run:
         for cell in cells:
-            folder = results / cell.name
-            mirror = None if storage is None else Mirror(storage, cell.name, folder)
+            place = place_of(storage, results / cell.name)
             # Of several searches the later ones may not have begun.
-            _check_folder(folder, arguments, mirror, may_be_new=cell is not cells[0])
+            _check_place(place, arguments, may_be_new=cell is not cells[0])
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
     from study.planning.prepared_cell import PlanOptions
     from study.tuner.run_cell import RunOptions
@@ -277,10 +275,9 @@ def _phase_two(
     return cells, evidence
 
 
-def _check_folder(
-    folder: Path, arguments: argparse.Namespace, mirror: Mirror | None, *, may_be_new: bool
-) -> None:
-    above = next(parent for parent in folder.parents if parent.exists())
+def _check_place(place: Place, arguments: argparse.Namespace, *, may_be_new: bool) -> None:
+    """Refuse a place that cannot be written, and flags that do not fit what is there."""
+    above = next(parent for parent in place.path.parents if parent.exists())
     require(
         above.is_dir() and os.access(above, os.W_OK),
         "--storage",
@@ -288,22 +285,19 @@ def _check_folder(
         got=str(above),
         remedy="Choose another one.",
     )
-    place, is_there = str(folder), folder.exists()
-    if mirror is not None:
-        is_there |= mirror.is_usable_with(JOURNAL_FILES[0])
-        place = f"{folder} or {mirror.uri}"
+    is_there = place.has_search()
     require(
         not is_there or arguments.resume or arguments.fresh,
-        place,
+        place.describe(),
         "a cell is searched once",
-        got="an existing one" if mirror else "an existing folder",
+        got=place.describe_search(is_there=True),
         remedy="Go on with --resume, or start anew with --fresh (the old one is moved aside).",
     )
     require(
         is_there or may_be_new or not arguments.resume,
-        place,
+        place.describe(),
         "--resume needs a search to go on with",
-        got="none" if mirror else "no such folder",
+        got=place.describe_search(is_there=False),
         remedy="Leave --resume out.",
     )
 
