@@ -1,7 +1,6 @@
 """Every record is a view of the journal, and is mended from it, one file at a time."""
 
 import dataclasses
-import functools
 import random
 import sys
 import tracemalloc
@@ -14,12 +13,7 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
-from study.cluster.resources import Node
-from study.data.dataset import build_dataset
-from study.data.evaluation.power import read_power
 from study.interruptions import Stop
-from study.planning.cell_plan import CellPlan, plan_cell
-from study.planning.time_estimate import Estimate
 from study.results.journal import Journal
 from study.results.store import read_trials
 from study.search.cell_folder import CellFolder
@@ -33,14 +27,13 @@ from study.tuner.recorder import Recorder
 from study.tuner.slot_limit import Slots
 from tests.search.simulated_search import (
     CELL,
-    SPACE,
     SPACES,
     new_ledger,
     play,
     reopened,
     report,
 )
-from tests.tuner.command import ESTIMATE, POWER
+from tests.tuner.planned import plan
 
 STUDY = load_study(SPACES / "smoke.yaml")
 CELLS = [STUDY.cell("50k", horizon, data={}, search={}) for horizon in (1, 3)]
@@ -53,28 +46,6 @@ VIEWS = [
     "trial_0002*/metrics.json",
     "trial_0002*/events.out.tfevents.*",
 ]
-
-
-@functools.cache
-def plan() -> CellPlan:
-    node = Node(
-        name="here",
-        cpus=2,
-        gpus=0,
-        memory_bytes=2**33,
-        device_bytes=2**33,
-        unified_memory=True,
-    )
-    return plan_cell(
-        CELL,
-        build_dataset(CELL.data),
-        SPACE,
-        [node],
-        device="cpu",
-        concurrency=None,
-        estimate=Estimate.from_json(ESTIMATE, "estimate"),
-        power=read_power(POWER),
-    )
 
 
 def recorder(folder: Path, ledger: Ledger, cell: Cell = CELL) -> Recorder:
