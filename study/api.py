@@ -22,6 +22,7 @@ from study.spec.overrides import NO_OVERRIDES, Overrides
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 from study.spec.specification import Study as Specification
+from study.storage.place import place_of
 from study.storage.search_place import require_place
 from study.tuner.run_cell import RunOptions, RunStatus, run_cell
 
@@ -121,7 +122,7 @@ class SearchableCell:
         cell = self.specification
         if trials is not None:
             cell = dataclasses.replace(cell, search=dataclasses.replace(cell.search, trials=trials))
-        require_place(self.folder, None, resume=resume, fresh=fresh)
+        require_place(place_of(None, self.folder), resume=resume, fresh=fresh)
         run = RunOptions(
             planning=options or PlanOptions(results=self.results),
             resume=resume,

@@ -26,7 +26,7 @@ from study.spec.command_flags import (
 )
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
-from study.storage.mirror import Mirror
+from study.storage.place import place_of
 from study.storage.search_place import require_place
 
 if TYPE_CHECKING:
@@ -123,11 +123,8 @@ def run(
         cells, evidence = _phase_two(arguments, cells[0], results, storage)
     if not arguments.dry_run:
         for cell in cells:
-            folder = results / cell.name
-            mirror = None if storage is None else Mirror(storage, cell.name, folder)
             require_place(
-                folder,
-                mirror,
+                place_of(storage, results / cell.name),
                 resume=arguments.resume,
                 fresh=arguments.fresh,
                 # Of several searches the later ones may not have begun.

@@ -15,20 +15,21 @@ from study.planning.time_estimate import Estimate
 from study.search.forced import Forced
 from study.search.space import SearchSpace
 from study.spec.specification import Cell
+from study.storage.place import LocalPlace
 from study.tuner.claim import claim
 from study.tuner.experiment import SearchOutcome, search_cell
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Where runs happen."""
+    """The machines on which runs happen, and how many at once."""
 
     nodes: Sequence[Node]
-    """Of the running Ray cluster."""
+    """The machines of the running Ray cluster."""
     device: str | None
     """The user's choice; None follows what Ray assigns."""
     concurrency: int | None
-    """Most runs at once; None takes as many as fit."""
+    """The most runs at once; None takes as many as fit."""
 
 
 def train_configurations(
@@ -43,7 +44,7 @@ def train_configurations(
     place: Place,
     interruptions: Interruptions,
 ) -> SearchOutcome:
-    """Train each given configuration once, or go on with those that have not ended.
+    """Train each given configuration once, or resume those that have not ended.
 
     Args:
         cell: whose configurations they are.
@@ -51,9 +52,9 @@ def train_configurations(
         space: its search space.
         given: named configurations; equal ones differ by their seed.
         path: folder of these runs.
-        seed: of the first; each further one has the next.
-        searched: what ``cell.yaml`` says of the search: its estimate and power hold here too.
-        place: where.
+        seed: the seed of the first; each further one has the next.
+        searched: the ``cell.yaml`` of the search, whose estimate and power hold here too.
+        place: the machines.
         interruptions: how the user ends it.
 
     Raises:
@@ -62,7 +63,7 @@ def train_configurations(
     own = cell_of_runs(cell, len(given), seed)
     # What a search could not train here does not matter, nor what its largest model needs.
     space = space.of(slot.config.shape for slot in given if slot.config is not None)
-    with claim(path, own, data, resume=path.exists()) as claimed:
+    with claim(LocalPlace(path), own, data, resume=path.exists()) as claimed:
         plan = plan_cell(
             own,
             data,

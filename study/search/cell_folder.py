@@ -1,4 +1,4 @@
-"""The folder of a search: made whole, continued only as it was begun, worked in by one process."""
+"""The folder of a search: made whole, resumed only as it was begun, worked in by one process."""
 
 import re
 import secrets
@@ -18,50 +18,44 @@ from study.results.store import read_cell, read_trials, write_cell
 from study.search.ledger import Ledger
 from study.spec.specification import Cell
 from study.storage.files import sync_folder, temporary_path
-from study.storage.layout import (
-    ALIVE_FILE,
-    CELL_FILE,
-    CHECKPOINTS_FOLDER,
-    JOURNAL_FILES,
-    LEASE_FILE,
-    LOCK_FILE,
-    STATUS_FILE,
-    STOP_FILE,
-    TABLE_FILE,
-)
-from study.storage.lease import Lease
+from study.storage.layout import CELL_FILE, JOURNAL_FILES, LOCK_FILE, STOP_FILE
 from study.storage.lock import FolderLock, LockError, is_left_by_a_process, is_own_folder
+from study.storage.place import Place
 
 _ID_BYTES = 4
+"""Random bytes in the name of a search, which makes it unique among all."""
 
 _MADE = (LOCK_FILE, *JOURNAL_FILES, CELL_FILE)
-"""What is in the folder of a search that has just begun, in the order in which it is written."""
+"""Names of the files of a search that has just begun, in the order in which they are written."""
 
 
 @dataclass(frozen=True, slots=True)
 class CellFolder:
     """A locked folder with its journal."""
 
-    path: Path
+    place: Place
     journal: Journal
     lock: FolderLock
-    lease: Lease | None = None
-    """If the folder is the working copy of a cell in a store."""
+
+    @property
+    def path(self) -> Path:
+        """The folder on this disk."""
+        return self.place.path
 
     @property
     def stop_file(self) -> Path:
-        """Where a graceful end is announced to the workers."""
+        """The file by which workers are asked to end gracefully."""
         return self.path / STOP_FILE
 
 
 def identity(cell: Cell, data: Dataset, place: Path | str) -> dict[str, Any]:
-    """Return what must be equal for a search to go on; its place is a folder or a URI."""
+    """Return what must be equal for a search to be resumed; its place is a folder or a URI."""
     return {
         "spec": cell.resolved(),
         "data_sha256": data.fingerprint,
         "feature_hash": data.feature_hash,
         "versions": versions(),
-        # A folder that was copied would be continued in two places as one search.
+        # A folder that was copied would be resumed in two places as one search.
         "folder": str(place),
     }
 
@@ -85,18 +79,17 @@ def read_folder(path: Path) -> Journal:
     return Journal.read(path, witness=_search_in_cell_file(path))
 
 
-def create(path: Path, description: dict[str, Any], lease: Lease | None = None) -> CellFolder:
+def create(place: Place, description: dict[str, Any]) -> CellFolder:
     """Make the folder of a new search: after a crash it is there with its journal, or not at all.
 
     Args:
-        path: ``ray_results/<cell>``; must not exist.
-        description: what ``cell.yaml`` says.
-        lease: on the cell in the store of which this is the working copy.
+        place: where the cell is kept; there must be no folder of it yet.
+        description: the content of ``cell.yaml``.
 
     Raises:
         StudyError: it cannot be made, or another process has just made it.
     """
-    search = secrets.token_hex(_ID_BYTES)
+    path, search = place.path, secrets.token_hex(_ID_BYTES)
     # A dot keeps it from every reader that looks for cells.
     new = path.with_name(f".{path.name}.{search}")
     _remove_half_made(path)
@@ -123,18 +116,17 @@ def create(path: Path, description: dict[str, Any], lease: Lease | None = None) 
             "another --storage; if another process has just begun this search, wait for it."
         ) from error
     journal = Journal(path, search, journal.replay())
-    with _released_on_error(lock, lease):
-        if lease is not None:
-            require(
-                not lease.mirror.has(JOURNAL_FILES[0]),
-                lease.mirror.uri,
-                "a cell is searched once",
-                got="one that another process has just begun",
-                remedy=f"Move {path} away, and go on with --resume.",
-                error=StudyError,
-            )
-            _publish(path, journal, lease)
-    return CellFolder(path, journal, lock, lease)
+    with _released_on_error(lock), place.with_cause():
+        require(
+            place.published_journal() is None,
+            place.identity,
+            "a cell is searched once",
+            got="one that another process has just begun",
+            remedy=f"Move {path} away, and go on with --resume.",
+            error=StudyError,
+        )
+        _publish(journal, place)
+    return CellFolder(place, journal, lock)
 
 
 def _remove_half_made(path: Path) -> None:
@@ -171,7 +163,7 @@ def _is_half_made(folder: Path, search: str) -> bool:
 
 def _remove_made(folder: Path) -> None:
     """Remove a folder that ``create`` has begun to make; anything else in it keeps it."""
-    # The lock says whose it is, and goes last.
+    # The lock names the owner, and goes last.
     for name in reversed(_MADE):
         (folder / name).unlink(missing_ok=True)
         temporary_path(folder / name).unlink(missing_ok=True)
@@ -179,25 +171,28 @@ def _remove_made(folder: Path) -> None:
         folder.rmdir()
 
 
-def reopen(path: Path, cell: Cell, data: Dataset, lease: Lease | None = None) -> CellFolder:
-    """Lock the folder of a search and read its journal; damage is mended or refused, never ignored.
+def reopen(place: Place, cell: Cell, data: Dataset) -> CellFolder:
+    """Lock the folder of a search and read its journal; damage is repaired or refused.
 
-    With a ``lease`` the folder is the working copy of a cell in a store, and made if it is absent.
+    Args:
+        place: where the cell is kept, claimed.
+        cell: what is searched.
+        data: its data set.
 
     Raises:
         StudyError: another process works in it, it was begun differently, or something is lost.
     """
-    if lease is not None:
-        path.mkdir(parents=True, exist_ok=True)
+    path = place.path
+    place.make_folder()
     lock = FolderLock(path)
-    with _released_on_error(lock, lease):
-        if lease is not None:
-            _fetch(path, lease)
+    with _released_on_error(lock), place.with_cause():
+        published = place.published_journal()
+        if published is not None and Journal.adopt(path, published.decode(errors="replace")):
+            place.pull_views()
         witness = _search_in_cell_file(path)
         journal = Journal.open(path, witness=witness)
         before = journal.first["cell"]
-        place = path if lease is None else lease.mirror.uri
-        for differences in differences_by_part(before, cell, data, place).values():
+        for differences in differences_by_part(before, cell, data, place.identity).values():
             require(
                 not differences,
                 str(path),
@@ -209,10 +204,9 @@ def reopen(path: Path, cell: Cell, data: Dataset, lease: Lease | None = None) ->
             )
         if _cell_file(path) != {"search": journal.search, **before}:
             write_cell(path, {"search": journal.search, **before})
-        if lease is not None:
-            _publish(path, journal, lease)
+        _publish(journal, place)
         _remove_stop_file(path)
-    return CellFolder(path, journal, lock, lease)
+    return CellFolder(place, journal, lock)
 
 
 def _remove_stop_file(path: Path) -> None:
@@ -226,44 +220,20 @@ def _remove_stop_file(path: Path) -> None:
         ) from error
 
 
-def _fetch(path: Path, lease: Lease) -> None:
-    """Bring a working copy up to the store; checkpoints of running trials are their workers'."""
-    published = lease.mirror.read(JOURNAL_FILES[0])
-    if published is None or not Journal.adopt(path, published.decode(errors="replace")):
-        return
-    lease.mirror.pull(only=_is_view)
-
-
-def _is_view(name: str) -> bool:
-    """Is an object a record or the best weights, and not what only a running search needs?"""
-    is_state = f"/{CHECKPOINTS_FOLDER}/state_" in name
-    return not is_state and Path(name).name not in (
-        LEASE_FILE,
-        ALIVE_FILE,
-        STATUS_FILE,
-        TABLE_FILE,
-        *JOURNAL_FILES,
-    )
-
-
-def _publish(path: Path, journal: Journal, lease: Lease) -> None:
-    lease.publish(path / JOURNAL_FILES[0])
-    journal.publish = lease.publish
+def _publish(journal: Journal, place: Place) -> None:
+    """Let the place follow the journal from now on."""
+    place.publish(place.path / JOURNAL_FILES[0])
+    journal.publish = place.publish
 
 
 @contextmanager
-def _released_on_error(lock: FolderLock, lease: Lease | None) -> Iterator[None]:
-    """Release a lock if what follows fails; a store that fails is an error with one line."""
+def _released_on_error(lock: FolderLock) -> Iterator[None]:
+    """Release a lock if what follows fails."""
     try:
         yield
-    except BaseException as error:
+    except BaseException:
         lock.release()
-        if lease is None or not isinstance(error, OSError):
-            raise
-        raise StudyError(
-            f"{lease.mirror.uri}: must be a store that can be used now, but got "
-            f"{error.strerror or error}. Go on with --resume when it can."
-        ) from error
+        raise
 
 
 def require_nothing_lost(path: Path, ledger: Ledger, search: str) -> None:

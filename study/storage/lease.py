@@ -18,11 +18,13 @@ from study.storage.lock import LockError
 from study.storage.mirror import Mirror
 
 _RENEW_SECONDS = 20.0
+"""Seconds between two renewals of a lease."""
+
 _LAPSE_SECONDS = 60.0
-"""Three renewals may fail."""
+"""Seconds after which a lease that is not renewed lapses: three renewals may fail."""
 
 _LOOK_SECONDS = 1.0
-"""Between two looks at the stop file."""
+"""Seconds between two looks at the stop file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,21 +32,23 @@ class WorkerStore:
     """What a worker must know to use the store; its credentials are those of its own machine."""
 
     storage: str
+    """The URI of the store, with the bucket's region."""
     cell: str
+    """The name of the cell."""
     holder: str
-    """For whom it works."""
+    """The process that the worker works for."""
 
 
 class Lease:
     """Says in the store that this process searches a cell, until it is released.
 
-    It is renewed in a thread of its own, which also tells the workers, who may be on other
-    machines, that there is a stop file. The journal is published through it, so that a process
+    It is renewed in a thread of its own, which also lets the workers, who may be on other
+    machines, know that there is a stop file. The journal is published through it, so that a process
     whose lease was taken over, because it was suspended for a minute, can publish nothing more.
 
     Args:
-        mirror: of the cell.
-        stop_file: on this disk.
+        mirror: the cell's objects in the store.
+        stop_file: a file on this disk that asks the workers to pause while it is there.
 
     Raises:
         LockError: another process holds it.
@@ -56,7 +60,7 @@ class Lease:
         began = psutil.Process().create_time()
         self._own = {"host": socket.gethostname(), "pid": os.getpid(), "began": began}
         self.holder = f"process {os.getpid()} on {socket.gethostname()}, {time.time_ns()}"
-        """Different for every start."""
+        """The name of this process, different for every start."""
         self._stop_file = stop_file
         self._ended = threading.Event()
         self._is_answering = True
@@ -78,7 +82,7 @@ class Lease:
 
     @property
     def for_workers(self) -> WorkerStore:
-        """What the workers are told."""
+        """What the workers must know."""
         return WorkerStore(storage=self.mirror.storage, cell=self.mirror.cell, holder=self.holder)
 
     def publish(self, journal: Path) -> None:
@@ -99,19 +103,19 @@ class Lease:
         self._ended.set()
         self._thread.join()
         if not self._is_answering:
-            # It lapses.
+            # The lease lapses.
             return
         with suppress(OSError):
             if is_held(self.mirror, self.holder, or_stopped=True):
                 self.mirror.remove(LEASE_FILE)
 
     def _keep(self) -> None:
-        renewed, told = time.monotonic(), False
+        renewed, was_stopped = time.monotonic(), False
         while not self._ended.wait(_LOOK_SECONDS):
             is_stopped = self._stop_file.exists()
-            if is_stopped == told and time.monotonic() - renewed < _RENEW_SECONDS:
+            if is_stopped == was_stopped and time.monotonic() - renewed < _RENEW_SECONDS:
                 continue
-            # An outage is told by whoever publishes; here it is tried again.
+            # An outage is reported by whoever publishes; here the renewal is retried.
             try:
                 current = _read(self.mirror)
                 if current is not None and current.get("holder") != self.holder:
@@ -121,7 +125,7 @@ class Lease:
                 self._is_answering = False
             else:
                 self._is_answering = True
-                renewed, told = time.monotonic(), is_stopped
+                renewed, was_stopped = time.monotonic(), is_stopped
 
     def _write(self, *, is_stopped: bool) -> None:
         row = {**self._own, "holder": self.holder, "is_stopped": is_stopped}
@@ -156,7 +160,7 @@ def _read(mirror: Mirror) -> dict[str, Any] | None:
 
 
 def _has_ended(row: Mapping[str, Any]) -> bool:
-    """Is it known that a process has ended? It must have been one of this machine."""
+    """Is it known that a process has ended? Only one of this machine can be asked."""
     if row.get("host") != socket.gethostname():
         return False
     try:

@@ -16,16 +16,17 @@ from study.errors import StudyError, one_line, require, shortened
 from study.storage.files import make_way, no_link, temporary_path
 
 _OPTIONS = ("endpoint_override", "region", "scheme")
-"""Of a store's URI; in the words of pyarrow."""
+"""Options that the URI of a store may have, as pyarrow names them."""
 
 _CONNECT_SECONDS = 5.0
-"""Each of three attempts; the default of 1 s is short for a store on another continent."""
+"""Seconds that each of three attempts to connect may take; pyarrow's default of 1 s is short for a
+store on another continent."""
 
 _CHUNK_BYTES = 32 * 2**20
-"""Of one request when a file is read: two states of a large model do not fit into memory."""
+"""Bytes that one request reads of a file: two states of a large model do not fit into memory."""
 
 _REASON_LENGTH = 300
-"""Characters of an error of the store, which may go on."""
+"""Characters that are shown of an error of the store, which may be as long as a page."""
 
 
 def is_uri(storage: str) -> bool:
@@ -78,15 +79,15 @@ class Mirror:
         )
         scheme, _, host = options.get("endpoint_override", "").rpartition("://")
         self.storage = uri
-        """As it was given, with the bucket's region."""
+        """The URI of the store as it was given, with the bucket's region."""
         self.uri = parts._replace(path=f"{parts.path.rstrip('/')}/{cell}").geturl()
-        """Of the cell; its identity."""
+        """The URI of the cell, which is its identity."""
         self._bucket = parts.netloc
         self._store = f"{parts.netloc}{parts.path}".rstrip("/")
         self.cell = cell
         self._root = root
         self._known: dict[str, tuple[int, int]] = {}
-        """Time of change and size of every file that the store has as it is here."""
+        """The time of change and the size in bytes of every file that is the same in the store."""
         region = options.get("region")
         try:
             if region is None and not host:
@@ -121,23 +122,23 @@ class Mirror:
 
     def has(self, name: str) -> bool:
         """Is there such an object?"""
-        with self._told(name):
+        with self._located(name):
             return bool(self._fs.get_file_info(self._key(name)).type == fs.FileType.File)
 
     def age_seconds(self, name: str) -> float:
         """Return the time since an object was written; infinity if it is not there."""
-        with self._told(name):
+        with self._located(name):
             found = self._fs.get_file_info(self._key(name))
         return time.time() - found.mtime.timestamp() if found.mtime else float("inf")
 
     def changed_ns(self, name: str) -> int:
         """Return when an object was written, by the store's clock; 0 if it is not there."""
-        with self._told(name):
+        with self._located(name):
             return int(self._fs.get_file_info(self._key(name)).mtime_ns or 0)
 
     def read(self, name: str) -> bytes | None:
         """Return an object's content; None if it is not there."""
-        with self._told(name), suppress(FileNotFoundError):
+        with self._located(name), suppress(FileNotFoundError):
             with self._fs.open_input_stream(self._key(name), compression=None) as stream:
                 return bytes(stream.read())
         return None
@@ -148,7 +149,7 @@ class Mirror:
         Raises:
             OSError: it could not be written, or the answer was lost.
         """
-        with self._told(name):
+        with self._located(name):
             # One write: an error between two would leave a part, for closing completes it.
             with self._fs.open_output_stream(self._key(name), compression=None) as stream:
                 stream.write(content)
@@ -187,7 +188,7 @@ class Mirror:
             path = self._root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = temporary_path(path)
-            with self._told(name), suppress(FileNotFoundError):
+            with self._located(name), suppress(FileNotFoundError):
                 source = self._fs.open_input_stream(self._key(name), compression=None)
                 with source, open(temporary, "wb", opener=no_link) as target:
                     shutil.copyfileobj(source, target, _CHUNK_BYTES)
@@ -210,7 +211,7 @@ class Mirror:
 
     def remove(self, name: str) -> None:
         """Delete an object; one that is not there is none."""
-        with self._told(name), suppress(FileNotFoundError):
+        with self._located(name), suppress(FileNotFoundError):
             self._fs.delete_file(self._key(name))
 
     def move_aside(self, stamp: str, *, last: str, skip: Collection[str]) -> str | None:
@@ -226,14 +227,14 @@ class Mirror:
         names = [name for name in self._names(".") if name not in skip]
         aside = f"{self._store}/replaced/{self.cell}-{stamp}"
         for name in sorted(names, key=lambda name: name == last):
-            with self._told(name):
+            with self._located(name):
                 self._fs.move(self._key(name), f"{aside}/{name}")
         return f"s3://{aside}" if names else None
 
     def _names(self, below: str) -> list[str]:
         """Return the names of the objects below a folder, a hash before what it is of."""
         place = os.path.normpath(self._key(below))
-        with self._told(below):
+        with self._located(below):
             found = self._fs.get_file_info(
                 fs.FileSelector(place, recursive=True, allow_not_found=True)
             )
@@ -247,13 +248,13 @@ class Mirror:
         return f"{self._store}/{self.cell}/{name}"
 
     @contextmanager
-    def _told(self, name: str) -> Iterator[None]:
-        """Say of a failure of the store what and where, with a number as a disk has it."""
+    def _located(self, name: str) -> Iterator[None]:
+        """Give a failure of the store the object's place, and an error number as a disk would."""
         try:
             yield
         except OSError as error:
             if error.errno is not None:
-                # Of this disk, or an object that is not there.
+                # The disk has failed here, or there is no such object.
                 raise
             raise OSError(errno.EIO, _reason(error), f"s3://{self._key(name)}") from error
 

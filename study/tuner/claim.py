@@ -16,10 +16,8 @@ from study.search.cell_folder import CellFolder, create, identity, reopen
 from study.search.earlier_trials import Imported
 from study.spec.specification import Cell
 from study.storage.driver_status import Driver, DriverState, at_work
-from study.storage.layout import JOURNAL_FILES, LEASE_FILE, STOP_FILE
-from study.storage.lease import Lease
 from study.storage.lock import FolderLock
-from study.storage.mirror import Mirror
+from study.storage.place import Place
 from study.tuner.opened_search import OpenedSearch
 
 
@@ -28,15 +26,13 @@ class Claim:
 
     def __init__(
         self,
-        path: Path,
-        lease: Lease | None,
+        place: Place,
         held: ExitStack,
         *,
         resumed: CellFolder | None,
         is_replacing: bool,
     ) -> None:
-        self.path = path
-        self.lease = lease
+        self.place = place
         self._held = held
         self._resumed = resumed
         self._is_replacing = is_replacing
@@ -44,7 +40,7 @@ class Claim:
 
     @property
     def earlier(self) -> dict[str, Any] | None:
-        """What the search said of the cell when it was begun; None for a new search."""
+        """What the journal holds of the cell as the search began; None for a new search."""
         if self._resumed is None:
             return None
         first: dict[str, Any] = self._resumed.journal.first["cell"]
@@ -63,7 +59,7 @@ class Claim:
         Args:
             plan: the cell, ready to run.
             imported: trials of an earlier search, for a new one.
-            slots_file: where a sweep says how many trials may be at work; None outside of one.
+            slots_file: the file in which a sweep grants slots; None outside of one.
             say: takes a line for each place to which something was moved.
 
         Raises:
@@ -72,8 +68,7 @@ class Claim:
         folder = self._resumed
         if folder is None:
             self._move_aside(say)
-            place = self.path if self.lease is None else self.lease.mirror.uri
-            folder = create(self.path, describe(plan, place), self.lease)
+            folder = create(self.place, describe(plan, self.place))
             self._driver = self._enter(folder)
         return OpenedSearch.open(plan, folder, imported=imported, slots_file=slots_file)
 
@@ -90,48 +85,43 @@ class Claim:
     def _move_aside(self, say: Callable[[str], None]) -> None:
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         if self._is_replacing:
-            say(f"  moved   the earlier search to {shown(_move_aside(self.path, stamp))}")
-        if self.lease is not None:
-            moved = _move_objects_aside(self.lease.mirror, stamp)
-            if moved is not None:
-                say(f"  moved   the earlier search to {moved}")
+            say(f"  moved   the earlier search to {shown(_move_aside(self.place.path, stamp))}")
+        moved = self.place.move_objects_aside(stamp)
+        if moved is not None:
+            say(f"  moved   the earlier search to {moved}")
 
 
 @contextmanager
 def claim(
-    path: Path,
+    place: Place,
     cell: Cell,
     data: Dataset,
     *,
-    storage: str | None = None,
     resume: bool = False,
     fresh: bool = False,
 ) -> Iterator[Claim]:
     """Exclude other processes from a cell until the end of the block.
 
-    A resumed folder is locked and read now, for what its journal says comes into the plan. A folder
+    A resumed folder is locked and read now, for the plan takes what its journal holds. A folder
     that will be replaced is locked too, and stays where it is until the search begins.
 
     Args:
-        path: the cell's folder.
+        place: where the cell is kept.
         cell: what is searched.
         data: its data set.
-        storage: URI of a store that is kept in step with the folder; None without one.
-        resume: go on with the search that is there.
+        resume: continue the search that is there.
         fresh: move aside the search that is there.
 
     Raises:
         StudyError: another process is at work there, or the search was begun differently.
     """
     with ExitStack() as held:
-        lease = None if storage is None else held.enter_context(_lease(storage, path))
-        resumed = None
-        is_replacing = fresh and not resume and path.exists()
-        if resume:
-            resumed = reopen(path, cell, data, lease)
-        elif is_replacing:
-            held.enter_context(FolderLock(path))
-        yield Claim(path, lease, held, resumed=resumed, is_replacing=is_replacing)
+        held.enter_context(place.claim())
+        resumed = reopen(place, cell, data) if resume else None
+        is_replacing = fresh and not resume and place.path.exists()
+        if is_replacing:
+            held.enter_context(FolderLock(place.path))
+        yield Claim(place, held, resumed=resumed, is_replacing=is_replacing)
 
 
 def shown(folder: Path) -> Path:
@@ -140,40 +130,16 @@ def shown(folder: Path) -> Path:
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
-def describe(plan: CellPlan, place: Path | str) -> dict[str, Any]:
-    """Return what the folder of a search says about it: what must stay equal, and where it ran."""
+def describe(plan: CellPlan, place: Place) -> dict[str, Any]:
+    """Return what ``cell.yaml`` holds of a search: what must stay equal, and where it ran."""
     described = {
-        **identity(plan.cell, plan.data, place),
+        **identity(plan.cell, plan.data, place.identity),
         "commit": commit(),
         "machine": machine(),
         **plan.describe(),
     }
     plain: dict[str, Any] = json.loads(json.dumps(described, allow_nan=False))
     return plain
-
-
-def _lease(storage: str, path: Path) -> Lease:
-    """Take the cell in a store."""
-    mirror = Mirror(storage, path.name, path)
-    try:
-        return Lease(mirror, path / STOP_FILE)
-    except OSError as error:
-        raise _unusable(mirror, error) from error
-
-
-def _move_objects_aside(mirror: Mirror, stamp: str) -> str | None:
-    """Move what a store holds of an earlier search; None if there is nothing."""
-    try:
-        return mirror.move_aside(stamp, last=JOURNAL_FILES[0], skip=(LEASE_FILE,))
-    except OSError as error:
-        raise _unusable(mirror, error) from error
-
-
-def _unusable(mirror: Mirror, error: OSError) -> StudyError:
-    return StudyError(
-        f"{mirror.uri}: must be a place that can be read and written, but got "
-        f"{error.strerror or error}. Check the AWS_ variables and what they permit."
-    )
 
 
 def _move_aside(path: Path, stamp: str) -> Path:

@@ -28,18 +28,18 @@ from study.tuner.watchdog import RayDiedError, Watchdog
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchOutcome:
-    """What a search left."""
+    """How a search ended, and the trials that ended in it."""
 
     records: list[TrialRecord]
     is_complete: bool
     converged: str | None
-    """Why it asked for fewer trials than it might have; None if it did not."""
+    """Why the search asked for fewer trials than it might have; None if it did not."""
     stopped: str | None
-    """Why it was ended; None if it ended by itself."""
+    """Why the search was ended; None if it ended by itself."""
     is_fault: bool
     """Did something break, or did the user wish it?"""
     is_failing: bool
-    """Did so many trials fail that to go on would be a waste?"""
+    """Did so many trials fail that to resume the search would be a waste?"""
 
 
 def search_cell(
@@ -62,7 +62,7 @@ def search_cell(
         if opened.imported is not None:
             ledger.learn(opened.imported.known, opened.imported.again)
         ledger.finish_due()
-        recorder.mend()
+        recorder.repair()
         if not ledger.is_complete:
             with _ray_log_in(opened.folder.path):
                 _run(opened, trainable, watchdog, recorder, interruptions)
@@ -114,7 +114,7 @@ def _run(
                 _run_once(opened, worker, callbacks, may_start, scratch)
             except (TuneError, RayError, RuntimeError) as error:
                 # Tune 2.60 knows a worker that died, but not one that Ray's memory monitor ended:
-                # that ends the whole run, and the trials go on in another one.
+                # that ends the whole run, and the trials are resumed in another one.
                 if "low on memory" in str(error) and recorder.lose_to_memory(str(error)):
                     continue
                 # Ray's own, or a mistake of ours inside a hook, of which Ray keeps the text alone.
@@ -127,12 +127,12 @@ def _run(
 
 def _worker(opened: OpenedSearch, trainable: type[CellTrainable]) -> Any:
     """Return the trainable with the cell's data, and with what each of its budgets asks for."""
-    plan, lease = opened.plan, opened.folder.lease
+    plan, folder = opened.plan, opened.folder
     settings = TrialSettings(
-        cell_folder=opened.folder.path,
+        cell_folder=folder.path,
         device=plan.device,
         share_bytes=plan.share_bytes,
-        store=None if lease is None else lease.for_workers,
+        store=folder.place.for_workers,
     )
     worker = tune.with_parameters(
         trainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
@@ -155,7 +155,7 @@ def _run_once(
         worker,
         name="ray",
         storage_path=str(scratch),
-        # Retries count anew; the ledger says when there is nothing left to run.
+        # Retries count anew; the ledger knows when there is nothing left to run.
         num_samples=-1,
         search_alg=searcher,
         scheduler=LedgerScheduler(ledger, stop, searcher, resources),

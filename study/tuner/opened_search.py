@@ -24,7 +24,7 @@ class OpenedSearch:
     stop: Stop
     """Requested by whatever ends the search before its last trial."""
     slots: Slots
-    """How many trials may be at work now."""
+    """The number of trials that may be at work now."""
     imported: Imported | None = None
     """Trials of an earlier search that the ledger has yet to learn."""
 
@@ -43,7 +43,7 @@ class OpenedSearch:
             plan: the cell, ready to run.
             folder: its folder, new or reopened, locked.
             imported: trials of an earlier search, for a new one.
-            slots_file: where a sweep says how many trials may be at work; None outside of one.
+            slots_file: the file in which a sweep grants slots; None outside of one.
 
         Raises:
             StudyError: something is lost from the folder.
@@ -69,7 +69,7 @@ class OpenedSearch:
 
     @property
     def identity(self) -> CellIdentity:
-        """What every record of a trial says of its cell."""
+        """The part of every record of a trial that names its cell."""
         cell = self.plan.cell
         return CellIdentity(
             name=cell.name,

@@ -14,16 +14,7 @@ from study.results.records import TrialRecord
 from study.results.store import CellStore
 from study.results.tensorboard import TrialEvents, has_events, is_event_file
 from study.storage.files import write_text
-from study.storage.layout import (
-    ALIVE_FILE,
-    CHECKPOINTS_FOLDER,
-    ERROR_FILE,
-    JOURNAL_FILES,
-    LOCK_FILE,
-    STATUS_FILE,
-    STOP_FILE,
-    TABLE_FILE,
-)
+from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, ERROR_FILE
 from study.storage.lock import LockError
 from study.terminal.progress import Progress
 from study.training.checkpoint import CheckpointFolder, is_checkpoint
@@ -34,15 +25,15 @@ from study.tuner.trainable import StepResult, first_micro_batch
 
 @dataclass(slots=True)
 class _View:
-    """What is open of a running trial."""
+    """The records of a running trial that are open."""
 
     events: TrialEvents
     n_epochs: int
-    """Written so far."""
+    """Epochs that have been written so far."""
 
 
 class Recorder(Callback):  # type: ignore[misc]
-    """Writes each epoch once and each end once, and mends what a crash left behind.
+    """Writes each epoch once and each end once, and repairs what a crash left behind.
 
     What it writes can be written again from the ledger, so a view that cannot be written ends the
     search without harm.
@@ -63,7 +54,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._share_bytes = plan.share_bytes
         self._bf16 = plan.bf16
         self._store = CellStore(self._folder, self._identity)
-        self._mirror = None if opened.folder.lease is None else opened.folder.lease.mirror
+        self._place = opened.folder.place
         self._views: dict[int, _View] = {}
         self._actors: dict[int, str] = {}
         """Ray's identity of the actor in which each trial was last at work."""
@@ -75,7 +66,7 @@ class Recorder(Callback):  # type: ignore[misc]
             baseline=plan.baseline,
         )
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Write again whatever a crash has left missing, torn or behind the journal.
 
         Raises:
@@ -93,26 +84,19 @@ class Recorder(Callback):  # type: ignore[misc]
         self.push()
 
     def push(self) -> None:
-        """Bring the store, if there is one, up to every view that has changed.
+        """Let the place of the cell follow every view that has changed.
 
         Raises:
             OSError: it cannot be written.
         """
-        if self._mirror is None:
-            return
-        # Checkpoints are their workers' until the trial has ended.
-        self._mirror.push(
-            skip=(*JOURNAL_FILES, LOCK_FILE, STATUS_FILE, STOP_FILE, CHECKPOINTS_FOLDER)
-        )
-        # The table of all cells has many writers, who cannot exclude each other in a store.
-        self._mirror.write(TABLE_FILE, self._store.table(self._ledger.records).encode())
+        self._place.push_views(lambda: self._store.table(self._ledger.records))
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Open the terminal."""
         self._progress.start(self._ledger.records, self._ledger.best)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Open a trial's event file, its HParams included, and say what it is."""
+        """Open a trial's event file, its HParams included, and print what it is."""
         assignment = self._ledger.assignment(trial.config["number"])
         actor = trial.temporary_state.ray_actor
         if actor is not None:
@@ -136,7 +120,7 @@ class Recorder(Callback):  # type: ignore[misc]
         result: dict[str, Any],
         **_: Any,
     ) -> None:
-        """Write the epoch that the ledger has just taken in, and the end that it has decided."""
+        """Write the epoch that the ledger has just received, and the end that it has decided."""
         number = trial.config["number"]
         with self._storage():
             for note in StepResult.read(result).notes:
@@ -153,7 +137,7 @@ class Recorder(Callback):  # type: ignore[misc]
             self._end(number)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Decide what becomes of a trial that broke off."""
+        """Let the ledger decide what becomes of a trial that has failed."""
         number, fault = trial.config["number"], fault_of(trial)
         if number in self._stalled:
             fault = Fault("stall", self._stalled.pop(number), fault.detail)
@@ -164,14 +148,14 @@ class Recorder(Callback):  # type: ignore[misc]
             self._take_fault(number, fault)
 
     def lose_to_memory(self, error: str) -> bool:
-        """Take in that Ray's memory monitor ended the workers that ``error`` names.
+        """Record that Ray's memory monitor ended the workers that ``error`` names.
 
         Returns: was one of them a trial's? All trials that were at work will be asked for again.
         """
         lost = [
             number
             for number, actor in self._actors.items()
-            # An actor that was handed on is remembered for the trials that ended in it too.
+            # An actor runs one trial after the other, and may have run some that ended before.
             if actor in error and self._ledger.record(number) is None
         ]
         self._actors.clear()
@@ -182,12 +166,12 @@ class Recorder(Callback):  # type: ignore[misc]
         return bool(lost)
 
     def line(self, text: str) -> None:
-        """Say something that concerns no single trial."""
+        """Print and log a line that concerns no single trial."""
         with self._storage():
             self._progress.line(text)
 
     def on_experiment_end(self, trials: list[Trial], **_: Any) -> None:
-        """Close what is open; trials that have not ended go on at the next start."""
+        """Close what is open; trials that have not ended are resumed at the next start."""
         for view in self._views.values():
             view.events.close(ended=False)
         self._views.clear()
@@ -246,34 +230,31 @@ class Recorder(Callback):  # type: ignore[misc]
         return "/".join((cell, *below, trial))
 
     def _write_end(self, record: TrialRecord) -> None:
-        """Close a trial; its record, which says that all else is there, is written last."""
+        """Close a trial; its record, which shows that all else is there, is written last."""
         view = self._views.pop(record.number, None) or self._open(record.number)
         view.events.close(ended=True)
-        if self._mirror is not None:
-            # The worker has them, and the store; the best weights alone are wanted here.
-            self._checkpoints(record).clear()
-            if record.is_rankable:
-                best = f"{record.folder}/{CHECKPOINTS_FOLDER}"
-                self._mirror.pull(best, only=lambda name: "best_" in name.rpartition("/")[2])
         if record.is_rankable:
+            self._place.fetch_from_worker(
+                f"{record.folder}/{CHECKPOINTS_FOLDER}",
+                forget=self._checkpoints(record).clear,
+                only=lambda name: "best_" in name.rpartition("/")[2],
+            )
             self._checkpoints(record).keep_best()
         else:
             self._checkpoints(record).clear()
         self._store.write_trial(record, self._ledger.epochs(record.number))
-        if self._mirror is not None:
-            self._mirror.push(record.folder)
-            self._mirror.drop_missing(record.folder, only=_is_of_a_trial)
+        self._place.push_trial(record.folder, is_replaceable=_is_of_a_trial)
 
     def _checkpoints(self, record: TrialRecord) -> CheckpointFolder:
         return CheckpointFolder(self._folder / record.folder / CHECKPOINTS_FOLDER)
 
     def _is_whole(self, record: TrialRecord) -> bool:
-        """Is all there that ``_write_end`` leaves, but for weights that nobody could mend?"""
+        """Is all there that ``_write_end`` leaves, but for weights that nothing could repair?"""
         epochs, folder = self._ledger.epochs(record.number), self._folder / record.folder
         return self._store.has_trial(record, epochs) and has_events(folder, len(epochs))
 
     def _micro_batch(self, number: int) -> int:
-        """Return with which micro-batch a trial was last seen."""
+        """Return the micro-batch that a trial last reported."""
         epochs, assignment = self._ledger.epochs(number), self._ledger.assignment(number)
         first = first_micro_batch(assignment, self._share_bytes, bf16=self._bf16)
         return min(first, epochs[-1]["micro_batch"]) if epochs else first

@@ -1,7 +1,6 @@
-"""One cell from its specification to its summary: what the search command does after its checks."""
+"""One cell from its specification to its summary: the search command runs it after its checks."""
 
 import shutil
-import tempfile
 import time
 from dataclasses import dataclass
 from enum import Enum
@@ -20,6 +19,7 @@ from study.results.records import best_trial
 from study.search.earlier_trials import Imported
 from study.spec.specification import Cell
 from study.storage.driver_status import DriverState
+from study.storage.place import place_of
 from study.terminal.overview import print_plan, print_summary
 from study.tuner.claim import Claim, claim, shown
 from study.tuner.experiment import SearchOutcome, search_cell
@@ -31,15 +31,15 @@ class RunOptions:
     """How a cell is run; what it is stands in the cell."""
 
     planning: PlanOptions
-    """Where it runs, and what is known of it before."""
+    """How the cell is planned, and where it runs."""
     resume: bool = False
     """Resume the search that is there."""
     fresh: bool = False
     """Move aside the search that is there."""
     sweep: Path | None = None
-    """Folder of the sweep that grants slots; None outside of one."""
+    """The folder of the sweep that grants slots; None outside of one."""
     storage: str | None = None
-    """URI of a store that is kept in step with the results folder; None without one."""
+    """The URI of a store that is kept in step with the results folder; None without one."""
     resume_command: str
     """The command that a user who interrupts is shown."""
 
@@ -75,20 +75,13 @@ def run_cell(
     """
     require_cool(measure())
     prepared = prepare(cell, options.planning, is_resumed=options.resume)
-    path = options.planning.results / cell.name
+    place = place_of(options.storage, options.planning.results / cell.name)
     console = open_console()
 
     def say(line: str) -> None:
         console.print(line, soft_wrap=True)
 
-    with claim(
-        path,
-        cell,
-        prepared.data,
-        storage=options.storage,
-        resume=options.resume,
-        fresh=options.fresh,
-    ) as claimed:
+    with claim(place, cell, prepared.data, resume=options.resume, fresh=options.fresh) as claimed:
         prepared = prepared.resuming(claimed.earlier)
         with options.planning.cluster() as nodes:
             # Ray has taken SIGTERM for itself.
@@ -96,9 +89,9 @@ def run_cell(
             plan = prepared.plan(nodes)
             imported = prepared.imported_by(plan)
             print_header(console, plan, imported)
-            if claimed.lease is not None:
-                say(f"  store   {claimed.lease.mirror.uri}, working copy in {shown(path)}")
-            require_disk_room(_checkpoints_of(claimed), plan)
+            if (note := place.note(shown(place.path))) is not None:
+                say(note)
+            require_disk_room(place.checkpoint_disk, plan)
             slots_file = options.sweep and options.sweep / f"{cell.name}.slots"
             opened = claimed.begin(plan, imported=imported, slots_file=slots_file, say=say)
             began = time.monotonic()
@@ -131,11 +124,6 @@ def require_disk_room(results: Path, plan: CellPlan) -> None:
         got=f"{free / 2**20:,.0f} MiB free",
         remedy="Free some, choose another --storage, or lower --concurrency.",
     )
-
-
-def _checkpoints_of(claimed: Claim) -> Path:
-    """Return where checkpoints are written; with a store, into temporary folders first."""
-    return claimed.path.parent if claimed.lease is None else Path(tempfile.gettempdir())
 
 
 def _end_early(
@@ -171,7 +159,7 @@ def _end(
         records=outcome.records,
         best=best,
         plan=plan.describe(),
-        folder=str(shown(claimed.path)),
+        folder=str(shown(claimed.place.path)),
         baseline_name=plan.baseline.name,
         seconds=seconds,
     )

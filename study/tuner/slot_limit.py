@@ -9,8 +9,8 @@ class Slots:
     """A number in a file that a sweep writes; without one there is no limit but the cluster.
 
     Args:
-        path: the file; None outside a sweep.
-        most: trials at once that the cluster could run.
+        path: the file; None outside of a sweep.
+        most: the number of trials that the cluster could run at once.
     """
 
     def __init__(self, path: Path | None, most: int) -> None:

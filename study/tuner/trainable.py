@@ -26,6 +26,7 @@ from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, STOP_FILE
 from study.storage.lease import WorkerStore, is_held
 from study.storage.lock import FolderLock, scratch_folder
 from study.storage.mirror import Mirror
+from study.storage.place import SIGN_SECONDS
 from study.training.checkpoint import CheckpointError, CheckpointFolder, is_checkpoint
 from study.training.device import (
     bound_kernel_cache,
@@ -40,9 +41,6 @@ from study.training.windows import TrainingData
 
 _LOOK_SECONDS = 0.5
 """Between two looks at the stop file, and between two signs of life."""
-
-SIGN_SECONDS = 10.0
-"""The same of signs of life that go through a store, where each is a request."""
 
 _ASK_SECONDS = 3.0
 """Between two looks at the lease in a store; a request takes 0.01 to 0.05 s."""

@@ -13,10 +13,9 @@ from ray.tune.experiment import Trial
 from study.cluster.runtime import is_alive, ray_processes
 from study.search.cell_folder import CellFolder
 from study.search.trial_config import Assignment
-from study.storage.layout import ALIVE_FILE, LOCK_FILE
-from study.tuner.trainable import SIGN_SECONDS
 
 _WATCH_SECONDS = 1.0
+"""Seconds between two looks at Ray and at the running trials."""
 
 
 class RayDiedError(BaseException):
@@ -28,9 +27,11 @@ class _Sign:
     """The last sign of life of a trial, by the driver's clock: other clocks may differ."""
 
     changed_ns: int
+    """When the trial last showed that it lives, by the clock of its place."""
     seen: float
+    """When that was last found to have changed, in seconds of ``time.monotonic``."""
     looked: float
-    """When it was last asked for."""
+    """When the place was last asked, in seconds of ``time.monotonic``."""
 
 
 class Watchdog(Callback):  # type: ignore[misc]
@@ -39,24 +40,23 @@ class Watchdog(Callback):  # type: ignore[misc]
     Shows that the driver itself lives, by the time of the cell's lock file.
 
     The worker of a trial that makes no step for too long is ended; Ray then reports its death. If a
-    process of Ray has died, the search ends at once: Ray would go on for a minute without a word,
+    process of Ray has died, the search ends at once: Ray would hang for a minute in silence,
     and then end this process from within.
 
     Args:
         folder: the cell's, locked.
-        stall_seconds: without a step, after which a worker is ended.
+        stall_seconds: seconds without a step after which a worker is ended.
     """
 
     def __init__(self, folder: CellFolder, stall_seconds: float) -> None:
-        self._cell_folder = folder.path
         self._lock = folder.lock
-        self._mirror = None if folder.lease is None else folder.lease.mirror
+        self._place = folder.place
         self._stall_seconds = stall_seconds
         self._signs: dict[str, _Sign] = {}
         self._looked = 0.0
         self._ray: dict[str, psutil.Process] = {}
         self.stalled: dict[int, str] = {}
-        """Number of every trial whose worker was ended and not yet reported dead, and why."""
+        """Why the worker of a trial was ended, by number; removed once its death is reported."""
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Note the processes of a Ray that this process has started."""
@@ -95,21 +95,10 @@ class Watchdog(Callback):  # type: ignore[misc]
 
     def _sign(self, trial: Trial, now: float) -> _Sign:
         before = self._signs.get(trial.trial_id)
-        if before and self._mirror is not None and now - before.looked < SIGN_SECONDS:
+        if before and now - before.looked < self._place.sign_seconds:
             return before
-        folder = Assignment.from_flat(trial.config).folder
-        try:
-            if self._mirror is not None:
-                changed = self._mirror.changed_ns(f"{folder}/{ALIVE_FILE}")
-            else:
-                changed = (self._cell_folder / folder / LOCK_FILE).stat().st_mtime_ns
-        except FileNotFoundError:
-            # The worker has not begun.
-            changed = 0
-        except OSError:
-            if self._mirror is None:
-                raise
-            # A store that does not answer says nothing about the trial.
+        changed = self._place.last_sign(Assignment.from_flat(trial.config).folder)
+        if changed is None:
             return _Sign(before.changed_ns if before else 0, now, now)
         is_silent = before and before.changed_ns == changed
         return _Sign(changed, before.seen if before and is_silent else now, now)

@@ -28,6 +28,7 @@ from study.search.space import SearchSpace, TrialConfig, build_space
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
+from study.storage.place import LocalPlace
 from tests.search import simulated_search
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
@@ -134,7 +135,7 @@ def begun(path: Path, cell: Cell, data: Dataset, space: SearchSpace) -> dict[str
     """Make the folder of a search that was killed before its first trial."""
     recorded = None if space.left_out is None else space.left_out.to_json()
     described = {**identity(cell, data, path), "left_out": json.loads(json.dumps(recorded))}
-    create(path, described).lock.release()
+    create(LocalPlace(path), described).lock.release()
     return described
 
 

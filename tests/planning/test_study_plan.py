@@ -14,6 +14,7 @@ from study.search.space import SearchSpace, build_space
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 from study.storage.layout import JOURNAL_FILES
+from study.storage.place import LocalPlace
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 CELL = load_study(SPACES / "smoke.yaml").cell("50k", 1)
@@ -31,7 +32,7 @@ def space(data: Dataset) -> SearchSpace:
 
 def begun(path: Path, data: Dataset, **changed: Any) -> Path:
     """Make the folder of a search that was killed before its first trial."""
-    create(path, {**identity(CELL, data, path), **changed}).lock.release()
+    create(LocalPlace(path), {**identity(CELL, data, path), **changed}).lock.release()
     return path
 
 

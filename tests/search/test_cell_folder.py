@@ -26,6 +26,7 @@ from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.storage.layout import JOURNAL_FILES, LOCK_FILE
 from study.storage.lock import FolderLock, LockError
+from study.storage.place import LocalPlace
 from tests.results.conftest import full_disk
 from tests.search.simulated_search import CELL, SPACES, ledger_of, play
 
@@ -50,7 +51,7 @@ def closed(folder: CellFolder) -> Path:
 def path(tmp_path: Path, data: Dataset) -> Path:
     """Return the folder of a search that has begun and is not at work."""
     results = tmp_path / "ray_results"
-    return closed(create(results / CELL.name, describe(results / CELL.name, data)))
+    return closed(create(LocalPlace(results / CELL.name), describe(results / CELL.name, data)))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -62,10 +63,10 @@ def test_a_search_that_was_begun_is_continued(path: Path, data: Dataset) -> None
     assert [each.name for each in path.parent.iterdir()] == [CELL.name]
     before = contents(path)
     assert set(before) == {*JOURNAL_FILES, "cell.yaml"}
-    folder = reopen(path, CELL, data)
+    folder = reopen(LocalPlace(path), CELL, data)
     assert folder.journal.first["cell"] == describe(path, data)
     folder.journal.append({"kind": "exhausted", "time": 1.0})
-    again = reopen(closed(folder), CELL, data)
+    again = reopen(LocalPlace(closed(folder)), CELL, data)
     assert [event["kind"] for event in again.journal.replay()] == ["created", "exhausted"]
     assert again.journal.search == folder.journal.search
     closed(again)
@@ -74,29 +75,31 @@ def test_a_search_that_was_begun_is_continued(path: Path, data: Dataset) -> None
 
 def test_a_new_folder_is_locked_and_its_journal_is_at_home(tmp_path: Path, data: Dataset) -> None:
     path = tmp_path / CELL.name
-    folder = create(path, describe(path, data))
+    folder = create(LocalPlace(path), describe(path, data))
     with pytest.raises(LockError, match=f"process {os.getpid()}"):
-        reopen(path, CELL, data)
+        reopen(LocalPlace(path), CELL, data)
     # It was made under another name.
     folder.journal.append({"kind": "exhausted", "time": 1.0})
-    events = reopen(closed(folder), CELL, data).journal.replay()
+    events = reopen(LocalPlace(closed(folder)), CELL, data).journal.replay()
     assert [event["kind"] for event in events] == ["created", "exhausted"]
 
 
 def test_one_process_at_a_time_works_in_a_folder(path: Path, data: Dataset) -> None:
-    folder = reopen(path, CELL, data)
+    folder = reopen(LocalPlace(path), CELL, data)
     folder.stop_file.touch()
     with pytest.raises(LockError):
-        reopen(path, CELL, data)
+        reopen(LocalPlace(path), CELL, data)
     # The refused one has not touched what is the other's.
     assert folder.stop_file.exists()
     closed(folder)
-    reopen(path, CELL, data).lock.release()
+    reopen(LocalPlace(path), CELL, data).lock.release()
     assert not folder.stop_file.exists()
 
 
 def test_two_searches_have_two_names(tmp_path: Path, data: Dataset) -> None:
-    folders = [create(tmp_path / name, describe(tmp_path / name, data)) for name in "ab"]
+    folders = [
+        create(LocalPlace(tmp_path / name), describe(tmp_path / name, data)) for name in "ab"
+    ]
     assert len({folder.journal.search for folder in folders}) == 2
     for folder in folders:
         closed(folder)
@@ -132,10 +135,10 @@ def test_what_was_begun_differently_is_refused(
     with pytest.raises(
         StudyError, match=f"but got {difference}. .*--fresh --import-trials {path}$"
     ):
-        reopen(path, now, dataclasses.replace(data, **changes))
+        reopen(LocalPlace(path), now, dataclasses.replace(data, **changes))
     assert contents(path) == before
     # The refused one holds no lock.
-    reopen(path, CELL, data).lock.release()
+    reopen(LocalPlace(path), CELL, data).lock.release()
 
 
 @pytest.mark.parametrize("part", ["torch", "code", "gone"])
@@ -143,15 +146,15 @@ def test_other_versions_are_refused(tmp_path: Path, data: Dataset, part: str) ->
     path = tmp_path / CELL.name
     described = describe(path, data)
     described["versions"][part] = "1.0"
-    closed(create(path, described))
+    closed(create(LocalPlace(path), described))
     with pytest.raises(StudyError, match=f"versions.{part} was '1.0' and is .*--import-trials"):
-        reopen(path, CELL, data)
+        reopen(LocalPlace(path), CELL, data)
 
 
 def test_all_differences_are_shown(path: Path, data: Dataset) -> None:
     cell = dataclasses.replace(CELL, search=dataclasses.replace(CELL.search, seed=7, trials=9))
     with pytest.raises(StudyError, match=r"search\.trials was 8 and is 9; .*seed was 42 and is 7"):
-        reopen(path, cell, data)
+        reopen(LocalPlace(path), cell, data)
 
 
 @pytest.mark.parametrize("how", [Path.rename, shutil.copytree])
@@ -161,7 +164,7 @@ def test_a_folder_that_was_moved_or_copied_is_refused(
     other = path.with_name("other")
     how(path, other)
     with pytest.raises(StudyError, match=f"folder was '{path}' and is '{other}'.*--import-trials"):
-        reopen(other, CELL, data)
+        reopen(LocalPlace(other), CELL, data)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +177,7 @@ def test_a_damaged_description_is_written_again(
     (path / "cell.yaml").unlink()
     if content is not None:
         (path / "cell.yaml").write_bytes(content)
-    reopen(path, CELL, data).lock.release()
+    reopen(LocalPlace(path), CELL, data).lock.release()
     assert contents(path) == before
 
 
@@ -185,7 +188,7 @@ def test_a_description_cut_anywhere_is_written_again(
     before = contents(path)
     content = before["cell.yaml"]
     (path / "cell.yaml").write_bytes(content[: int(share * len(content))])
-    reopen(path, CELL, data).lock.release()
+    reopen(LocalPlace(path), CELL, data).lock.release()
     assert contents(path) == before
 
 
@@ -193,9 +196,9 @@ def test_a_description_of_another_search_is_written_again(
     tmp_path: Path, path: Path, data: Dataset
 ) -> None:
     before = contents(path)
-    other = closed(create(tmp_path / "other", describe(tmp_path / "other", data)))
+    other = closed(create(LocalPlace(tmp_path / "other"), describe(tmp_path / "other", data)))
     shutil.copy(other / "cell.yaml", path / "cell.yaml")
-    reopen(path, CELL, data).lock.release()
+    reopen(LocalPlace(path), CELL, data).lock.release()
     assert contents(path) == before
 
 
@@ -203,9 +206,9 @@ def test_a_copy_of_another_search_is_told_by_the_description(
     tmp_path: Path, path: Path, data: Dataset
 ) -> None:
     before = contents(path)
-    other = closed(create(tmp_path / "other", describe(tmp_path / "other", data)))
+    other = closed(create(LocalPlace(tmp_path / "other"), describe(tmp_path / "other", data)))
     shutil.copy(other / JOURNAL_FILES[0], path / JOURNAL_FILES[0])
-    reopen(path, CELL, data).lock.release()
+    reopen(LocalPlace(path), CELL, data).lock.release()
     assert contents(path) == before
 
 
@@ -214,12 +217,12 @@ def test_a_lost_journal_is_refused_and_unlocked(path: Path, data: Dataset) -> No
         (path / name).unlink()
     for _ in range(2):
         with pytest.raises(JournalError, match="no intact event"):
-            reopen(path, CELL, data)
+            reopen(LocalPlace(path), CELL, data)
 
 
 def recorded(path: Path, data: Dataset) -> int:
     """Play a search to its end and write its records; return the number of its events."""
-    folder = reopen(path, CELL, data)
+    folder = reopen(LocalPlace(path), CELL, data)
     ledger = ledger_of(folder.journal)
     play(ledger, random.Random(0), 1, {})
     described = CellIdentity(
@@ -233,7 +236,7 @@ def recorded(path: Path, data: Dataset) -> int:
 
 
 def checked(path: Path, data: Dataset) -> None:
-    folder = reopen(path, CELL, data)
+    folder = reopen(LocalPlace(path), CELL, data)
     with folder.lock:
         require_nothing_lost(path, ledger_of(folder.journal), folder.journal.search)
 
@@ -249,7 +252,7 @@ def test_journals_that_are_older_than_the_records_are_refused(path: Path, data: 
     checked(path, data)
     # The last event is the end of the last trial.
     cut_journals(path, n_events - 1)
-    checked_again = reopen(path, CELL, data)
+    checked_again = reopen(LocalPlace(path), CELL, data)
     # Its epochs are all there, so that nothing is lost: it ends again.
     assert len(ledger_of(checked_again.journal).records) == 12
     closed(checked_again)
@@ -266,7 +269,7 @@ def test_journals_that_are_older_than_the_records_are_refused(path: Path, data: 
 def test_records_of_another_search_or_none_prove_nothing(path: Path, data: Dataset) -> None:
     recorded(path, data)
     fresh = path.with_name("fresh")
-    closed(create(fresh, describe(fresh, data)))
+    closed(create(LocalPlace(fresh), describe(fresh, data)))
     checked(fresh, data)
     shutil.copy(path / "all_trials.json", fresh / "all_trials.json")
     checked(fresh, data)
@@ -282,7 +285,7 @@ def test_damaged_records_prove_nothing(path: Path, data: Dataset, content: bytes
 def test_a_folder_that_is_there_is_not_made_again(path: Path, data: Dataset) -> None:
     before = contents(path.parent)
     with pytest.raises(StudyError, match=f"{path}: must be a folder that can be made"):
-        create(path, describe(path, data))
+        create(LocalPlace(path), describe(path, data))
     assert contents(path.parent) == before
     assert [each.name for each in path.parent.iterdir()] == [CELL.name]
 
@@ -297,7 +300,7 @@ def test_a_folder_that_could_not_be_made_whole_is_not_there(
     # Large enough that some room is never room for all.
     described["features"] = ["a name of a feature"] * 500
     with full_disk(room), pytest.raises(StudyError, match="but got File too large"):
-        create(path, described)
+        create(LocalPlace(path), described)
     assert list(tmp_path.iterdir()) == []
     still_open = os.listdir("/proc/self/fd") if Path("/proc/self/fd").exists() else []
     assert len(still_open) == len(is_open)
@@ -308,14 +311,14 @@ def test_a_description_that_is_not_plain_leaves_nothing_behind(
 ) -> None:
     path = tmp_path / CELL.name
     with pytest.raises(ValueError, match="not JSON compliant"):
-        create(path, {**describe(path, data), "n_rows": float("nan")})
+        create(LocalPlace(path), {**describe(path, data), "n_rows": float("nan")})
     assert list(tmp_path.iterdir()) == []
 
 
 def hidden(tmp_path: Path, data: Dataset) -> Path:
     """Return what a killed process leaves of the folder that it was making, an hour later."""
     path = tmp_path / CELL.name
-    made = create(path, describe(path, data))
+    made = create(LocalPlace(path), describe(path, data))
     aside = closed(made).rename(path.with_name(f".{CELL.name}.{made.journal.search}"))
     os.utime(aside, (0, 0))
     return aside
@@ -326,7 +329,7 @@ def test_what_a_killed_process_left_half_made_is_removed(tmp_path: Path, data: D
     (aside / ".cell.yaml.tmp").write_text("half")
     (aside / "cell.yaml").unlink()
     os.utime(aside, (0, 0))
-    closed(create(path, describe(path, data)))
+    closed(create(LocalPlace(path), describe(path, data)))
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -385,7 +388,7 @@ def test_a_folder_that_a_user_has_put_aside_stays(
     before = contents(aside)
     assert set(before) >= {*JOURNAL_FILES, "cell.yaml"}
     path = tmp_path / CELL.name
-    closed(create(path, describe(path, data)))
+    closed(create(LocalPlace(path), describe(path, data)))
     assert contents(aside) == before
 
 
@@ -394,7 +397,7 @@ def test_a_folder_in_the_place_of_a_file_is_mended(path: Path, data: Dataset, na
     before = contents(path)
     (path / name).unlink()
     (path / name).mkdir()
-    reopen(path, CELL, data).lock.release()
+    reopen(LocalPlace(path), CELL, data).lock.release()
     assert contents(path) == before
 
 
@@ -403,7 +406,7 @@ def test_a_folder_in_the_place_of_the_stop_file_is_told_in_one_line(
 ) -> None:
     (path / "stop").mkdir()
     with pytest.raises(StudyError, match=r"stop: must be a file that can be removed.*Move it aw"):
-        reopen(path, CELL, data)
+        reopen(LocalPlace(path), CELL, data)
     (path / "stop").rmdir()
     # The refused one holds no lock.
-    reopen(path, CELL, data).lock.release()
+    reopen(LocalPlace(path), CELL, data).lock.release()

@@ -9,6 +9,7 @@ import pytest
 
 from study.interruptions import interruptible
 from study.planning.cell_plan import CellPlan
+from study.storage.place import LocalPlace
 from study.tuner.claim import claim
 from study.tuner.experiment import SearchOutcome, search_cell
 from study.tuner.trainable import CellTrainable
@@ -40,7 +41,7 @@ def search(
 ) -> SearchOutcome:
     """Search a cell in ``path``, or go on with the search that is there."""
     with (
-        claim(path, plan.cell, plan.data, resume=path.exists()) as claimed,
+        claim(LocalPlace(path), plan.cell, plan.data, resume=path.exists()) as claimed,
         interruptible() as interruptions,
     ):
         return search_cell(claimed.begin(plan), interruptions, trainable=trainable)

@@ -25,9 +25,8 @@ from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.spec.specification import SearchConfig
 from study.storage.layout import ALIVE_FILE, LOCK_FILE
-from study.storage.lease import Lease
 from study.storage.lock import FolderLock
-from study.storage.mirror import Mirror
+from study.storage.place import LocalPlace, Place, StoredPlace
 from study.tuner import watchdog as watchdog_module
 from study.tuner.faults import storage_problem
 from study.tuner.scheduler import LedgerScheduler
@@ -76,9 +75,9 @@ class Run:
         brought = report(Assignment.from_flat(trial.config), epoch)
         return self.decide(trial, StepResult(report=brought, is_paused=False, problem=None))
 
-    def cell_folder(self, lease: Lease | None = None) -> CellFolder:
+    def cell_folder(self, place: Place | None = None) -> CellFolder:
         journal = Journal.open(self.folder, witness=None)
-        return CellFolder(self.folder, journal, FolderLock(self.folder), lease)
+        return CellFolder(place or LocalPlace(self.folder), journal, FolderLock(self.folder))
 
     @property
     def journal_bytes(self) -> int:
@@ -381,18 +380,15 @@ def test_a_trial_without_a_worker_yet_is_left_alone(run: Run, killed: list[str])
 
 
 @pytest.mark.slow
-def test_signs_of_life_that_go_through_a_store(
-    run: Run, killed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watchdog_module, "SIGN_SECONDS", 0.0)
+def test_signs_of_life_that_go_through_a_store(run: Run, killed: list[str], tmp_path: Path) -> None:
     silent, lively = watched(run), watched(run)
     with s3_server(tmp_path / "log") as server:
-        mirror = Mirror(server.uri(), "cell", run.folder)
+        place = StoredPlace(server.uri(), run.folder, sign_seconds=0.0)
         # A store tells the time in whole seconds.
-        watchdog = Watchdog(run.cell_folder(Lease(mirror, run.folder / "stop")), 1.5)
+        watchdog = Watchdog(run.cell_folder(place), 1.5)
         until = time.monotonic() + 2.5
         while time.monotonic() < until:
-            mirror.write(f"{run.ledger.assignment(1).folder}/{ALIVE_FILE}", b"")
+            place.mirror.write(f"{run.ledger.assignment(1).folder}/{ALIVE_FILE}", b"")
             watchdog.on_step_begin(0, [silent, lively])
             time.sleep(0.05)
     assert killed == ["worker of 0"]

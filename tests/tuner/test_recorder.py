@@ -1,7 +1,6 @@
 """Every record is a view of the journal, and is mended from it, one file at a time."""
 
 import dataclasses
-import functools
 import random
 import sys
 import tracemalloc
@@ -14,12 +13,7 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
-from study.cluster.resources import Node
-from study.data.dataset import build_dataset
-from study.data.evaluation.power import read_power
 from study.interruptions import Stop
-from study.planning.cell_plan import CellPlan, plan_cell
-from study.planning.time_estimate import Estimate
 from study.results.journal import Journal
 from study.results.store import read_trials
 from study.search.cell_folder import CellFolder
@@ -27,19 +21,19 @@ from study.search.ledger import Ledger
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 from study.storage.lock import FolderLock
+from study.storage.place import LocalPlace
 from study.tuner.opened_search import OpenedSearch
 from study.tuner.recorder import Recorder
 from study.tuner.slot_limit import Slots
 from tests.search.simulated_search import (
     CELL,
-    SPACE,
     SPACES,
     new_ledger,
     play,
     reopened,
     report,
 )
-from tests.tuner.command import ESTIMATE, POWER
+from tests.tuner.planned import plan
 
 STUDY = load_study(SPACES / "smoke.yaml")
 CELLS = [STUDY.cell("50k", horizon, data={}, search={}) for horizon in (1, 3)]
@@ -54,35 +48,13 @@ VIEWS = [
 ]
 
 
-@functools.cache
-def plan() -> CellPlan:
-    node = Node(
-        name="here",
-        cpus=2,
-        gpus=0,
-        memory_bytes=2**33,
-        device_bytes=2**33,
-        unified_memory=True,
-    )
-    return plan_cell(
-        CELL,
-        build_dataset(CELL.data),
-        SPACE,
-        [node],
-        device="cpu",
-        concurrency=None,
-        estimate=Estimate.from_json(ESTIMATE, "estimate"),
-        power=read_power(POWER),
-    )
-
-
 def recorder(folder: Path, ledger: Ledger, cell: Cell = CELL) -> Recorder:
     lock = FolderLock(folder)
     # One after the other works here, in one process.
     lock.release()
     opened = OpenedSearch(
         plan=dataclasses.replace(plan(), cell=cell),
-        folder=CellFolder(folder, Journal.open(folder, witness=None), lock),
+        folder=CellFolder(LocalPlace(folder), Journal.open(folder, witness=None), lock),
         ledger=ledger,
         stop=Stop(folder / "stop"),
         slots=Slots(None, most=1),
@@ -115,7 +87,7 @@ def test_trials_that_have_ended_leave_little_in_memory(tmp_path: Path) -> None:
     try:
         writer = recorder(tmp_path / "cell", reopened(tmp_path / "cell"))
         before, _ = tracemalloc.get_traced_memory()
-        writer.mend()
+        writer.repair()
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -137,11 +109,11 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_all_records_follow_from_the_journal(ended: tuple[Path, Ledger]) -> None:
     folder, ledger = ended
-    recorder(folder, reopened(folder)).mend()
+    recorder(folder, reopened(folder)).repair()
     assert read_trials(folder) == ledger.records
     before = content(folder)
     assert len(before) == 2 + 12 * 3
-    recorder(folder, reopened(folder)).mend()
+    recorder(folder, reopened(folder)).repair()
     assert content(folder) == before
 
 
@@ -151,14 +123,14 @@ def test_each_record_that_is_damaged_is_written_again(
     ended: tuple[Path, Ledger], view: str, damage: str
 ) -> None:
     folder, _ = ended
-    recorder(folder, reopened(folder)).mend()
+    recorder(folder, reopened(folder)).repair()
     before = content(folder)
     (path,) = [(folder / view).resolve()] if "*" not in view else folder.glob(view)
     if damage == "removed":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 if damage == "cut" else 0])
-    recorder(folder, reopened(folder)).mend()
+    recorder(folder, reopened(folder)).repair()
     after = content(folder)
     damaged = [name for name in after if Path(name).name.startswith("damaged-")]
     assert {name: text for name, text in after.items() if name not in damaged} == before
@@ -190,7 +162,7 @@ def test_tensorboard_averages_no_two_trials(tmp_path: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         ledger = new_ledger(folder)
         play(ledger, random.Random(0), 1, {})
-        recorder(folder, ledger, cell).mend()
+        recorder(folder, ledger, cell).repair()
     groups = session_groups(results)
     assert len(groups) == 6 * 12
     assert all(len(sessions) == 1 for sessions in groups.values())

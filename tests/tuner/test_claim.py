@@ -1,0 +1,97 @@
+"""A cell is prepared, planned, claimed and begun from Python, without flags and without Ray."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from study.planning.prepared_cell import PlanOptions, prepare
+from study.storage.driver_status import DriverStatus
+from study.storage.lock import FolderLock, LockError
+from study.storage.place import LocalPlace
+from study.tuner.claim import claim
+from tests.search.simulated_search import CELL
+from tests.tuner.command import ESTIMATE, POWER
+from tests.tuner.planned import NODE, plan
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> LocalPlace:
+    return LocalPlace(tmp_path / "ray_results" / CELL.name)
+
+
+def begun(place: LocalPlace) -> str:
+    """Begin and end a search; return its name."""
+    with claim(place, CELL, plan().data) as claimed:
+        assert claimed.earlier is None
+        opened = claimed.begin(plan())
+        claimed.end("interrupted", "Ctrl+C")
+    return opened.folder.journal.search
+
+
+def state(place: LocalPlace) -> str | None:
+    status = DriverStatus.read(place.path)
+    return None if status is None else status.state
+
+
+def test_a_cell_is_prepared_and_planned_without_flags(tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    file.write_text(
+        json.dumps({"cells": [{"cell": CELL.name, "estimate": ESTIMATE, "power": POWER}]})
+    )
+    options = PlanOptions(results=tmp_path / "ray_results", device="cpu", estimate=file)
+    prepared = prepare(CELL, options)
+    planned = prepared.plan([NODE])
+    assert planned.estimate == plan().estimate
+    assert prepared.imported_by(planned) is None
+    assert not options.results.exists()
+    # What a search was begun with holds, whatever another plan has measured.
+    first = {**plan().describe(), "estimate": {**ESTIMATE, "search_seconds_expected": 7.0}}
+    resumed = prepare(CELL, options, is_resumed=True).resuming(first)
+    assert resumed.plan([NODE]).estimate.search_seconds_expected == 7.0
+
+
+def test_a_search_is_made_when_it_begins_and_not_before(place: LocalPlace) -> None:
+    with claim(place, CELL, plan().data) as claimed:
+        assert not place.path.exists()
+        opened = claimed.begin(plan())
+        assert opened.ledger.records == []
+        assert state(place) == "running"
+        with pytest.raises(LockError):
+            FolderLock(place.path)
+        claimed.end("complete", None)
+    assert state(place) == "complete"
+    FolderLock(place.path).release()
+
+
+def test_a_search_is_resumed_as_it_was_begun(place: LocalPlace) -> None:
+    search = begun(place)
+    with claim(place, CELL, plan().data, resume=True) as claimed:
+        assert claimed.earlier is not None
+        assert claimed.earlier["estimate"]["search_seconds_expected"] == 20.0
+        assert claimed.begin(plan()).folder.journal.search == search
+
+
+def test_a_resumed_search_that_cannot_be_planned_says_so(place: LocalPlace) -> None:
+    begun(place)
+    with pytest.raises(RuntimeError), claim(place, CELL, plan().data, resume=True):
+        raise RuntimeError("no plan")
+    assert state(place) == "stopped"
+    FolderLock(place.path).release()
+
+
+def test_a_search_that_is_replaced_is_held_until_it_is_moved(
+    place: LocalPlace, tmp_path: Path
+) -> None:
+    first = begun(place)
+    lines: list[str] = []
+    with claim(place, CELL, plan().data, fresh=True) as claimed:
+        assert claimed.earlier is None
+        assert place.path.exists()
+        with pytest.raises(LockError):
+            FolderLock(place.path)
+        second = claimed.begin(plan(), say=lines.append).folder.journal.search
+    (aside,) = (tmp_path / "ray_results_replaced").iterdir()
+    assert first in (aside / "journal.jsonl").read_text()
+    assert second in (place.path / "journal.jsonl").read_text()
+    assert [line.partition(" the ")[0] for line in lines] == ["  moved  "]
