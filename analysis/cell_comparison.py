@@ -16,7 +16,7 @@ from analysis.statistics.comparison import (
 )
 from analysis.statistics.interval import Estimate
 from analysis.statistics.law import Floats
-from analysis.statistics.resampling import daily_means, resampled_days
+from analysis.statistics.resampling import daily_means, resampled_day_counts
 from analysis.statistics.sized_runs import LEAST_LEVELS, Runs
 from analysis.statistics.verdict import LawReport, judge
 from analysis.study_records import CellRecords, Predictions, StudyRecords
@@ -111,7 +111,7 @@ def judge_study(study: StudyRecords) -> list[JudgedHorizon]:
 
 def _judge_horizon(horizon: int, records: Sequence[CellRecords]) -> JudgedHorizon:
     tests = [cell.predictions("test") for cell in records]
-    days = resampled_days(len(tests[0].y), horizon)
+    days = resampled_day_counts(len(tests[0].y), horizon)
     models = {c.budget: t.losses(c.model) for c, t in zip(records, tests, strict=True)}
     means = {budget: float(losses.mean()) for budget, losses in models.items()}
     rivals = [_rival(cell) for cell in records]
@@ -162,7 +162,7 @@ def _judge_cell(
     scores = {model: score_model(test, model, train_prior, days) for model in test.p}
     own = scores[final.model]
     flags = []
-    if own.is_collapsed:
+    if own.is_next_to_constant:
         flags.append("the winner has collapsed: it says no more than a constant")
     if not final.search["is_complete"]:
         # It may have gone on since, but its winner is of then.

@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
     "installed": set(),
+    "day_blocks": set(),
     "errors": set(),
     "number_text": set(),
     "fields": {"errors"},
@@ -19,9 +20,11 @@ ALLOWED = {
     "storage": {"errors", "fields", "output"},
     "results": {"errors", "fields", "storage"},
     "terminal": {"errors", "results", "storage"},
-    "data": {"command", "errors", "fields", "number_text", "output", "text_table"},
+    "data": {
+        "command", "day_blocks", "errors", "fields", "number_text", "output", "text_table",
+    },
     "model": {"errors", "fields"},
-    "training": {"data", "errors", "fields", "model", "results", "storage"},
+    "training": {"data", "day_blocks", "errors", "fields", "model", "results", "storage"},
     "spec": {
         "data", "errors", "fields", "model", "number_text", "results", "storage", "training",
     },
@@ -45,7 +48,8 @@ ALLOWED = {
 }  # fmt: skip
 COMMANDS = {"plan", "predict", "status", "sweep", "train", "tune"}
 ANALYSIS = {
-    "command", "errors", "fields", "number_text", "output", "results", "storage", "text_table",
+    "command", "day_blocks", "errors", "fields", "number_text", "output", "results", "storage",
+    "text_table",
 }  # fmt: skip
 
 OPTUNA = {"planning", "search"}

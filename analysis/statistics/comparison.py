@@ -9,8 +9,9 @@ from arch.bootstrap import MCS, StepM
 
 from analysis.statistics.interval import LEVEL, Estimate, estimate
 from analysis.statistics.law import Floats
-from analysis.statistics.resampling import N_RESAMPLES, block_days, daily_means, mean_over_seeds
+from analysis.statistics.resampling import N_RESAMPLES, daily_means, mean_over_seeds
 from analysis.study_records import Predictions
+from study.day_blocks import block_days
 
 _EQUAL_NATS = 1e-9
 """Between the losses of a day: what rounding makes of equal answers. Models answer in float32,

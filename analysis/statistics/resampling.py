@@ -5,23 +5,12 @@ from arch.bootstrap import StationaryBootstrap
 
 from analysis.statistics.law import Floats
 from analysis.statistics.seed_noise import draw_seeds
+from study.day_blocks import block_days
 
 N_RESAMPLES = 1000
 
-_BLOCK_DAYS = 20
-_BLOCK_HORIZONS = 4
 
-
-def block_days(horizon: int) -> int:
-    """Return the mean block length for daily losses of labels that look ``horizon`` days ahead.
-
-    Blocks must outlast what makes days alike: overlapping labels, calm and stormy months. The same
-    as in a search.
-    """
-    return max(_BLOCK_DAYS, _BLOCK_HORIZONS * horizon)
-
-
-def resampled_days(n_days: int, horizon: int, *, seed: int = 0) -> Floats:
+def resampled_day_counts(n_days: int, horizon: int, *, seed: int = 0) -> Floats:
     """Return how often each day is in each stationary block bootstrap sample.
 
     Blocks of geometric length begin on any day and go on around the end (Politis and Romano 1994).
@@ -39,7 +28,7 @@ def daily_means(values: Floats, days: Floats) -> Floats:
 
     Args:
         values: shape (n_seeds, n_days).
-        days: of ``resampled_days``.
+        days: what ``resampled_day_counts`` returns.
 
     Returns: shape (n_resamples, n_seeds).
     """

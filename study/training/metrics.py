@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from study.data.evaluation.probability_scores import (
     auc,
-    block_days,
     half_means,
     log_losses,
     standard_error,
 )
+from study.day_blocks import block_days
 from study.results.auc import auc_standard_error
 
 Float64Array = npt.NDArray[np.float64]

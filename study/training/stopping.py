@@ -3,12 +3,10 @@
 import math
 from typing import Any
 
+from study.results.scores import COLLAPSED_LOGIT_SD
 from study.training.metrics import Metrics
 from study.training.train_config import TrainConfig
 
-COLLAPSED_LOGIT_SD = 0.1
-"""Logits that vary less than this say the base rate to everyone. From the study's acceptance
-checks: a constant predictor on an 11.8 % base rate has a log-loss of .363, which looks good."""
 COLLAPSED_SKILL = 0.0
 """Skill against the training base rate at or under which nothing was learned."""
 

@@ -10,7 +10,12 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from analysis.holdout_scores import aucs, calibration_errors, score_model
 from analysis.statistics.comparison import compare, confidence_set, paired_difference
 from analysis.statistics.law import Floats
-from analysis.statistics.resampling import N_RESAMPLES, daily_means, mean_over_seeds, resampled_days
+from analysis.statistics.resampling import (
+    N_RESAMPLES,
+    daily_means,
+    mean_over_seeds,
+    resampled_day_counts,
+)
 from analysis.study_records import Predictions
 from study.results.auc import auc_standard_error
 
@@ -58,7 +63,7 @@ def test_the_auc_of_a_sample_of_days_is_that_of_its_days(levels: list[float], se
 def test_scores_are_those_of_scikit_learn() -> None:
     p, y = market()
     model = said(p, 0.5)
-    found = score_model(of(y, patchtst=model), "patchtst", 0.25, resampled_days(N_DAYS, 1))
+    found = score_model(of(y, patchtst=model), "patchtst", 0.25, resampled_day_counts(N_DAYS, 1))
     assert found.log_loss.value == pytest.approx(np.mean([log_loss(y, seed) for seed in model]))
     assert found.auc.value == pytest.approx(np.mean([roc_auc_score(y, seed) for seed in model]))
     assert found.brier.value == pytest.approx(np.mean([brier_score_loss(y, s) for s in model]))
@@ -69,7 +74,7 @@ def test_scores_are_those_of_scikit_learn() -> None:
         assert estimate.high is not None
         assert estimate.low < estimate.value < estimate.high or estimate is found.ece
     assert found.n_seeds == 5
-    assert not found.is_collapsed
+    assert not found.is_next_to_constant
     assert found.decisions[0].positives == y.sum()
     assert sum(b.n for b in found.reliability) == N_DAYS
 
@@ -79,9 +84,9 @@ def test_a_constant_at_the_base_rate_is_a_collapse() -> None:
     y[:118] = 1
     y = np.random.default_rng(0).permutation(y)
     constant = np.full((1, 1000), 0.118)
-    found = score_model(of(y, patchtst=constant), "patchtst", 0.118, resampled_days(1000, 1))
+    found = score_model(of(y, patchtst=constant), "patchtst", 0.118, resampled_day_counts(1000, 1))
     assert found.log_loss.value == pytest.approx(0.3629, abs=5e-5)
-    assert found.is_collapsed
+    assert found.is_next_to_constant
     assert found.auc.value == 0.5
     at_half, at_base_rate = found.decisions
     assert at_half.precision is None
@@ -99,17 +104,17 @@ def test_calibration_error_is_zero_where_what_is_said_comes_true() -> None:
 
 
 def test_samples_of_days_keep_the_number_of_days_and_are_the_same_for_all() -> None:
-    days = resampled_days(300, 5)
+    days = resampled_day_counts(300, 5)
     assert days.shape == (N_RESAMPLES, 300)
     assert (days.sum(axis=1) == 300).all()
-    assert np.array_equal(days, resampled_days(300, 5))
+    assert np.array_equal(days, resampled_day_counts(300, 5))
 
 
 def test_days_that_hang_together_have_a_wider_interval() -> None:
     draw = np.random.default_rng(0)
     steps = draw.standard_normal(N_DAYS)
     slow = np.convolve(draw.standard_normal(N_DAYS + 29), np.full(30, 30**-0.5), mode="valid")
-    days = resampled_days(N_DAYS, 1)
+    days = resampled_day_counts(N_DAYS, 1)
     apart, together = (daily_means(v[None], days).std() for v in (steps, slow))
     assert apart == pytest.approx(N_DAYS**-0.5, rel=0.2)
     assert together > 2.5 * apart
@@ -126,7 +131,7 @@ def test_seeds_that_differ_spread_their_mean_like_students_t() -> None:
 
 def test_noise_of_single_days_is_not_counted_again_among_seeds() -> None:
     draw = np.random.default_rng(0)
-    days = resampled_days(N_DAYS, 1)
+    days = resampled_day_counts(N_DAYS, 1)
     values = daily_means(draw.standard_normal((200, N_DAYS)), days)
     spread = mean_over_seeds(values, np.random.default_rng(1))
     assert spread.std() == pytest.approx(values.mean(axis=1).std(), rel=0.1)
@@ -135,7 +140,7 @@ def test_noise_of_single_days_is_not_counted_again_among_seeds() -> None:
 def test_a_better_model_is_called_better_and_an_equal_one_is_not() -> None:
     p, y = market(n=2000)
     told = of(y, good=said(p, 0.1), equal=said(p, 1.0, seed=2), rival=said(p, 1.0, seed=3))
-    days = resampled_days(2000, 1)
+    days = resampled_day_counts(2000, 1)
     models = {name: told.losses(name) for name in ("good", "equal")}
     good, equal = compare(models, "rival", told.losses("rival"), days, 1)
     assert good.is_better
@@ -152,7 +157,11 @@ def test_a_model_that_equals_its_rival_is_not_told_apart() -> None:
     p, y = market()
     told = of(y, one=said(p, 0.5, n_seeds=1), other=said(p, 0.5, n_seeds=1))
     (found,) = compare(
-        {"one": told.losses("one")}, "other", told.losses("other"), resampled_days(N_DAYS, 1), 1
+        {"one": told.losses("one")},
+        "other",
+        told.losses("other"),
+        resampled_day_counts(N_DAYS, 1),
+        1,
     )
     assert found.difference.value == 0
     assert not found.is_better
@@ -179,7 +188,7 @@ def test_the_interval_of_a_paired_difference_covers_what_is_true() -> None:
         p, y = market(seed=study, n=500)
         a, b = said(p, 0.3, seed=1000 + study), said(p, 0.8, seed=2000 + study)
         told = of(y, a=a, b=b)
-        found = paired_difference(told.losses("a"), told.losses("b"), resampled_days(500, 1))
+        found = paired_difference(told.losses("a"), told.losses("b"), resampled_day_counts(500, 1))
         true = _expected(p, 0.3) - _expected(p, 0.8)
         assert found.low is not None
         assert found.high is not None

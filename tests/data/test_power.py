@@ -6,7 +6,8 @@ import pytest
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.data.evaluation.power import Power, measure_power, sentences, smallest_difference
-from study.data.evaluation.probability_scores import block_days, standard_error
+from study.data.evaluation.probability_scores import standard_error
+from study.day_blocks import block_days
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from study.data.dataset import Dataset
 from study.data.evaluation.baselines import logistic_probability
 from study.data.evaluation.probability_scores import (
     auc,
-    block_days,
     log_losses,
-    resampled_days,
+    resampled_day_indices,
     standard_error,
 )
+from study.day_blocks import block_days
 
 DETECTABLE = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
 """Standard errors that a true difference must measure, to be told from zero at 5 % (two-sided) in
@@ -163,7 +163,7 @@ def _auc_error(
     logits: tuple[PriceArray, PriceArray], label: PriceArray, horizon: int
 ) -> float | None:
     differences = []
-    for days in resampled_days(len(label), block_days(horizon)):
+    for days in resampled_day_indices(len(label), block_days(horizon)):
         first, second = (auc(logit[days], label[days]) for logit in logits)
         if first is not None and second is not None:
             differences.append(second - first)

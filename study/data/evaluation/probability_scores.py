@@ -4,20 +4,8 @@ import numpy as np
 
 from study.data.arrays import IndexArray, PriceArray
 
-# Blocks must outlast what makes days alike: labels that overlap for ``horizon`` days, and calm and
-# stormy months. An automatic length (Politis and White) sees the labels but not the months: it
-# chose one day for the S&P 500 at horizon 1, which hides a fifth of the error there.
-_BLOCK_DAYS = 20
-_BLOCK_HORIZONS = 4
-
-
 N_RESAMPLES = 500
 """Bootstrap resamples; a standard error from 500 is itself good to 3 %."""
-
-
-def block_days(horizon: int) -> int:
-    """Return the block length for daily losses of labels that look ``horizon`` days ahead."""
-    return max(_BLOCK_DAYS, _BLOCK_HORIZONS * horizon)
 
 
 def standard_error(values: PriceArray, block: int) -> float | None:
@@ -37,7 +25,7 @@ def standard_error(values: PriceArray, block: int) -> float | None:
     return float(np.sqrt(block_means.var() * block / n))
 
 
-def resampled_days(
+def resampled_day_indices(
     n: int, block: int, *, n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> IndexArray:
     """Return the days of circular block bootstrap samples, shape (n_resamples, n).
