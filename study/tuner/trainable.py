@@ -26,7 +26,7 @@ from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, STOP_FILE
 from study.storage.lease import WorkerStore, is_held
 from study.storage.lock import FolderLock, scratch_folder
 from study.storage.mirror import Mirror
-from study.training.checkpoint import CheckpointError, CheckpointFolder, is_checkpoint
+from study.training.checkpoint import CheckpointFolder, is_checkpoint
 from study.training.device import (
     bound_kernel_cache,
     limit_memory,
@@ -35,6 +35,7 @@ from study.training.device import (
     supports_bf16,
 )
 from study.training.epoch_report import EpochReport
+from study.training.state_file import CheckpointError
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 
