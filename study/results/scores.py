@@ -4,6 +4,7 @@ None stands for a score that is undefined; no score is ever NaN or infinite.
 """
 
 from dataclasses import dataclass
+from typing import final
 
 COLLAPSED_LOGIT_SD = 0.1
 """Standard deviation of the logits under which a model gives next to the same answer to every day.
@@ -42,6 +43,7 @@ class Validation(EpochScores):
     little."""
 
 
+@final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BestEpoch(EpochScores):
     """Scores of the epoch of least log-loss with their errors, as a trial is ranked by them."""

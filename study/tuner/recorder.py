@@ -284,7 +284,7 @@ class Recorder(Callback):  # type: ignore[misc]
         """Return with which micro-batch a trial was last seen."""
         epochs, assignment = self._ledger.epochs(number), self._ledger.assignment(number)
         first = first_micro_batch(assignment, self._share_bytes, bf16=self._bf16)
-        return min(first, epochs[-1]["micro_batch"]) if epochs else first
+        return min(first, epochs[-1].micro_batch) if epochs else first
 
     @contextmanager
     def _storage(self) -> Iterator[None]:
