@@ -17,11 +17,11 @@ from study.results.convergence import SE_SHARE, ConvergenceRule, completed_trial
 from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
 from study.results.records import StopReason, TrialRecord, best_trial
+from study.search.asked_trial import trial_record
 from study.search.forced import Forced
 from study.search.search_state import MAY_PASS, FaultKind, SearchState
 from study.search.space import SearchSpace
 from study.search.trial_config import Assignment
-from study.search.trial_result import trial_record
 from study.spec.specification import SearchConfig
 
 _REASON_OF_FAULT: Mapping[FaultKind, StopReason] = {
@@ -311,12 +311,9 @@ class Ledger:
     def _finish(self, number: int, reason: StopReason, message: str | None) -> None:
         trial = self._state.trials[number]
         record = trial_record(
-            trial.assignment,
-            trial.epochs,
+            trial,
             reason,
             message,
-            faults=trial.faults,
-            asked=trial.asked,
             search=self._journal.search,
             metric=self._search.metric,
             phase=self._phase,

@@ -3,18 +3,17 @@
 import dataclasses
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 from study.results.epoch_report import EpochRecord
 from study.results.journal import Event, JournalError
-from study.results.records import StopReason, TrialRecord
+from study.results.records import TrialRecord
+from study.search.asked_trial import AskedTrial, objective
 from study.search.forced import Forced
 from study.search.rungs import Rungs
 from study.search.sampler import Sampler
 from study.search.space import SearchSpace, TrialConfig
 from study.search.trial_config import FORCED, Assignment
-from study.search.trial_result import objective
 from study.spec.specification import SearchConfig
 
 FaultKind = Literal["worker", "stall", "memory", "oom", "error"]
@@ -23,26 +22,6 @@ it had halved the micro-batch as often as it could; an exception, which would co
 
 MAY_PASS: frozenset[FaultKind] = frozenset({"worker", "stall"})
 """Faults that need not come again."""
-
-
-@dataclass(slots=True)
-class AskedTrial:
-    """A trial that was asked for."""
-
-    assignment: Assignment
-    """What the trial was assigned, its latest micro-batch limit included."""
-    asked: float
-    """Unix time at which it was asked for."""
-    epochs: list[EpochRecord] = field(default_factory=list)
-    """Reports in order, until they are released after the end of the trial."""
-    faults: list[str] = field(default_factory=list)
-    """Faults that interrupted it and were retried, oldest first."""
-    retries: int = 0
-    """Number of faults that may pass, since its last epoch."""
-    end: StopReason | None = None
-    """Why it ends, once its last epoch has been applied."""
-    record: TrialRecord | None = None
-    """Its record, once it has ended."""
 
 
 class SearchState:

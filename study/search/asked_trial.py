@@ -1,13 +1,34 @@
-"""The record of a trial that ends, from what was asked of it and what its epochs reported."""
+"""A trial of a search: what was asked of it, what it reported, and the record that this makes."""
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from study.model.sizing import count_parameters
 from study.results.epoch_report import EpochRecord
 from study.results.records import PHASES, Metric, StopReason, TrialRecord
 from study.results.scores import BestEpoch
 from study.search.trial_config import Assignment
+
+
+@dataclass(slots=True)
+class AskedTrial:
+    """A trial that was asked for."""
+
+    assignment: Assignment
+    """What the trial was assigned, its latest micro-batch limit included."""
+    asked: float
+    """Unix time at which it was asked for."""
+    epochs: list[EpochRecord] = field(default_factory=list)
+    """Reports in order, until they are released after the end of the trial."""
+    faults: list[str] = field(default_factory=list)
+    """Faults that interrupted it and were retried, oldest first."""
+    retries: int = 0
+    """Number of faults that may pass, since its last epoch."""
+    end: StopReason | None = None
+    """Why it ends, once its last epoch has been applied."""
+    record: TrialRecord | None = None
+    """Its record, once it has ended."""
 
 
 def objective(best: BestEpoch | None, metric: Metric) -> float | None:
@@ -31,13 +52,10 @@ def objective_error(best: BestEpoch | None, metric: Metric) -> float | None:
 
 
 def trial_record(
-    assignment: Assignment,
-    epochs: Sequence[EpochRecord],
+    trial: AskedTrial,
     reason: StopReason,
     message: str | None,
     *,
-    faults: Sequence[str],
-    asked: float,
     search: str,
     metric: Metric,
     phase: int | None,
@@ -46,17 +64,15 @@ def trial_record(
     """Return the record of a trial that ends now.
 
     Args:
-        assignment: what was asked of it.
-        epochs: all of its epochs, in order.
+        trial: what was asked of it and what it has reported.
         reason: why it ends.
         message: what went wrong; None if nothing did.
-        faults: faults that interrupted it and were retried, oldest first.
-        asked: Unix time at which it was asked for.
         search: identity of the search.
         metric: what trials are scored by.
         phase: 1 or 2 in a search of two phases.
         granted_bytes: memory that it was granted of its device.
     """
+    assignment, epochs = trial.assignment, trial.epochs
     last = epochs[-1] if epochs else None
     worker = last and last.worker
     best, config = last and last.best, assignment.config
@@ -74,7 +90,7 @@ def trial_record(
         param_count=count_parameters(config.model),
         reason=reason,
         message=message,
-        faults=list(faults),
+        faults=list(trial.faults),
         objective=objective(best, metric),
         objective_se=objective_error(best, metric),
         best=best,
@@ -89,7 +105,7 @@ def trial_record(
         granted_memory_bytes=granted_bytes if epochs else None,
         thermal_max_temp=_hottest(epochs),
         seconds={phase: sum(each.phase_seconds[phase] for each in epochs) for phase in PHASES},
-        started=asked,
+        started=trial.asked,
         ended=time.time(),
     )
 
