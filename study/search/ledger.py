@@ -18,6 +18,7 @@ from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
 from study.results.records import StopReason, TrialRecord, best_trial
 from study.search.asked_trial import trial_record
+from study.search.earlier_trials import KnownTrial, TrialToRepeat
 from study.search.forced import Forced
 from study.search.search_state import MAY_PASS, FaultKind, SearchState
 from study.search.space import SearchSpace
@@ -148,13 +149,12 @@ class Ledger:
             if self._finish_if_due(number):
                 self._waiting.remove(number)
 
-    def learn(self, known: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]) -> None:
+    def learn(self, known: Sequence[KnownTrial], again: Sequence[TrialToRepeat]) -> None:
         """Take in the trials of an earlier search; only before the first trial.
 
         Args:
-            known: trials for the sampler's history: flat ``params``, ``state``, ``value`` and
-                ``percent`` of the schedule.
-            again: configurations to train here after the forced ones: ``source`` and ``params``.
+            known: trials for the sampler's history.
+            again: configurations to train here after the forced ones.
 
         Raises:
             OSError: it could not be written down.
@@ -166,7 +166,11 @@ class Ledger:
             got=f"{len(self._state.trials)} trials",
             remedy="Import them into a new cell.",
         )
-        self._commit("learnt", known=list(known), again=list(again))
+        self._commit(
+            "learnt",
+            known=[dataclasses.asdict(trial) for trial in known],
+            again=[dataclasses.asdict(trial) for trial in again],
+        )
 
     def next(self) -> Assignment | None:
         """Return a trial to run now, interrupted ones first; None if there is none at the moment.
