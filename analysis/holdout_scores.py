@@ -20,7 +20,7 @@ says no more than a constant.
 
 A search calls an epoch collapsed by another rule, skill <= 0 against the training base rate: it
 has one number without an interval, in every epoch. On the test days the interval is known, and a
-model is only said to say nothing if the days exclude that it says more.
+model counts as next to constant only if the days exclude that it has more skill.
 """
 
 

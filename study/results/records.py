@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict, get_type_hints
 from study.results.scores import BestEpoch
 
 Metric = Literal["log_loss", "auc"]
-"""What trials are scored by."""
+"""The score that a search minimises or, of AUC, maximises."""
 
 TrialState = Literal["COMPLETE", "PRUNED", "FAIL"]
 """Optuna's words for a trial that ran to its end, was ended before it on merit, or ended without a
@@ -57,7 +57,7 @@ PHASES = ("data", "step", "validation", "checkpoint")
 
 
 class Parameters(TypedDict):
-    """What is read of the configuration of a trial; a record has the other fields too."""
+    """The part of a trial's configuration that is read; a record has the other fields too."""
 
     budget: str
     family: str
@@ -101,7 +101,7 @@ class TrialRecord:
     """Exact, counted from the architecture."""
     reason: StopReason
     message: str | None
-    """What went wrong, in the words of the error; None if nothing did."""
+    """The words of the error; None if nothing went wrong."""
     faults: Sequence[str]
     """Faults that interrupted the trial and were retried, oldest first."""
     objective: float | None
@@ -212,7 +212,7 @@ def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 class SplitDescription(TypedDict):
-    """What cell.yaml says of a part of the days."""
+    """A part of the days as cell.yaml describes it."""
 
     rows: int
     base_rate: float
@@ -222,7 +222,7 @@ class SplitDescription(TypedDict):
 
 
 class SplitDescriptions(TypedDict):
-    """What cell.yaml says of every part."""
+    """Every part of the days as cell.yaml describes it."""
 
     train: SplitDescription
     validation: SplitDescription

@@ -3,7 +3,7 @@
 cell.yaml              resolved spec, versions, data, machine, baselines
 all_trials.json        every trial that ended, rewritten after each
 best_params.json       the best so far, rewritten when a trial ends
-log.txt                what the terminal said, with the time
+log.txt                the lines of the terminal, with the time
 <trial>/result.json    one line per epoch
 <trial>/metrics.json   the trial's record with its learning curve
 ../experiment_results.csv   one line per trial of every cell, append-only, keyed by run id
@@ -60,12 +60,12 @@ CSV_COLUMNS = (
 _MEND = "Mend it with --resume."
 
 _TABLE_WAIT_SECONDS = 60.0
-"""For another cell to write its lines, which takes milliseconds."""
+"""Seconds to wait for another cell to write its lines, which takes milliseconds."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class CellIdentity:
-    """What every file of a cell says about where it belongs."""
+    """The values by which every file of a cell names where it belongs."""
 
     name: str
     study: str
@@ -120,7 +120,7 @@ class CellStore:
         return bool(log == _json_lines(epochs) and metrics == _metrics(record, epochs))
 
     def write_trials(self, records: Sequence[TrialRecord]) -> None:
-        """Write what holds of the whole cell: all trials, the best, and the table of all cells."""
+        """Write the records of the whole cell: all trials, the best, and the table of all cells."""
         write_json(self.folder / TRIALS_FILE, [_row(record) for record in records])
         self._write_best(records)
         # Other cells append to the same table.
@@ -260,8 +260,8 @@ def read_cell(folder: Path, *needed: str) -> dict[str, Any]:
     """Return ``cell.yaml``.
 
     Args:
-        folder: of the cell.
-        needed: keys that the caller goes on with.
+        folder: folder of the cell.
+        needed: keys that the caller needs.
 
     Raises:
         StudyError: it cannot be read, lacks one of these keys, or a value that is read somewhere is

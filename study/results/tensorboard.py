@@ -30,7 +30,7 @@ _SCALARS = (
 _FILES = "events.out.tfevents.*"
 
 _OURS = re.compile(r"events\.out\.tfevents\.\d{16}\..+\.\d+")
-"""Names that are given here; those of other writers begin with seconds, of ten digits."""
+"""Pattern of the names that are given here; those of other writers begin with ten digits."""
 
 
 class TrialEvents:

@@ -1,4 +1,4 @@
-"""What a search knows: its journal, read from the start.
+"""The decisions of a search, all of them in its journal.
 
 Every change is first written to the journal and then applied, by the same code that applies it
 when the journal is read back. A search that was killed at any moment is therefore continued with
@@ -34,24 +34,25 @@ _REASON_OF_FAULT: Mapping[FaultKind, StopReason] = {
 }
 
 _RETRIES = 2
-"""Times a trial goes on from its checkpoint after faults that may pass, with no epoch between."""
+"""Number of times that a trial is retried after faults that may pass, with no epoch between."""
 
 _FEWEST_FOR_A_SHARE = 4
-"""Ends before the share of failures means anything."""
+"""Number of ended trials from which the share of failures means anything."""
 
 
 class Ledger:
-    """Decides what runs, what stops and what is tried again, and remembers all of it.
+    """Decides what runs, what stops and what is retried, and remembers all of it.
 
-    Knows nothing of Ray: the hooks of a Tune run ask and tell it, and so do the tests.
+    It knows nothing of Ray: the hooks of a Tune run ask it and report to it, and so do the tests.
 
     Args:
-        journal: of this search; its events are replayed.
+        journal: the search's; its events are replayed.
         space: what configurations are drawn from.
-        forced: tried first, in order; a slot without a configuration is passed over.
+        forced: configurations to try first; a slot without a configuration is passed over.
         search: number of trials, sampler, ASHA.
-        granted_bytes: of its device's memory, to each trial of a budget; goes into the records.
-        phase: of a search of two phases; goes into the records.
+        granted_bytes: memory that each trial of a budget is granted of its device; goes into the
+            records.
+        phase: 1 or 2 in a search of two phases; goes into the records.
         may_repeat: may forced configurations be equal? They differ by their seeds.
 
     Raises:
@@ -77,8 +78,8 @@ class Ledger:
         for event in journal.replay():
             self._state.apply(event)
         self._waiting = self._not_ended()
-        """Numbers of trials that were asked for and are not at work: interrupted, or to be tried
-        again after a fault."""
+        """Numbers of trials that were asked for and are not at work: interrupted, or to be retried
+        after a fault."""
         self._ended_here: list[TrialRecord] = []
         """Trials that ended since this start."""
 
@@ -109,7 +110,7 @@ class Ledger:
         return sorted(self._state.trials)
 
     def assignment(self, number: int) -> Assignment:
-        """Return what a trial was told, its latest micro-batch limit included."""
+        """Return what a trial was assigned, its latest micro-batch limit included."""
         return self._state.trials[number].assignment
 
     def epochs(self, number: int) -> list[EpochRecord]:
@@ -207,7 +208,7 @@ class Ledger:
         return self._state.trials[number].assignment
 
     def epoch(self, number: int, report: EpochRecord) -> bool:
-        """Take in an epoch and say whether the trial ends with it.
+        """Take in an epoch and return whether the trial ends with it.
 
         A report that is known already, which a trial repeats after a restart, changes nothing.
 
@@ -227,17 +228,17 @@ class Ledger:
         return self._finish_if_due(number)
 
     def fault(self, number: int, kind: FaultKind, message: str, *, micro_batch: int) -> bool:
-        """Take in that a trial broke off, and say whether it will be tried again.
+        """Take in a fault that interrupted a trial, and return whether it will be retried.
 
-        A machine that ran out of memory is tried again with half the micro-batch as long as there
-        is a half; what may pass is tried again from the last checkpoint a few times; anything else
-        would come again.
+        After a machine ran out of memory a trial is retried with half the micro-batch as long as
+        there is a half; after a fault that may pass it is retried from its last checkpoint a few
+        times; any other fault would come again.
 
         Args:
-            number: of the trial.
-            kind: what happened.
-            message: in the words of the error.
-            micro_batch: with which it ran.
+            number: number of the trial.
+            kind: kind of the fault.
+            message: words of the error.
+            micro_batch: samples per pass with which the trial ran.
 
         Raises:
             OSError: it could not be written down.
@@ -261,7 +262,7 @@ class Ledger:
         return False
 
     def too_many_failures(self) -> str | None:
-        """Return what to tell the user if too large a share failed since this start, else None."""
+        """Return a message if too large a share failed since this start, else None."""
         ended = self._ended_here
         failed = [r for r in ended if r.reason in ("error", "oom", "stalled", "diverged")]
         share = self._search.max_failure_share
@@ -278,7 +279,7 @@ class Ledger:
         return deque(number for number in sorted(trials) if trials[number].record is None)
 
     def _convergence(self) -> str | None:
-        """Return why more trials would find little, in words; None as long as they might."""
+        """Return why more trials would find little, in words; None while they might find more."""
         search = self._search
         if search.early_stop_patience is None:
             return None

@@ -21,7 +21,7 @@ FaultKind = Literal["worker", "stall", "memory", "oom", "error"]
 it had halved the micro-batch as often as it could; an exception, which would come again."""
 
 MAY_PASS: frozenset[FaultKind] = frozenset({"worker", "stall"})
-"""Faults that need not come again."""
+"""Faults that a retry may be spared."""
 
 
 class SearchState:
@@ -31,7 +31,7 @@ class SearchState:
 
     Args:
         space: what configurations are drawn from.
-        forced: tried first, in order; a slot without a configuration is passed over.
+        forced: configurations to try first; a slot without a configuration is passed over.
         search: number of trials, sampler, ASHA.
         may_repeat: may forced configurations be equal? They differ by their seeds.
     """

@@ -1,4 +1,4 @@
-"""What the terminal shows while a cell runs: a line per event, and a live view of what runs now."""
+"""The terminal while a cell runs: a line per event, and a live view of what runs now."""
 
 import atexit
 import dataclasses
@@ -33,11 +33,11 @@ class Progress:
     """Prints events as lines; on a terminal a live table of the running trials stands below them.
 
     Args:
-        console: where to print; lines are never wrapped, so that a log stays greppable.
+        console: prints them; lines are never wrapped, so that a log stays greppable.
         log: receives every line too.
-        total: trials asked for.
-        slots: trials that run at once, for the estimate of the time left.
-        baseline: the one to beat, shown beside the best.
+        total: number of trials asked for.
+        slots: number of trials that run at once, for the estimate of the time left.
+        baseline: baseline to beat, shown beside the best.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Progress:
         micro_batch: int,
         resumed: int,
     ) -> None:
-        """Say that a trial begins, or goes on after ``resumed`` epochs."""
+        """Print that a trial starts, or resumes after ``resumed`` epochs."""
         self._running[number] = _Running(params, since=time.monotonic())
         verb = f"resumes after epoch {resumed}" if resumed else "starts"
         self.line(
@@ -110,13 +110,13 @@ class Progress:
             self._running[number] = dataclasses.replace(self._running[number], report=report)
 
     def trial_broke_off(self, number: int, message: str, *, is_tried_again: bool, log: str) -> None:
-        """Say what broke a trial off; its end, if it is not tried again, has a line of its own."""
+        """Print the fault that interrupted a trial, if it is retried: its end has another line."""
         self._running.pop(number, None)
         if is_tried_again:
             self.line(f"trial {number:>3} broke off and is tried again: {message}; see {log}")
 
     def trial_ended(self, record: TrialRecord, best: TrialRecord | None) -> None:
-        """Say how a trial ended, and the best so far beside the baseline."""
+        """Print how a trial ended, and the best so far beside the baseline."""
         self._running.pop(record.number, None)
         self._ended[record.number] = record
         self._best = best
@@ -167,7 +167,7 @@ class Progress:
         return Group(Text(""), table, Text(f"{self._best_so_far()}{eta}", style="bold"))
 
     def _seconds_left(self) -> float | None:
-        """Estimate from the trials that ended; None before the first."""
+        """Return an estimate from the trials that ended; None before the first."""
         ended = self._ended.values()
         times = [r.duration_seconds for r in ended if r.duration_seconds is not None]
         if not times:

@@ -11,7 +11,7 @@ from study.training.metrics import Metrics
 
 
 class WeightAverage:
-    """Averaged weights, float32, on the device of the weights.
+    """An exponential moving average of the weights, float32, on their device.
 
     The decay warms up as min(decay, (1 + t) / (10 + t)) over the steps t, so that the random
     first weights are forgotten at once instead of after 1 / (1 - decay) steps

@@ -42,7 +42,7 @@ from study.training.windows import FloatArray, IndexArray, TrainingData, Windows
 
 
 class Trainer:
-    """Trains one model; the caller may stop after any step, save the state and go on.
+    """Trains one model; the caller may stop after any step, save the state and resume.
 
     The gradient of an optimizer step is the mean over its own samples, whatever the micro-batch
     and however few samples the last step of an epoch has. Nothing waits for the device inside an
@@ -55,17 +55,17 @@ class Trainer:
 
     Memory running out in a step's forward or backward pass undoes that step, halves the
     micro-batch and does the step again, with the same samples; anything else is raised, and then
-    only a saved state can be gone on from.
+    only a saved state can be resumed.
 
     Randomness is the seed's alone: no global generator is read or moved.
 
     Args:
-        model: the architecture.
-        train: how it is trained.
-        data: what it learns from.
-        device: where.
+        model: architecture.
+        train: schedule, optimizer and early stopping.
+        data: samples of training and validation.
+        device: device of model and samples.
         micro_batch: most samples in one forward and backward pass.
-        seed: of the weights, the order of the samples and dropout, each a stream of its own.
+        seed: origin of the streams of the weights, the order of the samples and dropout.
         bf16: matrix products in bfloat16; see ``study.training.device.supports_bf16``.
 
     Raises: StudyError if the parts do not fit together.
@@ -117,14 +117,14 @@ class Trainer:
         self._out_of_memory_count = 0
         self._is_restored = False
         self._progress: EpochProgress | None = None
-        """None between epochs."""
+        """The epoch that has begun; None between epochs."""
         self.report: EpochReport | None = None
-        """Of the last epoch that was finished."""
+        """Report of the last epoch that was finished."""
         reset_peak_memory(device)
 
     @property
     def optimizer_record(self) -> OptimizerRecord:
-        """What the optimizer object holds."""
+        """The values that the optimizer object holds."""
         return read_optimizer(self._optimizer)
 
     @overload
@@ -178,10 +178,10 @@ class Trainer:
         return self.report
 
     def predict(self, days: IndexArray) -> FloatArray:
-        """Logits of the samples of ``days``, float32 (n,).
+        """Return logits of the samples of ``days``, float32 (n,).
 
-        From the restored best weights after ``restore_best``; before, from the weights as they
-        are, averaged if the trial averages.
+        They come from the restored best weights after ``restore_best``, and before it from the
+        weights as they are, averaged if the trial averages.
         """
         weights = self._evaluated_weights()
         self.model.eval()
@@ -201,7 +201,7 @@ class Trainer:
         self._is_restored = True
 
     def best_weights(self) -> dict[str, Tensor] | None:
-        """Weights of the best epoch by name, float32 on the CPU, not a copy; None before one."""
+        """Return the live weights of the best epoch by name, on the CPU; None before one."""
         return None if self._best is None else self._best.weights
 
     def reduce_micro_batch(self) -> None:
@@ -216,7 +216,7 @@ class Trainer:
         self.micro_batch = (self.micro_batch + 1) // 2
 
     def state_dict(self) -> dict[str, Any]:
-        """The whole state: tensors, numbers, strings, lists and dicts.
+        """Return the whole state: tensors, numbers, strings, lists and dicts.
 
         The tensors are the live ones, so that saving a large model needs no second one: write
         them out before the next step.
@@ -245,7 +245,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state, bit for bit on the CPU; ``state`` is copied from, not kept.
+        """Resume from a saved state, bit for bit on the CPU; ``state`` is copied from, not kept.
 
         On another kind of device than it was saved on, the dropout masks differ from then on.
 
@@ -276,8 +276,7 @@ class Trainer:
         self._stopping.load_state_dict(state["stopping"])
         partial = state["partial"]
         self._progress = partial and EpochProgress.from_state(partial, self._device)
-        best = state["best"]
-        self._best = best and BestWeights.from_state(best)
+        self._best = state["best"] and BestWeights.from_state(state["best"])
         self._shuffle.set_state(state["shuffle"])
         self.model.dropout_generator.set_state(state["dropout"])
         if state["device"] == self._device.type:
@@ -329,7 +328,7 @@ class Trainer:
         return not bool(is_broken)
 
     def _gradients(self, days: Tensor, clock: PhaseClock) -> StepSums:
-        """Gradients of the mean loss over ``days``, in smaller parts if memory runs out."""
+        """Set the gradients of the mean loss over ``days``, in smaller parts if memory runs out."""
         while True:
             dropout = self.model.dropout_generator.get_state()
             position = self._device_random.position()
@@ -365,7 +364,7 @@ class Trainer:
         return StepSums(log_loss, auxiliary, total)
 
     def _evaluated_weights(self) -> dict[str, Tensor]:
-        """The weights that are validated and kept, by name: live, without gradients."""
+        """Return the weights that are validated and kept, by name: live, without gradients."""
         names = [name for name, _ in self.model.named_parameters()]
         if self._average is None or self._is_restored:
             return dict(zip(names, (p.detach() for p in self._parameters), strict=True))
