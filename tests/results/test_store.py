@@ -1,5 +1,4 @@
 import csv
-import dataclasses
 import json
 import subprocess
 import sys
@@ -278,7 +277,7 @@ def test_damaged_records_are_refused_with_a_remedy(folder: Path, content: bytes)
         read_trials(folder)
 
 
-ROWS = [dataclasses.asdict(record(0)), dataclasses.asdict(record(1, reason="asha"))]
+ROWS = [record(0).to_json(), record(1, reason="asha").to_json()]
 
 
 @settings(deadline=None)
