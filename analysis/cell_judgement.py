@@ -165,7 +165,7 @@ def _judge_cell(
     scores = {model: score_model(test, model, train_prior, days) for model in test.p}
     own = scores[final.model]
     flags = []
-    if own.is_collapsed:
+    if own.is_next_to_constant:
         flags.append("the winner has collapsed: it says no more than a constant")
     if not final.search["is_complete"]:
         # The search may have been resumed since, but its winner is of that time.

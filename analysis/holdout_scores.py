@@ -9,14 +9,19 @@ from analysis.statistics.day_resampling import daily_means, mean_over_seeds
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate, estimate
 from analysis.study_records import Predictions
+from study.results.scores import COLLAPSED_LOGIT_SD
 
 N_BINS = 10
 """Number of bins of equal count in the reliability curve."""
 
-COLLAPSE_LOGIT_SD = 0.1
-COLLAPSE_SKILL = 0.005
-"""Least spread of a model's logits, and least upper bound of its skill against the days' own base
-rate: a model below either says no more than a constant. A choice of this project."""
+LEAST_SKILL = 0.005
+"""Skill against the days' own base rate that the upper bound of a model must reach, or the model
+says no more than a constant.
+
+A search calls an epoch collapsed by another rule, skill <= 0 against the training base rate: it
+has one number without an interval, in every epoch. On the test days the interval is known, and a
+model counts as next to constant only if the days exclude that it has more skill.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,8 +69,9 @@ class Scores:
     ece: Estimate
     """Expected calibration error over ten bins of equal count."""
     logit_sd: float
-    """Standard deviation of the logits over days, a mean over seeds."""
-    is_collapsed: bool
+    """Spread of the answers, a mean over seeds."""
+    is_next_to_constant: bool
+    """Do the answers vary less than ``COLLAPSED_LOGIT_SD``, or is the skill surely next to none?"""
     decisions: tuple[Decisions, Decisions]
     """Decisions at a probability of one half, and at the base rate of the training days."""
     reliability: list[Reliability]
@@ -107,7 +113,7 @@ def score_model(predictions: Predictions, model: str, train_prior: float, days: 
         brier=_estimate(float(brier.mean()), daily_means(brier, days)),
         ece=_of_each(calibration_errors, p, y, days),
         logit_sd=logit_sd,
-        is_collapsed=logit_sd < COLLAPSE_LOGIT_SD or skill.high < COLLAPSE_SKILL,
+        is_next_to_constant=logit_sd < COLLAPSED_LOGIT_SD or skill.high < LEAST_SKILL,
         decisions=(_decide(p, y, 0.5, days), _decide(p, y, train_prior, days)),
         reliability=reliability(p.mean(axis=0), y),
     )

@@ -41,25 +41,6 @@ def best_of_curve(values: Floats) -> list[Estimate]:
     return curve
 
 
-def winners_optimism(
-    n_validation: int, base_rate: float, *, n_trials: int, logit_noise: float, seed: int = 0
-) -> float:
-    """Return how much better the best of many no-skill trials looks than it is, nats.
-
-    Each trial answers the base rate with noise on its logit; the one with the lowest validation
-    loss is chosen, and its true loss is known (Cawley and Talbot 2010).
-    """
-    draw = np.random.default_rng(seed)
-    centre = np.log(base_rate) - np.log1p(-base_rate)
-    y = (draw.random(n_validation) < base_rate).astype(np.float64)
-    logits = centre + logit_noise * draw.standard_normal((n_trials, n_validation))
-    losses = (np.logaddexp(0, logits) - y * logits).mean(axis=1)
-    # The expectation over labels of what the same noise costs on fresh days.
-    grid = centre + logit_noise * draw.standard_normal(20_000)
-    true = float((np.logaddexp(0, grid) - base_rate * grid).mean())
-    return true - float(losses.min())
-
-
 def correlations(trials: Sequence[TrialRecord], names: Sequence[str]) -> dict[str, Estimate]:
     """Return Spearman's rank correlation of each searched value with the loss, over trials.
 

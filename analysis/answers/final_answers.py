@@ -58,7 +58,7 @@ def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
                     model: {
                         "log_loss": s.log_loss, "skill_train_prior": s.skill_train_prior,
                         "skill_own_prior": s.skill_own_prior, "auc": s.auc, "brier": s.brier,
-                        "ece": s.ece, "is_collapsed": s.is_collapsed, "n_seeds": s.n_seeds,
+                        "ece": s.ece, "is_collapsed": s.is_next_to_constant, "n_seeds": s.n_seeds,
                     }
                     for model, s in cell.scores.items()
                 },
@@ -210,7 +210,7 @@ def calibration_section(horizons: Sequence[JudgedHorizon]) -> Section:
     collapsed = [
         f"{cell.records.budget} {days_ahead(cell.records.horizon)}"
         for cell in all_cells(horizons)
-        if cell.own.is_collapsed
+        if cell.own.is_next_to_constant
     ]
     return Section(
         name="calibration",

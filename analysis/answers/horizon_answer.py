@@ -115,9 +115,12 @@ def rank_agreement(pairs: Sequence[Pair]) -> tuple[Estimate, Estimate, Estimate]
     Returns: None with too few configurations whose losses by halves are known.
     """
     halves = [
-        [one.half_values, two.half_values]
+        [one.best.half_losses, two.best.half_losses]
         for one, two in pairs
-        if one.half_values is not None and two.half_values is not None
+        if one.best is not None
+        and two.best is not None
+        and one.best.half_losses is not None
+        and two.best.half_losses is not None
     ]
     if len(halves) < _FEWEST_COMMON:
         return None

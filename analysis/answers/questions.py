@@ -86,7 +86,7 @@ def _criteria(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> Section
             sum(c.is_complete for c in study.searches), len(study.searches),
         ),
         "cells with final runs": (len(cells), len(study.cells)),
-        "winners that did not collapse": (sum(not s.is_collapsed for s in own), len(own)),
+        "winners that did not collapse": (sum(not s.is_next_to_constant for s in own), len(own)),
         "winners inside what was searched": (sum(not c.final.edges for c in cells), len(cells)),
         "cells with five seeds or more": (sum(s.n_seeds >= 5 for s in own), len(own)),
         "cells with skill against the test prior, interval above 0": (

@@ -247,7 +247,7 @@ def with_schedule(space: SearchSpace, train: TrainConfig) -> SearchSpace:
 
 def refit(best: Candidate) -> TrialConfig:
     """Return the winner's configuration for days that hold nothing back: no early stopping."""
-    epochs = [record.best_epoch for record in best.again if record.best_epoch is not None]
+    epochs = [record.best.epoch for record in best.again if record.best is not None]
     config = TrialConfig.from_flat(best.trial.params)
     train = dataclasses.replace(
         config.train, epochs=max(1, round(float(np.median(epochs)))), patience=None
@@ -412,7 +412,7 @@ def _record(
                 reason=r.reason,
                 value=r.value,
                 is_rankable=r.is_rankable,
-                best_epoch=r.best_epoch,
+                best_epoch=r.best and r.best.epoch,
                 epochs_trained=r.epochs_trained,
                 seconds=r.duration_seconds,
             )

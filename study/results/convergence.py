@@ -10,8 +10,11 @@ from study.errors import require
 from study.results.records import TrialRecord
 
 LEAST_TRIALS = 20
+"""Number of distinct configurations that must have completed, from the same study."""
+
 THRESHOLD = 0.02
-"""Of the rule of document 002, in AUC: it fired at trial 20 in all twelve of its studies."""
+"""Range of the five best in units of AUC, from the study that this one replaces: the rule fired at
+trial 20 in all twelve of its searches."""
 
 SE_SHARE = 0.1
 """Default share of the metric's standard error.
@@ -29,20 +32,20 @@ the studies with the larger scatter.
 """
 
 _TOP = 5
-"""Best configurations that are compared."""
+"""Number of best configurations that are compared."""
 
 _ROUNDING = 1e-9
-"""Relative: .72 - .70 is above .02 in binary."""
+"""Relative slack of the threshold: .72 - .70 is above .02 in binary."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompletedTrial:
-    """What the rule knows of a trial that ran to its end."""
+    """A trial that ran to its end, as far as the rule needs it."""
 
     key: Hashable
-    """Of its configuration, as ``configuration_key`` makes it."""
+    """Key of its configuration, as ``configuration_key`` makes it."""
     value: float
-    """Finite."""
+    """Score of the trial, finite."""
     value_se: float | None
     """Standard error of ``value``; None if unknown."""
 
@@ -51,15 +54,16 @@ class CompletedTrial:
 class ConvergenceRule:
     """Enough different configurations completed, and the five best within a threshold.
 
-    Equal configurations count once, with the best value of theirs.
+    Equal configurations count once, with the best of their values.
     """
 
     least_trials: int = LEAST_TRIALS
     """Distinct configurations that must have completed."""
     threshold: float | None = None
-    """Greatest range of the five best values, in units of the metric; or else"""
+    """Greatest range of the five best values, in units of the metric; None for a share."""
     se_share: float | None = None
-    """as a share of the standard error of the best value: without one the rule cannot fire."""
+    """Greatest range as a share of the standard error of the best value, without which the rule
+    cannot fire; None if ``threshold`` is given."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -103,8 +107,8 @@ class ConvergenceRule:
         """Return the index of the trial after which the rule first holds; None if it never does.
 
         Args:
-            trials: completed, in the order in which they ended.
-            larger_is_better: as of an AUC.
+            trials: completed trials, in the order in which they ended.
+            larger_is_better: is a larger value the better one, as of an AUC?
         """
         best: dict[Hashable, CompletedTrial] = {}
         for index, trial in enumerate(trials):
@@ -179,7 +183,7 @@ def _best_of_each(
 def _add(
     best: dict[Hashable, CompletedTrial], trial: CompletedTrial, larger_is_better: bool
 ) -> None:
-    """Keep the better one of a configuration; of equal values the earlier."""
+    """Keep the better trial of a configuration, the earlier one of equals."""
     known = best.get(trial.key)
     is_better = known is None or (
         trial.value > known.value if larger_is_better else trial.value < known.value

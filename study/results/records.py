@@ -3,15 +3,19 @@
 Nothing here defaults: a value that is missing is None on purpose and stays missing in every file.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_type_hints
+
+from study.results.scores import BestEpoch
 
 Metric = Literal["log_loss", "auc"]
-"""What trials are scored by."""
+"""The score that a search minimises or, of AUC, maximises."""
 
 TrialState = Literal["COMPLETE", "PRUNED", "FAIL"]
-"""Optuna's words: ran to its end, ended before it on merit, or ended without a usable value."""
+"""Optuna's words for a trial that ran to its end, was ended before it on merit, or ended without a
+usable value."""
 
 StopReason = Literal[
     "completed", "early_stopping", "asha", "diverged", "collapsed", "oom", "stalled", "error",
@@ -30,23 +34,30 @@ STATE_OF_REASON: Mapping[StopReason, TrialState] = {
 }
 
 
+_BEST_NAMES: Mapping[str, str] = {
+    "value": "loss",
+    "value_se": "loss_se",
+    "half_values": "half_losses",
+    "difference": "difference",
+    "difference_se": "difference_se",
+    "best_epoch": "epoch",
+}
+"""Names of the best epoch's loss in a row, in the order of the row, with their fields."""
+
+_BEST_SCORE_NAMES: Mapping[str, str] = {
+    "skill": "skill",
+    "skill_own_base_rate": "skill_own_base_rate",
+    "auc": "auc",
+    "brier": "brier",
+}
+"""Names of its other scores, which come after the number of epochs in a row."""
+
 PHASES = ("data", "step", "validation", "checkpoint")
-"""Of an epoch; each report has its seconds, as ``data_seconds``."""
-
-
-def end_reason(report: Mapping[str, Any]) -> StopReason:
-    """Return why a trial ended, from its last report: only ASHA stops one that did not say so.
-
-    A trial whose best epoch is a collapsed one is collapsed, whoever stopped it.
-    """
-    reason: StopReason = report.get("stop_reason") or "asha"
-    if STATE_OF_REASON[reason] != "FAIL" and report.get("best_is_collapsed"):
-        return "collapsed"
-    return reason
+"""Phases of an epoch; each line of an epoch has their seconds, as ``data_seconds``."""
 
 
 class Parameters(TypedDict):
-    """What is read of the configuration of a trial; a record has the other fields too."""
+    """The part of a trial's configuration that is read; a record has the other fields too."""
 
     budget: str
     family: str
@@ -77,9 +88,9 @@ class TrialRecord:
     phase: int | None
     """1 or 2 in a search of two phases."""
     group: str | None
-    """Of a forced configuration: what it takes to an extreme, if its list says so."""
+    """What a forced configuration takes to an extreme, if its list says so."""
     name: str | None
-    """Of a forced configuration, as ``2M_deep`` or ``dropout_0.7``."""
+    """Name of a forced configuration, as ``2M_deep`` or ``dropout_0.7``."""
     folder: str
     """Name of the trial's folder inside the cell's."""
     seed: int
@@ -90,32 +101,17 @@ class TrialRecord:
     """Exact, counted from the architecture."""
     reason: StopReason
     message: str | None
-    """What went wrong, in the words of the error; None if nothing did."""
+    """The words of the error; None if nothing went wrong."""
     faults: Sequence[str]
-    """What broke the trial off and was tried again, oldest first."""
+    """Faults that interrupted the trial and were retried, oldest first."""
     objective: float | None
-    """What the search minimises: ``value``, or 1 - ``auc``."""
+    """What the search minimises: the loss of the best epoch, or 1 - its AUC."""
     objective_se: float | None
     """Its standard error on the validation days."""
-    value: float | None
-    """Best validation log-loss; None if no epoch had a finite one."""
-    value_se: float | None
-    """Standard error of ``value`` over dependent days."""
-    half_values: Sequence[float] | None
-    """``value`` on every other block of validation days and on those between: how far ranks by
-    ``value`` may be trusted. None with too few days."""
-    difference: float | None
-    """``value`` less the baseline's loss on the same days: negative is better."""
-    difference_se: float | None
-    """Its standard error, from the paired daily differences."""
-    best_epoch: int | None
+    best: BestEpoch | None
+    """The epoch of the lowest validation loss; None if no epoch had a finite one."""
     epochs_trained: int
-    skill: float | None
-    """Of the best epoch, against a constant at the training base rate."""
-    skill_own_base_rate: float | None
-    """Of the best epoch, against a constant at the validation part's own base rate."""
-    auc: float | None
-    brier: float | None
+    """Epochs that were run."""
     micro_batch: int | None
     accumulation_steps: int | None
     out_of_memory_count: int | None
@@ -123,21 +119,26 @@ class TrialRecord:
     assigned_cpus: float | None
     assigned_gpus: float | None
     peak_memory_bytes: int | None
-    """Measured; on the CPU the resident size of the worker."""
+    """Measured peak; on the CPU the resident size of the worker."""
     granted_memory_bytes: int | None
-    """What the trial was granted of its device's memory."""
+    """Bytes of its device's memory that the trial was granted."""
     thermal_max_temp: float | None
     """Hottest degrees Celsius of its machine while it trained; None if unknown."""
     seconds: Mapping[str, float]
-    """By phase, as far as it was measured: what a killed worker did is not."""
+    """Seconds by phase, as far as they were measured: the work of a killed worker is not."""
     started: float
     """Unix time at which the trial was asked for."""
     ended: float
     """Unix time at which its end was decided."""
 
     @property
+    def value(self) -> float | None:
+        """Best validation log-loss, nats; None if no epoch had a finite one."""
+        return None if self.best is None else self.best.loss
+
+    @property
     def state(self) -> TrialState:
-        """Return the reason in Optuna's words."""
+        """The reason in Optuna's words."""
         return STATE_OF_REASON[self.reason]
 
     @property
@@ -155,6 +156,49 @@ class TrialRecord:
         """Time at work; a pause between an interruption and its resume does not count."""
         return sum(self.seconds.values()) if self.seconds else None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the flat values of a row; a value that is missing is None."""
+        row: dict[str, Any] = {}
+        for name in _field_names():
+            if name == "best":
+                row |= _flat(self.best, _BEST_NAMES)
+            else:
+                row[name] = getattr(self, name)
+            if name == "epochs_trained":
+                row |= _flat(self.best, _BEST_SCORE_NAMES)
+        return row
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> "TrialRecord":
+        """Return what ``to_json`` was called on; names that it does not know are ignored."""
+        names = {**_BEST_NAMES, **_BEST_SCORE_NAMES}
+        best = {own: row[name] for name, own in names.items()}
+        if best["half_losses"] is not None:
+            best["half_losses"] = tuple(best["half_losses"])
+        return cls(
+            **{name: row[name] for name in _field_names() if name != "best"},
+            best=None if best["loss"] is None else BestEpoch(**best, auc_se=None),
+        )
+
+
+def row_types() -> dict[str, Any]:
+    """Return the types of the values in a row that ``TrialRecord.to_json`` makes."""
+    of_best = get_type_hints(BestEpoch)
+    names = {**_BEST_NAMES, **_BEST_SCORE_NAMES}
+    types = get_type_hints(TrialRecord)
+    del types["best"]
+    return types | {name: of_best[own] | None for name, own in names.items()}
+
+
+def _field_names() -> list[str]:
+    return [field.name for field in dataclasses.fields(TrialRecord)]
+
+
+def _flat(best: BestEpoch | None, names: Mapping[str, str]) -> dict[str, Any]:
+    flat = {name: None if best is None else getattr(best, own) for name, own in names.items()}
+    # As they are read back, for comparison.
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in flat.items()}
+
 
 def best_trial(records: Sequence[TrialRecord]) -> TrialRecord | None:
     """Return the best rankable trial, the earliest of equals; None without one."""
@@ -168,7 +212,7 @@ def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 class SplitDescription(TypedDict):
-    """What cell.yaml says of a part of the days."""
+    """A part of the days as cell.yaml describes it."""
 
     rows: int
     base_rate: float
@@ -178,7 +222,7 @@ class SplitDescription(TypedDict):
 
 
 class SplitDescriptions(TypedDict):
-    """Of every part."""
+    """Every part of the days as cell.yaml describes it."""
 
     train: SplitDescription
     validation: SplitDescription

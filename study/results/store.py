@@ -3,7 +3,7 @@
 cell.yaml              resolved spec, versions, data, machine, baselines
 all_trials.json        every trial that ended, rewritten after each
 best_params.json       the best so far, rewritten when a trial ends
-log.txt                what the terminal said, with the time
+log.txt                the lines of the terminal, with the time
 <trial>/result.json    one line per epoch
 <trial>/metrics.json   the trial's record with its learning curve
 ../experiment_results.csv   one line per trial of every cell, append-only, keyed by run id
@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import StudyError, quoted, require
-from study.fields import is_folder_name, rebuild, require_type
-from study.results.records import CellDescription, Parameters, TrialRecord, best_trial
+from study.fields import is_folder_name, require_type
+from study.results.epoch_report import EpochRecord
+from study.results.records import CellDescription, Parameters, TrialRecord, best_trial, row_types
 from study.storage.documents import load_json, load_yaml
 from study.storage.files import (
     append_line,
@@ -59,12 +60,12 @@ CSV_COLUMNS = (
 _MEND = "Mend it with --resume."
 
 _TABLE_WAIT_SECONDS = 60.0
-"""For another cell to write its lines, which takes milliseconds."""
+"""Seconds to wait for another cell to write its lines, which takes milliseconds."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class CellIdentity:
-    """What every file of a cell says about where it belongs."""
+    """The values by which every file of a cell names where it belongs."""
 
     name: str
     study: str
@@ -97,29 +98,29 @@ class CellStore:
         for line in text.splitlines():
             append_line(self.folder / LOG_FILE, f"{stamp} {line}")
 
-    def write_epochs(self, trial_folder: str, epochs: Sequence[Mapping[str, Any]]) -> None:
+    def write_epochs(self, trial_folder: str, epochs: Sequence[EpochRecord]) -> None:
         """Make a trial's log hold exactly these epochs."""
         text = _json_lines(epochs)
         path = self.folder / trial_folder / EPOCHS_FILE
         if read_text(path) != text:
             write_text(path, text)
 
-    def add_epoch(self, trial_folder: str, report: Mapping[str, Any]) -> None:
+    def add_epoch(self, trial_folder: str, report: EpochRecord) -> None:
         """Append one epoch to a trial's log."""
         append_line(self.folder / trial_folder / EPOCHS_FILE, _json_line(report))
 
-    def write_trial(self, record: TrialRecord, epochs: Sequence[Mapping[str, Any]]) -> None:
+    def write_trial(self, record: TrialRecord, epochs: Sequence[EpochRecord]) -> None:
         """Write the record of a trial that ended into its folder."""
         write_json(self._metrics(record), _metrics(record, epochs))
 
-    def has_trial(self, record: TrialRecord, epochs: Sequence[Mapping[str, Any]]) -> bool:
+    def has_trial(self, record: TrialRecord, epochs: Sequence[EpochRecord]) -> bool:
         """Are a trial's log and record in its folder, as they were written?"""
         log = read_text(self.folder / record.folder / EPOCHS_FILE)
         metrics = read_json(self._metrics(record))
         return bool(log == _json_lines(epochs) and metrics == _metrics(record, epochs))
 
     def write_trials(self, records: Sequence[TrialRecord]) -> None:
-        """Write what holds of the whole cell: all trials, the best, and the table of all cells."""
+        """Write the records of the whole cell: all trials, the best, and the table of all cells."""
         write_json(self.folder / TRIALS_FILE, [_row(record) for record in records])
         self._write_best(records)
         # Other cells append to the same table.
@@ -138,55 +139,56 @@ class CellStore:
         best = best_trial(records)
         if best is None:
             return
-        identity, params = self._identity, best.params
+        write_json(self.folder / BEST_FILE, self._best_row(best, records))
+
+    def _best_row(self, best: TrialRecord, records: Sequence[TrialRecord]) -> dict[str, Any]:
+        identity, params, scores = self._identity, best.params, best.best
+        assert scores is not None
         states = [record.state for record in records]
-        write_json(
-            self.folder / BEST_FILE,
-            {
-                "experiment": identity.name,
-                "study_name": identity.study,
-                "budget": best.budget,
-                "phase": identity.phase,
-                "group": best.group,
-                "name": best.name,
-                "metric": identity.metric,
-                "horizon": identity.horizon,
-                "family": params["family"],
-                "architecture": {
-                    "d_model": params["d_model"],
-                    "n_layers": params["n_layers"],
-                    "n_heads": params["n_heads"],
-                    "d_ff": best.d_ff,
-                    "patch_len": params["patch_length"],
-                    "stride": params["patch_stride"],
-                },
-                "training": {
-                    "learning_rate": params["learning_rate"],
-                    "epochs": params["epochs"],
-                    "batch_size": params["effective_batch"],
-                    "weight_decay": params["weight_decay"],
-                    "warmup_share": params["warmup_share"],
-                    "dropout": params["dropout"],
-                },
-                "param_count": best.param_count,
-                "best_val_loss": best.value,
-                "best_val_loss_se": best.value_se,
-                "difference_to_baseline": best.difference,
-                "difference_se": best.difference_se,
-                "best_value": best.auc if identity.metric == "auc" else best.value,
-                "best_trial_number": best.number,
-                "best_epoch": best.best_epoch,
-                "best_params": dict(params),
-                "skill": best.skill,
-                "auc": best.auc,
-                "n_trials": len(states),
-                "n_trials_completed": states.count("COMPLETE"),
-                "n_trials_pruned": states.count("PRUNED"),
-                "n_trials_failed": states.count("FAIL"),
-                "timestamp": _stamp(datetime.now(UTC).timestamp()),
-                "versions": dict(identity.versions),
+        return {
+            "experiment": identity.name,
+            "study_name": identity.study,
+            "budget": best.budget,
+            "phase": identity.phase,
+            "group": best.group,
+            "name": best.name,
+            "metric": identity.metric,
+            "horizon": identity.horizon,
+            "family": params["family"],
+            "architecture": {
+                "d_model": params["d_model"],
+                "n_layers": params["n_layers"],
+                "n_heads": params["n_heads"],
+                "d_ff": best.d_ff,
+                "patch_len": params["patch_length"],
+                "stride": params["patch_stride"],
             },
-        )
+            "training": {
+                "learning_rate": params["learning_rate"],
+                "epochs": params["epochs"],
+                "batch_size": params["effective_batch"],
+                "weight_decay": params["weight_decay"],
+                "warmup_share": params["warmup_share"],
+                "dropout": params["dropout"],
+            },
+            "param_count": best.param_count,
+            "best_val_loss": scores.loss,
+            "best_val_loss_se": scores.loss_se,
+            "difference_to_baseline": scores.difference,
+            "difference_se": scores.difference_se,
+            "best_value": scores.auc if identity.metric == "auc" else scores.loss,
+            "best_trial_number": best.number,
+            "best_epoch": scores.epoch,
+            "best_params": dict(params),
+            "skill": scores.skill,
+            "auc": scores.auc,
+            "n_trials": len(states),
+            "n_trials_completed": states.count("COMPLETE"),
+            "n_trials_pruned": states.count("PRUNED"),
+            "n_trials_failed": states.count("FAIL"),
+            "timestamp": _stamp(datetime.now(UTC).timestamp()),
+            "versions": dict(identity.versions),
+        }
 
     def _append_csv(self, records: Sequence[TrialRecord]) -> None:
         if self._csv.exists():
@@ -205,7 +207,7 @@ class CellStore:
         return f"{self._identity.name}/{record.trial_id}"
 
     def _csv_row(self, record: TrialRecord) -> list[object]:
-        identity = self._identity
+        identity, flat = self._identity, record.to_json()
         row: dict[str, object] = {
             "timestamp": _stamp(record.ended),
             "experiment": identity.name,
@@ -231,13 +233,13 @@ class CellStore:
             "trial_number": record.number,
             "source": record.source,
             "reason": record.reason,
-            "val_loss_se": record.value_se,
-            "difference_to_baseline": record.difference,
-            "difference_se": record.difference_se,
-            "best_epoch": record.best_epoch,
+            "val_loss_se": flat["value_se"],
+            "difference_to_baseline": flat["difference"],
+            "difference_se": flat["difference_se"],
+            "best_epoch": flat["best_epoch"],
             "epochs_trained": record.epochs_trained,
-            "skill": record.skill,
-            "auc": record.auc,
+            "skill": flat["skill"],
+            "auc": flat["auc"],
             "data_sha256": identity.data_sha256,
             "search_phase": record.phase,
             "group": record.group,
@@ -258,8 +260,8 @@ def read_cell(folder: Path, *needed: str) -> dict[str, Any]:
     """Return ``cell.yaml``.
 
     Args:
-        folder: of the cell.
-        needed: keys that the caller goes on with.
+        folder: folder of the cell.
+        needed: keys that the caller needs.
 
     Raises:
         StudyError: it cannot be read, lacks one of these keys, or a value that is read somewhere is
@@ -296,8 +298,9 @@ def read_trials(folder: Path) -> list[TrialRecord]:
     return [_record(row, f"{where}: [{place}]") for place, row in enumerate(rows)]
 
 
-def _record(row: object, where: str) -> TrialRecord:
-    record = rebuild(TrialRecord, row, where, _MEND)
+def _record(row: Any, where: str) -> TrialRecord:
+    _check_types(row, where)
+    record = TrialRecord.from_json(row)
     require_type(record.params, Parameters, f"{where}: params", _MEND)
     for holds, rule, got in (
         (record.number >= 0, "number must be >= 0", record.number),
@@ -322,13 +325,45 @@ def _record(row: object, where: str) -> TrialRecord:
     return record
 
 
+def _check_types(row: Any, where: str) -> None:
+    """Refuse a row that lacks a value, or has one that is not of its type.
+
+    Raises:
+        StudyError: names the place.
+    """
+    types = row_types()
+    require_type(row, Mapping[str, Any], where, _MEND)
+    missing = next((name for name in types if name not in row), None)
+    require(
+        missing is None,
+        where,
+        f"must be a mapping with the field {missing}",
+        got="none of that name",
+        remedy=_MEND,
+        error=StudyError,
+    )
+    for name, kind in types.items():
+        require_type(row[name], kind, f"{where}: {name}", _MEND)
+    if row["value"] is None:
+        return
+    for name in ("best_epoch", "skill", "brier"):
+        require(
+            row[name] is not None,
+            where,
+            f"{name} must be a number where the trial has a value",
+            got="null",
+            remedy=_MEND,
+            error=StudyError,
+        )
+
+
 def _phase(identity: CellIdentity) -> str:
     """Return the study, which the study that this one replaces called its phase."""
     return identity.study if identity.phase is None else f"{identity.study}-{identity.phase}"
 
 
 def _row(record: TrialRecord) -> dict[str, Any]:
-    return {**dataclasses.asdict(record), "state": record.state}
+    return {**record.to_json(), "state": record.state}
 
 
 def _csv_run_ids(path: Path) -> set[str] | None:
@@ -346,15 +381,15 @@ def _csv_run_ids(path: Path) -> set[str] | None:
             return None
 
 
-def _metrics(record: TrialRecord, epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {**_row(record), "learning_curve": list(epochs)}
+def _metrics(record: TrialRecord, epochs: Sequence[EpochRecord]) -> dict[str, Any]:
+    return {**_row(record), "learning_curve": [epoch.to_json() for epoch in epochs]}
 
 
-def _json_line(report: Mapping[str, Any]) -> str:
-    return json.dumps(report, allow_nan=False)
+def _json_line(report: EpochRecord) -> str:
+    return json.dumps(report.to_json(), allow_nan=False)
 
 
-def _json_lines(epochs: Sequence[Mapping[str, Any]]) -> str:
+def _json_lines(epochs: Sequence[EpochRecord]) -> str:
     return "".join(f"{_json_line(epoch)}\n" for epoch in epochs)
 
 

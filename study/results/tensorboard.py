@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from study.results.epoch_report import EpochRecord
 from study.results.records import PHASES
 
 _SCALARS = (
@@ -29,7 +30,7 @@ _SCALARS = (
 _FILES = "events.out.tfevents.*"
 
 _OURS = re.compile(r"events\.out\.tfevents\.\d{16}\..+\.\d+")
-"""Names that are given here; those of other writers begin with seconds, of ten digits."""
+"""Pattern of the names that are given here; those of other writers begin with ten digits."""
 
 
 class TrialEvents:
@@ -45,7 +46,7 @@ class TrialEvents:
         self,
         folder: Path,
         params: Mapping[str, Any],
-        epochs: Sequence[Mapping[str, Any]],
+        epochs: Sequence[EpochRecord],
         *,
         group: str,
     ) -> None:
@@ -76,9 +77,7 @@ class TrialEvents:
         for path in before:
             path.unlink()
 
-    def _begin(
-        self, params: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], group: str
-    ) -> None:
+    def _begin(self, params: Mapping[str, Any], epochs: Sequence[EpochRecord], group: str) -> None:
         self._write(file_version="brain.Event:2")
         # For a TensorBoard that has read the old file already: these steps come anew.
         self._write(step=1, session_log=SessionLog(status=SessionLog.START))
@@ -88,7 +87,7 @@ class TrialEvents:
             self._epoch(report)
         self._writer.flush()
 
-    def epoch(self, report: Mapping[str, Any]) -> None:
+    def epoch(self, report: EpochRecord) -> None:
         """Write one epoch's scalars; missing ones are left out."""
         self._epoch(report)
         self._writer.flush()
@@ -99,14 +98,13 @@ class TrialEvents:
             self._write(summary=_session_end())
         self._writer.close()
 
-    def _epoch(self, report: Mapping[str, Any]) -> None:
+    def _epoch(self, report: EpochRecord) -> None:
+        line = report.to_json()
         values = [
-            Summary.Value(tag=name, simple_value=report[name])
-            for name in _SCALARS
-            if report.get(name) is not None
+            Summary.Value(tag=name, simple_value=line[name]) for name in _SCALARS if name in line
         ]
         self._write(
-            wall_time=report["reported"], step=report["epoch"], summary=Summary(value=values)
+            wall_time=report.worker.reported, step=report.epoch, summary=Summary(value=values)
         )
 
     def _write(self, **fields: Any) -> None:

@@ -1,36 +1,61 @@
-"""What a new search may know of an old one: --import-trials FOLDER."""
+"""The trials of an old search that a new one may know: --import-trials FOLDER."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from study.data.dataset import Dataset
 from study.errors import StudyError, cause, quoted, require
-from study.results.records import TrialRecord, ranked
+from study.results.records import TrialRecord, TrialState, ranked
 from study.results.store import read_cell, read_trials
 from study.search.space import SearchSpace, TrialConfig
 from study.spec.specification import Cell
 from study.storage.layout import TRIALS_FILE
 
 _TRAINED_AGAIN = 5
-"""Best configurations of the old search that the new one trains itself."""
+"""Number of the best configurations of the old search that the new one trains itself."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownTrial:
+    """A trial of an earlier search, as the sampler of a new one learns it."""
+
+    params: Mapping[str, Any]
+    """Its configuration, flat."""
+    state: TrialState
+    """How it ended."""
+    value: float | None
+    """Its objective; None if it has none."""
+    percent: int
+    """Share of its schedule that was trained."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialToRepeat:
+    """A configuration of an earlier search that the new one trains itself."""
+
+    source: str
+    """``imported:<number there>``."""
+    params: Mapping[str, Any]
+    """The configuration, flat."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Imported:
     """Trials of an earlier search, in the form in which a ledger learns them."""
 
-    known: list[dict[str, Any]]
-    """For the sampler's history; none if the losses of then and now cannot be compared."""
-    again: list[dict[str, Any]]
+    known: Sequence[KnownTrial]
+    """Trials for the sampler's history; none if losses of then and now cannot be compared."""
+    again: Sequence[TrialToRepeat]
     """The best configurations, to be trained here: a result of this search is its own."""
     n_outside: int
-    """Old trials that the new space does not contain."""
+    """Number of old trials that the new space does not contain."""
     incomparable: str | None
-    """What differs, if the sampler may not know the old losses."""
+    """What differs, where the sampler may not know the old losses; None if it may."""
 
     def describe(self) -> str:
-        """Say in a line what is carried over."""
+        """Return a line that says what is carried over."""
         if self.incomparable is None:
             known = f"the sampler knows {len(self.known)} old trials"
         else:
@@ -83,7 +108,7 @@ def import_trials(folder: Path, cell: Cell, data: Dataset, space: SearchSpace) -
     return Imported(
         known=[] if incomparable else [_known(record) for record in inside],
         again=[
-            {"source": f"imported:{record.number}", "params": dict(record.params)}
+            TrialToRepeat(source=f"imported:{record.number}", params=record.params)
             for record in rankable[:_TRAINED_AGAIN]
         ],
         n_outside=n_outside,
@@ -101,17 +126,17 @@ def _config(folder: Path, record: TrialRecord) -> TrialConfig:
         ) from error
 
 
-def _known(record: TrialRecord) -> dict[str, Any]:
-    return {
-        "params": dict(record.params),
-        "state": record.state,
-        "value": record.objective,
-        "percent": 100 * record.epochs_trained // record.params["epochs"],
-    }
+def _known(record: TrialRecord) -> KnownTrial:
+    return KnownTrial(
+        params=record.params,
+        state=record.state,
+        value=record.objective,
+        percent=100 * record.epochs_trained // record.params["epochs"],
+    )
 
 
 def _incomparable(described: dict[str, Any], cell: Cell, data: Dataset) -> str | None:
-    """Say in what the losses of then differ from those of now; None if they can be compared."""
+    """Return how the losses of then differ from those of now; None if they can be compared."""
     before = described.get("spec", {}).get("data")
     now = cell.resolved()["data"]
     names = sorted({*(before or {}), *now}) if before != now else []

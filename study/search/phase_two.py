@@ -152,7 +152,7 @@ def _evidence(budget: str, trials: Sequence[TrialRecord], metric: str) -> Budget
     best = trials[:_BEST]
     scores = np.array([trial.objective for trial in best], dtype=np.float64)
     first = best[0]
-    noise = first.difference_se
+    noise = first.best and first.best.difference_se
     if metric == "auc":
         noise = first.objective_se
     se = None

@@ -165,19 +165,20 @@ def print_summary(
     console.print()
     console.print(Text(plan["cell"], style="bold"))
     lines = [f"trials      {len(records)} of {plan['trials']} in {duration(seconds)}: {ends}"]
-    if best is None or best.value is None or best.skill is None:
+    scores = None if best is None else best.best
+    if best is None or scores is None:
         values = [record.value for record in records if record.value is not None]
         lowest = f"; the lowest loss of a collapsed one is {min(values):.4f}" if values else ""
         lines.append(f"best        none: no trial learnt more than the base rate{lowest}")
     else:
-        auc = "undefined" if best.auc is None else f"{best.auc:.3f}"
+        auc = "undefined" if scores.auc is None else f"{scores.auc:.3f}"
         if plan["metric"] == "auc":
             lines.append(f"scored by   AUC {auc} +- {best.objective_se:.3f}: the highest of all")
         lines += [
-            f"best        {with_error(best.value, best.value_se)} validation log-loss (trial "
-            f"{best.number}, epoch {best.best_epoch}), skill {best.skill:+.3f} against the base "
+            f"best        {with_error(scores.loss, scores.loss_se)} validation log-loss (trial "
+            f"{best.number}, epoch {scores.epoch}), skill {scores.skill:+.3f} against the base "
             f"rate, AUC {auc}",
-            f"            {with_error(best.difference, best.difference_se, sign=True)} against "
+            f"            {with_error(scores.difference, scores.difference_se, sign=True)} against "
             f"{baseline_name} (negative is better; the best of {len(records)} is optimistic)",
             f"            {architecture(best.params)}, {best.param_count:,} parameters",
         ]

@@ -1,8 +1,10 @@
-"""What the terminal shows while a cell runs: a line per event, and a live view of what runs now."""
+"""The terminal while a cell runs: a line per event, and a live view of what runs now."""
 
 import atexit
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, Group
@@ -10,19 +12,32 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from study.results.records import PHASES, BaselineRecord, TrialRecord
+from study.results.epoch_report import EpochRecord
+from study.results.records import BaselineRecord, TrialRecord
 from study.results.short_forms import architecture, duration
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A trial that is at work."""
+
+    params: Mapping[str, Any]
+    """Its configuration, flat."""
+    since: float
+    """Seconds of the monotonic clock at which it started."""
+    report: EpochRecord | None = None
+    """Its last epoch."""
 
 
 class Progress:
     """Prints events as lines; on a terminal a live table of the running trials stands below them.
 
     Args:
-        console: where to print; lines are never wrapped, so that a log stays greppable.
+        console: prints them; lines are never wrapped, so that a log stays greppable.
         log: receives every line too.
-        total: trials asked for.
-        slots: trials that run at once, for the estimate of the time left.
-        baseline: the one to beat, shown beside the best.
+        total: number of trials asked for.
+        slots: number of trials that run at once, for the estimate of the time left.
+        baseline: baseline to beat, shown beside the best.
     """
 
     def __init__(
@@ -39,7 +54,7 @@ class Progress:
         self._total = total
         self._slots = slots
         self._baseline = baseline
-        self._running: dict[int, dict[str, Any]] = {}
+        self._running: dict[int, _Running] = {}
         self._ended: dict[int, TrialRecord] = {}
         self._best: TrialRecord | None = None
         self._live: Live | None = None
@@ -79,8 +94,8 @@ class Progress:
         micro_batch: int,
         resumed: int,
     ) -> None:
-        """Say that a trial begins, or goes on after ``resumed`` epochs."""
-        self._running[number] = {"params": params, "report": None, "since": time.monotonic()}
+        """Print that a trial starts, or resumes after ``resumed`` epochs."""
+        self._running[number] = _Running(params, since=time.monotonic())
         verb = f"resumes after epoch {resumed}" if resumed else "starts"
         self.line(
             f"trial {number:>3} {verb}: {source}, {architecture(params)}, "
@@ -89,28 +104,29 @@ class Progress:
             f"batch {micro_batch} x {-(-params['effective_batch'] // micro_batch)}"
         )
 
-    def epoch(self, number: int, report: Mapping[str, Any]) -> None:
+    def epoch(self, number: int, report: EpochRecord) -> None:
         """Take in an epoch of a running trial, for the live view."""
         if number in self._running:
-            self._running[number]["report"] = dict(report)
+            self._running[number] = dataclasses.replace(self._running[number], report=report)
 
     def trial_broke_off(self, number: int, message: str, *, is_tried_again: bool, log: str) -> None:
-        """Say what broke a trial off; its end, if it is not tried again, has a line of its own."""
+        """Print the fault that interrupted a trial, if it is retried: its end has another line."""
         self._running.pop(number, None)
         if is_tried_again:
             self.line(f"trial {number:>3} broke off and is tried again: {message}; see {log}")
 
     def trial_ended(self, record: TrialRecord, best: TrialRecord | None) -> None:
-        """Say how a trial ended, and the best so far beside the baseline."""
+        """Print how a trial ended, and the best so far beside the baseline."""
         self._running.pop(record.number, None)
         self._ended[record.number] = record
         self._best = best
-        if record.value is None:
+        best_epoch = record.best
+        if best_epoch is None:
             outcome = f"{record.reason}, no value"
         else:
-            auc = "undefined" if record.auc is None else f"{record.auc:.3f}"
+            auc = "undefined" if best_epoch.auc is None else f"{best_epoch.auc:.3f}"
             outcome = (
-                f"{record.value:.4f} at epoch {record.best_epoch}, AUC {auc}, {record.reason} "
+                f"{best_epoch.loss:.4f} at epoch {best_epoch.epoch}, AUC {auc}, {record.reason} "
                 f"after {record.epochs_trained} of {record.params['epochs']} epochs"
             )
         took = "" if record.duration_seconds is None else f", {duration(record.duration_seconds)}"
@@ -139,23 +155,19 @@ class Progress:
         for heading in ("epoch", "train", "validation", "best", "s/epoch", "since"):
             table.add_column(heading, justify="right", no_wrap=True)
         for number, running in sorted(self._running.items()):
-            report, params = running["report"] or {}, running["params"]
+            params = running.params
             table.add_row(
                 str(number),
                 architecture(params),
-                f"{report.get('epoch', 0)}/{params['epochs']}",
-                _loss(report.get("train_loss")),
-                _loss(report.get("validation_loss")),
-                _loss(report.get("best_validation_loss")),
-                f"{_epoch_seconds(report):.1f}" if report else "",
-                duration(time.monotonic() - running["since"]),
+                *_epoch_columns(running.report, params["epochs"]),
+                duration(time.monotonic() - running.since),
             )
         left = self._seconds_left()
         eta = "" if left is None else f", about {duration(left)} left"
         return Group(Text(""), table, Text(f"{self._best_so_far()}{eta}", style="bold"))
 
     def _seconds_left(self) -> float | None:
-        """Estimate from the trials that ended; None before the first."""
+        """Return an estimate from the trials that ended; None before the first."""
         ended = self._ended.values()
         times = [r.duration_seconds for r in ended if r.duration_seconds is not None]
         if not times:
@@ -163,8 +175,18 @@ class Progress:
         return sum(times) / len(times) * (self._total - len(self._ended)) / self._slots
 
 
-def _epoch_seconds(report: Mapping[str, Any]) -> float:
-    return float(sum(report.get(f"{phase}_seconds", 0.0) for phase in PHASES))
+def _epoch_columns(report: EpochRecord | None, epochs: int) -> tuple[str, ...]:
+    """Return epoch, losses and seconds of a trial's last epoch, empty before its first."""
+    if report is None:
+        return f"0/{epochs}", "", "", "", ""
+    validation, best = report.validation, report.best
+    return (
+        f"{report.epoch}/{epochs}",
+        _loss(report.train_loss),
+        _loss(None if validation is None else validation.loss),
+        _loss(best and best.loss),
+        f"{sum(report.phase_seconds.values()):.1f}",
+    )
 
 
 def _loss(value: float | None) -> str:

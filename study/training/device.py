@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from torch import Tensor
 from study.errors import require
 
 DeviceName = Literal["cpu", "cuda", "mps"]
+
+T = TypeVar("T")
 
 # proc(5): 5 written to clear_refs resets VmHWM, the peak resident set in status.
 _LINUX_RESET = Path("/proc/self/clear_refs")
@@ -269,8 +271,17 @@ class PhaseClock:
             yield
             self._host_seconds += time.perf_counter() - began
 
+    def around(self, items: Iterator[T]) -> Iterator[T]:
+        """Yield the items; the making of each is timed, and what is done with it is not."""
+        while True:
+            with self.running():
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
+
     def seconds(self) -> float:
-        """Total so far; call it after ``synchronise``."""
+        """Return the total so far; call it after ``synchronise``."""
         device_ms = sum(float(a.elapsed_time(b)) for a, b in self._events)
         return self._host_seconds + device_ms / 1000
 

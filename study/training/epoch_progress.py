@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class StepSums(NamedTuple):
-    """Over the samples of one optimizer step, float32 scalars on the device."""
+    """Sums over the samples of one optimizer step, float32 scalars on the device."""
 
     log_loss: Tensor
     auxiliary: Tensor
@@ -16,7 +16,7 @@ class StepSums(NamedTuple):
 
 
 class TrainMeans(NamedTuple):
-    """Means over the samples (of the norm: over the steps) of one epoch."""
+    """Means of one epoch over its samples; that of the norm is over its steps."""
 
     log_loss: float
     auxiliary: float
@@ -26,25 +26,25 @@ class TrainMeans(NamedTuple):
 
 @dataclass(slots=True)
 class EpochProgress:
-    """What an epoch that has begun needs to be gone on with, and to be reported at its end.
+    """The state of an epoch that has begun: enough to resume it, and to report it at its end.
 
-    How far it has come is the number of its norms: one per optimizer step.
+    The number of its norms is that of the optimizer steps taken.
     """
 
     days: Tensor
     """The samples in the order of the whole epoch, int64 (n,) on the device."""
     sums: list[StepSums] = field(default_factory=list)
-    """Of every step so far."""
+    """Sums of every step so far."""
     norms: list[Tensor] = field(default_factory=list)
     """Gradient norm of every step so far, before clipping, float32 scalars on the device."""
     data_seconds: float = 0.0
-    """Spent on gathering batches so far."""
+    """Seconds spent on gathering batches so far."""
     train_seconds: float = 0.0
-    """Spent on training so far, with the data seconds; a pause does not count."""
+    """Seconds spent on training so far, with the data seconds; a pause does not count."""
 
     @classmethod
     def from_state(cls, state: dict[str, Any], device: torch.device) -> "EpochProgress":
-        """Go on from what ``state_dict`` gave, copied to ``device``."""
+        """Resume from what ``state_dict`` gave, copied to ``device``."""
         sums = state["sums"].to(device, copy=True)
         return cls(
             days=state["days"].to(device, copy=True),
@@ -55,7 +55,7 @@ class EpochProgress:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and numbers; at least one step must have been taken."""
+        """Return tensors and numbers; at least one step must have been taken."""
         return {
             "days": self.days,
             "sums": self._stacked_sums(),
@@ -65,7 +65,7 @@ class EpochProgress:
         }
 
     def means(self) -> TrainMeans:
-        """Of the whole epoch, added up in float64 on the host."""
+        """Return the means of the whole epoch, added up in float64 on the host."""
         log_loss, auxiliary, _ = self._stacked_sums().cpu().double().sum(0)
         return TrainMeans(
             float(log_loss) / len(self.days),
@@ -74,5 +74,5 @@ class EpochProgress:
         )
 
     def _stacked_sums(self) -> Tensor:
-        """One row per step, float32 (n_steps, 3)."""
+        """Return one row per step, float32 (n_steps, 3)."""
         return torch.stack([torch.stack(step_sums) for step_sums in self.sums])

@@ -1,7 +1,7 @@
-"""How good a set of logits is, in numpy."""
+"""Scores of a set of logits, in numpy."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -14,40 +14,29 @@ from study.data.evaluation.probability_scores import (
     standard_error,
 )
 from study.results.auc import auc_standard_error
+from study.results.scores import BestEpoch, Validation
 
 Float64Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Metrics:
-    """Scores of one part. None where a score is undefined, never a stand-in."""
+class Metrics(Validation):
+    """All scores of one part, with their errors; of ``BestEpoch`` it lacks the epoch."""
 
-    loss: float
-    """Mean log-loss, nats."""
     loss_se: float | None
-    """Its standard error over dependent days; None with too few of them."""
     half_losses: tuple[float, float] | None
-    """Mean log-loss on every other block of days and on those between; None as above."""
     difference: float | None
-    """Mean of this loss less the baseline's, day by day; None without a baseline."""
     difference_se: float | None
-    """Standard error of that mean, far smaller than that of either loss."""
-    skill: float
-    """1 - loss / loss of a constant at the training base rate."""
-    skill_own_base_rate: float | None
-    """1 - loss / loss of a constant at the part's own base rate; None if a class is missing."""
-    auc: float | None
-    """Chance that a positive outranks a negative, a tie counting half; None as above."""
     auc_se: float | None
-    """Its standard error (Hanley and McNeil 1982), which takes days for independent."""
-    brier: float
-    """Mean squared error of the probabilities."""
-    prediction_sd: float
-    prediction_min: float
-    prediction_max: float
-    """Spread of the probabilities; sd with ddof 0."""
-    logit_sd: float
-    """Spread of the logits, ddof 0: what tells a collapsed model from one that knows little."""
+
+    def validation(self) -> Validation:
+        """Return the scores that every epoch reports."""
+        return Validation(**{f.name: getattr(self, f.name) for f in fields(Validation)})
+
+    def best(self, epoch: int) -> BestEpoch:
+        """Return the scores that are kept of the best epoch."""
+        names = [field.name for field in fields(BestEpoch) if field.name != "epoch"]
+        return BestEpoch(epoch=epoch, **{name: getattr(self, name) for name in names})
 
 
 def evaluate(

@@ -2,32 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch.nn import Parameter
 
+from study.results.epoch_report import OptimizerRecord
 from study.training.train_config import TrainConfig
 
 # torch's defaults, named because the record shows them.
 BETAS = (0.9, 0.999)
 EPS = 1e-8
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OptimizerRecord:
-    """What an optimizer object holds, read from it and not from the config that asked for it."""
-
-    name: str
-    learning_rate: float
-    beta1: float
-    beta2: float
-    eps: float
-    weight_decay: float
-    n_decayed: int
-    """Weights that decay."""
-    n_undecayed: int
-    is_fused: bool
 
 
 def build_optimizer(

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, overload
 
 import torch
@@ -15,7 +15,7 @@ from study.errors import require
 from study.model.family import family_of
 from study.model.model_config import ModelConfig
 from study.model.network import decay_groups
-from study.training.average import WeightAverage
+from study.results.epoch_report import EpochReport, OptimizerRecord
 from study.training.device import (
     DeviceRandomness,
     PhaseClock,
@@ -26,11 +26,10 @@ from study.training.device import (
     synchronise,
 )
 from study.training.epoch_progress import EpochProgress, StepSums, TrainMeans
-from study.training.epoch_report import EpochReport, StopReason
+from study.training.kept_weights import BestWeights, WeightAverage, best_weights
 from study.training.losses import loss_sums
 from study.training.metrics import Metrics, evaluate
 from study.training.optimizer import (
-    OptimizerRecord,
     build_optimizer,
     learning_rate,
     read_optimizer,
@@ -39,19 +38,11 @@ from study.training.optimizer import (
 from study.training.seeds import derived_generator, derived_seed
 from study.training.stopping import EarlyStopping, is_collapsed
 from study.training.train_config import TrainConfig
-from study.training.windows import Batch, FloatArray, IndexArray, TrainingData, Windows
-
-
-@dataclass(frozen=True, slots=True)
-class _Best:
-    epoch: int
-    metrics: Metrics
-    weights: dict[str, Tensor]
-    """On the CPU: they are needed once, and an accelerator's memory is needed all the time."""
+from study.training.windows import FloatArray, IndexArray, TrainingData, Windows
 
 
 class Trainer:
-    """Trains one model; the caller may stop after any step, save the state and go on.
+    """Trains one model; the caller may stop after any step, save the state and resume.
 
     The gradient of an optimizer step is the mean over its own samples, whatever the micro-batch
     and however few samples the last step of an epoch has. Nothing waits for the device inside an
@@ -64,17 +55,17 @@ class Trainer:
 
     Memory running out in a step's forward or backward pass undoes that step, halves the
     micro-batch and does the step again, with the same samples; anything else is raised, and then
-    only a saved state can be gone on from.
+    only a saved state can be resumed.
 
     Randomness is the seed's alone: no global generator is read or moved.
 
     Args:
-        model: the architecture.
-        train: how it is trained.
-        data: what it learns from.
-        device: where.
+        model: architecture.
+        train: schedule, optimizer and early stopping.
+        data: samples of training and validation.
+        device: device of model and samples.
         micro_batch: most samples in one forward and backward pass.
-        seed: of the weights, the order of the samples and dropout, each a stream of its own.
+        seed: origin of the streams of the weights, the order of the samples and dropout.
         bf16: matrix products in bfloat16; see ``study.training.device.supports_bf16``.
 
     Raises: StudyError if the parts do not fit together.
@@ -91,28 +82,7 @@ class Trainer:
         seed: int,
         bf16: bool,
     ) -> None:
-        require(
-            model.n_features == data.n_features,
-            "Trainer",
-            "the model must read as many features as the data has",
-            got=f"n_features={model.n_features}, data with {data.n_features}",
-            remedy="Build the ModelConfig from the Dataset.",
-        )
-        require(
-            train.auxiliary_weight == 0 or model.auxiliary_head,
-            "Trainer",
-            "an auxiliary_weight above 0 needs a model with an auxiliary head",
-            got=f"auxiliary_weight={train.auxiliary_weight}, auxiliary_head=False",
-            remedy="Set auxiliary_head, or the weight would train nothing.",
-        )
-        require(
-            micro_batch >= 1,
-            "Trainer",
-            "micro_batch must be >= 1",
-            got=f"micro_batch={micro_batch}",
-            remedy="Derive it from the memory model.",
-        )
-        require(seed >= 0, "Trainer", "seed must be >= 0", got=f"seed={seed}", remedy="Mend it.")
+        _require_fit(model, train, data, micro_batch, seed)
         self._model_config = model
         self._config = train
         self._data = data
@@ -141,20 +111,20 @@ class Trainer:
             WeightAverage(self._parameters, train.ema_decay) if train.ema_decay > 0 else None
         )
         self._stopping = EarlyStopping(train)
-        self._best: _Best | None = None
+        self._best: BestWeights | None = None
         self._epoch = 0
         self._step = 0
         self._out_of_memory_count = 0
         self._is_restored = False
         self._progress: EpochProgress | None = None
-        """None between epochs."""
+        """The epoch that has begun; None between epochs."""
         self.report: EpochReport | None = None
-        """Of the last epoch that was finished."""
+        """Report of the last epoch that was finished."""
         reset_peak_memory(device)
 
     @property
     def optimizer_record(self) -> OptimizerRecord:
-        """What the optimizer object holds."""
+        """The values that the optimizer object holds."""
         return read_optimizer(self._optimizer)
 
     @overload
@@ -201,15 +171,17 @@ class Trainer:
         if metrics is not None:
             self._stopping.update(metrics.loss)
             if self._best is None or metrics.loss < self._best.metrics.loss:
-                self._keep_best(metrics)
+                self._best = best_weights(
+                    self._epoch, metrics, self._evaluated_weights(), instead_of=self._best
+                )
         self.report = self._epoch_report(progress, trained, metrics, validation_seconds)
         return self.report
 
     def predict(self, days: IndexArray) -> FloatArray:
-        """Logits of the samples of ``days``, float32 (n,).
+        """Return logits of the samples of ``days``, float32 (n,).
 
-        From the restored best weights after ``restore_best``; before, from the weights as they
-        are, averaged if the trial averages.
+        They come from the restored best weights after ``restore_best``, and before it from the
+        weights as they are, averaged if the trial averages.
         """
         weights = self._evaluated_weights()
         self.model.eval()
@@ -229,7 +201,7 @@ class Trainer:
         self._is_restored = True
 
     def best_weights(self) -> dict[str, Tensor] | None:
-        """Weights of the best epoch by name, float32 on the CPU, not a copy; None before one."""
+        """Return the live weights of the best epoch by name, on the CPU; None before one."""
         return None if self._best is None else self._best.weights
 
     def reduce_micro_batch(self) -> None:
@@ -244,14 +216,13 @@ class Trainer:
         self.micro_batch = (self.micro_batch + 1) // 2
 
     def state_dict(self) -> dict[str, Any]:
-        """The whole state: tensors, numbers, strings, lists and dicts.
+        """Return the whole state: tensors, numbers, strings, lists and dicts.
 
         The tensors are the live ones, so that saving a large model needs no second one: write
         them out before the next step.
         """
         if self._is_restored:
             raise RuntimeError("Trainer: the best weights were restored, the state is no more")
-        best = self._best
         return {
             "model_config": asdict(self._model_config),
             "train_config": asdict(self._config),
@@ -265,18 +236,16 @@ class Trainer:
             "average": None if self._average is None else self._average.weights,
             "stopping": self._stopping.state_dict(),
             "partial": None if self._progress is None else self._progress.state_dict(),
-            "best": None
-            if best is None
-            else {"epoch": best.epoch, "metrics": asdict(best.metrics), "weights": best.weights},
+            "best": None if self._best is None else self._best.state_dict(),
             "shuffle": self._shuffle.get_state(),
             "dropout": self.model.dropout_generator.get_state(),
             "device": self._device.type,
             "device_random": self._device_random.state(),
-            "report": None if self.report is None else asdict(self.report),
+            "report": None if self.report is None else self.report.to_json(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state, bit for bit on the CPU; ``state`` is copied from, not kept.
+        """Resume from a saved state, bit for bit on the CPU; ``state`` is copied from, not kept.
 
         On another kind of device than it was saved on, the dropout masks differ from then on.
 
@@ -307,12 +276,7 @@ class Trainer:
         self._stopping.load_state_dict(state["stopping"])
         partial = state["partial"]
         self._progress = partial and EpochProgress.from_state(partial, self._device)
-        best = state["best"]
-        self._best = best and _Best(
-            best["epoch"],
-            Metrics(**best["metrics"]),
-            {name: weight.clone() for name, weight in best["weights"].items()},
-        )
+        self._best = state["best"] and BestWeights.from_state(state["best"])
         self._shuffle.set_state(state["shuffle"])
         self.model.dropout_generator.set_state(state["dropout"])
         if state["device"] == self._device.type:
@@ -322,7 +286,7 @@ class Trainer:
         # A shortage that was met once is not forgotten, nor is one that was met since.
         self.micro_batch = min(self.micro_batch, state["micro_batch"])
         self._out_of_memory_count = max(self._out_of_memory_count, state["out_of_memory_count"])
-        self.report = None if state["report"] is None else EpochReport(**state["report"])
+        self.report = None if state["report"] is None else EpochReport.from_json(state["report"])
         self._is_restored = False
 
     def _take_steps(
@@ -364,7 +328,7 @@ class Trainer:
         return not bool(is_broken)
 
     def _gradients(self, days: Tensor, clock: PhaseClock) -> StepSums:
-        """Gradients of the mean loss over ``days``, in smaller parts if memory runs out."""
+        """Set the gradients of the mean loss over ``days``, in smaller parts if memory runs out."""
         while True:
             dropout = self.model.dropout_generator.get_state()
             position = self._device_random.position()
@@ -386,7 +350,7 @@ class Trainer:
         zero = torch.zeros((), device=self._device)
         log_loss, auxiliary, total = zero, zero, zero
         batches = self._windows.batches(days, self.micro_batch)
-        for batch in _timed(batches, clock):
+        for batch in clock.around(batches):
             prediction = self.model(batch.x_BTC)
             sums = loss_sums(
                 prediction.logit_B, batch.label_B, prediction.auxiliary_B, batch.auxiliary_B
@@ -400,7 +364,7 @@ class Trainer:
         return StepSums(log_loss, auxiliary, total)
 
     def _evaluated_weights(self) -> dict[str, Tensor]:
-        """The weights that are validated and kept, by name: live, without gradients."""
+        """Return the weights that are validated and kept, by name: live, without gradients."""
         names = [name for name, _ in self.model.named_parameters()]
         if self._average is None or self._is_restored:
             return dict(zip(names, (p.detach() for p in self._parameters), strict=True))
@@ -416,17 +380,6 @@ class Trainer:
             baseline_losses=self._data.baseline_losses,
         )
 
-    def _keep_best(self, metrics: Metrics) -> None:
-        current = self._evaluated_weights()
-        if self._best is None:
-            weights = {name: torch.empty_like(w, device="cpu") for name, w in current.items()}
-        else:
-            # Written over, not made anew: at two billion weights a second copy is 8 GB.
-            weights = self._best.weights
-        for name, value in current.items():
-            weights[name].copy_(value)
-        self._best = _Best(self._epoch, metrics, weights)
-
     def _epoch_report(
         self,
         progress: EpochProgress,
@@ -435,37 +388,22 @@ class Trainer:
         validation_seconds: float,
     ) -> EpochReport:
         """Put the epoch that has just ended into a report."""
-        best = self._best
+        best, config = self._best, self._config
+        best_is_collapsed = None if best is None else is_collapsed(best.metrics)
         has_auxiliary = self._model_config.auxiliary_head
         return EpochReport(
             epoch=self._epoch,
             step=self._step,
-            schedule_percent=100 * self._epoch // self._config.epochs,
-            stop_reason="diverged" if metrics is None else self._stop_reason(),
+            schedule_percent=100 * self._epoch // config.epochs,
+            stop_reason="diverged"
+            if metrics is None
+            else self._stopping.reason(self._epoch, best_is_collapsed=best_is_collapsed is True),
             train_loss=trained.log_loss if trained else None,
             train_auxiliary_loss=trained.auxiliary if trained and has_auxiliary else None,
             gradient_norm=trained.gradient_norm if trained else None,
-            validation_loss=metrics.loss if metrics else None,
-            skill=metrics.skill if metrics else None,
-            skill_own_base_rate=metrics.skill_own_base_rate if metrics else None,
-            auc=metrics.auc if metrics else None,
-            brier=metrics.brier if metrics else None,
-            prediction_sd=metrics.prediction_sd if metrics else None,
-            prediction_min=metrics.prediction_min if metrics else None,
-            prediction_max=metrics.prediction_max if metrics else None,
-            logit_sd=metrics.logit_sd if metrics else None,
-            best_validation_loss=best.metrics.loss if best else None,
-            best_validation_loss_se=best.metrics.loss_se if best else None,
-            best_half_losses=best.metrics.half_losses if best else None,
-            best_difference=best.metrics.difference if best else None,
-            best_difference_se=best.metrics.difference_se if best else None,
-            best_epoch=best.epoch if best else None,
-            best_skill=best.metrics.skill if best else None,
-            best_skill_own_base_rate=best.metrics.skill_own_base_rate if best else None,
-            best_auc=best.metrics.auc if best else None,
-            best_auc_se=best.metrics.auc_se if best else None,
-            best_brier=best.metrics.brier if best else None,
-            best_is_collapsed=is_collapsed(best.metrics) if best else None,
+            validation=None if metrics is None else metrics.validation(),
+            best=None if best is None else best.metrics.best(best.epoch),
+            best_is_collapsed=best_is_collapsed,
             learning_rate=self.optimizer_record.learning_rate,
             data_seconds=progress.data_seconds,
             step_seconds=max(0.0, progress.train_seconds - progress.data_seconds),
@@ -474,28 +412,38 @@ class Trainer:
             peak_memory_bytes=peak_memory_bytes(self._device),
             micro_batch=self.micro_batch,
             accumulation_steps=math.ceil(
-                min(self._config.effective_batch, len(progress.days)) / self.micro_batch
+                min(config.effective_batch, len(progress.days)) / self.micro_batch
             ),
             out_of_memory_count=self._out_of_memory_count,
         )
 
-    def _stop_reason(self) -> StopReason | None:
-        reason: StopReason | None = None
-        if self._epoch == self._config.epochs:
-            reason = "completed"
-        elif self._stopping.is_exhausted:
-            reason = "early_stopping"
-        is_graced = self._epoch < self._config.collapse_grace_share * self._config.epochs
-        if self._best is not None and is_collapsed(self._best.metrics):
-            # However it ended, a collapsed best is no result.
-            return "collapsed" if reason is not None or not is_graced else None
-        return reason
 
+def _require_fit(
+    model: ModelConfig, train: TrainConfig, data: TrainingData, micro_batch: int, seed: int
+) -> None:
+    """Refuse parts that do not fit together.
 
-def _timed(batches: Iterator[Batch], clock: PhaseClock) -> Iterator[Batch]:
-    while True:
-        with clock.running():
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
+    Raises: StudyError.
+    """
+    require(
+        model.n_features == data.n_features,
+        "Trainer",
+        "the model must read as many features as the data has",
+        got=f"n_features={model.n_features}, data with {data.n_features}",
+        remedy="Build the ModelConfig from the Dataset.",
+    )
+    require(
+        train.auxiliary_weight == 0 or model.auxiliary_head,
+        "Trainer",
+        "an auxiliary_weight above 0 needs a model with an auxiliary head",
+        got=f"auxiliary_weight={train.auxiliary_weight}, auxiliary_head=False",
+        remedy="Set auxiliary_head, or the weight would train nothing.",
+    )
+    require(
+        micro_batch >= 1,
+        "Trainer",
+        "micro_batch must be >= 1",
+        got=f"micro_batch={micro_batch}",
+        remedy="Derive it from the memory model.",
+    )
+    require(seed >= 0, "Trainer", "seed must be >= 0", got=f"seed={seed}", remedy="Mend it.")

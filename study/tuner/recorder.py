@@ -257,7 +257,7 @@ class Recorder(Callback):  # type: ignore[misc]
         """Return the micro-batch that a trial last reported."""
         epochs, assignment = self._ledger.epochs(number), self._ledger.assignment(number)
         first = first_micro_batch(assignment, self._share_bytes, bf16=self._bf16)
-        return min(first, epochs[-1]["micro_batch"]) if epochs else first
+        return min(first, epochs[-1].micro_batch) if epochs else first
 
     @contextmanager
     def _storage(self) -> Iterator[None]:

@@ -56,10 +56,10 @@ class ThermalWatch(Callback):  # type: ignore[misc]
         **_: Any,
     ) -> None:
         """Take in what a worker has read on its machine."""
-        report = StepResult.read(result).report or {}
-        if "temperature" in report:
-            source, degrees = report["temperature_source"], report["temperature"]
-            self._guard.hear(report["machine"], source, degrees)
+        report = StepResult.read(result).report
+        worker = report and report.worker
+        if worker and worker.temperature is not None and worker.temperature_source is not None:
+            self._guard.hear(worker.machine, worker.temperature_source, worker.temperature)
 
     def _look(self) -> ThermalState:
         temperature = self._guard.now()

@@ -1,6 +1,5 @@
 """The Ray trainable: a thin shell that runs one epoch of a Trainer per step."""
 
-import dataclasses
 import gc
 import json
 import shutil
@@ -21,13 +20,14 @@ from study.cluster.sensors import degree_sources
 from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.data.dataset import Dataset
 from study.model.memory import largest_micro_batch
+from study.results.epoch_report import EpochRecord, EpochReport, WorkerFacts
 from study.search.trial_config import Assignment
 from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, STOP_FILE
 from study.storage.lease import WorkerStore, is_held
 from study.storage.lock import FolderLock, scratch_folder
 from study.storage.mirror import Mirror
 from study.storage.place import SIGN_SECONDS
-from study.training.checkpoint import CheckpointError, CheckpointFolder, is_checkpoint
+from study.training.checkpoint import CheckpointFolder, is_checkpoint
 from study.training.device import (
     bound_kernel_cache,
     limit_memory,
@@ -35,7 +35,7 @@ from study.training.device import (
     resolve_device,
     supports_bf16,
 )
-from study.training.epoch_report import EpochReport
+from study.training.state_file import CheckpointError
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 
@@ -70,8 +70,8 @@ class TrialSettings:
 class StepResult:
     """What one call of a worker brings."""
 
-    report: dict[str, Any] | None
-    """Of an epoch that is saved; None if the worker paused before the end of one."""
+    report: EpochRecord | None
+    """The report of an epoch that is saved; None if the worker paused before the end of one."""
     is_paused: bool
     """Has the worker done all that it can for now?"""
     problem: str | None
@@ -85,7 +85,7 @@ class StepResult:
         NaN and infinity are errors, because no record may hold them.
         """
         return {
-            "report": json.dumps(self.report, allow_nan=False),
+            "report": json.dumps(self.report and self.report.to_json(), allow_nan=False),
             "is_paused": self.is_paused,
             "problem": self.problem,
             "notes": self.notes,
@@ -94,8 +94,9 @@ class StepResult:
     @classmethod
     def read(cls, result: Mapping[str, Any]) -> "StepResult":
         """Return what ``write`` was given."""
+        line = json.loads(result["report"])
         return cls(
-            report=json.loads(result["report"]),
+            report=None if line is None else EpochRecord.from_json(line),
             is_paused=result["is_paused"],
             problem=result["problem"],
             notes=tuple(result["notes"]),
@@ -311,33 +312,25 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         return found.problems
 
     def _reported(self, report: EpochReport, *, checkpoint_seconds: float | None) -> StepResult:
-        """Return the flat report; a value that is missing is left out, never stood in for."""
-        values = {
-            **dataclasses.asdict(report),
-            "checkpoint_seconds": checkpoint_seconds,
-            # Not its index, which says nothing outside of this process.
-            "device": self._device.type,
-            "optimizer": dataclasses.asdict(self._trainer.optimizer_record),
-            "assigned_cpus": self._resources["CPU"],
-            "assigned_gpus": self._resources["GPU"],
-            "began": self._began,
-            "reported": time.time(),
-            "machine": self._guard.machine,
-            **self._temperature(),
-        }
-        notes, self._notes = self._notes, ()
-        present = {name: value for name, value in values.items() if value is not None}
-        return StepResult(report=present, is_paused=False, problem=None, notes=notes)
-
-    def _temperature(self) -> dict[str, float | str | None]:
-        """Return the degrees of this machine now, whose they are, and the most since last asked."""
+        """Return the trainer's report with what this worker knows of itself."""
         now = self._guard.now()
         known = [each for each in (now.degrees, self._guard.take_hottest()) if each is not None]
-        return {
-            "temperature": now.degrees,
-            "temperature_source": now.source,
-            "temperature_max": max(known, default=None),
-        }
+        worker = WorkerFacts(
+            checkpoint_seconds=checkpoint_seconds,
+            device=self._device.type,
+            optimizer=self._trainer.optimizer_record,
+            assigned_cpus=self._resources["CPU"],
+            assigned_gpus=self._resources["GPU"],
+            began=self._began,
+            reported=time.time(),
+            machine=self._guard.machine,
+            temperature=now.degrees,
+            temperature_source=now.source,
+            temperature_max=max(known, default=None),
+        )
+        notes, self._notes = self._notes, ()
+        record = EpochRecord.of(report, worker)
+        return StepResult(report=record, is_paused=False, problem=None, notes=notes)
 
     def _release(self) -> None:
         if hasattr(self, "_trainer"):

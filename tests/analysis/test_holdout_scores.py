@@ -74,7 +74,7 @@ def test_scores_are_those_of_scikit_learn() -> None:
         assert estimate.high is not None
         assert estimate.low < estimate.value < estimate.high or estimate is found.ece
     assert found.n_seeds == 5
-    assert not found.is_collapsed
+    assert not found.is_next_to_constant
     assert found.decisions[0].positives == y.sum()
     assert sum(b.n for b in found.reliability) == N_DAYS
 
@@ -86,7 +86,7 @@ def test_a_constant_at_the_base_rate_is_a_collapse() -> None:
     constant = np.full((1, 1000), 0.118)
     found = score_model(of(y, patchtst=constant), "patchtst", 0.118, resampled_day_counts(1000, 1))
     assert found.log_loss.value == pytest.approx(0.3629, abs=5e-5)
-    assert found.is_collapsed
+    assert found.is_next_to_constant
     assert found.auc.value == 0.5
     at_half, at_base_rate = found.decisions
     assert at_half.precision is None

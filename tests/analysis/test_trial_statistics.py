@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from analysis.trial_statistics import best_of, best_of_curve, difference_of_best, winners_optimism
+from analysis.trial_statistics import best_of, best_of_curve, difference_of_best
 from tests.results.conftest import record
 
 
@@ -22,20 +22,6 @@ def test_the_curve_falls_to_the_best() -> None:
     assert [e.value for e in curve] == sorted((e.value for e in curve), reverse=True)
     assert curve[0].value == pytest.approx(values.mean())
     assert curve[-1].value == values.min()
-
-
-@pytest.mark.parametrize(
-    ("n_validation", "expected"), [(19, 0.077), (100, 0.033), (500, 0.016), (2000, 0.008)]
-)
-def test_the_winner_of_fifty_without_skill_looks_as_good_as_the_notes_say(
-    n_validation: int, expected: float
-) -> None:
-    # Noise of the logits .5, base rate .118.
-    found = [
-        winners_optimism(n_validation, 0.118, n_trials=50, logit_noise=0.5, seed=seed)
-        for seed in range(200)
-    ]
-    assert np.mean(found) == pytest.approx(expected, rel=0.25)
 
 
 def test_groups_are_compared_at_equal_effort() -> None:

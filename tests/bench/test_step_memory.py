@@ -21,6 +21,7 @@ from study.data.dataset import build_dataset
 from study.model.memory import step_memory
 from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters
+from study.results.epoch_report import EpochRecord
 from study.search.space import SearchSpace, Shape, TrialConfig, build_space
 from study.search.trial_config import Assignment
 from study.spec.dimension import Fixed
@@ -167,8 +168,7 @@ def test_a_trial_in_a_worker_of_ray_holds_what_is_modelled(
         train=dataclasses.replace(chosen.train, epochs=200, effective_batch=n_samples),
     )
     peaks = [
-        report["peak_memory_bytes"]
-        for report in reports_of_worker(config, few, micro_batch, tmp_path)
+        report.peak_memory_bytes for report in reports_of_worker(config, few, micro_batch, tmp_path)
     ]
     bf16 = supports_bf16(torch.device("cpu"))
     judge(budget, config.model, micro_batch, bf16=bf16, measured=max(peaks))
@@ -176,7 +176,7 @@ def test_a_trial_in_a_worker_of_ray_holds_what_is_modelled(
 
 def reports_of_worker(
     config: TrialConfig, data: Any, micro_batch: int, folder: Path
-) -> list[dict[str, Any]]:
+) -> list[EpochRecord]:
     """Return the reports of two epochs of a real trial, in a worker of its own."""
     settings = TrialSettings(cell_folder=folder, device="cpu", share_bytes={config.budget: 2**40})
     worker = tune.with_parameters(
@@ -194,5 +194,5 @@ def reports_of_worker(
     finally:
         ray.kill(actor)
     reports = [result.report for result in results if result.report is not None]
-    assert [report["micro_batch"] for report in reports] == [micro_batch] * 2
+    assert [report.micro_batch for report in reports] == [micro_batch] * 2
     return reports

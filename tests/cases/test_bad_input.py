@@ -1,6 +1,5 @@
 """Input that once ended in a traceback: one line that names file and place, and an exit code."""
 
-import dataclasses
 import io
 import json
 import os
@@ -195,7 +194,7 @@ def test_records_of_another_kind_cannot_be_imported(
 ) -> None:
     dataset = build_dataset(CELL.data)
     path = tmp_path / "all_trials.json"
-    good = {**dataclasses.asdict(record(0)), "state": "COMPLETE"}
+    good = {**record(0).to_json(), "state": "COMPLETE"}
 
     def imports(_: Sequence[str]) -> int:
         return exit_code(lambda: len(import_trials(tmp_path, CELL, dataset, SPACE).known))

@@ -3,7 +3,7 @@ import pytest
 from arch.bootstrap import CircularBlockBootstrap
 
 from study.block_length import block_days
-from study.data.evaluation.probability_scores import resampled_days, standard_error
+from study.data.evaluation.probability_scores import resampled_day_indices, standard_error
 
 
 def dependent(n: int, seed: int = 3) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -25,7 +25,7 @@ def test_the_standard_error_is_that_of_a_circular_block_bootstrap(block: int) ->
 
 @pytest.mark.parametrize(("n", "block"), [(40, 7), (600, 20), (5, 5)])
 def test_resampled_days_are_blocks_on_a_circle(n: int, block: int) -> None:
-    days = resampled_days(n, block, n_resamples=300, seed=1)
+    days = resampled_day_indices(n, block, n_resamples=300, seed=1)
     assert days.shape == (300, n)
     inside = (np.arange(1, n) % block) != 0
     assert (np.diff(days, axis=1)[:, inside] % n == 1).all()
@@ -37,7 +37,7 @@ def test_resampled_days_are_blocks_on_a_circle(n: int, block: int) -> None:
 
 def test_a_mean_of_resampled_days_varies_as_that_of_the_library() -> None:
     values = dependent(600)
-    means = values[resampled_days(600, 20, n_resamples=4000, seed=2)].mean(axis=1)
+    means = values[resampled_day_indices(600, 20, n_resamples=4000, seed=2)].mean(axis=1)
     library = CircularBlockBootstrap(20, values, seed=1).apply(np.mean, 4000)
     assert means.std() == pytest.approx(float(library.std()), rel=0.05)
 

@@ -111,7 +111,7 @@ def _check_refit(here: Path, flags: tuple[str, ...]) -> None:
     assert record is not None
     assert (record.winner, record.test_opened) == (first.winner, first.test_opened)
     best = [
-        trial.best_epoch or 0
+        trial.best.epoch if trial.best else 0
         for trial in read_trials(folder / "selection")
         if trial.source == f"forced:trial {record.winner}"
     ]

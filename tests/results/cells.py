@@ -1,12 +1,12 @@
 """Cells as a search leaves them, written by the writers of the search."""
 
 from pathlib import Path
-from typing import Any
 
 from study.results.journal import Journal
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity, CellStore
 from tests.results.conftest import PARAMS, record
+from tests.results.reports import epoch_record
 
 ASKED = 50
 
@@ -27,13 +27,10 @@ def write_cell(storage: Path, name: str, *, ended: int, running: int = 0, epochs
         trial = record(number, folder=f"trial_{number:04d}_d64_L2_h4")
         (folder / trial.folder).mkdir()
         journal.append({"kind": "asked", "time": 2.0, "number": number, "params": PARAMS})
-        reports: list[dict[str, Any]] = [
-            {
-                "epoch": epoch, "validation_loss": 0.5,
-                "data_seconds": 0.1, "step_seconds": 1.0, "device": "cpu",
-            }
+        reports = [
+            epoch_record(epoch, validation_seconds=0.0, worker={"checkpoint_seconds": None})
             for epoch in range(1, epochs + 1)
-        ]  # fmt: skip
+        ]
         store.write_epochs(trial.folder, reports)
         (folder / trial.folder / "lock").touch()
         if number < ended:

@@ -15,7 +15,7 @@ PARAMS = {
 
 
 def record(number: int, **changes: Any) -> TrialRecord:
-    """Return a trial that ran to its end, with some fields changed."""
+    """Return a trial that ran to its end, with some values of its row changed."""
     fields: dict[str, Any] = {
         "number": number, "trial_id": f"id{number}", "source": "sampled",
         "phase": None, "group": None, "name": None,
@@ -34,7 +34,7 @@ def record(number: int, **changes: Any) -> TrialRecord:
     # What a search for the log-loss minimises is the log-loss.
     fields |= {"objective": changes.get("value", fields["value"])}
     fields |= {"objective_se": changes.get("value_se", fields["value_se"]), **changes}
-    return TrialRecord(**fields)
+    return TrialRecord.from_json(fields)
 
 
 @contextmanager

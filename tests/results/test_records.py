@@ -1,25 +1,25 @@
-from typing import Any
-
 import pytest
 
-from study.results.records import end_reason
+from study.results.records import StopReason
 from tests.results.conftest import record
+from tests.results.reports import epoch_record
 
 
 @pytest.mark.parametrize(
-    ("report", "reason"),
+    ("stopped", "is_collapsed", "reason"),
     [
-        ({"stop_reason": "early_stopping"}, "early_stopping"),
-        ({"epoch": 4}, "asha"),
-        ({"epoch": 4, "best_is_collapsed": True}, "collapsed"),
-        ({"stop_reason": "completed", "best_is_collapsed": True}, "collapsed"),
-        ({"stop_reason": "diverged", "best_is_collapsed": True}, "diverged"),
+        ("early_stopping", False, "early_stopping"),
+        (None, False, "asha"),
+        (None, True, "collapsed"),
+        ("completed", True, "collapsed"),
+        ("diverged", True, "diverged"),
     ],
 )
 def test_a_collapsed_best_is_collapsed_whoever_stopped_the_trial(
-    report: dict[str, Any], reason: str
+    stopped: StopReason | None, is_collapsed: bool, reason: str
 ) -> None:
-    assert end_reason(report) == reason
+    report = epoch_record(4, stop_reason=stopped, best_is_collapsed=is_collapsed)
+    assert report.end_reason == reason
 
 
 @pytest.mark.parametrize(

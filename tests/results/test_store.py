@@ -1,5 +1,4 @@
 import csv
-import dataclasses
 import json
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from study.results.store import (
 )
 from tests.results.conftest import record
 from tests.results.damage import damaged
+from tests.results.reports import epoch_record
 
 IDENTITY = CellIdentity(
     name="demo_2M_h1_threshold_1pct",
@@ -37,10 +37,8 @@ IDENTITY = CellIdentity(
     versions={"torch": "2.13.0"},
 )
 
-EPOCHS: list[dict[str, Any]] = [
-    {"epoch": 1, "validation_loss": 0.6},
-    {"epoch": 2, "validation_loss": 0.5},
-]
+EPOCHS = [epoch_record(1, loss=0.6), epoch_record(2, loss=0.5)]
+LINES = [epoch.to_json() for epoch in EPOCHS]
 
 
 @pytest.fixture
@@ -70,7 +68,7 @@ def run_ids(folder: Path) -> list[str]:
 def test_what_is_written_is_what_is_read(folder: Path) -> None:
     trials = [
         record(0, faults=["worker: its worker died", "memory: out of it"]),
-        record(1, value=None, reason="diverged", best_epoch=None, skill=None, auc=None),
+        record(1, value=None, reason="diverged"),
         record(2, reason="error", message="RuntimeError: 'quoted', with, commas\nand lines"),
     ]
     CellStore(folder, IDENTITY).write_trials(trials)
@@ -114,7 +112,7 @@ def test_a_trial_is_there_only_as_it_was_written(folder: Path) -> None:
     assert not store.has_trial(record(0), EPOCHS)
     store.write_epochs("trial_0000", EPOCHS)
     assert store.has_trial(record(0), EPOCHS)
-    assert json.loads(path.read_text())["learning_curve"] == EPOCHS
+    assert json.loads(path.read_text())["learning_curve"] == LINES
     assert not store.has_trial(record(0, value=0.4), EPOCHS)
     assert not store.has_trial(record(0), EPOCHS[:1])
     path.write_bytes(path.read_bytes()[:-9])
@@ -128,15 +126,15 @@ def test_the_log_of_a_trial_holds_each_epoch_once(folder: Path) -> None:
     store.write_epochs("trial_0000", [])
     for epoch in EPOCHS:
         store.add_epoch("trial_0000", epoch)
-    assert [json.loads(line) for line in path.read_text().splitlines()] == EPOCHS
+    assert [json.loads(line) for line in path.read_text().splitlines()] == LINES
     # Torn by a crash, and one epoch behind the journal.
     path.write_bytes(path.read_bytes()[:-9])
     store.write_epochs("trial_0000", EPOCHS)
-    store.add_epoch("trial_0000", {"epoch": 3})
+    store.add_epoch("trial_0000", epoch_record(3))
     assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [1, 2, 3]
     # Ahead of it.
     store.write_epochs("trial_0000", EPOCHS[:1])
-    assert [json.loads(line) for line in path.read_text().splitlines()] == EPOCHS[:1]
+    assert [json.loads(line) for line in path.read_text().splitlines()] == LINES[:1]
 
 
 def test_a_collapsed_or_failed_trial_is_never_the_best(folder: Path) -> None:
@@ -279,7 +277,7 @@ def test_damaged_records_are_refused_with_a_remedy(folder: Path, content: bytes)
         read_trials(folder)
 
 
-ROWS = [dataclasses.asdict(record(0)), dataclasses.asdict(record(1, reason="asha"))]
+ROWS = [record(0).to_json(), record(1, reason="asha").to_json()]
 
 
 @settings(deadline=None)

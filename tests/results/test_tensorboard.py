@@ -1,23 +1,24 @@
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import SessionStartInfo
 
+from study.results.epoch_report import EpochRecord
 from study.results.tensorboard import TrialEvents, has_events
 from tests.results.conftest import full_disk
+from tests.results.reports import epoch_record
 
 PARAMS = {"budget": "2M", "learning_rate": 1e-3, "last_day_skip": False, "patience": None}
 
 
-def report(epoch: int) -> dict[str, Any]:
-    return {
-        "epoch": epoch, "reported": 1000.0 + epoch, "train_loss": 0.7 - 0.01 * epoch,
-        "best_validation_loss": 0.6, "auc": None, "stop_reason": None,
-    }  # fmt: skip
+def report(epoch: int) -> EpochRecord:
+    return epoch_record(
+        epoch, loss=0.6, validation=None, train_loss=0.7 - 0.01 * epoch,
+        worker={"reported": 1000.0 + epoch},
+    )  # fmt: skip
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -64,7 +65,9 @@ def test_an_epoch_is_there_at_once_and_missing_values_are_left_out(folder: Path)
     events = TrialEvents(folder, PARAMS, [], group="cell/trial")
     events.epoch(report(1))
     found = read(folder)
-    assert set(found.Tags()["scalars"]) == {"train_loss", "best_validation_loss"}
+    tags = set(found.Tags()["scalars"])
+    assert {"train_loss", "best_validation_loss", "checkpoint_seconds"} <= tags
+    assert not {"validation_loss", "auc", "temperature_max"} & tags
     (event,) = found.Scalars("train_loss")
     assert (event.step, event.wall_time) == (1, 1001.0)
     assert event.value == pytest.approx(0.69)

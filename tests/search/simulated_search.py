@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from study.cluster.resources import SearchResources, TrialResources
+from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
 from study.results.records import TrialRecord
 from study.search.forced import forced_configurations
@@ -14,6 +15,7 @@ from study.search.space import SearchSpace, build_space
 from study.search.trial_config import Assignment
 from study.spec.spec_file import load_study
 from study.spec.specification import SearchConfig
+from tests.results.reports import epoch_record
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 CELL = load_study(SPACES / "smoke.yaml").cell("50k", 1)
@@ -52,25 +54,21 @@ def reopened(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
     return ledger_of(Journal.open(folder, witness=None), search)
 
 
-def report(assignment: Assignment, epoch: int, *, of: int = EPOCHS) -> dict[str, Any]:
+def report(assignment: Assignment, epoch: int, *, of: int = EPOCHS) -> EpochRecord:
     """Return what training brings: it depends on the trial and the epoch alone."""
     draw = random.Random(assignment.number)
     level, slope = draw.uniform(0.4, 0.6), draw.uniform(0.0, 0.02)
     losses = [level - slope * e for e in range(1, epoch + 1)]
     is_last = epoch == of
     diverges = assignment.number % 7 == 5
-    values: dict[str, Any] = {
-        "epoch": epoch,
-        "schedule_percent": 100 * epoch // of,
-        "stop_reason": "diverged" if diverges else "completed" if is_last else None,
-        "best_validation_loss": None if diverges else losses[-1],
-        "best_is_collapsed": assignment.number % 7 == 4,
-        "best_skill": 0.1,
-        "logit_sd": 0.2,
-        "data_seconds": 0.1, "step_seconds": 1.0, "validation_seconds": 0.1,
-        "checkpoint_seconds": 0.1, "micro_batch": 64, "began": 1.0, "reported": float(epoch),
-    }  # fmt: skip
-    return {name: value for name, value in values.items() if value is not None}
+    return epoch_record(
+        epoch,
+        loss=None if diverges else losses[-1],
+        schedule_percent=100 * epoch // of,
+        stop_reason="diverged" if diverges else "completed" if is_last else None,
+        best_is_collapsed=assignment.number % 7 == 4,
+        worker={"reported": float(epoch)},
+    )
 
 
 def play(ledger: Ledger, order: random.Random, slots: int, saved: dict[int, int]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
 from study.search.forced import first_configurations
 from study.search.ledger import Ledger
@@ -14,6 +15,7 @@ from study.search.trial_config import Assignment
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
+from tests.results.reports import best_epoch, epoch_record
 from tests.search.simulated_search import untimed
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
@@ -42,16 +44,15 @@ def new_ledger(cell: Cell, folder: Path) -> Ledger:
     return ledger_of(cell, Journal.create(folder, "abcd", {"kind": "created", "time": 0.0}))
 
 
-def report(trial: Assignment, epoch: int) -> dict[str, Any]:
+def report(trial: Assignment, epoch: int) -> EpochRecord:
     """Return an epoch in which log-loss and AUC disagree about which trial is the better one."""
     level = random.Random(trial.number).uniform(0.0, 0.1)
-    return {
-        "epoch": epoch, "schedule_percent": 100 * epoch // EPOCHS,
-        "stop_reason": "completed" if epoch == EPOCHS else None,
-        "best_validation_loss": 0.4 + WORSE[trial.config.budget] + level,
-        "best_validation_loss_se": 0.02,
-        "best_auc": 0.7 + level, "best_auc_se": 0.03, "best_is_collapsed": False,
-    }  # fmt: skip
+    return epoch_record(
+        epoch,
+        schedule_percent=100 * epoch // EPOCHS,
+        stop_reason="completed" if epoch == EPOCHS else None,
+        best=best_epoch(0.4 + WORSE[trial.config.budget] + level, auc=0.7 + level),
+    )
 
 
 def play(ledger: Ledger) -> None:
@@ -86,11 +87,12 @@ def test_the_metric_decides_who_is_best_and_what_the_sampler_learns(
     records = ledger.records
     best = ledger.best
     assert best is not None
-    assert best.value is not None
-    assert best.auc is not None
+    assert best.best is not None
+    auc = best.best.auc
+    assert auc is not None
     if metric == "auc":
-        assert best.auc == max(r.auc for r in records if r.auc is not None)
-        assert (best.objective, best.objective_se) == (1 - best.auc, 0.03)
+        assert auc == max((r.best and r.best.auc) or 0.0 for r in records)
+        assert (best.objective, best.objective_se) == (1 - auc, 0.03)
     else:
         assert best.value == min(r.value for r in records if r.value is not None)
         assert (best.objective, best.objective_se) == (best.value, 0.02)

@@ -79,20 +79,20 @@ def test_trials_of_the_same_question_are_known(old: Path, data: Dataset) -> None
     found = import_trials(old, CELL, data, SPACE)
     assert found.incomparable is None
     assert found.n_outside == 0
-    assert [(row["state"], row["value"], row["percent"]) for row in found.known] == [
+    assert [(row.state, row.value, row.percent) for row in found.known] == [
         ("COMPLETE", 0.58, 100), ("PRUNED", 0.51, 50), ("FAIL", 0.1, 100), ("FAIL", None, 100),
         ("COMPLETE", 0.55, 100), ("COMPLETE", 0.55, 100), ("COMPLETE", 0.56, 100),
         ("COMPLETE", 0.57, 100), ("COMPLETE", 0.58, 100),
     ]  # fmt: skip
-    assert [TrialConfig.from_flat(row["params"]) for row in found.known] == CONFIGS[:9]
+    assert [TrialConfig.from_flat(row.params) for row in found.known] == CONFIGS[:9]
     assert found.describe() == "the sampler knows 9 old trials; the best 5 are trained again"
 
 
 def test_the_best_usable_trials_are_trained_again_in_order(old: Path, data: Dataset) -> None:
     found = import_trials(old, CELL, data, SPACE)
-    sources = [row["source"] for row in found.again]
+    sources = [row.source for row in found.again]
     assert sources == [f"imported:{number}" for number in (1, 4, 5, 6, 7)]
-    configs = [TrialConfig.from_flat(row["params"]) for row in found.again]
+    configs = [TrialConfig.from_flat(row.params) for row in found.again]
     assert configs == [CONFIGS[number] for number in (1, 4, 5, 6, 7)]
 
 
@@ -147,7 +147,7 @@ def test_trials_outside_of_the_space_are_counted_and_left_out(old: Path, data: D
     found = import_trials(old, CELL, data, narrower)
     assert found.n_outside == 1
     assert len(found.known) == len(inside) > 0
-    assert found.again[0]["source"] != f"imported:{len(CONFIGS) - 1}"
+    assert found.again[0].source != f"imported:{len(CONFIGS) - 1}"
     assert ", 1 lie outside of the space;" in found.describe()
 
 
@@ -202,7 +202,7 @@ def test_a_trial_is_known_at_the_percent_at_which_it_was_reported(
     found = import_trials(tmp_path, CELL, data, space)
     # As ``study.training.trainer`` counts it.
     expected = [100 * epoch // total for epoch, total in lengths]
-    assert [row["percent"] for row in found.known] == expected
+    assert [row.percent for row in found.known] == expected
 
 
 def test_a_ledger_trains_them_after_the_forced_ones_and_knows_them_after_a_restart(
@@ -220,12 +220,12 @@ def test_a_ledger_trains_them_after_the_forced_ones_and_knows_them_after_a_resta
     assert known(again) == known(ledger)
     sources = [again.assignment(number).source for number in again.numbers]
     forced = [again.assignment(number).config for number in range(6)]
-    new = [row for row in found.again if TrialConfig.from_flat(row["params"]) not in forced]
+    new = [row for row in found.again if TrialConfig.from_flat(row.params) not in forced]
     # One of the best five is forced here anyway.
     assert len(new) == 4
-    assert sources[6:] == [*(row["source"] for row in new), "sampled", "sampled"]
+    assert sources[6:] == [*(row.source for row in new), "sampled", "sampled"]
     imported = [again.assignment(number).config for number in range(6, 10)]
-    assert imported == [TrialConfig.from_flat(row["params"]) for row in new]
+    assert imported == [TrialConfig.from_flat(row.params) for row in new]
 
 
 def test_a_restart_between_imported_trials_goes_on_with_the_next(

@@ -1,6 +1,7 @@
 """The ledger, played without Ray: trials advance in any order and the process dies at any event."""
 
 import contextlib
+import dataclasses
 import random
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from study.results.journal import Journal, JournalError
 from study.results.records import TrialRecord
+from tests.results.reports import best_epoch
 from tests.search.simulated_search import known, ledger_of, new_ledger, play, reopened, report
 
 
@@ -93,7 +95,7 @@ def test_trials_side_by_side_are_asked_and_ended_once_each(
         before = again.records
     assert [record.number for record in before] == list(range(12))
     for number in again.numbers:
-        epochs = [each["epoch"] for each in again.epochs(number)]
+        epochs = [each.epoch for each in again.epochs(number)]
         assert epochs == list(range(1, len(epochs) + 1))
 
 
@@ -103,7 +105,7 @@ def test_a_repeated_report_changes_nothing(tmp_path: Path) -> None:
     assert first is not None
     ledger.epoch(0, report(first, 1))
     before = known(ledger)
-    assert not ledger.epoch(0, {**report(first, 1), "best_validation_loss": 0.1})
+    assert not ledger.epoch(0, dataclasses.replace(report(first, 1), best=best_epoch(0.1)))
     assert known(ledger) == before
 
 
@@ -136,7 +138,9 @@ def test_what_may_pass_is_tried_again_and_counts_anew_after_an_epoch(tmp_path: P
     assert not ledger.fault(0, "worker", "it died", micro_batch=32)
     record = ledger.record(0)
     assert record is not None
-    assert (record.reason, record.value) == ("error", ledger.epochs(0)[-1]["best_validation_loss"])
+    best = ledger.epochs(0)[-1].best
+    assert best is not None
+    assert (record.reason, record.value) == ("error", best.loss)
     assert not record.is_rankable
     assert record.message == "it died (tried again 2 times without one more epoch)"
     assert [fault.split(":")[0] for fault in record.faults] == [
@@ -177,7 +181,7 @@ def test_a_course_run_again_that_ends_sooner_ends_the_trial(tmp_path: Path) -> N
     for epoch in (1, 2, 3):
         ledger.epoch(0, report(first, epoch))
     # On an accelerator the second run of epoch 2 need not be the first.
-    assert ledger.epoch(0, {**report(first, 2), "stop_reason": "early_stopping"})
+    assert ledger.epoch(0, dataclasses.replace(report(first, 2), stop_reason="early_stopping"))
     record = ledger.record(0)
     assert record is not None
     assert (record.reason, record.epochs_trained) == ("early_stopping", 3)

@@ -1,5 +1,4 @@
 import io
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -8,13 +7,10 @@ from study.results.records import BaselineRecord
 from study.results.short_forms import duration
 from study.terminal.progress import Progress
 from tests.results.conftest import PARAMS, record
+from tests.results.reports import epoch_record
 
 BASELINE = BaselineRecord(name="logistic", log_loss=0.6, log_loss_se=0.01, auc=0.7, skill=0.1)
-REPORT: dict[str, Any] = {
-    "epoch": 1, "train_loss": 0.7, "validation_loss": 0.65, "best_validation_loss": 0.65,
-    "data_seconds": 0.1, "step_seconds": 2.0, "validation_seconds": 0.2, "checkpoint_seconds": 0.1,
-    "micro_batch": 128, "accumulation_steps": 2, "device": "cpu",
-}  # fmt: skip
+REPORT = epoch_record(1, loss=0.65, train_loss=0.7)
 
 
 def progress(*, terminal: bool) -> tuple[Progress, io.StringIO, list[str]]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from study.model.model_config import ModelConfig
-from study.training.epoch_report import EpochReport
+from study.results.epoch_report import EpochReport
 from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData

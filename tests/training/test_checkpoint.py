@@ -15,11 +15,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.training.checkpoint import (
-    RESERVE_BYTES,
+from study.training.checkpoint import RESERVE_BYTES, CheckpointFolder, Found
+from study.training.state_file import (
     CheckpointError,
-    CheckpointFolder,
-    Found,
     NoSpaceError,
     State,
     load,

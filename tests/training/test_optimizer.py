@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.training.average import WeightAverage
+from study.training.kept_weights import WeightAverage
 from study.training.optimizer import build_optimizer, learning_rate
 from study.training.train_config import TrainConfig
 

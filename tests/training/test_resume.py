@@ -14,8 +14,8 @@ import torch
 from study.errors import StudyError
 from study.model.families import family_names
 from study.model.model_config import ModelConfig
-from study.training.checkpoint import load, save
 from study.training.device import supports_bf16
+from study.training.state_file import load, save
 from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer
 from tests.training.planted import CPU, DATA, MODEL, TRAIN, make_trainer, run_to_end, trace

@@ -57,11 +57,11 @@ def test_planted_answer_is_recovered(family: str) -> None:
     last = run_to_end(trainer)[-1]
     assert last.stop_reason == "completed"
     assert last.schedule_percent == 100
-    assert last.best_skill is not None
+    assert last.best is not None
     assert truth.skill > 0.3
-    assert last.best_skill > 0.75 * truth.skill
-    assert last.best_auc is not None
-    assert last.best_auc > 0.85
+    assert last.best.skill > 0.75 * truth.skill
+    assert last.best.auc is not None
+    assert last.best.auc > 0.85
     assert last.best_is_collapsed is False
 
 
@@ -90,15 +90,15 @@ def test_objective_is_the_loss_of_the_restored_best_weights(ema_decay: float) ->
     data = planted_data(signal=1.0, n_train=100)
     reports = run_to_end(trainer)
     last = reports[-1]
-    losses = [report.validation_loss for report in reports if report.validation_loss is not None]
+    losses = [report.validation.loss for report in reports if report.validation is not None]
     assert len(losses) == 25
-    assert last.best_epoch is not None
-    assert last.best_epoch < 25
-    assert last.best_validation_loss == min(losses) == losses[last.best_epoch - 1]
+    assert last.best is not None
+    assert last.best.epoch < 25
+    assert last.best.loss == min(losses) == losses[last.best.epoch - 1]
     trainer.restore_best()
     logit = trainer.predict(data.validation_days).astype(np.float64)
     labels = data.labels[data.validation_days].astype(np.float64)
-    assert float(log_losses(logit, labels).mean()) == last.best_validation_loss
+    assert float(log_losses(logit, labels).mean()) == last.best.loss
     with pytest.raises(RuntimeError, match="has ended"):
         trainer.run_epoch()
 
@@ -122,8 +122,10 @@ def test_a_gain_below_min_delta_is_kept_though_it_does_not_buy_time() -> None:
     trainer = make_trainer(epochs=20, patience=2, min_delta=10.0)
     reports = run_to_end(trainer)
     assert [r.stop_reason for r in reports] == [None, None, "early_stopping"]
-    assert reports[-1].best_epoch == 3
-    assert reports[-1].best_validation_loss == reports[-1].validation_loss
+    best, validation = reports[-1].best, reports[-1].validation
+    assert best is not None
+    assert validation is not None
+    assert (best.epoch, best.loss) == (3, validation.loss)
 
 
 def test_averaged_weights_are_what_is_validated() -> None:
@@ -131,7 +133,7 @@ def test_averaged_weights_are_what_is_validated() -> None:
     plain = run_to_end(make_trainer(schedule="constant", learning_rate=1e-2))
     averaged = run_to_end(make_trainer(schedule="constant", learning_rate=1e-2, ema_decay=0.95))
     assert [r.train_loss for r in plain] == [r.train_loss for r in averaged]
-    assert all(a.validation_loss != b.validation_loss for a, b in zip(plain, averaged, strict=True))
+    assert all(a.validation != b.validation for a, b in zip(plain, averaged, strict=True))
 
 
 def test_a_nan_in_the_features_is_a_divergence_and_touches_no_weight() -> None:
@@ -141,8 +143,8 @@ def test_a_nan_in_the_features_is_a_divergence_and_touches_no_weight() -> None:
     report = trainer.run_epoch()
     assert report.stop_reason == "diverged"
     assert report.train_loss is None
-    assert report.validation_loss is None
-    assert report.best_validation_loss is None
+    assert report.validation is None
+    assert report.best is None
     assert torch.isfinite(weights_of(trainer)).all()
     with pytest.raises(RuntimeError, match="has ended"):
         trainer.run_epoch()
@@ -156,7 +158,7 @@ def test_a_huge_learning_rate_diverges_and_keeps_the_best_it_had() -> None:
     broken = run_to_end(make_trainer(learning_rate=1e38, schedule="constant", epochs=40))
     assert broken[-1].stop_reason == "diverged"
     for report in reports + broken:
-        for name, value in trace([report])[0].items():
+        for name, value in report.to_json().items():
             assert not isinstance(value, float) or math.isfinite(value), name
 
 
@@ -165,8 +167,8 @@ def test_a_validation_that_is_not_finite_is_a_divergence() -> None:
     features[DATA.validation_days[-1]] = np.inf
     report = make_trainer(data=replace(DATA, features=features)).run_epoch()
     assert report.stop_reason == "diverged"
-    assert report.validation_loss is None
-    assert report.best_validation_loss is None
+    assert report.validation is None
+    assert report.best is None
 
 
 def test_noise_collapses_after_the_grace_and_not_before() -> None:

@@ -11,6 +11,7 @@ import torch
 
 from study.data.dataset import Dataset, build_dataset
 from study.errors import SpecError
+from study.results.epoch_report import EpochRecord
 from study.search.space import build_space
 from study.search.trial_config import Assignment
 from study.spec.spec_file import load_study
@@ -69,7 +70,7 @@ def worker(cell: tuple[Dataset, Assignment], folder: Path) -> CellTrainable:
     return found
 
 
-def epoch(trainable: CellTrainable) -> dict[str, Any]:
+def epoch(trainable: CellTrainable) -> EpochRecord:
     """Return the report of one step, which must be that of an epoch."""
     report = StepResult.read(trainable.step()).report
     assert report is not None
@@ -91,9 +92,9 @@ def test_a_trial_on_an_accelerator_runs_saves_is_restored_and_goes_on(
     with accelerator(kind) as device:
         first = worker(cell, tmp_path)
         report = epoch(first)
-        assert report["device"] == kind
-        assert report["peak_memory_bytes"] == 123 * 2**20
-        assert report["optimizer"]["is_fused"]
+        assert report.worker.device == kind
+        assert report.peak_memory_bytes == 123 * 2**20
+        assert report.worker.optimizer.is_fused
         first.cleanup()
         (folder,) = tmp_path.glob("trial_*")
         state = CheckpointFolder(folder / CHECKPOINTS_FOLDER).newest_intact()
@@ -101,8 +102,8 @@ def test_a_trial_on_an_accelerator_runs_saves_is_restored_and_goes_on(
         assert state.state["device_random"] is not None
 
         second = worker(cell, tmp_path)
-        assert epoch(second)["epoch"] == 1  # the report of the checkpoint, again
-        assert epoch(second)["epoch"] == 2
+        assert epoch(second).epoch == 1  # the report of the checkpoint, again
+        assert epoch(second).epoch == 2
         second.cleanup()
     if kind == "cuda":
         # Both workers, each its own share of the one device that it can see.
@@ -132,7 +133,7 @@ def test_memory_running_out_on_an_accelerator_halves_the_micro_batch(
         only = worker(cell, tmp_path)
         report = epoch(only)
         only.cleanup()
-    assert (report["micro_batch"], report["out_of_memory_count"]) == (256, 1)
+    assert (report.micro_batch, report.out_of_memory_count) == (256, 1)
     emptied = device.calls["_cuda_emptyCache" if kind == "cuda" else "_mps_emptyCache"]
     assert len(emptied) == 2  # after the shortage, and after the trial
 

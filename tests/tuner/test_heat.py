@@ -19,6 +19,7 @@ from study.tuner.searcher import LedgerSearcher
 from study.tuner.slot_limit import Slots
 from study.tuner.thermal_watch import ThermalWatch
 from study.tuner.trainable import StepResult
+from tests.results.reports import epoch_record
 from tests.search.simulated_search import MANY, new_ledger
 from tests.tuner.command import cell_folder, epochs_of, run, start, trials, wait_until, write_space
 
@@ -96,14 +97,17 @@ def test_what_the_header_has_said_is_not_said_again(tmp_path: Path) -> None:
 
 
 def test_the_machine_of_a_worker_counts(bench: Bench) -> None:
-    report = {"temperature": 88.0, "temperature_source": "GPU 1", "machine": "node7"}
+    facts = {"temperature": 88.0, "temperature_source": "GPU 1", "machine": "node7"}
+    report = epoch_record(1, worker=facts)
     trial = Trial("worker", stub=True, config={"number": 3})
     step = StepResult(report=report, is_paused=False, problem=None)
     bench.watch.on_trial_result(0, [], trial, step.write())
     assert not bench.watch.may_start()
     assert bench.said == ["88 C (node7 GPU 1): no new trial starts until it is below 85 C"]
     # A worker that cannot tell changes nothing, and one that has paused has no report.
-    unknown = StepResult(report={"machine": "node7"}, is_paused=False, problem=None)
+    unknown = StepResult(
+        report=epoch_record(1, worker={"machine": "node7"}), is_paused=False, problem=None
+    )
     paused = StepResult(report=None, is_paused=True, problem=None)
     for step in (unknown, paused):
         bench.watch.on_trial_result(0, [], trial, step.write())

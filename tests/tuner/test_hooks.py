@@ -260,7 +260,7 @@ def test_an_epoch_that_cannot_be_written_down_is_repeated_after_a_restart(run: R
     again = resumed.trial()
     assert again.config == trial.config
     assert [resumed.epoch(again, epoch) for epoch in (2, 3)] == [TrialScheduler.CONTINUE] * 2
-    assert [each["epoch"] for each in resumed.ledger.epochs(0)] == [1, 2, 3]
+    assert [each.epoch for each in resumed.ledger.epochs(0)] == [1, 2, 3]
 
 
 def test_a_search_that_is_to_end_takes_its_last_epochs_in(run: Run) -> None:

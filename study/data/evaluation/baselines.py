@@ -10,7 +10,7 @@ from study.data.dataset import Dataset
 from study.data.evaluation.probability_scores import auc as rank_auc
 from study.data.evaluation.probability_scores import (
     log_losses,
-    resampled_days,
+    resampled_day_indices,
     standard_error,
 )
 
@@ -85,7 +85,7 @@ def _score(
     losses = log_losses(logit, answer)
     block = block_days(horizon)
     auc = None if np.ptp(logit) == 0 else rank_auc(logit, answer)
-    days_of_draws = resampled_days(len(losses), block)
+    days_of_draws = resampled_day_indices(len(losses), block)
     aucs = [rank_auc(logit[d], answer[d]) for d in days_of_draws] if auc is not None else []
     defined = np.array([value for value in aucs if value is not None])
     return Baseline(

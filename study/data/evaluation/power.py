@@ -15,7 +15,7 @@ from study.data.evaluation.baselines import logistic_probability
 from study.data.evaluation.probability_scores import (
     auc,
     log_losses,
-    resampled_days,
+    resampled_day_indices,
     standard_error,
 )
 
@@ -164,7 +164,7 @@ def _auc_error(
     logits: tuple[PriceArray, PriceArray], label: PriceArray, horizon: int
 ) -> float | None:
     differences = []
-    for days in resampled_days(len(label), block_days(horizon)):
+    for days in resampled_day_indices(len(label), block_days(horizon)):
         first, second = (auc(logit[days], label[days]) for logit in logits)
         if first is not None and second is not None:
             differences.append(second - first)

@@ -25,7 +25,7 @@ def standard_error(values: PriceArray, block: int) -> float | None:
     return float(np.sqrt(block_means.var() * block / n))
 
 
-def resampled_days(
+def resampled_day_indices(
     n: int, block: int, *, n_resamples: int = _RESAMPLES_OF_AN_ERROR, seed: int = 0
 ) -> IndexArray:
     """Return the days of circular block bootstrap samples, shape (n_resamples, n).

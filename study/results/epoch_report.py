@@ -1,0 +1,221 @@
+"""The report of an epoch: what a trainer measures, what its worker adds, and the line it becomes.
+
+None stands for what is undefined or was not measured; no field is ever NaN or infinite.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+from study.results.records import STATE_OF_REASON, StopReason
+from study.results.scores import BestEpoch, Validation
+
+_VALIDATION_NAMES: Mapping[str, str] = {
+    "validation_loss": "loss",
+    "skill": "skill",
+    "skill_own_base_rate": "skill_own_base_rate",
+    "auc": "auc",
+    "brier": "brier",
+    "prediction_sd": "prediction_sd",
+    "prediction_min": "prediction_min",
+    "prediction_max": "prediction_max",
+    "logit_sd": "logit_sd",
+}
+"""Names of a validation's scores in a line, in the order of the line, with their fields."""
+
+_BEST_NAMES: Mapping[str, str] = {
+    "best_validation_loss": "loss",
+    "best_validation_loss_se": "loss_se",
+    "best_half_losses": "half_losses",
+    "best_difference": "difference",
+    "best_difference_se": "difference_se",
+    "best_epoch": "epoch",
+    "best_skill": "skill",
+    "best_skill_own_base_rate": "skill_own_base_rate",
+    "best_auc": "auc",
+    "best_auc_se": "auc_se",
+    "best_brier": "brier",
+}
+"""Names of the best epoch's scores in a line, in the order of the line, with their fields."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochReport:
+    """One epoch, with the best so far, so that the last report of a stopped trial is complete.
+
+    Validation is that of the averaged weights if there are any.
+    """
+
+    epoch: int
+    """Epochs run, from 1."""
+    step: int
+    """Optimizer steps taken in the whole trial."""
+    schedule_percent: int
+    """Share of the trial's own schedule, 100 after its last epoch."""
+    stop_reason: StopReason | None
+    """Why the trainer runs no further epoch; None if it would."""
+
+    train_loss: float | None
+    """Mean log-loss over the epoch's samples as they were trained on: with dropout, on moving
+    weights and without the auxiliary part. None if the epoch diverged."""
+    train_auxiliary_loss: float | None
+    """Mean squared error of the auxiliary output; None without one."""
+    validation: Validation | None
+    """Scores of this epoch; None if it diverged."""
+    best: BestEpoch | None
+    """The epoch of the lowest validation loss so far, however small the gain: that loss is the
+    trial's objective. None if no epoch had a finite one."""
+    best_is_collapsed: bool | None
+    """Is the best epoch so far a collapsed one? Then no score of this trial may be ranked, whoever
+    stopped it. None without a best epoch."""
+
+    learning_rate: float
+    """Rate of the epoch's last optimizer step."""
+    gradient_norm: float | None
+    """Mean global norm over the epoch's steps, before clipping; None if the epoch diverged."""
+    data_seconds: float
+    """Seconds of gathering batches."""
+    step_seconds: float
+    """Seconds of the rest of the training part of the epoch."""
+    validation_seconds: float
+    """Seconds of validating, and of keeping the best weights."""
+    samples_per_second: float
+    """Training samples over data and step seconds."""
+    peak_memory_bytes: int
+    """See ``study.training.device.peak_memory_bytes``."""
+    micro_batch: int
+    """Largest micro-batch at the end of the epoch; smaller than at its start after a shortage."""
+    accumulation_steps: int
+    """Micro-batches per full optimizer step."""
+    out_of_memory_count: int
+    """How often the trial has halved its micro-batch because memory ran out."""
+
+    @property
+    def end_reason(self) -> StopReason:
+        """Why the trial ended, if this is its last report: only ASHA stops one silently.
+
+        A trial whose best epoch is a collapsed one is collapsed, whoever stopped it.
+        """
+        reason: StopReason = self.stop_reason or "asha"
+        if STATE_OF_REASON[reason] != "FAIL" and self.best_is_collapsed:
+            return "collapsed"
+        return reason
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the flat values of a line; a value that is None is left out."""
+        line: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            line |= _flat(field.name, getattr(self, field.name))
+        return {name: value for name, value in line.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> "EpochReport":
+        """Return what ``to_json`` was called on; names that it does not know are ignored."""
+        return cls(**_report_values(line))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerRecord:
+    """What an optimizer object holds, read from it and not from the config that asked for it."""
+
+    name: str
+    learning_rate: float
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
+    n_decayed: int
+    """Number of weights that decay."""
+    n_undecayed: int
+    """Number of weights that do not decay."""
+    is_fused: bool
+
+
+@final
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerFacts:
+    """What the process that trained an epoch knows of itself and of its machine."""
+
+    checkpoint_seconds: float | None
+    """Seconds of saving the epoch; None of a report that a restored trial repeats."""
+    device: str
+    """Kind of device, without its index, which says nothing outside of the process."""
+    optimizer: OptimizerRecord
+    assigned_cpus: float
+    """CPUs that Ray assigned to the trial."""
+    assigned_gpus: float
+    """GPUs, or the share of one, that Ray assigned to the trial."""
+    began: float
+    """Unix time at which the process took the trial over."""
+    reported: float
+    """Unix time of the report."""
+    machine: str
+    """Name of the machine."""
+    temperature: float | None
+    """Degrees Celsius at the report; None if no sensor can be read."""
+    temperature_source: str | None
+    """The sensor of ``temperature``."""
+    temperature_max: float | None
+    """Most degrees Celsius since the report before."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochRecord(EpochReport):
+    """The report of an epoch that is saved, with what its worker adds: a line of result.json."""
+
+    worker: WorkerFacts
+
+    @classmethod
+    def of(cls, report: EpochReport, worker: WorkerFacts) -> "EpochRecord":
+        """Return a trainer's report with the facts of its worker."""
+        own = {f.name: getattr(report, f.name) for f in dataclasses.fields(EpochReport)}
+        return cls(**own, worker=worker)
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> "EpochRecord":
+        """Return what ``to_json`` was called on; names that it does not know are ignored."""
+        names = [field.name for field in dataclasses.fields(WorkerFacts)]
+        facts: dict[str, Any] = {name: line.get(name) for name in names}
+        facts["optimizer"] = OptimizerRecord(**line["optimizer"])
+        return cls(**_report_values(line), worker=WorkerFacts(**facts))
+
+    @property
+    def phase_seconds(self) -> dict[str, float]:
+        """Seconds of the epoch by phase; a checkpoint that was not timed counts as none."""
+        return {
+            "data": self.data_seconds,
+            "step": self.step_seconds,
+            "validation": self.validation_seconds,
+            "checkpoint": self.worker.checkpoint_seconds or 0.0,
+        }
+
+
+def _flat(name: str, value: object) -> dict[str, Any]:
+    """Return the values that a field becomes in a line."""
+    match value:
+        case Validation():
+            return {written: getattr(value, own) for written, own in _VALIDATION_NAMES.items()}
+        case BestEpoch():
+            best = {written: getattr(value, own) for written, own in _BEST_NAMES.items()}
+            # As it is read back, for comparison.
+            halves = value.half_losses
+            return best | {"best_half_losses": None if halves is None else list(halves)}
+        case WorkerFacts():
+            return dataclasses.asdict(value)
+        case _:
+            return {name: value}
+
+
+def _report_values(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the ``EpochReport`` in a line."""
+    values = {field.name: line.get(field.name) for field in dataclasses.fields(EpochReport)}
+    validation: dict[str, Any] = {own: line.get(name) for name, own in _VALIDATION_NAMES.items()}
+    best: dict[str, Any] = {own: line.get(name) for name, own in _BEST_NAMES.items()}
+    if best["half_losses"] is not None:
+        best["half_losses"] = tuple(best["half_losses"])
+    return values | {
+        "validation": None if validation["loss"] is None else Validation(**validation),
+        "best": None if best["loss"] is None else BestEpoch(**best),
+    }

@@ -1,0 +1,116 @@
+"""A trial of a search: what was asked of it, what it reported, and the record that this makes."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from study.model.sizing import count_parameters
+from study.results.epoch_report import EpochRecord
+from study.results.records import PHASES, Metric, StopReason, TrialRecord
+from study.results.scores import BestEpoch
+from study.search.trial_config import Assignment
+
+
+@dataclass(slots=True)
+class AskedTrial:
+    """A trial that was asked for."""
+
+    assignment: Assignment
+    """What the trial was assigned, its latest micro-batch limit included."""
+    asked: float
+    """Unix time at which it was asked for."""
+    epochs: list[EpochRecord] = field(default_factory=list)
+    """Reports in order, until they are released after the end of the trial."""
+    faults: list[str] = field(default_factory=list)
+    """Faults that interrupted it and were retried, oldest first."""
+    retries: int = 0
+    """Number of faults that may pass, since its last epoch."""
+    end: StopReason | None = None
+    """Why it ends, once its last epoch has been applied."""
+    record: TrialRecord | None = None
+    """Its record, once it has ended."""
+
+
+def objective(best: BestEpoch | None, metric: Metric) -> float | None:
+    """Return what a search minimises, of the best epoch so far; None if it is undefined.
+
+    The best epoch is the one of least log-loss for both metrics: AUC on a few hundred days jumps
+    from epoch to epoch, and its highest value of many is mostly luck.
+    """
+    if best is None:
+        return None
+    if metric == "auc":
+        return None if best.auc is None else 1 - best.auc
+    return best.loss
+
+
+def objective_error(best: BestEpoch | None, metric: Metric) -> float | None:
+    """Return the standard error of the objective; None if it is undefined."""
+    if best is None:
+        return None
+    return best.auc_se if metric == "auc" else best.loss_se
+
+
+def trial_record(
+    trial: AskedTrial,
+    reason: StopReason,
+    message: str | None,
+    *,
+    search: str,
+    metric: Metric,
+    phase: int | None,
+    granted_bytes: int | None,
+) -> TrialRecord:
+    """Return the record of a trial that ends now.
+
+    Args:
+        trial: what was asked of it and what it has reported.
+        reason: why it ends.
+        message: what went wrong; None if nothing did.
+        search: identity of the search.
+        metric: what trials are scored by.
+        phase: 1 or 2 in a search of two phases.
+        granted_bytes: memory that it was granted of its device.
+    """
+    assignment, epochs = trial.assignment, trial.epochs
+    last = epochs[-1] if epochs else None
+    worker = last and last.worker
+    best, config = last and last.best, assignment.config
+    return TrialRecord(
+        number=assignment.number,
+        trial_id=f"{search}-{assignment.number:04d}",
+        source=assignment.source,
+        phase=phase,
+        group=assignment.group,
+        name=assignment.forced_name,
+        folder=assignment.folder,
+        seed=assignment.seed,
+        params=config.flat(),
+        d_ff=config.model.d_ff,
+        param_count=count_parameters(config.model),
+        reason=reason,
+        message=message,
+        faults=list(trial.faults),
+        objective=objective(best, metric),
+        objective_se=objective_error(best, metric),
+        best=best,
+        epochs_trained=len(epochs),
+        micro_batch=last and last.micro_batch,
+        accumulation_steps=last and last.accumulation_steps,
+        out_of_memory_count=last and last.out_of_memory_count,
+        device=worker and worker.device,
+        assigned_cpus=worker and worker.assigned_cpus,
+        assigned_gpus=worker and worker.assigned_gpus,
+        peak_memory_bytes=last and last.peak_memory_bytes,
+        granted_memory_bytes=granted_bytes if epochs else None,
+        thermal_max_temp=_hottest(epochs),
+        seconds={phase: sum(each.phase_seconds[phase] for each in epochs) for phase in PHASES},
+        started=trial.asked,
+        ended=time.time(),
+    )
+
+
+def _hottest(epochs: Sequence[EpochRecord]) -> float | None:
+    """Return the most degrees Celsius of all epochs; None if none is known."""
+    known = [each.worker.temperature_max for each in epochs]
+    return max((degrees for degrees in known if degrees is not None), default=None)

@@ -1,0 +1,151 @@
+"""The state of a search: what follows from the events of its journal, and from nothing else."""
+
+import dataclasses
+from collections import deque
+from collections.abc import Sequence
+from typing import Literal
+
+from study.results.epoch_report import EpochRecord
+from study.results.journal import Event, JournalError
+from study.results.records import TrialRecord
+from study.search.asked_trial import AskedTrial, objective
+from study.search.forced import Forced
+from study.search.rungs import Rungs
+from study.search.sampler import Sampler
+from study.search.space import SearchSpace, TrialConfig
+from study.search.trial_config import FORCED, Assignment
+from study.spec.specification import SearchConfig
+
+FaultKind = Literal["worker", "stall", "memory", "oom", "error"]
+"""The process died; no step for too long; the machine's memory ran out; the trainer's did, although
+it had halved the micro-batch as often as it could; an exception, which would come again."""
+
+MAY_PASS: frozenset[FaultKind] = frozenset({"worker", "stall"})
+"""Faults that a retry may be spared."""
+
+
+class SearchState:
+    """Everything that a search knows, changed by its events alone.
+
+    The same code applies an event when it happens and when the journal is read back.
+
+    Args:
+        space: what configurations are drawn from.
+        forced: configurations to try first; a slot without a configuration is passed over.
+        search: number of trials, sampler, ASHA.
+        may_repeat: may forced configurations be equal? They differ by their seeds.
+    """
+
+    def __init__(
+        self,
+        *,
+        space: SearchSpace,
+        forced: Sequence[Forced],
+        search: SearchConfig,
+        may_repeat: bool,
+    ) -> None:
+        self._search = search
+        self._may_repeat = may_repeat
+        self.sampler = Sampler(space, seed=search.seed, startup_trials=search.startup_trials)
+        self.rungs: dict[str, Rungs] = {}
+        """ASHA's rungs by budget: losses of models of different sizes never compete."""
+        self.enqueued = deque(
+            (f"{FORCED}{s.name}", s.group, s.config) for s in forced if s.config is not None
+        )
+        """Source, group and configuration of the trials to ask for before any is drawn."""
+        self.trials: dict[int, AskedTrial] = {}
+        self.is_exhausted = False
+        """Is no further trial to be asked for, whatever number is left?"""
+        self.converged: str | None = None
+        """Why no more trials are asked for though some are left; None if that is not so."""
+
+    def apply(self, event: Event) -> None:
+        """Take in an event.
+
+        Raises:
+            JournalError: an epoch does not follow on the one before.
+        """
+        match event["kind"]:
+            case "asked":
+                self._apply_asked(event)
+            case "epoch":
+                self._apply_epoch(event["number"], EpochRecord.from_json(event["report"]))
+            case "fault":
+                self._apply_fault(event)
+            case "ended":
+                self._apply_ended(TrialRecord.from_json(event["record"]))
+            case "learnt":
+                self._apply_learnt(event)
+            case "exhausted":
+                self.is_exhausted = True
+            case "converged":
+                self.is_exhausted = True
+                self.converged = event["message"]
+
+    def drop_repeats(self) -> None:
+        """Pass over a configuration that was asked for already."""
+        if self._may_repeat:
+            return
+        asked = {trial.assignment.config for trial in self.trials.values()}
+        while self.enqueued and self.enqueued[0][2] in asked:
+            self.enqueued.popleft()
+
+    def _apply_asked(self, event: Event) -> None:
+        number, config = event["number"], TrialConfig.from_flat(event["params"])
+        self.drop_repeats()
+        if event["source"] != "sampled":
+            self.enqueued.popleft()
+        self.trials[number] = AskedTrial(
+            Assignment(
+                number=number,
+                source=event["source"],
+                group=event["group"],
+                seed=event["seed"],
+                config=config,
+                micro_batch_limit=None,
+            ),
+            asked=event["time"],
+        )
+        self.sampler.place(number, config)
+        self.rungs.setdefault(config.budget, Rungs(self._search)).add(number)
+
+    def _apply_epoch(self, number: int, report: EpochRecord) -> None:
+        trial = self.trials[number]
+        if report.epoch != len(trial.epochs) + 1:
+            raise JournalError(
+                f"trial {number}: epochs must follow each other, but got {report.epoch} after "
+                f"{len(trial.epochs)}. Start anew with --fresh --import-trials on this folder."
+            )
+        trial.epochs.append(report)
+        trial.retries = 0
+        has_ended = report.stop_reason is not None
+        percent, score = report.schedule_percent, objective(report.best, self._search.metric)
+        is_cut = False
+        if score is not None:
+            self.sampler.report(number, percent, score)
+            rungs = self.rungs[trial.assignment.config.budget]
+            is_cut = rungs.is_cut(number, percent, score, has_ended=has_ended)
+        if has_ended or is_cut:
+            trial.end = report.end_reason
+
+    def _apply_fault(self, event: Event) -> None:
+        trial = self.trials[event["number"]]
+        limit = event["micro_batch_limit"]
+        again = f"; then with at most {limit} samples in a pass" if limit else ""
+        trial.faults.append(f"{event['fault']}: {event['message']}{again}")
+        trial.retries += event["fault"] in MAY_PASS
+        trial.assignment = dataclasses.replace(trial.assignment, micro_batch_limit=limit)
+
+    def _apply_ended(self, record: TrialRecord) -> None:
+        self.trials[record.number].record = record
+        # Without a score there is nothing to learn, even of a trial that ran to its end.
+        state = record.state if record.objective is not None else "FAIL"
+        self.sampler.tell(record.number, state, record.objective)
+
+    def _apply_learnt(self, event: Event) -> None:
+        for row in event["known"]:
+            config = TrialConfig.from_flat(row["params"])
+            self.sampler.learn(config, row["state"], row["value"], row["percent"])
+        self.enqueued += [
+            (row["source"], None, TrialConfig.from_flat(row["params"])) for row in event["again"]
+        ]

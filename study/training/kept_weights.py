@@ -1,0 +1,79 @@
+"""Weights that are kept beside those that train: their moving average, and the best so far."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from study.training.metrics import Metrics
+
+
+class WeightAverage:
+    """An exponential moving average of the weights, float32, on their device.
+
+    The decay warms up as min(decay, (1 + t) / (10 + t)) over the steps t, so that the random
+    first weights are forgotten at once instead of after 1 / (1 - decay) steps
+    (tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage, ``num_updates``).
+    """
+
+    def __init__(self, weights: Sequence[Tensor], decay: float) -> None:
+        self.decay = decay
+        self.weights = [w.detach().clone() for w in weights]
+
+    @torch.no_grad()
+    def update(self, weights: Sequence[Tensor], step: int) -> None:
+        """Take in the weights after optimizer step ``step``, counted from 1."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.weights, list(weights), 1 - decay)
+
+    @torch.no_grad()
+    def load(self, weights: Sequence[Tensor]) -> None:
+        """Copy saved averages in."""
+        for own, saved in zip(self.weights, weights, strict=True):
+            own.copy_(saved)
+
+
+@dataclass(frozen=True, slots=True)
+class BestWeights:
+    """The weights of the epoch of least validation loss."""
+
+    epoch: int
+    """Number of the epoch, from 1."""
+    metrics: Metrics
+    """Scores of the epoch."""
+    weights: dict[str, Tensor]
+    """Weights by name, on the CPU: they are needed once, and an accelerator's memory is needed all
+    the time."""
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "BestWeights":
+        """Return what ``state_dict`` was called on, with copies of its weights."""
+        weights = {name: weight.clone() for name, weight in state["weights"].items()}
+        return cls(state["epoch"], Metrics(**state["metrics"]), weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values and the live weights."""
+        return {"epoch": self.epoch, "metrics": asdict(self.metrics), "weights": self.weights}
+
+
+def best_weights(
+    epoch: int, metrics: Metrics, current: Mapping[str, Tensor], *, instead_of: BestWeights | None
+) -> BestWeights:
+    """Copy the weights of a new best epoch to the CPU.
+
+    Args:
+        epoch: number of the epoch.
+        metrics: its scores.
+        current: its weights by name, on any device.
+        instead_of: the best so far, whose weights are overwritten: at two billion weights a second
+            copy is 8 GB.
+    """
+    if instead_of is None:
+        weights = {name: torch.empty_like(w, device="cpu") for name, w in current.items()}
+    else:
+        weights = instead_of.weights
+    for name, value in current.items():
+        weights[name].copy_(value)
+    return BestWeights(epoch, metrics, weights)

@@ -1,0 +1,203 @@
+"""The file of a saved state, with its hash beside it: written whole or not at all, and checked.
+
+Nothing in such a file is executed when it is read.
+"""
+
+import errno
+import hashlib
+import io
+import json
+import os
+import pickle
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from study.errors import StudyError, cause
+from study.storage.files import make_way, no_link, sync_folder, temporary_path
+
+State = dict[str, Any]
+"""Tensors, numbers, strings, None, and lists, tuples and dicts of them, which can be read without
+running code."""
+
+_UNUSABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""These errors say that a file cannot be read; any other may come from the disk."""
+
+
+class CheckpointError(StudyError):
+    """A checkpoint is absent, torn or not what was written."""
+
+
+class NoSpaceError(OSError):
+    """There is no room on the disk for a checkpoint; those written before are as they were."""
+
+
+def state_bytes(state: object) -> int:
+    """Return the bytes of all tensors in nested dicts, lists and tuples, which estimate the file.
+
+    A tensor that occurs twice is counted twice, though it is written once.
+    """
+    if isinstance(state, Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, dict):
+        return sum(state_bytes(value) for value in state.values())
+    if isinstance(state, list | tuple):
+        return sum(state_bytes(value) for value in state)
+    return 0
+
+
+def save(state: State, path: Path, *, best: str | None = None) -> None:
+    """Write ``state`` to ``path`` atomically, with its hash beside it in ``<path>.sha256``.
+
+    A crash at any point leaves the file that was there, or a pair that ``load`` refuses. The
+    sidecar comes first, so that a new file never stands without its hash. An error leaves no
+    temporary file behind.
+
+    Args:
+        state: what to write.
+        path: where; its folder exists.
+        best: name of the file with the weights that belong to the state, noted in the sidecar.
+
+    Raises: NoSpaceError if the disk fills up, and any other OSError as it comes.
+    """
+    sidecar = sidecar_path(path)
+    try:
+        with full_disk_named(path):
+            content = _write_hashed(state, temporary_path(path))
+            with open(temporary_path(sidecar), "w", opener=no_link) as text:
+                json.dump({**content, "best": best}, text)
+                text.flush()
+                os.fsync(text.fileno())
+            for file in (sidecar, path):
+                make_way(file)
+                temporary_path(file).replace(file)
+    except BaseException:
+        temporary_path(path).unlink(missing_ok=True)
+        temporary_path(sidecar).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def load(path: Path) -> State:
+    """Read a state back, its tensors on the CPU and mapped from the file until they are copied.
+
+    Nothing in the file is executed.
+
+    Raises: CheckpointError if the file or its hash is absent, no file or unreadable, or they do not
+        agree; OSError if the disk cannot be read now, which says nothing of the file.
+    """
+    try:
+        expected = _sidecar_record(path)["sha256"]
+        _require_file(path)
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except (*_UNUSABLE, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path}: must be readable with its {sidecar_path(path).name}, but got {cause(error)}. "
+            "Use an older checkpoint."
+        ) from error
+    if found != expected:
+        raise CheckpointError(
+            f"{path}: content must have the hash it was written with, but got sha256={found}. "
+            "Use an older checkpoint."
+        )
+    try:
+        state: State = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        # Its hash is right, so it is no torn file, but one that something else has written.
+        raise CheckpointError(
+            f"{path}: must hold plain values and tensors, but got another object. "
+            "Only states written by save can be read."
+        ) from error
+    return state
+
+
+def with_names(state: object, path: Path, names: Collection[str]) -> State:
+    """Return what was read from a file, of which the hash is right, if it has these values.
+
+    Raises: CheckpointError otherwise.
+    """
+    missing = [name for name in names if not isinstance(state, dict) or name not in state]
+    if missing:
+        raise CheckpointError(
+            f"{path}: must hold {', '.join(names)}, but got none of {', '.join(missing)}. "
+            "Use an older checkpoint."
+        )
+    return cast(State, state)
+
+
+def read_sidecar(path: Path) -> dict[str, Any] | None:
+    """Return what is written beside a file; None if it is absent, torn or unreadable."""
+    try:
+        record = _sidecar_record(path)
+    except (*_UNUSABLE, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def sidecar_path(path: Path) -> Path:
+    """Return where the hash of a file is kept."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _sidecar_record(path: Path) -> Any:
+    _require_file(sidecar_path(path))
+    return json.loads(sidecar_path(path).read_text())
+
+
+def _require_file(path: Path) -> None:
+    """Raise an OSError unless there is a file: a pipe would be waited for."""
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no such file", path.name)
+
+
+class _HashingFile(io.BufferedWriter):
+    """A file that hashes what is written to it, so that a large one need not be read again."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path, "w", opener=no_link))
+        self.sha256 = hashlib.sha256()
+        self.error: OSError | None = None
+        """The reason why a write failed: torch.save hides it behind a RuntimeError of its own."""
+
+    def write(self, content: Any, /) -> int:  # any buffer; its type has no name before 3.12
+        self.sha256.update(content)
+        try:
+            return super().write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Raise NoSpaceError where the system says that the disk or the quota is used up."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise NoSpaceError(
+            error.errno,
+            f"{path}: must find room on its disk, but got {error.strerror}. "
+            "Free some space, or put the results on a larger disk.",
+        ) from error
+
+
+def _write_hashed(state: State, path: Path) -> dict[str, Any]:
+    """Write ``state`` to ``path`` and on to the disk; return its hash and size."""
+    file = _HashingFile(path)
+    try:
+        with file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+            return {"sha256": file.sha256.hexdigest(), "bytes": file.tell()}
+    except RuntimeError:
+        if file.error is not None:
+            raise file.error from None
+        raise
