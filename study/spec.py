@@ -367,6 +367,8 @@ class Study:
                 got=f"model.last_day_skip={quoted(_plain(skip))}",
                 remedy="Set model.last_day_skip to false.",
             )
+        # Known parts first: text that no file system can hold has no length in bytes.
+        _check_family(cell, self.path)
         require(
             len(cell.name.encode()) <= _LONGEST_FOLDER,
             self.path,
@@ -375,7 +377,6 @@ class Study:
             got=quoted(cell.name),
             remedy="Shorten the longest of them.",
         )
-        _check_family(cell, self.path)
         _check_grace(cell, self.path)
         return cell
 
