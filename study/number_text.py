@@ -15,9 +15,9 @@ _EXPONENTS = {"": 0, "k": 3, "m": 6, "b": 9, "t": 12}
 _SPACES = " \u00a0\u202f\u2009'\u2019"
 """Between groups of three digits in French, Swiss and typographic notation."""
 
-_SPACED = re.compile(rf"(?<=\d)[{_SPACES}](?=\d{{3}})")
-_MARKED = re.compile(r"[+-]?[\d.,]*\d[\d.,]*")
-_PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_SPACED = re.compile(rf"(?<=[0-9])[{_SPACES}](?=[0-9]{{3}})")
+_MARKED = re.compile(r"[+-]?[0-9.,]*[0-9][0-9.,]*")
+_PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _ENDS = re.compile(
     r"(?P<sign>[+-]?)[$\u20ac\u00a3\u00a5]?(?P<body>.*?)(?P<suffix>[KMBTkmbt]?)\u20ac?"
 )
