@@ -54,9 +54,11 @@ def rows_by_name(content: bytes, *names: str) -> list[tuple[set[float], ...]]:
         for row in csv.reader(io.StringIO(decoded(content), newline=""))
         if any(cell.strip() for cell in row)
     ]
-    for start, row in enumerate(rows):
-        header = [cell.strip().lower() for cell in row]
-        if all(name in header for name in names):
+    headers = [[cell.strip().lower() for cell in row] for row in rows]
+    named = [all(name in header for name in names) for header in headers]
+    for start, header in enumerate(headers):
+        # Of two headers one below the other, the lower one is that of the table.
+        if named[start] and not any(named[start + 1 : start + 2]):
             at = [header.index(name) for name in names]
             body = [row for row in rows[start + 1 :] if len(row) > max(at)]
             return [tuple(numbers(row[column]) for column in at) for row in body]
