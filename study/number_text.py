@@ -16,9 +16,9 @@ case is ignored."""
 _SPACES = " \u00a0\u202f\u2009'\u2019"
 """Separators of groups of three digits in French, Swiss and typographic notation."""
 
-_SPACED = re.compile(rf"(?<=\d)[{_SPACES}](?=\d{{3}})")
-_MARKED = re.compile(r"[+-]?[\d.,]*\d[\d.,]*")
-_PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_SPACED = re.compile(rf"(?<=[0-9])[{_SPACES}](?=[0-9]{{3}})")
+_MARKED = re.compile(r"[+-]?[0-9.,]*[0-9][0-9.,]*")
+_PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _ENDS = re.compile(
     r"(?P<sign>[+-]?)[$\u20ac\u00a3\u00a5]?(?P<body>.*?)(?P<suffix>[KMBTkmbt]?)\u20ac?"
 )

@@ -55,7 +55,7 @@ def test_numbers_with_a_decimal_comma(cell: str, number: float) -> None:
     ["", "abc", "1_000", "1,23", "1,2345", "12,34", "inf", "nan", "1.2.3", "1-2", "N/A",
      "25.11.2014", "1,,234", "1 2", "--1", "1e", "5.19BB", True,
      np.True_, None, "1\n2", [1], 10**400, "52 %", "52%",
-     "-0.16%", "1K%", "52,5%", "%"],
+     "-0.16%", "1K%", "52,5%", "%", "1409.3\u0661\u06626", "\u0661\u0662"],
 )  # fmt: skip
 def test_what_is_no_number_is_none(cell: object) -> None:
     assert np.isnan(read_number(cell))

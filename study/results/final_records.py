@@ -207,7 +207,10 @@ def read_predictions(path: Path) -> pd.DataFrame:
     try:
         # What pandas adds about itself says nothing more, and can be damaged too.
         content = pa.BufferReader(path.read_bytes())
-        table = pq.read_table(content).to_pandas(ignore_metadata=True)
+        arrow_table = pq.read_table(content)
+        # pandas decodes text when it is looked at: too late to refuse what is no UTF-8.
+        arrow_table.validate(full=True)
+        table = arrow_table.to_pandas(ignore_metadata=True)
     except (*_PARQUET_FAULTS, pa.ArrowException) as error:
         said = getattr(error, "strerror", None) or cause(error)
         raise StudyError(

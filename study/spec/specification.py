@@ -308,8 +308,9 @@ class Study:
             search=SearchConfig(**{**self.search, **overrides.search}),
         )
         _check_normalization(cell, self.path)
-        _check_name(cell, self.path)
+        # Known parts first: text that no file system can hold has no length in bytes.
         _check_family(cell, self.path)
+        _check_name(cell, self.path)
         _check_grace(cell, self.path)
         return cell
 

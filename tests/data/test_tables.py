@@ -248,6 +248,16 @@ def test_a_damaged_parquet_file_is_read_or_refused_in_one_line(tmp_path: Path) -
     assert refused > 30
 
 
+def test_text_of_a_parquet_file_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
+    days = pd.DatetimeIndex(["2020-01-02", "2020-01-03"], name="Date")
+    frame = pd.DataFrame([[10.0, 12, 9, 11, 1]] * 2, columns=list(BAR_COLUMNS), index=days)
+    path = tmp_path / "prices.parquet"
+    frame.assign(Symbol="CAFE").to_parquet(path, compression=None)
+    path.write_bytes(path.read_bytes().replace(b"CAFE", b"CAF\xe9"))
+    with pytest.raises(DataError, match=r"must be a Parquet file, but got .* UTF8"):
+        read_table(path)
+
+
 def test_cells_that_are_no_scalars_are_refused(tmp_path: Path) -> None:
     frame = pd.DataFrame([[10.0, 12, 9, 11, 1]] * 2, columns=list(BAR_COLUMNS))
     frame.assign(Date=pd.Series([[1, 2], [3]])).to_parquet(tmp_path / "prices.parquet")

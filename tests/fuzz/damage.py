@@ -155,11 +155,3 @@ _CHANGES: tuple[Callable[[st.DrawFn, str], str], ...] = (
     _insert_token, _insert_token, _drop_part, _cut_end, _add_cell, _end_lines_with_commas,
     _blank_lines, _windows_lines,
 )  # fmt: skip
-
-
-def decoded(content: bytes) -> str:
-    """Return the text of a file as the project reads it: UTF-8, else Windows-1252."""
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252")

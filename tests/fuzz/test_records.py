@@ -1,6 +1,7 @@
 """Results folders after an accident: status and report say what they can, and name the rest."""
 
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from analysis.__main__ import main as analysis_main
 from analysis.study_records import read_study
 from study import status
+from study.cluster import machine
 from tests.analysis.records import write_study
 from tests.fuzz.damage import damaged_bytes, damaged_text, fuzz, slow_fuzz
 from tests.fuzz.judge import check_form, refuses, run
@@ -31,35 +33,35 @@ def study_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
-def hurt(study_folder: Path, folder: Path, data: st.DataObject) -> tuple[Path, Path]:
-    """Return a copy of the study of which one record is damaged, and that record."""
-    results = folder / "ray_results"
-    shutil.rmtree(results, ignore_errors=True)
-    shutil.copytree(study_folder, results)
-    name = data.draw(st.sampled_from((*TEXTS, *BINARIES)))
-    path = results / name
-    if name in TEXTS:
-        path.write_bytes(data.draw(damaged_text((path.read_text(encoding="utf-8"),))))
+@contextmanager
+def damaged(path: Path, data: st.DataObject) -> Iterator[None]:
+    """Damage a file, and put it right again."""
+    whole = path.read_bytes()
+    if path.suffix == ".parquet":
+        path.write_bytes(data.draw(damaged_bytes(whole)))
     else:
-        path.write_bytes(data.draw(damaged_bytes(path.read_bytes())))
-    return results, path
+        path.write_bytes(data.draw(damaged_text((whole.decode(),))))
+    try:
+        yield
+    finally:
+        path.write_bytes(whole)
 
 
 @fuzz
 @given(data=st.data())
-def test_records_are_read_or_refused(study_folder: Path, folder: Path, data: st.DataObject) -> None:
-    results, path = hurt(study_folder, folder, data)
-    refuses(lambda: read_study(results, None))
-    check_form(run(analysis_main, ["replay", str(path.parent)]))
+def test_records_are_read_or_refused(study_folder: Path, data: st.DataObject) -> None:
+    path = study_folder / data.draw(st.sampled_from((*TEXTS, *BINARIES)))
+    with damaged(path, data):
+        refuses(lambda: read_study(study_folder, None))
+        check_form(run(analysis_main, ["replay", str(path.parent)]))
 
 
 @slow_fuzz
 @given(data=st.data())
-def test_the_report_names_what_it_cannot_read(
-    study_folder: Path, folder: Path, data: st.DataObject
-) -> None:
-    results, _ = hurt(study_folder, folder, data)
-    check_form(run(analysis_main, ["--storage", str(results)]))
+def test_the_report_names_what_it_cannot_read(study_folder: Path, data: st.DataObject) -> None:
+    path = study_folder / data.draw(st.sampled_from((*TEXTS, *BINARIES)))
+    with damaged(path, data):
+        check_form(run(analysis_main, ["--storage", str(study_folder)]))
 
 
 def test_the_whole_study_is_reported(study_folder: Path) -> None:
@@ -75,18 +77,20 @@ def two_cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
+@pytest.fixture(scope="module")
+def no_wait() -> Iterator[None]:
+    """Take the load of the CPUs, which this test is not about, without waiting for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "_LOAD_SECONDS", None)
+        yield
+
+
 @fuzz
 @given(data=st.data())
-def test_status_shows_the_cells_that_it_can_read(
-    two_cells: Path, folder: Path, data: st.DataObject
-) -> None:
-    results = folder / "running"
-    shutil.rmtree(results, ignore_errors=True)
-    shutil.copytree(two_cells, results)
-    files = sorted(p for p in (results / HURT).rglob("*") if p.is_file() and p.stat().st_size)
-    path = data.draw(st.sampled_from(files))
-    text = path.read_text(encoding="utf-8")
-    path.write_bytes(data.draw(damaged_text((text,))))
-    outcome = run(status.main, ["--storage", str(results), "--json"])
+@pytest.mark.usefixtures("no_wait")
+def test_status_shows_the_cells_that_it_can_read(two_cells: Path, data: st.DataObject) -> None:
+    files = sorted(p for p in (two_cells / HURT).rglob("*") if p.is_file() and p.stat().st_size)
+    with damaged(data.draw(st.sampled_from(files)), data):
+        outcome = run(status.main, ["--storage", str(two_cells), "--json"])
     check_form(outcome, may_fail=True)
     assert WHOLE in outcome.out

@@ -14,8 +14,9 @@ from analysis.__main__ import main
 from analysis.tables.run_table import read_runs
 from analysis.tables.trial_table import read_table
 from study.errors import StudyError
-from tests.fuzz.damage import damaged_text, decoded, fuzz
+from tests.fuzz.damage import damaged_text, fuzz
 from tests.fuzz.judge import check_form, refuses, run
+from tests.fuzz.second_reader import decoded, number
 
 LOSSES = (0.617, 0.5, 0.426, 0.38, 0.35, 0.332)
 RUNS = "model,n,flops,loss\n" + "".join(
@@ -39,14 +40,11 @@ _SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 
 
 def numbers(cell: str) -> set[float]:
-    """Return what a cell may be read as, by a second and simpler reader."""
-    text = cell.strip().replace(",", "").lower()
+    """Return what a cell may be read as."""
+    text = cell.strip().lower()
     factor = _SUFFIXES.get(text[-1:], 1.0)
-    try:
-        value = float(text.rstrip("kmbt") if factor > 1 else text)
-    except ValueError:
-        return set()
-    return {value * factor}
+    value = number(text.rstrip("kmbt") if factor > 1 else text)
+    return set() if value is None else {value * factor}
 
 
 def rows_by_name(content: bytes, *names: str) -> list[tuple[set[float], ...]]:
@@ -56,9 +54,11 @@ def rows_by_name(content: bytes, *names: str) -> list[tuple[set[float], ...]]:
         for row in csv.reader(io.StringIO(decoded(content), newline=""))
         if any(cell.strip() for cell in row)
     ]
-    for start, row in enumerate(rows):
-        header = [cell.strip().lower() for cell in row]
-        if all(name in header for name in names):
+    headers = [[cell.strip().lower() for cell in row] for row in rows]
+    named = [all(name in header for name in names) for header in headers]
+    for start, header in enumerate(headers):
+        # Of two headers one below the other, the lower one is that of the table.
+        if named[start] and not any(named[start + 1 : start + 2]):
             at = [header.index(name) for name in names]
             body = [row for row in rows[start + 1 :] if len(row) > max(at)]
             return [tuple(numbers(row[column]) for column in at) for row in body]
@@ -115,9 +115,9 @@ def test_damaged_trials_are_read_by_their_names_or_refused(folder: Path, content
     except StudyError:
         return
     held = {
-        number: values
+        row: values
         for options, values in rows_by_name(content, "number", "value")
-        for number in options
+        for row in options
     }
     for trial in table.trials:
         if trial.is_complete:

@@ -8,8 +8,9 @@ from hypothesis import given
 
 from study.data.__main__ import main
 from study.data.vix_series import load_vix
-from tests.fuzz.damage import damaged_text, decoded, fuzz
+from tests.fuzz.damage import damaged_text, fuzz
 from tests.fuzz.judge import check_form, run
+from tests.fuzz.second_reader import day, decoded, number
 
 VIX = load_vix("embedded")
 LINES = [f"{day},{value}" for day, value in zip(VIX.days[:80], VIX.values[:80], strict=True)]
@@ -28,20 +29,7 @@ def test_a_damaged_series_is_read_as_it_stands_or_refused(folder: Path, content:
     if outcome.code != 0:
         return
     rows = list(csv.reader(io.StringIO(decoded(content), newline="")))
-    held = {(_day(row[0]), _number(row[1])) for row in rows if len(row) > 1}
+    held = {(day(row[0]), number(row[1])) for row in rows if len(row) > 1}
     found = load_vix("one", folder / "imported")
-    for day, value in zip(found.days, found.values, strict=True):
-        assert (str(day), value) in held, day
-
-
-def _day(cell: str) -> str:
-    """Return a date as ISO writes it: 2014-1-3 is the third of January too."""
-    parts = cell.strip().partition(" ")[0].partition("T")[0].split("-")
-    return "-".join(part.zfill(2) for part in parts)
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell.strip().replace(",", ""))
-    except ValueError:
-        return None
+    for each, value in zip(found.days, found.values, strict=True):
+        assert (str(each), value) in held, each

@@ -88,5 +88,9 @@ def test_damaged_predictions_are_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(StudyError, match=r"predictions\.parquet: must be a table"):
             read_predictions(path)
+    table().to_parquet(path, compression=None)
+    path.write_bytes(path.read_bytes().replace(b"logistic", b"logisti\xf4"))
+    with pytest.raises(StudyError, match=r"predictions\.parquet: must be a table .* UTF8"):
+        read_predictions(path)
     with pytest.raises(StudyError, match=r"absent\.parquet: must be a table .* No such file"):
         read_predictions(tmp_path / "absent.parquet")

@@ -33,6 +33,13 @@ def test_a_family_reaches_every_cell() -> None:
     assert [cell.model["family"] for cell in plain] == [Fixed("patchtst")] * 3
 
 
+def test_an_unknown_family_is_refused_by_its_name_whatever_it_holds() -> None:
+    # A shell hands over any bytes; those that are no UTF-8 arrive as lone surrogates.
+    for name in ("informer", "\udc80", "a" * 5000):
+        with pytest.raises(SpecError, match="family must be one of itransformer, patchtst, but"):
+            selected_cells(parsed("--model", name))
+
+
 def test_what_is_accepted_is_a_part_of_the_cell() -> None:
     words = ("--budgets", "2M", "--horizons", "1", "--accept", "weekdays", "spacing", "weekdays")
     (cell,) = selected_cells(parsed(*words))

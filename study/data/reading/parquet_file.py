@@ -34,6 +34,8 @@ def read_frame(path: Path) -> pd.DataFrame:
         DataError: it cannot be read.
     """
     try:
+        # pandas decodes text when it is looked at: too late to refuse what is no UTF-8.
+        pq.read_table(path).validate(full=True)
         return pd.read_parquet(path)
     except _DAMAGED as error:
         rule, got, remedy = _odd_names(path) or (
