@@ -6,6 +6,7 @@ from typing import Any
 from study.cluster.resources import Node, fits, most_bytes, needed_bytes, roomiest
 from study.errors import SpecError, require
 from study.model.memory import step_memory
+from study.results.plan_record import LeftOutRecord
 from study.search.space import LeftOut, SearchSpace, TrialConfig
 
 
@@ -59,7 +60,9 @@ def begun_space(space: SearchSpace, begun: Mapping[str, Any]) -> SearchSpace:
         begun: what ``cell.yaml`` says of the search.
     """
     recorded = begun.get("left_out")
-    return space if recorded is None else space.without(LeftOut.from_json(recorded))
+    if recorded is None:
+        return space
+    return space.without(LeftOut.from_record(LeftOutRecord.from_json(recorded)))
 
 
 def require_fits(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label: str) -> None:

@@ -3,23 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from study.cluster.resources import Node
 from study.data.dataset import Dataset, build_dataset
 from study.data.sources import load_prices
 from study.errors import StudyError
-from study.planning.cell_plan import CellPlan, describe_without_plan, plan_cell, trial_device
+from study.planning.cell_plan import CellPlan, plan_cell, trial_device
 from study.planning.feasibility import InfeasibleError, begun_space
+from study.planning.plan_summary import plan_summary, summary_without_plan
 from study.planning.step_times import StepTimes
+from study.results.plan_record import FolderState, PlanRow, PlanTotal
 from study.search.cell_folder import differences_by_part, read_folder, require_nothing_lost
 from study.search.forced import first_configurations
 from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
 from study.spec.specification import Cell
-
-FolderState = Literal["new", "complete", "partial", "refused"]
-"""Nothing is there; every trial ended; some are left; it cannot be gone on with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,26 +27,13 @@ class CellOutlook:
     cell: Cell
     plan: CellPlan | None
     """None if the cell cannot run here."""
-    problem: str | None
-    """Why it cannot."""
-    described: dict[str, Any]
-    """What is known of it, in plain values."""
-    folder_state: FolderState
-    folder_problem: str | None
-    """Why its folder cannot be gone on with."""
+    row: PlanRow
+    """All that is known of the cell and its folder."""
 
     @property
     def will_run(self) -> bool:
         """Is there something left to do, and can it be done here?"""
-        return self.plan is not None and self.folder_state in ("new", "partial")
-
-    def describe(self) -> dict[str, Any]:
-        """Return plain values, with the same keys whether or not the cell can run."""
-        return {
-            **self.described,
-            "folder_state": self.folder_state,
-            "folder_problem": self.folder_problem,
-        }
+        return self.plan is not None and self.row.folder_state in ("new", "partial")
 
 
 def plan_cells(
@@ -83,7 +68,7 @@ def plan_cells(
     measured: dict[tuple[object, ...], Mapping[str, StepTimes]] = {}
     for cell in cells:
         path = results / cell.name
-        data, space, plan, problem = None, None, None, None
+        data, space, plan = None, None, None
         state: FolderState = "new"
         folder_problem = None
         try:
@@ -112,38 +97,32 @@ def plan_cells(
             feasible = False if isinstance(error, InfeasibleError) else None
             if space is None:
                 state, folder_problem = folder_state(path, cell, None, None)
-            described = describe_without_plan(cell, problem, data, space, where, feasible=feasible)
+            summary = summary_without_plan(cell, problem, data, space, where, feasible=feasible)
         else:
-            described = plan.describe()
-        yield CellOutlook(
-            cell=cell,
-            plan=plan,
-            problem=problem,
-            described=described,
-            folder_state=state,
-            folder_problem=folder_problem,
-        )
+            summary = plan_summary(plan)
+        row = PlanRow(summary=summary, folder_state=state, folder_problem=folder_problem)
+        yield CellOutlook(cell=cell, plan=plan, row=row)
 
 
-def total(outlooks: Sequence[CellOutlook]) -> dict[str, Any]:
+def total(outlooks: Sequence[CellOutlook]) -> PlanTotal:
     """Return what the cells take that will run, one after the other."""
     plans = [o.plan for o in outlooks if o.plan is not None and o.will_run]
-    states = [o.folder_state for o in outlooks]
-    return {
-        "cells": len(outlooks),
-        "cells_to_run": len(plans),
-        "cells_complete": states.count("complete"),
-        "cells_refused": states.count("refused"),
-        "cells_with_problem": sum(
-            o.problem is not None and o.folder_state != "complete" for o in outlooks
+    states = [o.row.folder_state for o in outlooks]
+    return PlanTotal(
+        cells=len(outlooks),
+        cells_to_run=len(plans),
+        cells_complete=states.count("complete"),
+        cells_refused=states.count("refused"),
+        cells_with_problem=sum(
+            o.plan is None and o.row.folder_state != "complete" for o in outlooks
         ),
-        "trials": sum(p.cell.search.trials for p in plans),
-        "search_seconds_expected": sum(p.estimate.search_seconds_expected for p in plans),
-        "search_seconds_most": sum(p.estimate.search_seconds_most for p in plans),
+        trials=sum(p.cell.search.trials for p in plans),
+        search_seconds_expected=sum(p.estimate.search_seconds_expected for p in plans),
+        search_seconds_most=sum(p.estimate.search_seconds_most for p in plans),
         # One cell at a time writes checkpoints; what is kept adds up.
-        "running_checkpoint_bytes": max((p.running_checkpoint_bytes for p in plans), default=0),
-        "kept_checkpoint_bytes": sum(p.kept_checkpoint_bytes for p in plans),
-    }
+        running_checkpoint_bytes=max((p.running_checkpoint_bytes for p in plans), default=0),
+        kept_checkpoint_bytes=sum(p.kept_checkpoint_bytes for p in plans),
+    )
 
 
 def folder_state(

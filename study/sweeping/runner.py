@@ -183,7 +183,9 @@ class Sweep:
             # How many trials of it have ended, its own process will read there.
             known = f"after {len(cell.records)} ended trials" if is_here else "from the store"
             verb = f"goes on {known}"
-        expected = duration(cell.plan["estimate"]["search_seconds_expected"])
+        planned = cell.plan.demand
+        assert planned is not None
+        expected = duration(planned.search_seconds_expected)
         self._say(
             f"{cell.name}: {verb}, {_at_once(self._slots[cell.name])} (the plan: {expected} with "
             f"the whole cluster), process {cell.process.number}"

@@ -19,15 +19,15 @@ def summary_table(cells: Sequence[CellRun]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("best architecture, or why it ended")
     for cell in cells:
-        best, estimate = cell.best, cell.plan.get("estimate")
+        best, planned = cell.best, cell.plan.demand
         last = "" if best is None else architecture(best.params)
         table.add_row(
             cell.name,
             str(cell.end),
-            f"{len(cell.records)}/{cell.plan['trials']}",
+            f"{len(cell.records)}/{cell.plan.trials}",
             "-" if best is None else with_error(best.value, best.value_se),
             "-" if cell.seconds is None else duration(cell.seconds),
-            duration(estimate["search_seconds_expected"]) if estimate else "-",
+            "-" if planned is None else duration(planned.search_seconds_expected),
             cell.reason or last,
         )
     return table

@@ -24,9 +24,11 @@ from study.data.evaluation.power import read_power
 from study.errors import StudyError, require
 from study.interruptions import Interruptions
 from study.output import open_console
-from study.planning.cell_plan import CellPlan, describe_without_plan, plan_cell, trial_device
+from study.planning.cell_plan import CellPlan, plan_cell, trial_device
 from study.planning.feasibility import InfeasibleError, begun_space
-from study.planning.time_estimate import Estimate, read_plan
+from study.planning.plan_summary import plan_summary, summary_without_plan
+from study.results.plan_file import read_measurements
+from study.results.plan_record import Estimate
 from study.results.provenance import commit, process_seconds
 from study.results.records import best_trial
 from study.search.cell_folder import CellFolder, create, identity, reopen
@@ -120,7 +122,7 @@ def run_cell(
             imported = import_trials(options.import_trials, cell, data, space)
         folder, driver, replaced, lease, earlier = None, None, None, None, None
         if options.estimate is not None and not options.resume:
-            earlier = read_plan(options.estimate, cell.name)
+            earlier = read_measurements(options.estimate, cell.name)
         if options.storage is not None and not options.dry_run:
             lease = held.enter_context(_lease(options.storage, path))
         if options.resume and not options.dry_run:
@@ -157,18 +159,18 @@ def run_cell(
             if not options.dry_run:
                 raise
             where = trial_device(nodes, options.device)
-            shown = describe_without_plan(cell, str(error), data, space, where, feasible=False)
+            shown = summary_without_plan(cell, str(error), data, space, where, feasible=False)
             if options.show_plan is not None:
-                options.show_plan(shown)
+                options.show_plan(shown.to_json())
             else:
                 print_plan(console, shown)
             return RunStatus.DONE
         if options.import_trials is not None and plan.space.left_out is not None:
             imported = import_trials(options.import_trials, cell, data, plan.space)
         if options.dry_run and options.show_plan is not None:
-            options.show_plan(plan.describe())
+            options.show_plan(plan_summary(plan).to_json())
             return RunStatus.DONE
-        print_plan(console, plan.describe())
+        print_plan(console, plan_summary(plan))
         if imported is not None:
             console.print(Text(f"  import  {imported.describe()}"), soft_wrap=True)
         if options.dry_run:
@@ -199,7 +201,7 @@ def describe(plan: CellPlan, place: Path | str) -> dict[str, Any]:
         **identity(plan.cell, plan.data, place),
         "commit": commit(),
         "machine": machine(),
-        **plan.describe(),
+        **plan_summary(plan).to_json(),
     }
     plain: dict[str, Any] = json.loads(json.dumps(described, allow_nan=False))
     return plain
@@ -301,7 +303,7 @@ def _search(
         console,
         records=outcome.records,
         best=best,
-        plan=plan.describe(),
+        plan=plan_summary(plan),
         folder=str(options.shown(folder.path)),
         baseline_name=plan.baseline.name,
         seconds=time.monotonic() - began,
