@@ -16,7 +16,8 @@ from study.errors import require
 from study.model.sensitivity import Sensitivity, require_sensitivity
 from study.model.sizing import count_parameters
 from study.planning.feasibility import fitting_space, require_fits, step_bytes
-from study.planning.step_times import StepTimes, measure_search
+from study.planning.step_probe import measure_search
+from study.planning.step_times import StepTimes
 from study.planning.time_estimate import estimate_search
 from study.results.plan_record import Estimate
 from study.results.records import BaselineRecord
