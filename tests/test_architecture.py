@@ -26,7 +26,7 @@ ALLOWED = {
     "spec": {
         "data", "errors", "fields", "model", "number_text", "results", "storage", "training",
     },
-    "cluster": {"byte_text", "errors", "storage", "training"},
+    "cluster": {"byte_text", "errors", "results", "storage", "training"},
     "search": {
         "byte_text", "data", "errors", "model", "results", "spec", "storage", "training",
     },

@@ -1,18 +1,20 @@
-"""What a selection of cells would take: a plan of each, or why it cannot run here."""
+"""What a selection of cells would take: a plan of each, or the reason why it cannot run here."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from study.cluster.resources import Node
 from study.data.dataset import Dataset, build_dataset
-from study.data.sources import load_prices
+from study.data.sources import Prices, load_prices
 from study.errors import StudyError
 from study.planning.cell_plan import CellPlan, plan_cell, trial_device
 from study.planning.feasibility import InfeasibleError, begun_space
 from study.planning.plan_summary import plan_summary, summary_without_plan
 from study.planning.step_times import StepTimes
-from study.results.plan_record import FolderState, PlanRow, PlanTotal
+from study.results.plan_record import FolderState, PlanRow, PlanSummary, PlanTotal
 from study.search.cell_folder import differences_by_part, read_folder, require_nothing_lost
 from study.search.forced import first_configurations
 from study.search.ledger import Ledger
@@ -67,41 +69,67 @@ def plan_cells(
     where = trial_device(nodes, device)
     measured: dict[tuple[object, ...], Mapping[str, StepTimes]] = {}
     for cell in cells:
-        path = results / cell.name
-        data, space, plan = None, None, None
-        state: FolderState = "new"
-        folder_problem = None
+        known = _Known(cell)
+        plan = None
         try:
-            data = build_dataset(cell.data, prices, results / "data")
-            space = build_space(cell, n_features=len(data.feature_names))
-            state, folder_problem = folder_state(path, cell, data, space)
-            is_begun = state in ("complete", "partial")
-            if is_begun:
-                space = begun_space(space, read_folder(path).first["cell"])
+            space, data, is_begun = known.read(prices, results)
             key = (cell.budgets, space.shapes, min(concurrency or 0, cell.search.trials))
             plan = plan_cell(
-                cell,
-                data,
-                space,
-                nodes,
-                device=device,
-                concurrency=concurrency,
-                times=measured.get(key),
-                driver_seconds=driver_seconds,
-                is_begun=is_begun,
-            )
+                cell, data, space, nodes, device=device, concurrency=concurrency,
+                times=measured.get(key), driver_seconds=driver_seconds, is_begun=is_begun,
+            )  # fmt: skip
+        except StudyError as error:
+            row = known.row_of_problem(error, results, where)
+        else:
             if plan.times is not None:
                 measured[key] = plan.times
-        except StudyError as error:
-            problem = str(error)
-            feasible = False if isinstance(error, InfeasibleError) else None
-            if space is None:
-                state, folder_problem = folder_state(path, cell, None, None)
-            summary = summary_without_plan(cell, problem, data, space, where, feasible=feasible)
-        else:
-            summary = plan_summary(plan)
-        row = PlanRow(summary=summary, folder_state=state, folder_problem=folder_problem)
+            row = known.row(plan_summary(plan))
         yield CellOutlook(cell=cell, plan=plan, row=row)
+
+
+class _Known:
+    """What could be read of a cell so far."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._data: Dataset | None = None
+        self._space: SearchSpace | None = None
+        self._state: FolderState = "new"
+        self._folder_problem: str | None = None
+
+    def read(self, prices: Prices, results: Path) -> tuple[SearchSpace, Dataset, bool]:
+        """Return the cell's search space, its data, and whether its search was begun.
+
+        Raises:
+            StudyError: one of them cannot be had; what was read before is kept.
+        """
+        path = results / self._cell.name
+        self._data = build_dataset(self._cell.data, prices, results / "data")
+        self._space = build_space(self._cell, n_features=len(self._data.feature_names))
+        found = folder_state(path, self._cell, self._data, self._space)
+        self._state, self._folder_problem = found
+        is_begun = self._state in ("complete", "partial")
+        if is_begun:
+            self._space = begun_space(self._space, read_folder(path).first["cell"])
+        return self._space, self._data, is_begun
+
+    def row(self, summary: PlanSummary) -> PlanRow:
+        """Return the row of a cell with this plan."""
+        return PlanRow(
+            summary=summary, folder_state=self._state, folder_problem=self._folder_problem
+        )
+
+    def row_of_problem(self, error: StudyError, results: Path, where: torch.device) -> PlanRow:
+        """Return the row of a cell that cannot run, with all that is known of it."""
+        if self._space is None:
+            found = folder_state(results / self._cell.name, self._cell, None, None)
+            self._state, self._folder_problem = found
+        feasible = False if isinstance(error, InfeasibleError) else None
+        return self.row(
+            summary_without_plan(
+                self._cell, str(error), self._data, self._space, where, feasible=feasible
+            )
+        )
 
 
 def total(outlooks: Sequence[CellOutlook]) -> PlanTotal:

@@ -1,6 +1,8 @@
 """How long a search will take: measured steps, played through the search's own rungs and slots."""
 
 import dataclasses
+import functools
+import itertools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,7 +12,7 @@ import optuna
 from study.cluster.resources import SearchResources
 from study.data.dataset import Dataset
 from study.model.model_config import ModelConfig
-from study.planning.simulation import Played, TrialCost, play
+from study.planning.simulation import TrialCost, play
 from study.planning.step_times import StepTimes
 from study.results.plan_record import Estimate
 from study.search.forced import Forced
@@ -70,11 +72,10 @@ def estimate_search(
         seconds = own.epoch_seconds(config, len(data.train_days), len(data.validation_days))
         return TrialCost(config.budget, config.train.epochs, seconds + _REPORT_SECONDS)
 
-    rows = [(shape_name(c.model), cost(c).epoch_seconds) for c in space.configs()]
     by_shape: dict[str, list[float]] = {}
-    for name, seconds in rows:
-        by_shape.setdefault(name, []).append(seconds)
-
+    for config in space.configs():
+        by_shape.setdefault(shape_name(config.model), []).append(cost(config).epoch_seconds)
+    seconds_by_row = sorted(itertools.chain.from_iterable(by_shape.values()))
     rng = np.random.default_rng(search.seed)
     first = [cost(slot.config) for slot in forced if slot.config is not None][: search.trials]
     pool = [cost(config) for config in _drawn(space, search.seed)]
@@ -83,28 +84,21 @@ def estimate_search(
         for _ in range(_N_PLAYED)
     ]
     worker_seconds = max(each.worker_seconds for each in times.values())
-
-    def played(settings: SearchConfig) -> list[Played]:
-        return [
-            play(
-                queue,
-                settings,
-                slots=concurrency,
-                resources=resources,
-                trial_seconds=_TRIAL_SECONDS,
-                worker_seconds=worker_seconds,
-                rng=rng,
-            )
-            for queue in queues
-        ]
-
-    with_asha = played(search)
-    whole = played(dataclasses.replace(search, scheduler="fifo"))
+    played = functools.partial(
+        play,
+        slots=concurrency,
+        resources=resources,
+        trial_seconds=_TRIAL_SECONDS,
+        worker_seconds=worker_seconds,
+        rng=rng,
+    )
+    with_asha = [played(queue, search) for queue in queues]
+    without = dataclasses.replace(search, scheduler="fifo")
+    whole = [played(queue, without) for queue in queues]
     around = driver_seconds + _END_SECONDS
-    seconds_by_row = sorted(seconds for _, seconds in rows)
     return Estimate(
         epoch_seconds_min=seconds_by_row[0],
-        epoch_seconds_median=seconds_by_row[len(rows) // 2],
+        epoch_seconds_median=seconds_by_row[len(seconds_by_row) // 2],
         epoch_seconds_max=seconds_by_row[-1],
         search_seconds_expected=around + _mean(one.seconds for one in with_asha),
         search_seconds_most=around + _mean(one.seconds for one in whole),

@@ -34,6 +34,10 @@ PHASES = ("data", "step", "validation", "checkpoint")
 """Of an epoch; each report has its seconds, as ``data_seconds``."""
 
 
+HOT_CELSIUS = 85.0
+"""Degrees Celsius from which no new trial starts on a machine, and a running one may throttle."""
+
+
 def end_reason(report: Mapping[str, Any]) -> StopReason:
     """Return why a trial ended, from its last report: only ASHA stops one that did not say so.
 
