@@ -178,7 +178,7 @@ def folder_state(
         return "refused", str(error)
     differences = differences_by_part(before, cell, data, path)
     if is_complete:
-        # Nothing will be gone on with, so only what was asked must be the same.
+        # Nothing will be resumed, so only what was asked must be the same.
         differences = {part: differences[part] for part in ("spec", "data_sha256", "feature_hash")}
     lines = [line for found in differences.values() for line in found]
     if lines:

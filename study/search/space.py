@@ -46,7 +46,7 @@ class LeftOut:
     limit_bytes: int
     """Most that a trial could be granted."""
     node: str
-    """The roomiest, which has so much."""
+    """Name of the roomiest node, which could grant so much."""
 
     def numbers(self, shape: Shape | None = None) -> str:
         """Return what they need, or one of them does, beside what there is, in words."""

@@ -98,7 +98,7 @@ class SearchConfig:
     grace_share: float = 0.25
     """Share of its own schedule that every trial gets before ASHA may stop it."""
     reduction_factor: float = 3.0
-    """ASHA's eta: one in eta goes on at each rung."""
+    """ASHA's eta: one trial in eta continues at each rung."""
     stall_minutes: float = 30.0
     """Time without a training step after which a trial counts as stalled."""
     max_failure_share: float = 0.5
@@ -124,7 +124,7 @@ class Cell:
 
     study: str
     budgets: tuple[Budget, ...]
-    """At least one; trials of different ones are never compared by ASHA."""
+    """One budget or several; ASHA never compares trials of different ones."""
     data: DataConfig
     model: Mapping[str, Dimension]
     """Dimensions of ModelConfig, its derived fields left out."""

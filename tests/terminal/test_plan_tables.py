@@ -11,7 +11,7 @@ from study.data.evaluation.power import read_power
 from study.plan import parser, phase_two
 from study.planning.cell_plan import plan_cell
 from study.planning.plan_summary import plan_summary
-from study.results.plan_file import StoredPlan
+from study.results.plan_file import PlannedCell, StoredPlan
 from study.results.plan_record import Estimate, PlanRow
 from study.search.space import build_space
 from study.spec.spec_file import load_study
@@ -40,6 +40,8 @@ def test_budgets_are_side_by_side_with_what_is_listed_and_phase_two_is_counted(
     row = PlanRow(summary=plan_summary(plan), folder_state="new", folder_problem=None)
     assert row.summary.requirements is not None
     assert [each.label for each in row.summary.requirements.budgets] == ["2M", "20M"]
+    stored = PlannedCell.from_json(row.to_json())
+    assert (stored.cell, stored.phase, stored.demand is not None) == (FIRST.name, 1, True)
     shown = Console(file=io.StringIO(), width=120)
     print_budget(shown, [row])
     arguments = parser().parse_args(["--search", str(SPACES / "two_phase.yaml"), "--trials", "7"])
