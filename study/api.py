@@ -13,8 +13,9 @@ import pandas as pd
 
 from analysis.report import WrittenReport, report_study
 from study.interruptions import interruptible
-from study.planning.cell_plan import CellPlan
+from study.planning.plan_summary import plan_summary
 from study.planning.prepared_cell import PlanOptions, prepare
+from study.results.plan_record import PlanSummary
 from study.results.records import TrialRecord, best_trial
 from study.results.store import read_trials
 from study.spec.command_flags import WORKING_COPY
@@ -85,7 +86,7 @@ class SearchableCell:
         """The folder of the search, which need not exist."""
         return self.results / self.specification.name
 
-    def plan(self, options: PlanOptions | None = None) -> CellPlan:
+    def plan(self, options: PlanOptions | None = None) -> PlanSummary:
         """Return what a search would try and take; trains nothing and writes nothing.
 
         Args:
@@ -97,7 +98,7 @@ class SearchableCell:
         options = options or PlanOptions(results=self.results)
         prepared = prepare(self.specification, options)
         with options.cluster() as nodes:
-            return prepared.plan(nodes)
+            return plan_summary(prepared.plan(nodes))
 
     def search(
         self,

@@ -1,6 +1,7 @@
 """Say what cells would take: python -m study.plan --budgets 2M 20M --horizons 1 3."""
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from study.command import Exit, command_parser, exit_code
 from study.interruptions import Interruptions, interruptible
 from study.output import open_console
+from study.results.plan_record import PhaseTwoHorizon, PhaseTwoRecord
 from study.search.phase_two import N_BUDGETS, in_order, second_phases
 from study.spec.command_flags import (
     add_cluster_flags,
@@ -97,13 +99,16 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
             of_budget = list(group)
             outlooks += of_budget
             if not arguments.json:
-                print_budget(console, [outlook.describe() for outlook in of_budget])
+                print_budget(console, [outlook.row for outlook in of_budget])
                 console.print()
-    described, sums = [outlook.describe() for outlook in outlooks], total(outlooks)
+    rows, sums = [outlook.row for outlook in outlooks], total(outlooks)
     if arguments.json:
-        plan = {"cells": described, "total": sums}
+        plan: dict[str, Any] = {
+            "cells": [row.to_json() for row in rows],
+            "total": dataclasses.asdict(sums),
+        }
         if second is not None:
-            plan["phase_2"] = second
+            plan["phase_2"] = dataclasses.asdict(second)
         print(json.dumps(plan, indent=2, allow_nan=False))
     else:
         if second is not None:
@@ -111,14 +116,14 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
             console.print()
         print_total(console, sums)
         console.print()
-        print_power(console, described)
-    return Exit.FAILED if sums["cells_with_problem"] else Exit.OK
+        print_power(console, rows)
+    return Exit.FAILED if sums.cells_with_problem else Exit.OK
 
 
 def phase_two(
     arguments: argparse.Namespace, study: Study, firsts: Sequence[Cell], results: Path
-) -> tuple[list[Cell], dict[str, Any]]:
-    """Return the cells of phase 2 that are known, and what there is to say of it."""
+) -> tuple[list[Cell], PhaseTwoRecord]:
+    """Return the cells of phase 2 that are known, and all that is known of it."""
     assert study.supplementary is not None
     trials = arguments.trials
     found, waiting = second_phases(study, firsts, results, trials=trials, metric=arguments.metric)
@@ -127,18 +132,18 @@ def phase_two(
         chosen = second.phase_one.choose(None)
         cells += second.cells(chosen)
         horizons.append(
-            {
-                "horizon": second.first.data.horizon,
-                "lines": second.phase_one.lines(chosen),
-                "budgets": [each.describe() for each in second.phase_one.budgets],
-            }
+            PhaseTwoHorizon(
+                horizon=second.first.data.horizon,
+                lines=second.phase_one.lines(chosen),
+                budgets=[each.describe() for each in second.phase_one.budgets],
+            )
         )
-    return in_order(cells), {
-        "searches_per_horizon": min(N_BUDGETS, len(firsts[0].budgets)),
-        "trials": study.supplementary.trials if trials is None else trials,
-        "horizons": horizons,
-        "waiting": waiting,
-    }
+    return in_order(cells), PhaseTwoRecord(
+        searches_per_horizon=min(N_BUDGETS, len(firsts[0].budgets)),
+        trials=study.supplementary.trials if trials is None else trials,
+        horizons=horizons,
+        waiting=waiting,
+    )
 
 
 if __name__ == "__main__":

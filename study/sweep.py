@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,7 +17,7 @@ from study.command import Exit, command_parser, exit_code
 from study.errors import SpecError, require
 from study.interruptions import Interruptions, Stop, interruptible
 from study.output import lasting_output, open_console
-from study.results.status_files import as_dict
+from study.results.plan_file import PlannedCell, StoredPlan
 from study.results.status_snapshot import read_status
 from study.spec.command_flags import (
     add_cluster_flags,
@@ -36,7 +35,7 @@ from study.storage.files import write_json
 from study.storage.layout import PLAN_FILE
 from study.storage.lock import FolderLock
 from study.sweeping.cell_process import CellRun
-from study.sweeping.preflight import inspect, most_cells, read_plan
+from study.sweeping.preflight import inspect, most_cells
 from study.sweeping.runner import Sweep, SweepSettings
 from study.sweeping.summary_table import summary_table
 from study.sweeping.sweep_log import SweepLog
@@ -96,7 +95,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
     selected_cells(arguments)
     phases = selected_phases(arguments, study)
     concurrency(arguments.concurrency)
-    given = None if arguments.plan is None else read_plan(arguments.plan)
+    given = None if arguments.plan is None else StoredPlan.read(arguments.plan)
     results, store = places(arguments.storage)
     folder = _sweep_folder(results, study)
     with ExitStack() as held:
@@ -117,13 +116,13 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         # The cells of phase 2 follow from the records of phase 1.
         for phase in phases:
             planned = given
-            if planned is None or not holds_phase(planned, phase):
+            if planned is None or not planned.holds_phase(phase):
                 log.say(f"planning {_named(study, phase)}: some steps of each budget are timed")
                 planned = _plan(arguments, sweep.start_ray(), phase)
             if planned is None:
                 driver.end("failed", "the plan was refused")
                 return Exit.USER_ERROR
-            plans = [plan for plan in planned["cells"] if plan.get("phase") == phase]
+            plans = [plan for plan in planned.cells if plan.phase == phase]
             findings = inspect(plans, results, temperature)
             for note in findings.notes:
                 log.say(note)
@@ -134,9 +133,9 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
             for reason in findings.left_out.values():
                 log.say(f"left out: {reason}")
             cells = [_cell_run(plan, phase, arguments, findings.left_out) for plan in plans]
-            write_json(folder / PLAN_FILE, {**planned, "cells": [c.plan for c in [*ran, *cells]]})
+            write_json(folder / PLAN_FILE, planned.to_json([c.plan for c in [*ran, *cells]]))
             if phase == 2:
-                missing = planned["phase_2"]["waiting"]
+                missing = list(planned.waiting or ())
                 for line in missing:
                     log.say(line)
             interruptions.attach(stop)
@@ -198,33 +197,26 @@ def _end(
     return Exit.OK
 
 
-def holds_phase(planned: Mapping[str, Any], phase: int | None) -> bool:
-    """Is everything of a phase in a plan? Only a plan made after phase 1 holds phase 2."""
-    if phase == 2:
-        return bool(as_dict(planned.get("phase_2")).get("waiting") == [])
-    return phase is None or any(plan.get("phase") == phase for plan in planned["cells"])
-
-
 def _named(study: Study, phase: int | None) -> str:
     return f"the cells of {study.name}" if phase is None else f"phase {phase} of {study.name}"
 
 
 def _cell_run(
-    plan: Mapping[str, Any],
+    plan: PlannedCell,
     phase: int | None,
     arguments: argparse.Namespace,
     left_out: Mapping[str, str],
 ) -> CellRun:
     """Return a cell of a round, with the flags that name it and, if it shall not run, its end."""
-    flags = ["--horizon", str(plan["horizon"])]
+    flags = ["--horizon", str(plan.horizon)]
     if phase is None:
-        flags += ["--budget", plan["budget"]]
+        flags += ["--budget", plan.budget]
     else:
         flags += _given(arguments, ["budgets"])
     if phase == 2:
-        flags += ["--supplementary", "--param-budget", plan["budget"]]
-    cell = CellRun(name=plan["cell"], plan=plan, flags=tuple(flags))
-    if plan["folder_state"] == "complete":
+        flags += ["--supplementary", "--param-budget", plan.budget]
+    cell = CellRun(name=plan.cell, plan=plan, flags=tuple(flags))
+    if plan.folder_state == "complete":
         cell.end, cell.reason = "skip", "complete before"
     elif cell.name in left_out:
         cell.end, cell.reason = "left out", left_out[cell.name]
@@ -297,7 +289,7 @@ def _given(arguments: argparse.Namespace, names: Sequence[str]) -> list[str]:
     return words
 
 
-def _plan(arguments: argparse.Namespace, address: str, phase: int | None) -> dict[str, Any] | None:
+def _plan(arguments: argparse.Namespace, address: str, phase: int | None) -> StoredPlan | None:
     """Return the plan of the cells; None if it was refused, with a line from the planner.
 
     It is made in a process of its own, whose memory (torch, Ray) is gone when the first cell
@@ -313,7 +305,9 @@ def _plan(arguments: argparse.Namespace, address: str, phase: int | None) -> dic
         child.kill()
         child.wait()
     # A cell that cannot run is exit code 1, and a row with its problem.
-    return json.loads(output) if child.returncode in (Exit.OK, Exit.FAILED) and output else None
+    if child.returncode not in (Exit.OK, Exit.FAILED) or not output:
+        return None
+    return StoredPlan.from_json(json.loads(output), "study.plan")
 
 
 if __name__ == "__main__":

@@ -233,7 +233,7 @@ def _n_titles(records: list[Record], width: int) -> int:
     while titles < len(records) - 1 and _is_remark(records[titles], width):
         titles += 1
     wide = next(at for at, (_, cells) in enumerate(records) if len(_stripped(cells)) >= width)
-    is_header = wide < len(records) - 1 and not any(map(_is_number, records[wide][1]))
+    is_header = wide < len(records) - 1 and not any(map(_looks_numeric, records[wide][1]))
     return max(titles, wide) if is_header else titles
 
 
@@ -254,13 +254,13 @@ def _without_footer(rows: list[Record], width: int) -> tuple[list[Record], list[
     while end:
         cells = _stripped(rows[end - 1][1])
         is_prose = bool(cells[0]) and not cells[0][0].isdigit()
-        if len(cells) >= width or not is_prose or any(map(_is_number, cells[1:])):
+        if len(cells) >= width or not is_prose or any(map(_looks_numeric, cells[1:])):
             break
         end -= 1
     return rows[:end], rows[end:]
 
 
-def _is_number(cell: str) -> bool:
+def _looks_numeric(cell: str) -> bool:
     """Could it be one in any notation: 1.234,5, 02/03/2024, 1.4B?"""
     has_letters = any(each.isalpha() for each in cell)
     return math.isfinite(read_number(cell)) or (

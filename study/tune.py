@@ -32,6 +32,7 @@ from study.storage.search_place import require_place
 if TYPE_CHECKING:
     # At run time it would cost a wrong flag and --help the seconds that torch takes.
     from study.planning.prepared_cell import PlanOptions
+    from study.results.plan_record import PlanSummary
     from study.tuner.run_cell import RunOptions
     from study.tuner.trainable import CellTrainable
 
@@ -143,7 +144,7 @@ def run(
         import_trials=arguments.import_trials,
     )
     if arguments.dry_run:
-        plans = [_dry_run(cell, planning, arguments, interruptions) for cell in cells]
+        plans = [_dry_run(cell, planning, arguments, interruptions).to_json() for cell in cells]
         if arguments.json:
             shown = plans[0] if evidence is None else {"phase_1": evidence, "cells": plans}
             print(json.dumps(shown, indent=2, allow_nan=False))
@@ -196,9 +197,10 @@ def _dry_run(
     options: "PlanOptions",
     arguments: argparse.Namespace,
     interruptions: Interruptions,
-) -> dict[str, Any]:
+) -> "PlanSummary":
     """Plan a cell as a search would, and print it unless JSON is asked for."""
     from study.planning.feasibility import InfeasibleError
+    from study.planning.plan_summary import plan_summary
     from study.planning.prepared_cell import prepare
     from study.terminal.overview import print_plan
     from study.tuner.run_cell import print_header
@@ -218,7 +220,7 @@ def _dry_run(
         imported = prepared.imported_by(plan)
         if not arguments.json:
             print_header(console, plan, imported)
-        return plan.describe()
+        return plan_summary(plan)
 
 
 def _search(

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "installed": set(),
     "block_length": set(),
+    "byte_text": set(),
     "errors": set(),
     "number_text": set(),
     "fields": {"errors"},
@@ -19,15 +20,17 @@ ALLOWED = {
     "text_table": {"errors", "number_text"},
     "storage": {"errors", "fields", "output"},
     "results": {"errors", "fields", "storage"},
-    "terminal": {"errors", "results", "storage"},
+    "terminal": {"byte_text", "errors", "results", "storage"},
     "data": {"block_length", "command", "errors", "fields", "number_text", "output", "text_table"},
     "model": {"errors", "fields"},
     "training": {"block_length", "data", "errors", "fields", "model", "results", "storage"},
     "spec": {
         "data", "errors", "fields", "model", "number_text", "results", "storage", "training",
     },
-    "cluster": {"errors", "storage", "training"},
-    "search": {"data", "errors", "model", "results", "spec", "storage", "training"},
+    "cluster": {"byte_text", "errors", "results", "storage", "training"},
+    "search": {
+        "byte_text", "data", "errors", "model", "results", "spec", "storage", "training",
+    },
     "planning": {
         "cluster", "data", "errors", "fields", "model", "results", "search", "spec", "storage",
         "training",
@@ -41,7 +44,7 @@ ALLOWED = {
         "spec", "storage", "training", "tuner",
     },
     "sweeping": {
-        "cluster", "errors", "fields", "interruptions", "results", "storage", "terminal",
+        "byte_text", "cluster", "errors", "interruptions", "results", "storage", "terminal",
     },
 }  # fmt: skip
 COMMANDS = {"plan", "predict", "status", "sweep", "train", "tune"}

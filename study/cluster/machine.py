@@ -7,10 +7,9 @@ from typing import Any
 import psutil
 import pynvml
 
+from study.byte_text import GIB, gib, in_gib
 from study.cluster.cpus import usable_cpus
 from study.cluster.thermal import measure
-
-_GIB = 2**30
 
 _LOAD_SECONDS = 0.1
 """Seconds over which the load of the CPUs is measured."""
@@ -21,7 +20,7 @@ def describe_machine() -> str:
     memory, temperature = psutil.virtual_memory(), measure()
     parts = [
         f"CPU {psutil.cpu_percent(interval=_LOAD_SECONDS):.0f} %",
-        f"memory {memory.available / _GIB:.1f} of {memory.total / _GIB:.1f} GiB free",
+        f"memory {in_gib(memory.available)} of {gib(memory.total)} free",
         f"temperature {temperature.state} ({temperature.said})",
         *_gpus(),
     ]
@@ -38,8 +37,8 @@ def _gpus() -> list[str]:
                 gpu = pynvml.nvmlDeviceGetHandleByIndex(index)
                 load = pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu
                 memory = pynvml.nvmlDeviceGetMemoryInfo(gpu)
-                used, total = memory.used / _GIB, memory.total / _GIB
-                found.append(f"GPU {index} {load} %, {used:.1f} of {total:.1f} GiB used")
+                used = f"{in_gib(memory.used)} of {gib(memory.total)} used"
+                found.append(f"GPU {index} {load} %, {used}")
         finally:
             pynvml.nvmlShutdown()
     return found
@@ -51,5 +50,5 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "processor": platform.processor() or platform.machine(),
         "cpus": usable_cpus(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
     }

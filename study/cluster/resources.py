@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from study.byte_text import GIB
+
 MOST_TRIALS_PER_DEVICE = 8
 """Trials that may share one accelerator: past a handful of processes time-slicing loses what
 sharing gains (measured 2.0x at 5 and 1.5x at 10 processes, Hydro OSDI'23 artefact)."""
@@ -23,7 +25,7 @@ _EXCLUSIVE_SHARE = 0.5
 _USABLE_SHARE = 0.95
 """Share of a node's memory that an exclusive trial asks for; the rest is the system's."""
 
-_HOST_BYTES = 2 * 2**30
+_HOST_BYTES = 2 * GIB
 """Resident size of a worker whose model lives on a device with memory of its own: the CUDA
 libraries, and the copy of the best weights."""
 

@@ -12,6 +12,7 @@ from typing import Self
 
 from study.cluster.sensors import Reading, Source, all_sources
 from study.errors import StudyError, require
+from study.results.records import HOT_CELSIUS
 
 _READ_SECONDS = 3.0
 """Seconds between two readings: sysfs and NVML take milliseconds, and silicon warms in seconds."""
@@ -62,7 +63,7 @@ class Thresholds:
     """The degrees Celsius from which on each state holds; below all of them is normal."""
 
     acceptable: float = 70.0
-    warning: float = 85.0
+    warning: float = HOT_CELSIUS
     critical: float = 95.0
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from study.cluster.resources import Node, fits, most_bytes, needed_bytes, roomiest
 from study.errors import SpecError, require
 from study.model.memory import step_memory
+from study.results.plan_record import LeftOutRecord
 from study.search.space import LeftOut, SearchSpace, TrialConfig
 
 
@@ -50,7 +51,7 @@ def fitting_space(
 def begun_space(space: SearchSpace, begun: Mapping[str, Any]) -> SearchSpace:
     """Return the space of a search that was begun, without what was left out of it then.
 
-    What fits depends on the memory that is free when a search starts. A search goes on with the
+    What fits depends on the memory that is free when a search starts. A search is resumed with the
     architectures that it began with, on a larger machine too: its sampler has learnt of them alone,
     and an undisturbed search would have ended with them.
 
@@ -59,11 +60,13 @@ def begun_space(space: SearchSpace, begun: Mapping[str, Any]) -> SearchSpace:
         begun: what ``cell.yaml`` says of the search.
     """
     recorded = begun.get("left_out")
-    return space if recorded is None else space.without(LeftOut.from_json(recorded))
+    if recorded is None:
+        return space
+    return space.without(LeftOut.from_record(LeftOutRecord.from_json(recorded)))
 
 
 def require_fits(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label: str) -> None:
-    """Refuse to go on where not all architectures of a search that was begun fit.
+    """Refuse to resume a search of which an architecture does not fit here.
 
     Raises:
         InfeasibleError: one of them does not.

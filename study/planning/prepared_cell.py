@@ -11,9 +11,11 @@ from study.cluster.resources import Node
 from study.cluster.runtime import cluster
 from study.data.dataset import Dataset, build_dataset
 from study.data.evaluation.power import read_power
-from study.planning.cell_plan import CellPlan, describe_without_plan, plan_cell, trial_device
+from study.planning.cell_plan import CellPlan, plan_cell, trial_device
 from study.planning.feasibility import InfeasibleError, begun_space
-from study.planning.time_estimate import Estimate, read_plan
+from study.planning.plan_summary import summary_without_plan
+from study.results.plan_file import read_measurements
+from study.results.plan_record import Estimate, PlanSummary
 from study.results.provenance import process_seconds
 from study.search.earlier_trials import Imported, import_trials
 from study.search.space import SearchSpace, build_space
@@ -111,10 +113,10 @@ class PreparedCell:
             return self.imported
         return import_trials(self.options.import_trials, self.cell, self.data, plan.space)
 
-    def describe_infeasible(self, error: InfeasibleError, nodes: Sequence[Node]) -> dict[str, Any]:
+    def describe_infeasible(self, error: InfeasibleError, nodes: Sequence[Node]) -> PlanSummary:
         """Return what is known of the cell where none of its architectures fits."""
         where = trial_device(nodes, self.options.device)
-        return describe_without_plan(
+        return summary_without_plan(
             self.cell, str(error), self.data, self.space, where, feasible=False
         )
 
@@ -139,7 +141,7 @@ def prepare(cell: Cell, options: PlanOptions, *, is_resumed: bool = False) -> Pr
     if options.import_trials is not None:
         imported = import_trials(options.import_trials, cell, data, space)
     if options.estimate is not None and not is_resumed:
-        known = read_plan(options.estimate, cell.name)
+        known = read_measurements(options.estimate, cell.name)
     return PreparedCell(
         cell=cell, options=options, data=data, space=space, known=known, imported=imported
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from study.cluster.resources import SearchResources, TrialResources
 from study.search.rungs import Rungs
@@ -18,9 +19,9 @@ class TrialCost:
     """One trial, as far as the clock is concerned."""
 
     budget: str
-    """Among whose trials it competes; what it asks for follows from it."""
+    """Label of the budget among whose trials it competes; what it asks for follows from it."""
     epochs: int
-    """Of its schedule."""
+    """Length of its schedule."""
     epoch_seconds: float
 
 
@@ -29,9 +30,9 @@ class Played:
     """One search that was played."""
 
     seconds: float
-    """From asking for the first worker to the last trial's end."""
+    """Time from asking for the first worker to the last trial's end."""
     trained_share: float
-    """Epochs that were trained, of all epochs of all schedules."""
+    """Epochs that were trained, as a share of all epochs of all schedules."""
 
 
 def play(
@@ -59,65 +60,114 @@ def play(
         worker_seconds: more of it, if a worker must be started.
         rng: draws the losses.
     """
-    rungs = {trial.budget: Rungs(search) for trial in trials}
-    milestones = [math.ceil(m) for m, _ in next(iter(rungs.values())).recorded()]
     losses = rng.permutation(len(trials)).astype(float)
-    waiting = list(reversed(range(len(trials))))
-    at_work: dict[int, str] = {}
-    """The budget of every running trial."""
-    idle: Counter[TrialResources] = Counter()
-    """Workers that are kept."""
-    events: list[tuple[float, int, int]] = []
-    """When which trial reaches which epoch."""
-    trained = 0
-    now = 0.0
+    cluster = _Cluster(resources, slots=slots, worker_seconds=worker_seconds)
+    playing = _Playing(trials, search, losses, cluster, trial_seconds=trial_seconds)
+    return playing.to_the_end()
 
-    def start_those_with_room() -> None:
-        while waiting and len(at_work) < slots:
-            number = waiting[-1]
-            budget = trials[number].budget
-            if resources.shares((*at_work.values(), budget)) > 1:
-                return
-            waiting.pop()
-            at_work[number] = budget
-            rungs[budget].add(number)
-            reach(number, 0, now + trial_seconds + worker_start(budget))
 
-    def worker_start(budget: str) -> float:
-        """Take a worker that is kept, or make room for a new one."""
-        own = resources.by_budget[budget]
-        if idle[own]:
-            idle[own] -= 1
+class _Cluster:
+    """The slots and workers of a search: which trials run, and which workers are kept for reuse."""
+
+    def __init__(self, resources: SearchResources, *, slots: int, worker_seconds: float) -> None:
+        self._resources = resources
+        self._slots = slots
+        self._worker_seconds = worker_seconds
+        self._at_work: dict[int, str] = {}
+        """The budget of every running trial, by its number."""
+        self._idle: Counter[TrialResources] = Counter()
+        """Number of workers that are kept, by what they hold."""
+
+    def has_room(self, budget: str) -> bool:
+        """Can a trial of this budget start beside those that run?"""
+        if len(self._at_work) >= self._slots:
+            return False
+        return self._resources.shares((*self._at_work.values(), budget)) <= 1
+
+    def start(self, number: int, budget: str) -> float:
+        """Let a trial run; return the seconds that its worker needs: none if one is kept."""
+        self._at_work[number] = budget
+        own = self._resources.by_budget[budget]
+        if self._idle[own]:
+            self._idle[own] -= 1
             return 0.0
-        for other in idle:
-            while idle[other] and not fits():
-                idle[other] -= 1
-        return worker_seconds
+        for other in self._idle:
+            while self._idle[other] and not self._workers_fit():
+                self._idle[other] -= 1
+        return self._worker_seconds
 
-    def fits() -> bool:
-        kept = sum(each.share * n for each, n in idle.items())
-        return resources.shares(at_work.values()) + kept <= 1
+    def end(self, number: int) -> None:
+        """End a trial, whose worker is kept unless it holds a whole node."""
+        own = self._resources.by_budget[self._at_work.pop(number)]
+        self._idle[own] += not own.exclusive
 
-    def reach(number: int, epoch: int, at: float) -> None:
-        """Go on to the next epoch at which something is decided."""
-        trial = trials[number]
-        # The first whole epoch at or past each milestone, as the trainer counts percent.
-        looks = {-(-milestone * trial.epochs // 100) for milestone in milestones}
-        following = min(e for e in {*looks, trial.epochs} if e > epoch)
-        heapq.heappush(events, (at + (following - epoch) * trial.epoch_seconds, number, following))
+    def _workers_fit(self) -> bool:
+        kept = sum(each.share * n for each, n in self._idle.items())
+        return self._resources.shares(self._at_work.values()) + kept <= 1
 
-    start_those_with_room()
-    while events:
-        now, number, epoch = heapq.heappop(events)
-        trial = trials[number]
+
+class _Playing:
+    """A search while it is played: its clock, its rungs, and what happens next."""
+
+    def __init__(
+        self,
+        trials: Sequence[TrialCost],
+        search: SearchConfig,
+        losses: npt.NDArray[np.float64],
+        cluster: _Cluster,
+        *,
+        trial_seconds: float,
+    ) -> None:
+        self._trials = trials
+        self._losses = losses
+        self._cluster = cluster
+        self._trial_seconds = trial_seconds
+        self._rungs = {trial.budget: Rungs(search) for trial in trials}
+        rungs = next(iter(self._rungs.values()))
+        self._milestones = [math.ceil(percent) for percent, _ in rungs.recorded()]
+        self._n_started = 0
+        self._n_epochs = 0
+        """Epochs of the trials that have ended."""
+        self._now = 0.0
+        self._events: list[tuple[float, int, int]] = []
+        """Heap of the time at which a trial, by its number, reaches an epoch."""
+
+    def to_the_end(self) -> Played:
+        self._start_those_with_room()
+        while self._events:
+            self._now, number, epoch = heapq.heappop(self._events)
+            if self._ends(number, epoch):
+                self._n_epochs += epoch
+                self._cluster.end(number)
+                self._start_those_with_room()
+            else:
+                self._reach_next(number, epoch, self._now)
+        return Played(self._now, self._n_epochs / sum(trial.epochs for trial in self._trials))
+
+    def _start_those_with_room(self) -> None:
+        while self._n_started < len(self._trials):
+            number = self._n_started
+            budget = self._trials[number].budget
+            if not self._cluster.has_room(budget):
+                return
+            self._n_started += 1
+            self._rungs[budget].add(number)
+            worker_seconds = self._cluster.start(number, budget)
+            self._reach_next(number, 0, self._now + self._trial_seconds + worker_seconds)
+
+    def _ends(self, number: int, epoch: int) -> bool:
+        """Show a trial's loss to its rungs: has it ended, or is it stopped here?"""
+        trial = self._trials[number]
         has_ended = epoch == trial.epochs
         percent = 100 * epoch // trial.epochs
-        is_cut = rungs[trial.budget].is_cut(number, percent, losses[number], has_ended=has_ended)
-        if has_ended or is_cut:
-            trained += epoch
-            own = resources.by_budget[at_work.pop(number)]
-            idle[own] += not own.exclusive
-            start_those_with_room()
-        else:
-            reach(number, epoch, now)
-    return Played(now, trained / sum(trial.epochs for trial in trials))
+        rungs, loss = self._rungs[trial.budget], float(self._losses[number])
+        return rungs.is_cut(number, percent, loss, has_ended=has_ended) or has_ended
+
+    def _reach_next(self, number: int, epoch: int, at: float) -> None:
+        """Note the next epoch at which something is decided about a trial."""
+        trial = self._trials[number]
+        # The first whole epoch at or past each milestone, as the trainer counts percent.
+        looks = {-(-milestone * trial.epochs // 100) for milestone in self._milestones}
+        following = min(e for e in {*looks, trial.epochs} if e > epoch)
+        when = at + (following - epoch) * trial.epoch_seconds
+        heapq.heappush(self._events, (when, number, following))

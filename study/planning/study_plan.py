@@ -1,25 +1,25 @@
-"""What a selection of cells would take: a plan of each, or why it cannot run here."""
+"""What a selection of cells would take: a plan of each, or the reason why it cannot run here."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+
+import torch
 
 from study.cluster.resources import Node
 from study.data.dataset import Dataset, build_dataset
-from study.data.sources import load_prices
+from study.data.sources import Prices, load_prices
 from study.errors import StudyError
-from study.planning.cell_plan import CellPlan, describe_without_plan, plan_cell, trial_device
+from study.planning.cell_plan import CellPlan, plan_cell, trial_device
 from study.planning.feasibility import InfeasibleError, begun_space
+from study.planning.plan_summary import plan_summary, summary_without_plan
 from study.planning.step_times import StepTimes
+from study.results.plan_record import FolderState, PlanRow, PlanSummary, PlanTotal
 from study.search.cell_folder import differences_by_part, read_folder, require_nothing_lost
 from study.search.forced import first_configurations
 from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
 from study.spec.specification import Cell
-
-FolderState = Literal["new", "complete", "partial", "refused"]
-"""Nothing is there; every trial ended; some are left; it cannot be gone on with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,26 +29,13 @@ class CellOutlook:
     cell: Cell
     plan: CellPlan | None
     """None if the cell cannot run here."""
-    problem: str | None
-    """Why it cannot."""
-    described: dict[str, Any]
-    """What is known of it, in plain values."""
-    folder_state: FolderState
-    folder_problem: str | None
-    """Why its folder cannot be gone on with."""
+    row: PlanRow
+    """All that is known of the cell and its folder."""
 
     @property
     def will_run(self) -> bool:
         """Is there something left to do, and can it be done here?"""
-        return self.plan is not None and self.folder_state in ("new", "partial")
-
-    def describe(self) -> dict[str, Any]:
-        """Return plain values, with the same keys whether or not the cell can run."""
-        return {
-            **self.described,
-            "folder_state": self.folder_state,
-            "folder_problem": self.folder_problem,
-        }
+        return self.plan is not None and self.row.folder_state in ("new", "partial")
 
 
 def plan_cells(
@@ -82,68 +69,88 @@ def plan_cells(
     where = trial_device(nodes, device)
     measured: dict[tuple[object, ...], Mapping[str, StepTimes]] = {}
     for cell in cells:
-        path = results / cell.name
-        data, space, plan, problem = None, None, None, None
-        state: FolderState = "new"
-        folder_problem = None
+        known = _Known(cell)
+        plan = None
         try:
-            data = build_dataset(cell.data, prices, results / "data")
-            space = build_space(cell, n_features=len(data.feature_names))
-            state, folder_problem = folder_state(path, cell, data, space)
-            is_begun = state in ("complete", "partial")
-            if is_begun:
-                space = begun_space(space, read_folder(path).first["cell"])
+            space, data, is_begun = known.read(prices, results)
             key = (cell.budgets, space.shapes, min(concurrency or 0, cell.search.trials))
             plan = plan_cell(
-                cell,
-                data,
-                space,
-                nodes,
-                device=device,
-                concurrency=concurrency,
-                times=measured.get(key),
-                driver_seconds=driver_seconds,
-                is_begun=is_begun,
-            )
+                cell, data, space, nodes, device=device, concurrency=concurrency,
+                times=measured.get(key), driver_seconds=driver_seconds, is_begun=is_begun,
+            )  # fmt: skip
+        except StudyError as error:
+            row = known.row_of_problem(error, results, where)
+        else:
             if plan.times is not None:
                 measured[key] = plan.times
-        except StudyError as error:
-            problem = str(error)
-            feasible = False if isinstance(error, InfeasibleError) else None
-            if space is None:
-                state, folder_problem = folder_state(path, cell, None, None)
-            described = describe_without_plan(cell, problem, data, space, where, feasible=feasible)
-        else:
-            described = plan.describe()
-        yield CellOutlook(
-            cell=cell,
-            plan=plan,
-            problem=problem,
-            described=described,
-            folder_state=state,
-            folder_problem=folder_problem,
+            row = known.row(plan_summary(plan))
+        yield CellOutlook(cell=cell, plan=plan, row=row)
+
+
+class _Known:
+    """What could be read of a cell so far."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._data: Dataset | None = None
+        self._space: SearchSpace | None = None
+        self._state: FolderState = "new"
+        self._folder_problem: str | None = None
+
+    def read(self, prices: Prices, results: Path) -> tuple[SearchSpace, Dataset, bool]:
+        """Return the cell's search space, its data, and whether its search was begun.
+
+        Raises:
+            StudyError: one of them cannot be had; what was read before is kept.
+        """
+        path = results / self._cell.name
+        self._data = build_dataset(self._cell.data, prices, results / "data")
+        self._space = build_space(self._cell, n_features=len(self._data.feature_names))
+        found = folder_state(path, self._cell, self._data, self._space)
+        self._state, self._folder_problem = found
+        is_begun = self._state in ("complete", "partial")
+        if is_begun:
+            self._space = begun_space(self._space, read_folder(path).first["cell"])
+        return self._space, self._data, is_begun
+
+    def row(self, summary: PlanSummary) -> PlanRow:
+        """Return the row of a cell with this plan."""
+        return PlanRow(
+            summary=summary, folder_state=self._state, folder_problem=self._folder_problem
+        )
+
+    def row_of_problem(self, error: StudyError, results: Path, where: torch.device) -> PlanRow:
+        """Return the row of a cell that cannot run, with all that is known of it."""
+        if self._space is None:
+            found = folder_state(results / self._cell.name, self._cell, None, None)
+            self._state, self._folder_problem = found
+        feasible = False if isinstance(error, InfeasibleError) else None
+        return self.row(
+            summary_without_plan(
+                self._cell, str(error), self._data, self._space, where, feasible=feasible
+            )
         )
 
 
-def total(outlooks: Sequence[CellOutlook]) -> dict[str, Any]:
+def total(outlooks: Sequence[CellOutlook]) -> PlanTotal:
     """Return what the cells take that will run, one after the other."""
     plans = [o.plan for o in outlooks if o.plan is not None and o.will_run]
-    states = [o.folder_state for o in outlooks]
-    return {
-        "cells": len(outlooks),
-        "cells_to_run": len(plans),
-        "cells_complete": states.count("complete"),
-        "cells_refused": states.count("refused"),
-        "cells_with_problem": sum(
-            o.problem is not None and o.folder_state != "complete" for o in outlooks
+    states = [o.row.folder_state for o in outlooks]
+    return PlanTotal(
+        cells=len(outlooks),
+        cells_to_run=len(plans),
+        cells_complete=states.count("complete"),
+        cells_refused=states.count("refused"),
+        cells_with_problem=sum(
+            o.plan is None and o.row.folder_state != "complete" for o in outlooks
         ),
-        "trials": sum(p.cell.search.trials for p in plans),
-        "search_seconds_expected": sum(p.estimate.search_seconds_expected for p in plans),
-        "search_seconds_most": sum(p.estimate.search_seconds_most for p in plans),
+        trials=sum(p.cell.search.trials for p in plans),
+        search_seconds_expected=sum(p.estimate.search_seconds_expected for p in plans),
+        search_seconds_most=sum(p.estimate.search_seconds_most for p in plans),
         # One cell at a time writes checkpoints; what is kept adds up.
-        "running_checkpoint_bytes": max((p.running_checkpoint_bytes for p in plans), default=0),
-        "kept_checkpoint_bytes": sum(p.kept_checkpoint_bytes for p in plans),
-    }
+        running_checkpoint_bytes=max((p.running_checkpoint_bytes for p in plans), default=0),
+        kept_checkpoint_bytes=sum(p.kept_checkpoint_bytes for p in plans),
+    )
 
 
 def folder_state(
@@ -171,7 +178,7 @@ def folder_state(
         return "refused", str(error)
     differences = differences_by_part(before, cell, data, path)
     if is_complete:
-        # Nothing will be gone on with, so only what was asked must be the same.
+        # Nothing will be resumed, so only what was asked must be the same.
         differences = {part: differences[part] for part in ("spec", "data_sha256", "feature_hash")}
     lines = [line for found in differences.values() for line in found]
     if lines:

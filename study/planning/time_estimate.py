@@ -1,105 +1,46 @@
 """How long a search will take: measured steps, played through the search's own rungs and slots."""
 
 import dataclasses
+import functools
+import itertools
 import statistics
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypedDict
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import optuna
 
 from study.cluster.resources import SearchResources
 from study.data.dataset import Dataset
-from study.errors import SpecError, require, shortened
-from study.fields import rebuild, require_type
-from study.planning.simulation import Played, TrialCost, play
+from study.model.model_config import ModelConfig
+from study.planning.simulation import TrialCost, play
 from study.planning.step_times import StepTimes
+from study.results.plan_record import Estimate
 from study.search.forced import Forced
-from study.search.space import SearchSpace, TrialConfig
+from study.search.space import SearchSpace, Shape, TrialConfig
 from study.spec.specification import SearchConfig
-from study.storage.documents import load_json
 
 _REPORT_SECONDS = 0.01
-"""Of an epoch, outside training, validation and checkpoint: Ray's way to the driver and back, the
-journal, the records (tests/bench/test_plan_time.py prints it)."""
+"""Seconds of an epoch outside training, validation and checkpoint: Ray's way to the driver and
+back, the journal, the records; printed by tests/bench/test_plan_time.py."""
 
 _TRIAL_SECONDS = 0.3
-"""From the end of a slot's trial to the first step of its next in the same worker (likewise)."""
+"""Seconds from the end of a slot's trial to the first step of its next one in the same worker;
+printed by tests/bench/test_plan_time.py."""
 
 _END_SECONDS = 3.0
-"""From the last trial's end to that of the command: records, and Ray's shutdown (likewise)."""
+"""Seconds from the last trial's end to that of the command, for records and Ray's shutdown; printed
+by tests/bench/test_plan_time.py."""
 
-_PLAYED = 30
-"""Searches that are played for a mean."""
+_N_PLAYED = 30
+"""Number of searches that are played for a mean."""
 
-_POOL = 200
-"""Configurations that are drawn for them."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Estimate:
-    """Seconds, for a search of which no trial has run yet."""
-
-    epoch_seconds_min: float
-    epoch_seconds_median: float
-    epoch_seconds_max: float
-    search_seconds_expected: float
-    """With ASHA, from the command's start to its end."""
-    search_seconds_most: float
-    """If every trial runs its whole schedule."""
-    trained_share: float
-    """Epochs that ASHA leaves, of all epochs of all schedules."""
-    start_seconds: float
-    """Of both, what comes before the first trial's first step."""
-    epoch_seconds: Mapping[str, float]
-    """By width and depth, as ``d64 L48``: what one epoch of such a model takes."""
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any], where: str) -> "Estimate":
-        """Rebuild what ``dataclasses.asdict`` made; other keys are ignored.
-
-        Raises:
-            SpecError: a key is missing or no number.
-        """
-        rule = f"{where}: must hold the estimate of a plan"
-        return rebuild(cls, raw, rule, "Write it with python -m study.plan --json.", SpecError)
+_N_DRAWN = 200
+"""Number of configurations that are drawn for all of them."""
 
 
-class _PlannedCell(TypedDict):
-    cell: str
-    estimate: Mapping[str, Any] | None
-
-
-class _Plan(TypedDict):
-    cells: Sequence[_PlannedCell]
-
-
-def shape_name(model: Any) -> str:
+def shape_name(model: ModelConfig | Shape) -> str:
     """Return the key of ``Estimate.epoch_seconds`` for a model's width and depth."""
     return f"d{model.d_model} L{model.n_layers}"
-
-
-def read_plan(path: Path, cell: str) -> Mapping[str, Any]:
-    """Return one cell, its estimate included, from a file that ``study.plan --json`` wrote.
-
-    Raises:
-        SpecError: the file is unreadable, or the cell is not in it or cannot run.
-    """
-    rule = f"must be what study.plan --json wrote, with the estimate of {cell}"
-    remedy = "Plan that cell, or leave --estimate out: steps are then measured now."
-    raw = load_json(path, remedy, SpecError)
-    require_type(raw, _Plan, f"{path}: {rule}", remedy, SpecError)
-    found = {plan["cell"]: plan for plan in raw["cells"] if plan["estimate"] is not None}
-    require(
-        cell in found,
-        str(path),
-        rule,
-        got=shortened(", ".join(found)) or "no cell",
-        remedy=remedy,
-    )
-    plan: Mapping[str, Any] = found[cell]
-    return plan
 
 
 def estimate_search(
@@ -131,41 +72,33 @@ def estimate_search(
         seconds = own.epoch_seconds(config, len(data.train_days), len(data.validation_days))
         return TrialCost(config.budget, config.train.epochs, seconds + _REPORT_SECONDS)
 
-    rows = [(shape_name(c.model), cost(c).epoch_seconds) for c in space.configs()]
     by_shape: dict[str, list[float]] = {}
-    for name, seconds in rows:
-        by_shape.setdefault(name, []).append(seconds)
-
+    for config in space.configs():
+        by_shape.setdefault(shape_name(config.model), []).append(cost(config).epoch_seconds)
+    seconds_by_row = sorted(itertools.chain.from_iterable(by_shape.values()))
     rng = np.random.default_rng(search.seed)
     first = [cost(slot.config) for slot in forced if slot.config is not None][: search.trials]
     pool = [cost(config) for config in _drawn(space, search.seed)]
     queues = [
         first + [pool[i] for i in rng.integers(len(pool), size=search.trials - len(first))]
-        for _ in range(_PLAYED)
+        for _ in range(_N_PLAYED)
     ]
     worker_seconds = max(each.worker_seconds for each in times.values())
-
-    def played(settings: SearchConfig) -> list[Played]:
-        return [
-            play(
-                queue,
-                settings,
-                slots=concurrency,
-                resources=resources,
-                trial_seconds=_TRIAL_SECONDS,
-                worker_seconds=worker_seconds,
-                rng=rng,
-            )
-            for queue in queues
-        ]
-
-    with_asha = played(search)
-    whole = played(dataclasses.replace(search, scheduler="fifo"))
+    played = functools.partial(
+        play,
+        slots=concurrency,
+        resources=resources,
+        trial_seconds=_TRIAL_SECONDS,
+        worker_seconds=worker_seconds,
+        rng=rng,
+    )
+    with_asha = [played(queue, search) for queue in queues]
+    without = dataclasses.replace(search, scheduler="fifo")
+    whole = [played(queue, without) for queue in queues]
     around = driver_seconds + _END_SECONDS
-    seconds_by_row = sorted(seconds for _, seconds in rows)
     return Estimate(
         epoch_seconds_min=seconds_by_row[0],
-        epoch_seconds_median=seconds_by_row[len(rows) // 2],
+        epoch_seconds_median=seconds_by_row[len(seconds_by_row) // 2],
         epoch_seconds_max=seconds_by_row[-1],
         search_seconds_expected=around + _mean(one.seconds for one in with_asha),
         search_seconds_most=around + _mean(one.seconds for one in whole),
@@ -179,8 +112,8 @@ def _drawn(space: SearchSpace, seed: int) -> list[TrialConfig]:
     """Draw as the sampler's random trials are: not uniform over the grid, but width first."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return [space.sample(study.ask()) for _ in range(_POOL)]
+    return [space.sample(study.ask()) for _ in range(_N_DRAWN)]
 
 
-def _mean(values: Any) -> float:
+def _mean(values: Iterable[float]) -> float:
     return float(statistics.fmean(values))

@@ -55,6 +55,9 @@ _BEST_SCORE_NAMES: Mapping[str, str] = {
 PHASES = ("data", "step", "validation", "checkpoint")
 """Phases of an epoch; each line of an epoch has their seconds, as ``data_seconds``."""
 
+HOT_CELSIUS = 85.0
+"""Degrees Celsius from which no new trial starts on a machine, and a running one may throttle."""
+
 
 class Parameters(TypedDict):
     """The part of a trial's configuration that is read; a record has the other fields too."""

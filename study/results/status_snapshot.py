@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from study.errors import one_line
 from study.fields import fits, is_folder_name
-from study.results.records import Parameters
+from study.results.records import HOT_CELSIUS, Parameters
 from study.results.short_forms import architecture
 from study.results.status_files import (
     age,
@@ -58,8 +58,6 @@ _SILENT_STEPS = 5
 
 _SLOW = 2.0
 """Times the expected seconds per epoch from which something is holding a trial up."""
-
-_HOT_CELSIUS = 85.0
 
 _COLLAPSED_SHARE = 0.2
 """Of the trials that ended: more than this is a search in a bad region, not bad luck."""
@@ -428,7 +426,7 @@ def _trial_warnings(trials: Sequence[RunningTrial]) -> list[str]:
                     f"of {of}: background throttling (macOS: caffeinate -i), heat, other programs?"
                 )
                 break
-        if trial.temperature is not None and trial.temperature >= _HOT_CELSIUS:
+        if trial.temperature is not None and trial.temperature >= HOT_CELSIUS:
             found.append(f"trial {trial.number}: {trial.temperature:.0f} degrees C, may throttle")
     return found
 

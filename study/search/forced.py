@@ -1,6 +1,6 @@
 """Configurations that every search tries first: the extremes of the feasible set."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from study.search.space import SearchSpace, Shape, TrialConfig
 from study.spec.specification import Cell, ForcedSet
 
 _USUAL_HEADS = 8
-"""Heads of the four extremes of width and depth (origin study, forced set of six)."""
+"""Number of heads that the four extremes of width and depth come nearest to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +20,7 @@ class Forced:
     name: str
     config: TrialConfig | None
     group: str | None = None
-    """What is compared with its like; None outside of a list with groups."""
+    """Setting that the list takes to an extreme; None outside of a list with groups."""
     problem: str | None = None
 
 
@@ -66,7 +66,6 @@ def forced_configurations(space: SearchSpace, forced: ForcedSet) -> tuple[Forced
         return ()
     if forced == "forced18":
         return _listed(space)
-    rows = space.shapes
     budgets = sorted(space.budgets)
     require(
         len(budgets) == 1,
@@ -75,6 +74,21 @@ def forced_configurations(space: SearchSpace, forced: ForcedSet) -> tuple[Forced
         got=f"budgets {', '.join(budgets)}",
         remedy="Use forced18 or none.",
     )
+    taken: set[Shape] = set()
+    result = []
+    for name, key in _extremes(space.shapes).items():
+        free = [row for row in space.shapes if row not in taken]
+        if not free:
+            result.append(Forced(name=name, config=None, problem="no architecture is left"))
+            continue
+        row = min(free, key=key)
+        taken.add(row)
+        result.append(Forced(name=name, config=space.forced(row)))
+    return tuple(result)
+
+
+def _extremes(rows: Sequence[Shape]) -> dict[str, Callable[[Shape], tuple[int, ...]]]:
+    """Return each slot of ``extremes6`` with the key that is least for the best row of it."""
     depths = {
         width: sorted({row.n_layers for row in rows if row.d_model == width})
         for width in {row.d_model for row in rows}
@@ -94,7 +108,7 @@ def forced_configurations(space: SearchSpace, forced: ForcedSet) -> tuple[Forced
     def from_middle(row: Shape) -> tuple[int, int, int]:
         return abs(row.d_model - middle), abs(row.n_layers - middle_depth), row.d_ff_ratio
 
-    slots: dict[str, Callable[[Shape], tuple[int, ...]]] = {
+    return {
         "narrowest": lambda row: (row.d_model, usual_heads(row), -row.n_layers),
         "widest": lambda row: (-row.d_model, usual_heads(row), row.n_layers),
         "shallowest": lambda row: (abs(row.d_model - middle), row.n_layers, usual_heads(row)),
@@ -102,17 +116,6 @@ def forced_configurations(space: SearchSpace, forced: ForcedSet) -> tuple[Forced
         "fewest_heads": lambda row: (row.n_heads, *from_middle(row)),
         "most_heads": lambda row: (-row.n_heads, *from_middle(row)),
     }
-    taken: set[Shape] = set()
-    result = []
-    for name, key in slots.items():
-        free = [row for row in rows if row not in taken]
-        if not free:
-            result.append(Forced(name=name, config=None, problem="no architecture is left"))
-            continue
-        row = min(free, key=key)
-        taken.add(row)
-        result.append(Forced(name=name, config=space.forced(row)))
-    return tuple(result)
 
 
 def _listed(space: SearchSpace) -> tuple[Forced, ...]:

@@ -1,6 +1,7 @@
 """The eighteen configurations that a search across budgets tries first.
 
-Document 002 of the origin study (notes on the origin, section 3.8).
+Eight are a shallow and a deep architecture of each of four budgets. The others take dropout,
+learning rate or weight decay to an extreme, in the shallow architecture of a budget.
 """
 
 from collections.abc import Mapping
@@ -11,16 +12,16 @@ from typing import Literal
 Group = Literal["architecture", "dropout", "learning_rate", "weight_decay"]
 
 D_FF_RATIO = 4
-"""Of all of them."""
+"""Feed-forward width of all eighteen, as a multiple of d_model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listed:
-    """One of the list; what it does not name is in the middle of its range."""
+    """A configuration of the list; what it does not name is in the middle of its range."""
 
     name: str
     group: Group
-    """What is taken to an extreme."""
+    """Setting that is taken to an extreme."""
     budget: str
     d_model: int
     n_layers: int
@@ -42,10 +43,12 @@ class Listed:
 _SHALLOW: Mapping[str, tuple[int, int, int]] = MappingProxyType(
     {"750k": (192, 2, 4), "2M": (320, 2, 4), "20M": (768, 3, 8), "200M": (1536, 8, 16)}
 )
+"""Width, layers and heads of the shallow architecture of each budget."""
+
 _DEEP: Mapping[str, tuple[int, int, int]] = MappingProxyType(
     {"750k": (128, 4, 4), "2M": (192, 5, 4), "20M": (384, 12, 8), "200M": (768, 28, 16)}
 )
-"""Width, layers and heads by budget."""
+"""Width, layers and heads of the deep architecture of each budget."""
 
 
 def _architecture(budget: str, kind: str, shape: tuple[int, int, int]) -> Listed:
@@ -82,9 +85,9 @@ FORCED18: tuple[Listed, ...] = (
     _setting("wd_1e-2", "weight_decay", "2M", 1e-2),
     _setting("wd_0", "weight_decay", "200M", 0.0),
 )
-"""In the order in which they are tried."""
+"""All of them, in the order in which they are tried."""
 
 
 def listed(budgets: frozenset[str]) -> list[Listed]:
-    """Return those of the given budgets, in order."""
+    """Return the configurations of the given budgets, in order."""
     return [one for one in FORCED18 if one.budget in budgets]

@@ -18,27 +18,28 @@ from study.storage.driver_status import is_search_complete
 from study.storage.layout import CELL_FILE
 
 N_BUDGETS = 2
-"""That phase 2 looks at (document 002 of the origin study)."""
+"""Number of budgets that phase 2 looks at, the best ones of phase 1."""
 
 _BEST = 5
-"""Trials whose mean stands for a budget: the best one alone is the luckiest of many."""
+"""Number of trials whose mean stands for a budget: the best one alone is the luckiest of many."""
 
 _TOLD_APART = 2.0
-"""Standard errors."""
+"""Standard errors of a difference beyond which two budgets count as different."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BudgetEvidence:
-    """What phase 1 says of a budget. Scores are what it minimises: log-loss, or 1 - AUC."""
+    """The best trials of a budget in phase 1, by the score it minimises: log-loss or 1 - AUC."""
 
     budget: str
     n_trials: int
-    """With a usable result."""
+    """Number of trials with a usable result."""
     mean: float
-    """Of the best five."""
+    """Mean score of the best five."""
     se: float | None
-    """Of that mean: the spread of the five, and the noise of the validation days, which they share;
-    of the log-loss as far as the baseline does not share it too. None if it is not known."""
+    """Standard error of that mean, from the spread of the five and from the noise of the validation
+    days, which they share (of the log-loss only so much as the baseline does not share). None if it
+    is not known."""
     best: TrialRecord
 
     def is_told_apart(self, other: "BudgetEvidence") -> bool | None:
@@ -64,10 +65,11 @@ class PhaseOne:
     metric: str
     is_complete: bool
     n_ended: int
-    """Trials."""
+    """Number of trials that have ended."""
     n_asked: int
+    """Number of trials that the search was asked for."""
     budgets: Sequence[BudgetEvidence]
-    """The best first."""
+    """Evidence on each budget, the best first."""
 
     @classmethod
     def read(cls, folder: Path) -> "PhaseOne":
@@ -121,13 +123,13 @@ class PhaseOne:
 
     @property
     def progress(self) -> str:
-        """How far it is."""
+        """How far phase 1 is, in words."""
         if self.is_complete:
             return "complete"
         return f"NOT complete: {self.n_ended} of {self.n_asked} trials"
 
     def lines(self, chosen: Sequence[BudgetEvidence]) -> list[str]:
-        """Say what phase 1 found, and how sure the choice is."""
+        """Return what phase 1 found, and how sure the choice is, in words."""
         name = "1 - AUC" if self.metric == "auc" else "log-loss"
         found = [
             f"{each.budget:<6} mean {name} of the best {min(_BEST, each.n_trials)}: "
@@ -168,11 +170,11 @@ class PhaseTwo:
     """The second phase of a search, as it follows from the records of the first one."""
 
     first: Cell
-    """Of phase 1, with the metric of its records."""
+    """The cell of phase 1, with the metric of its records."""
     phase_one: PhaseOne
     plan: Supplementary
     trials: int
-    """Of each of its searches."""
+    """Number of trials of each of its searches."""
 
     @classmethod
     def read(

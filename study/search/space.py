@@ -15,16 +15,16 @@ from typing import Any, NamedTuple, cast
 
 import optuna
 
+from study.byte_text import gib, in_gib
 from study.errors import require
 from study.model.families import load_family
 from study.model.model_config import DEFAULT_FAMILY, ModelConfig
 from study.model.sizing import feasible_grid
+from study.results.plan_record import LeftOutArchitecture, LeftOutRecord
 from study.search.forced18 import D_FF_RATIO, listed
 from study.spec.dimension import Dimension, Fixed, Scalar, numbers
 from study.spec.specification import SHAPE_FIELDS, Budget, Cell
 from study.training.train_config import TrainConfig
-
-_GIB = 2**30
 
 
 class Shape(NamedTuple):
@@ -46,37 +46,37 @@ class LeftOut:
     limit_bytes: int
     """Most that a trial could be granted."""
     node: str
-    """The roomiest, which has so much."""
+    """Name of the roomiest node, which could grant so much."""
 
     def numbers(self, shape: Shape | None = None) -> str:
-        """Say what they need, or one of them does, beside what there is."""
+        """Return what they need, or one of them does, beside what there is, in words."""
         values = sorted(self.needed.values()) if shape is None else [self.needed[shape]]
-        ends = [f"{value / _GIB:.1f}" for value in (values[0], values[-1])]
+        ends = [in_gib(value) for value in (values[0], values[-1])]
         needs = ends[0] if ends[0] == ends[1] else " to ".join(ends)
-        return (
-            f"{needs} GiB against {self.limit_bytes / _GIB:.1f} GiB on {self.node}, the roomiest "
-            "node"
+        return f"{needs} GiB against {gib(self.limit_bytes)} on {self.node}, the roomiest node"
+
+    def record(self) -> LeftOutRecord:
+        """Return the typed values that a plan and ``cell.yaml`` hold."""
+        return LeftOutRecord(
+            reason=f"a training step of one sample needs {self.numbers()}",
+            limit_bytes=self.limit_bytes,
+            node=self.node,
+            architectures=tuple(
+                LeftOutArchitecture(**shape._asdict(), needed_bytes=needed)
+                for shape, needed in self.needed.items()
+            ),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values, from which ``from_json`` rebuilds it."""
-        return {
-            "reason": f"a training step of one sample needs {self.numbers()}",
-            "limit_bytes": self.limit_bytes,
-            "node": self.node,
-            "architectures": [
-                {**shape._asdict(), "needed_bytes": needed} for shape, needed in self.needed.items()
-            ],
-        }
-
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "LeftOut":
-        """Return what ``to_json`` was given."""
-        rows = raw["architectures"]
+    def from_record(cls, record: LeftOutRecord) -> "LeftOut":
+        """Return what ``record`` was made of."""
         return cls(
-            needed={Shape(*(row[f] for f in Shape._fields)): row["needed_bytes"] for row in rows},
-            limit_bytes=raw["limit_bytes"],
-            node=raw["node"],
+            needed={
+                Shape(**{field: getattr(row, field) for field in Shape._fields}): row.needed_bytes
+                for row in record.architectures
+            },
+            limit_bytes=record.limit_bytes,
+            node=record.node,
         )
 
 

@@ -210,23 +210,29 @@ def parse_dimension(raw: object, where: str) -> Dimension:
         got=quoted(values),
         remedy="Write the values in brackets.",
     )
-    if kind == "choice":
-        wrong = [value for value in values if not _is_scalar(value)]
-        require(
-            not wrong,
-            where,
-            "choice must list finite numbers or words",
-            got=quoted(wrong[0]) if wrong else "",
-            remedy="Write the values themselves.",
-        )
-        require(
-            len(set(map(repr, values))) == len(values),
-            where,
-            "choice must not repeat a value",
-            got=quoted(values),
-            remedy="List each value once.",
-        )
-        return Choice(tuple(values))
+    return _choice(values, where) if kind == "choice" else _range(kind, values, where)
+
+
+def _choice(values: list[Any], where: str) -> Choice:
+    wrong = [value for value in values if not _is_scalar(value)]
+    require(
+        not wrong,
+        where,
+        "choice must list finite numbers or words",
+        got=quoted(wrong[0]) if wrong else "",
+        remedy="Write the values themselves.",
+    )
+    require(
+        len(set(map(repr, values))) == len(values),
+        where,
+        "choice must not repeat a value",
+        got=quoted(values),
+        remedy="List each value once.",
+    )
+    return Choice(tuple(values))
+
+
+def _range(kind: str, values: list[Any], where: str) -> Range:
     require(
         len(values) == 2 and all(is_number(value) for value in values),
         where,

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,43 @@ from study.spec.specification import (
 from study.storage.documents import load_yaml
 from study.training.train_config import TRAIN_RULES, TrainConfig
 
+_SECTIONS = ("study", "budgets", "tolerance", "horizons", "data", "model", "train", "search")
+"""Keys that every search space has."""
+
 _LABEL_TOLERANCE = 0.25
-"""Of what a budget's label says: results of 20 million parameters would be read as those of another
-size under the name of 2M."""
+"""Greatest relative distance of a budget from the number that is its label: results of 20 million
+parameters would be read as those of another size under the name of 2M."""
 
 _NUMBER_TEXT = re.compile(r"[+-]?[\d.]+[eE][+-]?\d+")
+"""A number with an exponent, some of which PyYAML reads as text."""
 
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9.\-]{{0,{LONGEST_NAME - 1}}}")
+"""A name that can be part of a folder's."""
 
 _REMEDY = "Mend the value."
+
+
+def _names(config: type, leave_out: Sequence[str] = ()) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(config) if f.name not in leave_out)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Part:
+    """A section whose values may be search dimensions."""
+
+    config: type
+    """The dataclass whose fields they become."""
+    rules: Mapping[str, Rule]
+    fields: tuple[str, ...]
+    """Names of the fields that a file may give."""
+
+
+_MODEL = _Part(
+    config=ModelConfig,
+    rules=MODEL_RULES,
+    fields=_names(ModelConfig, leave_out=DERIVED_MODEL_FIELDS),
+)
+_TRAIN = _Part(config=TrainConfig, rules=TRAIN_RULES, fields=_names(TrainConfig))
 
 
 def load_study(path: Path) -> Study:
@@ -52,16 +81,48 @@ def load_study(path: Path) -> Study:
         got=type(raw).__name__,
         remedy="Start from a copy of phase6a.yaml.",
     )
-    sections = ("study", "budgets", "tolerance", "horizons", "data", "model", "train", "search")
-    _check_keys(raw, expected=(*sections, "supplementary"), required=sections, where=where)
+    _check_keys(raw, expected=(*_SECTIONS, "supplementary"), required=_SECTIONS, where=where)
+    _check_study_name(raw["study"], where)
+    budgets = _budgets(raw, where)
+    horizons = _horizons(raw["horizons"], where)
+    tolerance = _tolerance(raw["tolerance"], where)
+    data, search = _section(raw, "data", where), _section(raw, "search", where)
+    data_fields = _names(DataConfig, leave_out=("horizon",))
+    _check_keys(data, expected=data_fields, required=(), where=f"{where}: data")
+    search_fields = _names(SearchConfig)
+    _check_keys(search, expected=search_fields, required=("trials",), where=f"{where}: search")
+    _check_fields(data, DataConfig, DATA_RULES, f"{where}: data")
+    _check_fields(search, SearchConfig, SEARCH_RULES, f"{where}: search")
+    model, train = _section(raw, "model", where), _section(raw, "train", where)
+    return Study(
+        name=raw["study"],
+        budgets=budgets,
+        tolerance=tolerance,
+        horizons=horizons,
+        data=data,
+        model=_dimensions(model, _MODEL, required=SHAPE_FIELDS, where=f"{where}: model"),
+        train=_dimensions(
+            train, _TRAIN, required=("learning_rate", "epochs"), where=f"{where}: train"
+        ),
+        search=search,
+        path=where,
+        supplementary=_supplementary(raw, where),
+    )
+
+
+def _check_study_name(name: object, where: str) -> None:
     require(
-        _is_name(raw["study"]),
+        _is_name(name),
         f"{where}: study",
         f"must be a plain name (letters, digits, dots, dashes) of at most {LONGEST_NAME} "
         "characters: it becomes a folder",
-        got=quoted(raw["study"]),
+        got=quoted(name),
         remedy="Rename the study.",
     )
+
+
+def _budgets(raw: Mapping[str, Any], where: str) -> dict[str, int]:
+    """Return the budgets, whose labels must not belie them."""
     budgets = _section(raw, "budgets", where)
     for label, target in budgets.items():
         require(
@@ -79,7 +140,10 @@ def load_study(path: Path) -> Study:
             got=f"{quoted(label)}: {target:,}",
             remedy=f"Write {label}: {stands_for:.0f}, or another label.",
         )
-    horizons = raw["horizons"]
+    return budgets
+
+
+def _horizons(horizons: Any, where: str) -> tuple[int, ...]:
     require(
         isinstance(horizons, list)
         and len(horizons) >= 1
@@ -89,7 +153,10 @@ def load_study(path: Path) -> Study:
         got=quoted(horizons),
         remedy="Write for example [1, 3, 5].",
     )
-    tolerance = raw["tolerance"]
+    return tuple(horizons)
+
+
+def _tolerance(tolerance: Any, where: str) -> float:
     require(
         isinstance(tolerance, float) and 0 < tolerance < 1,
         f"{where}: tolerance",
@@ -97,41 +164,7 @@ def load_study(path: Path) -> Study:
         got=quoted(tolerance),
         remedy="Write for example 0.25.",
     )
-    data_fields = _names(DataConfig, leave_out=("horizon",))
-    search_fields = _names(SearchConfig)
-    data, search = _section(raw, "data", where), _section(raw, "search", where)
-    _check_keys(data, expected=data_fields, required=(), where=f"{where}: data")
-    _check_keys(search, expected=search_fields, required=("trials",), where=f"{where}: search")
-    _check_fields(data, DataConfig, DATA_RULES, f"{where}: data")
-    _check_fields(search, SearchConfig, SEARCH_RULES, f"{where}: search")
-    model_fields = _names(ModelConfig, leave_out=DERIVED_MODEL_FIELDS)
-    train_fields = _names(TrainConfig)
-    return Study(
-        name=raw["study"],
-        budgets=dict(budgets),
-        tolerance=tolerance,
-        horizons=tuple(horizons),
-        data=data,
-        model=_dimensions(
-            _section(raw, "model", where),
-            ModelConfig,
-            MODEL_RULES,
-            model_fields,
-            SHAPE_FIELDS,
-            f"{where}: model",
-        ),
-        train=_dimensions(
-            _section(raw, "train", where),
-            TrainConfig,
-            TRAIN_RULES,
-            train_fields,
-            ("learning_rate", "epochs"),
-            f"{where}: train",
-        ),
-        search=search,
-        path=where,
-        supplementary=_supplementary(raw, where),
-    )
+    return float(tolerance)
 
 
 def _supplementary(raw: Mapping[str, Any], where: str) -> Supplementary | None:
@@ -142,42 +175,30 @@ def _supplementary(raw: Mapping[str, Any], where: str) -> Supplementary | None:
     _check_keys(section, expected=expected, required=expected, where=where)
     check_value(SEARCH_RULES, "trials", section["trials"], where, "20 to 30 are usual.")
     model, train = (_section(section, name, where) for name in ("model", "train"))
-    fields = _names(ModelConfig, leave_out=DERIVED_MODEL_FIELDS)
     return Supplementary(
-        model=_parsed(model, ModelConfig, MODEL_RULES, fields, f"{where}: model"),
-        train=_parsed(train, TrainConfig, TRAIN_RULES, _names(TrainConfig), f"{where}: train"),
+        model=_parsed(model, _MODEL, f"{where}: model"),
+        train=_parsed(train, _TRAIN, f"{where}: train"),
         trials=section["trials"],
     )
 
 
 def _dimensions(
-    section: Mapping[str, Any],
-    config: type,
-    rules: Mapping[str, Rule],
-    expected: Sequence[str],
-    required: Sequence[str],
-    where: str,
+    section: Mapping[str, Any], part: _Part, *, required: Sequence[str], where: str
 ) -> dict[str, Dimension]:
     """Parse every dimension; what the file leaves out has its default, so that it is recorded."""
-    _check_keys(section, expected=expected, required=required, where=where)
+    _check_keys(section, expected=part.fields, required=required, where=where)
     defaults = {
         field.name: Fixed(field.default)
-        for field in dataclasses.fields(config)
-        if field.name in expected and field.default is not dataclasses.MISSING
+        for field in dataclasses.fields(part.config)
+        if field.name in part.fields and field.default is not dataclasses.MISSING
     }
-    return {**defaults, **_parsed(section, config, rules, expected, where)}
+    return {**defaults, **_parsed(section, part, where)}
 
 
-def _parsed(
-    section: Mapping[str, Any],
-    config: type,
-    rules: Mapping[str, Rule],
-    expected: Sequence[str],
-    where: str,
-) -> dict[str, Dimension]:
+def _parsed(section: Mapping[str, Any], part: _Part, where: str) -> dict[str, Dimension]:
     """Parse every dimension, and check that each value it can take suits its field."""
-    _check_keys(section, expected=expected, required=(), where=where)
-    types = {field.name: field.type for field in dataclasses.fields(config)}
+    _check_keys(section, expected=part.fields, required=(), where=where)
+    types = {field.name: field.type for field in dataclasses.fields(part.config)}
     dimensions = {}
     for name, raw in section.items():
         dimension = parse_dimension(raw, f"{where}.{name}")
@@ -189,7 +210,7 @@ def _parsed(
             remedy="List the values.",
         )
         for value in dimension.values:
-            _check_field(name, value, types[name], rules, where)
+            _check_field(name, value, types[name], part.rules, where)
         dimensions[name] = dimension
     return dimensions
 
@@ -204,10 +225,6 @@ def _section(raw: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
         remedy="Start from a copy of phase6a.yaml.",
     )
     return dict(section)
-
-
-def _names(config: type, leave_out: Sequence[str] = ()) -> tuple[str, ...]:
-    return tuple(f.name for f in dataclasses.fields(config) if f.name not in leave_out)
 
 
 def _check_keys(

@@ -36,10 +36,10 @@ ForcedSet = Literal["none", "extremes6", "forced18"]
 Scheduler = Literal["asha", "fifo"]
 
 LONGEST_NAME = 100
-"""Characters of a study's name or a budget's label."""
+"""Most characters of a study's name or a budget's label."""
 
 _LONGEST_FOLDER = 200
-"""Bytes of a cell's name: a file system takes 255, and some are put before and behind it."""
+"""Most bytes of a cell's name: a file system takes 255, and some are put before and behind it."""
 
 SEARCH_RULES: dict[str, Rule] = {
     "trials": whole(1, 100_000),
@@ -62,7 +62,7 @@ SEARCH_RULES: dict[str, Rule] = {
     "stall_minutes": above(0, 525_600),
     "max_failure_share": share(zero=False),
 }
-"""What the value of a field must be by itself."""
+"""Rule of each field, whatever the values of the others are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +72,7 @@ class Budget:
     label: str
     target: int
     tolerance: float
-    """Largest relative distance of a model's exact count from the target."""
+    """Greatest relative distance of a model's exact count from the target."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +98,7 @@ class SearchConfig:
     grace_share: float = 0.25
     """Share of its own schedule that every trial gets before ASHA may stop it."""
     reduction_factor: float = 3.0
-    """ASHA's eta: one in eta goes on at each rung."""
+    """ASHA's eta: one trial in eta continues at each rung."""
     stall_minutes: float = 30.0
     """Time without a training step after which a trial counts as stalled."""
     max_failure_share: float = 0.5
@@ -124,7 +124,7 @@ class Cell:
 
     study: str
     budgets: tuple[Budget, ...]
-    """At least one; trials of different ones are never compared by ASHA."""
+    """One budget or several; ASHA never compares trials of different ones."""
     data: DataConfig
     model: Mapping[str, Dimension]
     """Dimensions of ModelConfig, its derived fields left out."""
@@ -134,7 +134,7 @@ class Cell:
     phase: int | None = None
     """1 or 2 in a search of two phases."""
     start: Mapping[str, Scalar] | None = None
-    """Of a phase 2: the searched values of the trial of phase 1 from which it starts."""
+    """Searched values of the trial of phase 1 from which a phase 2 starts."""
 
     @property
     def budget_label(self) -> str:
@@ -185,7 +185,7 @@ class Supplementary:
     model: Mapping[str, Dimension]
     train: Mapping[str, Dimension]
     trials: int
-    """Of each budget."""
+    """Number of trials of each budget."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,11 +1,11 @@
 """One cell of a sweep: its process, and what is known of it from its records."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from study.errors import StudyError
+from study.results.plan_file import PlannedCell
 from study.results.records import TrialRecord, best_trial
 from study.results.store import read_trials
 from study.storage.layout import JOURNAL_FILES, TRIALS_FILE
@@ -20,8 +20,7 @@ class CellRun:
     """One cell of a sweep."""
 
     name: str
-    plan: Mapping[str, Any]
-    """Description of the cell, as ``study.plan --json`` prints it."""
+    plan: PlannedCell
     flags: tuple[str, ...]
     """Flags by which ``study.tune`` knows the cell."""
     process: Process | None = None
@@ -42,12 +41,14 @@ class CellRun:
 
     @property
     def demand(self) -> CellDemand:
-        """Part of the cluster that it could use now."""
+        """What it could use of the cluster now; it must be a cell that can run."""
+        planned = self.plan.demand
+        assert planned is not None
         return CellDemand(
             name=self.name,
-            capacity=self.plan["capacity"],
-            usable=min(self.plan["concurrency"], max(1, self.plan["trials"] - len(self.records))),
-            exclusive=self.plan["exclusive"],
+            capacity=planned.capacity,
+            usable=min(planned.concurrency, max(1, self.plan.trials - len(self.records))),
+            exclusive=planned.exclusive,
         )
 
     @property

@@ -184,7 +184,9 @@ class Sweep:
             # Its own process reads there how many trials of it have ended.
             known = f"after {len(cell.records)} ended trials" if is_here else "from the store"
             verb = f"goes on {known}"
-        expected = duration(cell.plan["estimate"]["search_seconds_expected"])
+        planned = cell.plan.demand
+        assert planned is not None
+        expected = duration(planned.search_seconds_expected)
         self._say(
             f"{cell.name}: {verb}, {_at_once(self._slots[cell.name])} (the plan: {expected} with "
             f"the whole cluster), process {cell.process.number}"

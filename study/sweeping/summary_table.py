@@ -20,15 +20,15 @@ def summary_table(cells: Sequence[CellRun]) -> Table:
     table.add_column("best architecture, or why it ended")
     for cell in cells:
         scores = None if cell.best is None else cell.best.best
-        best, estimate = cell.best, cell.plan.get("estimate")
+        best, planned = cell.best, cell.plan.demand
         last = "" if best is None else architecture(best.params)
         table.add_row(
             cell.name,
             str(cell.end),
-            f"{len(cell.records)}/{cell.plan['trials']}",
+            f"{len(cell.records)}/{cell.plan.trials}",
             "-" if scores is None else with_error(scores.loss, scores.loss_se),
             "-" if cell.seconds is None else duration(cell.seconds),
-            duration(estimate["search_seconds_expected"]) if estimate else "-",
+            "-" if planned is None else duration(planned.search_seconds_expected),
             cell.reason or last,
         )
     return table

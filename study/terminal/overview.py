@@ -3,91 +3,102 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from study.results.records import TrialRecord
+from study.byte_text import gib, size
+from study.results.plan_record import (
+    Contents,
+    ForcedRecord,
+    GridRecord,
+    PlanSummary,
+    Question,
+    Requirements,
+    SplitRecord,
+    TemperatureRecord,
+)
+from study.results.records import BaselineRecord, TrialRecord
 from study.results.short_forms import architecture, duration
 
-_GIB = 2**30
-
 _NAMED = 6
-"""Widths and depths that are named where many are left out; --json names all."""
+"""Most widths and depths that are named where many are left out; --json names all."""
 
 
-def print_plan(console: Console, plan: Mapping[str, Any]) -> None:
-    """Print what will run: data, splits, grid, resources, time, baselines, forced trials."""
-    console.print(Text(plan["cell"], style="bold"))
-    facts = {
-        "data": f"{plan['source']}, {plan['n_rows']:,} days x {plan['n_features']} features "
-        f"(tier {plan['tier']}, inputs {plan['normalization']})",
-        "label": plan["label"],
-        "grid": f"{plan['grid_size']} architectures of {plan['params_min']:,} to "
-        f"{plan['params_max']:,} parameters, {plan['n_dimensions']} search dimensions",
-    }
-    if plan["left_out"] is not None:
-        facts["without"] = left_out(plan)
-    if plan["feasible"]:
-        facts |= _facts(plan)
+def print_plan(console: Console, plan: PlanSummary) -> None:
+    """Print what will run: data, splits, grid, resources, time, baselines, forced trials.
+
+    The data must have been read: a cell that lacks them is an error and no plan.
+    """
+    contents, required = plan.contents, plan.requirements
+    assert contents is not None
+    console.print(Text(plan.question.cell, style="bold"))
+    facts = _facts(plan.question, contents)
+    if required is None:
+        facts |= _sizes(contents.grid)
     else:
-        facts |= _sizes(plan)
+        facts |= _requirements(plan.question, contents, required)
     for name, text in facts.items():
         console.print(Text(f"  {name:<8}{text}"), soft_wrap=True)
-    console.print(_splits(plan["splits"]))
-    if plan["feasible"]:
-        console.print(_baselines(plan["baselines"]))
-    if plan["understood"]:
-        console.print(Text(f"  read    {plan['understood']}"), soft_wrap=True)
-    for warning in plan["warnings"]:
+    console.print(_splits(contents.inputs.splits))
+    if required is not None:
+        console.print(_baselines(required.baselines))
+    if contents.inputs.understood:
+        console.print(Text(f"  read    {contents.inputs.understood}"), soft_wrap=True)
+    for warning in contents.inputs.warnings:
         console.print(Text(f"  note    {warning}", style="yellow"), soft_wrap=True)
-    if not plan["feasible"]:
-        console.print(Text(f"  cannot run here: {plan['problem']}", style="yellow"), soft_wrap=True)
+    if required is None:
+        console.print(Text(f"  cannot run here: {plan.problem}", style="yellow"), soft_wrap=True)
         return
-    print_forced(console, plan["forced"])
+    print_forced(console, required.forced)
 
 
-def print_forced(console: Console, forced: Sequence[Mapping[str, Any]]) -> None:
+def print_forced(console: Console, forced: Sequence[ForcedRecord]) -> None:
     """Print the trials that come first: a table of those of a list, a line for each other one."""
-    tried = [slot for slot in forced if "problem" not in slot]
-    if any(slot["group"] is not None for slot in tried):
-        console.print(_listed(tried))
-        tried = []
-    for slot in tried:
-        _forced(console, slot, f"{architecture(slot['architecture'])}, "
-                f"{slot['param_count']:,} parameters")  # fmt: skip
+    if any(slot.configuration is not None and slot.group is not None for slot in forced):
+        console.print(_listed(forced))
+    else:
+        for slot in forced:
+            if slot.configuration is not None:
+                found = slot.configuration
+                text = f"{architecture(found.architecture)}, {found.param_count:,} parameters"
+                _forced(console, slot, text)
     for slot in forced:
-        if "problem" in slot:
-            _forced(console, slot, f"cannot be tried: {slot['problem']}")
+        if slot.configuration is None:
+            _forced(console, slot, f"cannot be tried: {slot.problem}")
 
 
-def _forced(console: Console, slot: Mapping[str, Any], text: str) -> None:
-    console.print(Text(f"  forced  {slot['name']:<13} {text}"), soft_wrap=True)
+def _forced(console: Console, slot: ForcedRecord, text: str) -> None:
+    console.print(Text(f"  forced  {slot.name:<13} {text}"), soft_wrap=True)
 
 
-def left_out(plan: Mapping[str, Any]) -> str:
-    """Say how many architectures no node can train, which, and why."""
-    found = plan["left_out"]
-    rows = found["architectures"]
+def left_out(grid: GridRecord) -> str | None:
+    """Return how many architectures no node can train, which, and why; None if there are none."""
+    found = grid.left_out
+    if found is None:
+        return None
+    rows = found.architectures
     # Heads hardly change what a step needs.
-    names = list(dict.fromkeys(f"{r['budget']} d{r['d_model']} L{r['n_layers']}" for r in rows))
+    names = list(dict.fromkeys(f"{row.budget} d{row.d_model} L{row.n_layers}" for row in rows))
     named = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-    of = plan["grid_size"] + len(rows)
-    return f"{len(rows)} of {of} architectures ({named}): {found['reason']}"
+    n_all = grid.grid_size + len(rows)
+    return f"{len(rows)} of {n_all} architectures ({named}): {found.reason}"
 
 
-def requests(plan: Mapping[str, Any]) -> list[str]:
-    """Say how many trials run at once and what each asks for: once for budgets that ask alike."""
+def requests(required: Requirements) -> list[str]:
+    """Return how many trials run at once and what each asks for: a line for budgets that do alike.
+
+    Where all budgets ask alike, the one line names none of them.
+    """
     alike: dict[str, list[str]] = {}
-    for budget, own in plan["budget_resources"].items():
-        request, at_once = own["request"], min(plan["concurrency"], own["capacity"])
+    for budget, own in required.budget_resources.items():
+        request, at_once = own.request, min(required.concurrency, own.capacity)
         gpu = f"{request['GPU']:.3g} of an accelerator, " if "GPU" in request else ""
-        alone = ", alone on its node" if own["exclusive"] else ""
+        alone = ", alone on its node" if own.exclusive else ""
         text = (
-            f"{at_once} {'trial' if at_once == 1 else 'trials'} at once ({own['capacity']} fit), "
-            f"each {gpu}{request['CPU']:g} CPU, {request['memory'] / _GIB:.1f} GiB{alone}"
+            f"{at_once} {'trial' if at_once == 1 else 'trials'} at once ({own.capacity} fit), "
+            f"each {gpu}{request['CPU']:g} CPU, {gib(request['memory'])}{alone}"
         )
         alike.setdefault(text, []).append(budget)
     if len(alike) == 1:
@@ -95,39 +106,51 @@ def requests(plan: Mapping[str, Any]) -> list[str]:
     return [f"{', '.join(budgets)}: {text}" for text, budgets in alike.items()]
 
 
-def _sizes(plan: Mapping[str, Any]) -> dict[str, str]:
+def _facts(question: Question, contents: Contents) -> dict[str, str]:
+    """Return what is known of a cell whether or not it can run here."""
+    inputs, grid, without = contents.inputs, contents.grid, left_out(contents.grid)
+    facts = {
+        "data": f"{question.source}, {inputs.n_rows:,} days x {inputs.n_features} features "
+        f"(tier {question.tier}, inputs {question.normalization})",
+        "label": question.label,
+        "grid": f"{grid.grid_size} architectures of {grid.params_min:,} to "
+        f"{grid.params_max:,} parameters, {grid.n_dimensions} search dimensions",
+    }
+    return facts if without is None else {**facts, "without": without}
+
+
+def _sizes(grid: GridRecord) -> dict[str, str]:
     """Return what the steps of a cell that cannot run here would take."""
-    small, large = plan["memory_min"], plan["memory_max"]
+    small, large = grid.memory_min, grid.memory_max
     return {
-        "memory": f"of a step at the whole batch (model): {size(small['bytes'])} for "
-        f"{small['architecture']}",
-        "": f"{size(large['bytes'])} for {large['architecture']}",
+        "memory": f"of a step at the whole batch (model): {size(small.bytes)} for "
+        f"{small.architecture}",
+        "": f"{size(large.bytes)} for {large.architecture}",
     }
 
 
-def _facts(plan: Mapping[str, Any]) -> dict[str, str]:
+def _requirements(question: Question, contents: Contents, required: Requirements) -> dict[str, str]:
     """Return what a cell that can run here takes."""
-    estimate = plan["estimate"]
-    least, power = plan["sensitivity"]["least"], plan["power"]
-    auc = "" if power["auc_validation"] is None else f" or {power['auc_validation']:.3f} AUC"
+    estimate, least, power = required.estimate, required.sensitivity, required.power
+    auc = "" if power.auc_validation is None else f" or {power.auc_validation:.3f} AUC"
     return {
-        "device": f"{plan['device']}, {plan['precision']}; {'; '.join(requests(plan))}",
-        "disk": f"checkpoints take up to {size(plan['running_checkpoint_bytes'])} while trials "
-        f"run, the best weights {size(plan['kept_checkpoint_bytes'])} in the end",
-        "time": f"{plan['trials']} trials, {seconds_per_epoch(estimate['epoch_seconds_min'])} to "
-        f"{seconds_per_epoch(estimate['epoch_seconds_max'])} per epoch (measured steps): "
-        f"the search takes about {duration(estimate['search_seconds_expected'])} in all, "
-        f"at most {duration(estimate['search_seconds_most'])}",
-        "heat": _heat(plan["temperature"]),
-        "inputs": f"every feature changes the output, {least['feature']} the least (by "
-        f"{least['change']:.2g})",
+        "device": f"{contents.device}, {contents.precision}; {'; '.join(requests(required))}",
+        "disk": f"checkpoints take up to {size(required.running_checkpoint_bytes)} while trials "
+        f"run, the best weights {size(required.kept_checkpoint_bytes)} in the end",
+        "time": f"{question.trials} trials, {seconds_per_epoch(estimate.epoch_seconds_min)} to "
+        f"{seconds_per_epoch(estimate.epoch_seconds_max)} per epoch (measured steps): "
+        f"the search takes about {duration(estimate.search_seconds_expected)} in all, "
+        f"at most {duration(estimate.search_seconds_most)}",
+        "heat": _heat(required.temperature),
+        "inputs": f"every feature changes the output, {least.feature} the least (by "
+        f"{least.change:.2g})",
         "power": "validation shows a difference between two models from "
-        f"{power['log_loss_validation']:.4f} nat{auc} on; logistic regression gains "
-        f"{power['gain']:.4f} nat on a constant",
+        f"{power.log_loss_validation:.4f} nat{auc} on; logistic regression gains "
+        f"{power.gain:.4f} nat on a constant",
     }
 
 
-def _listed(forced: Sequence[Mapping[str, Any]]) -> Table:
+def _listed(forced: Sequence[ForcedRecord]) -> Table:
     """Return the forced trials of a search across budgets, with the usual size beside the exact."""
     table = Table(box=None, pad_edge=False, show_edge=False)
     table.add_column(" forced")
@@ -136,12 +159,15 @@ def _listed(forced: Sequence[Mapping[str, Any]]) -> Table:
     for name in ("parameters", "of budget", "12 L d^2", "dropout", "learning rate", "decay"):
         table.add_column(name, justify="right")
     for slot in forced:
-        model, train = slot["architecture"], slot["training"]
+        found = slot.configuration
+        if found is None:
+            continue
+        model, train = found.architecture, found.training
         table.add_row(
-            f" {slot['name']}", slot["budget"],
+            f" {slot.name}", found.budget,
             f"d{model['d_model']} L{model['n_layers']} h{model['n_heads']} ff{model['d_ff']}",
-            f"{slot['param_count']:,}", f"{slot['budget_share']:.0%}",
-            f"{slot['param_count_12Ld2']:,}", f"{model['dropout']:g}",
+            f"{found.param_count:,}", f"{found.budget_share:.0%}",
+            f"{found.param_count_12ld2:,}", f"{model['dropout']:g}",
             f"{train['learning_rate']:g}", f"{train['weight_decay']:g}",
         )  # fmt: skip
     return table
@@ -150,49 +176,58 @@ def _listed(forced: Sequence[Mapping[str, Any]]) -> Table:
 def print_summary(
     console: Console,
     *,
-    records: list[TrialRecord],
+    records: Sequence[TrialRecord],
     best: TrialRecord | None,
-    plan: Mapping[str, Any],
+    plan: PlanSummary,
     folder: str,
     baseline_name: str,
     seconds: float,
 ) -> None:
     """Print how a search ended: best loss beside the baselines, architecture, where to look."""
+    required = plan.requirements
+    assert required is not None
     reasons: dict[str, int] = {}
     for record in records:
         reasons[record.reason] = reasons.get(record.reason, 0) + 1
     ends = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     console.print()
-    console.print(Text(plan["cell"], style="bold"))
-    lines = [f"trials      {len(records)} of {plan['trials']} in {duration(seconds)}: {ends}"]
-    scores = None if best is None else best.best
-    if best is None or scores is None:
-        values = [record.value for record in records if record.value is not None]
-        lowest = f"; the lowest loss of a collapsed one is {min(values):.4f}" if values else ""
-        lines.append(f"best        none: no trial learnt more than the base rate{lowest}")
-    else:
-        auc = "undefined" if scores.auc is None else f"{scores.auc:.3f}"
-        if plan["metric"] == "auc":
-            lines.append(f"scored by   AUC {auc} +- {best.objective_se:.3f}: the highest of all")
-        lines += [
-            f"best        {with_error(scores.loss, scores.loss_se)} validation log-loss (trial "
-            f"{best.number}, epoch {scores.epoch}), skill {scores.skill:+.3f} against the base "
-            f"rate, AUC {auc}",
-            f"            {with_error(scores.difference, scores.difference_se, sign=True)} against "
-            f"{baseline_name} (negative is better; the best of {len(records)} is optimistic)",
-            f"            {architecture(best.params)}, {best.param_count:,} parameters",
-        ]
-    lines += [
-        f"{baseline['name']:<11} {with_error(baseline['log_loss'], baseline['log_loss_se'])} "
-        "on the same days"
-        for baseline in plan["baselines"]
-    ]
-    lines += [
+    console.print(Text(plan.question.cell, style="bold"))
+    lines = [
+        f"trials      {len(records)} of {plan.question.trials} in {duration(seconds)}: {ends}",
+        *_best(records, best, metric=plan.question.metric, baseline_name=baseline_name),
+        *(
+            f"{baseline.name:<11} {with_error(baseline.log_loss, baseline.log_loss_se)} "
+            "on the same days"
+            for baseline in required.baselines
+        ),
         f"results     {folder}",
         f"look        tensorboard --logdir {shlex.quote(str(Path(folder).parent))}",
     ]
     for line in lines:
         console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def _best(
+    records: Sequence[TrialRecord], best: TrialRecord | None, *, metric: str, baseline_name: str
+) -> list[str]:
+    scores = None if best is None else best.best
+    if best is None or scores is None:
+        values = [record.value for record in records if record.value is not None]
+        lowest = f"; the lowest loss of a collapsed one is {min(values):.4f}" if values else ""
+        return [f"best        none: no trial learnt more than the base rate{lowest}"]
+    auc = "undefined" if scores.auc is None else f"{scores.auc:.3f}"
+    lines = []
+    if metric == "auc":
+        lines.append(f"scored by   AUC {auc} +- {best.objective_se:.3f}: the highest of all")
+    return [
+        *lines,
+        f"best        {with_error(scores.loss, scores.loss_se)} validation log-loss (trial "
+        f"{best.number}, epoch {scores.epoch}), skill {scores.skill:+.3f} against the base "
+        f"rate, AUC {auc}",
+        f"            {with_error(scores.difference, scores.difference_se, sign=True)} against "
+        f"{baseline_name} (negative is better; the best of {len(records)} is optimistic)",
+        f"            {architecture(best.params)}, {best.param_count:,} parameters",
+    ]
 
 
 def number(value: float | None, *, sign: bool = False) -> str:
@@ -205,52 +240,51 @@ def with_error(value: float | None, error: float | None, *, sign: bool = False) 
     return f"{number(value, sign=sign)} +- {number(error)}"
 
 
-def _splits(splits: Mapping[str, Mapping[str, Any]]) -> Table:
+def _splits(splits: Mapping[str, SplitRecord]) -> Table:
     table = Table(box=None, padding=(0, 1))
     table.add_column("part", no_wrap=True)
     table.add_column("days", no_wrap=True)
     for heading in ("samples", "positives", "base rate", "effective"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, part in splits.items():
-        table.add_row(
-            name,
-            f"{part['first_day']} to {part['last_day']}",
-            f"{part['rows']:,}",
-            f"{part['positives']:,}",
-            f"{part['base_rate']:.3f}",
-            f"{part['effective_size']:,.0f}",
-        )
+        table.add_row(name, *split_cells(part))
     return table
 
 
-def _baselines(baselines: list[Mapping[str, Any]]) -> Table:
+def split_cells(part: SplitRecord) -> tuple[str, ...]:
+    """Return the cells of a table's row: days, samples, positives, base rate, effective size."""
+    return (
+        f"{part.first_day} to {part.last_day}",
+        f"{part.rows:,}",
+        f"{part.positives:,}",
+        f"{part.base_rate:.3f}",
+        f"{part.effective_size:,.0f}",
+    )
+
+
+def _baselines(baselines: Sequence[BaselineRecord]) -> Table:
     table = Table(box=None, padding=(0, 1))
     table.add_column("baseline on the validation days", no_wrap=True)
     for heading in ("log-loss", "standard error", "skill", "AUC"):
         table.add_column(heading, justify="right", no_wrap=True)
     for baseline in baselines:
         table.add_row(
-            baseline["name"],
-            f"{baseline['log_loss']:.4f}",
-            number(baseline["log_loss_se"]),
-            f"{baseline['skill']:+.3f}",
-            "-" if baseline["auc"] is None else f"{baseline['auc']:.3f}",
+            baseline.name,
+            f"{baseline.log_loss:.4f}",
+            number(baseline.log_loss_se),
+            f"{baseline.skill:+.3f}",
+            "-" if baseline.auc is None else f"{baseline.auc:.3f}",
         )
     return table
 
 
-def _heat(temperature: Mapping[str, Any]) -> str:
-    """Say how hot the machine is; a reading that is missing is never taken for a good one."""
-    if temperature["state"] == "unknown":
-        return f"unknown, so heat stops nothing ({temperature['said']})"
-    return f"{temperature['said']}, {temperature['state']}"
+def _heat(temperature: TemperatureRecord) -> str:
+    """Return how hot the machine is; a reading that is missing is never taken for a good one."""
+    if temperature.state == "unknown":
+        return f"unknown, so heat stops nothing ({temperature.said})"
+    return f"{temperature.said}, {temperature.state}"
 
 
 def seconds_per_epoch(value: float) -> str:
     """Return the seconds of an epoch as a person says them."""
     return f"{value:.1f} s" if value < 60 else duration(value)
-
-
-def size(count: int) -> str:
-    """Return a number of bytes as a person says it."""
-    return f"{count / _GIB:.1f} GiB" if count >= _GIB else f"{count / 2**20:.0f} MiB"

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from study.byte_text import gib
 from study.results.epoch_report import EpochRecord
 from study.results.records import BaselineRecord, TrialRecord
 from study.results.short_forms import architecture, duration
@@ -134,8 +135,8 @@ class Progress:
         peak, granted = record.peak_memory_bytes, record.granted_memory_bytes
         if peak is not None and granted is not None and peak > granted:
             self.line(
-                f"trial {record.number:>3} used {peak / 2**30:.2f} GiB, more than the "
-                f"{granted / 2**30:.2f} GiB that the memory model granted it: lower --concurrency "
+                f"trial {record.number:>3} used {gib(peak, 2)}, more than the "
+                f"{gib(granted, 2)} that the memory model granted it: lower --concurrency "
                 "if memory runs out"
             )
         if record.message:

@@ -7,6 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from study.byte_text import gib
 from study.errors import one_line
 from study.results.short_forms import duration
 from study.results.status_snapshot import CellStatus, StudyStatus
@@ -17,8 +18,6 @@ _STYLES = {
     "stopped": "red", "failed": "red", "dead": "red", "stalled": "red", "stale": "red",
     "unknown": "yellow",
 }  # fmt: skip
-
-_GIB = 2**30
 
 _YEAR_SECONDS = 365 * 86_400
 
@@ -95,9 +94,7 @@ def _trials(cells: Sequence[CellStatus]) -> Table:
                     for phase in ("data", "step", "validation", "checkpoint")
                 ),
                 trial.device or "",
-                ""
-                if trial.peak_memory_bytes is None
-                else f"{trial.peak_memory_bytes / _GIB:.2f} GiB",
+                "" if trial.peak_memory_bytes is None else gib(trial.peak_memory_bytes, 2),
                 _time(trial.silent_seconds, unknown="?"),
             )
     return table

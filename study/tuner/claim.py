@@ -11,6 +11,7 @@ from study.cluster.machine import machine
 from study.data.dataset import Dataset
 from study.errors import StudyError
 from study.planning.cell_plan import CellPlan
+from study.planning.plan_summary import plan_summary
 from study.results.provenance import commit
 from study.search.cell_folder import CellFolder, create, identity, reopen
 from study.search.earlier_trials import Imported
@@ -136,7 +137,7 @@ def describe(plan: CellPlan, place: Place) -> dict[str, Any]:
         **identity(plan.cell, plan.data, place.identity),
         "commit": commit(),
         "machine": machine(),
-        **plan.describe(),
+        **plan_summary(plan).to_json(),
     }
     plain: dict[str, Any] = json.loads(json.dumps(described, allow_nan=False))
     return plain

@@ -14,6 +14,7 @@ from study.errors import require
 from study.interruptions import Interruptions
 from study.output import open_console
 from study.planning.cell_plan import CellPlan
+from study.planning.plan_summary import plan_summary
 from study.planning.prepared_cell import PlanOptions, prepare
 from study.results.records import best_trial
 from study.search.earlier_trials import Imported
@@ -103,7 +104,7 @@ def run_cell(
 
 def print_header(console: Console, plan: CellPlan, imported: Imported | None) -> None:
     """Print what will run, and what it knows of an earlier search."""
-    print_plan(console, plan.describe())
+    print_plan(console, plan_summary(plan))
     if imported is not None:
         console.print(Text(f"  import  {imported.describe()}"), soft_wrap=True)
 
@@ -158,7 +159,7 @@ def _end(
         console,
         records=outcome.records,
         best=best,
-        plan=plan.describe(),
+        plan=plan_summary(plan),
         folder=str(shown(claimed.place.path)),
         baseline_name=plan.baseline.name,
         seconds=seconds,

@@ -10,7 +10,7 @@ import pytest
 
 from study.cluster.resources import Node, needed_bytes
 from study.data.dataset import Dataset, build_dataset
-from study.planning.cell_plan import describe_without_plan, plan_cell, trial_device
+from study.planning.cell_plan import plan_cell, trial_device
 from study.planning.feasibility import (
     InfeasibleError,
     begun_space,
@@ -18,9 +18,10 @@ from study.planning.feasibility import (
     require_fits,
     step_bytes,
 )
+from study.planning.plan_summary import plan_summary, summary_without_plan
 from study.planning.study_plan import folder_state, plan_cells
-from study.planning.time_estimate import Estimate
 from study.results.journal import Journal
+from study.results.plan_record import Estimate
 from study.search.cell_folder import create, identity
 from study.search.forced import first_configurations
 from study.search.ledger import Ledger
@@ -104,8 +105,9 @@ def test_an_architecture_that_is_kept_can_take_a_step_with_what_it_is_granted() 
     steps = [step_bytes(config, 1, bf16=plan.bf16) for config in plan.space.configs()]
     assert plan.space.left_out is not None
     assert max(steps) <= plan.share_bytes["2B"]
-    json.dumps(plan.describe(), allow_nan=False)
-    assert plan.describe()["left_out"]["architectures"][0]["budget"] == "2B"
+    written = json.loads(json.dumps(plan_summary(plan).to_json(), allow_nan=False))
+    assert written["left_out"]["architectures"][0]["budget"] == "2B"
+    assert begun_space(whole(), written) == plan.space
 
 
 def test_the_extremes_and_the_draws_are_of_what_is_left() -> None:
@@ -133,7 +135,7 @@ def test_a_listed_configuration_that_does_not_fit_is_a_problem_and_takes_no_tria
 
 def begun(path: Path, cell: Cell, data: Dataset, space: SearchSpace) -> dict[str, Any]:
     """Make the folder of a search that was killed before its first trial."""
-    recorded = None if space.left_out is None else space.left_out.to_json()
+    recorded = None if space.left_out is None else space.left_out.record().to_json()
     described = {**identity(cell, data, path), "left_out": json.loads(json.dumps(recorded))}
     create(LocalPlace(path), described).lock.release()
     return described
@@ -178,7 +180,7 @@ def test_a_search_that_goes_on_on_a_larger_machine_is_the_undisturbed_one(tmp_pa
         (tmp_path / name).mkdir()
     undisturbed = configs(ledger(Journal.create(tmp_path / "whole", "abcd", first), left), 12)
     configs(ledger(Journal.create(tmp_path / "cut", "abcd", first), left), 7)
-    again = begun_space(everything, {"left_out": left.left_out.to_json()})
+    again = begun_space(everything, {"left_out": left.left_out.record().to_json()})
     journal = Journal.open(tmp_path / "cut", witness=None)
     assert configs(ledger(journal, again), 12) == undisturbed
     assert {config.shape for config in undisturbed} <= set(left.shapes)
@@ -191,21 +193,22 @@ def test_a_cell_that_cannot_run_is_described_with_the_keys_of_one_that_can(data:
         small, data, whole(small), nodes, device="cpu", concurrency=None, estimate=ESTIMATE
     )
     where = trial_device(nodes, "cpu")
-    found = describe_without_plan(LARGE, "too large", data, whole(), where, feasible=False)
-    assert set(found) == set(plan.describe())
+    found = summary_without_plan(LARGE, "too large", data, whole(), where, feasible=False).to_json()
+    assert set(found) == set(plan_summary(plan).to_json())
     assert (found["feasible"], found["problem"], found["grid_size"]) == (False, "too large", 75)
-    assert plan.describe()["feasible"] is True
+    assert plan_summary(plan).feasible is True
 
 
 def test_a_plan_of_several_cells_says_which_cannot_run(tmp_path: Path) -> None:
     (found,) = plan_cells(
         [LARGE], [node(24, gpus=0)], tmp_path, device="cpu", concurrency=None, driver_seconds=0.0
     )
-    described = found.describe()
-    assert (described["feasible"], described["folder_state"]) == (False, "new")
-    assert "47.6 to 75.8 GiB at micro-batch 1" not in described["problem"]
-    assert "GiB against 22.8 GiB on a" in described["problem"]
-    assert described["params_max"] > 2_000_000_000
+    summary = found.row.summary
+    assert (summary.feasible, found.row.folder_state) == (False, "new")
+    assert "47.6 to 75.8 GiB at micro-batch 1" not in str(summary.problem)
+    assert "GiB against 22.8 GiB on a" in str(summary.problem)
+    assert summary.contents is not None
+    assert summary.contents.grid.params_max > 2_000_000_000
     assert not found.will_run
 
 

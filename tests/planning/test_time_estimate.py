@@ -8,7 +8,8 @@ import pytest
 
 from study.errors import SpecError
 from study.planning.step_times import LayerTimes, ProbeTime, StepTimes, layer_flops
-from study.planning.time_estimate import Estimate, read_plan
+from study.results.plan_file import read_measurements
+from study.results.plan_record import Estimate
 from study.search.space import SearchSpace, TrialConfig, build_space
 from study.spec.spec_file import load_study
 
@@ -82,10 +83,10 @@ def test_an_estimate_survives_its_file(tmp_path: Path) -> None:
         {"cell": "b", "problem": None, "estimate": dataclasses.asdict(ESTIMATE)},
     ]
     path.write_text(json.dumps({"cells": cells, "total": {}}))
-    assert Estimate.from_json(read_plan(path, "b")["estimate"], "b") == ESTIMATE
+    assert Estimate.from_json(read_measurements(path, "b")["estimate"], "b") == ESTIMATE
     for cell in ("a", "c"):
         with pytest.raises(SpecError, match=f"with the estimate of {cell}, but got b"):
-            read_plan(path, cell)
+            read_measurements(path, cell)
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"cells": [1]}', '{"cells": [{}]}'])
@@ -93,7 +94,7 @@ def test_any_other_file_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "plan.json"
     path.write_text(text)
     with pytest.raises(SpecError, match=r"must be what study\.plan --json wrote"):
-        read_plan(path, "a")
+        read_measurements(path, "a")
 
 
 def test_a_damaged_plan_is_refused(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_a_damaged_plan_is_refused(tmp_path: Path) -> None:
     for text in ("", "{", "[" * 100_000):
         path.write_text(text)
         with pytest.raises(SpecError, match=r"plan\.json: must be JSON, .* leave --estimate out"):
-            read_plan(path, "a")
+            read_measurements(path, "a")
 
 
 def test_an_estimate_with_a_hole_is_refused() -> None:

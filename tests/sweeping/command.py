@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from study.results.plan_file import PlannedCell
 from tests.preloaded import Command
 from tests.tuner.command import ESTIMATE, POWER, left_over
 
@@ -22,20 +23,29 @@ def cell_name(horizon: int, budget: str = "50k") -> str:
     return f"tiny_{budget}_h{horizon}_threshold_1pct"
 
 
+def plan_row(name: str, **changes: Any) -> dict[str, Any]:
+    """Return what study.plan --json writes of a cell, without what nobody reads."""
+    return {
+        "cell": name, "budget": "2M", "horizon": 3, "trials": 4, "capacity": 2, "concurrency": 2,
+        "exclusive": False, "problem": None, "feasible": True, "folder_state": "new",
+        "running_checkpoint_bytes": 2**20, "kept_checkpoint_bytes": 2**20,
+        "trial_resources": {"CPU": 1}, "folder_problem": None, "estimate": ESTIMATE,
+        "power": POWER, **changes,
+    }  # fmt: skip
+
+
+def planned(name: str, **changes: Any) -> PlannedCell:
+    return PlannedCell.from_json(plan_row(name, **changes))
+
+
 def write_plan(here: Path, *, trials: int, capacity: int, horizons: Sequence[int] = (1, 3, 5),
                **changes: Any) -> None:  # fmt: skip
     """Write ``plan.json``, as study.plan would, without its measurements."""
+    sizes = {"trials": trials, "capacity": capacity, "concurrency": capacity}
     cells = [
-        {
-            "cell": cell_name(horizon), "budget": "50k", "horizon": horizon, "trials": trials,
-            "capacity": capacity, "concurrency": capacity, "exclusive": False, "problem": None,
-            "feasible": True, "folder_state": "new", "running_checkpoint_bytes": 2**20,
-            "kept_checkpoint_bytes": 2**20, "trial_resources": {"CPU": 1},
-            "folder_problem": None, "estimate": ESTIMATE, "power": POWER,
-            **changes,
-        }
+        plan_row(cell_name(horizon), budget="50k", horizon=horizon, **{**sizes, **changes})
         for horizon in horizons
-    ]  # fmt: skip
+    ]
     (here / "plan.json").write_text(json.dumps({"cells": cells, "total": {}}))
 
 

@@ -11,10 +11,11 @@ from study.results.journal import Journal
 from study.sweeping.cell_process import CellRun, count_epochs
 from study.sweeping.summary_table import summary_table
 from tests.results.cells import ASKED, write_cell
+from tests.sweeping.command import planned
 
 N_CELLS = 12
 EPOCHS = 15
-PLAN = {"capacity": 8, "concurrency": 8, "trials": ASKED, "exclusive": False}
+PLAN = planned("demo_2M_h1", capacity=8, concurrency=8, trials=ASKED)
 
 
 @pytest.mark.slow

@@ -12,10 +12,7 @@ from study.storage.driver_status import Driver, DriverStatus
 from study.sweep import _cell_run, _end, parser
 from study.sweeping.cell_process import CellRun
 from study.tune import parser as tune_parser
-
-
-def planned(name: str, **changes: Any) -> dict[str, Any]:
-    return {"cell": name, "budget": "2M", "horizon": 3, "folder_state": "new", **changes}
+from tests.sweeping.command import planned
 
 
 @pytest.mark.parametrize(
@@ -61,7 +58,7 @@ def test_a_phase_that_could_not_begin_is_a_failure_of_the_sweep(
     tmp_path: Path, ends: list[Any], missing: list[str], code: int, state: str, reason: str | None
 ) -> None:
     cells = [
-        CellRun(name=name, plan={}, flags=(), end=end)
+        CellRun(name=name, plan=planned(name), flags=(), end=end)
         for name, end in zip("ab", ends, strict=True)
     ]  # fmt: skip
     console = Console(file=io.StringIO())

@@ -10,11 +10,13 @@ from study.data.dataset import build_dataset
 from study.data.evaluation.power import read_power
 from study.plan import parser, phase_two
 from study.planning.cell_plan import plan_cell
-from study.planning.time_estimate import Estimate
+from study.planning.plan_summary import plan_summary
+from study.results.plan_file import PlannedCell, StoredPlan
+from study.results.plan_record import Estimate, PlanRow
 from study.search.space import build_space
 from study.spec.spec_file import load_study
-from study.sweep import holds_phase
 from study.terminal.plan_tables import print_budget, print_phase_two
+from tests.sweeping.command import plan_row
 from tests.tuner.command import ESTIMATE, POWER, SPACES
 
 STUDY = load_study(SPACES / "two_phase.yaml")
@@ -35,10 +37,13 @@ def test_budgets_are_side_by_side_with_what_is_listed_and_phase_two_is_counted(
         device="cpu", concurrency=None, power=read_power(POWER),
         estimate=Estimate.from_json({**ESTIMATE, "epoch_seconds": epochs}, "estimate"),
     )  # fmt: skip
-    described = {**plan.describe(), "folder_state": "new", "folder_problem": None}
-    assert [each["label"] for each in described["budgets"]] == ["2M", "20M"]
+    row = PlanRow(summary=plan_summary(plan), folder_state="new", folder_problem=None)
+    assert row.summary.requirements is not None
+    assert [each.label for each in row.summary.requirements.budgets] == ["2M", "20M"]
+    stored = PlannedCell.from_json(row.to_json())
+    assert (stored.cell, stored.phase, stored.demand is not None) == (FIRST.name, 1, True)
     shown = Console(file=io.StringIO(), width=120)
-    print_budget(shown, [described])
+    print_budget(shown, [row])
     arguments = parser().parse_args(["--search", str(SPACES / "two_phase.yaml"), "--trials", "7"])
     cells, told = phase_two(arguments, STUDY, [FIRST], tmp_path)
     print_phase_two(shown, told)
@@ -57,10 +62,11 @@ def test_budgets_are_side_by_side_with_what_is_listed_and_phase_two_is_counted(
 
 
 def test_only_a_plan_that_was_made_after_phase_one_knows_phase_two() -> None:
-    first, second = {"phase": 1}, {"phase": 2}
-    before = {"cells": [first], "phase_2": {"waiting": ["phase 2 of x: phase 1 has not begun"]}}
-    after = {"cells": [first, second], "phase_2": {"waiting": []}}
-    assert holds_phase({"cells": [{}]}, None)
-    assert [holds_phase(before, phase) for phase in (1, 2)] == [True, False]
-    assert [holds_phase(after, phase) for phase in (1, 2)] == [True, True]
-    assert not holds_phase({"cells": [{}]}, 1)
+    first, second = plan_row("first", phase=1), plan_row("second", phase=2)
+    waiting = ["phase 2 of x: phase 1 has not begun"]
+    before = StoredPlan.from_json({"cells": [first], "phase_2": {"waiting": waiting}}, "plan")
+    after = StoredPlan.from_json({"cells": [first, second], "phase_2": {"waiting": []}}, "plan")
+    plain = StoredPlan.from_json({"cells": [plan_row("only")]}, "plan")
+    assert [before.holds_phase(phase) for phase in (1, 2)] == [True, False]
+    assert [after.holds_phase(phase) for phase in (1, 2)] == [True, True]
+    assert [plain.holds_phase(phase) for phase in (None, 1, 2)] == [True, False, False]

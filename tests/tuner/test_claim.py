@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from study.planning.plan_summary import plan_summary
 from study.planning.prepared_cell import PlanOptions, prepare
 from study.storage.driver_status import DriverStatus
 from study.storage.lock import FolderLock, LockError
@@ -46,7 +47,10 @@ def test_a_cell_is_prepared_and_planned_without_flags(tmp_path: Path) -> None:
     assert prepared.imported_by(planned) is None
     assert not options.results.exists()
     # What a search was begun with holds, whatever another plan has measured.
-    first = {**plan().describe(), "estimate": {**ESTIMATE, "search_seconds_expected": 7.0}}
+    first = {
+        **plan_summary(plan()).to_json(),
+        "estimate": {**ESTIMATE, "search_seconds_expected": 7.0},
+    }
     resumed = prepare(CELL, options, is_resumed=True).resuming(first)
     assert resumed.plan([NODE]).estimate.search_seconds_expected == 7.0
 

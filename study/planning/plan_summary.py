@@ -1,0 +1,214 @@
+"""A plan as the record that is printed and written: made of a cell that can run or cannot."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+import torch
+
+from study.data.data_config import DataConfig
+from study.data.dataset import Dataset
+from study.model.sizing import count_parameters
+from study.planning.cell_plan import CellPlan
+from study.planning.feasibility import step_bytes
+from study.planning.time_estimate import shape_name
+from study.results.plan_record import (
+    BudgetRecord,
+    Contents,
+    ForcedConfiguration,
+    ForcedRecord,
+    GridRecord,
+    InputRecord,
+    LeastFeature,
+    PlanSummary,
+    PowerRecord,
+    Question,
+    RequestRecord,
+    Requirements,
+    SplitRecord,
+    StepMemory,
+    TemperatureRecord,
+)
+from study.results.short_forms import architecture
+from study.search.forced import Forced
+from study.search.space import SearchSpace, TrialConfig
+from study.spec.specification import Budget, Cell
+from study.training.device import supports_bf16
+
+
+def plan_summary(plan: CellPlan) -> PlanSummary:
+    """Return what is known of a cell that can run here."""
+    return PlanSummary(
+        question=_question(plan.cell),
+        contents=_contents(plan.data, plan.space, device=plan.device_type, bf16=plan.bf16),
+        requirements=_requirements(plan),
+        feasible=True,
+        problem=None,
+    )
+
+
+def summary_without_plan(
+    cell: Cell,
+    problem: str,
+    data: Dataset | None = None,
+    space: SearchSpace | None = None,
+    where: torch.device | None = None,
+    *,
+    feasible: bool | None,
+) -> PlanSummary:
+    """Return what is known of a cell that cannot run here.
+
+    Args:
+        cell: the cell.
+        problem: why it cannot.
+        data: its data set, if there is one.
+        space: its search space, all that its budget affords, if there is one.
+        where: the kind of device on which trials would run, if it has a space.
+        feasible: False if nothing of it fits a node; None if that is not known.
+    """
+    contents = None
+    if data is not None and space is not None and where is not None:
+        contents = _contents(data, space, device=where.type, bf16=supports_bf16(where))
+    return PlanSummary(
+        question=_question(cell),
+        contents=contents,
+        requirements=None,
+        feasible=feasible,
+        problem=problem,
+    )
+
+
+def grid_record(space: SearchSpace, *, bf16: bool) -> GridRecord:
+    """Return the sizes of a search space, the memory of a step, and what was left out of it."""
+    rows = [(count_parameters(config.model), config) for config in space.configs()]
+    counts = sorted(count for count, _ in rows)
+    steps = [(step_bytes(c, c.train.effective_batch, bf16=bf16), c) for _, c in rows]
+    return GridRecord(
+        grid_size=len(counts),
+        params_min=counts[0],
+        params_median=counts[len(counts) // 2],
+        params_max=counts[-1],
+        n_dimensions=space.n_dimensions,
+        left_out=None if space.left_out is None else space.left_out.record(),
+        memory_min=_memory(steps, min),
+        memory_max=_memory(steps, max),
+    )
+
+
+def _memory(
+    steps: Iterable[tuple[int, TrialConfig]],
+    choose: Callable[..., tuple[int, TrialConfig]],
+) -> StepMemory:
+    n_bytes, config = choose(steps, key=lambda step: step[0])
+    return StepMemory(bytes=n_bytes, architecture=architecture(config.flat()))
+
+
+def _question(cell: Cell) -> Question:
+    return Question(
+        cell=cell.name,
+        study=cell.study,
+        budget=cell.budget_label,
+        phase=cell.phase,
+        metric=cell.search.metric,
+        horizon=cell.data.horizon,
+        task=cell.data.task,
+        label=_label(cell.data),
+        source=cell.data.source,
+        tier=cell.data.tier,
+        normalization=cell.data.normalization,
+        trials=cell.search.trials,
+        scheduler=cell.search.scheduler,
+    )
+
+
+def _label(data: DataConfig) -> str:
+    days = "the next day" if data.horizon == 1 else f"the next {data.horizon} days"
+    if data.label_kind == "direction":
+        return f"is the close higher after {data.horizon} trading days?"
+    return f"does the {data.label_kind} reach +{100 * data.threshold:.4g} % within {days}?"
+
+
+def _contents(data: Dataset, space: SearchSpace, *, device: str, bf16: bool) -> Contents:
+    return Contents(
+        inputs=InputRecord(
+            n_rows=data.n_rows,
+            n_features=len(data.feature_names),
+            features=tuple(data.feature_names),
+            splits={
+                name: SplitRecord(**dataclasses.asdict(part)) for name, part in data.splits.items()
+            },
+            understood=data.understood,
+            warnings=tuple(data.warnings),
+        ),
+        grid=grid_record(space, bf16=bf16),
+        device=device,
+        precision="bfloat16" if bf16 else "float32",
+    )
+
+
+def _requirements(plan: CellPlan) -> Requirements:
+    feature, change = plan.sensitivity.least
+    largest, temperature = plan.resources.largest, plan.temperature
+    # Final runs of one budget have no architectures of the others.
+    there = plan.space.budgets
+    return Requirements(
+        budgets=tuple(_budget(plan, b) for b in plan.cell.budgets if b.label in there),
+        sensitivity=LeastFeature(feature=feature, change=change),
+        trial_resources=largest.request(),
+        budget_resources={
+            budget: RequestRecord(
+                request=each.request(), exclusive=each.exclusive, capacity=each.capacity
+            )
+            for budget, each in plan.resources.by_budget.items()
+        },
+        exclusive=largest.exclusive,
+        capacity=plan.resources.capacity,
+        concurrency=plan.concurrency,
+        running_checkpoint_bytes=plan.running_checkpoint_bytes,
+        kept_checkpoint_bytes=plan.kept_checkpoint_bytes,
+        estimate=plan.estimate,
+        temperature=TemperatureRecord(
+            state=temperature.state.value,
+            degrees=temperature.degrees,
+            source=temperature.source,
+            said=temperature.said,
+        ),
+        power=PowerRecord(**dataclasses.asdict(plan.power)),
+        baselines=plan.baselines,
+        forced=tuple(_forced(slot, plan.cell) for slot in plan.forced),
+    )
+
+
+def _budget(plan: CellPlan, budget: Budget) -> BudgetRecord:
+    """Return the architectures of a budget, the memory of their steps, and the time of an epoch."""
+    own = plan.space.of(shape for shape in plan.space.shapes if shape.budget == budget.label)
+    known = plan.estimate.epoch_seconds
+    names = {shape_name(shape) for shape in own.shapes}
+    # An estimate of an earlier plan may know other shapes.
+    seconds = [known[name] for name in names if name in known]
+    configs = [slot.config for slot in plan.forced if slot.config is not None]
+    return BudgetRecord(
+        label=budget.label,
+        target=budget.target,
+        grid=grid_record(own, bf16=plan.bf16),
+        n_forced=sum(config.budget == budget.label for config in configs),
+        epoch_seconds_min=min(seconds, default=None),
+        epoch_seconds_max=max(seconds, default=None),
+    )
+
+
+def _forced(slot: Forced, cell: Cell) -> ForcedRecord:
+    configuration = None
+    if slot.config is not None:
+        model, count = slot.config.model, count_parameters(slot.config.model)
+        (target,) = (b.target for b in cell.budgets if b.label == slot.config.budget)
+        configuration = ForcedConfiguration(
+            budget=slot.config.budget,
+            param_count=count,
+            budget_share=count / target,
+            param_count_12ld2=12 * model.n_layers * model.d_model**2,
+            architecture={**dataclasses.asdict(model), "d_ff": model.d_ff},
+            training=dataclasses.asdict(slot.config.train),
+        )
+    return ForcedRecord(
+        name=slot.name, group=slot.group, configuration=configuration, problem=slot.problem
+    )

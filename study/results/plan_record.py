@@ -1,0 +1,407 @@
+"""The plan of a cell as typed values, which are printed, and written as JSON at a file's edge."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from study.errors import SpecError
+from study.fields import rebuild
+from study.results.records import BaselineRecord
+
+FolderState = Literal["new", "complete", "partial", "refused"]
+"""State of a cell's folder: absent, every trial ended, some are left, or not to be resumed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What a cell asks, which is known before anything is read."""
+
+    cell: str
+    """Name of the cell and of its folder."""
+    study: str
+    budget: str
+    phase: int | None
+    metric: str
+    horizon: int
+    task: str
+    label: str
+    """The question that a label answers, in words."""
+    source: str
+    tier: str
+    normalization: str
+    trials: int
+    scheduler: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitRecord:
+    """How many samples a part of the days holds, and what they are worth."""
+
+    rows: int
+    positives: int
+    base_rate: float
+    effective_size: float
+    first_day: str
+    last_day: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputRecord:
+    """The data set of a cell."""
+
+    n_rows: int
+    n_features: int
+    features: Sequence[str]
+    splits: Mapping[str, SplitRecord]
+    understood: str
+    """What was read of the columns of a file, in words; empty where nothing had to be guessed."""
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOutArchitecture:
+    """An architecture that no node can train."""
+
+    budget: str
+    d_model: int
+    n_layers: int
+    d_ff_ratio: int
+    n_heads: int
+    needed_bytes: int
+    """Memory that one sample at a time needs, headroom included."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOutRecord:
+    """All architectures of a search space that no node can train."""
+
+    reason: str
+    limit_bytes: int
+    """Most memory that a trial could be granted."""
+    node: str
+    architectures: Sequence[LeftOutArchitecture]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, from which ``from_json`` rebuilds the record."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "LeftOutRecord":
+        """Return the record of which ``to_json`` made plain values."""
+        rows = tuple(LeftOutArchitecture(**row) for row in raw["architectures"])
+        return cls(**{**raw, "architectures": rows})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepMemory:
+    """The memory model's bytes of a training step, and the architecture that takes it."""
+
+    bytes: int
+    architecture: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GridRecord:
+    """The architectures that can be drawn: how many, of which sizes, and the memory of a step."""
+
+    grid_size: int
+    params_min: int
+    params_median: int
+    params_max: int
+    n_dimensions: int
+    left_out: LeftOutRecord | None
+    memory_min: StepMemory
+    memory_max: StepMemory
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contents:
+    """What is known of a cell whose data could be read, whether or not it can run here."""
+
+    inputs: InputRecord
+    grid: GridRecord
+    device: str
+    precision: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, without levels between."""
+        return {
+            **dataclasses.asdict(self.inputs),
+            **dataclasses.asdict(self.grid),
+            "device": self.device,
+            "precision": self.precision,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetRecord:
+    """One budget of a search: its architectures, and how long an epoch of them takes."""
+
+    label: str
+    target: int
+    grid: GridRecord
+    n_forced: int
+    epoch_seconds_min: float | None
+    """None where the estimate does not know the budget's architectures."""
+    epoch_seconds_max: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, without levels between."""
+        return {
+            "label": self.label,
+            "target": self.target,
+            **dataclasses.asdict(self.grid),
+            "n_forced": self.n_forced,
+            "epoch_seconds_min": self.epoch_seconds_min,
+            "epoch_seconds_max": self.epoch_seconds_max,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestRecord:
+    """What each trial of a budget asks for."""
+
+    request: Mapping[str, float]
+    """Amounts by Ray's names: CPU, memory and, where there are accelerators, GPU."""
+    exclusive: bool
+    capacity: int
+    """Number of such trials that fit the cluster at once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """Seconds, for a search of which no trial has run yet."""
+
+    epoch_seconds_min: float
+    epoch_seconds_median: float
+    epoch_seconds_max: float
+    search_seconds_expected: float
+    """Time with ASHA, from the command's start to its end."""
+    search_seconds_most: float
+    """Time if every trial runs its whole schedule."""
+    trained_share: float
+    """Epochs that ASHA leaves, as a share of all epochs of all schedules."""
+    start_seconds: float
+    """Part of both times that passes before the first trial's first step."""
+    epoch_seconds: Mapping[str, float]
+    """Time of an epoch by width and depth, as ``d64 L48``."""
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any], where: str) -> "Estimate":
+        """Rebuild what ``dataclasses.asdict`` made; other keys are ignored.
+
+        Raises:
+            SpecError: a key is missing or no number.
+        """
+        rule = f"{where}: must hold the estimate of a plan"
+        return rebuild(cls, raw, rule, "Write it with python -m study.plan --json.", SpecError)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TemperatureRecord:
+    """How hot the machine was when the plan was made."""
+
+    state: str
+    degrees: float | None
+    source: str | None
+    said: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PowerRecord:
+    """Smallest differences between two models that the days can show, in nats or AUC."""
+
+    difference_sd: float
+    log_loss_se: float
+    auc_se: float | None
+    log_loss_validation: float
+    log_loss_test: float
+    auc_validation: float | None
+    auc_test: float | None
+    gain: float
+    sentences: Sequence[str]
+
+    def shown(self, part: str) -> tuple[float | None, float | None]:
+        """Return the smallest differences in log-loss and AUC of a part; None where unknown."""
+        return {
+            "validation": (self.log_loss_validation, self.auc_validation),
+            "test": (self.log_loss_test, self.auc_test),
+        }.get(part, (None, None))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeastFeature:
+    """The feature that changes the output of an untrained network least, and by how much."""
+
+    feature: str
+    change: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForcedConfiguration:
+    """The configuration of a forced trial."""
+
+    budget: str
+    param_count: int
+    budget_share: float
+    """Exact parameter count as a share of the budget's target."""
+    param_count_12ld2: int
+    """Size as it is usually written for a transformer: layers alone, with d_ff = 4 d_model."""
+    architecture: Mapping[str, Any]
+    """Every field of ModelConfig, and ``d_ff``."""
+    training: Mapping[str, Any]
+    """Every field of TrainConfig."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForcedRecord:
+    """A trial that comes before all sampled ones, or the reason why it cannot be tried."""
+
+    name: str
+    group: str | None
+    configuration: ForcedConfiguration | None
+    problem: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values: those of the configuration, or the problem."""
+        named = {"name": self.name, "group": self.group}
+        if self.configuration is None:
+            return {**named, "problem": self.problem}
+        values = dataclasses.asdict(self.configuration)
+        return named | {
+            {"param_count_12ld2": "param_count_12Ld2"}.get(key, key): value
+            for key, value in values.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Requirements:
+    """What a cell takes that can run here."""
+
+    budgets: Sequence[BudgetRecord]
+    sensitivity: LeastFeature
+    trial_resources: Mapping[str, float]
+    """Most that a trial asks for."""
+    budget_resources: Mapping[str, RequestRecord]
+    exclusive: bool
+    capacity: int
+    concurrency: int
+    running_checkpoint_bytes: int
+    kept_checkpoint_bytes: int
+    estimate: Estimate
+    temperature: TemperatureRecord
+    power: PowerRecord
+    baselines: Sequence[BaselineRecord]
+    forced: Sequence[ForcedRecord]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values by field."""
+        return {
+            "sensitivity": {"least": dataclasses.asdict(self.sensitivity)},
+            "trial_resources": dict(self.trial_resources),
+            "budget_resources": {
+                budget: dataclasses.asdict(each) for budget, each in self.budget_resources.items()
+            },
+            "exclusive": self.exclusive,
+            "capacity": self.capacity,
+            "concurrency": self.concurrency,
+            "running_checkpoint_bytes": self.running_checkpoint_bytes,
+            "kept_checkpoint_bytes": self.kept_checkpoint_bytes,
+            "estimate": dataclasses.asdict(self.estimate),
+            "temperature": dataclasses.asdict(self.temperature),
+            "power": dataclasses.asdict(self.power),
+            "baselines": [dataclasses.asdict(each) for each in self.baselines],
+            "forced": [each.to_json() for each in self.forced],
+        }
+
+
+_OF_A_CELL_THAT_CAN_RUN = (
+    "trial_resources", "budget_resources", "exclusive", "capacity", "concurrency", "estimate",
+    "running_checkpoint_bytes", "kept_checkpoint_bytes", "power", "sensitivity", "temperature",
+    "baselines", "forced", "budgets",
+)  # fmt: skip
+"""Keys of Requirements in JSON, which are null for a cell that cannot run here."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanSummary:
+    """Everything that is known of a cell before its first trial."""
+
+    question: Question
+    contents: Contents | None
+    """None if the data could not be read or have no search space."""
+    requirements: Requirements | None
+    """None if the cell cannot run here."""
+    feasible: bool | None
+    """Can a node train some of its architectures? None if that is not known."""
+    problem: str | None
+    """Reason why the cell cannot run here."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, with the same keys whether or not the cell can run here."""
+        known = {
+            **dataclasses.asdict(self.question),
+            **({} if self.contents is None else self.contents.to_json()),
+        }
+        judged = {"feasible": self.feasible, "problem": self.problem}
+        if self.requirements is None:
+            return {**dict.fromkeys(_OF_A_CELL_THAT_CAN_RUN), **known, **judged}
+        budgets = [each.to_json() for each in self.requirements.budgets]
+        return {**known, "budgets": budgets, **judged, **self.requirements.to_json()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanRow:
+    """One cell of a plan of several: its plan, and the state of its folder."""
+
+    summary: PlanSummary
+    folder_state: FolderState
+    folder_problem: str | None
+    """Reason why the folder cannot be resumed."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, with the same keys whether or not the cell can run here."""
+        return {
+            **self.summary.to_json(),
+            "folder_state": self.folder_state,
+            "folder_problem": self.folder_problem,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanTotal:
+    """What the cells of a plan take together that will run, one after the other."""
+
+    cells: int
+    cells_to_run: int
+    cells_complete: int
+    cells_refused: int
+    cells_with_problem: int
+    trials: int
+    search_seconds_expected: float
+    search_seconds_most: float
+    running_checkpoint_bytes: int
+    kept_checkpoint_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseTwoHorizon:
+    """What the records of phase 1 say of the second phase of one horizon."""
+
+    horizon: int
+    lines: Sequence[str]
+    budgets: Sequence[Mapping[str, Any]]
+    """Evidence on each budget, as plain values."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseTwoRecord:
+    """What is known of a second phase before it begins."""
+
+    searches_per_horizon: int
+    trials: int
+    """Number of trials of each search."""
+    horizons: Sequence[PhaseTwoHorizon]
+    waiting: Sequence[str]
+    """A line for each horizon whose second phase cannot begin yet, which says why."""
