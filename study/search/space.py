@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, cast
 import optuna
 
 from study.errors import require
-from study.model.families import load_family
-from study.model.model_config import DEFAULT_FAMILY, ModelConfig
+from study.model.architecture import DEFAULT_FAMILY
+from study.model.families import FAMILIES
+from study.model.model_config import ModelConfig
 from study.model.sizing import feasible_grid
 from study.search.forced18 import D_FF_RATIO, listed
 from study.spec.dimension import Choice, Dimension, Fixed, Range, Scalar, dimension_values
@@ -304,7 +305,7 @@ def _feasible(cell: Cell, budget: Budget, n_features: int) -> set[Shape]:
 def _check_read(cell: Cell) -> None:
     """Refuse a dimension that training would not read: its values would all be the same trial."""
     for name in dimension_values(cell.model.get("family", Fixed(DEFAULT_FAMILY))):
-        unread = load_family(str(name)).FAMILY.unread
+        unread = FAMILIES[str(name)].unread
         searched = [n for n in unread if not isinstance(cell.model.get(n, Fixed(None)), Fixed)]
         require(
             not searched,

@@ -9,7 +9,7 @@ from typing import Any
 from study.data.data_config import DATA_RULES, DataConfig
 from study.errors import SpecError, quoted, require, shortened
 from study.fields import Rule, check_value, is_whole, require_type
-from study.model.model_config import MODEL_RULES, ModelConfig
+from study.model.architecture import MODEL_RULES, Architecture
 from study.number_text import read_number
 from study.spec.dimension import Dimension, Fixed, Range, dimension_values, parse_dimension
 from study.spec.search_space_file import find_search_space
@@ -104,7 +104,7 @@ def load_study(path: Path) -> Study:
     _check_keys(search, expected=search_fields, required=("trials",), where=f"{where}: search")
     _check_fields(data, DataConfig, DATA_RULES, f"{where}: data")
     _check_fields(search, SearchConfig, SEARCH_RULES, f"{where}: search")
-    model_fields = _names(ModelConfig, leave_out=DERIVED_MODEL_FIELDS)
+    model_fields = _names(Architecture, leave_out=DERIVED_MODEL_FIELDS)
     train_fields = _names(TrainConfig)
     return Study(
         name=raw["study"],
@@ -114,7 +114,7 @@ def load_study(path: Path) -> Study:
         data=data,
         model=_dimensions(
             _section(raw, "model", where),
-            ModelConfig,
+            Architecture,
             MODEL_RULES,
             model_fields,
             SHAPE_FIELDS,
@@ -142,9 +142,9 @@ def _supplementary(raw: Mapping[str, Any], where: str) -> Supplementary | None:
     _check_keys(section, expected=expected, required=expected, where=where)
     check_value(SEARCH_RULES, "trials", section["trials"], where, "20 to 30 are usual.")
     model, train = (_section(section, name, where) for name in ("model", "train"))
-    fields = _names(ModelConfig, leave_out=DERIVED_MODEL_FIELDS)
+    fields = _names(Architecture, leave_out=DERIVED_MODEL_FIELDS)
     return Supplementary(
-        model=_parsed(model, ModelConfig, MODEL_RULES, fields, f"{where}: model"),
+        model=_parsed(model, Architecture, MODEL_RULES, fields, f"{where}: model"),
         train=_parsed(train, TrainConfig, TRAIN_RULES, _names(TrainConfig), f"{where}: train"),
         trials=section["trials"],
     )

@@ -17,7 +17,7 @@ from study.data.holdout import known_inputs
 from study.data.sources import Prices, load_prices
 from study.errors import DataError, StudyError
 from study.final.export import ExportedModel, export_model, load_model, predict_days
-from study.model.family import family_of
+from study.model.families import family_of
 from study.model.model_config import ModelConfig
 from study.predict import main
 from study.storage.layout import CARD_FILE, WEIGHTS_FILE
