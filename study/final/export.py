@@ -24,7 +24,7 @@ from study.data.arrays import DayArray, PriceArray
 from study.data.data_config import DataConfig
 from study.data.features import feature_hash
 from study.data.inputs import Scaler, build_inputs, dropped_days, scale_inputs, usable_bars
-from study.data.sources import Prices
+from study.data.prices import Prices
 from study.data.vix_series import VixSeries
 from study.errors import DataError, StudyError, cause, require
 from study.model.families import family_of
