@@ -13,7 +13,7 @@ from study.data.prices import prices_from_frame
 from study.data.sources import load_prices
 from study.data.splits import split_days
 from study.errors import DataError
-from study.final.train_cell import with_validation_days
+from study.final.run_plan import with_validation_days
 from study.training.windows import TrainingData
 
 CONFIG = DataConfig(horizon=5)
