@@ -12,7 +12,7 @@ from study.fields import Rule, check_values, flag, one_of, share, whole
 
 Head = Literal["last", "mean", "flatten"]
 
-FAMILY_NAMES = ("itransformer", "patchtst")
+FAMILY_NAMES = ("informer", "itransformer", "patchtst")
 """The keys of ``study.model.families.FAMILIES``, which imports torch."""
 
 DEFAULT_FAMILY = "patchtst"

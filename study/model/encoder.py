@@ -88,12 +88,18 @@ class EncoderLayer(nn.Module):
         def drop(x: Tensor) -> Tensor:
             return dropout(x, self.dropout_rate, training=self.training, generator=generator)
 
-        def split_heads(x_BND: Tensor) -> Tensor:
-            return x_BND.view(*x_BND.shape[:2], self.n_heads, -1).transpose(1, 2)
-
         normed_BND = self.attention_norm(x_BND).to(dtype)
+        mixed_BQD = self._attend(normed_BND, dtype, last_only=last_only)
+        x_BQD = x_BND[:, -1:] if last_only else x_BND
+        x_BQD = x_BQD + drop(linear(mixed_BQD, self.attention_out, dtype))
+        hidden_BQM = linear(self.feed_forward_norm(x_BQD), self.feed_forward_in, dtype)
+        hidden_BQM = drop(F.gelu(hidden_BQM))
+        return x_BQD + drop(linear(hidden_BQM, self.feed_forward_out, dtype))
+
+    def _attend(self, normed_BND: Tensor, dtype: torch.dtype, *, last_only: bool) -> Tensor:
+        """Mix the values of all tokens for every token, or for the last one alone; (B, Q, D)."""
         if last_only:
-            d_model = x_BND.shape[-1]
+            d_model = normed_BND.shape[-1]
             weight, bias = (
                 self.query_key_value.weight.to(dtype),
                 self.query_key_value.bias.to(dtype),
@@ -102,17 +108,15 @@ class EncoderLayer(nn.Module):
             query_BQD = F.linear(normed_BND[:, -1], weight[:d_model], bias[:d_model])[:, None]
             key_value = F.linear(normed_BND, weight[d_model:], bias[d_model:])
             key_BND, value_BND = key_value.chunk(2, dim=-1)
-            x_BQD = x_BND[:, -1:]
         else:
             query_BQD, key_BND, value_BND = linear(normed_BND, self.query_key_value, dtype).chunk(
                 3, dim=-1
             )
-            x_BQD = x_BND
         mixed_BHQE = F.scaled_dot_product_attention(
-            split_heads(query_BQD), split_heads(key_BND), split_heads(value_BND)
+            self._split_heads(query_BQD), self._split_heads(key_BND), self._split_heads(value_BND)
         )
-        mixed_BQD = mixed_BHQE.transpose(1, 2).flatten(2)
-        x_BQD = x_BQD + drop(linear(mixed_BQD, self.attention_out, dtype))
-        hidden_BQM = linear(self.feed_forward_norm(x_BQD), self.feed_forward_in, dtype)
-        hidden_BQM = drop(F.gelu(hidden_BQM))
-        return x_BQD + drop(linear(hidden_BQM, self.feed_forward_out, dtype))
+        return mixed_BHQE.transpose(1, 2).flatten(2)
+
+    def _split_heads(self, x_BND: Tensor) -> Tensor:
+        """Return (B, H, N, E)."""
+        return x_BND.view(*x_BND.shape[:2], self.n_heads, -1).transpose(1, 2)

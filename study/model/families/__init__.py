@@ -4,11 +4,13 @@
 """
 
 from study.model.architecture import Architecture
+from study.model.families.informer import Informer
 from study.model.families.itransformer import ITransformer
 from study.model.families.patchtst import PatchTST
 from study.model.network import Network
 
 FAMILIES: dict[str, type[Network]] = {
+    "informer": Informer,
     "itransformer": ITransformer,
     "patchtst": PatchTST,
 }
