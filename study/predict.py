@@ -5,6 +5,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from study.command import Exit, command_parser, exit_code
 from study.errors import StudyError, quoted, require
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check the flags, load the model, print what it says."""
+    """Check the flags, load the model, print its predictions."""
     require(
         arguments.days >= 1,
         "--days",
@@ -52,7 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
         got=str(arguments.days),
         remedy="Leave it out.",
     )
-    folder = arguments.storage / FINAL_FOLDER / arguments.cell / MODEL_FOLDER
     trained = _trained_cells(arguments.storage)
     require(
         arguments.cell in trained,
@@ -62,6 +62,26 @@ def run(arguments: argparse.Namespace) -> int:
         remedy="Run study.train for it.",
         error=StudyError,
     )
+    described = _describe(arguments)
+    if arguments.json:
+        del described["seed"]
+        print(json.dumps(described, indent=2, allow_nan=False))
+        return Exit.OK
+    task, horizon = described["task"], described["horizon"]
+    print(f"{described['cell']}, seed {described['seed']}, on {described['source']}")
+    print(f"probability of {task} within {horizon} trading days, given the day's bar")
+    print(f"(training base rate {described['base_rate']:.3f})")
+    if described["understood"]:
+        print(f"read {described['understood']}")
+    for warning in described["warnings"]:
+        print(f"warning: {warning}")
+    for row in described["predictions"]:
+        print(f"  {row['date']}  {row['probability']:.3f}")
+    return Exit.OK
+
+
+def _describe(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the predictions for the latest days, and what they were made from."""
     # torch takes seconds to import: a wrong flag and --help are answered before.
     import torch
 
@@ -69,6 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     from study.data.sources import load_prices
     from study.final.export import load_model, predict_days
 
+    folder = arguments.storage / FINAL_FOLDER / arguments.cell / MODEL_FOLDER
     model = load_model(folder)
     require(
         model.cell == arguments.cell,
@@ -87,39 +108,24 @@ def run(arguments: argparse.Namespace) -> int:
     )
     prices = load_prices(source, arguments.storage / "data", config.accept)
     vix = vix_of(config, arguments.storage / "data")
-    warnings = prices.warnings + vix_warnings(config, vix, prices)
-    understood = understood_files(prices, vix)
     dates, probability = predict_days(
         model, prices, arguments.days, device=torch.device("cpu"), vix=vix
     )
-    rows = [
-        {"date": str(date), "probability": float(p)}
-        for date, p in zip(dates, probability, strict=True)
-    ]
-    if arguments.json:
-        described = {
-            "cell": model.cell,
-            "task": config.task,
-            "horizon": config.horizon,
-            "source": source,
-            "data_sha256": data_fingerprint(prices, vix),
-            "base_rate": model.origin["base_rate"],
-            "understood": understood,
-            "warnings": warnings,
-            "predictions": rows,
-        }
-        print(json.dumps(described, indent=2, allow_nan=False))
-        return Exit.OK
-    print(f"{model.cell}, seed {model.origin['seed']}, on {source}")
-    print(f"probability of {config.task} within {config.horizon} trading days, given the day's bar")
-    print(f"(training base rate {model.origin['base_rate']:.3f})")
-    if understood:
-        print(f"read {understood}")
-    for warning in warnings:
-        print(f"warning: {warning}")
-    for row in rows:
-        print(f"  {row['date']}  {row['probability']:.3f}")
-    return Exit.OK
+    return {
+        "cell": model.cell,
+        "seed": model.origin["seed"],
+        "task": config.task,
+        "horizon": config.horizon,
+        "source": source,
+        "data_sha256": data_fingerprint(prices, vix),
+        "base_rate": model.origin["base_rate"],
+        "understood": understood_files(prices, vix),
+        "warnings": prices.warnings + vix_warnings(config, vix, prices),
+        "predictions": [
+            {"date": str(date), "probability": float(p)}
+            for date, p in zip(dates, probability, strict=True)
+        ],
+    }
 
 
 def _trained_cells(storage: Path) -> list[str]:

@@ -3,13 +3,14 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.console import Console
 
 from study.command import Exit, command_parser, exit_code
 from study.errors import StudyError, quoted, require
 from study.final.finalists import Chosen, finalists_across_budgets, ordinary_finalists
+from study.final.outcomes import FinalOutcomes, FinalSettings
 from study.interruptions import Interruptions, interruptible
 from study.output import lasting_output, open_console
 from study.spec.command_flags import (
@@ -24,12 +25,8 @@ from study.spec.command_flags import (
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell, Study
 
-if TYPE_CHECKING:
-    # At run time it would cost a wrong flag and --help the seconds that torch takes.
-    from study.final.train_cell import FinalOutcome
-
 _MOST_RUNS = 1_000
-"""Of one configuration: its seeds are counted from bases that lie further apart than that."""
+"""Runs of one configuration: its seeds are counted from bases that lie further apart than that."""
 
 _EXAMPLES = """examples:
   python -m study.train                                   # every cell that has been searched
@@ -79,31 +76,16 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     """Check the flags, then train cell after cell."""
-    for name in ("seeds", "candidates", "selection_seeds"):
-        flag, value = f"--{name.replace('_', '-')}", getattr(arguments, name)
-        require(
-            1 <= value <= _MOST_RUNS,
-            flag,
-            f"must be at least 1 and at most {_MOST_RUNS:,}",
-            got=str(value),
-            remedy="Leave it out.",
-        )
+    _require_counts(arguments)
     study, cells = load_study(arguments.search), selected_cells(arguments)
     phases = selected_phases(arguments, study)
     at_once = concurrency(arguments.concurrency)
-    results, store = places(arguments.storage)
-    require(
-        store is None,
-        "--storage",
-        "final runs need a results folder",
-        got=quoted(arguments.storage),
-        remedy="Copy the results of the search from the store into a folder.",
-    )
+    results = _results_folder(arguments)
     chosen = _chosen(arguments, study, cells, phases, results)
     for line in chosen.notes:
         print(line)
     for problem in chosen.problems:
-        print(f"error: {problem}", file=sys.stderr)
+        _report(problem)
     require(
         bool(chosen.finalists or chosen.problems),
         str(results),
@@ -117,8 +99,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
     from study.cluster.runtime import cluster
     from study.final.seed_runs import Place
-    from study.final.train_cell import FinalSettings, train_cell
-    from study.terminal.final_tables import final_table
+    from study.final.train_cell import train_cells
 
     console = open_console()
 
@@ -133,36 +114,74 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         with_validation=arguments.refit == "train+validation",
         may_differ=arguments.allow_differences,
     )
-    outcomes: list[FinalOutcome] = []
-    problems = list(chosen.problems)
-    with ExitStack() as held:
-        nodes = held.enter_context(
-            cluster(arguments.address, use_accelerators=arguments.device != "cpu")
-        )
+    with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
         # Ray has taken SIGTERM for itself.
         interruptions.install()
         place = Place(nodes=nodes, device=arguments.device, concurrency=at_once)
-        for finalist in chosen.finalists:
-            try:
-                outcome = train_cell(finalist, settings, place, interruptions, say)
-            except StudyError as error:
-                # The other cells have their own winners.
-                problems.append(str(error))
-                print(f"error: {error}", file=sys.stderr)
-                continue
-            outcomes.append(outcome)
-            if outcome.record is None:
-                break
-    console.print()
-    console.print(final_table([o.record for o in outcomes if o.record is not None], results))
-    unfinished = [outcome for outcome in outcomes if outcome.record is None]
-    if unfinished:
-        say(f"\nended before its time: {unfinished[0].reason}. Go on with the same command.")
-        return Exit.FAILED if unfinished[0].is_fault else Exit.INTERRUPTED
-    without = [o.record.cell for o in outcomes if o.record is not None and not o.record.is_usable]
+        ended = train_cells(chosen.finalists, settings, place, interruptions, say, _report)
+    return _conclude(ended, console, results, has_problems=bool(chosen.problems or ended.problems))
+
+
+def _conclude(ended: FinalOutcomes, console: Console, results: Path, *, has_problems: bool) -> int:
+    """Print a line per cell that has ended, and return the exit code."""
+    # It imports pandas: see run.
+    from study.terminal.final_tables import final_table
+
+    if ended.records:
+        console.print()
+        console.print(final_table(ended.records, results))
+    unfinished = ended.unfinished
+    if unfinished is not None:
+        console.print(
+            f"\nended before its time: {unfinished.reason}. Go on with the same command.",
+            soft_wrap=True,
+        )
+        return Exit.FAILED if unfinished.is_fault else Exit.INTERRUPTED
+    without = [record.cell for record in ended.records if not record.is_usable]
     if without:
-        say(f"\nno usable final run of {', '.join(without)}: every one failed or collapsed")
-    return Exit.FAILED if problems or without else Exit.OK
+        console.print(
+            f"\nno usable final run of {', '.join(without)}: every one failed or collapsed",
+            soft_wrap=True,
+        )
+    return Exit.FAILED if has_problems or without else Exit.OK
+
+
+def _report(problem: str) -> None:
+    print(f"error: {problem}", file=sys.stderr)
+
+
+def _require_counts(arguments: argparse.Namespace) -> None:
+    """Refuse a number of runs that cannot be meant.
+
+    Raises:
+        StudyError: there is one.
+    """
+    for name in ("seeds", "candidates", "selection_seeds"):
+        flag, value = f"--{name.replace('_', '-')}", getattr(arguments, name)
+        require(
+            1 <= value <= _MOST_RUNS,
+            flag,
+            f"must be at least 1 and at most {_MOST_RUNS:,}",
+            got=str(value),
+            remedy="Leave it out.",
+        )
+
+
+def _results_folder(arguments: argparse.Namespace) -> Path:
+    """Return the results folder.
+
+    Raises:
+        StudyError: the storage is not a folder.
+    """
+    results, store = places(arguments.storage)
+    require(
+        store is None,
+        "--storage",
+        "final runs need a results folder",
+        got=quoted(arguments.storage),
+        remedy="Copy the results of the search from the store into a folder.",
+    )
+    return results
 
 
 def _chosen(

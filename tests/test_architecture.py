@@ -1,6 +1,9 @@
-"""The import directions of the design, held by reading every import of the project."""
+"""The import directions of the design and its limits of size, held by reading every file."""
 
 import ast
+import graphlib
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,20 +62,77 @@ RAY = {"cluster", "planning", "search", "tuner"}
 OPTUNA_STORAGE = ROOT / "analysis" / "tables" / "optuna_storage.py"
 TORCH = {"final", "model", "planning", "predict", "training", "tuner"}
 
+IMPORTS_BY_NAME = {
+    "analysis/__init__.py": "runs study/__init__.py, of which it needs no name",
+}
+"""Files that may import a module by its name, which hides it from this test, each with a reason."""
+
+MOST_FILES, MOST_LINES, MOST_FUNCTION_LINES = 15, 450, 60
+"""Files of a package, lines of a file, and lines of a function from its ``def`` to its end."""
+
+LONG = {
+    "study/model/fused_layer.py:_FusedLayer.forward": "one autograd node, read beside its backward",
+    "study/model/fused_layer.py:_FusedLayer.backward": "one autograd node, read beside its forward",
+}
+"""Files and functions that may be longer, each with a reason."""
+
+EXEMPT = dict.fromkeys(
+    (
+        "analysis/answers/final_answers.py:calibration_section",
+        "analysis/answers/search_answers.py:coverage_section",
+        "analysis/statistics/law.py",
+        "analysis/statistics/verdict.py",
+        "analysis/study_records.py:read_study",
+        "analysis/tables/trial_table.py:read_table",
+        "study/cluster/runtime.py:cluster",
+        "study/data/dataset.py:build_dataset",
+        "study/data/reading/dates.py",
+        "study/planning/cell_plan.py:plan_cell",
+        "study/planning/simulation.py:play",
+        "study/planning/step_times.py:measure_steps",
+        "study/planning/study_plan.py:plan_cells",
+        "study/planning/time_estimate.py:estimate_search",
+        "study/results/status_snapshot.py",
+        "study/search/forced.py:forced_configurations",
+        "study/search/ledger.py",
+        "study/spec/dimension.py:parse_dimension",
+        "study/spec/spec_file.py:load_study",
+        "study/spec/specification.py:Study._cell",
+        "study/sweep.py:run",
+        "study/training/checkpoint.py",
+        "study/training/trainer.py",
+        "study/training/trainer.py:Trainer.__init__",
+        "study/tune.py:run",
+        "study/tuner/experiment.py:_run",
+        "study/tuner/experiment.py:search_cell",
+        "study/tuner/run_cell.py:run_cell",
+    ),
+    "being split",
+)
+
 
 def modules() -> list[Path]:
     return sorted([*ROOT.glob("study/**/*.py"), *ROOT.glob("analysis/**/*.py")])
 
 
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def part(path: Path) -> str:
     """Return the package or module below study/ that a file belongs to, or analysis."""
-    relative = path.relative_to(ROOT)
-    return "analysis" if relative.parts[0] == "analysis" else relative.parts[1].removesuffix(".py")
+    parts = path.relative_to(ROOT).parts
+    return "analysis" if parts[0] == "analysis" else parts[1].removesuffix(".py")
 
 
 def imports(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -86,11 +146,64 @@ def parts_imported(path: Path) -> set[str]:
     return {name[1] for name in names} - {part(path)}
 
 
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def modules_imported(path: Path) -> set[str]:
+    """Return the modules of the project that a file names in an import, wherever it stands.
+
+    An import inside a function or for the type checker only counts as well: a circle that is not
+    met at start-up is a circle to the reader. That a package runs its ``__init__`` before a module
+    in it does not count, or a package could not import its own modules.
+    """
+    known = {module_name(path) for path in modules()}
+    found = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parent = node.module or ""
+            names = {f"{parent}.{alias.name}" for alias in node.names}
+            found |= (names & known) | ({parent} if names - known else set())
+    return found & known
+
+
+def functions(path: Path) -> dict[str, int]:
+    """Return the lines of every function of a file, by its name behind those of its classes."""
+    found: dict[str, int] = {}
+
+    def visit(node: ast.AST, names: tuple[str, ...]) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                inner = (*names, child.name)
+                if not isinstance(child, ast.ClassDef):
+                    assert child.end_lineno is not None
+                    found[".".join(inner)] = child.end_lineno - child.lineno + 1
+                visit(child, inner)
+            else:
+                visit(child, names)
+
+    visit(tree(path), ())
+    return found
+
+
+def long_ones() -> set[str]:
+    """Return the files and the functions that are longer than the limits."""
+    found = set()
+    for path in modules():
+        if len(path.read_text(encoding="utf-8").splitlines()) > MOST_LINES:
+            found.add(relative(path))
+        lines = functions(path)
+        found |= {f"{relative(path)}:{n}" for n in lines if lines[n] > MOST_FUNCTION_LINES}
+    return found
+
+
 def test_every_part_of_the_project_is_placed() -> None:
     assert {part(path) for path in modules()} == {*ALLOWED, *COMMANDS, "analysis", "__init__"}
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", modules(), ids=relative)
 def test_imports_point_down(path: Path) -> None:
     name = part(path)
     if name in COMMANDS or name == "__init__":
@@ -101,9 +214,37 @@ def test_imports_point_down(path: Path) -> None:
         assert parts_imported(path) <= ALLOWED[name]
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", modules(), ids=relative)
 def test_ray_and_torch_stay_where_they_belong(path: Path) -> None:
     roots = {name.split(".")[0] for name in imports(path)}
     assert "ray" not in roots or part(path) in RAY
     assert "torch" not in roots or part(path) in TORCH
     assert "optuna" not in roots or part(path) in OPTUNA or path == OPTUNA_STORAGE
+
+
+def test_no_import_leads_back() -> None:
+    graph = {module_name(path): modules_imported(path) for path in modules()}
+    # Raises CycleError with the modules of the circle.
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(graph)
+
+
+def test_modules_are_imported_by_name_only_where_there_is_a_reason() -> None:
+    names = {"import_module", "__import__", "iter_modules", "walk_packages"}
+    found = {
+        relative(path)
+        for path in modules()
+        for node in ast.walk(tree(path))
+        if (isinstance(node, ast.Name) and node.id in names)
+        or (isinstance(node, ast.Attribute) and node.attr in names)
+        or (isinstance(node, ast.alias) and node.name in names)
+    }
+    assert found == set(IMPORTS_BY_NAME)
+
+
+def test_no_package_holds_too_many_files() -> None:
+    counts = Counter(relative(path.parent) for path in modules())
+    assert {name for name, count in counts.items() if count > MOST_FILES} == set()
+
+
+def test_no_file_or_function_is_too_long() -> None:
+    assert long_ones() - EXEMPT.keys() == set(LONG)

@@ -24,7 +24,8 @@ from study.data.inputs import (
     usable_bars,
 )
 from study.data.labels import log_range, make_labels
-from study.data.sources import IMPORT_FOLDER, Prices, load_prices
+from study.data.prices import Prices
+from study.data.sources import IMPORT_FOLDER, load_prices
 from study.data.splits import (
     Part,
     Splits,

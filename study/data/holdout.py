@@ -10,7 +10,8 @@ from study.data.data_config import DataConfig
 from study.data.dataset import Dataset, data_fingerprint, vix_of
 from study.data.inputs import build_inputs, scale_inputs, usable_bars
 from study.data.labels import make_labels
-from study.data.sources import IMPORT_FOLDER, Prices, load_prices
+from study.data.prices import Prices
+from study.data.sources import IMPORT_FOLDER, load_prices
 from study.data.splits import split_days
 from study.data.vix_series import VixSeries
 from study.errors import DataError, require

@@ -17,7 +17,7 @@ from study.data.features import (
     warm_up_days,
 )
 from study.data.features.rolling import earlier, ratio, trailing_sum
-from study.data.sources import Prices
+from study.data.prices import Prices
 from study.data.vix_series import VixSeries
 from study.errors import DataError, require
 

@@ -9,9 +9,9 @@ from study.data.data_config import ACCEPTABLE, DataConfig
 from study.data.dataset import Dataset
 from study.data.evaluation.baselines import Baseline
 from study.data.features import FeatureSpec
+from study.data.prices import Prices
 from study.data.reading.import_notes import understood_line
 from study.data.reading.tables import BarTable
-from study.data.sources import Prices
 from study.data.vix_series import VixSeries
 from study.output import open_console
 

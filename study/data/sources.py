@@ -1,56 +1,34 @@
 """Where prices come from: embedded markets, imported ones, files."""
 
-import importlib
 import importlib.util
 import os
 import re
 import tempfile
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from study.data.arrays import fingerprint_of
-from study.data.checks.price_checks import check_table, require_clean
-from study.data.reading.columns import BAR_COLUMNS, DATE_COLUMN
+from study.data.prices import Prices, prices_from_table
 from study.data.reading.file_cells import is_table_file, plain_name
-from study.data.reading.import_notes import ImportNotes, understood_line
+from study.data.reading.import_notes import ImportNotes
 from study.data.reading.read_options import AS_WRITTEN, ReadOptions
 from study.data.reading.tables import BarTable, read_table, table_from_frame
+from study.data.synthetic import default_market
 from study.errors import DataError, cause, quoted, require
 
 IMPORT_FOLDER = Path("ray_results/data")
-"""Where ``import`` puts markets, unless another folder is given."""
+"""Folder of the imported markets, unless another one is given."""
 
 SYNTHETIC = "synthetic"
-"""A market that is drawn, whose best possible forecast is known (``study.data.synthetic``)."""
+"""Name of the simulated market, whose best possible forecast is known."""
 
 EMBEDDED_SOURCES = ("sp500", "nasdaq", SYNTHETIC)
-"""Markets that need no file. The real ones are inside the installed package ``arch``; their
-provider is not named, so the files stay there and are not copied."""
+"""Names of markets that need no file. The real ones are inside the installed package ``arch``;
+their provider is not named, so the files stay there and are not copied."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prices:
-    """Daily bars that passed every check."""
-
-    name: str
-    frame: pd.DataFrame
-    """Index ``Date`` at midnight, oldest first; float64 columns Open High Low Close Volume, prices
-    in quote currency, volume in the vendor's unit."""
-    fingerprint: str
-    """sha256 of the content, the same whatever file the content came from."""
-    origin: str
-    """Where the bars were read, for records and messages."""
-    warnings: tuple[str, ...] = ()
-    """Oddities that break no rule, and refusals that were overridden."""
-    accepted: tuple[str, ...] = ()
-    """The checks whose refusal was overridden."""
-    understood: str = ""
-    """How the file was read, one line; empty for a market that is no file."""
 
 
 def load_prices(
@@ -59,7 +37,7 @@ def load_prices(
     """Load an embedded market, an imported one by name, or a text or Parquet file by path.
 
     Args:
-        source: which prices.
+        source: name or path of the prices.
         import_folder: where imported markets live.
         accept: checks whose refusal is overridden, beside those that the import accepted.
 
@@ -82,7 +60,7 @@ def read_source(
     Args:
         source: an embedded market, an imported one, or a path.
         import_folder: where imported markets live.
-        options: what a file leaves open.
+        options: the answers to what a file leaves open.
 
     Raises:
         DataError: there is no such source, or it has not the six columns.
@@ -98,50 +76,6 @@ def read_source(
         )
         return _embedded_table(source)
     return read_table(_source_path(source, import_folder), options)
-
-
-def prices_from_table(
-    name: str, table: BarTable, origin: str, accept: Collection[str] = ()
-) -> Prices:
-    """Check bars and make prices of them.
-
-    Args:
-        name: how the market is called.
-        table: its bars.
-        origin: where they were read.
-        accept: checks whose refusal is overridden, beside those that an import accepted.
-
-    Raises:
-        DataError: a rule is broken; the message names file, row, date, column and value.
-    """
-    results = check_table(table, accept)
-    warnings = require_clean(results)
-    accepted = {result.name for result in results if result.status == "accepted"}
-    # What an import has accepted may not show any more: it keeps six columns of its file.
-    earlier = sorted(set(table.accepted) - accepted)
-    warnings += tuple(f"{table.where}: accepted ({name}): when it was imported" for name in earlier)
-    frame = pd.DataFrame(
-        table.values,
-        columns=list(BAR_COLUMNS),
-        index=pd.DatetimeIndex(table.days, name=DATE_COLUMN),
-    )
-    return Prices(
-        name=name,
-        frame=frame,
-        fingerprint=fingerprint_of(table.days, table.values),
-        origin=origin,
-        warnings=warnings,
-        accepted=tuple(sorted(accepted | set(earlier))),
-        understood=understood_line(table.understood),
-    )
-
-
-def prices_from_frame(
-    name: str, frame: pd.DataFrame, origin: str = "memory", accept: Collection[str] = ()
-) -> Prices:
-    """Check the bars of a frame, dated by its index or a column, and make prices of them."""
-    table = replace(table_from_frame(frame, name), understood=())
-    return prices_from_table(name, table, origin, accept)
 
 
 def import_prices(
@@ -160,7 +94,7 @@ def import_prices(
         file: the file to import.
         name: how the market will be called; the file's own name without suffix if None.
         folder: where imported markets live.
-        options: what the file leaves open.
+        options: the answers to what the file leaves open.
         accept: checks whose refusal is overridden; the imported file keeps their names.
 
     Raises:
@@ -190,9 +124,9 @@ def write_whole(frame: pd.DataFrame, path: Path, notes: ImportNotes) -> None:
     """Write a Parquet file in one step, in place of an earlier one; its folder is made.
 
     Args:
-        frame: what to write.
-        path: of the file.
-        notes: what is to be kept beside it.
+        frame: the rows to write.
+        path: the file.
+        notes: the notes that are kept beside them.
 
     Raises:
         DataError: the file cannot be written; nothing is left of it.
@@ -222,9 +156,7 @@ def list_imported(folder: Path = IMPORT_FOLDER) -> tuple[str, ...]:
 
 def _embedded_table(name: str) -> BarTable:
     if name == SYNTHETIC:
-        # Imported on use: it makes prices itself.
-        synthetic = importlib.import_module("study.data.synthetic")
-        frame = synthetic.default_market().prices.frame
+        frame = default_market().prices.frame
     else:
         frame = pd.read_csv(embedded_file(name), index_col="Date", parse_dates=["Date"])
     return replace(table_from_frame(frame, name), understood=())

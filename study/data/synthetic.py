@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.special import ndtr
 
 from study.data.arrays import PriceArray
-from study.data.sources import Prices, prices_from_frame
+from study.data.prices import Prices, prices_from_frame
 
 # GARCH(1, 1) of the daily variance, near that of a broad index: 1.2 % a day on average.
 _CONSTANT = 2.88e-6
@@ -42,7 +42,7 @@ def default_market() -> SyntheticMarket:
 def next_variances(close: PriceArray) -> PriceArray:
     """Return the variance of the next day's log return from the closes of a market from its start.
 
-    What anybody who knows the law of the market knows on each day; shape (n_days,).
+    Anybody who knows the law of the market knows it on each day; shape (n_days,).
     """
     returns = np.diff(np.log(close), prepend=math.log(_FIRST_PRICE))
     found = np.empty(len(close))
@@ -106,7 +106,7 @@ def simulate_market(*, n_days: int, seed: int) -> SyntheticMarket:
 
     Args:
         n_days: bars to draw.
-        seed: of the one generator that draws everything.
+        seed: the seed of the one generator that draws everything.
     """
     generator = np.random.default_rng(seed)
     normals = generator.standard_normal(n_days)

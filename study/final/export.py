@@ -24,10 +24,10 @@ from study.data.arrays import DayArray, PriceArray
 from study.data.data_config import DataConfig
 from study.data.features import feature_hash
 from study.data.inputs import Scaler, build_inputs, dropped_days, scale_inputs, usable_bars
-from study.data.sources import Prices
+from study.data.prices import Prices
 from study.data.vix_series import VixSeries
 from study.errors import DataError, StudyError, cause, require
-from study.model.family import family_of
+from study.model.families import family_of
 from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters
 from study.storage.files import make_way, read_json, sync_folder, temporary_path, write_json

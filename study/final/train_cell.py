@@ -1,97 +1,147 @@
-"""The final runs of one cell: choose by fresh seeds, train the winner, then open the test days."""
+"""The final runs of cells: choose by fresh seeds, train the winner, then open the test days."""
 
-import dataclasses
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from study.data.dataset import Dataset, build_dataset
-from study.data.holdout import Holdout, open_holdout
+from study.data.dataset import Dataset
+from study.data.holdout import open_holdout
 from study.errors import StudyError, require
-from study.final.baseline_predictions import predict_baselines
-from study.final.candidates import Candidate, best_trials, candidates, source_of, winner
+from study.final.candidates import Candidate, best_trials, candidates, winner
 from study.final.export import ExportedModel, export_model
 from study.final.finalists import Finalist
+from study.final.holdout_predictions import predict_holdout
+from study.final.outcomes import FinalOutcome, FinalOutcomes, FinalSettings
+from study.final.run_plan import RunPlan, again, plan_runs
 from study.final.search_edges import edges
+from study.final.searched_cell import SearchedCell, read_searched_cell
 from study.final.seed_runs import Place, train_configurations
 from study.interruptions import Interruptions
 from study.results.final_records import (
     FinalRecord,
     RunRecord,
-    SearchEnd,
     SelectionRecord,
-    baseline_file,
     read_final,
-    read_predictions,
     write_final,
     write_predictions,
 )
 from study.results.provenance import commit, versions
 from study.results.records import TrialRecord
 from study.results.short_forms import architecture
-from study.results.store import read_cell, read_trials
-from study.search.cell_folder import differences_by_part
 from study.search.forced import Forced
-from study.search.space import SearchSpace, TrialConfig, build_space
-from study.spec.dimension import Fixed
-from study.spec.specification import Cell
-from study.storage.driver_status import is_search_complete
+from study.search.space import SearchSpace, TrialConfig
 from study.storage.files import write_text
 from study.storage.layout import (
     CHECKPOINTS_FOLDER,
     FINAL_FOLDER,
     MODEL_FOLDER,
     PREDICTIONS_FILE,
-    REFIT_FOLDER,
-    RUNS_FOLDER,
     SELECTION_FOLDER,
     TEST_OPENED_FILE,
 )
 from study.training.checkpoint import CheckpointFolder
-from study.training.device import is_present, resolve_device
-from study.training.metrics import probability
-from study.training.prediction import predict_logits
-from study.training.train_config import TrainConfig
 from study.tuner.experiment import SearchOutcome
 
 _SELECTION_SEED, _RUNS_SEED = 1_000_000, 2_000_000
 """Added to the seed of the search, whose trials have that seed plus their number."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FinalSettings:
-    """How winners are trained again."""
+class Unfinished(Exception):
+    """Runs stopped before all of them had ended."""
 
-    results: Path
-    """The results folder, absolute."""
-    n_candidates: int
-    """Best trials of a search that are trained again."""
-    n_selection_seeds: int
-    """Fresh seeds for each of them."""
-    n_seeds: int
-    """Fresh seeds for the winner."""
-    with_validation: bool
-    """Is the winner trained on the validation days too, for as many epochs as its best one was?"""
-    may_differ: bool
-    """May code, data or settings have changed since the search?"""
+    def __init__(self, outcome: SearchOutcome) -> None:
+        super().__init__(outcome.stopped)
+        self.outcome = outcome
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FinalOutcome:
-    """How the final runs of a cell ended."""
+class Selection:
+    """The trials that were trained again with fresh seeds, and which of them is best."""
 
-    cell: str
-    record: FinalRecord | None
-    """None if they have not ended."""
-    reason: str | None
-    """Why they have not."""
-    is_fault: bool = False
+    candidates: Sequence[Candidate]
+    best: Candidate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WinnerRuns:
+    """The winner, trained with more fresh seeds."""
+
+    plan: RunPlan
+    folder: Path
+    records: Sequence[TrialRecord]
+
+    @property
+    def usable(self) -> list[TrialRecord]:
+        """The runs that have a result."""
+        return [record for record in self.records if record.is_rankable]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Workshop:
+    """What every run of one cell shares: the search, the folder, and where it is trained."""
+
+    search: SearchedCell
+    folder: Path
+    place: Place
+    interruptions: Interruptions
+
+    def train(
+        self, given: Sequence[Forced], folder: Path, *, seed: int, days: Dataset, space: SearchSpace
+    ) -> Sequence[TrialRecord]:
+        """Train each configuration once, or resume those that have not ended.
+
+        Raises:
+            Unfinished: training was stopped.
+        """
+        cell = self.search.finalist.cell
+        outcome = train_configurations(
+            cell,
+            days,
+            space,
+            given,
+            folder,
+            seed=cell.search.seed + seed,
+            searched=self.search.described,
+            place=self.place,
+            interruptions=self.interruptions,
+        )
+        if not outcome.is_complete:
+            raise Unfinished(outcome)
+        return outcome.records
+
+
+def train_cells(
+    finalists: Sequence[Finalist],
+    settings: FinalSettings,
+    place: Place,
+    interruptions: Interruptions,
+    say: Callable[[str], None],
+    report: Callable[[str], None],
+) -> FinalOutcomes:
+    """Train the winners of several cells, up to the first that is interrupted.
+
+    Args:
+        finalists: whose winners are trained.
+        settings: how.
+        place: where.
+        interruptions: how the user ends it.
+        say: prints a line of progress.
+        report: prints the error of a cell that is refused; the others have their own winners.
+    """
+    outcomes: list[FinalOutcome] = []
+    problems: list[str] = []
+    for finalist in finalists:
+        try:
+            outcome = train_cell(finalist, settings, place, interruptions, say)
+        except StudyError as error:
+            problems.append(str(error))
+            report(str(error))
+            continue
+        outcomes.append(outcome)
+        if outcome.record is None:
+            break
+    return FinalOutcomes(outcomes=outcomes, problems=problems)
 
 
 def train_cell(
@@ -103,119 +153,97 @@ def train_cell(
 ) -> FinalOutcome:
     """Train the winner of a search again and compare it with baselines on the test days.
 
-    What has ended is not trained again: the same call goes on after an interruption.
+    What has ended is not trained again: the same call resumes after an interruption.
 
     Raises:
         StudyError: there is no search to take winners from, or it is not as it was.
     """
-    cell, name = finalist.cell, finalist.name
-    folder = settings.results / FINAL_FOLDER / name
-    done = read_final(folder)
+    name, results = finalist.name, settings.results
+    folder = results / FINAL_FOLDER / name
+    done = _complete_before(folder, settings)
     if done is not None:
-        require(
-            done.with_validation == settings.with_validation,
-            str(folder),
-            "holds final runs that were trained on other days",
-            got=f"--refit {_refit_flag(done.with_validation)}",
-            remedy="Give that flag, or move the folder away.",
-            error=StudyError,
-        )
         say(f"{name}: complete before")
         return FinalOutcome(cell=name, record=done, reason=None)
-    searched_in = settings.results / cell.name
-    require(
-        searched_in.is_dir(),
-        str(searched_in),
-        "a cell must have been searched before its winners can be trained",
-        got="no such folder",
-        remedy="Run study.tune or study.sweep first.",
-        error=StudyError,
-    )
-    searched = read_cell(searched_in, "trials", "splits", "estimate")
-    records = read_trials(searched_in)
-    search = _describe_search(searched, records, searched_in)
-    own = [record for record in records if record.budget == finalist.budget.label]
-    data = build_dataset(cell.data, import_folder=settings.results / "data")
-    differences = _differences(searched, cell, data, searched_in, settings)
-    differences += finalist.differences
-    # What a run asks for is what models of its own budget need.
-    space = build_space(
-        dataclasses.replace(cell, budgets=(finalist.budget,)), n_features=len(data.feature_names)
-    )
-    chosen = best_trials(own, settings.n_candidates, str(searched_in))
-
-    def train(given: Sequence[Forced], where: str, seed: int, days: Dataset) -> SearchOutcome:
-        return train_configurations(
-            cell,
-            days,
-            space,
-            given,
-            folder / where,
-            seed=cell.search.seed + seed,
-            searched=searched,
-            place=place,
-            interruptions=interruptions,
+    search = read_searched_cell(finalist, results, may_differ=settings.may_differ)
+    workshop = _Workshop(search=search, folder=folder, place=place, interruptions=interruptions)
+    try:
+        selection = _select(workshop, settings, say)
+        runs = _train_winner(workshop, selection.best, settings, say)
+    except Unfinished as stop:
+        outcome = stop.outcome
+        return FinalOutcome(
+            cell=name, record=None, reason=outcome.stopped, is_fault=outcome.is_fault
         )
-
-    say(
-        f"{name}: the best {len(chosen)} of {len(own)} trials are trained again, with "
-        f"{settings.n_selection_seeds} fresh seeds each"
-    )
-    given = [_again(trial) for trial in chosen for _ in range(settings.n_selection_seeds)]
-    outcome = train(given, SELECTION_FOLDER, _SELECTION_SEED, data)
-    if not outcome.is_complete:
-        return _unfinished(name, outcome)
-    found = candidates(chosen, outcome.records, settings.n_selection_seeds)
-    best = winner(found, str(folder / SELECTION_FOLDER))
-    say(
-        f"{name}: trial {best.trial.number} wins with {best.mean_value:.4f} (in the search "
-        f"{best.trial.value:.4f}); it is trained with {settings.n_seeds} more seeds"
-    )
-    given, where, days = [_again(best.trial)] * settings.n_seeds, RUNS_FOLDER, data
-    if settings.with_validation:
-        config = refit(best)
-        given = [Forced(name=source_of(best.trial), config=config)] * settings.n_seeds
-        where, days = REFIT_FOLDER, with_validation_days(data)
-        space = with_schedule(space, config.train)
-    outcome = train(given, where, _RUNS_SEED, days)
-    if not outcome.is_complete:
-        return _unfinished(name, outcome)
     opened = _open_test(folder)
     say(f"{name}: the choice is made; test labels are read since {opened}")
-    holdout = open_holdout(cell.data, data, import_folder=settings.results / "data")
-    runs = [record for record in outcome.records if record.is_rankable]
-    predictions = [_of_run(record, folder / where, holdout) for record in runs]
-    baselines = _of_baselines(cell, data, holdout, settings.results)
-    if settings.with_validation:
-        # What was trained on says nothing; the baselines learn from the same days as the model.
-        later = dataclasses.replace(holdout, train_days=days.train_days)
-        refitted = _of_baselines(cell, days, later, settings.results)
-        predictions = [table[table["part"] == "test"] for table in predictions]
-        baselines = pd.concat(
-            [baselines[baselines["part"] == "validation"], refitted[refitted["part"] == "test"]]
-        )
-    predictions.append(baselines)
-    write_predictions(folder / PREDICTIONS_FILE, pd.concat(predictions, ignore_index=True))
-    if runs:
-        # Losses on days that were trained on choose nothing.
-        first = runs[0] if settings.with_validation else min(runs, key=_by_value)
-        _export(finalist, days, folder, folder / where, first)
-    record = dataclasses.replace(
-        _record(
-            finalist,
-            data,
-            searched,
-            search,
-            found,
-            best,
-            outcome,
-            differences,
-            opened,
-        ),
-        with_validation=settings.with_validation,
-    )
+    holdout = open_holdout(finalist.cell.data, search.data, import_folder=results / "data")
+    table = predict_holdout(search, runs.plan, runs.usable, runs.folder, holdout, results)
+    write_predictions(folder / PREDICTIONS_FILE, table)
+    if runs.usable:
+        _export(finalist, runs, folder / MODEL_FOLDER)
+    record = _record(search, selection, runs, opened)
     write_final(folder, record)
     return FinalOutcome(cell=name, record=record, reason=None)
+
+
+def _complete_before(folder: Path, settings: FinalSettings) -> FinalRecord | None:
+    """Return the record of final runs that have ended; None if there is none.
+
+    Raises:
+        StudyError: they were trained on other days.
+    """
+    done = read_final(folder)
+    require(
+        done is None or done.with_validation == settings.with_validation,
+        str(folder),
+        "holds final runs that were trained on other days",
+        got=f"--refit {'none' if settings.with_validation else 'train+validation'}",
+        remedy="Give that flag, or move the folder away.",
+        error=StudyError,
+    )
+    return done
+
+
+def _select(workshop: _Workshop, settings: FinalSettings, say: Callable[[str], None]) -> Selection:
+    """Train the best trials of the search with fresh seeds and choose among them.
+
+    Raises:
+        StudyError: no trial is usable, or none with every seed.
+        Unfinished: training was stopped.
+    """
+    search, n_seeds = workshop.search, settings.n_selection_seeds
+    chosen = best_trials(search.records, settings.n_candidates, str(search.folder))
+    say(
+        f"{search.finalist.name}: the best {len(chosen)} of {len(search.records)} trials are "
+        f"trained again, with {n_seeds} fresh seeds each"
+    )
+    folder = workshop.folder / SELECTION_FOLDER
+    given = [again(trial) for trial in chosen for _ in range(n_seeds)]
+    records = workshop.train(
+        given, folder, seed=_SELECTION_SEED, days=search.data, space=search.space
+    )
+    found = candidates(chosen, records, n_seeds)
+    return Selection(candidates=found, best=winner(found, str(folder)))
+
+
+def _train_winner(
+    workshop: _Workshop, best: Candidate, settings: FinalSettings, say: Callable[[str], None]
+) -> WinnerRuns:
+    """Train the winner with more fresh seeds.
+
+    Raises:
+        Unfinished: training was stopped.
+    """
+    say(
+        f"{workshop.search.finalist.name}: trial {best.trial.number} wins with "
+        f"{best.mean_value:.4f} (in the search {best.trial.value:.4f}); it is trained with "
+        f"{settings.n_seeds} more seeds"
+    )
+    plan = plan_runs(workshop.search, best, with_validation=settings.with_validation)
+    folder = workshop.folder / plan.folder
+    given = [plan.configuration] * settings.n_seeds
+    records = workshop.train(given, folder, seed=_RUNS_SEED, days=plan.days, space=plan.space)
+    return WinnerRuns(plan=plan, folder=folder, records=records)
 
 
 def _open_test(folder: Path) -> str:
@@ -226,121 +254,11 @@ def _open_test(folder: Path) -> str:
     return file.read_text(encoding="utf-8").strip()
 
 
-def _again(trial: TrialRecord) -> Forced:
-    return Forced(name=source_of(trial), config=TrialConfig.from_flat(trial.params))
-
-
-def _by_value(record: TrialRecord) -> tuple[float, int]:
-    assert record.value is not None
-    return record.value, record.number
-
-
-def _refit_flag(with_validation: bool) -> str:
-    return "train+validation" if with_validation else "none"
-
-
-def with_schedule(space: SearchSpace, train: TrainConfig) -> SearchSpace:
-    """Return a search space in which the schedule of ``train`` is that of every trial."""
-    own = {"epochs": Fixed(train.epochs), "patience": Fixed(train.patience)}
-    return dataclasses.replace(space, train={**space.train, **own})
-
-
-def refit(best: Candidate) -> TrialConfig:
-    """Return the winner's configuration for days that hold nothing back: no early stopping."""
-    epochs = [record.best.epoch for record in best.again if record.best is not None]
-    config = TrialConfig.from_flat(best.trial.params)
-    train = dataclasses.replace(
-        config.train, epochs=max(1, round(float(np.median(epochs)))), patience=None
-    )
-    return dataclasses.replace(config, train=train)
-
-
-def with_validation_days(data: Dataset) -> Dataset:
-    """Return a data set whose training days are those of training and of validation."""
-    days = np.concatenate((data.train_days, data.validation_days))
-    return dataclasses.replace(data, train_days=days, base_rate=float(data.labels[days].mean()))
-
-
-def _unfinished(name: str, outcome: SearchOutcome) -> FinalOutcome:
-    return FinalOutcome(cell=name, record=None, reason=outcome.stopped, is_fault=outcome.is_fault)
-
-
-def _differences(
-    searched: Mapping[str, Any], cell: Cell, data: Dataset, path: Path, settings: FinalSettings
-) -> list[str]:
-    """Return what has changed since the search.
-
-    Raises:
-        StudyError: something has, and it was not allowed.
-    """
-    parts = differences_by_part(searched, cell, data, path)
-    lines = [line for found in parts.values() for line in found]
-    require(
-        settings.may_differ or not lines,
-        str(path),
-        "winners are trained as they were searched",
-        got="; ".join(lines),
-        remedy="Use the same file, flags, data and versions, or give --allow-differences.",
-        error=StudyError,
-    )
-    return lines
-
-
-def _table(model: str, seed: int | None, holdout: Holdout, p: np.ndarray) -> pd.DataFrame:
-    """Return the predictions of the validation and test days; ``p`` is of all days."""
-    parts = {"validation": holdout.validation_days, "test": holdout.test_days}
-    days = np.concatenate(list(parts.values()))
-    return pd.DataFrame(
-        {
-            "model": model,
-            "seed": pd.array([seed] * len(days), dtype="Int64"),
-            "part": np.repeat(list(parts), [len(each) for each in parts.values()]),
-            "date": holdout.dates[days],
-            "p": p[days],
-            "y": holdout.labels[days].astype(np.int8),
-        }
-    )
-
-
-def _of_run(record: TrialRecord, runs: Path, holdout: Holdout) -> pd.DataFrame:
-    state = CheckpointFolder(runs / record.folder / CHECKPOINTS_FOLDER).load_best()
-    config = TrialConfig.from_flat(record.params).model
-    days = np.concatenate((holdout.validation_days, holdout.test_days))
-    # This machine may not be the one that trained.
-    name = record.device if record.device is not None and is_present(record.device) else "cpu"
-    device = resolve_device(0.0, name)
-    logits = predict_logits(config, state["weights"], holdout.features, days, device=device)
-    p = np.full(len(holdout.labels), np.nan)
-    p[days] = probability(logits.astype(np.float64))
-    return _table(config.family, record.seed, holdout, p)
-
-
-def _of_baselines(cell: Cell, data: Dataset, holdout: Holdout, results: Path) -> pd.DataFrame:
-    """Return the baselines' predictions, from the disk if the same data was asked before."""
-    file = baseline_file(
-        results,
-        {
-            "data": dataclasses.asdict(cell.data),
-            "prices": data.fingerprint,
-            "features": data.feature_hash,
-            "n_train": len(holdout.train_days),
-            "code": versions(),
-        },
-    )
-    if file.exists():
-        return read_predictions(file)
-    tables = [
-        _table(name, None, holdout, p) for name, p in predict_baselines(cell.data, holdout).items()
-    ]
-    table = pd.concat(tables, ignore_index=True)
-    write_predictions(file, table)
-    return table
-
-
-def _export(finalist: Finalist, data: Dataset, folder: Path, runs: Path, best: TrialRecord) -> None:
-    state = CheckpointFolder(runs / best.folder / CHECKPOINTS_FOLDER).load_best()
+def _export(finalist: Finalist, runs: WinnerRuns, folder: Path) -> None:
+    best, data = runs.plan.best(runs.usable), runs.plan.days
+    state = CheckpointFolder(runs.folder / best.folder / CHECKPOINTS_FOLDER).load_best()
     export_model(
-        folder / MODEL_FOLDER,
+        folder,
         ExportedModel(
             cell=finalist.name,
             data=finalist.cell.data,
@@ -361,32 +279,11 @@ def _export(finalist: Finalist, data: Dataset, folder: Path, runs: Path, best: T
     )
 
 
-def _describe_search(
-    searched: Mapping[str, Any], records: Sequence[TrialRecord], folder: Path
-) -> SearchEnd:
-    """Return how far the whole search was when its winner was chosen."""
-    reasons = Counter(record.reason for record in records)
-    asked = int(searched["trials"])
-    return {
-        "asked": asked,
-        "ended": len(records),
-        "reasons": dict(sorted(reasons.items())),
-        "is_complete": is_search_complete(folder, len(records), asked),
-    }
-
-
 def _record(
-    finalist: Finalist,
-    data: Dataset,
-    searched: Mapping[str, Any],
-    search: SearchEnd,
-    found: Sequence[Candidate],
-    best: Candidate,
-    outcome: SearchOutcome,
-    differences: Sequence[str],
-    opened: str,
+    search: SearchedCell, selection: Selection, runs: WinnerRuns, opened: str
 ) -> FinalRecord:
-    trial, cell = best.trial, finalist.cell
+    finalist, trial, data = search.finalist, selection.best.trial, search.data
+    cell = finalist.cell
     assert trial.value is not None
     return FinalRecord(
         cell=finalist.name,
@@ -404,29 +301,31 @@ def _record(
         params=trial.params,
         param_count=trial.param_count,
         search_value=trial.value,
-        selection=[_selection(candidate) for candidate in found],
-        runs=[
-            RunRecord(
-                seed=r.seed,
-                trial_id=r.trial_id,
-                reason=r.reason,
-                value=r.value,
-                is_rankable=r.is_rankable,
-                best_epoch=r.best and r.best.epoch,
-                epochs_trained=r.epochs_trained,
-                seconds=r.duration_seconds,
-            )
-            for r in outcome.records
-        ],
-        splits=searched["splits"],
-        search=search,
+        selection=[_selection_record(candidate) for candidate in selection.candidates],
+        runs=[_run_record(record) for record in runs.records],
+        splits=search.described["splits"],
+        search=search.end,
         edges=edges(trial.params, finalist.ranges),
-        differences=list(differences),
+        differences=list(search.differences),
         test_opened=opened,
+        with_validation=not runs.plan.holds_out_validation,
     )
 
 
-def _selection(candidate: Candidate) -> SelectionRecord:
+def _run_record(record: TrialRecord) -> RunRecord:
+    return RunRecord(
+        seed=record.seed,
+        trial_id=record.trial_id,
+        reason=record.reason,
+        value=record.value,
+        is_rankable=record.is_rankable,
+        best_epoch=record.best and record.best.epoch,
+        epochs_trained=record.epochs_trained,
+        seconds=record.duration_seconds,
+    )
+
+
+def _selection_record(candidate: Candidate) -> SelectionRecord:
     trial = candidate.trial
     assert trial.value is not None
     return SelectionRecord(

@@ -1,1 +1,14 @@
-"""The network, its exact size, and the memory of one training step."""
+"""The network, its exact size, and the memory of one training step.
+
+A tensor's name ends in a letter per axis, here and in ``study.training``:
+
+    B  window of a batch              D  width of the residual stream (d_model)
+    T  day of the context             H  head of attention
+    F  feature                        E  width of a head
+    N  token                          S  window and head as one axis (B * H)
+    Q  token that asks: N, or         M  width inside the feed-forward block (d_ff)
+       the last one alone             R  what the network's head reads: D, or N * D
+    P  number of a patch              K  query that ProbSparse attention keeps
+    L  day of a patch                 U  key that it samples
+    V  window of the sensitivity probe, in which one feature is another
+"""

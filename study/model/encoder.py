@@ -7,12 +7,9 @@ from torch import Tensor, nn
 from study.model.dropout import draw_mask, dropout, keep_probability
 from study.model.fused_layer import LayerOptions, LayerWeights, fused_layer, n_masked
 
-# Shapes: B window, T token, Q query token (T, or 1 for the last only), D d_model, H head,
-# E width of a head, M d_ff.
-
 
 def linear(x: Tensor, layer: nn.Linear, dtype: torch.dtype) -> Tensor:
-    """``layer(x)`` with operands in ``dtype``."""
+    """Return ``layer(x)`` with operands in ``dtype``."""
     bias = None if layer.bias is None else layer.bias.to(dtype)
     return F.linear(x.to(dtype), layer.weight.to(dtype), bias)
 
@@ -38,7 +35,7 @@ class EncoderLayer(nn.Module):
 
     def forward(
         self,
-        x_BTD: Tensor,
+        x_BND: Tensor,
         *,
         generator: torch.Generator,
         bf16: bool = False,
@@ -47,17 +44,17 @@ class EncoderLayer(nn.Module):
         """Apply the layer; with ``last_only`` compute the last token alone, exactly.
 
         Args:
-            x_BTD: residual stream, float32.
+            x_BND: residual stream, float32.
             generator: source of the dropout masks on the CPU.
             bf16: matrix products in bfloat16.
-            last_only: every token is still a key and a value, but only the last asks.
+            last_only: every token is still a key and a value, but only the last is a query.
 
-        Returns: float32 (B, T, D), or (B, 1, D) with ``last_only``.
+        Returns: float32 (B, N, D), or (B, 1, D) with ``last_only``.
         """
-        dtype = torch.bfloat16 if bf16 else x_BTD.dtype
-        if x_BTD.device.type != "cpu":
-            return self.compose(x_BTD, generator=generator, dtype=dtype, last_only=last_only)
-        n_windows, n_tokens, d_model = x_BTD.shape
+        dtype = torch.bfloat16 if bf16 else x_BND.dtype
+        if x_BND.device.type != "cpu":
+            return self.compose(x_BND, generator=generator, dtype=dtype, last_only=last_only)
+        n_windows, n_tokens, d_model = x_BND.shape
         mask, keep = None, 1.0
         if self.training and self.dropout_rate > 0:
             n_queries = 1 if last_only else n_tokens
@@ -65,7 +62,7 @@ class EncoderLayer(nn.Module):
             mask = draw_mask(n_elements, self.dropout_rate, generator)
             keep = keep_probability(self.dropout_rate)
         options = LayerOptions(self.n_heads, dtype, last_only, keep)
-        return fused_layer(x_BTD, mask, options, self._weights())
+        return fused_layer(x_BND, mask, options, self._weights())
 
     def _weights(self) -> LayerWeights:
         modules = (
@@ -80,42 +77,46 @@ class EncoderLayer(nn.Module):
 
     def compose(
         self,
-        x_BTD: Tensor,
+        x_BND: Tensor,
         *,
         generator: torch.Generator,
         dtype: torch.dtype,
         last_only: bool = False,
     ) -> Tensor:
-        """The same layer from library kernels, which are the fast ones on an accelerator."""
+        """Apply the same layer from library kernels, which are the fast ones on an accelerator."""
 
         def drop(x: Tensor) -> Tensor:
             return dropout(x, self.dropout_rate, training=self.training, generator=generator)
 
-        def split_heads(x_BTD: Tensor) -> Tensor:
-            return x_BTD.view(*x_BTD.shape[:2], self.n_heads, -1).transpose(1, 2)
+        normed_BND = self.attention_norm(x_BND).to(dtype)
+        mixed_BQD = self._attend(normed_BND, dtype, last_only=last_only)
+        x_BQD = x_BND[:, -1:] if last_only else x_BND
+        x_BQD = x_BQD + drop(linear(mixed_BQD, self.attention_out, dtype))
+        hidden_BQM = linear(self.feed_forward_norm(x_BQD), self.feed_forward_in, dtype)
+        hidden_BQM = drop(F.gelu(hidden_BQM))
+        return x_BQD + drop(linear(hidden_BQM, self.feed_forward_out, dtype))
 
-        normed_BTD = self.attention_norm(x_BTD).to(dtype)
+    def _attend(self, normed_BND: Tensor, dtype: torch.dtype, *, last_only: bool) -> Tensor:
+        """Mix the values of all tokens for every token, or for the last one alone; (B, Q, D)."""
         if last_only:
-            d_model = x_BTD.shape[-1]
+            d_model = normed_BND.shape[-1]
             weight, bias = (
                 self.query_key_value.weight.to(dtype),
                 self.query_key_value.bias.to(dtype),
             )
             # As rows, for the sake of memory: see fused_layer.
-            query_BQD = F.linear(normed_BTD[:, -1], weight[:d_model], bias[:d_model])[:, None]
-            key_value = F.linear(normed_BTD, weight[d_model:], bias[d_model:])
-            key_BTD, value_BTD = key_value.chunk(2, dim=-1)
-            x_BQD = x_BTD[:, -1:]
+            query_BQD = F.linear(normed_BND[:, -1], weight[:d_model], bias[:d_model])[:, None]
+            key_value = F.linear(normed_BND, weight[d_model:], bias[d_model:])
+            key_BND, value_BND = key_value.chunk(2, dim=-1)
         else:
-            query_BQD, key_BTD, value_BTD = linear(normed_BTD, self.query_key_value, dtype).chunk(
+            query_BQD, key_BND, value_BND = linear(normed_BND, self.query_key_value, dtype).chunk(
                 3, dim=-1
             )
-            x_BQD = x_BTD
         mixed_BHQE = F.scaled_dot_product_attention(
-            split_heads(query_BQD), split_heads(key_BTD), split_heads(value_BTD)
+            self._split_heads(query_BQD), self._split_heads(key_BND), self._split_heads(value_BND)
         )
-        mixed_BQD = mixed_BHQE.transpose(1, 2).flatten(2)
-        x_BQD = x_BQD + drop(linear(mixed_BQD, self.attention_out, dtype))
-        hidden_BQM = linear(self.feed_forward_norm(x_BQD), self.feed_forward_in, dtype)
-        hidden_BQM = drop(F.gelu(hidden_BQM))
-        return x_BQD + drop(linear(hidden_BQM, self.feed_forward_out, dtype))
+        return mixed_BHQE.transpose(1, 2).flatten(2)
+
+    def _split_heads(self, x_BND: Tensor) -> Tensor:
+        """Return (B, H, N, E)."""
+        return x_BND.view(*x_BND.shape[:2], self.n_heads, -1).transpose(1, 2)

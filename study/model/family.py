@@ -1,10 +1,10 @@
-"""What a family of networks says of itself: how it is built, what it counts, works and holds."""
+"""What a family of networks answers without building one: rules, counts, operations, memory."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
-from study.model.families import load_family
-from study.model.model_config import ModelConfig
-from study.model.network import Network
+from study.model.architecture import Architecture
+from study.model.fused_layer import MOST_COLUMN_TOKENS
 
 _FLOAT32 = 4
 
@@ -12,36 +12,36 @@ _FLOAT32 = 4
 class Family(ABC):
     """Encoder layers over tokens, each token the linear image of a patch of the window.
 
-    The four abstract methods say how a window is cut; the rest follows for a ``Network`` and is
-    overridden by a family that adds weights, work or tensors of its own.
+    The three abstract methods describe how a window is cut; the rest follows for a ``Network`` of
+    plain encoder layers and is overridden by a family that adds weights, work or tensors.
     """
 
-    unread: tuple[str, ...] = ()
-    """Fields of ModelConfig that its networks do not read: none of them can be searched."""
+    unread: ClassVar[tuple[str, ...]] = ()
+    """Fields of Architecture that its networks do not read: none of them can be searched."""
 
+    @classmethod
     @abstractmethod
-    def build(self, config: ModelConfig, *, bf16: bool) -> Network:
-        """Return a network without values; see ``Network``."""
-
-    @abstractmethod
-    def check(self, config: ModelConfig) -> None:
+    def check(cls, config: Architecture) -> None:
         """Refuse what no network of the family can be built from, besides the rules for all.
 
-        Raises: SpecError.
+        Raises: SpecError if it is such an architecture.
         """
 
+    @classmethod
     @abstractmethod
-    def n_tokens(self, config: ModelConfig) -> int:
-        """Tokens in the encoder."""
+    def n_tokens(cls, config: Architecture) -> int:
+        """Return the number of tokens in the encoder."""
 
+    @classmethod
     @abstractmethod
-    def patch_width(self, config: ModelConfig) -> int:
-        """Numbers that one token is made from."""
+    def patch_width(cls, config: Architecture) -> int:
+        """Return how many numbers one token is made from."""
 
-    def count(self, config: ModelConfig, d_model: int, n_layers: int, d_ff: int) -> int:
-        """Exact parameters of ``config`` with another width, depth and feed-forward width."""
-        c, tokens = config, self.n_tokens(config)
-        embedding = self.patch_width(c) * d_model + d_model + tokens * d_model
+    @classmethod
+    def count(cls, config: Architecture, d_model: int, n_layers: int, d_ff: int) -> int:
+        """Count the parameters of ``config`` with another width, depth and feed-forward width."""
+        c, tokens = config, cls.n_tokens(config)
+        embedding = cls.patch_width(c) * d_model + d_model + tokens * d_model
         attention = 4 * (d_model * d_model + d_model)
         feed_forward = 2 * d_model * d_ff + d_ff + d_model
         norms = 4 * d_model
@@ -52,44 +52,103 @@ class Family(ABC):
         layers = n_layers * (attention + feed_forward + norms)
         return embedding + layers + final_norm + heads + extras
 
-    def window_flops(self, config: ModelConfig) -> int:
-        """Operations of the matrix products of a training step, per window.
+    @classmethod
+    def window_flops(cls, config: Architecture) -> int:
+        """Return the operations of the matrix products of a training step, per window.
 
         Two per multiply-add; forward plus twice that for the backward pass, as every product has
-        two gradients. Counted as really done: the embedding has no gradient with respect to its
-        input unless RevIN needs it, and with the ``last`` head the last layer asks, mixes and feeds
-        forward for one token.
+        two gradients. Counted as executed: the embedding has no gradient with respect to its
+        input unless RevIN needs it, and with the ``last`` head the last layer computes one token.
         """
-        c, tokens, d = config, self.n_tokens(config), config.d_model
-        embedding = 2 * tokens * self.patch_width(c) * d
-
-        def layer(queries: int) -> int:
-            projections = 2 * d * d * (2 * queries + 2 * tokens)
-            attention = 2 * 2 * queries * tokens * d
-            feed_forward = 2 * 2 * queries * d * c.d_ff
-            return projections + attention + feed_forward
-
-        last_queries = 1 if c.head == "last" else tokens
-        layers = (c.n_layers - 1) * layer(tokens) + layer(last_queries)
+        c, tokens, d = config, cls.n_tokens(config), config.d_model
+        embedding = 2 * tokens * cls.patch_width(c) * d
+        last = cls.layer_flops(c, 1 if c.head == "last" else tokens)
+        layers = (c.n_layers - 1) * cls.layer_flops(c, tokens) + last
         heads = 2 * d * (tokens if c.head == "flatten" else 1) * (1 + c.auxiliary_head)
-        return (3 if c.revin else 2) * embedding + 3 * (layers + heads)
+        return (3 if c.revin else 2) * embedding + layers + 3 * heads
 
-    def embedding_bytes(self, config: ModelConfig, n_windows: int, operand: int) -> int:
-        """Bytes that a training step holds of what comes before the layers.
+    @classmethod
+    def layer_flops(cls, config: Architecture, n_queries: int) -> int:
+        """Return the operations of one layer that computes ``n_queries`` of its tokens.
+
+        Forward and backward pass, per window.
+        """
+        c, tokens, d = config, cls.n_tokens(config), config.d_model
+        projections = 2 * d * d * (2 * n_queries + 2 * tokens)
+        attention = 2 * 2 * n_queries * tokens * d
+        feed_forward = 2 * 2 * n_queries * d * c.d_ff
+        return 3 * (projections + attention + feed_forward)
+
+    @classmethod
+    def embedding_bytes(cls, config: Architecture, n_windows: int, operand: int) -> int:
+        """Return the bytes that a training step holds of what comes before the layers.
 
         Args:
             config: the architecture.
-            n_windows: in a micro-batch.
+            n_windows: windows of a micro-batch.
             operand: bytes of an operand of the matrix products.
         """
-        c, rows = config, n_windows * self.n_tokens(config)
+        c, rows = config, n_windows * cls.n_tokens(config)
         windows = n_windows * c.context_length * c.n_features * _FLOAT32 * (4 if c.revin else 1)
-        patches = rows * self.patch_width(c) * operand
+        patches = rows * cls.patch_width(c) * operand
         mask = rows * c.d_model if c.dropout > 0 else 0
         return windows + patches + mask
 
+    @classmethod
+    def layer_bytes(cls, config: Architecture, rows: int, asked: int, operand: int) -> int:
+        """Return the bytes that a layer saves for its backward pass, casts of weights included.
 
-def family_of(config: ModelConfig) -> Family:
-    """Return the family of an architecture."""
-    family: Family = load_family(config.family).FAMILY
-    return family
+        The default counts in the order of ``fused_layer``'s ``save_for_backward``.
+
+        Args:
+            config: the architecture.
+            rows: tokens of all windows of a micro-batch.
+            asked: those of them that the layer computes.
+            operand: bytes of an operand of the matrix products.
+        """
+        c, tokens = config, cls.n_tokens(config)
+        both = rows + asked
+        stream = both * c.d_model * _FLOAT32
+        statistics = 2 * both * _FLOAT32
+        normed = both * c.d_model * operand
+        query_key_value = (asked + 2 * rows) * c.d_model * operand
+        # Few tokens are kept in two layouts: for the softmax and for the products.
+        n_layouts = 2 if tokens <= MOST_COLUMN_TOKENS else 1
+        attention = n_layouts * asked * tokens * c.n_heads * operand
+        mixed = asked * c.d_model * operand
+        hidden = 2 * asked * c.d_ff * operand
+        mask = asked * (2 * c.d_model + c.d_ff) if c.dropout > 0 else 0
+        # In float32 only the two matrices that carry the dropout scale are copied.
+        is_float32 = operand == _FLOAT32
+        cast = c.d_model**2 + c.d_model * c.d_ff if is_float32 else layer_matrices(c)
+        saved = stream + statistics + normed + query_key_value + attention + mixed + hidden + mask
+        return saved + cast * operand
+
+    @classmethod
+    def layer_temporary_bytes(
+        cls, config: Architecture, rows: int, asked: int, operand: int
+    ) -> int:
+        """Return the bytes that the names in a layer's backward pass hold at its fullest.
+
+        The arguments are those of ``layer_bytes``.
+        """
+        c = config
+        stream = c.d_model * _FLOAT32
+        product = c.d_model * operand
+        attention = asked * cls.n_tokens(c) * c.n_heads * operand
+        # The gradient that came in, that between the blocks, one of the update and two of the mix.
+        common = asked * (2 * stream + 2 * c.d_ff * operand + 3 * product)
+        # Inside attention: two layouts of the weights' beside the value's, or one beside all three.
+        inside = max(2 * attention + rows * product, attention + (2 * rows + asked) * product)
+        # At the end: what goes out; the norm's; one each of query, key and value, by head and
+        # joined.
+        end = rows * (stream + product) + 2 * (2 * rows + asked) * product
+        if operand != _FLOAT32:
+            # The norm's is widened, and the gradient of the query, key and value weights not yet.
+            end += rows * stream + 3 * c.d_model**2 * operand
+        return common + max(inside, end)
+
+
+def layer_matrices(config: Architecture) -> int:
+    """Return the weights of the matrices of one encoder layer, biases and norms left out."""
+    return 4 * config.d_model**2 + 2 * config.d_model * config.d_ff

@@ -22,8 +22,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from study.model.dropout import apply_mask_
 
-# Shapes: B window, T key token, Q query token (T of them, or the last alone), D d_model, H head,
-# E width of a head, M d_ff; S = B*H; rows of a product are written (B*T), one axis.
+# Rows of a product are written (B*N), one axis.
 
 _NORM_EPSILON = 1e-5
 
@@ -67,19 +66,19 @@ def n_masked(n_windows: int, n_queries: int, d_model: int, d_ff: int) -> int:
 
 
 def fused_layer(
-    x_BTD: Tensor, mask: Tensor | None, options: LayerOptions, weights: LayerWeights
+    x_BND: Tensor, mask: Tensor | None, options: LayerOptions, weights: LayerWeights
 ) -> Tensor:
     """Apply x + drop(attention(norm x)), then x + drop(feed-forward(norm x)).
 
     Args:
-        x_BTD: residual stream, float32 (float64 in tests).
+        x_BND: residual stream, float32 (float64 in tests).
         mask: uint8 of ``n_masked`` elements, or None for no dropout.
         options: see its fields.
         weights: see its fields.
 
-    Returns: the residual stream, (B, T, D) or (B, 1, D) with ``last_only``.
+    Returns: the residual stream, (B, N, D) or (B, 1, D) with ``last_only``.
     """
-    result: Tensor = _FusedLayer.apply(x_BTD, mask, options, *weights)  # type: ignore[no-untyped-call]
+    result: Tensor = _FusedLayer.apply(x_BND, mask, options, *weights)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -87,16 +86,16 @@ class _FusedLayer(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: FunctionCtx,
-        x_BTD: Tensor,
+        x_BND: Tensor,
         mask: Tensor | None,
         options: LayerOptions,
         *parameters: Tensor,
     ) -> Tensor:
         w = LayerWeights(*parameters)
         dtype, scale = options.dtype, 1 / options.keep
-        n_windows, _, d_model = x_BTD.shape
+        n_windows, _, d_model = x_BND.shape
         d_ff = w.feed_forward_in.shape[0]
-        stream_BQD = x_BTD[:, -1:] if options.last_only else x_BTD
+        stream_BQD = x_BND[:, -1:] if options.last_only else x_BND
         n_rows = n_windows * stream_BQD.shape[1]
         masks = _split_mask(mask, n_rows * d_model, n_rows * d_ff)
 
@@ -110,7 +109,7 @@ class _FusedLayer(torch.autograd.Function):
         feed_forward_out_bias = (w.feed_forward_out_bias * scale).to(dtype)
 
         normed, mean, rstd = torch.native_layer_norm(
-            x_BTD, (d_model,), w.attention_gain, w.attention_shift, _NORM_EPSILON
+            x_BND, (d_model,), w.attention_gain, w.attention_shift, _NORM_EPSILON
         )
         normed = normed.to(dtype)
         if options.last_only:
@@ -118,12 +117,12 @@ class _FusedLayer(torch.autograd.Function):
             query = F.linear(normed[:, -1], qkv_weight[:d_model], qkv_bias[:d_model])
             key_value = F.linear(normed, qkv_weight[d_model:], qkv_bias[d_model:])
             query_SQE = _to_heads(query.unsqueeze(1), 1, options.n_heads)[0]
-            key_STE, value_STE = _to_heads(key_value, 2, options.n_heads)
+            key_SNE, value_SNE = _to_heads(key_value, 2, options.n_heads)
         else:
             qkv = F.linear(normed, qkv_weight, qkv_bias)
-            query_SQE, key_STE, value_STE = _to_heads(qkv, 3, options.n_heads)
-        weight_QTS, weight_SQT = _attention_weights(query_SQE, key_STE)
-        mixed = _from_heads(torch.bmm(weight_SQT, value_STE).unsqueeze(0), n_windows)
+            query_SQE, key_SNE, value_SNE = _to_heads(qkv, 3, options.n_heads)
+        weight_QNS, weight_SQN = _attention_weights(query_SQE, key_SNE)
+        mixed = _from_heads(torch.bmm(weight_SQN, value_SNE).unsqueeze(0), n_windows)
         mixed = mixed.view(n_rows, d_model)
 
         update = F.linear(mixed, attention_out, attention_out_bias)
@@ -139,9 +138,9 @@ class _FusedLayer(torch.autograd.Function):
 
         ctx.options = options  # type: ignore[attr-defined]
         ctx.save_for_backward(
-            x_BTD, mean, rstd, normed, qkv_weight, query_SQE, key_STE, value_STE,
-            weight_QTS,  # type: ignore[arg-type]  # None may be saved
-            weight_SQT, mixed, attention_out,
+            x_BND, mean, rstd, normed, qkv_weight, query_SQE, key_SNE, value_SNE,
+            weight_QNS,  # type: ignore[arg-type]  # None may be saved
+            weight_SQN, mixed, attention_out,
             middle_BQD, mean_2, rstd_2, normed_2, feed_forward_in, inner, hidden,
             feed_forward_out, mask,  # type: ignore[arg-type]
             w.attention_gain, w.attention_shift, w.feed_forward_gain, w.feed_forward_shift,
@@ -153,16 +152,16 @@ class _FusedLayer(torch.autograd.Function):
     def backward(ctx: FunctionCtx, grad_BQD: Tensor) -> tuple[Tensor | None, ...]:
         options: LayerOptions = ctx.options  # type: ignore[attr-defined]
         (
-            x_BTD, mean, rstd, normed, qkv_weight, query_SQE, key_STE, value_STE,
-            weight_QTS, weight_SQT, mixed, attention_out,
+            x_BND, mean, rstd, normed, qkv_weight, query_SQE, key_SNE, value_SNE,
+            weight_QNS, weight_SQN, mixed, attention_out,
             middle_BQD, mean_2, rstd_2, normed_2, feed_forward_in, inner, hidden,
             feed_forward_out, mask,
             attention_gain, attention_shift, feed_forward_gain, feed_forward_shift,
         ) = ctx.saved_tensors  # type: ignore[attr-defined]  # fmt: skip
         dtype, scale = options.dtype, 1 / options.keep
-        n_windows, _, d_model = x_BTD.shape
+        n_windows, _, d_model = x_BND.shape
         n_rows, d_ff = inner.shape
-        stream_dtype = x_BTD.dtype
+        stream_dtype = x_BND.dtype
         masks = _split_mask(mask, n_rows * d_model, n_rows * d_ff)
 
         grad_update = _masked(_fresh(grad_BQD, dtype).view(n_rows, d_model), masks[2])
@@ -185,7 +184,7 @@ class _FusedLayer(torch.autograd.Function):
         grad_mixed = (grad_update @ attention_out).view(n_windows, -1, d_model)
         grad_mixed_SQE = _to_heads(grad_mixed, 1, options.n_heads)[0]
         grads_SXE = _attention_backward(
-            grad_mixed_SQE, query_SQE, key_STE, value_STE, weight_QTS, weight_SQT
+            grad_mixed_SQE, query_SQE, key_SNE, value_SNE, weight_QNS, weight_SQN
         )
         normed_rows = normed.view(-1, d_model)
         if options.last_only:
@@ -203,15 +202,15 @@ class _FusedLayer(torch.autograd.Function):
             grad_qkv_weight = grad_qkv.t() @ normed_rows
             grad_qkv_bias = grad_qkv.sum(0)
             grad_normed = (grad_qkv @ qkv_weight).view_as(normed)
-        grad_x_BTD, grad_gain, grad_shift = torch.ops.aten.native_layer_norm_backward(
+        grad_x_BND, grad_gain, grad_shift = torch.ops.aten.native_layer_norm_backward(
             grad_normed.to(stream_dtype),
-            x_BTD, (d_model,), mean, rstd, attention_gain, attention_shift,
+            x_BND, (d_model,), mean, rstd, attention_gain, attention_shift,
             [True, True, True],
         )  # fmt: skip
-        (grad_x_BTD[:, -1:] if options.last_only else grad_x_BTD).add_(grad_middle_BQD)
+        (grad_x_BND[:, -1:] if options.last_only else grad_x_BND).add_(grad_middle_BQD)
 
         return (
-            grad_x_BTD, None, None,
+            grad_x_BND, None, None,
             grad_gain, grad_shift,
             grad_qkv_weight.to(stream_dtype), grad_qkv_bias.to(stream_dtype),
             grad_attention_out, grad_attention_out_bias,
@@ -221,51 +220,51 @@ class _FusedLayer(torch.autograd.Function):
         )  # fmt: skip
 
 
-def _attention_weights(query_SQE: Tensor, key_STE: Tensor) -> tuple[Tensor | None, Tensor]:
-    """Softmax over keys, as (Q, T, S) for its own backward and as (S, Q, T) for the products.
+def _attention_weights(query_SQE: Tensor, key_SNE: Tensor) -> tuple[Tensor | None, Tensor]:
+    """Softmax over keys, as (Q, N, S) for its own backward and as (S, Q, N) for the products.
 
     Past ``MOST_COLUMN_TOKENS`` the second serves for both, and the first is None.
     """
     n_batch, n_queries, width = query_SQE.shape
-    n_keys = key_STE.shape[1]
+    n_keys = key_SNE.shape[1]
     score = torch.baddbmm(
-        query_SQE.new_zeros(1), query_SQE, key_STE.transpose(1, 2), beta=0, alpha=width**-0.5
+        query_SQE.new_zeros(1), query_SQE, key_SNE.transpose(1, 2), beta=0, alpha=width**-0.5
     )
     if n_keys > MOST_COLUMN_TOKENS:
         return None, torch.softmax(score, dim=-1)
     score = score.view(n_batch, -1).t().contiguous().view(n_queries, n_keys, n_batch)
-    weight_QTS = torch.softmax(score, dim=1)
-    weight_SQT = weight_QTS.view(-1, n_batch).t().contiguous().view(n_batch, n_queries, n_keys)
-    return weight_QTS, weight_SQT
+    weight_QNS = torch.softmax(score, dim=1)
+    weight_SQN = weight_QNS.view(-1, n_batch).t().contiguous().view(n_batch, n_queries, n_keys)
+    return weight_QNS, weight_SQN
 
 
 def _attention_backward(
     grad_SQE: Tensor,
     query_SQE: Tensor,
-    key_STE: Tensor,
-    value_STE: Tensor,
-    weight_QTS: Tensor | None,
-    weight_SQT: Tensor,
+    key_SNE: Tensor,
+    value_SNE: Tensor,
+    weight_QNS: Tensor | None,
+    weight_SQN: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     n_batch, _, width = query_SQE.shape
-    grad_value_STE = torch.bmm(weight_SQT.transpose(1, 2), grad_SQE)
+    grad_value_SNE = torch.bmm(weight_SQN.transpose(1, 2), grad_SQE)
     # One name for each layout in turn, so that no more than two of them exist at once.
-    grad = torch.bmm(grad_SQE, value_STE.transpose(1, 2))
-    if weight_QTS is None:
-        grad = torch.ops.aten._softmax_backward_data(grad, weight_SQT, -1, weight_SQT.dtype)
+    grad = torch.bmm(grad_SQE, value_SNE.transpose(1, 2))
+    if weight_QNS is None:
+        grad = torch.ops.aten._softmax_backward_data(grad, weight_SQN, -1, weight_SQN.dtype)
     else:
-        grad = grad.view(n_batch, -1).t().contiguous().view_as(weight_QTS)
-        grad = torch.ops.aten._softmax_backward_data(grad, weight_QTS, 1, weight_QTS.dtype)
-        grad = grad.view(-1, n_batch).t().contiguous().view_as(weight_SQT)
+        grad = grad.view(n_batch, -1).t().contiguous().view_as(weight_QNS)
+        grad = torch.ops.aten._softmax_backward_data(grad, weight_QNS, 1, weight_QNS.dtype)
+        grad = grad.view(-1, n_batch).t().contiguous().view_as(weight_SQN)
     zero = query_SQE.new_zeros(1)
     alpha = width**-0.5
-    grad_query_SQE = torch.baddbmm(zero, grad, key_STE, beta=0, alpha=alpha)
-    grad_key_STE = torch.baddbmm(zero, grad.transpose(1, 2), query_SQE, beta=0, alpha=alpha)
-    return grad_query_SQE, grad_key_STE, grad_value_STE
+    grad_query_SQE = torch.baddbmm(zero, grad, key_SNE, beta=0, alpha=alpha)
+    grad_key_SNE = torch.baddbmm(zero, grad.transpose(1, 2), query_SQE, beta=0, alpha=alpha)
+    return grad_query_SQE, grad_key_SNE, grad_value_SNE
 
 
 def _to_heads(x: Tensor, n_parts: int, n_heads: int) -> Tensor:
-    """(B, T, parts*H*E) to contiguous (parts, B*H, T, E)."""
+    """(B, N, parts*H*E) to contiguous (parts, B*H, N, E)."""
     n_windows, n_tokens, width = x.shape
     word = _widest_word(x.dtype, width // (n_parts * n_heads))
     parts = x.view(word).view(n_windows, n_tokens, n_parts, n_heads, -1).permute(2, 0, 3, 1, 4)
@@ -273,7 +272,7 @@ def _to_heads(x: Tensor, n_parts: int, n_heads: int) -> Tensor:
 
 
 def _from_heads(parts: Tensor, n_windows: int) -> Tensor:
-    """(parts, B*H, T, E) to contiguous (B, T, parts*H*E)."""
+    """(parts, B*H, N, E) to contiguous (B, N, parts*H*E)."""
     n_parts, n_batch, n_tokens, head_width = parts.shape
     word = _widest_word(parts.dtype, head_width)
     split = parts.view(word).view(n_parts, n_windows, n_batch // n_windows, n_tokens, -1)

@@ -1,98 +1,16 @@
-"""The architecture of one trial: every number that shapes the network."""
+"""An architecture that its family can build."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-from study.errors import quoted, require
-from study.fields import Rule, check_values, flag, one_of, share, whole
-from study.model.families import family_names, load_family
-
-Head = Literal["last", "mean", "flatten"]
-
-DEFAULT_FAMILY = "patchtst"
-
-MODEL_RULES: dict[str, Rule] = {
-    # Ends far beyond what a machine can train: a count without one is a loop without one.
-    "n_features": whole(1, 1_000_000),
-    "d_model": whole(1, 1_000_000),
-    "n_layers": whole(1, 10_000),
-    "n_heads": whole(1, 1_000_000),
-    "d_ff_ratio": whole(1, 1_000),
-    "context_length": whole(1, 100_000),
-    "patch_length": whole(1, 100_000),
-    "patch_stride": whole(1, 100_000),
-    "dropout": share(one=False),
-    "head": one_of(get_args(Head)),
-    "revin": flag(),
-    "last_day_skip": flag(),
-    "auxiliary_head": flag(),
-}
-"""What the value of a field must be by itself."""
+from study.model.architecture import Architecture
+from study.model.families import family_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ModelConfig:
-    """A network. A config that exists can be built; every field may be a search dimension."""
-
-    family: str = DEFAULT_FAMILY
-    """What a token is: the name of a module of ``study.model.families``."""
-    n_features: int
-    """Input channels per day."""
-    d_model: int
-    n_layers: int
-    n_heads: int
-    d_ff_ratio: int = 4
-    """Width of the feed-forward block as a multiple of ``d_model``."""
-    context_length: int = 60
-    """Days in a window."""
-    patch_length: int = 10
-    """Days in a patch, for a family that has such patches."""
-    patch_stride: int = 5
-    """Days from one patch to the next."""
-    dropout: float = 0.0
-    head: Head = "last"
-    """What the logit reads: the last token (PatchTST's is the most recent patch, iTransformer's a
-    read-out), the mean of all, or all of them."""
-    revin: bool = False
-    """Normalise every window per feature before it is embedded."""
-    last_day_skip: bool = False
-    """Add a linear path from the last day's features to the logit."""
-    auxiliary_head: bool = False
-    """Predict the log range of the coming days too (weighted by TrainConfig.auxiliary_weight)."""
+class ModelConfig(Architecture):
+    """The network of one trial. A config that exists can be built."""
 
     def __post_init__(self) -> None:
-        where = "ModelConfig"
-        check_values(MODEL_RULES, self, "Mend the search space.")
-        require(
-            self.d_model % self.n_heads == 0,
-            where,
-            "n_heads must divide d_model",
-            got=f"d_model={self.d_model}, n_heads={self.n_heads}",
-            remedy="Choose heads that divide the width.",
-        )
-        check_family(self.family, where)
-        load_family(self.family).FAMILY.check(self)
-
-    @property
-    def d_ff(self) -> int:
-        """Width of the feed-forward block."""
-        return self.d_ff_ratio * self.d_model
-
-    @property
-    def n_patches(self) -> int:
-        """Patches of days in a window."""
-        return (self.context_length - self.patch_length) // self.patch_stride + 1
-
-
-def check_family(name: object, where: str) -> None:
-    """Refuse what is not the name of a family.
-
-    Raises: SpecError.
-    """
-    require(
-        isinstance(name, str) and name in family_names(),
-        where,
-        f"family must be one of {', '.join(family_names())}",
-        got=f"family={quoted(name)}",
-        remedy="Choose one of them.",
-    )
+        # Not super(): a dataclass with slots is another class than the one that was written.
+        Architecture.__post_init__(self)
+        family_of(self).check(self)

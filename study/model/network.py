@@ -1,19 +1,17 @@
-"""What the networks of every family share: a window of days in, one logit out."""
+"""What the networks of all families share: they read a window of days and give one logit."""
 
 import math
-from abc import ABC, abstractmethod
-from typing import NamedTuple
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from study.errors import require
+from study.model.architecture import Architecture
 from study.model.dropout import dropout
 from study.model.encoder import EncoderLayer, linear
-from study.model.model_config import ModelConfig
-
-# Shapes: B window, C day of the context, F feature, N token, P numbers of a patch, D d_model,
-# R what the head reads (D, or N*D for the flatten head).
+from study.model.family import Family
 
 _REVIN_EPSILON = 1e-5
 _SKIP_GAIN = 30.0
@@ -23,19 +21,20 @@ steps to reach the size that logistic regression gives them. See "Findings" in t
 
 
 class Prediction(NamedTuple):
-    """What the network says about a batch of windows."""
+    """The outputs of a network for a batch of windows."""
 
     logit_B: Tensor
-    """Log-odds of the label, float32; the sigmoid is the loss's or the reader's."""
+    """Log-odds of the label, float32; the loss or the reader takes the sigmoid."""
     auxiliary_B: Tensor | None
     """Standardised log range of the coming days, float32; None without an auxiliary head."""
 
 
-class Network(nn.Module, ABC):
+class Network(nn.Module, Family):
     """Encoder layers over tokens, each token the linear image of a patch of the window.
 
-    How a window is cut into patches is the family's, in ``_patches``; all else is shared. Weights
-    have no values until ``initialise`` or ``load_state_dict``; a large model is built as
+    A family is a subclass: how a window is cut into patches is its own, in ``_patches``, and so may
+    its encoder layer be; all else is shared. Weights have no values until ``initialise`` or
+    ``load_state_dict``; a large model is built as
 
         with torch.device("meta"):
             model = family_of(config).build(config, bf16=bf16)
@@ -43,22 +42,29 @@ class Network(nn.Module, ABC):
         model.initialise(generator, base_rate)
 
     which allocates it once. Dropout on the CPU draws from ``dropout_generator``, whose state a
-    trainer saves and restores to go on bit for bit; on an accelerator it draws from the device's
+    trainer saves and restores to resume bit for bit; on an accelerator it draws from the device's
     own generator.
 
     Args:
         config: the architecture.
-        n_tokens: patches of a window.
-        patch_width: numbers in a patch.
-        bf16: matrix products in bfloat16; the residual stream, the norms and the heads stay
-            float32. Where the device multiplies them natively. Do not wrap the model in autocast.
+        bf16: matrix products in bfloat16, for a device that multiplies them natively; the residual
+            stream, the norms and the heads stay float32. Do not wrap the model in autocast.
     """
 
-    position_std = 0.02
-    """Of the positions' first values."""
+    position_std: ClassVar[float] = 0.02
+    """Standard deviation of the first values of the positions."""
 
-    def __init__(self, config: ModelConfig, *, n_tokens: int, patch_width: int, bf16: bool) -> None:
+    layer_type: ClassVar[type[EncoderLayer]] = EncoderLayer
+    """Class of its encoder layers."""
+
+    @classmethod
+    def build(cls, config: Architecture, *, bf16: bool) -> Self:
+        """Return a network without values."""
+        return cls(config, bf16=bf16)
+
+    def __init__(self, config: Architecture, *, bf16: bool = False) -> None:
         super().__init__()
+        n_tokens = self.n_tokens(config)
         self.config = config
         self.bf16 = bf16
         self.dropout_generator = torch.Generator(device="cpu")
@@ -66,10 +72,10 @@ class Network(nn.Module, ABC):
         if c.revin:
             self.revin_gain = nn.Parameter(torch.empty(c.n_features))
             self.revin_shift = nn.Parameter(torch.empty(c.n_features))
-        self.embedding = nn.Linear(patch_width, c.d_model)
+        self.embedding = nn.Linear(self.patch_width(c), c.d_model)
         self.position = nn.Parameter(torch.empty(n_tokens, c.d_model))
         self.layers = nn.ModuleList(
-            EncoderLayer(c.d_model, c.n_heads, c.d_ff, c.dropout) for _ in range(c.n_layers)
+            self.layer_type(c.d_model, c.n_heads, c.d_ff, c.dropout) for _ in range(c.n_layers)
         )
         self.final_norm = nn.LayerNorm(c.d_model)
         read_width = c.d_model * (n_tokens if c.head == "flatten" else 1)
@@ -114,11 +120,11 @@ class Network(nn.Module, ABC):
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         self.dropout_generator.manual_seed(seed)
 
-    def forward(self, x_BCF: Tensor) -> Prediction:
-        """Predict from windows, float32 of shape (B, context_length, n_features), oldest first."""
+    def forward(self, x_BTF: Tensor) -> Prediction:
+        """Predict from windows, float32 of shape (B, T, F), oldest day first."""
         c = self.config
-        patch_BNP = self._patches(self._normalise(x_BCF) if c.revin else x_BCF)
-        dtype = torch.bfloat16 if self.bf16 else x_BCF.dtype
+        patch_BNP = self._patches(self._normalise(x_BTF) if c.revin else x_BTF)
+        dtype = torch.bfloat16 if self.bf16 else x_BTF.dtype
         x_BND = linear(patch_BNP, self.embedding, dtype) + self.position
         x_BND = dropout(x_BND, c.dropout, training=self.training, generator=self.dropout_generator)
         for index, layer in enumerate(self.layers):
@@ -131,17 +137,17 @@ class Network(nn.Module, ABC):
         logit_B = self.head(read_BR).squeeze(-1)
         if c.last_day_skip:
             # The raw features: RevIN would have removed the level that the path is for.
-            logit_B = logit_B + _SKIP_GAIN * self.last_day_skip(x_BCF[:, -1]).squeeze(-1)
+            logit_B = logit_B + _SKIP_GAIN * self.last_day_skip(x_BTF[:, -1]).squeeze(-1)
         auxiliary_B = self.auxiliary_head(read_BR).squeeze(-1) if c.auxiliary_head else None
         return Prediction(logit_B, auxiliary_B)
 
-    def _normalise(self, x_BCF: Tensor) -> Tensor:
-        centred_BCF = x_BCF - x_BCF.mean(dim=1, keepdim=True)
-        sd_B1F = x_BCF.std(dim=1, keepdim=True)
-        return centred_BCF / (sd_B1F + _REVIN_EPSILON) * self.revin_gain + self.revin_shift
+    def _normalise(self, x_BTF: Tensor) -> Tensor:
+        centred_BTF = x_BTF - x_BTF.mean(dim=1, keepdim=True)
+        sd_B1F = x_BTF.std(dim=1, keepdim=True)
+        return centred_BTF / (sd_B1F + _REVIN_EPSILON) * self.revin_gain + self.revin_shift
 
     @abstractmethod
-    def _patches(self, x_BCF: Tensor) -> Tensor:
+    def _patches(self, x_BTF: Tensor) -> Tensor:
         """Cut windows into (B, N, P): one row of numbers per token, the head's token last."""
 
 

@@ -1,4 +1,4 @@
-"""Does every feature reach the logit? Asked of a network before anything is trained."""
+"""Does every feature reach the logit? An untrained network is probed for it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,18 +6,16 @@ from dataclasses import dataclass, replace
 import torch
 
 from study.errors import require
-from study.model.family import family_of
+from study.model.families import family_of
 from study.model.model_config import ModelConfig
 from study.model.network import Network
 
-# Shapes: C day of the context, F feature; V window, the one whose feature of that number differs.
-
 _WIDTH, _HEADS, _MOST_LAYERS = 32, 2, 2
-"""Of the network that is asked: what reaches the logit hangs on how it is wired, not on its size.
-Two layers are one whole and the last, which may ask for one token alone."""
+"""Size of the network that is probed: what reaches the logit depends on how it is wired, not on its
+size. Two layers are a whole one and the last, which may ask for one token alone."""
 
 _WINDOWS_AT_ONCE = 16
-"""Attention between 200 tokens takes tens of MiB."""
+"""Windows of one forward pass: attention between 200 tokens takes tens of MiB for these."""
 
 _DEAD = 1e-12
 """Change of a logit of about 1 up to which a feature counts as unread: rounding is near 1e-15, one
@@ -26,7 +24,7 @@ of 211 features that are read changes it by 1e-7 to 1e-2."""
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """How much each feature changes the logit of a network that has not learnt anything."""
+    """How much each feature changes the logit of an untrained network."""
 
     changes: Mapping[str, float]
     """|change of the logit|, by feature, when its whole window is another."""
@@ -41,8 +39,8 @@ def require_sensitivity(config: ModelConfig, feature_names: Sequence[str]) -> Se
     """Check that the networks of ``config`` read every feature.
 
     Args:
-        config: the architecture; a narrow and shallow network of its kind is asked, on the CPU.
-        feature_names: of its inputs, in order.
+        config: the architecture; a narrow and shallow network of its kind is probed, on the CPU.
+        feature_names: the names of its inputs, in order.
 
     Raises: SpecError if a feature changes nothing.
     """
@@ -70,8 +68,8 @@ def feature_changes(network: Network, generator: torch.Generator) -> list[float]
     """Return |change of the logit| of a network with initial values, by feature.
 
     Random numbers are drawn for its head, which begins at zero. The linear path from the last day
-    stays at zero: it would hide an encoder that is blind. In float64, so that rounding is no
-    change; the network is of no further use.
+    stays at zero: it would hide an encoder that is blind. The network becomes float64, so that
+    rounding is no change, and is of no further use.
     """
     c = network.config
     network.double().eval()
@@ -79,13 +77,13 @@ def feature_changes(network: Network, generator: torch.Generator) -> list[float]
         weight = network.head.weight
         draw = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
         weight.copy_(draw * weight.shape[1] ** -0.5)
-        window_CF, other_CF = torch.randn(
+        window_TF, other_TF = torch.randn(
             2, c.context_length, c.n_features, generator=generator, dtype=weight.dtype
         )
-        before = network(window_CF[None]).logit_B
+        before = network(window_TF[None]).logit_B
         changes: list[float] = []
         for features in torch.split(torch.arange(c.n_features), _WINDOWS_AT_ONCE):
-            changed_VCF = window_CF.repeat(len(features), 1, 1)
-            changed_VCF[torch.arange(len(features)), :, features] = other_CF.T[features]
-            changes += (network(changed_VCF).logit_B - before).abs().tolist()
+            changed_VTF = window_TF.repeat(len(features), 1, 1)
+            changed_VTF[torch.arange(len(features)), :, features] = other_TF.T[features]
+            changes += (network(changed_VTF).logit_B - before).abs().tolist()
     return changes

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 from study.errors import quoted, require
 from study.fields import check_value, is_number, is_whole
-from study.model.family import family_of
-from study.model.model_config import MODEL_RULES, ModelConfig
+from study.model.architecture import MODEL_RULES
+from study.model.families import family_of
+from study.model.model_config import ModelConfig
 
 
 def count_parameters(config: ModelConfig) -> int:
-    """Parameters of the built model, by formula; the heads of attention do not change it."""
+    """Count the parameters of the built model by formula; its attention heads change nothing."""
     return family_of(config).count(config, config.d_model, config.n_layers, config.d_ff)
 
 
@@ -25,7 +26,7 @@ def feasible_grid(
     d_ff_ratio: Sequence[int],
     template: ModelConfig,
 ) -> list[ModelConfig]:
-    """Every combination of the choices whose size is within ``tolerance`` of ``target``.
+    """Return every combination of the choices whose size is within ``tolerance`` of ``target``.
 
     Args:
         target: parameters wanted.
@@ -66,7 +67,7 @@ def feasible_grid(
 
 
 def step_flops(config: ModelConfig, batch: int) -> int:
-    """Operations of the matrix products of one training step on ``batch`` windows.
+    """Return the operations of the matrix products of one training step on ``batch`` windows.
 
     Recomputation inside attention, norms, GELU, dropout and the optimizer are not counted.
     """

@@ -8,7 +8,8 @@ import torch
 
 from study.cluster.resources import Node
 from study.data.dataset import Dataset, build_dataset
-from study.data.sources import Prices, load_prices
+from study.data.prices import Prices
+from study.data.sources import load_prices
 from study.errors import StudyError
 from study.planning.cell_plan import CellPlan, plan_cell, trial_device
 from study.planning.feasibility import InfeasibleError, begun_space

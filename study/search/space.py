@@ -17,8 +17,9 @@ import optuna
 
 from study.byte_text import gib, in_gib
 from study.errors import require
-from study.model.families import load_family
-from study.model.model_config import DEFAULT_FAMILY, ModelConfig
+from study.model.architecture import DEFAULT_FAMILY
+from study.model.families import FAMILIES
+from study.model.model_config import ModelConfig
 from study.model.sizing import feasible_grid
 from study.results.plan_record import LeftOutArchitecture, LeftOutRecord
 from study.search.forced18 import D_FF_RATIO, listed
@@ -303,7 +304,7 @@ def _feasible(cell: Cell, budget: Budget, n_features: int) -> set[Shape]:
 def _check_read(cell: Cell) -> None:
     """Refuse a dimension that training would not read: its values would all be the same trial."""
     for name in cell.model.get("family", Fixed(DEFAULT_FAMILY)).values:
-        unread = load_family(str(name)).FAMILY.unread
+        unread = FAMILIES[str(name)].unread
         searched = [n for n in unread if cell.model.get(n, Fixed(None)).is_searched]
         require(
             not searched,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from study.errors import quoted, require
+from study.model.architecture import FAMILY_NAMES
 from study.results.records import Metric
 from study.spec.dimension import Fixed
 from study.spec.overrides import Overrides
@@ -57,7 +58,7 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
     add(
         "--model",
         metavar="FAMILY",
-        help="patchtst, itransformer, ... (default: the search space's)",
+        help=f"{', '.join(FAMILY_NAMES)} (default: the search space's)",
     )
     add("--task", help="threshold_1pct, threshold_0.5pct, ..., or direction")
     add("--label", choices=("high", "close"), help="price that must reach the threshold")

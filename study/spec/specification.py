@@ -21,7 +21,7 @@ from study.fields import (
     whole,
     within,
 )
-from study.model.model_config import DEFAULT_FAMILY, check_family
+from study.model.architecture import DEFAULT_FAMILY, check_family
 from study.results.records import Metric
 from study.spec.dimension import Choice, Dimension, Fixed, Scalar, numbers
 from study.spec.overrides import NO_OVERRIDES, Overrides

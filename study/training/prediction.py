@@ -1,15 +1,16 @@
-"""What a trained model says of any days."""
+"""The logits of a trained model for any days."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from study.model.family import family_of
+from study.model.families import family_of
 from study.model.model_config import ModelConfig
 from study.training.windows import FloatArray, IndexArray
 
 _BATCH = 256
+"""Windows of one forward pass."""
 
 
 def predict_logits(
@@ -24,10 +25,10 @@ def predict_logits(
 
     Args:
         config: the architecture.
-        weights: by name, as ``Trainer.best_weights`` gives them.
-        features: of the whole series, shape (n_days, n_features).
+        weights: tensors by name, as ``Trainer.best_weights`` gives them.
+        features: those of the whole series, shape (n_days, n_features).
         days: row of each sample's day; a window of ``config.context_length`` days must end there.
-        device: where.
+        device: the device that computes them.
     """
     with torch.device("meta"):
         model = family_of(config).build(config, bf16=False)

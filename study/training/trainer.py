@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from study.errors import require
-from study.model.family import family_of
+from study.model.families import family_of
 from study.model.model_config import ModelConfig
 from study.model.network import decay_groups
 from study.results.epoch_report import EpochReport, OptimizerRecord
@@ -187,7 +187,7 @@ class Trainer:
         self.model.eval()
         with torch.no_grad():
             parts = [
-                functional_call(self.model, weights, (batch.x_BTC,)).logit_B
+                functional_call(self.model, weights, (batch.x_BTF,)).logit_B
                 for batch in self._windows.batches(self._windows.days(days), self.micro_batch)
             ]
         logit: FloatArray = torch.cat(parts).float().cpu().numpy()
@@ -351,7 +351,7 @@ class Trainer:
         log_loss, auxiliary, total = zero, zero, zero
         batches = self._windows.batches(days, self.micro_batch)
         for batch in clock.around(batches):
-            prediction = self.model(batch.x_BTC)
+            prediction = self.model(batch.x_BTF)
             sums = loss_sums(
                 prediction.logit_B, batch.label_B, prediction.auxiliary_B, batch.auxiliary_B
             )

@@ -16,15 +16,13 @@ FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
 
-# Shapes: B batch, T context day, C channel.
-
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TrainingData:
-    """What a trainer learns from and is judged on. Arrays are read, never written.
+    """The samples that a trainer learns from and is judged on. Arrays are read, never written.
 
     A sample is named by its day: its window is the rows ``day - context_length + 1 .. day``.
-    Features are not searched for NaN here, which is the data package's duty; a NaN that slips
+    Features are not searched for NaN here: ``study.data`` refuses them, and a NaN that slips
     through ends the trial as ``diverged``.
     """
 
@@ -112,7 +110,7 @@ class TrainingData:
 
     @property
     def n_features(self) -> int:
-        """Input channels per day."""
+        """Input features per day."""
         return int(self.features.shape[1])
 
 
@@ -120,7 +118,7 @@ class TrainingData:
 class Batch:
     """Samples on the device."""
 
-    x_BTC: Tensor
+    x_BTF: Tensor
     label_B: Tensor
     auxiliary_B: Tensor
 
@@ -146,7 +144,7 @@ class Windows:
         self.days(data.validation_days)
 
     def days(self, days: IndexArray) -> Tensor:
-        """Row numbers on the device, int64 (n,).
+        """Return row numbers on the device, int64 (n,).
 
         Raises: DataError if a window would begin before the series; indexing would wrap around.
         """
@@ -161,16 +159,16 @@ class Windows:
         return torch.tensor(days, dtype=torch.int64, device=self._device)
 
     def shuffled(self, days: IndexArray, generator: torch.Generator) -> Tensor:
-        """``days`` in an order from ``generator``, a CPU one so that all devices see one order."""
+        """Return ``days`` shuffled by a CPU generator, so that all devices see one order."""
         order = torch.randperm(len(days), generator=generator)
         return torch.tensor(days, dtype=torch.int64)[order].to(self._device)
 
     def gather(self, days: Tensor) -> Batch:
-        """The samples of ``days``, int64 (B,) on the device."""
+        """Return the samples of ``days``, int64 (B,) on the device."""
         rows_BT = days[:, None] + self._offset_T
         return Batch(self._series[rows_BT], self._labels[days], self._auxiliary[days])
 
     def batches(self, days: Tensor, size: int) -> Iterator[Batch]:
-        """The samples of ``days`` in order, at most ``size`` at a time."""
+        """Yield the samples of ``days`` in order, at most ``size`` at a time."""
         for part in torch.split(days, size):
             yield self.gather(part)

@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from study.model.architecture import Head
 from study.model.families.patchtst import PatchTST
-from study.model.model_config import Head, ModelConfig
+from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters, step_flops
 from study.training.device import supports_bf16
 

@@ -1,6 +1,7 @@
 import pytest
 
-from study.data.sources import Prices, load_prices
+from study.data.prices import Prices
+from study.data.sources import load_prices
 from study.data.synthetic import SyntheticMarket, simulate_market
 
 

@@ -5,7 +5,7 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.data.evaluation.baselines import _score, score_baselines
-from study.data.sources import Prices
+from study.data.prices import Prices
 
 
 def test_scores_on_the_sp500(sp500: Prices) -> None:

@@ -9,9 +9,9 @@ import pytest
 from study.data.checks.check_result import CheckResult
 from study.data.checks.filler_checks import stale_open_share
 from study.data.checks.price_checks import check_table, require_clean
+from study.data.prices import Prices, prices_from_frame
 from study.data.reading.read_options import ReadOptions
 from study.data.reading.tables import BAR_COLUMNS, read_table, table_from_frame
-from study.data.sources import Prices, prices_from_frame
 from study.errors import DataError
 
 GOOD = [

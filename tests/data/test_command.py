@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from study.data.__main__ import main
-from study.data.sources import Prices, load_prices
+from study.data.prices import Prices
+from study.data.sources import load_prices
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from study.data.data_config import DataConfig, Normalization
 from study.data.dataset import Dataset, build_dataset
 from study.data.features import build_features
 from study.data.inputs import make_inputs
-from study.data.sources import Prices, prices_from_frame
+from study.data.prices import Prices, prices_from_frame
 from study.data.synthetic import SyntheticMarket
 from study.errors import DataError
 

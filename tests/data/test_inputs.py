@@ -4,7 +4,7 @@ import pytest
 
 from study.data.features import build_features
 from study.data.inputs import fit_scaler, make_inputs, measure_shift, scale_inputs
-from study.data.sources import Prices
+from study.data.prices import Prices
 from study.errors import DataError
 
 

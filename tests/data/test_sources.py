@@ -4,14 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from study.data.prices import Prices, prices_from_frame
 from study.data.reading.tables import BAR_COLUMNS
-from study.data.sources import (
-    Prices,
-    import_prices,
-    list_imported,
-    load_prices,
-    prices_from_frame,
-)
+from study.data.sources import import_prices, list_imported, load_prices
 from study.errors import DataError
 
 

@@ -11,7 +11,8 @@ from study.data.checks.vix_checks import check_vix
 from study.data.checks.vix_timing import check_vix_timing
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
-from study.data.sources import Prices, load_prices
+from study.data.prices import Prices
+from study.data.sources import load_prices
 from study.data.vix_series import load_vix
 from study.errors import DataError
 

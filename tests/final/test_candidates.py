@@ -6,8 +6,8 @@ import pytest
 
 from study.errors import StudyError
 from study.final.candidates import Candidate, best_trials, candidates, source_of, winner
+from study.final.run_plan import refit
 from study.final.search_edges import edges
-from study.final.train_cell import refit
 from study.model.model_config import ModelConfig
 from study.spec.dimension import Choice, Dimension, Fixed, Range
 from study.training.train_config import TrainConfig

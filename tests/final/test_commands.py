@@ -91,8 +91,11 @@ def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(tmp_path: Path
 
     again_flags = ("--search", "tiny.yaml", *FLAGS)
     assert "complete before" in command(tmp_path, "study.train", *again_flags)
-    # Runs on other days are other runs.
-    command(tmp_path, "study.train", *again_flags, "--refit", "train+validation", expect=1)
+    # Runs on other days are other runs, and a refusal is not followed by a table without rows.
+    refused = command(
+        tmp_path, "study.train", *again_flags, "--refit", "train+validation", expect=1
+    )
+    assert "best baseline on test" not in refused
     command(tmp_path, "analysis")
     report = json.loads((tmp_path / "ray_results/report/report.json").read_text())
     assert report["missing"] == []

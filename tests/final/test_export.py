@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset, vix_of
 from study.data.holdout import known_inputs
-from study.data.sources import Prices, load_prices
+from study.data.prices import Prices
+from study.data.sources import load_prices
 from study.errors import DataError, StudyError
 from study.final.export import ExportedModel, export_model, load_model, predict_days
-from study.model.family import family_of
+from study.model.families import family_of
 from study.model.model_config import ModelConfig
 from study.predict import main
 from study.storage.layout import CARD_FILE, WEIGHTS_FILE

@@ -9,10 +9,11 @@ from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.data.holdout import open_holdout
 from study.data.labels import make_labels
-from study.data.sources import load_prices, prices_from_frame
+from study.data.prices import prices_from_frame
+from study.data.sources import load_prices
 from study.data.splits import split_days
 from study.errors import DataError
-from study.final.train_cell import with_validation_days
+from study.final.run_plan import with_validation_days
 from study.training.windows import TrainingData
 
 CONFIG = DataConfig(horizon=5)

@@ -11,6 +11,7 @@ from study.training.device import supports_bf16
 from tests.model.trial_peak import measured_peak
 
 ITRANSFORMER = {"family": "itransformer"}
+INFORMER = {"family": "informer"}
 WIDE_20M = {"d_model": 512, "n_layers": 6, "n_heads": 8}
 
 
@@ -23,6 +24,8 @@ WIDE_20M = {"d_model": 512, "n_layers": 6, "n_heads": 8}
         ({"d_model": 384, "n_layers": 2, "n_heads": 8, "d_ff_ratio": 2}, 256, True),
         ({**ITRANSFORMER, "d_model": 192, "n_layers": 4, "n_heads": 8}, 64, False),
         ({**ITRANSFORMER, "n_features": 211, "d_model": 192, "n_layers": 4, "n_heads": 8}, 8, True),
+        ({**INFORMER, "d_model": 192, "n_layers": 4, "n_heads": 8}, 64, True),
+        ({**INFORMER, "d_model": 64, "n_layers": 32, "n_heads": 8}, 32, False),
     ],
     ids=str,
 )

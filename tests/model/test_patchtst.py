@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from study.errors import SpecError
+from study.model.architecture import Head
 from study.model.families.patchtst import PatchTST
-from study.model.model_config import Head, ModelConfig
+from study.model.model_config import ModelConfig
 from study.model.network import decay_groups
 
 HEADS: tuple[Head, ...] = ("last", "mean", "flatten")

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.errors import SpecError
+from study.model.architecture import Head
 from study.model.families.patchtst import PatchTST
-from study.model.model_config import Head, ModelConfig
+from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters, feasible_grid, step_flops
 
 CHOICES = {

@@ -143,7 +143,7 @@ def test_evaluation_days_do_not_depend_on_the_horizon() -> None:
         ({"model.d_model": {"choice": []}}, "choice needs a list"),
         ({"model.d_model": {"choice": [64, 64]}}, "must not repeat"),
         ({"model.head": {"choice": ["last", "first"]}}, "model.head: must be"),
-        ({"model.family": "informer"}, "family must be one of itransformer, patchtst"),
+        ({"model.family": "autoformer"}, "family must be one of informer, itransformer, patchtst"),
         ({"model.family": {"choice": ["patchtst", "itransformer"]}}, "must be one family"),
         ({"train.learning_rate": KeyError}, "the field learning_rate is missing"),
         ({"search.trials": KeyError}, "the field trials is missing"),

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from study.errors import StudyError
-from study.model.families import family_names
+from study.model.architecture import FAMILY_NAMES
 from study.model.model_config import ModelConfig
 from study.training.device import supports_bf16
 from study.training.state_file import load, save
@@ -49,7 +49,7 @@ def assert_same(a: Any, b: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", family_names())
+@pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_five_saved_and_five_more_are_ten_bit_for_bit(tmp_path: Path, family: str) -> None:
     straight = full_trainer(family)
     expected = [straight.run_epoch() for _ in range(10)]
@@ -258,7 +258,7 @@ def test_a_loaded_state_is_copied_from() -> None:
 
 
 @pytest.mark.skipif(not supports_bf16(CPU), reason="this CPU has no native bfloat16")
-@pytest.mark.parametrize("family", family_names())
+@pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_bfloat16_trains_and_resumes_too(family: str) -> None:
     first = full_trainer(family, bf16=True)
     first.run_epoch()

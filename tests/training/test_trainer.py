@@ -7,7 +7,7 @@ import torch
 
 from study.data.evaluation.probability_scores import log_losses
 from study.errors import DataError, StudyError
-from study.model.families import family_names
+from study.model.architecture import FAMILY_NAMES
 from study.training.metrics import evaluate
 from study.training.stopping import EarlyStopping
 from study.training.trainer import Trainer
@@ -28,7 +28,7 @@ def weights_of(trainer: Trainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
 
 
-@pytest.mark.parametrize("family", family_names())
+@pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_micro_batches_equal_the_big_batch(family: str) -> None:
     model = replace(MODEL, family=family, auxiliary_head=True)
     # The first step of Adam turns a gradient's sign into a full stride, so a rate is chosen at
@@ -47,7 +47,7 @@ def test_micro_batches_equal_the_big_batch(family: str) -> None:
         assert small_report.gradient_norm == pytest.approx(report.gradient_norm, rel=1e-5)
 
 
-@pytest.mark.parametrize("family", family_names())
+@pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_planted_answer_is_recovered(family: str) -> None:
     data = planted_data(n_train=1500, n_validation=400)
     days = data.validation_days
@@ -247,8 +247,8 @@ def test_a_window_ends_with_its_own_day() -> None:
     windows = Windows(DATA, context_length=12, device=CPU)
     days = np.array([11, 40])
     batch = windows.gather(windows.days(days))
-    for x_TC, day in zip(batch.x_BTC.numpy(), days, strict=True):
-        assert np.array_equal(x_TC, DATA.features[day - 11 : day + 1])
+    for x_TF, day in zip(batch.x_BTF.numpy(), days, strict=True):
+        assert np.array_equal(x_TF, DATA.features[day - 11 : day + 1])
     assert np.array_equal(batch.label_B.numpy(), DATA.labels[days])
 
 

@@ -20,7 +20,7 @@ from study.data.features import (
 )
 from study.data.features.a25 import A25
 from study.data.features.feature import FeatureSpec, bars_of
-from study.data.sources import Prices
+from study.data.prices import Prices
 from study.data.vix_series import VixSeries
 from study.errors import DataError, require
 

@@ -1,21 +1,21 @@
-"""The families of networks. A module put here is a family, by its name, with what FAMILY says.
+"""The families of networks by name: a family is one file here and one line below.
 
-Importing this package imports none of them, nor torch.
+``study.model.architecture`` lists the names for those who must not wait for torch.
 """
 
-import pkgutil
-from functools import cache
-from importlib import import_module
-from types import ModuleType
+from study.model.architecture import Architecture
+from study.model.families.informer import Informer
+from study.model.families.itransformer import ITransformer
+from study.model.families.patchtst import PatchTST
+from study.model.network import Network
+
+FAMILIES: dict[str, type[Network]] = {
+    "informer": Informer,
+    "itransformer": ITransformer,
+    "patchtst": PatchTST,
+}
 
 
-@cache
-def family_names() -> tuple[str, ...]:
-    """Return the name of every family there is."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
-
-
-@cache
-def load_family(name: str) -> ModuleType:
-    """Import the module of a family that is there."""
-    return import_module(f"{__name__}.{name}")
+def family_of(config: Architecture) -> type[Network]:
+    """Return the class of networks that an architecture belongs to."""
+    return FAMILIES[config.family]

@@ -20,7 +20,8 @@ from study.data.features import (
 from study.data.features.feature import bars_of
 from study.data.holdout import open_holdout
 from study.data.inputs import build_inputs, dropped_days, usable_bars
-from study.data.sources import Prices, load_prices, prices_from_frame
+from study.data.prices import Prices, prices_from_frame
+from study.data.sources import load_prices
 from study.data.vix_series import VixSeries, load_vix
 from study.errors import DataError
 

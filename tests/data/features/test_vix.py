@@ -8,7 +8,7 @@ from study.data.dataset import build_dataset, data_fingerprint
 from study.data.features import build_features
 from study.data.features.vix import ADDED, on_days
 from study.data.inputs import build_inputs
-from study.data.sources import Prices
+from study.data.prices import Prices
 from study.data.vix_series import VixSeries, load_vix
 from study.errors import DataError, SpecError
 

@@ -1,0 +1,87 @@
+"""How a winner is trained for the test days: on which days, and with which schedule."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from study.data.dataset import Dataset
+from study.final.candidates import Candidate, source_of
+from study.final.searched_cell import SearchedCell
+from study.results.records import TrialRecord
+from study.search.forced import Forced
+from study.search.space import SearchSpace, TrialConfig
+from study.spec.dimension import Fixed
+from study.storage.layout import REFIT_FOLDER, RUNS_FOLDER
+from study.training.train_config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunPlan:
+    """One configuration, to be trained once per fresh seed."""
+
+    folder: str
+    """Name of the folder of these runs."""
+    configuration: Forced
+    days: Dataset
+    """The data set whose training days it learns from."""
+    space: SearchSpace
+    holds_out_validation: bool
+    """Are the validation days held out? If not, what is predicted for them shows nothing."""
+
+    def best(self, runs: Sequence[TrialRecord]) -> TrialRecord:
+        """Return the run that is exported: losses on days that were trained on choose nothing."""
+        return min(runs, key=_by_value) if self.holds_out_validation else runs[0]
+
+
+def plan_runs(search: SearchedCell, best: Candidate, *, with_validation: bool) -> RunPlan:
+    """Return how a winner is trained: as in the search, or on the validation days too."""
+    if not with_validation:
+        return RunPlan(
+            folder=RUNS_FOLDER,
+            configuration=again(best.trial),
+            days=search.data,
+            space=search.space,
+            holds_out_validation=True,
+        )
+    config = refit(best)
+    return RunPlan(
+        folder=REFIT_FOLDER,
+        configuration=Forced(name=source_of(best.trial), config=config),
+        days=with_validation_days(search.data),
+        space=with_schedule(search.space, config.train),
+        holds_out_validation=False,
+    )
+
+
+def again(trial: TrialRecord) -> Forced:
+    """Return the configuration of a trial, named after it."""
+    return Forced(name=source_of(trial), config=TrialConfig.from_flat(trial.params))
+
+
+def refit(best: Candidate) -> TrialConfig:
+    """Return the winner's configuration for days that hold nothing back: no early stopping."""
+    epochs = [record.best.epoch for record in best.again if record.best is not None]
+    config = TrialConfig.from_flat(best.trial.params)
+    train = dataclasses.replace(
+        config.train, epochs=max(1, round(float(np.median(epochs)))), patience=None
+    )
+    return dataclasses.replace(config, train=train)
+
+
+def with_schedule(space: SearchSpace, train: TrainConfig) -> SearchSpace:
+    """Return a search space in which the schedule of ``train`` is that of every trial."""
+    own = {"epochs": Fixed(train.epochs), "patience": Fixed(train.patience)}
+    return dataclasses.replace(space, train={**space.train, **own})
+
+
+def with_validation_days(data: Dataset) -> Dataset:
+    """Return a data set whose training days are those of training and of validation."""
+    days = np.concatenate((data.train_days, data.validation_days))
+    return dataclasses.replace(data, train_days=days, base_rate=float(data.labels[days].mean()))
+
+
+def _by_value(record: TrialRecord) -> tuple[float, int]:
+    assert record.value is not None
+    return record.value, record.number

@@ -1,0 +1,100 @@
+"""The search that winners are taken from: its settings, its trials, its data and its space."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.data.dataset import Dataset, build_dataset
+from study.errors import StudyError, require
+from study.final.finalists import Finalist
+from study.results.final_records import SearchEnd
+from study.results.records import TrialRecord
+from study.results.store import read_cell, read_trials
+from study.search.cell_folder import differences_by_part
+from study.search.space import SearchSpace, build_space
+from study.storage.driver_status import is_search_complete
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchedCell:
+    """A budget of a search, read back with all that its winner's final runs need."""
+
+    finalist: Finalist
+    folder: Path
+    """The folder of the search."""
+    described: Mapping[str, Any]
+    """The content of its ``cell.yaml``."""
+    records: Sequence[TrialRecord]
+    """The trials of the finalist's budget."""
+    end: SearchEnd
+    """How far the search was, over all its budgets."""
+    data: Dataset
+    space: SearchSpace
+    """The space of the finalist's budget alone: it sets what a run needs."""
+    differences: Sequence[str]
+    """What has changed since the search, and was allowed."""
+
+
+def read_searched_cell(finalist: Finalist, results: Path, *, may_differ: bool) -> SearchedCell:
+    """Read a search and build its data and its space again.
+
+    Args:
+        finalist: whose winner is asked for.
+        results: the results folder.
+        may_differ: may code, data or settings have changed since the search?
+
+    Raises:
+        StudyError: there is no search, or it is not as it was.
+    """
+    cell = finalist.cell
+    folder = results / cell.name
+    require(
+        folder.is_dir(),
+        str(folder),
+        "a cell must have been searched before its winners can be trained",
+        got="no such folder",
+        remedy="Run study.tune or study.sweep first.",
+        error=StudyError,
+    )
+    described = read_cell(folder, "trials", "splits", "estimate")
+    records = read_trials(folder)
+    end = _search_end(described, records, folder)
+    data = build_dataset(cell.data, import_folder=results / "data")
+    parts = differences_by_part(described, cell, data, folder)
+    differences = [line for found in parts.values() for line in found]
+    require(
+        may_differ or not differences,
+        str(folder),
+        "winners are trained as they were searched",
+        got="; ".join(differences),
+        remedy="Use the same file, flags, data and versions, or give --allow-differences.",
+        error=StudyError,
+    )
+    own = dataclasses.replace(cell, budgets=(finalist.budget,))
+    return SearchedCell(
+        finalist=finalist,
+        folder=folder,
+        described=described,
+        records=[record for record in records if record.budget == finalist.budget.label],
+        end=end,
+        data=data,
+        space=build_space(own, n_features=len(data.feature_names)),
+        differences=[*differences, *finalist.differences],
+    )
+
+
+def _search_end(
+    described: Mapping[str, Any], records: Sequence[TrialRecord], folder: Path
+) -> SearchEnd:
+    """Return how far the whole search was when its winner was chosen."""
+    reasons = Counter(record.reason for record in records)
+    asked = int(described["trials"])
+    return {
+        "asked": asked,
+        "ended": len(records),
+        "reasons": dict(sorted(reasons.items())),
+        "is_complete": is_search_complete(folder, len(records), asked),
+    }
