@@ -10,7 +10,7 @@ from typing import Any
 from study.data.data_config import DATA_RULES, DataConfig
 from study.errors import SpecError, quoted, require, shortened
 from study.fields import Rule, check_value, is_whole, require_type
-from study.model.architecture import MODEL_RULES
+from study.model.architecture import MODEL_RULES, Architecture
 from study.number_text import read_number
 from study.spec.dimension import Dimension, Fixed, parse_dimension
 from study.spec.search_space_file import find_search_space

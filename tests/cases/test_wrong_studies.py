@@ -98,7 +98,7 @@ def test_what_is_accepted_is_a_part_of_the_data_set(
     assert main(["build", "--source", file, "--accept", "broken-bar", "--json"]) == 0
     built = json.loads(capsys.readouterr().out)
     assert built["config"]["accept"] == ["broken-bar"]
-    assert built["warnings"][0].startswith("accepted (broken-bar): high.csv row 2002 (2006-12-14)")
+    assert built["warnings"][0].startswith("accepted (broken-bar): high.csv line 2002 (2006-12-14)")
     assert main(["build", "--accept", "weekday"]) == 2
     assert "accept: must name checks whose refusal can be overridden, but got 'weekday'." in (
         capsys.readouterr().err
@@ -115,7 +115,7 @@ def test_a_volume_that_is_no_volume_is_refused_without_a_word_of_numpy(
     for normalization in ("relative", "none"):
         assert main(["build", "--source", file, "--normalization", normalization]) == 2
         error = capsys.readouterr().err
-        assert error.startswith("error: huge.csv row 2002 (2006-12-14) column Volume: must be 0")
+        assert error.startswith("error: huge.csv line 2002 (2006-12-14) column Volume: must be 0")
         assert error.count("\n") == 1
     small = bars.copy()
     small.iloc[:, :4] *= 1e-303
@@ -133,7 +133,7 @@ def test_two_instruments_without_a_name_are_told_by_their_level(
     sequence.drop(columns="symbol").to_csv(tmp_path / "two.csv", index=False)
     assert main(["check", str(tmp_path / "two.csv")]) == 2
     error = capsys.readouterr().err
-    assert "two.csv row 152 (2015-07-02): prices must stay on one level" in error
+    assert "two.csv line 152 (2015-07-02): prices must stay on one level" in error
     assert "2015-07-02 to 0.3701 of the close before" in error
     long = pd.read_csv(CASES / "data_long_table_by_date/long_by_date.csv")
     long.drop(columns="Name").to_csv(tmp_path / "long.csv", index=False)

@@ -35,43 +35,44 @@ def check_rows(folder: Path, rows: list[str]) -> str:
     [
         (
             "2020-01-06,12,13,11,abc,100",
-            "prices.csv row 4 (2020-01-06) column Close: must be a finite number, "
+            "prices.csv line 4 (2020-01-06) column Close: must be a finite number, "
             "but got Close='abc'. Take the value from the source, or remove the row; a made-up "
             "value would be learnt.",
         ),
         (
             "2020-01-06,12,13,11,12,",
-            "prices.csv row 4 (2020-01-06) column Volume: must be a finite number, but got Volume=",
+            "prices.csv line 4 (2020-01-06) column Volume: must be a finite number, "
+            "but got Volume=",
         ),
-        ("2020-01-06,12,inf,11,12,1", "row 4 (2020-01-06) column High: must be a finite number"),
-        ("2020-01-06,12,13,11,1_2,1", "row 4 (2020-01-06) column Close: must be a finite number"),
+        ("2020-01-06,12,inf,11,12,1", "line 4 (2020-01-06) column High: must be a finite number"),
+        ("2020-01-06,12,13,11,1_2,1", "line 4 (2020-01-06) column Close: must be a finite number"),
         (
             "2020-01-06,12,13,-11,12,100",
-            "prices.csv row 4 (2020-01-06) column Low: must be > 0, but got Low='-11'",
+            "prices.csv line 4 (2020-01-06) column Low: must be > 0, but got Low='-11'",
         ),
-        ("2020-01-06,0,13,11,12,100", "row 4 (2020-01-06) column Open: must be > 0"),
-        ("2020-01-06,12,13,11,12,-1", "row 4 (2020-01-06) column Volume: must be >= 0"),
+        ("2020-01-06,0,13,11,12,100", "line 4 (2020-01-06) column Open: must be > 0"),
+        ("2020-01-06,12,13,11,12,-1", "line 4 (2020-01-06) column Volume: must be >= 0"),
         (
             "2020-01-06,12,11.5,11,12,100",
-            "prices.csv row 4 (2020-01-06) column High: must be >= Open, Low and Close, but got "
+            "prices.csv line 4 (2020-01-06) column High: must be >= Open, Low and Close, but got "
             "High='11.5', Open='12', Low='11', Close='12'. Take the bar from the source,",
         ),
         (
             "2020-01-06,12,13,12.5,13,100",
-            "row 4 (2020-01-06) column Low: must be <= Open, High and Close, but got Low='12.5'",
+            "line 4 (2020-01-06) column Low: must be <= Open, High and Close, but got Low='12.5'",
         ),
         (
             "2020-01-03,12,13,11,12,100",
-            "row 4 (2020-01-03) column Date: must differ from the row before",
+            "line 4 (2020-01-03) column Date: must differ from the row before",
         ),
         (
             "2019-01-06,12,13,11,12,100",
-            "row 4 (2019-01-06) column Date: must be later than the row before, but got "
+            "line 4 (2019-01-06) column Date: must be later than the row before, but got "
             "Date='2019-01-06'. Sort the file, oldest first",
         ),
         (
             "06/01/2020,12,13,11,12,100",
-            "row 4 (no date) column Date: must be a date such as 2024-03-28, "
+            "line 4 (no date) column Date: must be a date such as 2024-03-28, "
             "and not before 1700-01-01, but got Date='06/01/2020'.",
         ),
     ],
@@ -83,7 +84,7 @@ def test_a_broken_row_is_named(tmp_path: Path, row: str, message: str) -> None:
 def test_the_first_of_many_broken_rows_is_named_and_the_others_counted(tmp_path: Path) -> None:
     rows = [GOOD[0], "2020-01-03,x,1,1,1,1", "2020-01-06,x,1,1,1,1", "2020-01-07,x,1,1,1,1"]
     message = check_rows(tmp_path, rows)
-    assert "row 3 (2020-01-03) column Open" in message
+    assert "line 3 (2020-01-03) column Open" in message
     assert "(and 2 more rows)" in message
 
 

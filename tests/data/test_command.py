@@ -79,7 +79,7 @@ def test_check_of_a_broken_file_shows_the_row_and_fails(
     assert main(["check", str(file)]) == 2
     captured = capsys.readouterr()
     assert "error" in captured.out
-    assert captured.err.startswith("error: bad.csv row 2 (2020-01-02) column Close")
+    assert captured.err.startswith("error: bad.csv line 2 (2020-01-02) column Close")
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_a_broken_file_is_not_imported(tmp_path: Path) -> None:
     file = tmp_path / "bad.csv"
     file.write_text("Date,Open,High,Low,Close,Volume\n2020-01-02,1,1,1,0,1\n")
     folder = tmp_path / "imported"
-    with pytest.raises(DataError, match=r"bad.csv row 2 \(2020-01-02\) column Close: must be > 0"):
+    with pytest.raises(DataError, match=r"bad.csv line 2 \(2020-01-02\) column Close: must be > 0"):
         import_prices(file, folder=folder)
     assert not folder.exists()
 

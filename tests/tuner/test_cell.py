@@ -165,7 +165,7 @@ def test_a_dry_run_tells_what_a_search_does_and_writes_nothing(here: Path) -> No
         (("--budget", "3M"), "--budget: must be one of"),
         (("--horizon", "0"), "--horizon: must be at least 1"),
         (("--source", "absent.csv"), "absent.csv"),
-        (("--source", "prices.csv"), "row 3"),
+        (("--source", "prices.csv"), "line 3"),
         (("--search", "absent.yaml"), "absent.yaml: the search space must be a name or a YAML"),
         (("--search", "unknown.yaml"), "train: lr: unknown field"),
         (("--concurrency", "99"), "--concurrency"),

@@ -1,6 +1,6 @@
 """Checks of the days of a series: their spacing, their weekdays, the days it leaves out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -46,7 +46,7 @@ def current_day() -> date:
 
 
 def days_have_come(
-    where: str, days: DayArray, today: date, rows: IndexArray | None = None
+    where: str, days: DayArray, today: date, place: Callable[[int], str] | None = None
 ) -> list[Finding]:
     """Is no row of a day that is still to come?
 
@@ -55,17 +55,17 @@ def days_have_come(
         days: datetime64[D] of shape (n_days,), ascending.
         today: the day from which on days are still to come, but for tomorrow: in the east of
             Greenwich it may have begun.
-        rows: the line of each day in the file, if it is known.
+        place: names a row for a message, where it is known.
     """
     n_come = int(np.searchsorted(days, np.datetime64(today + timedelta(days=1)), side="right"))
     if n_come == len(days):
         return []
-    place = where if rows is None else f"{where} row {rows[n_come]}"
+    named = where if place is None else place(n_come)
     more = len(days) - n_come - 1
     others = f" (and {more} more, to {days[-1]})" if more else ""
     return [
         error(
-            f"{place} ({days[n_come]}) column Date: must be no day to come, but got "
+            f"{named} ({days[n_come]}) column Date: must be no day to come, but got "
             f"{days[n_come]}{others}, and today is {today}. Correct the date, or remove the row: "
             "nobody has traded on it."
         )
@@ -254,14 +254,16 @@ def runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def long_gaps(where: str, days: DayArray, rows: Sequence[int] | IndexArray) -> list[Finding]:
-    """Say where more than MAX_GAP_DAYS pass without a bar."""
+def long_gaps(
+    where: str, days: DayArray, place: Callable[[int], str] | None = None
+) -> list[Finding]:
+    """Say where more than MAX_GAP_DAYS pass without a bar; ``place`` names a row, where known."""
     gaps = np.diff(days).astype(np.int64)
     long = np.flatnonzero(gaps > MAX_GAP_DAYS)
     found = [
         warning(
-            f"{where} row {rows[at + 1]}: {gaps[at]} calendar days without a bar, "
-            f"{days[at]} to {days[at + 1]}"
+            f"{where if place is None else place(int(at) + 1)}: {gaps[at]} calendar days without "
+            f"a bar, {days[at]} to {days[at + 1]}"
         )
         for at in long[:MOST_SHOWN]
     ]

@@ -45,7 +45,7 @@ def one_unit(table: BarTable) -> list[Finding]:
         at = cells.index(values[1])
         found.append(
             error(
-                f"{table.where} row {table.rows[at]} ({table.days[at]}) column {quoted(column)}: "
+                f"{table.dated_place(at)} column {quoted(column)}: "
                 f"must hold one value, but got {listed(list(map(quoted, values)), FEW_SHOWN)}. "
                 "Bring all bars to one unit and one length."
             )
@@ -75,7 +75,7 @@ def prices_are_adjusted(table: BarTable) -> list[Finding]:
         shown = listed([f"{table.days[row]} by {step:.4g}" for row, step in steps], FEW_SHOWN)
         found.append(
             error(
-                f"{table.where} row {table.rows[at]} ({table.days[at]}) column {quoted(column)}: "
+                f"{table.dated_place(at)} column {quoted(column)}: "
                 f"prices must be adjusted for splits, but got an adjustment that changes on "
                 f"{shown} beside prices without it. It is a split, or a payment as large as one: "
                 f"{remedy}."

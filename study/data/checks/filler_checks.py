@@ -86,7 +86,7 @@ def stretches_differ(table: BarTable) -> list[Finding]:
     start, stop = twice[0]
     return [
         error(
-            f"{table.where} row {table.rows[start]} ({days[start]}): a stretch of bars must be in "
+            f"{table.dated_place(start)}: a stretch of bars must be in "
             f"a file once, but got {stop - start + 1} bars from {days[start]} to {days[stop]} that "
             f"are those of {days[start - behind[start]]} to {days[stop - behind[stop]]}. Take them "
             "from the source, or remove them."
@@ -108,7 +108,7 @@ def _filled(table: BarTable, flags: _Flags, how: str) -> Finding:
     at = int(np.argmax(flags))
     shown = listed([str(day) for day in table.days[flags]], FEW_SHOWN)
     return error(
-        f"{table.where} row {table.rows[at]} ({table.days[at]}): a bar must be a day of trade, but "
+        f"{table.dated_place(at)}: a bar must be a day of trade, but "
         f"got {flags.sum()} bars that {how}: {shown}. Remove these rows: nobody traded, and a "
         "model would learn that nothing happens."
     )
@@ -129,7 +129,7 @@ def prices_move(table: BarTable) -> list[Finding]:
         start, stop = max(longest.values(), key=lambda run: run[1] - run[0])
         found.append(
             error(
-                f"{table.where} row {table.rows[start]} ({table.days[start]}): prices must move, "
+                f"{table.dated_place(start)}: prices must move, "
                 f"but got the same {', '.join(longest)} on {stop - start + 1} bars, "
                 f"{table.days[start]} to {table.days[stop]}. Remove the rows if the trade was "
                 "suspended; take them from the source if they were lost."

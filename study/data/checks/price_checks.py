@@ -62,7 +62,7 @@ _BETWEEN: tuple[tuple[str, _Check], ...] = (
     ("large moves", series_checks.moves_are_usual),
     (
         f"gaps over {MAX_GAP_DAYS} days",
-        lambda table: long_gaps(table.where, table.days, table.rows),
+        lambda table: long_gaps(table.where, table.days, table.place),
     ),
     ("zero volume", series_checks.zero_volumes),
     ("Open equals previous Close", filler_checks.stale_opens),
@@ -85,7 +85,7 @@ def check_table(
     accept = {*accept, *table.accepted}
     results = [judge(name, check(table)) for name, check in _RULES]
     if all(result.status == "ok" for result in results):
-        to_come = days_have_come(table.where, table.days, today or current_day(), table.rows)
+        to_come = days_have_come(table.where, table.days, today or current_day(), table.place)
         results.append(judge("future-days", to_come, accept))
         results += [judge(name, check(table), accept) for name, check in _BETWEEN]
     return tuple(results)
@@ -95,7 +95,7 @@ def require_clean(results: Sequence[CheckResult]) -> tuple[str, ...]:
     """Return the warnings, and what was accepted.
 
     Raises:
-        DataError: a check refuses the bars; the message names file, row, date, column and value,
+        DataError: a check refuses the bars; the message names file, line, date, column and value,
             and the other checks that refuse them too.
     """
     refused = [result for result in results if result.status == "error"]

@@ -57,7 +57,6 @@ def _broken(
     if not bad.any():
         return []
     at = int(np.argmax(bad))
-    day = "no date" if np.isnat(table.days[at]) else str(table.days[at])
     got = ", ".join(f"{name}={quoted(table.cells[name][at])}" for name in (column, *beside))
     others = int(bad.sum()) - 1
     more = f" (and {others} more {'row' if others == 1 else 'rows'})" if others else ""
@@ -66,10 +65,7 @@ def _broken(
         understood = f" It was read as: {'; '.join(table.understood)}." if table.understood else ""
         advice = remedy.file + understood
     return [
-        error(
-            f"{table.where} row {table.rows[at]} ({day}) column {column}: "
-            f"{rule}, but got {got}{more}. {advice}"
-        )
+        error(f"{table.dated_place(at)} column {column}: {rule}, but got {got}{more}. {advice}")
     ]
 
 

@@ -113,7 +113,7 @@ def levels_hold(table: BarTable) -> list[Finding]:
     ]
     return [
         error(
-            f"{table.where} row {table.rows[rows[0]]} ({table.days[rows[0]]}): prices must stay on "
+            f"{table.dated_place(rows[0])}: prices must stay on "
             f"one level, but got prices that move on {listed(told, FEW_SHOWN)}, on a day of "
             "ordinary range and volume. Give prices that are adjusted for splits, of one "
             "instrument and in one unit."
@@ -184,7 +184,7 @@ def bars_fit_their_neighbours(table: BarTable) -> list[Finding]:
         at = int(broken[0])
         found.append(
             error(
-                f"{table.where} row {table.rows[at]} ({table.days[at]}): prices must stay on one "
+                f"{table.dated_place(at)}: prices must stay on one "
                 f"level, but got {len(broken)} of {len(table.days)} bars that lie far from both "
                 "neighbours: rows of several instruments seem to alternate. Keep those of one."
             )
@@ -196,7 +196,7 @@ def bars_fit_their_neighbours(table: BarTable) -> list[Finding]:
         )
         found.append(
             error(
-                f"{table.where} row {table.rows[at]} ({table.days[at]}): a bar must fit those "
+                f"{table.dated_place(at)}: a bar must fit those "
                 f"beside it, but got {shown}. Take the bar from the source, or remove the row."
             )
         )
@@ -305,7 +305,7 @@ def volumes_fit_their_neighbours(table: BarTable) -> list[Finding]:
         )
         found.append(
             error(
-                f"{table.where} row {table.rows[at]} ({table.days[at]}) column Volume: must be of "
+                f"{table.dated_place(at)} column Volume: must be of "
                 f"the size of those around it, but got {table.values[at, VOLUME]:.6g} ({shown} "
                 "the usual). Take the volume from the source, or remove the row."
             )
@@ -333,7 +333,7 @@ def volumes_vary(table: BarTable) -> list[Finding]:
         first, last = traded[start], traded[stop]
         found.append(
             error(
-                f"{table.where} row {table.rows[first]} ({table.days[first]}) column Volume: must "
+                f"{table.dated_place(first)} column Volume: must "
                 f"vary, but got {table.values[first, VOLUME]:.6g} on {stop - start + 1} bars of "
                 f"trade in a row, to {table.days[last]}: it looks like a filler. Take the volumes "
                 "from the source."
@@ -351,7 +351,7 @@ def volumes_vary(table: BarTable) -> list[Finding]:
         way = "rise" if falls[at] < 0.5 else "fall"
         found.append(
             error(
-                f"{table.where} row {table.rows[first]} ({table.days[first]}) column Volume: must "
+                f"{table.dated_place(first)} column Volume: must "
                 f"be that of its own day, but got volumes that {way} on {1 - rarer:.0%} of "
                 f"{width} changes, to {table.days[last]}: it looks like a running total. Give "
                 "what was traded on each day."

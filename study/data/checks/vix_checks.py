@@ -67,7 +67,7 @@ def check_vix(
         "vix-filled-values": _filled_values(where, days, values),
         "vix-broken-value": _broken_values(where, days, values),
         "vix-level": _level(where, days, values),
-        "vix gaps": long_gaps(where, days, np.arange(2, len(days) + 2)),
+        "vix gaps": long_gaps(where, days),
     }
     return tuple(judge(name, findings, accept) for name, findings in found.items())
 

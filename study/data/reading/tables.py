@@ -49,6 +49,8 @@ class BarTable:
     rows: IndexArray
     """Line of the text file, or row of the table below its header (row 1), of each bar, shape
     (n_bars,)."""
+    row_word: str
+    """Word for such a row in a message: ``line`` or ``row``."""
     days: DayArray
     """Days, datetime64[D] of shape (n_bars,), NaT where the cell is no date; a file that is newest
     first is turned round."""
@@ -68,6 +70,14 @@ class BarTable:
     phrase each, for one line that shows a wrong reading."""
     accepted: tuple[str, ...] = ()
     """Checks whose refusal was overridden when the file was imported."""
+
+    def place(self, at: int) -> str:
+        """Name a row for a message."""
+        return f"{self.where} {self.row_word} {self.rows[at]}"
+
+    def dated_place(self, at: int) -> str:
+        """Name a row for a message, with its day."""
+        return f"{self.place(at)} ({'no date' if np.isnat(self.days[at]) else self.days[at]})"
 
 
 def read_table(path: Path, options: ReadOptions = AS_WRITTEN) -> BarTable:
@@ -119,6 +129,7 @@ def _bars(cells: FileCells, options: ReadOptions) -> BarTable:
     return BarTable(
         where=cells.where,
         rows=cells.rows,
+        row_word=cells.row_word,
         days=dates.days,
         values=values,
         cells={name: cells.columns[index] for name, index in position.items()},
