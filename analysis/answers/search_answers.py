@@ -15,7 +15,7 @@ from analysis.answers.report_parts import (
 from analysis.study_records import CellRecords, StudyRecords
 from analysis.trial_statistics import best_of_curve, correlations, difference_of_best
 from study.results.records import TrialRecord
-from study.results.short_forms import architecture
+from study.text.short_forms import architecture
 
 _SETTINGS = ("learning_rate", "weight_decay", "dropout", "auxiliary_weight", "ema_decay")
 _SHAPE = ("d_model", "n_layers", "n_heads", "d_ff_ratio", "patch_length", "patch_stride")

@@ -8,8 +8,8 @@ import numpy as np
 from analysis.statistics.floats import Floats
 from analysis.tables.table_columns import notation, number, position, unnamed_columns
 from study.errors import StudyError, quoted, require
-from study.number_text import DecimalMark
-from study.text_table import TextTable, read_text_table
+from study.text.number_text import DecimalMark
+from study.text.text_table import TextTable, read_text_table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

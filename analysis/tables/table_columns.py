@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from study.errors import StudyError, quoted, require
-from study.number_text import DecimalMark, decimal_mark, is_missing, read_number, two_readings
-from study.text_table import DELIMITERS, TextTable
+from study.text.number_text import DecimalMark, decimal_mark, is_missing, read_number, two_readings
+from study.text.text_table import DELIMITERS, TextTable
 
 _UNNAMED = re.compile(r"Unnamed: \d+(_level_\d+)?")
 """Names that pandas gives a column without one, which is the index of the table that was

@@ -20,7 +20,7 @@ from analysis.tables.table_columns import (
 from analysis.tables.trial_rows import PARAMETERS, TrialRows, flat_parts, parameter
 from analysis.tables.tune_csv import is_tune_table, tune_rows
 from study.errors import StudyError
-from study.text_table import TextTable, read_text_table
+from study.text.text_table import TextTable, read_text_table
 
 _OWN = ("number", "value", "state", "value_se")
 _BOOKKEEPING = ("datetime_start", "datetime_complete", "duration")

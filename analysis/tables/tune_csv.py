@@ -14,7 +14,7 @@ from analysis.tables.table_columns import (
 )
 from analysis.tables.trial_rows import TrialRows, parameter
 from study.errors import StudyError, quoted, require
-from study.text_table import TextTable
+from study.text.text_table import TextTable
 
 _CONFIG = "config/"
 """Prefix of a parameter's column."""

@@ -7,9 +7,9 @@ from typing import Any
 import psutil
 import pynvml
 
-from study.byte_text import GIB, gib, in_gib
 from study.cluster.cpus import usable_cpus
 from study.cluster.thermal import measure
+from study.text.byte_text import GIB, gib, in_gib
 
 _LOAD_SECONDS = 0.1
 """Seconds over which the load of the CPUs is measured."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from study.byte_text import GIB
+from study.text.byte_text import GIB
 
 MOST_TRIALS_PER_DEVICE = 8
 """Trials that may share one accelerator: past a handful of processes time-slicing loses what

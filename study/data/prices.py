@@ -21,7 +21,7 @@ class Prices:
     """Index ``Date`` at midnight, oldest first; float64 columns Open High Low Close Volume, prices
     in quote currency, volume in the vendor's unit."""
     fingerprint: str
-    """sha256 of the content, the same whatever file the content came from."""
+    """A sha256 of the content, the same whatever file the content came from."""
     origin: str
     """Where the bars were read, for records and messages."""
     warnings: tuple[str, ...] = ()

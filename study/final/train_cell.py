@@ -28,7 +28,6 @@ from study.results.final_records import (
 )
 from study.results.provenance import commit, versions
 from study.results.records import TrialRecord
-from study.results.short_forms import architecture
 from study.search.forced import Forced
 from study.search.space import SearchSpace, TrialConfig
 from study.storage.files import write_text
@@ -40,6 +39,7 @@ from study.storage.layout import (
     SELECTION_FOLDER,
     TEST_OPENED_FILE,
 )
+from study.text.short_forms import architecture
 from study.training.checkpoint import CheckpointFolder
 from study.tuner.experiment import SearchOutcome
 

@@ -28,10 +28,10 @@ from study.results.plan_record import (
     StepMemory,
     TemperatureRecord,
 )
-from study.results.short_forms import architecture
 from study.search.forced import Forced
 from study.search.space import SearchSpace, TrialConfig
 from study.spec.specification import Budget, Cell
+from study.text.short_forms import architecture
 from study.training.device import supports_bf16
 
 

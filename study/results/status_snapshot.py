@@ -12,7 +12,6 @@ from typing import Any, Literal
 from study.errors import one_line
 from study.fields import fits, is_folder_name
 from study.results.records import HOT_CELSIUS, Parameters
-from study.results.short_forms import architecture
 from study.results.status_files import (
     age,
     as_dict,
@@ -40,6 +39,7 @@ from study.storage.layout import (
     PLAN_FILE,
     TRIALS_FILE,
 )
+from study.text.short_forms import architecture
 
 CellState = Literal[
     "waiting", "left out", "running", "stalled", "dead", "stale", "interrupted", "stopped",

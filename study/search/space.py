@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, cast
 
 import optuna
 
-from study.byte_text import gib, in_gib
 from study.errors import require
 from study.model.architecture import DEFAULT_FAMILY
 from study.model.families import FAMILIES
@@ -25,6 +24,7 @@ from study.results.plan_record import LeftOutArchitecture, LeftOutRecord
 from study.search.forced18 import D_FF_RATIO, listed
 from study.spec.dimension import Dimension, Fixed, Scalar, numbers
 from study.spec.specification import SHAPE_FIELDS, Budget, Cell
+from study.text.byte_text import gib, in_gib
 from study.training.train_config import TrainConfig
 
 

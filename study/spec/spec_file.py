@@ -11,7 +11,6 @@ from study.data.data_config import DATA_RULES, DataConfig
 from study.errors import SpecError, quoted, require, shortened
 from study.fields import Rule, check_value, is_whole, require_type
 from study.model.architecture import MODEL_RULES, Architecture
-from study.number_text import read_number
 from study.spec.dimension import Dimension, Fixed, parse_dimension
 from study.spec.search_space_file import find_search_space
 from study.spec.specification import (
@@ -24,6 +23,7 @@ from study.spec.specification import (
     Supplementary,
 )
 from study.storage.documents import load_yaml
+from study.text.number_text import read_number
 from study.training.train_config import TRAIN_RULES, TrainConfig
 
 _SECTIONS = ("study", "budgets", "tolerance", "horizons", "data", "model", "train", "search")

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.byte_text import gib
 from study.cluster.thermal import Temperature
 from study.cluster.usable_memory import available_memory_bytes
 from study.results.plan_file import PlannedCell
+from study.text.byte_text import gib
 
 _DRIVER_BYTES = 512 * 2**20
 """Resident bytes of a process that searches a cell: 493 MiB measured, 313 of them its own."""

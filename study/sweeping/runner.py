@@ -9,7 +9,6 @@ from pathlib import Path
 
 from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.interruptions import Stop
-from study.results.short_forms import duration
 from study.storage.driver_status import DriverStatus
 from study.storage.files import write_text
 from study.storage.layout import JOURNAL_FILES
@@ -18,6 +17,7 @@ from study.storage.mirror import Mirror
 from study.sweeping.admission import allot
 from study.sweeping.cell_process import CellEnd, CellRun, count_epochs
 from study.sweeping.processes import Head, Process, last_line
+from study.text.short_forms import duration
 
 _POLL_SECONDS = 0.3
 

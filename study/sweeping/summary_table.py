@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from study.results.short_forms import architecture, duration
 from study.sweeping.cell_process import CellRun
 from study.terminal.overview import with_error
+from study.text.short_forms import architecture, duration
 
 
 def summary_table(cells: Sequence[CellRun]) -> Table:

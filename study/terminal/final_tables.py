@@ -8,8 +8,8 @@ import pandas as pd
 from rich.table import Table
 
 from study.results.final_records import ORACLE, FinalRecord, read_predictions
-from study.results.short_forms import architecture
 from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE
+from study.text.short_forms import architecture
 
 
 def final_table(records: Sequence[FinalRecord], results: Path) -> Table:

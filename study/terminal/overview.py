@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from study.byte_text import gib, size
 from study.results.plan_record import (
     Contents,
     ForcedRecord,
@@ -20,7 +19,8 @@ from study.results.plan_record import (
     TemperatureRecord,
 )
 from study.results.records import BaselineRecord, TrialRecord
-from study.results.short_forms import architecture, duration
+from study.text.byte_text import gib, size
+from study.text.short_forms import architecture, duration
 
 _NAMED = 6
 """Most widths and depths that are named where many are left out; --json names all."""

@@ -7,7 +7,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from study.byte_text import size
 from study.results.plan_record import (
     BudgetRecord,
     Contents,
@@ -17,7 +16,6 @@ from study.results.plan_record import (
     Question,
     Requirements,
 )
-from study.results.short_forms import duration
 from study.terminal.overview import (
     left_out,
     print_forced,
@@ -25,6 +23,8 @@ from study.terminal.overview import (
     seconds_per_epoch,
     split_cells,
 )
+from study.text.byte_text import size
+from study.text.short_forms import duration
 
 _INDENT = (0, 0, 0, 2)
 """Padding of a block: two columns on the left; what is longer than a line is indented as well."""

@@ -12,10 +12,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from study.byte_text import gib
 from study.results.epoch_report import EpochRecord
 from study.results.records import BaselineRecord, TrialRecord
-from study.results.short_forms import architecture, duration
+from study.text.byte_text import gib
+from study.text.short_forms import architecture, duration
 
 
 @dataclass(frozen=True, slots=True)

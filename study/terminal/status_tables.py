@@ -7,10 +7,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from study.byte_text import gib
 from study.errors import one_line
-from study.results.short_forms import duration
 from study.results.status_snapshot import CellStatus, StudyStatus
+from study.text.byte_text import gib
+from study.text.short_forms import duration
 
 _STYLES = {
     "running": "green", "complete": "green", "waiting": "dim", "left out": "dim",

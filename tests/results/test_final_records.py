@@ -12,8 +12,8 @@ from hypothesis import given, settings
 
 from study.errors import StudyError
 from study.results.final_records import read_final, read_predictions, write_predictions
-from study.results.short_forms import architecture
 from study.storage.layout import RECORD_FILE
+from study.text.short_forms import architecture
 from tests.analysis.records import final_record
 from tests.results.damage import damaged
 

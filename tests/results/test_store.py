@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from study.errors import StudyError
 from study.results.records import TrialRecord, best_trial, ranked
-from study.results.short_forms import architecture
 from study.results.store import (
     CSV_COLUMNS,
     CellIdentity,
@@ -21,6 +20,7 @@ from study.results.store import (
     read_trials,
     write_cell,
 )
+from study.text.short_forms import architecture
 from tests.results.conftest import record
 from tests.results.damage import damaged
 from tests.results.reports import epoch_record

@@ -4,8 +4,8 @@ import pytest
 from rich.console import Console
 
 from study.results.records import BaselineRecord
-from study.results.short_forms import duration
 from study.terminal.progress import Progress
+from study.text.short_forms import duration
 from tests.results.conftest import PARAMS, record
 from tests.results.reports import epoch_record
 

@@ -10,7 +10,7 @@ from study.data.checks.check_result import FEW_SHOWN, Finding, error, listed
 from study.data.reading.columns import ADJUSTED_CLOSE, CLOSE, NAMES, column_key
 from study.data.reading.tables import BarTable
 from study.errors import quoted
-from study.number_text import DecimalMark, decimal_mark, read_number
+from study.text.number_text import DecimalMark, decimal_mark, read_number
 
 _UNIT_COLUMNS = frozenset(
     "currency ccy quotecurrency unit units interval timeframe frequency resolution".split()

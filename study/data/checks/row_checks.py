@@ -19,7 +19,7 @@ from study.data.reading.columns import (
 )
 from study.data.reading.tables import ROUNDING, BarTable
 from study.errors import quoted
-from study.number_text import is_missing
+from study.text.number_text import is_missing
 
 PRICE_RANGE = (1e-9, 1e15)
 """Prices in quote currency. TA-Lib takes differences below 1e-14 for zero (TA_EPSILON in its

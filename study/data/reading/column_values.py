@@ -11,7 +11,7 @@ from study.data.reading.dates import Dates, in_timezone, read_dates
 from study.data.reading.file_cells import FileCells
 from study.data.reading.read_options import ReadOptions
 from study.errors import DataError, quoted
-from study.number_text import DecimalMark, decimal_mark, read_number, two_readings
+from study.text.number_text import DecimalMark, decimal_mark, read_number, two_readings
 
 
 def dates_of(cells: FileCells, date_at: int, time_at: int | None, options: ReadOptions) -> Dates:

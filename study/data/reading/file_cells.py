@@ -13,8 +13,8 @@ from study.data.reading.dates import is_date
 from study.data.reading.headless import name_columns
 from study.data.reading.parquet_file import index_columns, read_frame
 from study.errors import DataError, quoted, require
-from study.number_text import DECIMAL_MARKS, is_missing, read_number
-from study.text_table import TextTable, read_text_table
+from study.text.number_text import DECIMAL_MARKS, is_missing, read_number
+from study.text.text_table import TextTable, read_text_table
 
 TEXT_SUFFIXES = (".csv", ".txt", ".tsv")
 """Suffixes of delimited text; each may be followed by ``.gz``."""

@@ -9,7 +9,7 @@ import numpy as np
 from study.data.reading.columns import BAR_COLUMNS, DATE_COLUMN, SYMBOL
 from study.data.reading.dates import are_times, is_date
 from study.errors import DataError, quoted
-from study.number_text import DECIMAL_MARKS, read_number
+from study.text.number_text import DECIMAL_MARKS, read_number
 
 _LEAN_DAY = re.compile(r"\d{8} \d\d:\d\d")
 _LEAN_DIVISOR = 10_000.0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from study.data.reading.file_cells import FileCells
 from study.errors import DataError, quoted
-from study.number_text import is_missing
+from study.text.number_text import is_missing
 
 _IN_32NDS = re.compile(r"[+-]?\d{1,3}['\u2019]\d{3}")
 """``120'015`` of CME is 120 and 1.5 thirty-seconds; Swiss prices have a fraction behind such a

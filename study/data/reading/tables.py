@@ -33,7 +33,7 @@ from study.data.reading.instruments import one_instrument
 from study.data.reading.price_cells import require_plain_prices
 from study.data.reading.read_options import AS_WRITTEN, ReadOptions
 from study.errors import DataError, one_line, quoted, require, shortened
-from study.number_text import is_missing, read_number
+from study.text.number_text import is_missing, read_number
 
 ROUNDING = 1e-6
 """Relative difference of two prices that their vendor means to be equal: adjusted ones are rounded,

@@ -21,7 +21,7 @@ from study.data.reading.import_notes import import_notes
 from study.data.reading.instruments import one_instrument
 from study.data.reading.read_options import AS_WRITTEN, ReadOptions
 from study.errors import DataError, require
-from study.number_text import is_missing
+from study.text.number_text import is_missing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from study.number_text import DecimalMark, decimal_mark, is_missing, read_number, two_readings
+from study.text.number_text import DecimalMark, decimal_mark, is_missing, read_number, two_readings
 
 
 @pytest.mark.parametrize(

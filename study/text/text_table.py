@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.errors import StudyError, cause, quoted, require
-from study.number_text import read_number
+from study.text.number_text import read_number
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 """Delimiters of cells, with their names in messages. The comma comes last, because it also stands

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from study.errors import DataError, StudyError
-from study.text_table import DELIMITERS, TextTable, read_text_table
+from study.text.text_table import DELIMITERS, TextTable, read_text_table
 
 
 def read(folder: Path, text: str | bytes, name: str = "table.csv") -> TextTable:

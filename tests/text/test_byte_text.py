@@ -1,4 +1,4 @@
-from study.byte_text import gib, in_gib, size
+from study.text.byte_text import gib, in_gib, size
 
 
 def test_bytes_are_said_in_the_unit_that_suits_them() -> None:
