@@ -7,10 +7,10 @@ from typing import Any
 from study.spec.dimension import Choice, Dimension, Range
 
 _EDGE_SHARE = 0.02
-"""Of a range, from either end: where a uniform draw comes to lie once in 25."""
+"""Share of a range, from either end, that is its edge: a uniform draw lies there once in 25."""
 
 _FEWEST_CHOICES = 4
-"""With fewer, one in two or more lies at an end whatever is true."""
+"""Fewest choices that have an edge: one in two or more of fewer lies at an end anyway."""
 
 _NATURAL = {"n_layers": 1, "n_heads": 1, "dropout": 0.0, "weight_decay": 0.0, "ema_decay": 0.0}
 """Values below which there is nothing that a search could have left out."""

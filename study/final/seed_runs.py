@@ -1,4 +1,4 @@
-"""Trains given configurations as a search trains its own: journaled, resumable, on Ray."""
+"""Training of given configurations as a search trains its own: journaled, resumable, on Ray."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -24,10 +24,10 @@ from study.tuner.run_cell import describe
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Where runs happen."""
+    """The machines on which runs are trained."""
 
     nodes: Sequence[Node]
-    """Of the running Ray cluster."""
+    """Nodes of the running Ray cluster."""
     device: str | None
     """The user's choice; None follows what Ray assigns."""
     concurrency: int | None
@@ -46,18 +46,18 @@ def train_configurations(
     place: Place,
     interruptions: Interruptions,
 ) -> SearchOutcome:
-    """Train each given configuration once, or go on with those that have not ended.
+    """Train each given configuration once, or resume those that have not ended.
 
     Args:
-        cell: whose configurations they are.
+        cell: the cell that the configurations belong to.
         data: its data set.
         space: its search space.
         given: named configurations; equal ones differ by their seed.
         path: folder of these runs.
-        seed: of the first; each further one has the next.
-        searched: what ``cell.yaml`` says of the search: its estimate and power hold here too.
-        place: where.
-        interruptions: how the user ends it.
+        seed: seed of the first; each further one has the next.
+        searched: the content of the search's ``cell.yaml``: its estimate and power hold here too.
+        place: the machines.
+        interruptions: the signals by which the user stops it.
 
     Raises:
         StudyError: the folder is of other runs, or something is lost from it.
