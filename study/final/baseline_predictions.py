@@ -24,10 +24,10 @@ from study.data.synthetic import bayes_probability, next_variances
 from study.results.final_records import ORACLE
 
 TRAILING_DAYS = 250
-"""A trading year."""
+"""Trading days in a year."""
 
 _RANGE_DAYS = (1, 5, 20)
-"""A day, a week and a month: the terms of the HAR model of volatility (Corsi 2009)."""
+"""Trading days of the terms of the HAR model of volatility (Corsi 2009): day, week and month."""
 
 _TREES = 500
 _LEAF_DAYS = 20
@@ -37,21 +37,21 @@ _PERCENT = 100.0
 """Returns in percent keep the GARCH optimiser well scaled (arch's own advice)."""
 
 _LEAST, _MOST = 1e-4, 1 - 1e-4
-"""Probabilities are kept inside: a forest that says 0 and errs once would lose an infinite loss."""
+"""Bounds of a probability: a forest that predicts 0 and errs once would have an infinite loss."""
 
 _NODES = 128
 _FAR = 8.0
-"""Of the quadrature of walks below a barrier: points, and standard deviations on either side."""
+"""Points of the quadrature of walks below a barrier, and standard deviations that it reaches."""
 
 _ROWS_AT_ONCE = 64
 """Days whose quadrature is done together: 8 MiB."""
 
 Baseline = Callable[[DataConfig, Holdout], PriceArray]
-"""Returns the probability of every day; what is said of training days counts nowhere."""
+"""Returns the probability of every day; that of a training day counts nowhere."""
 
 
 def predict_baselines(config: DataConfig, holdout: Holdout) -> dict[str, PriceArray]:
-    """Return what each baseline says of every day, by name; float64 of shape (n_days,)."""
+    """Return the probabilities of each baseline for every day, by name; float64, (n_days,)."""
     found = {
         name: np.clip(predict(config, holdout), _LEAST, _MOST)
         for name, predict in BASELINES.items()
@@ -62,19 +62,19 @@ def predict_baselines(config: DataConfig, holdout: Holdout) -> dict[str, PriceAr
 
 
 def _constant(config: DataConfig, holdout: Holdout) -> PriceArray:
-    """The base rate of the training days."""
+    """Return the base rate of the training days."""
     return np.full(len(holdout.labels), _train_labels(holdout).mean())
 
 
 def _trailing(config: DataConfig, holdout: Holdout) -> PriceArray:
-    """The share of positives among the latest labels that are known on a day."""
+    """Return the share of positives among the latest labels that are known on a day."""
     labels = pd.Series(holdout.labels).shift(config.horizon)
     prior = labels.rolling(TRAILING_DAYS, min_periods=1).mean()
     return np.asarray(prior.fillna(_train_labels(holdout).mean()).to_numpy(np.float64))
 
 
 def _garch(config: DataConfig, holdout: Holdout) -> PriceArray:
-    """What a Brownian path says that has the variances which GJR-GARCH expects."""
+    """Return the chance for a Brownian path with the variances that GJR-GARCH expects."""
     last = int(holdout.bars[holdout.train_days[-1]])
     variance = garch_variance(
         holdout.prices.frame["Close"].to_numpy(), n_fitted=last + 1, horizon=config.horizon
@@ -83,14 +83,14 @@ def _garch(config: DataConfig, holdout: Holdout) -> PriceArray:
 
 
 def _garch_platt(config: DataConfig, holdout: Holdout) -> PriceArray:
-    """The same, mended by logistic regression on its own logit (Platt 1999)."""
+    """Recalibrate GJR-GARCH by logistic regression on its own logit (Platt 1999)."""
     closed = np.clip(_garch(config, holdout), _LEAST, _MOST)
     logit = np.log(closed) - np.log1p(-closed)
     return _fitted(LogisticRegression(C=np.inf), logit[:, None], holdout)
 
 
 def _logistic_ranges(config: DataConfig, holdout: Holdout) -> PriceArray:
-    """Logistic regression on the mean log range of the last day, week and month."""
+    """Fit a logistic regression on the mean log range of the last day, week and month."""
     bars = holdout.prices.frame
     ranges = pd.Series(np.log(bars["High"].to_numpy() / bars["Low"].to_numpy()))
     means = [np.log(ranges.rolling(days).mean().clip(lower=1e-4)) for days in _RANGE_DAYS]
@@ -99,7 +99,7 @@ def _logistic_ranges(config: DataConfig, holdout: Holdout) -> PriceArray:
 
 
 def _logistic(config: DataConfig, holdout: Holdout) -> PriceArray:
-    """Logistic regression on all inputs of the day."""
+    """Fit a logistic regression on all inputs of the day."""
     return _fitted(
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
         holdout.features.astype(np.float64),
@@ -108,7 +108,7 @@ def _logistic(config: DataConfig, holdout: Holdout) -> PriceArray:
 
 
 def _forest(config: DataConfig, holdout: Holdout) -> PriceArray:
-    """A random forest on all inputs of the day."""
+    """Fit a random forest on all inputs of the day."""
     model = RandomForestClassifier(
         n_estimators=_TREES, min_samples_leaf=_LEAF_DAYS, random_state=0, n_jobs=1
     )
@@ -116,7 +116,7 @@ def _forest(config: DataConfig, holdout: Holdout) -> PriceArray:
 
 
 def _boosting(config: DataConfig, holdout: Holdout) -> PriceArray:
-    """Gradient boosting on all inputs of the day, stopped by a part of its training days."""
+    """Fit gradient boosting on all inputs of the day, stopped early by a part of its own days."""
     model = HistGradientBoostingClassifier(
         learning_rate=0.05, early_stopping=True, validation_fraction=0.15, random_state=0
     )
@@ -133,19 +133,19 @@ BASELINES: Mapping[str, Baseline] = {
     "random forest": _forest,
     "gradient boosting": _boosting,
 }
-"""From the least to the most that is learnt."""
+"""Baselines by name, ordered from the least to the most that is learnt."""
 
 
 def garch_variance(close: PriceArray, *, n_fitted: int, horizon: int) -> PriceArray:
     """Return the variances that GJR-GARCH(1,1,1) with t errors expects of the next log returns.
 
     Args:
-        close: of every day, shape (n_days,).
+        close: closing price of every day, shape (n_days,).
         n_fitted: the first days, from which the parameters come; later days are only filtered.
         horizon: days ahead.
 
-    Returns: of each of the days ahead, shape (n_days, horizon), given the days up to each; NaN on
-        the first day.
+    Returns: the variance of each of the days ahead, shape (n_days, horizon), given the days up to
+        each; NaN on the first day.
     """
     returns = _PERCENT * np.diff(np.log(close))
 
@@ -170,8 +170,8 @@ def path_probability(config: DataConfig, variances: PriceArray) -> PriceArray:
     of some day.
 
     Args:
-        config: which label is asked.
-        variances: of the log return of each day ahead, shape (n, horizon).
+        config: the definition of the label.
+        variances: variance of the log return of each day ahead, shape (n, horizon).
     """
     if config.label_kind == "direction":
         return np.full(len(variances), 0.5)
@@ -186,12 +186,12 @@ def _any_close(barrier: float, variances: PriceArray) -> PriceArray:
     """Return the chance that a driftless walk of normal steps is above a barrier after some step.
 
     The density of the walks that have stayed below is carried from day to day by Gauss-Legendre
-    quadrature; of one day this is the closed form. Up to ten steps that differ thirty-fold among
-    themselves it is right to 1e-6 (against twice the nodes).
+    quadrature; for one day this is the closed form. Up to ten steps whose sizes differ thirty-fold
+    the error is 1e-6 (against twice the nodes).
 
     Args:
         barrier: log return, > 0.
-        variances: of the steps, shape (n, n_steps).
+        variances: variance of each step, shape (n, n_steps).
     """
     deviations = np.sqrt(variances)
     whole = np.sqrt(variances.sum(axis=1))
@@ -213,7 +213,7 @@ def _any_close(barrier: float, variances: PriceArray) -> PriceArray:
 
 
 def _oracle(config: DataConfig, holdout: Holdout) -> PriceArray:
-    """The best possible answer on the synthetic market; no baseline, but what bounds them all."""
+    """Return the best possible forecast on the synthetic market: no baseline, but their bound."""
     variance = next_variances(holdout.prices.frame["Close"].to_numpy())
     return bayes_probability(
         variance[holdout.bars], horizon=config.horizon, threshold=config.threshold
@@ -225,7 +225,7 @@ def _train_labels(holdout: Holdout) -> PriceArray:
 
 
 def _fitted(model: object, inputs: np.ndarray, holdout: Holdout) -> PriceArray:
-    """Fit on the training days and return what the model says of every day with inputs."""
+    """Fit on the training days and return the probability of every day with inputs."""
     days: IndexArray = holdout.train_days
     model.fit(inputs[days], holdout.labels[days])  # type: ignore[attr-defined]
     known = np.isfinite(inputs).all(axis=1)

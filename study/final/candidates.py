@@ -14,11 +14,11 @@ class Candidate:
     """A trial of the search that was trained again with fresh seeds."""
 
     trial: TrialRecord
-    """Of the search."""
+    """The trial as the search recorded it."""
     again: tuple[TrialRecord, ...]
-    """Its runs with fresh seeds that have a usable result."""
+    """The runs of its configuration with fresh seeds that have a usable result."""
     n_asked: int
-    """Runs with fresh seeds, failed and collapsed ones included."""
+    """Number of its runs with fresh seeds, failed and collapsed ones included."""
 
     @property
     def mean_value(self) -> float | None:
@@ -50,7 +50,7 @@ def best_trials(records: Sequence[TrialRecord], count: int, where: str) -> list[
 
 
 def source_of(trial: TrialRecord) -> str:
-    """Return by which name the runs of a trial with fresh seeds are known."""
+    """Return the name that the runs of a trial with fresh seeds carry."""
     return f"trial {trial.number}"
 
 

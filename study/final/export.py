@@ -1,4 +1,4 @@
-"""A trained model as a folder that needs nothing else, and what it says of the latest days.
+"""A trained model as a folder that needs nothing else, and its predictions for the latest days.
 
 model.safetensors   float32 weights by name
 model.json          architecture, data definition, scaler, feature names, where it comes from;
@@ -39,12 +39,12 @@ _UNFIT = (
     OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError,
     RuntimeError, SafetensorError,
 )  # fmt: skip
-"""What reading a model raises that somebody else has written."""
+"""Exceptions that reading a model raises if somebody else has written it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportedModel:
-    """What is needed to predict from prices alone."""
+    """Everything that predictions from prices alone need."""
 
     cell: str
     data: DataConfig
@@ -133,7 +133,7 @@ def _again(folder: Path) -> str:
 
 
 def _require_unchanged(card: Any, folder: Path) -> None:
-    """Refuse what differs from what was exported, before anything in it is believed."""
+    """Refuse what differs from what was exported, before anything in it is used."""
 
     def check(condition: bool, file: str, rule: str, got: str) -> None:
         remedy = _again(folder)
@@ -223,13 +223,13 @@ def predict_days(
     device: torch.device,
     vix: VixSeries | None = None,
 ) -> tuple[DayArray, PriceArray]:
-    """Return the latest days and what the model says of each; the last may have no label yet.
+    """Return the latest days and the probability of each; the last may have no label yet.
 
     Args:
         exported: the model.
         prices: bars up to the day to be predicted.
-        n_days: how many of the latest days.
-        device: where the model runs.
+        n_days: number of latest days.
+        device: the device that the model runs on.
         vix: the volatility index, if the model has learnt from one.
 
     Raises:

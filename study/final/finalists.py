@@ -1,4 +1,4 @@
-"""Whose winner is trained again: of which search, and of which of its budgets."""
+"""The searches, and their budgets, whose winners are trained again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,28 +19,29 @@ class Finalist:
     """A budget of a search that has been run."""
 
     cell: Cell
-    """Of the search."""
+    """The cell that was searched."""
     budget: Budget
     ranges: Mapping[str, Dimension]
-    """From which its configurations come: those of phase 1 too, which phase 2 leaves as it is."""
+    """Dimensions that its configurations were drawn from; what phase 2 does not search has those of
+    phase 1."""
     differences: Sequence[str] = ()
-    """From a search that has ended; only where they are allowed."""
+    """What sets its search apart from one that has ended, if that is allowed."""
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         return final_name(self.cell.name, self.budget.label, len(self.cell.budgets))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chosen:
-    """What a selection of searches comes to."""
+    """The finalists of a selection of searches, and what was left out of it."""
 
     finalists: Sequence[Finalist]
     notes: Sequence[str]
-    """What is left out, and why."""
+    """A line for each search that is left out, with the reason."""
     problems: Sequence[str]
-    """What is refused."""
+    """Errors of the searches that are refused."""
 
 
 def ordinary_finalists(cells: Sequence[Cell], results: Path) -> Chosen:
@@ -69,17 +70,17 @@ def finalists_across_budgets(
 ) -> Chosen:
     """Return the winners of searches in which the budget is searched too.
 
-    Of two phases the later one that has been searched: those of phase 2, or every budget of
-    phase 1 that has a usable trial.
+    The later of two phases that has been searched decides: its winners are those of phase 2, or of
+    every budget of phase 1 that has a usable trial.
 
     Args:
-        study: across budgets.
+        study: the study, which searches across budgets.
         cells: one for each horizon.
         results: the results folder.
-        phases: that are asked for; None stands for the only one.
+        phases: the phases to take winners from; None stands for the only one.
         budgets: labels to which they are limited; None takes all.
-        trials: of each search of phase 2; None takes the study's.
-        metric: that the user asks for; None takes that of phase 1.
+        trials: number in each search of phase 2; None takes the study's.
+        metric: the metric that ranks; None takes that of phase 1.
         may_differ: may a search be incomplete?
     """
     finalists: list[Finalist] = []
@@ -116,10 +117,10 @@ def finalists_across_budgets(
 
 
 def _differences(folder: Path, may_differ: bool) -> list[str]:
-    """Return in what a search differs from one that has ended.
+    """Return what sets a search apart from one that has ended.
 
     Raises:
-        StudyError: it does, and may not.
+        StudyError: it has not ended, and must have.
     """
     ended, asked = len(read_trials(folder)), int(read_cell(folder, "trials")["trials"])
     if is_search_complete(folder, ended, asked):

@@ -75,7 +75,7 @@ def _of_run(record: TrialRecord, runs: Path, holdout: Holdout) -> pd.DataFrame:
 def _of_baselines(
     config: DataConfig, data: Dataset, holdout: Holdout, results: Path
 ) -> pd.DataFrame:
-    """Return the baselines' predictions, from the disk if the same data was asked before."""
+    """Return the baselines' predictions, read back if they were made for this data before."""
     file = baseline_file(
         results,
         {

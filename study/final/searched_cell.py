@@ -42,7 +42,7 @@ def read_searched_cell(finalist: Finalist, results: Path, *, may_differ: bool) -
     """Read a search and build its data and its space again.
 
     Args:
-        finalist: whose winner is asked for.
+        finalist: the budget whose winner is trained.
         results: the results folder.
         may_differ: may code, data or settings have changed since the search?
 

@@ -1,4 +1,4 @@
-"""Trains given configurations as a search trains its own: journaled, resumable, on Ray."""
+"""Training of given configurations as a search trains its own: journaled, resumable, on Ray."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -22,10 +22,10 @@ from study.tuner.experiment import SearchOutcome, search_cell
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """The machines on which runs happen, and how many at once."""
+    """The machines on which runs are trained."""
 
     nodes: Sequence[Node]
-    """The machines of the running Ray cluster."""
+    """Nodes of the running Ray cluster."""
     device: str | None
     """The user's choice; None follows what Ray assigns."""
     concurrency: int | None
@@ -47,15 +47,15 @@ def train_configurations(
     """Train each given configuration once, or resume those that have not ended.
 
     Args:
-        cell: whose configurations they are.
+        cell: the cell that the configurations belong to.
         data: its data set.
         space: its search space.
         given: named configurations; equal ones differ by their seed.
         path: folder of these runs.
-        seed: the seed of the first; each further one has the next.
-        searched: the ``cell.yaml`` of the search, whose estimate and power hold here too.
+        seed: seed of the first; each further one has the next.
+        searched: the content of the search's ``cell.yaml``: its estimate and power hold here too.
         place: the machines.
-        interruptions: how the user ends it.
+        interruptions: the signals by which the user stops it.
 
     Raises:
         StudyError: the folder is of other runs, or something is lost from it.

@@ -44,7 +44,7 @@ from study.training.checkpoint import CheckpointFolder
 from study.tuner.experiment import SearchOutcome
 
 _SELECTION_SEED, _RUNS_SEED = 1_000_000, 2_000_000
-"""Added to the seed of the search, whose trials have that seed plus their number."""
+"""Seeds that are added to that of the search, whose trials have that seed plus their number."""
 
 
 class Unfinished(Exception):
@@ -78,8 +78,8 @@ class WinnerRuns:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Workshop:
-    """What every run of one cell shares: the search, the folder, and where it is trained."""
+class _Stage:
+    """The parts that all runs of one cell share."""
 
     search: SearchedCell
     folder: Path
@@ -122,10 +122,10 @@ def train_cells(
     """Train the winners of several cells, up to the first that is interrupted.
 
     Args:
-        finalists: whose winners are trained.
-        settings: how.
-        place: where.
-        interruptions: how the user ends it.
+        finalists: the budgets whose winners are trained.
+        settings: the numbers of candidates and seeds.
+        place: the machines.
+        interruptions: the signals by which the user stops it.
         say: prints a line of progress.
         report: prints the error of a cell that is refused; the others have their own winners.
     """
@@ -165,10 +165,10 @@ def train_cell(
         say(f"{name}: complete before")
         return FinalOutcome(cell=name, record=done, reason=None)
     search = read_searched_cell(finalist, results, may_differ=settings.may_differ)
-    workshop = _Workshop(search=search, folder=folder, place=place, interruptions=interruptions)
+    stage = _Stage(search=search, folder=folder, place=place, interruptions=interruptions)
     try:
-        selection = _select(workshop, settings, say)
-        runs = _train_winner(workshop, selection.best, settings, say)
+        selection = _select(stage, settings, say)
+        runs = _train_winner(stage, selection.best, settings, say)
     except Unfinished as stop:
         outcome = stop.outcome
         return FinalOutcome(
@@ -204,30 +204,28 @@ def _complete_before(folder: Path, settings: FinalSettings) -> FinalRecord | Non
     return done
 
 
-def _select(workshop: _Workshop, settings: FinalSettings, say: Callable[[str], None]) -> Selection:
+def _select(stage: _Stage, settings: FinalSettings, say: Callable[[str], None]) -> Selection:
     """Train the best trials of the search with fresh seeds and choose among them.
 
     Raises:
         StudyError: no trial is usable, or none with every seed.
         Unfinished: training was stopped.
     """
-    search, n_seeds = workshop.search, settings.n_selection_seeds
+    search, n_seeds = stage.search, settings.n_selection_seeds
     chosen = best_trials(search.records, settings.n_candidates, str(search.folder))
     say(
         f"{search.finalist.name}: the best {len(chosen)} of {len(search.records)} trials are "
         f"trained again, with {n_seeds} fresh seeds each"
     )
-    folder = workshop.folder / SELECTION_FOLDER
+    folder = stage.folder / SELECTION_FOLDER
     given = [again(trial) for trial in chosen for _ in range(n_seeds)]
-    records = workshop.train(
-        given, folder, seed=_SELECTION_SEED, days=search.data, space=search.space
-    )
+    records = stage.train(given, folder, seed=_SELECTION_SEED, days=search.data, space=search.space)
     found = candidates(chosen, records, n_seeds)
     return Selection(candidates=found, best=winner(found, str(folder)))
 
 
 def _train_winner(
-    workshop: _Workshop, best: Candidate, settings: FinalSettings, say: Callable[[str], None]
+    stage: _Stage, best: Candidate, settings: FinalSettings, say: Callable[[str], None]
 ) -> WinnerRuns:
     """Train the winner with more fresh seeds.
 
@@ -235,14 +233,14 @@ def _train_winner(
         Unfinished: training was stopped.
     """
     say(
-        f"{workshop.search.finalist.name}: trial {best.trial.number} wins with "
+        f"{stage.search.finalist.name}: trial {best.trial.number} wins with "
         f"{best.mean_value:.4f} (in the search {best.trial.value:.4f}); it is trained with "
         f"{settings.n_seeds} more seeds"
     )
-    plan = plan_runs(workshop.search, best, with_validation=settings.with_validation)
-    folder = workshop.folder / plan.folder
+    plan = plan_runs(stage.search, best, with_validation=settings.with_validation)
+    folder = stage.folder / plan.folder
     given = [plan.configuration] * settings.n_seeds
-    records = workshop.train(given, folder, seed=_RUNS_SEED, days=plan.days, space=plan.space)
+    records = stage.train(given, folder, seed=_RUNS_SEED, days=plan.days, space=plan.space)
     return WinnerRuns(plan=plan, folder=folder, records=records)
 
 

@@ -14,12 +14,12 @@ _LEVELS = 256
 
 
 def keep_probability(rate: float) -> float:
-    """The keep probability really used for a dropout ``rate``: a multiple of 1/256, never 0."""
+    """Return the keep probability of a dropout ``rate``: a multiple of 1/256, never 0."""
     return max(1, round((1 - rate) * _LEVELS)) / _LEVELS
 
 
 def draw_mask(n_elements: int, rate: float, generator: torch.Generator) -> Tensor:
-    """uint8 CPU tensor of ``n_elements``: 1 with probability ``keep_probability(rate)``, else 0."""
+    """Draw uint8 on the CPU: 1 with probability ``keep_probability(rate)``, else 0."""
     threshold = round(keep_probability(rate) * _LEVELS)
     words = torch.empty(-(-n_elements // 8), dtype=torch.int64, device="cpu")
     # With the lower bound: random_() alone leaves the sign bit of an int64 at zero.

@@ -32,11 +32,11 @@ tokens: by 10 to 50 %), faster above it (212 tokens: up to twice), and are kept 
 
 
 class LayerOptions(NamedTuple):
-    """What a layer needs besides tensors."""
+    """The settings of a layer besides its tensors."""
 
     n_heads: int
     dtype: torch.dtype
-    """Operands of the matrix products."""
+    """Type of the operands of the matrix products."""
     last_only: bool
     """Compute the last token alone; all tokens are keys and values."""
     keep: float
@@ -61,7 +61,7 @@ class LayerWeights(NamedTuple):
 
 
 def n_masked(n_windows: int, n_queries: int, d_model: int, d_ff: int) -> int:
-    """Elements that one layer's dropout decides: attention output, hidden, feed-forward output."""
+    """Count the elements that dropout decides: attention output, hidden, feed-forward output."""
     return n_windows * n_queries * (2 * d_model + d_ff)
 
 
@@ -73,8 +73,8 @@ def fused_layer(
     Args:
         x_BND: residual stream, float32 (float64 in tests).
         mask: uint8 of ``n_masked`` elements, or None for no dropout.
-        options: see its fields.
-        weights: see its fields.
+        options: the settings.
+        weights: the parameters.
 
     Returns: the residual stream, (B, N, D) or (B, 1, D) with ``last_only``.
     """
@@ -221,7 +221,7 @@ class _FusedLayer(torch.autograd.Function):
 
 
 def _attention_weights(query_SQE: Tensor, key_SNE: Tensor) -> tuple[Tensor | None, Tensor]:
-    """Softmax over keys, as (Q, N, S) for its own backward and as (S, Q, N) for the products.
+    """Return the softmax over keys as (Q, N, S) for its backward, (S, Q, N) for the products.
 
     Past ``MOST_COLUMN_TOKENS`` the second serves for both, and the first is None.
     """
@@ -264,7 +264,7 @@ def _attention_backward(
 
 
 def _to_heads(x: Tensor, n_parts: int, n_heads: int) -> Tensor:
-    """(B, N, parts*H*E) to contiguous (parts, B*H, N, E)."""
+    """Split (B, N, parts*H*E) into contiguous (parts, B*H, N, E)."""
     n_windows, n_tokens, width = x.shape
     word = _widest_word(x.dtype, width // (n_parts * n_heads))
     parts = x.view(word).view(n_windows, n_tokens, n_parts, n_heads, -1).permute(2, 0, 3, 1, 4)
@@ -272,7 +272,7 @@ def _to_heads(x: Tensor, n_parts: int, n_heads: int) -> Tensor:
 
 
 def _from_heads(parts: Tensor, n_windows: int) -> Tensor:
-    """(parts, B*H, N, E) to contiguous (B, N, parts*H*E)."""
+    """Join (parts, B*H, N, E) into contiguous (B, N, parts*H*E)."""
     n_parts, n_batch, n_tokens, head_width = parts.shape
     word = _widest_word(parts.dtype, head_width)
     split = parts.view(word).view(n_parts, n_windows, n_batch // n_windows, n_tokens, -1)
@@ -281,7 +281,7 @@ def _from_heads(parts: Tensor, n_windows: int) -> Tensor:
 
 
 def _widest_word(dtype: torch.dtype, n_elements: int) -> torch.dtype:
-    """The widest type a run of ``n_elements`` divides into: a permuting copy costs by the word."""
+    """Return the widest type that a run divides into: a permuting copy costs by the word."""
     n_bytes = dtype.itemsize * n_elements
     words = (torch.complex128, torch.int64, torch.int32)
     return next((word for word in words if n_bytes % word.itemsize == 0), dtype)
@@ -290,7 +290,7 @@ def _widest_word(dtype: torch.dtype, n_elements: int) -> torch.dtype:
 def _split_mask(
     mask: Tensor | None, n_stream: int, n_hidden: int
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Masks of the attention output, the hidden, the feed-forward output."""
+    """Return the masks of the attention output, the hidden and the feed-forward output."""
     if mask is None:
         return None, None, None
     attention, hidden, feed_forward = torch.split(mask, [n_stream, n_hidden, n_stream])
@@ -298,10 +298,10 @@ def _split_mask(
 
 
 def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
-    """``x``, changed in place: it must be nobody else's."""
+    """Apply a mask to ``x`` in place: no other name may refer to it."""
     return x if mask is None else apply_mask_(x, mask)
 
 
 def _fresh(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """A contiguous copy in ``dtype`` that may be changed in place."""
+    """Return a contiguous copy in ``dtype`` that may be changed in place."""
     return x.to(dtype, copy=True, memory_format=torch.contiguous_format)
