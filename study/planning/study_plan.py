@@ -12,7 +12,12 @@ from study.errors import StudyError
 from study.planning.cell_plan import CellPlan, describe_without_plan, plan_cell, trial_device
 from study.planning.feasibility import InfeasibleError, begun_space
 from study.planning.step_times import StepTimes
-from study.search.cell_folder import differences_by_part, read_folder, require_nothing_lost
+from study.search.cell_folder import (
+    as_begun,
+    differences_by_part,
+    read_folder,
+    require_nothing_lost,
+)
 from study.search.forced import first_configurations
 from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
@@ -162,11 +167,11 @@ def folder_state(
             journal,
             space=space,
             forced=first_configurations(space, cell),
-            search=cell.search,
+            search=as_begun(cell, before).search,
             granted_bytes={},
         )
         require_nothing_lost(path, ledger, journal.search)
-        is_complete = ledger.is_complete
+        is_complete = ledger.is_complete and ledger.trials >= cell.search.trials
     except StudyError as error:
         return "refused", str(error)
     differences = differences_by_part(before, cell, data, path)

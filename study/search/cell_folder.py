@@ -1,5 +1,6 @@
 """The folder of a search: made whole, continued only as it was begun, worked in by one process."""
 
+import dataclasses
 import re
 import secrets
 import stat
@@ -47,6 +48,15 @@ class CellFolder:
     lock: FolderLock
     lease: Lease | None = None
     """If the folder is the working copy of a cell in a store."""
+    trials: int | None = None
+    """What a search that was reopened is asked for in all; None of a new one."""
+
+    def asked_for(self, cell: Cell) -> Cell:
+        """Return a cell with the settings its search was begun with, and the trials asked for."""
+        if self.trials is None:
+            return cell
+        begun = as_begun(cell, self.journal.first["cell"])
+        return _with_search(begun, trials=self.trials)
 
     @property
     def stop_file(self) -> Path:
@@ -66,13 +76,40 @@ def identity(cell: Cell, data: Dataset, place: Path | str) -> dict[str, Any]:
     }
 
 
+def as_begun(cell: Cell, before: Mapping[str, Any]) -> Cell:
+    """Return a cell that asks for more trials than its search was begun with as it was begun.
+
+    Args:
+        cell: of any number of trials.
+        before: what ``cell.yaml`` says of the search.
+    """
+    spec = before.get("spec")
+    begun = spec.get("search") if isinstance(spec, Mapping) else None
+    if not isinstance(begun, Mapping):
+        return cell
+    trials, startup = begun.get("trials"), begun.get("startup_trials")
+    if not isinstance(trials, int) or cell.search.trials <= trials:
+        return cell
+    cell = _with_search(cell, trials=trials)
+    # A second phase derives them from its number of trials.
+    is_derived = cell.phase == 2 and isinstance(startup, int)
+    return _with_search(cell, startup_trials=startup) if is_derived else cell
+
+
+def _with_search(cell: Cell, **changes: Any) -> Cell:
+    return dataclasses.replace(cell, search=dataclasses.replace(cell.search, **changes))
+
+
 def differences_by_part(
     before: Mapping[str, Any], cell: Cell, data: Dataset, place: Path | str
 ) -> dict[str, list[str]]:
-    """Return, for each part of ``identity``, a line per value that a search was begun without."""
+    """Return, for each part of ``identity``, a line per value that a search was begun without.
+
+    More trials are no difference: a search may be asked for them at any time.
+    """
     return {
         part: _differences(before.get(part), now, part)
-        for part, now in identity(cell, data, place).items()
+        for part, now in identity(as_begun(cell, before), data, place).items()
     }
 
 
@@ -207,12 +244,39 @@ def reopen(path: Path, cell: Cell, data: Dataset, lease: Lease | None = None) ->
                 f"that knows the old results: --fresh --import-trials {path}",
                 error=StudyError,
             )
-        if _cell_file(path) != {"search": journal.search, **before}:
-            write_cell(path, {"search": journal.search, **before})
+        trials = _trials_asked_for(path, journal, cell)
+        now = {"search": journal.search, **before}
+        if trials != before["spec"]["search"]["trials"]:
+            # The specification stays the one that the search was begun with.
+            now["trials"] = trials
+        if _cell_file(path) != now:
+            write_cell(path, now)
         if lease is not None:
             _publish(path, journal, lease)
         _remove_stop_file(path)
-    return CellFolder(path, journal, lock, lease)
+    return CellFolder(path, journal, lock, lease, trials)
+
+
+def _trials_asked_for(path: Path, journal: Journal, cell: Cell) -> int:
+    """Return how many trials a search is asked for in all: what it was told last, or more.
+
+    Raises:
+        StudyError: it has been asked for more already.
+    """
+    begun: int = journal.first["cell"]["spec"]["search"]["trials"]
+    extended = journal.latest("extended")
+    asked: int = begun if extended is None else extended["trials"]
+    now = cell.search.trials
+    # Whoever repeats the command of the beginning goes on with what was asked for since.
+    require(
+        now >= asked or now == begun,
+        str(path),
+        f"has been asked for {asked} trials, and can be asked for more",
+        got=f"--trials {now}",
+        remedy=f"Give --trials {asked} or more, or leave it out.",
+        error=StudyError,
+    )
+    return max(now, asked)
 
 
 def _remove_stop_file(path: Path) -> None:

@@ -73,7 +73,7 @@ class Ledger:
         journal: of this search; its events are replayed.
         space: what configurations are drawn from.
         forced: tried first, in order; a slot without a configuration is passed over.
-        search: number of trials, sampler, ASHA.
+        search: number of trials, sampler, ASHA; as the search was begun.
         granted_bytes: of its device's memory, to each trial of a budget; goes into the records.
         phase: of a search of two phases; goes into the records.
         may_repeat: may forced configurations be equal? They differ by their seeds.
@@ -96,6 +96,8 @@ class Ledger:
         self._journal = journal
         self._may_repeat = may_repeat
         self._search = search
+        self.trials = search.trials
+        """Asked for in all, which ``extend`` raises; whether ASHA is used was decided before."""
         self._granted_bytes = granted_bytes
         self._phase = phase
         self._sampler = Sampler(space, seed=search.seed, startup_trials=search.startup_trials)
@@ -129,7 +131,7 @@ class Ledger:
     @property
     def is_complete(self) -> bool:
         """Has every trial that will be asked for ended?"""
-        all_asked = self._is_exhausted or len(self._trials) >= self._search.trials
+        all_asked = self._is_exhausted or len(self._trials) >= self.trials
         return all_asked and all(trial.record is not None for trial in self._trials.values())
 
     @property
@@ -198,6 +200,18 @@ class Ledger:
         )
         self._commit("learnt", known=list(known), again=list(again))
 
+    def extend(self, trials: int) -> None:
+        """Ask for more trials in all than before.
+
+        All else stays as the search was begun: the sampler goes on with what it knows, and the
+        rungs with what they hold. A search that has used up its space or has converged remains so.
+
+        Raises:
+            OSError: it could not be written down.
+        """
+        assert trials > self.trials
+        self._commit("extended", trials=trials)
+
     def next(self) -> Assignment | None:
         """Return a trial to run now, interrupted ones first; None if there is none at the moment.
 
@@ -207,7 +221,7 @@ class Ledger:
         if self._waiting:
             return self._trials[self._waiting.popleft()].assignment
         number = len(self._trials)
-        if self._is_exhausted or number >= self._search.trials:
+        if self._is_exhausted or number >= self.trials:
             return None
         self._drop_repeats()
         converged = None if self._enqueued else self._convergence()
@@ -370,6 +384,8 @@ class Ledger:
                     (row["source"], None, TrialConfig.from_flat(row["params"]))
                     for row in event["again"]
                 ]
+            case "extended":
+                self.trials = event["trials"]
             case "exhausted":
                 self._is_exhausted = True
             case "converged":
@@ -380,7 +396,7 @@ class Ledger:
         number, config = event["number"], TrialConfig.from_flat(event["params"])
         self._drop_repeats()
         if event["source"] != "sampled":
-            self._enqueued.popleft()
+            self._take(event["source"], event["group"], config)
         self._trials[number] = _Trial(
             Assignment(
                 number=number,
@@ -394,6 +410,20 @@ class Ledger:
         )
         self._sampler.place(number, config)
         self._rungs.setdefault(config.budget, Rungs(self._search)).add(number)
+
+    def _take(self, source: str, group: str | None, config: TrialConfig) -> None:
+        """Take a configuration out of those to be tried first.
+
+        Of more trials more are forced, which then come before what was asked for in the meantime.
+        """
+        try:
+            self._enqueued.remove((source, group, config))
+        except ValueError:
+            raise JournalError(
+                f"trial {len(self._trials)}: must be one of those to be tried first, but got "
+                f"{source} of another configuration. Start anew with --fresh --import-trials on "
+                "this folder."
+            ) from None
 
     def _drop_repeats(self) -> None:
         """Pass over a configuration that was asked for already."""

@@ -17,7 +17,7 @@ from study.planning.cell_plan import CellPlan
 from study.results.provenance import versions
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity
-from study.search.cell_folder import CellFolder, require_nothing_lost
+from study.search.cell_folder import CellFolder, as_begun, require_nothing_lost
 from study.search.earlier_trials import Imported
 from study.search.ledger import Ledger
 from study.storage.layout import RAY_LOG_FILE
@@ -75,7 +75,7 @@ def search_cell(
         folder.journal,
         space=plan.space,
         forced=plan.forced,
-        search=plan.cell.search,
+        search=as_begun(plan.cell, folder.journal.first["cell"]).search,
         granted_bytes={b: each.granted_bytes for b, each in plan.resources.by_budget.items()},
         phase=plan.cell.phase,
         may_repeat=plan.may_repeat,
@@ -101,6 +101,9 @@ def search_cell(
     try:
         if imported is not None:
             ledger.learn(imported.known, imported.again)
+        if plan.cell.search.trials > ledger.trials:
+            recorder.line(f"asked for {plan.cell.search.trials} trials, before {ledger.trials}")
+            ledger.extend(plan.cell.search.trials)
         ledger.finish_due()
         recorder.mend()
         if not ledger.is_complete:

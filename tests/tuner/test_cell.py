@@ -126,6 +126,19 @@ def test_a_search_interrupted_and_resumed_loses_and_repeats_nothing(here: Path) 
 
     output, _ = run(here, "--resume")
     assert [after[number] for number in sorted(after)] == trials(here)
+
+    more = str(TRIALS + 2)
+    output, _ = run(here, "--resume", "--trials", more)
+    assert f"asked for {more} trials, before {TRIALS}" in output
+    assert f"{more} of {more}" in output
+    assert trials(here)[:TRIALS] == [after[number] for number in sorted(after)]
+    assert [row["number"] for row in trials(here)] == list(range(TRIALS + 2))
+    # Whoever repeats the first command does not ask for fewer.
+    output, _ = run(here, "--resume")
+    assert f"{more} of {more}" in output
+    assert len(trials(here)) == TRIALS + 2
+    _, errors = run(here, "--resume", "--trials", str(TRIALS + 1), expect=2)
+    assert f"has been asked for {more} trials" in errors
     _, errors = run(here, "--resume", "--seed", "7", expect=2)
     assert "spec.search.seed was 42 and is 7" in errors
     _, errors = run(here, expect=2)
