@@ -49,7 +49,7 @@ ANALYSIS = {
 }  # fmt: skip
 
 OPTUNA = {"planning", "search"}
-RAY = {"cluster", "planning", "search", "tuner"}
+RAY = {"cluster", "planning", "tuner"}
 OPTUNA_STORAGES = {
     # Reads the files in which Optuna keeps studies: only its own reader knows all their versions.
     ROOT / "analysis" / "tables" / "optuna_storage.py",

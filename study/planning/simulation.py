@@ -80,7 +80,6 @@ def play(
                 return
             waiting.pop()
             at_work[number] = budget
-            rungs[budget].add(number)
             reach(number, 0, now + trial_seconds + worker_start(budget))
 
     def worker_start(budget: str) -> float:

@@ -409,7 +409,7 @@ class Ledger:
             asked=event["time"],
         )
         self._sampler.place(number, config)
-        self._rungs.setdefault(config.budget, Rungs(self._search)).add(number)
+        self._rungs.setdefault(config.budget, Rungs(self._search))
 
     def _take(self, source: str, group: str | None, config: TrialConfig) -> None:
         """Take a configuration out of those to be tried first.
