@@ -23,6 +23,7 @@ from study.search.ledger import Ledger
 from study.storage.layout import RAY_LOG_FILE
 from study.storage.lock import LockError, scratch_folder
 from study.tuner.faults import storage_problem
+from study.tuner.ray_results import write_ray_results
 from study.tuner.recorder import Recorder
 from study.tuner.scheduler import LedgerScheduler
 from study.tuner.searcher import LedgerSearcher
@@ -112,6 +113,7 @@ def search_cell(
                     plan, folder, trainable, ledger, stop, slots, watchdog, recorder, interruptions
                 )
         if not stop.is_fault:
+            write_ray_results(folder.path, ledger.records, trainable)
             # After a fault of the store it would wait for it again; --resume writes the rest.
             recorder.push()
     except KeyboardInterrupt:

@@ -135,6 +135,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
 
     _assigned: Assignment | None
     """A trial that has not begun."""
+    _at_work: Assignment
+    """The trial that began last."""
     _trainer: Trainer
     _checkpoints: CheckpointFolder
     _replay: EpochReport | None
@@ -178,6 +180,44 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self._assigned = Assignment.from_flat(new_config)
         return True
 
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Return where the trial's state is, which was saved before its epoch was reported.
+
+        Ray keeps this in the place of a second copy of the state. The search itself never asks.
+        """
+        if self._assigned is not None:
+            self._begin_assigned()
+        report = self._trainer.report
+        return {"trial": self._folder.name, "epoch": 0 if report is None else report.epoch}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | str | None) -> None:
+        """Resume the trial from its newest intact state, which then repeats its last report.
+
+        Args:
+            checkpoint: what ``save_checkpoint`` returned, or a trial's folder of checkpoints.
+
+        Raises:
+            CheckpointError: it is of another trial, or the state is gone or of an earlier epoch.
+        """
+        if isinstance(checkpoint, dict):
+            name, epoch = str(checkpoint["trial"]), int(checkpoint["epoch"])
+        else:
+            name, epoch = Path(checkpoint or "").parent.name, 1
+        trial = self._assigned or self._at_work
+        if name != trial.folder:
+            raise CheckpointError(
+                f"{trial.folder}: can be resumed from its own state, but got one of {name}. Give "
+                "the checkpoint of this trial."
+            )
+        self._assigned = trial
+        self._begin_assigned()
+        found = 0 if self._trainer.report is None else self._trainer.report.epoch
+        if found < epoch:
+            raise CheckpointError(
+                f"{self._folder}: must hold the state of epoch {epoch}, but got that of {found}. "
+                "Of a trial that has ended only the best weights are kept."
+            )
+
     def cleanup(self) -> None:
         """Let go of the model and the folder when the actor ends."""
         self._release()
@@ -190,8 +230,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _step(self) -> StepResult:
         if self._assigned is not None:
-            assigned, self._assigned = self._assigned, None
-            self._begin(assigned)
+            self._begin_assigned()
         if self._replay is not None:
             restored, self._replay = self._replay, None
             return self._reported(restored, checkpoint_seconds=None)
@@ -262,6 +301,11 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         below = f"{self._folder.name}/{CHECKPOINTS_FOLDER}"
         self._mirror.push(below)
         self._mirror.drop_missing(below, only=is_checkpoint)
+
+    def _begin_assigned(self) -> None:
+        assert self._assigned is not None
+        self._at_work, self._assigned = self._assigned, None
+        self._begin(self._at_work)
 
     def _begin(self, trial: Assignment) -> None:
         self._release()
