@@ -133,6 +133,7 @@ def _end(record: TrialRecord) -> dict[str, Any]:
     own = {name: value for name, value in asdict(record).items() if name != "params"}
     end = {
         "trial_id": record.trial_id,
+        "config": dict(record.params),
         "done": True,
         "time_total_s": record.duration_seconds,
         "state": record.state,

@@ -1,6 +1,8 @@
 """What Ray's readers find in the folder of a search that was not run by Ray."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,13 @@ def test_what_is_written_again_replaces_what_was_there(cell: Path) -> None:
         "experiment_state-search.json",
         "tuner.pkl",
     ]
+
+
+def test_the_example_prints_the_best_trial(cell: Path) -> None:
+    records = [changed(each, value=0.5 - each.number / 100) for each in read_trials(cell)]
+    write_ray_results(cell, records, CellTrainable)
+    example = Path(__file__).parent.parent.parent / "examples" / "read_with_ray.py"
+    done = subprocess.run(
+        [sys.executable, example, cell], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert "best: trial 3, 0.4700" in done.stdout
