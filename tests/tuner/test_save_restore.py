@@ -1,5 +1,6 @@
 """Ray's way of saving and restoring a trial, over its own folder of checkpoints, with real Ray."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from study.data.dataset import build_dataset
 from study.planning.cell_plan import CellPlan, plan_cell
 from study.search.space import build_space
 from study.search.trial_config import Assignment
+from study.spec.dimension import Fixed
 from study.spec.spec_file import load_study
 from study.training.checkpoint import CheckpointError
 from study.tuner.trainable import CellTrainable, StepResult, TrialSettings
@@ -24,6 +26,7 @@ pytestmark = MARKS
 @pytest.fixture(scope="module")
 def plan() -> Iterator[CellPlan]:
     cell = load_study(SPACES / "smoke.yaml").cell("50k", 1, data={}, search={})
+    cell = dataclasses.replace(cell, train={**cell.train, "epochs": Fixed(8)})
     data = build_dataset(cell.data)
     space = build_space(cell, n_features=25)
     with ray_environment(), cluster(None, use_accelerators=False) as nodes:
