@@ -39,50 +39,51 @@ from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 
 _LOOK_SECONDS = 0.5
-"""Between two looks at the stop file, and between two signs of life."""
+"""Seconds between two looks at the stop file, and between two signs of life."""
 
 SIGN_SECONDS = 10.0
-"""The same of signs of life that go through a store, where each is a request."""
+"""Seconds between two signs of life that go through a store, where each is a request."""
 
 _ASK_SECONDS = 3.0
-"""Between two looks at the lease in a store; a request takes 0.01 to 0.05 s."""
+"""Seconds between two looks at the lease in a store; a request takes 0.01 to 0.05 s."""
 
 _SAVE_SECONDS = 600.0
-"""After which a long epoch is saved before its end."""
+"""Seconds after which a long epoch is saved before its end."""
 
 _ORPHAN_SECONDS = 60.0
-"""For the worker of a killed driver to die; Ray takes a few seconds."""
+"""Seconds given to the worker of a killed driver to die; Ray takes a few."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialSettings:
-    """What every trial of a cell is told besides its assignment."""
+    """What every trial of a cell gets besides its assignment."""
 
     cell_folder: Path
-    """Absolute; a trial keeps its checkpoints in its own folder there."""
+    """The cell's folder, absolute; a trial keeps its checkpoints in its own folder there."""
     device: str | None
     """The user's choice; None follows what Ray assigned."""
     share_bytes: Mapping[str, int]
-    """By budget, what a training step may use of the device's memory."""
+    """Bytes of the device's memory that a training step may use, by budget."""
     store: WorkerStore | None = None
-    """If there is one, the cell's folder may be another machine's, and is not touched."""
+    """The store of the results; the cell's folder may then be another machine's, and is not used.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
-    """What one call of a worker brings."""
+    """What one call of a worker returns."""
 
     report: dict[str, Any] | None
-    """Of an epoch that is saved; None if the worker paused before the end of one."""
+    """The report of an epoch that is saved; None if the worker paused before the end of one."""
     is_paused: bool
-    """Has the worker done all that it can for now?"""
+    """True if the worker has paused the trial, and is to be released."""
     problem: str | None
-    """Why no trial can go on; None if it was asked to pause."""
+    """Why no trial can go on; None if nothing is wrong."""
     notes: tuple[str, ...] = ()
-    """What the user should know: checkpoints that were found broken."""
+    """What the user should know: a line per checkpoint that was found broken."""
 
     def write(self) -> dict[str, Any]:
-        """Return it in the form in which Ray passes it on, which adds keys and flattens mappings.
+        """Return the result in the form that Ray takes, which adds keys and flattens mappings.
 
         NaN and infinity are errors, because no record may hold them.
         """
@@ -127,14 +128,15 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
 
     The trial's newest intact checkpoint is the one truth about how far it came: it is written
     before the epoch is reported, so it is never older than the journal, and a restored trial first
-    repeats its last report, which the ledger ignores if it has it already.
+    repeats its last report, which the ledger ignores if it has it already. Ray keeps no checkpoint
+    of its own, which would be a second copy.
 
-    If the results are in a store, a trial works in a folder of its own, which is filled from the
-    store when it begins and followed by the store before an epoch is reported.
+    If the results are in a store, a trial works in a temporary folder, which is filled from the
+    store when it begins, and copied to the store before an epoch is reported.
     """
 
     _assigned: Assignment | None
-    """A trial that has not begun."""
+    """The trial that begins with the next step; None if it has begun."""
     _at_work: Assignment
     """The trial that began last."""
     _trainer: Trainer
@@ -262,7 +264,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         return _paused(None) if self._must_stop() else None
 
     def _should_pause(self) -> bool:
-        """Show a sign of life, and say whether to save now. Called after every training step."""
+        """Show a sign of life after a training step, and return whether to save now."""
         now = time.monotonic()
         if now - self._looked < _LOOK_SECONDS:
             return False
@@ -271,7 +273,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         return now - self._saved > _SAVE_SECONDS or self._asked_to_pause() is not None
 
     def _must_stop(self) -> bool:
-        """Is the search to end, or driven by another process than the one that began this?"""
+        """Return whether the search is to end, or is driven by another process than it was."""
         if self._mirror is None or self._settings.store is None:
             return self._stop_file.exists()
         if time.monotonic() - self._asked > _ASK_SECONDS:
@@ -346,7 +348,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         )
 
     def _restore(self) -> tuple[str, ...]:
-        """Load the newest intact checkpoint. Returns what is wrong with newer ones."""
+        """Load the newest intact checkpoint, and return what is wrong with newer ones."""
         try:
             found = self._checkpoints.newest_intact(self._trainer.state_dict())
         except CheckpointError as error:
@@ -357,7 +359,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         return found.problems
 
     def _reported(self, report: EpochReport, *, checkpoint_seconds: float | None) -> StepResult:
-        """Return the flat report; a value that is missing is left out, never stood in for."""
+        """Return the flat report; a value that is missing is left out, and never replaced."""
         values = {
             **dataclasses.asdict(report),
             "checkpoint_seconds": checkpoint_seconds,
@@ -376,7 +378,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         return StepResult(report=present, is_paused=False, problem=None, notes=notes)
 
     def _temperature(self) -> dict[str, float | str | None]:
-        """Return the degrees of this machine now, whose they are, and the most since last asked."""
+        """Return the degrees of this machine now, their source, and the most since the last call."""
         now = self._guard.now()
         known = [each for each in (now.degrees, self._guard.take_hottest()) if each is not None]
         return {
