@@ -65,8 +65,7 @@ class TrialSettings:
     share_bytes: Mapping[str, int]
     """Bytes of the device's memory that a training step may use, by budget."""
     store: WorkerStore | None = None
-    """The store of the results; the cell's folder may then be another machine's, and is not used.
-    """
+    """The store of the results; the cell's folder may then be another machine's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -378,7 +377,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         return StepResult(report=present, is_paused=False, problem=None, notes=notes)
 
     def _temperature(self) -> dict[str, float | str | None]:
-        """Return the degrees of this machine now, their source, and the most since the last call."""
+        """Return the degrees of this machine, their source, and the most since the last call."""
         now = self._guard.now()
         known = [each for each in (now.degrees, self._guard.take_hottest()) if each is not None]
         return {
