@@ -14,6 +14,7 @@ from study.planning.feasibility import InfeasibleError, begun_space
 from study.planning.step_times import StepTimes
 from study.search.cell_folder import (
     as_begun,
+    continued,
     differences_by_part,
     read_folder,
     require_nothing_lost,
@@ -88,7 +89,7 @@ def plan_cells(
     measured: dict[tuple[object, ...], Mapping[str, StepTimes]] = {}
     for cell in cells:
         path = results / cell.name
-        data, space, plan, problem = None, None, None, None
+        data, space, plan, problem, asked = None, None, None, None, cell
         state: FolderState = "new"
         folder_problem = None
         try:
@@ -97,10 +98,12 @@ def plan_cells(
             state, folder_problem = folder_state(path, cell, data, space)
             is_begun = state in ("complete", "partial")
             if is_begun:
-                space = begun_space(space, read_folder(path).first["cell"])
-            key = (cell.budgets, space.shapes, min(concurrency or 0, cell.search.trials))
+                journal = read_folder(path)
+                space = begun_space(space, journal.first["cell"])
+                asked = continued(journal, cell)
+            key = (cell.budgets, space.shapes, min(concurrency or 0, asked.search.trials))
             plan = plan_cell(
-                cell,
+                asked,
                 data,
                 space,
                 nodes,

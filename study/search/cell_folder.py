@@ -48,15 +48,8 @@ class CellFolder:
     lock: FolderLock
     lease: Lease | None = None
     """If the folder is the working copy of a cell in a store."""
-    trials: int | None = None
-    """What a search that was reopened is asked for in all; None of a new one."""
-
-    def asked_for(self, cell: Cell) -> Cell:
-        """Return a cell with the settings its search was begun with, and the trials asked for."""
-        if self.trials is None:
-            return cell
-        begun = as_begun(cell, self.journal.first["cell"])
-        return _with_search(begun, trials=self.trials)
+    continued: Cell | None = None
+    """The cell of a search that was reopened, with the trials that it is asked for by now."""
 
     @property
     def stop_file(self) -> Path:
@@ -94,6 +87,21 @@ def as_begun(cell: Cell, before: Mapping[str, Any]) -> Cell:
     # A second phase derives them from its number of trials.
     is_derived = cell.phase == 2 and isinstance(startup, int)
     return _with_search(cell, startup_trials=startup) if is_derived else cell
+
+
+def continued(journal: Journal, cell: Cell) -> Cell:
+    """Return a cell with the settings its search was begun with, and the trials it is asked for.
+
+    Args:
+        journal: of the search, not replayed yet.
+        cell: what is asked for now; with the trials of the beginning, or fewer than were asked for
+            since, what was asked for since holds.
+    """
+    begun: int = journal.first["cell"]["spec"]["search"]["trials"]
+    extended = journal.latest("extended")
+    asked: int = begun if extended is None else extended["trials"]
+    own = as_begun(cell, journal.first["cell"])
+    return _with_search(own, trials=max(asked, cell.search.trials))
 
 
 def _with_search(cell: Cell, **changes: Any) -> Cell:
@@ -244,7 +252,17 @@ def reopen(path: Path, cell: Cell, data: Dataset, lease: Lease | None = None) ->
                 f"that knows the old results: --fresh --import-trials {path}",
                 error=StudyError,
             )
-        trials = _trials_asked_for(path, journal, cell)
+        going_on = continued(journal, cell)
+        trials = going_on.search.trials
+        # Whoever repeats the command of the beginning goes on with what was asked for since.
+        require(
+            cell.search.trials in (trials, before["spec"]["search"]["trials"]),
+            str(path),
+            f"has been asked for {trials} trials, and can be asked for more",
+            got=f"--trials {cell.search.trials}",
+            remedy=f"Give --trials {trials} or more, or leave it out.",
+            error=StudyError,
+        )
         now = {"search": journal.search, **before}
         if trials != before["spec"]["search"]["trials"]:
             # The specification stays the one that the search was begun with.
@@ -254,29 +272,7 @@ def reopen(path: Path, cell: Cell, data: Dataset, lease: Lease | None = None) ->
         if lease is not None:
             _publish(path, journal, lease)
         _remove_stop_file(path)
-    return CellFolder(path, journal, lock, lease, trials)
-
-
-def _trials_asked_for(path: Path, journal: Journal, cell: Cell) -> int:
-    """Return how many trials a search is asked for in all: what it was told last, or more.
-
-    Raises:
-        StudyError: it has been asked for more already.
-    """
-    begun: int = journal.first["cell"]["spec"]["search"]["trials"]
-    extended = journal.latest("extended")
-    asked: int = begun if extended is None else extended["trials"]
-    now = cell.search.trials
-    # Whoever repeats the command of the beginning goes on with what was asked for since.
-    require(
-        now >= asked or now == begun,
-        str(path),
-        f"has been asked for {asked} trials, and can be asked for more",
-        got=f"--trials {now}",
-        remedy=f"Give --trials {asked} or more, or leave it out.",
-        error=StudyError,
-    )
-    return max(now, asked)
+    return CellFolder(path, journal, lock, lease, going_on)
 
 
 def _remove_stop_file(path: Path) -> None:

@@ -126,7 +126,7 @@ def run_cell(
         if options.resume and not options.dry_run:
             folder = reopen(path, cell, data, lease)
             held.callback(folder.lock.release)
-            cell = folder.asked_for(cell)
+            cell = folder.continued or cell
             driver = held.enter_context(at_work(path))
             # Measured when the search began: a resumed one starts at once.
             earlier = folder.journal.first["cell"]

@@ -169,16 +169,16 @@ def test_a_search_may_be_asked_for_more_trials_and_knows_it_from_then_on(
     folder = reopen(path, of_trials(20), data)
     # What it was begun with stays, and what it is asked for now is what readers see.
     assert folder.journal.first["cell"] == describe(path, data)
-    assert folder.asked_for(of_trials(20)).search.trials == 20
+    assert folder.continued == of_trials(20)
     assert read_cell(path, "trials")["trials"] == read_asked(path) == 20
     # Until the search itself has written it down, it has not happened.
     again = reopen(closed(folder), CELL, data)
-    assert again.asked_for(CELL).search.trials == begun
+    assert again.continued == CELL
     again.journal.append({"kind": "extended", "time": 1.0, "trials": 20})
     closed(again)
     for asked, found in ((begun, 20), (20, 20), (30, 30)):
         folder = reopen(path, of_trials(asked), data)
-        assert folder.asked_for(of_trials(asked)).search.trials == found
+        assert folder.continued == of_trials(found)
         assert read_cell(closed(folder), "trials")["trials"] == found
     with pytest.raises(StudyError, match=r"has been asked for 20 trials.*Give --trials 20 or more"):
         reopen(path, of_trials(19), data)
@@ -197,7 +197,8 @@ def test_a_second_phase_keeps_the_random_trials_that_it_was_begun_with(
     closed(create(path, json.loads(json.dumps(identity(second, data, path)))))
     more = dataclasses.replace(of_trials(30, startup_trials=10), phase=2)
     folder = reopen(path, more, data)
-    search = folder.asked_for(more).search
+    assert folder.continued is not None
+    search = folder.continued.search
     assert (search.trials, search.startup_trials) == (30, 3)
     closed(folder)
 
