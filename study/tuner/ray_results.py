@@ -8,6 +8,7 @@ file of that kind they hold pickles, which whoever opens them has to trust.
 import copy
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +21,7 @@ from ray.tune.experiment import Trial
 
 from study.errors import StudyError
 from study.results.records import TrialRecord
+from study.storage.documents import parse_json
 from study.storage.files import read_text, write_bytes, write_text
 from study.storage.layout import (
     CHECKPOINTS_FOLDER,
@@ -122,9 +124,14 @@ def _trial(
 
 def _epochs(trial: Path) -> list[dict[str, Any]]:
     """Return the reports of a trial, each with the number by which Ray counts them."""
-    lines = (read_text(trial / EPOCHS_FILE) or "").splitlines()
-    reports = [json.loads(line) for line in lines]
-    return [{**report, "training_iteration": report["epoch"]} for report in reports]
+    reports = []
+    for line in (read_text(trial / EPOCHS_FILE) or "").splitlines():
+        # What has been damaged since it was written is written again at the next start.
+        with suppress(StudyError):
+            report = parse_json(line.encode())
+            if isinstance(report, dict) and isinstance(report.get("epoch"), int):
+                reports.append({**report, "training_iteration": report["epoch"]})
+    return reports
 
 
 def _end(record: TrialRecord) -> dict[str, Any]:

@@ -58,6 +58,18 @@ def test_a_trial_that_ended_before_its_first_epoch_has_its_record_alone(cell: Pa
     assert result.metrics_dataframe.empty
 
 
+@pytest.mark.parametrize(
+    "damage", ["{", "3", '{"epoch"', '{"loss": 1}', "\x00", "[1]", '{"epoch": "x"}']
+)
+def test_a_damaged_report_costs_no_more_than_itself(cell: Path, damage: str) -> None:
+    records = read_trials(cell)
+    with (cell / records[0].folder / "result.json").open("a") as file:
+        file.write(damage + "\n")
+    write_ray_results(cell, records, CellTrainable)
+    (result, *_) = tune.Tuner.restore(str(cell), trainable=CellTrainable).get_results()
+    assert result.metrics["epoch"] == 3
+
+
 def test_a_folder_that_was_copied_is_read_where_it_lies(cell: Path, tmp_path: Path) -> None:
     records = read_trials(cell)
     (cell / records[0].folder / "checkpoints").mkdir()
