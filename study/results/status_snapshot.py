@@ -24,6 +24,7 @@ from study.results.status_files import (
     folders_in,
     last_report,
     phase_seconds,
+    read_asked,
     read_configurations,
     read_description,
     read_driver,
@@ -233,7 +234,8 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float, closed: str | No
     description = read_description(folder) or planned
     rows = [as_dict(row) for row in as_list(read_json(folder / TRIALS_FILE))]
     states = Counter(as_text(row.get("state")) for row in rows)
-    asked = as_whole(as_dict(description.get("search")).get("trials") or description.get("trials"))
+    begun = as_whole(as_dict(description.get("search")).get("trials") or description.get("trials"))
+    asked = read_asked(folder) or begun
     driver = read_driver(folder)
     expected = as_dict(
         as_dict(planned.get("estimate") or description.get("estimate")).get("epoch_seconds")
