@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from study.results.journal import Journal, JournalError
 from study.results.records import TrialRecord
+from study.search.earlier_trials import TrialToRepeat
 from tests.results.reports import best_epoch
 from tests.search.simulated_search import (
     SEARCH,
