@@ -1,4 +1,4 @@
-"""Plan, search and read one small cell: python examples/search_a_cell.py does it."""
+"""Plan, search and read one small cell: python examples/search_a_cell.py does it in a minute."""
 
 from ray.tune import ExperimentAnalysis
 
@@ -11,18 +11,16 @@ def main() -> None:
     cell = study.cell("50k", 1)
 
     plan = cell.plan()
-    print(f"{len(plan.space.shapes)} architectures, {plan.concurrency} trials at once")
+    assert plan.contents is not None
+    print(f"{plan.contents.grid.grid_size} architectures on {plan.contents.device}")
 
     cell.search(trials=6, fresh=cell.folder.exists())
     columns = ["d_model", "n_layers", "learning_rate", "value", "value_se", "auc", "reason"]
     print(cell.trials().sort_values("value")[columns].to_string())
-    best = cell.best
-    if best is not None:
-        print(f"trial {best.number} is the best: {best.value:.4f} +- {best.value_se:.4f}")
 
     # Whoever knows Ray Tune reads the same folder with Ray's own reader.
-    analysis = ExperimentAnalysis(str(cell.folder))
-    print(analysis.dataframe()["validation_loss"].describe())
+    results = ExperimentAnalysis(str(cell.folder), default_metric="objective", default_mode="min")
+    print(results.dataframe()[["epoch", "best_validation_loss", "config/d_model"]].to_string())
 
     print(study.report().page)
 

@@ -5,9 +5,13 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from study.installed import require_installed
 from study.storage.lock import is_own_folder
+
+if TYPE_CHECKING:
+    from study.api import Study as Study
 
 # Python's documentation of -m: this is argv[0] while the module of a command is being located, so
 # nothing else has been imported yet, and no library of a user's own program ends up here.

@@ -13,6 +13,7 @@ import pandas as pd
 
 from analysis.report import WrittenReport, report_study
 from study.interruptions import interruptible
+from study.planning.feasibility import InfeasibleError
 from study.planning.plan_summary import plan_summary
 from study.planning.prepared_cell import PlanOptions, prepare
 from study.results.plans.plan_record import PlanSummary
@@ -87,18 +88,21 @@ class SearchableCell:
         return self.results / self.specification.name
 
     def plan(self, options: PlanOptions | None = None) -> PlanSummary:
-        """Return what a search would try and take; trains nothing and writes nothing.
+        """Return what a search would try and take, or why it cannot run; trains and writes nothing.
 
         Args:
             options: where it would run; None takes this machine, and as many trials at once as fit.
 
         Raises:
-            StudyError: the data, the space or the machine cannot serve the cell.
+            StudyError: the data, the space or the options cannot serve the cell.
         """
         options = options or PlanOptions(results=self.results)
         prepared = prepare(self.specification, options)
         with options.cluster() as nodes:
-            return plan_summary(prepared.plan(nodes))
+            try:
+                return plan_summary(prepared.plan(nodes))
+            except InfeasibleError as error:
+                return prepared.describe_infeasible(error, nodes)
 
     def search(
         self,
@@ -136,16 +140,17 @@ class SearchableCell:
     def trials(self) -> pd.DataFrame:
         """Return a row for each trial that has ended, by number: its settings and its scores.
 
-        The columns are the fields of ``TrialRecord``, with a column for each of its ``params``.
+        The columns are those of ``all_trials.json``, with one for each setting in ``params``.
 
         Raises:
             StudyError: there are no records, or they cannot be read.
         """
         rows = [
-            {**dataclasses.asdict(record), "state": record.state, **record.params}
+            {**row, "state": record.state, **row.pop("params")}
             for record in read_trials(self.folder)
+            for row in (record.to_json(),)
         ]
-        return pd.DataFrame(rows).drop(columns="params").set_index("number").sort_index()
+        return pd.DataFrame(rows).set_index("number").sort_index()
 
     @property
     def best(self) -> TrialRecord | None:
