@@ -15,7 +15,6 @@ NOT_YET = (
     "study/data/sources.py",
     "study/final",
     "study/model",
-    "study/results",
     "study/search",
     "study/spec",
     "study/storage/lease.py",
