@@ -215,9 +215,9 @@ def read_predictions(path: Path) -> pd.DataFrame:
         # The metadata of pandas adds nothing that is needed here, and may be damaged too.
         table = arrow_table.to_pandas(ignore_metadata=True)
     except (*_PARQUET_FAULTS, pa.ArrowException) as error:
-        said = getattr(error, "strerror", None) or cause(error)
+        reason = getattr(error, "strerror", None) or cause(error)
         raise StudyError(
-            f"{path}: must be a table of predictions, but got: {said}. {remedy}"
+            f"{path}: must be a table of predictions, but got: {reason}. {remedy}"
         ) from error
     missing = [column for column in COLUMNS if column not in table.columns]
     require(
