@@ -15,7 +15,7 @@ from analysis.report import WrittenReport, report_study
 from study.interruptions import interruptible
 from study.planning.plan_summary import plan_summary
 from study.planning.prepared_cell import PlanOptions, prepare
-from study.results.plan_record import PlanSummary
+from study.results.plans.plan_record import PlanSummary
 from study.results.records import TrialRecord, best_trial
 from study.results.store import read_trials
 from study.spec.command_flags import WORKING_COPY

@@ -12,7 +12,7 @@ from typing import Any
 from study.command import Exit, command_parser, exit_code
 from study.interruptions import Interruptions, interruptible
 from study.output import open_console
-from study.results.plan_record import PhaseTwoHorizon, PhaseTwoRecord
+from study.results.plans.plan_record import PhaseTwoHorizon, PhaseTwoRecord
 from study.search.phase_two import N_BUDGETS, in_order, second_phases
 from study.spec.command_flags import (
     add_cluster_flags,

@@ -17,7 +17,7 @@ from study.command import Exit, command_parser, exit_code
 from study.errors import SpecError, require
 from study.interruptions import Interruptions, Stop, interruptible
 from study.output import lasting_output, open_console
-from study.results.plan_file import PlannedCell, StoredPlan
+from study.results.plans.plan_file import PlannedCell, StoredPlan
 from study.results.status_snapshot import read_status
 from study.spec.command_flags import (
     add_cluster_flags,

@@ -32,7 +32,7 @@ from study.storage.search_place import require_place
 if TYPE_CHECKING:
     # At run time it would cost a wrong flag and --help the seconds that torch takes.
     from study.planning.prepared_cell import PlanOptions
-    from study.results.plan_record import PlanSummary
+    from study.results.plans.plan_record import PlanSummary
     from study.tuner.run_cell import RunOptions
     from study.tuner.trainable import CellTrainable
 
@@ -43,7 +43,8 @@ _OF_A_START_JOINED = tuple(f"{flag}=" for flag in _OF_A_START)
 
 _EXAMPLES = """examples:
   python -m study.tune --budget 2M --horizon 3
-  python -m study.tune --budget 2M --horizon 3 --trials 20 --resume
+  python -m study.tune --budget 2M --horizon 3 --trials 20
+  python -m study.tune --budget 2M --horizon 3 --trials 40 --resume   # 20 more
   python -m study.tune --budget 20M --horizon 1 --dry-run
   python -m study.tune --search smoke --budget 2M --horizon 1
   python -m study.tune --budget 2M --horizon 3 --fresh \\
@@ -82,7 +83,11 @@ def parser() -> argparse.ArgumentParser:
     add_cluster_flags(flags)
     estimate = "seconds per epoch that study.plan --json has measured; default: measure now"
     add("--estimate", type=Path, metavar="FILE", help=estimate)
-    add("--resume", action="store_true", help="go on with an interrupted search")
+    add(
+        "--resume",
+        action="store_true",
+        help="go on with an interrupted search, or with an ended one that shall have more --trials",
+    )
     add("--fresh", action="store_true", help="start anew; an existing cell is moved aside")
     add("--import-trials", type=Path, metavar="FOLDER",
         help="folder of an earlier search whose trials a new one shall know")  # fmt: skip

@@ -15,6 +15,7 @@ HEAVY = {"ray", "torch", "optuna", "sklearn", "matplotlib", "arch", "statsmodels
         ("analysis.__main__", HEAVY | {"pandas", "talib"}),
         ("study.status", HEAVY | {"pandas", "scipy", "talib"}),
         ("study.data.__main__", HEAVY),
+        ("study.results.__main__", HEAVY | {"pandas", "scipy", "talib"}),
     ],
 )
 def test_no_command_imports_what_it_may_not_need(module: str, absent: set[str]) -> None:

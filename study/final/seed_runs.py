@@ -11,7 +11,7 @@ from study.data.dataset import Dataset
 from study.data.evaluation.power import read_power
 from study.interruptions import Interruptions
 from study.planning.cell_plan import plan_cell
-from study.results.plan_record import Estimate
+from study.results.plans.plan_record import Estimate
 from study.search.forced import Forced
 from study.search.space import SearchSpace
 from study.spec.specification import Cell

@@ -19,7 +19,7 @@ from study.planning.feasibility import fitting_space, require_fits, step_bytes
 from study.planning.step_probe import measure_search
 from study.planning.step_times import StepTimes
 from study.planning.time_estimate import estimate_search
-from study.results.plan_record import Estimate
+from study.results.plans.plan_record import Estimate
 from study.results.records import BaselineRecord
 from study.search.forced import Forced, first_configurations
 from study.search.space import SearchSpace, TrialConfig

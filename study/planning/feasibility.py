@@ -6,7 +6,7 @@ from typing import Any
 from study.cluster.resources import Node, fits, most_bytes, needed_bytes, roomiest
 from study.errors import SpecError, require
 from study.model.memory import step_memory
-from study.results.plan_record import LeftOutRecord
+from study.results.plans.plan_record import LeftOutRecord
 from study.search.space import LeftOut, SearchSpace, TrialConfig
 
 

@@ -11,7 +11,7 @@ from study.model.sizing import count_parameters
 from study.planning.cell_plan import CellPlan
 from study.planning.feasibility import step_bytes
 from study.planning.time_estimate import shape_name
-from study.results.plan_record import (
+from study.results.plans.plan_record import (
     BudgetRecord,
     Contents,
     ForcedConfiguration,

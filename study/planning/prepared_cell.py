@@ -14,8 +14,8 @@ from study.data.evaluation.power import read_power
 from study.planning.cell_plan import CellPlan, plan_cell, trial_device
 from study.planning.feasibility import InfeasibleError, begun_space
 from study.planning.plan_summary import summary_without_plan
-from study.results.plan_file import read_measurements
-from study.results.plan_record import Estimate, PlanSummary
+from study.results.plans.plan_file import read_measurements
+from study.results.plans.plan_record import Estimate, PlanSummary
 from study.results.provenance import process_seconds
 from study.search.earlier_trials import Imported, import_trials
 from study.search.space import SearchSpace, build_space
@@ -62,18 +62,19 @@ class PreparedCell:
     is_begun: bool = False
     """Is the search resumed?"""
 
-    def resuming(self, begun: Mapping[str, Any] | None) -> "PreparedCell":
+    def resuming(self, begun: Mapping[str, Any] | None, continued: Cell | None) -> "PreparedCell":
         """Return the cell as its search was begun, or unchanged if none was.
 
         The estimate was measured when the search began, so a resumed one starts at once.
 
         Args:
             begun: the description of the cell in the first event of the journal; None without one.
+            continued: the cell with its present number of trials; None without a search.
         """
-        if begun is None:
+        if begun is None or continued is None:
             return self
         space = begun_space(self.space, begun)
-        return dataclasses.replace(self, space=space, known=begun, is_begun=True)
+        return dataclasses.replace(self, cell=continued, space=space, known=begun, is_begun=True)
 
     def plan(self, nodes: Sequence[Node]) -> CellPlan:
         """Check the cell against the cluster, and measure the time it will take.

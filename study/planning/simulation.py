@@ -151,7 +151,6 @@ class _Playing:
             if not self._cluster.has_room(budget):
                 return
             self._n_started += 1
-            self._rungs[budget].add(number)
             worker_seconds = self._cluster.start(number, budget)
             self._reach_next(number, 0, self._now + self._trial_seconds + worker_seconds)
 

@@ -15,8 +15,14 @@ from study.planning.cell_plan import CellPlan, plan_cell, trial_device
 from study.planning.feasibility import InfeasibleError, begun_space
 from study.planning.plan_summary import plan_summary, summary_without_plan
 from study.planning.step_times import StepTimes
-from study.results.plan_record import FolderState, PlanRow, PlanSummary, PlanTotal
-from study.search.cell_folder import differences_by_part, read_folder, require_nothing_lost
+from study.results.plans.plan_record import FolderState, PlanRow, PlanSummary, PlanTotal
+from study.search.cell_folder import (
+    as_begun,
+    continued,
+    differences_by_part,
+    read_folder,
+    require_nothing_lost,
+)
 from study.search.forced import first_configurations
 from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
@@ -74,9 +80,10 @@ def plan_cells(
         plan = None
         try:
             space, data, is_begun = known.read(prices, results)
-            key = (cell.budgets, space.shapes, min(concurrency or 0, cell.search.trials))
+            asked = known.cell
+            key = (cell.budgets, space.shapes, min(concurrency or 0, asked.search.trials))
             plan = plan_cell(
-                cell, data, space, nodes, device=device, concurrency=concurrency,
+                asked, data, space, nodes, device=device, concurrency=concurrency,
                 times=measured.get(key), driver_seconds=driver_seconds, is_begun=is_begun,
             )  # fmt: skip
         except StudyError as error:
@@ -92,7 +99,8 @@ class _Known:
     """The parts of a cell that could be read so far."""
 
     def __init__(self, cell: Cell) -> None:
-        self._cell = cell
+        self.cell = cell
+        """The cell; of a search that was begun, with the trials that it is asked for by now."""
         self._data: Dataset | None = None
         self._space: SearchSpace | None = None
         self._state: FolderState = "new"
@@ -104,14 +112,16 @@ class _Known:
         Raises:
             StudyError: one of them cannot be read or built; the parts read before are kept.
         """
-        path = results / self._cell.name
-        self._data = build_dataset(self._cell.data, prices, results / "data")
-        self._space = build_space(self._cell, n_features=len(self._data.feature_names))
-        found = folder_state(path, self._cell, self._data, self._space)
+        path = results / self.cell.name
+        self._data = build_dataset(self.cell.data, prices, results / "data")
+        self._space = build_space(self.cell, n_features=len(self._data.feature_names))
+        found = folder_state(path, self.cell, self._data, self._space)
         self._state, self._folder_problem = found
         is_begun = self._state in ("complete", "partial")
         if is_begun:
-            self._space = begun_space(self._space, read_folder(path).first["cell"])
+            journal = read_folder(path)
+            self._space = begun_space(self._space, journal.first["cell"])
+            self.cell = continued(journal, self.cell)
         return self._space, self._data, is_begun
 
     def row(self, summary: PlanSummary) -> PlanRow:
@@ -123,12 +133,12 @@ class _Known:
     def row_of_problem(self, error: StudyError, results: Path, where: torch.device) -> PlanRow:
         """Return the row of a cell that cannot run, with all that is known of it."""
         if self._space is None:
-            found = folder_state(results / self._cell.name, self._cell, None, None)
+            found = folder_state(results / self.cell.name, self.cell, None, None)
             self._state, self._folder_problem = found
         feasible = False if isinstance(error, InfeasibleError) else None
         return self.row(
             summary_without_plan(
-                self._cell, str(error), self._data, self._space, where, feasible=feasible
+                self.cell, str(error), self._data, self._space, where, feasible=feasible
             )
         )
 
@@ -170,11 +180,11 @@ def folder_state(
             journal,
             space=space,
             forced=first_configurations(space, cell),
-            search=cell.search,
+            search=as_begun(cell, before).search,
             granted_bytes={},
         )
         require_nothing_lost(path, ledger, journal.search)
-        is_complete = ledger.is_complete
+        is_complete = ledger.is_complete and ledger.trials >= cell.search.trials
     except StudyError as error:
         return "refused", str(error)
     differences = differences_by_part(before, cell, data, path)

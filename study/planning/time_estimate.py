@@ -14,7 +14,7 @@ from study.data.dataset import Dataset
 from study.model.model_config import ModelConfig
 from study.planning.simulation import TrialCost, play
 from study.planning.step_times import StepTimes
-from study.results.plan_record import Estimate
+from study.results.plans.plan_record import Estimate
 from study.search.forced import Forced
 from study.search.space import SearchSpace, Shape, TrialConfig
 from study.spec.specification import SearchConfig

@@ -148,6 +148,11 @@ class Journal:
         events, self._unplayed = self._unplayed, []
         return events
 
+    def latest(self, kind: str) -> Event | None:
+        """Return the last event of a kind among those not handed over yet; None without one."""
+        found = (event for event in reversed(self._unplayed) if event["kind"] == kind)
+        return next(found, None)
+
     def append(self, event: Event) -> None:
         """Write one event to the disk, in both copies, and to the store.
 

@@ -1,5 +1,6 @@
 """What the files of a storage folder say about its searches now; nothing is written or locked."""
 
+import dataclasses
 import math
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from study.results.status_files import (
     age,
     damaged_records,
     folders_in,
+    read_asked,
     read_description,
     read_driver,
     read_ended,
@@ -236,6 +238,9 @@ def _cell(folder: Path, planned: Description | None, now: float, closed: str | N
     """Return a cell; ``closed`` says why its folder cannot be read, if it cannot."""
     planned = planned or Description.from_json({})
     description = read_description(folder) or planned
+    description = dataclasses.replace(
+        description, n_trials=read_asked(folder) or description.n_trials
+    )
     ended = read_ended(folder)
     states = Counter(trial.state for trial in ended)
     driver = read_driver(folder)

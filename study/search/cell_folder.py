@@ -1,5 +1,6 @@
 """The folder of a search: made whole, resumed only as it was begun, worked in by one process."""
 
+import dataclasses
 import re
 import secrets
 import stat
@@ -36,6 +37,8 @@ class CellFolder:
     place: Place
     journal: Journal
     lock: FolderLock
+    continued: Cell | None = None
+    """The cell of a search that was reopened, with the trials that it is asked for by now."""
 
     @property
     def path(self) -> Path:
@@ -60,13 +63,55 @@ def identity(cell: Cell, data: Dataset, place: Path | str) -> dict[str, Any]:
     }
 
 
+def as_begun(cell: Cell, before: Mapping[str, Any]) -> Cell:
+    """Return a cell that asks for more trials than its search was begun with as it was begun.
+
+    Args:
+        cell: of any number of trials.
+        before: what ``cell.yaml`` says of the search.
+    """
+    spec = before.get("spec")
+    begun = spec.get("search") if isinstance(spec, Mapping) else None
+    if not isinstance(begun, Mapping):
+        return cell
+    trials, startup = begun.get("trials"), begun.get("startup_trials")
+    if not isinstance(trials, int) or cell.search.trials <= trials:
+        return cell
+    cell = _with_search(cell, trials=trials)
+    # A second phase derives them from its number of trials.
+    is_derived = cell.phase == 2 and isinstance(startup, int)
+    return _with_search(cell, startup_trials=startup) if is_derived else cell
+
+
+def continued(journal: Journal, cell: Cell) -> Cell:
+    """Return a cell with the settings its search was begun with, and the trials it is asked for.
+
+    Args:
+        journal: of the search, not replayed yet.
+        cell: what is asked for now; with the trials of the beginning, or fewer than were asked for
+            since, what was asked for since holds.
+    """
+    begun: int = journal.first["cell"]["spec"]["search"]["trials"]
+    extended = journal.latest("extended")
+    asked: int = begun if extended is None else extended["trials"]
+    own = as_begun(cell, journal.first["cell"])
+    return _with_search(own, trials=max(asked, cell.search.trials))
+
+
+def _with_search(cell: Cell, **changes: Any) -> Cell:
+    return dataclasses.replace(cell, search=dataclasses.replace(cell.search, **changes))
+
+
 def differences_by_part(
     before: Mapping[str, Any], cell: Cell, data: Dataset, place: Path | str
 ) -> dict[str, list[str]]:
-    """Return, for each part of ``identity``, a line per value that a search was begun without."""
+    """Return, for each part of ``identity``, a line per value that a search was begun without.
+
+    More trials are no difference: a search may be asked for them at any time.
+    """
     return {
         part: _differences(before.get(part), now, part)
-        for part, now in identity(cell, data, place).items()
+        for part, now in identity(as_begun(cell, before), data, place).items()
     }
 
 
@@ -202,11 +247,26 @@ def reopen(place: Place, cell: Cell, data: Dataset) -> CellFolder:
                 f"that knows the old results: --fresh --import-trials {path}",
                 error=StudyError,
             )
-        if _cell_file(path) != {"search": journal.search, **before}:
-            write_cell(path, {"search": journal.search, **before})
+        going_on = continued(journal, cell)
+        trials = going_on.search.trials
+        # Whoever repeats the command of the beginning goes on with what was asked for since.
+        require(
+            cell.search.trials in (trials, before["spec"]["search"]["trials"]),
+            str(path),
+            f"has been asked for {trials} trials, and can be asked for more",
+            got=f"--trials {cell.search.trials}",
+            remedy=f"Give --trials {trials} or more, or leave it out.",
+            error=StudyError,
+        )
+        now = {"search": journal.search, **before}
+        if trials != before["spec"]["search"]["trials"]:
+            # The specification stays the one that the search was begun with.
+            now["trials"] = trials
+        if _cell_file(path) != now:
+            write_cell(path, now)
         _publish(journal, place)
         _remove_stop_file(path)
-    return CellFolder(place, journal, lock)
+    return CellFolder(place, journal, lock, going_on)
 
 
 def _remove_stop_file(path: Path) -> None:

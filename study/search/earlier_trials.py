@@ -1,5 +1,6 @@
 """The trials of an old search that a new one may know: --import-trials FOLDER."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from study.errors import StudyError, cause, quoted, require
 from study.results.records import TrialRecord, TrialState, ranked
 from study.results.store import read_cell, read_trials
 from study.search.space import SearchSpace, TrialConfig
+from study.spec.dimension import Fixed
 from study.spec.specification import Cell
 from study.storage.layout import TRIALS_FILE
 
@@ -49,6 +51,9 @@ class Imported:
     """Trials for the sampler's history; none if losses of then and now cannot be compared."""
     again: Sequence[TrialToRepeat]
     """The best configurations, to be trained here: a result of this search is its own."""
+    n_rescheduled: int
+    """Old trials that the new space contains but for their number of epochs. Their losses are not
+    known: with less time to cool down they would make every setting look worse than it is."""
     n_outside: int
     """Number of old trials that the new space does not contain."""
     incomparable: str | None
@@ -60,6 +65,8 @@ class Imported:
             known = f"the sampler knows {len(self.known)} old trials"
         else:
             known = f"the sampler does not know the old losses: other {self.incomparable}"
+        if self.n_rescheduled:
+            known += f", {self.n_rescheduled} had schedules of other lengths"
         outside = f", {self.n_outside} lie outside of the space" if self.n_outside else ""
         return f"{known}{outside}; the best {len(self.again)} are trained again"
 
@@ -88,22 +95,23 @@ def import_trials(folder: Path, cell: Cell, data: Dataset, space: SearchSpace) -
     except StudyError:
         # Without it nobody knows on which data the losses were measured.
         described = {}
-    inside, n_outside = [], 0
+    inside, rescheduled = [], []
     for record in records:
         config = _config(folder, record)
         if space.contains(config):
             inside.append(record)
-        else:
-            n_outside += 1
+        elif (other := _rescheduled(config, space)) is not None:
+            rescheduled.append(dataclasses.replace(record, params=other.flat()))
     require(
-        bool(inside),
+        bool(inside or rescheduled),
         "--import-trials",
         "some trial of the old search must lie in the space of the new one",
         got=f"{len(records)} trials in {folder}, none of them inside",
         remedy="Leave the flag out, or widen the search space.",
         error=StudyError,
     )
-    rankable = ranked(inside)
+    # At the end of its schedule every trial has cooled down as far as it was to.
+    rankable = ranked([*inside, *rescheduled])
     incomparable = _incomparable(described, cell, data)
     return Imported(
         known=[] if incomparable else [_known(record) for record in inside],
@@ -111,7 +119,8 @@ def import_trials(folder: Path, cell: Cell, data: Dataset, space: SearchSpace) -
             TrialToRepeat(source=f"imported:{record.number}", params=record.params)
             for record in rankable[:_TRAINED_AGAIN]
         ],
-        n_outside=n_outside,
+        n_rescheduled=len(rescheduled),
+        n_outside=len(records) - len(inside) - len(rescheduled),
         incomparable=incomparable,
     )
 
@@ -124,6 +133,16 @@ def _config(folder: Path, record: TrialRecord) -> TrialConfig:
             f"{folder}, trial {record.number}: must have the parameters of this version, but got "
             f"{type(error).__name__}: {cause(error)}. Leave --import-trials out."
         ) from error
+
+
+def _rescheduled(config: TrialConfig, space: SearchSpace) -> TrialConfig | None:
+    """Return a configuration with the one number of epochs of a space that then contains it."""
+    epochs = space.train.get("epochs")
+    if not isinstance(epochs, Fixed) or not isinstance(epochs.value, int):
+        return None
+    train = dataclasses.replace(config.train, epochs=epochs.value)
+    other = dataclasses.replace(config, train=train)
+    return other if space.contains(other) else None
 
 
 def _known(record: TrialRecord) -> KnownTrial:

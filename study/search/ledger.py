@@ -49,7 +49,7 @@ class Ledger:
         journal: the search's; its events are replayed.
         space: what configurations are drawn from.
         forced: configurations to try first; a slot without a configuration is passed over.
-        search: number of trials, sampler, ASHA.
+        search: number of trials, sampler, ASHA; as the search was begun.
         granted_bytes: memory that each trial of a budget is granted of its device; goes into the
             records.
         phase: 1 or 2 in a search of two phases; goes into the records.
@@ -96,8 +96,13 @@ class Ledger:
     @property
     def is_complete(self) -> bool:
         """Has every trial that will be asked for ended?"""
-        all_asked = self._state.is_exhausted or len(self._state.trials) >= self._search.trials
+        all_asked = self._state.is_exhausted or len(self._state.trials) >= self.trials
         return all_asked and all(trial.record is not None for trial in self._state.trials.values())
+
+    @property
+    def trials(self) -> int:
+        """The number of trials that are asked for in all, which ``extend`` raises."""
+        return self._state.n_trials
 
     @property
     def converged(self) -> str | None:
@@ -173,6 +178,18 @@ class Ledger:
             again=[dataclasses.asdict(trial) for trial in again],
         )
 
+    def extend(self, trials: int) -> None:
+        """Ask for more trials in all than before.
+
+        All else stays as the search was begun: the sampler goes on with what it knows, and the
+        rungs with what they hold. A search that has used up its space or has converged remains so.
+
+        Raises:
+            OSError: it could not be written down.
+        """
+        assert trials > self.trials
+        self._commit("extended", trials=trials)
+
     def next(self) -> Assignment | None:
         """Return a trial to run now, interrupted ones first; None if there is none at the moment.
 
@@ -182,7 +199,7 @@ class Ledger:
         if self._waiting:
             return self._state.trials[self._waiting.popleft()].assignment
         number = len(self._state.trials)
-        if self._state.is_exhausted or number >= self._search.trials:
+        if self._state.is_exhausted or number >= self.trials:
             return None
         self._state.drop_repeats()
         converged = None if self._state.enqueued else self._convergence()

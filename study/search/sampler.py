@@ -1,4 +1,4 @@
-"""The sampler: Optuna's TPE, told the truth about every end.
+"""The sampler: Optuna's TPE, which learns how every trial really ended.
 
 Ray's own ``OptunaSearch`` tells Optuna that a trial stopped by ASHA is complete with its last
 value, cannot take NaN, and puts the conditional parameter names of a define-by-run space into the
@@ -6,8 +6,8 @@ trial's configuration. This one asks and tells the study itself:
 
 - a trial that ran to its end is COMPLETE with its best value;
 - a trial that ASHA ended is PRUNED: TPE ranks it behind, by how far it came;
-- a trial without a usable value (collapsed, diverged, out of memory, error) is FAIL. Nothing
-  becomes a score.
+- a trial without a usable value (collapsed, diverged, out of memory, error) is FAIL: a missing
+  value never becomes a score.
 """
 
 import sys
@@ -20,10 +20,11 @@ from study.results.records import TrialState as StateName
 from study.search.space import SearchSpace, TrialConfig
 
 _DRAWS = 200
-"""Before a space counts as exhausted, which only a finite one can be."""
+"""Draws without a new configuration after which a space counts as used up, as only a finite one
+can be."""
 
 _GUIDED = 10
-"""The first of them are TPE's."""
+"""Draws for a trial that are TPE's; the later ones are random."""
 
 
 class Sampler:
@@ -40,7 +41,7 @@ class Sampler:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study()
         self._open: dict[int, optuna.Trial] = {}
-        """Optuna's trial of every number that was placed and not yet told."""
+        """Optuna's trial of every number that is at work."""
         self._seen: set[TrialConfig] = set()
 
     def draw(self, number: int) -> TrialConfig | None:
@@ -68,20 +69,20 @@ class Sampler:
         self._open[number] = self._enter(config)
 
     def report(self, number: int, percent: int, value: float) -> None:
-        """Note the best value of a trial after ``percent`` of its schedule."""
+        """Record the best value of a trial after ``percent`` of its schedule."""
         asked = self._open[number]
         # Past a hundred epochs several have one percent, of which Optuna takes the first.
         if percent not in self._study.get_trials(deepcopy=False)[asked.number].intermediate_values:
             asked.report(value, percent)
 
     def tell(self, number: int, state: StateName, value: float | None) -> None:
-        """Say how a trial ended."""
+        """Record how a trial ended."""
         self._tell(self._open.pop(number), state, value)
 
     def learn(
         self, config: TrialConfig, state: StateName, value: float | None, percent: int
     ) -> None:
-        """Take in a trial of an earlier search, which must lie in this space."""
+        """Enter an ended trial of an earlier search, which must lie in this space."""
         known = self._enter(config)
         if value is not None:
             known.report(value, percent)

@@ -54,6 +54,9 @@ class SearchState:
         )
         """Source, group and configuration of the trials to ask for before any is drawn."""
         self.trials: dict[int, AskedTrial] = {}
+        self.n_trials = search.trials
+        """Number of trials that are asked for in all; whether ASHA is used follows from the number
+        with which the search was begun."""
         self.is_exhausted = False
         """Is no further trial to be asked for, whatever number is left?"""
         self.converged: str | None = None
@@ -76,6 +79,8 @@ class SearchState:
                 self._apply_ended(TrialRecord.from_json(event["record"]))
             case "learnt":
                 self._apply_learnt(event)
+            case "extended":
+                self.n_trials = event["trials"]
             case "exhausted":
                 self.is_exhausted = True
             case "converged":
@@ -94,7 +99,7 @@ class SearchState:
         number, config = event["number"], TrialConfig.from_flat(event["params"])
         self.drop_repeats()
         if event["source"] != "sampled":
-            self.enqueued.popleft()
+            self._take(event["source"], event["group"], config)
         self.trials[number] = AskedTrial(
             Assignment(
                 number=number,
@@ -107,7 +112,21 @@ class SearchState:
             asked=event["time"],
         )
         self.sampler.place(number, config)
-        self.rungs.setdefault(config.budget, Rungs(self._search)).add(number)
+        self.rungs.setdefault(config.budget, Rungs(self._search))
+
+    def _take(self, source: str, group: str | None, config: TrialConfig) -> None:
+        """Take a configuration out of those to be tried first.
+
+        More trials force more configurations, which then come before what was asked for meanwhile.
+        """
+        try:
+            self.enqueued.remove((source, group, config))
+        except ValueError:
+            raise JournalError(
+                f"trial {len(self.trials)}: must be one of those to be tried first, but got "
+                f"{source} of another configuration. Start anew with --fresh --import-trials on "
+                "this folder."
+            ) from None
 
     def _apply_epoch(self, number: int, report: EpochRecord) -> None:
         trial = self.trials[number]

@@ -20,7 +20,7 @@ from study.model.architecture import DEFAULT_FAMILY
 from study.model.families import FAMILIES
 from study.model.model_config import ModelConfig
 from study.model.sizing import feasible_grid
-from study.results.plan_record import LeftOutArchitecture, LeftOutRecord
+from study.results.plans.plan_record import LeftOutArchitecture, LeftOutRecord
 from study.search.forced18 import D_FF_RATIO, listed
 from study.spec.dimension import Dimension, Fixed, Scalar, numbers
 from study.spec.specification import SHAPE_FIELDS, Budget, Cell

@@ -17,11 +17,16 @@ def write_text(path: Path, text: str) -> None:
 
     A folder in its place is moved aside.
     """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content`` as ``write_text`` does."""
     temporary = temporary_path(path)
     try:
         make_way(temporary)
-        with open(temporary, "w", encoding="utf-8", newline="", opener=no_link) as file:
-            file.write(text)
+        with open(temporary, "wb", opener=no_link) as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         make_way(path)

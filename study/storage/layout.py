@@ -30,6 +30,13 @@ LOG_FILE = "log.txt"
 RAY_LOG_FILE = "ray.log"
 """A cell's folder holds what Ray logs while it is searched."""
 
+TUNE_STATE_FILE = "experiment_state-search.json"
+"""A cell's folder holds its ended trials there, for the readers of Ray Tune, which ask for such a
+name."""
+
+TUNER_FILE = "tuner.pkl"
+"""A cell's folder holds there what ``ray.tune.Tuner.restore`` reads first; Ray's name."""
+
 EPOCHS_FILE = "result.json"
 """A trial's folder holds a line of JSON for each of its epochs, as Ray Tune names it."""
 

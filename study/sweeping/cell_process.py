@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from study.errors import StudyError
-from study.results.plan_file import PlannedCell
+from study.results.plans.plan_file import PlannedCell
 from study.results.records import TrialRecord, best_trial
 from study.results.store import read_trials
 from study.storage.layout import JOURNAL_FILES, TRIALS_FILE

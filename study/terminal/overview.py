@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from study.results.plan_record import (
+from study.results.plans.plan_record import (
     Contents,
     ForcedRecord,
     GridRecord,

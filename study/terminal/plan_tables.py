@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from study.results.plan_record import (
+from study.results.plans.plan_record import (
     BudgetRecord,
     Contents,
     PhaseTwoRecord,

@@ -47,6 +47,11 @@ class Claim:
         first: dict[str, Any] = self._resumed.journal.first["cell"]
         return first
 
+    @property
+    def continued(self) -> Cell | None:
+        """The cell with the trials that it is asked for by now; None for a new search."""
+        return None if self._resumed is None else self._resumed.continued
+
     def begin(
         self,
         plan: CellPlan,

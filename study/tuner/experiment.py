@@ -18,6 +18,7 @@ from study.storage.layout import RAY_LOG_FILE
 from study.storage.lock import LockError, scratch_folder
 from study.tuner.faults import storage_problem
 from study.tuner.opened_search import OpenedSearch
+from study.tuner.ray_results import write_ray_results
 from study.tuner.recorder import Recorder
 from study.tuner.scheduler import LedgerScheduler
 from study.tuner.searcher import LedgerSearcher
@@ -61,12 +62,17 @@ def search_cell(
     try:
         if opened.imported is not None:
             ledger.learn(opened.imported.known, opened.imported.again)
+        asked = opened.plan.cell.search.trials
+        if asked > ledger.trials:
+            recorder.line(f"asked for {asked} trials, before {ledger.trials}")
+            ledger.extend(asked)
         ledger.finish_due()
         recorder.repair()
         if not ledger.is_complete:
             with _ray_log_in(opened.folder.path):
                 _run(opened, trainable, watchdog, recorder, interruptions)
         if not stop.is_fault:
+            write_ray_results(opened.folder.path, ledger.records, trainable)
             # After a fault of the store it would wait for it again; --resume writes the rest.
             recorder.push()
     except KeyboardInterrupt:

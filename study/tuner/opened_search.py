@@ -8,7 +8,7 @@ from study.interruptions import Stop
 from study.planning.cell_plan import CellPlan
 from study.results.provenance import versions
 from study.results.store import CellIdentity
-from study.search.cell_folder import CellFolder, require_nothing_lost
+from study.search.cell_folder import CellFolder, as_begun, require_nothing_lost
 from study.search.earlier_trials import Imported
 from study.search.ledger import Ledger
 from study.tuner.slot_limit import Slots
@@ -52,7 +52,7 @@ class OpenedSearch:
             folder.journal,
             space=plan.space,
             forced=plan.forced,
-            search=plan.cell.search,
+            search=as_begun(plan.cell, folder.journal.first["cell"]).search,
             granted_bytes={b: each.granted_bytes for b, each in plan.resources.by_budget.items()},
             phase=plan.cell.phase,
             may_repeat=plan.may_repeat,

@@ -83,7 +83,7 @@ def run_cell(
         console.print(line, soft_wrap=True)
 
     with claim(place, cell, prepared.data, resume=options.resume, fresh=options.fresh) as claimed:
-        prepared = prepared.resuming(claimed.earlier)
+        prepared = prepared.resuming(claimed.earlier, claimed.continued)
         with options.planning.cluster() as nodes:
             # Ray has taken SIGTERM for itself.
             interruptions.install()

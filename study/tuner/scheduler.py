@@ -1,4 +1,8 @@
-"""The scheduler of a Tune run: writes every epoch into the ledger and stops what it ends."""
+"""The scheduler of a Tune run: writes every epoch into the ledger and stops what it ends.
+
+ASHA is a rule of the ledger. Ray's ``ASHAScheduler`` is no base for this one, for Tune leaves the
+rungs of a scheduler out of its snapshots (``tests/tuner/test_ray_algorithms.py``).
+"""
 
 from typing import Any
 
@@ -16,7 +20,7 @@ from study.tuner.worker_cache import Workers
 
 
 class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
-    """Writes every epoch into the ledger, and stops the trials that it ends."""
+    """Writes every epoch into the ledger, and stops the trials that the ledger ends."""
 
     def __init__(
         self, ledger: Ledger, stop: Stop, searcher: LedgerSearcher, resources: SearchResources
@@ -28,10 +32,10 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         self._workers = Workers(resources, lambda: searcher.budgets_at_work)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Return the next pending trial, and give back a worker that nothing is left for.
+        """Return the next pending trial, and give back the workers that no trial will need.
 
-        One would be kept for a trial that may come, with its share of the device: of a cluster that
-        other cells wait for.
+        Tune would keep an idle worker for a trial that may come, and with it a share of a cluster
+        for which other cells wait.
         """
         # Past the wrapper, which logs a warning: schedulers have no public way to say so.
         controller = tune_controller._tune_controller
@@ -46,12 +50,15 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Return STOP for a trial that has ended or is to pause."""
+        """Return STOP for a trial that has ended or is to pause.
+
+        An epoch counts once it is in the journal; what follows from it is the ledger's decision.
+        """
         step = StepResult.read(result)
         if step.problem is not None:
             self._stop.request(step.problem, is_fault=True)
         elif step.is_paused:
-            # If it is not known here, somebody else put the stop file there.
+            # A pause that nothing here has asked for comes from a stop file of somebody else.
             self._stop.request(f"the file {self._stop.file}", is_fault=False)
         has_ended = False
         if step.report is not None:

@@ -1,7 +1,8 @@
 """The search algorithm of a Tune run: hands out the trials that the ledger decides on.
 
 Ray keeps no state of a search: what it would save is in the journal already, and what it saves is
-never read.
+never read. Ray's own ``OptunaSearch`` is no base for it, for its study is a state that would be
+older than the journal after a crash (``tests/tuner/test_ray_algorithms.py``).
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
 
     Trials of different budgets may ask for different shares of the cluster. Ray would then start
     whichever fits, and the largest last. Here none overtakes another: as long as one of the larger
-    ones waits for its room, no further trial is asked for.
+    ones waits for its room, the ledger is asked for no further trial.
     """
 
     def __init__(
@@ -41,11 +42,11 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         self._resources = resources
         self._may_start = may_start
         self._at_work: dict[str, str] = {}
-        """Budget of every trial that was handed out and has not ended, by Ray's identity."""
+        """The budget of each trial that was handed out and has not ended, by Ray's identity."""
         self._to_start: set[str] = set()
-        """Those of them that have not begun."""
+        """Ray's identities of the trials that were handed out and have not begun."""
         self.has_none = False
-        """Was there no trial to hand out when Ray last asked, nor soon?"""
+        """True if Ray last asked in vain, and no trial is to be handed out soon."""
 
     @property
     def budgets_at_work(self) -> list[str]:
@@ -53,9 +54,12 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         return list(self._at_work.values())
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Return the next trial's flat assignment, None for not now, or FINISHED."""
+        """Return the next trial's flat assignment, None for not now, or FINISHED.
+
+        The ledger decides, and has written its decision down before Ray knows of it.
+        """
         self.has_none = True
-        # Asked first, for it may end the search; with nothing at work, Ray asks nothing but this.
+        # It comes first, for it may end the search; with nothing at work, Ray calls nothing else.
         may_start = self._may_start()
         if self._stop.is_requested or self._ledger.is_complete:
             return Searcher.FINISHED  # type: ignore[no-any-return]
@@ -72,17 +76,17 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
             self._at_work[trial_id] = assignment.config.budget
             self._to_start.add(trial_id)
             return assignment.flat()
-        # None keeps the run alive: a trial that breaks off now will be asked for again.
+        # None keeps the run alive: a trial that fails now is handed out again.
         return Searcher.FINISHED if self._ledger.is_complete else None
 
     def has_begun(self, trial_id: str) -> None:
-        """Take in that a trial has the room that it asked for."""
+        """Note that a trial has the room that it asked for."""
         self._to_start.discard(trial_id)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Free the slot; of the end itself the ledger hears before Ray does."""
+        """Free the slot. How the trial ended, the scheduler has written into the ledger already."""
         self._at_work.pop(trial_id, None)
         self._to_start.discard(trial_id)
         # Ray keeps its worker until it has asked for another trial.
@@ -99,5 +103,5 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         )
 
     def save(self, checkpoint_path: str) -> None:
-        """Write an empty file where Ray expects one."""
+        """Write an empty file where Ray expects one: all that is known is in the journal."""
         Path(checkpoint_path).touch()

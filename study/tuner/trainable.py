@@ -40,47 +40,47 @@ from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 
 _LOOK_SECONDS = 0.5
-"""Between two looks at the stop file, and between two signs of life."""
+"""Seconds between two looks at the stop file, and between two signs of life."""
 
 _ASK_SECONDS = 3.0
-"""Between two looks at the lease in a store; a request takes 0.01 to 0.05 s."""
+"""Seconds between two looks at the lease in a store; a request takes 0.01 to 0.05 s."""
 
 _SAVE_SECONDS = 600.0
-"""After which a long epoch is saved before its end."""
+"""Seconds after which a long epoch is saved before its end."""
 
 _ORPHAN_SECONDS = 60.0
-"""For the worker of a killed driver to die; Ray takes a few seconds."""
+"""Seconds given to the worker of a killed driver to die; Ray takes a few."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialSettings:
-    """What every trial of a cell is told besides its assignment."""
+    """What every trial of a cell gets besides its assignment."""
 
     cell_folder: Path
-    """Absolute; a trial keeps its checkpoints in its own folder there."""
+    """The cell's folder, absolute; a trial keeps its checkpoints in its own folder there."""
     device: str | None
     """The user's choice; None follows what Ray assigned."""
     share_bytes: Mapping[str, int]
-    """By budget, what a training step may use of the device's memory."""
+    """Bytes of the device's memory that a training step may use, by budget."""
     store: WorkerStore | None = None
-    """If there is one, the cell's folder may be another machine's, and is not touched."""
+    """The store of the results; the cell's folder may then be another machine's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
-    """What one call of a worker brings."""
+    """What one call of a worker returns."""
 
     report: EpochRecord | None
     """The report of an epoch that is saved; None if the worker paused before the end of one."""
     is_paused: bool
-    """Has the worker done all that it can for now?"""
+    """True if the worker has paused the trial, and is to be released."""
     problem: str | None
-    """Why no trial can go on; None if it was asked to pause."""
+    """Why no trial can go on; None if nothing is wrong."""
     notes: tuple[str, ...] = ()
-    """What the user should know: checkpoints that were found broken."""
+    """What the user should know: a line per checkpoint that was found broken."""
 
     def write(self) -> dict[str, Any]:
-        """Return it in the form in which Ray passes it on, which adds keys and flattens mappings.
+        """Return the result in the form that Ray takes, which adds keys and flattens mappings.
 
         NaN and infinity are errors, because no record may hold them.
         """
@@ -126,14 +126,17 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
 
     The trial's newest intact checkpoint is the one truth about how far it came: it is written
     before the epoch is reported, so it is never older than the journal, and a restored trial first
-    repeats its last report, which the ledger ignores if it has it already.
+    repeats its last report, which the ledger ignores if it has it already. Ray keeps no checkpoint
+    of its own, which would be a second copy.
 
-    If the results are in a store, a trial works in a folder of its own, which is filled from the
-    store when it begins and followed by the store before an epoch is reported.
+    If the results are in a store, a trial works in a temporary folder, which is filled from the
+    store when it begins, and copied to the store before an epoch is reported.
     """
 
     _assigned: Assignment | None
-    """A trial that has not begun."""
+    """The trial that begins with the next step; None if it has begun."""
+    _at_work: Assignment
+    """The trial that began last."""
     _trainer: Trainer
     _checkpoints: CheckpointFolder
     _replay: EpochReport | None
@@ -177,6 +180,44 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self._assigned = Assignment.from_flat(new_config)
         return True
 
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Return where the trial's state is, which was saved before its epoch was reported.
+
+        Ray keeps this in the place of a second copy of the state. The search itself never asks.
+        """
+        if self._assigned is not None:
+            self._begin_assigned()
+        report = self._trainer.report
+        return {"trial": self._folder.name, "epoch": 0 if report is None else report.epoch}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | str | None) -> None:
+        """Resume the trial from its newest intact state, which then repeats its last report.
+
+        Args:
+            checkpoint: what ``save_checkpoint`` returned, or a trial's folder of checkpoints.
+
+        Raises:
+            CheckpointError: it is of another trial, or the state is gone or of an earlier epoch.
+        """
+        if isinstance(checkpoint, dict):
+            name, epoch = str(checkpoint["trial"]), int(checkpoint["epoch"])
+        else:
+            name, epoch = Path(checkpoint or "").parent.name, 1
+        trial = self._assigned or self._at_work
+        if name != trial.folder:
+            raise CheckpointError(
+                f"{trial.folder}: can be resumed from its own state, but got one of {name}. Give "
+                "the checkpoint of this trial."
+            )
+        self._assigned = trial
+        self._begin_assigned()
+        found = 0 if self._trainer.report is None else self._trainer.report.epoch
+        if found < epoch:
+            raise CheckpointError(
+                f"{self._folder}: must hold the state of epoch {epoch}, but got that of {found}. "
+                "Of a trial that has ended only the best weights are kept."
+            )
+
     def cleanup(self) -> None:
         """Let go of the model and the folder when the actor ends."""
         self._release()
@@ -189,8 +230,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _step(self) -> StepResult:
         if self._assigned is not None:
-            assigned, self._assigned = self._assigned, None
-            self._begin(assigned)
+            self._begin_assigned()
         if self._replay is not None:
             restored, self._replay = self._replay, None
             return self._reported(restored, checkpoint_seconds=None)
@@ -222,7 +262,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         return _paused(None) if self._must_stop() else None
 
     def _should_pause(self) -> bool:
-        """Show a sign of life, and say whether to save now. Called after every training step."""
+        """Show a sign of life after a training step, and return whether to save now."""
         now = time.monotonic()
         if now - self._looked < _LOOK_SECONDS:
             return False
@@ -231,7 +271,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         return now - self._saved > _SAVE_SECONDS or self._asked_to_pause() is not None
 
     def _must_stop(self) -> bool:
-        """Is the search to end, or driven by another process than the one that began this?"""
+        """Return whether the search is to end, or is driven by another process than it was."""
         if self._mirror is None or self._settings.store is None:
             return self._stop_file.exists()
         if time.monotonic() - self._asked > _ASK_SECONDS:
@@ -261,6 +301,11 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         below = f"{self._folder.name}/{CHECKPOINTS_FOLDER}"
         self._mirror.push(below)
         self._mirror.drop_missing(below, only=is_checkpoint)
+
+    def _begin_assigned(self) -> None:
+        assert self._assigned is not None
+        self._at_work, self._assigned = self._assigned, None
+        self._begin(self._at_work)
 
     def _begin(self, trial: Assignment) -> None:
         self._release()
@@ -301,7 +346,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         )
 
     def _restore(self) -> tuple[str, ...]:
-        """Load the newest intact checkpoint. Returns what is wrong with newer ones."""
+        """Load the newest intact checkpoint, and return what is wrong with newer ones."""
         try:
             found = self._checkpoints.newest_intact(self._trainer.state_dict())
         except CheckpointError as error:

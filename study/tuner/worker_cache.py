@@ -11,15 +11,15 @@ from study.cluster.resources import SearchResources
 
 
 class Workers(_ObjectCache):  # type: ignore[misc]
-    """Stands in for the cache in which Tune 2.60 keeps the workers of trials that have ended.
+    """The cache in which Tune 2.60 keeps the workers of trials that have ended, with another rule.
 
-    Tune hands a worker on only to a trial that asks for the same, and lets go of it as soon as any
-    other trial is to start: across budgets nearly every trial would wait for a new one. Here it is
-    kept as long as there is room beside the trials at work and those that are to start. An
-    exclusive one is never kept: its memory is given back with the process alone.
+    Tune hands a worker on only to a trial that asks for the same resources, and gives it back as
+    soon as any other trial is to start: across budgets nearly every trial would wait for a new one.
+    Here a worker is kept as long as there is room beside the trials at work and those that are to
+    start. An exclusive one is never kept, for its memory is freed with its process alone.
 
     Args:
-        resources: of the search.
+        resources: what the trials of each budget ask for, and on how many nodes.
         at_work: returns the budget of every trial that is at work or is to start.
     """
 
@@ -41,7 +41,7 @@ class Workers(_ObjectCache):  # type: ignore[misc]
         return True
 
     def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
-        """Let go of the workers whose room a trial needs that is to start, or of all."""
+        """Yield the workers whose room is needed by a trial that is to start, or all of them."""
         for key in list(self._cached_objects):
             n_spare = self.count(key) if force_all else self._spare(key)
             for _ in range(n_spare):
@@ -53,13 +53,13 @@ class Workers(_ObjectCache):  # type: ignore[misc]
         spare = {key: self._spare(key) for key in self._cached_objects}
         is_to_start = any(self._max_num_objects[k] > self.count(k) for k in self._by_key)
         if is_to_start and self._resources.n_nodes > 1 and any(spare.values()):
-            # On which node there is room, shares of the cluster do not tell.
+            # Shares of the whole cluster do not say on which of its nodes there is room.
             return False
         idle = sum((self._by_key[key].share * n for key, n in spare.items()), Fraction(0))
         return self._resources.shares(self._at_work()) + idle <= 1
 
     def _spare(self, key: PlacementGroupFactory) -> int:
-        """Return how many workers of a kind no trial that is to start will take over."""
+        """Return how many workers of a kind will not be taken over by a trial that is to start."""
         n_to_start: int = self._max_num_objects[key]
         return max(0, self.count(key) - n_to_start)
 

@@ -21,7 +21,7 @@ from study.planning.feasibility import (
 from study.planning.plan_summary import plan_summary, summary_without_plan
 from study.planning.study_plan import folder_state, plan_cells
 from study.results.journal import Journal
-from study.results.plan_record import Estimate
+from study.results.plans.plan_record import Estimate
 from study.search.cell_folder import create, identity
 from study.search.forced import first_configurations
 from study.search.ledger import Ledger

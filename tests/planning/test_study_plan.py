@@ -1,5 +1,6 @@
 """What is said of a cell's folder without touching it."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from study.data.dataset import Dataset, build_dataset
 from study.planning.study_plan import folder_state
+from study.results.journal import Journal
 from study.search.cell_folder import create, identity
 from study.search.space import SearchSpace, build_space
 from study.spec.spec_file import load_study
@@ -56,6 +58,17 @@ def test_a_search_with_trials_left_is_partial(
     torn = content(path)
     assert folder_state(path, CELL, data, space) == ("partial", None)
     assert content(path) == torn
+
+
+def test_an_ended_search_that_is_asked_for_more_trials_is_partial(
+    tmp_path: Path, data: Dataset, space: SearchSpace
+) -> None:
+    few = replace(CELL, search=replace(CELL.search, trials=1))
+    path = begun(tmp_path / "cell", data, spec=json.loads(json.dumps(few.resolved())))
+    Journal.open(path, witness=None).append({"kind": "exhausted", "time": 1.0})
+    assert folder_state(path, few, data, space) == ("complete", None)
+    more = replace(few, search=replace(few.search, trials=9))
+    assert folder_state(path, more, data, space) == ("partial", None)
 
 
 def _other_seed(cell: Cell) -> Cell:

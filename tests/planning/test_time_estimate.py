@@ -8,8 +8,8 @@ import pytest
 
 from study.errors import SpecError
 from study.planning.step_times import LayerTimes, ProbeTime, StepTimes, layer_flops
-from study.results.plan_file import read_measurements
-from study.results.plan_record import Estimate
+from study.results.plans.plan_file import read_measurements
+from study.results.plans.plan_record import Estimate
 from study.search.space import SearchSpace, TrialConfig, build_space
 from study.spec.spec_file import load_study
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from study.errors import SpecError
-from study.results.plan_file import PlannedCell, StoredPlan
+from study.results.plans.plan_file import PlannedCell, StoredPlan
 from tests.sweeping.command import plan_row
 
 HOLES = (

@@ -14,7 +14,8 @@ import pytest
 from study.data.dataset import Dataset, build_dataset
 from study.errors import StudyError
 from study.results.journal import Journal, JournalError
-from study.results.store import CellIdentity, CellStore
+from study.results.status_files import read_asked
+from study.results.store import CellIdentity, CellStore, read_cell
 from study.search.cell_folder import (
     CellFolder,
     create,
@@ -24,6 +25,7 @@ from study.search.cell_folder import (
 )
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
+from study.spec.specification import Cell
 from study.storage.layout import JOURNAL_FILES, LOCK_FILE
 from study.storage.lock import FolderLock, LockError
 from study.storage.place import LocalPlace
@@ -110,6 +112,7 @@ def test_two_searches_have_two_names(tmp_path: Path, data: Dataset) -> None:
     [
         ({"search": {"seed": 7}}, {}, "spec.search.seed was 42 and is 7"),
         ({"horizon": 3}, {}, "spec.data.horizon was 1 and is 3"),
+        ({"old": "epochs: 2", "new": "epochs: 3"}, {}, "spec.train.epochs was 2 and is 3"),
         (
             {"old": "[0.1, 0.3]", "new": "[0.1, 0.4]"},
             {},
@@ -152,9 +155,56 @@ def test_other_versions_are_refused(tmp_path: Path, data: Dataset, part: str) ->
 
 
 def test_all_differences_are_shown(path: Path, data: Dataset) -> None:
-    cell = dataclasses.replace(CELL, search=dataclasses.replace(CELL.search, seed=7, trials=9))
-    with pytest.raises(StudyError, match=r"search\.trials was 8 and is 9; .*seed was 42 and is 7"):
+    cell = dataclasses.replace(CELL, search=dataclasses.replace(CELL.search, seed=7, trials=7))
+    with pytest.raises(StudyError, match=r"search\.trials was 8 and is 7; .*seed was 42 and is 7"):
         reopen(LocalPlace(path), cell, data)
+
+
+def of_trials(trials: int, **search: Any) -> Cell:
+    return dataclasses.replace(
+        CELL, search=dataclasses.replace(CELL.search, trials=trials, **search)
+    )
+
+
+def test_a_search_may_be_asked_for_more_trials_and_knows_it_from_then_on(
+    path: Path, data: Dataset
+) -> None:
+    begun = CELL.search.trials
+    folder = reopen(LocalPlace(path), of_trials(20), data)
+    # What it was begun with stays, and what it is asked for now is what readers see.
+    assert folder.journal.first["cell"] == describe(path, data)
+    assert folder.continued == of_trials(20)
+    assert read_cell(path, "trials")["trials"] == read_asked(path) == 20
+    # Until the search itself has written it down, it has not happened.
+    again = reopen(LocalPlace(closed(folder)), CELL, data)
+    assert again.continued == CELL
+    again.journal.append({"kind": "extended", "time": 1.0, "trials": 20})
+    closed(again)
+    for asked, found in ((begun, 20), (20, 20), (30, 30)):
+        folder = reopen(LocalPlace(path), of_trials(asked), data)
+        assert folder.continued == of_trials(found)
+        assert read_cell(closed(folder), "trials")["trials"] == found
+    with pytest.raises(StudyError, match=r"has been asked for 20 trials.*Give --trials 20 or more"):
+        reopen(LocalPlace(path), of_trials(19), data)
+
+
+def test_more_trials_do_not_change_how_a_search_was_begun(path: Path, data: Dataset) -> None:
+    with pytest.raises(StudyError, match=r"but got spec\.search\.seed was 42 and is 7"):
+        reopen(LocalPlace(path), of_trials(20, seed=7), data)
+
+
+def test_a_second_phase_keeps_the_random_trials_that_it_was_begun_with(
+    tmp_path: Path, data: Dataset
+) -> None:
+    second = dataclasses.replace(of_trials(9, startup_trials=3), phase=2)
+    path = tmp_path / second.name
+    closed(create(LocalPlace(path), json.loads(json.dumps(identity(second, data, path)))))
+    more = dataclasses.replace(of_trials(30, startup_trials=10), phase=2)
+    folder = reopen(LocalPlace(path), more, data)
+    assert folder.continued is not None
+    search = folder.continued.search
+    assert (search.trials, search.startup_trials) == (30, 3)
+    closed(folder)
 
 
 @pytest.mark.parametrize("how", [Path.rename, shutil.copytree])

@@ -15,6 +15,7 @@ from study.results.store import CellIdentity, CellStore, write_cell
 from study.search.cell_folder import identity
 from study.search.earlier_trials import import_trials
 from study.search.space import TrialConfig, build_space
+from study.spec.dimension import Fixed
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from tests.results.conftest import record
@@ -94,6 +95,22 @@ def test_the_best_usable_trials_are_trained_again_in_order(old: Path, data: Data
     assert sources == [f"imported:{number}" for number in (1, 4, 5, 6, 7)]
     configs = [TrialConfig.from_flat(row.params) for row in found.again]
     assert configs == [CONFIGS[number] for number in (1, 4, 5, 6, 7)]
+
+
+def test_the_best_trials_are_trained_again_with_a_longer_schedule(old: Path, data: Dataset) -> None:
+    longer = dataclasses.replace(CELL, train={**CELL.train, "epochs": Fixed(30)})
+    space = build_space(longer, n_features=25)
+    found = import_trials(old, longer, data, space)
+    # Of other schedules their losses say too little.
+    assert (found.known, found.n_rescheduled, found.n_outside) == ([], 9, 0)
+    assert [row.source for row in found.again] == [f"imported:{n}" for n in (1, 4, 5, 6, 7)]
+    for row, number in zip(found.again, (1, 4, 5, 6, 7), strict=True):
+        assert row.params == {**CONFIGS[number].flat(), "epochs": 30}
+        assert space.contains(TrialConfig.from_flat(row.params))
+    assert found.describe() == (
+        "the sampler knows 0 old trials, 9 had schedules of other lengths; the best 5 are trained "
+        "again"
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 
 from study.results.journal import Journal, JournalError
 from study.results.records import TrialRecord
+from study.search.earlier_trials import TrialToRepeat
 from tests.results.reports import best_epoch
-from tests.search.simulated_search import known, ledger_of, new_ledger, play, reopened, report
+from tests.search.simulated_search import (
+    SEARCH,
+    SPACE,
+    known,
+    ledger_of,
+    new_ledger,
+    play,
+    reopened,
+    report,
+)
 
 
 class Killed(Exception):
@@ -186,3 +196,43 @@ def test_a_course_run_again_that_ends_sooner_ends_the_trial(tmp_path: Path) -> N
     assert record is not None
     assert (record.reason, record.epochs_trained) == ("early_stopping", 3)
     assert [r.reason for r in reopened(tmp_path / "cell").records] == ["early_stopping"]
+
+
+@pytest.mark.parametrize("begun", [4, 5, 8, 11])
+def test_a_search_asked_for_more_trials_is_the_one_that_was_begun_with_them(
+    tmp_path: Path, undisturbed: dict[str, Any], begun: int
+) -> None:
+    folder, saved = tmp_path / "cell", dict[int, int]()
+    search = dataclasses.replace(SEARCH, trials=begun)
+    ledger = new_ledger(folder, search)
+    play(ledger, random.Random(0), 1, saved)
+    assert ledger.is_complete
+    ledger.extend(SEARCH.trials)
+    assert not ledger.is_complete
+    # Killed before the first of the new trials.
+    ledger = reopened(folder, search)
+    play(ledger, random.Random(0), 1, saved)
+    assert known(ledger) == undisturbed
+    assert known(reopened(folder, search)) == undisturbed
+
+
+def test_a_search_begun_without_rungs_goes_on_without_them(tmp_path: Path) -> None:
+    # Of less than two trials per survivor ASHA would be a lottery.
+    ledger = new_ledger(tmp_path / "cell", dataclasses.replace(SEARCH, trials=3))
+    play(ledger, random.Random(0), 1, {})
+    ledger.extend(SEARCH.trials)
+    play(ledger, random.Random(0), 1, {})
+    assert len(ledger.records) == SEARCH.trials
+    assert {record.reason for record in ledger.records} == {"completed", "collapsed", "diverged"}
+
+
+def test_more_trials_are_forced_before_imported_ones(tmp_path: Path) -> None:
+    folder, search = tmp_path / "cell", dataclasses.replace(SEARCH, trials=4)
+    other = SPACE.forced(SPACE.shapes[len(SPACE.shapes) // 2], dropout=0.123)
+    ledger = new_ledger(folder, search)
+    ledger.learn([], [TrialToRepeat(source="imported:7", params=other.flat())])
+    ledger.extend(9)
+    play(ledger, random.Random(0), 1, {})
+    for each in (ledger, reopened(folder, search)):
+        sources = [each.assignment(number).source.split(":")[0] for number in each.numbers]
+        assert sources == ["forced"] * 6 + ["imported"] + ["sampled"] * 2

@@ -12,20 +12,13 @@ from study.spec.specification import SearchConfig
 SEARCH = SearchConfig(trials=20, grace_share=0.25, reduction_factor=3)
 
 
-def rungs(*numbers: int, search: SearchConfig = SEARCH) -> Rungs:
-    found = Rungs(search)
-    for number in numbers:
-        found.add(number)
-    return found
-
-
 def is_cut(found: Rungs, number: int, percent: int, loss: float) -> bool:
     return found.is_cut(number, percent, loss, has_ended=False)
 
 
 def test_trials_are_compared_at_equal_share_of_their_schedule() -> None:
     good, worse, better, long = 0, 1, 2, 3
-    found = rungs(good, worse, better, long)
+    found = Rungs(SEARCH)
     assert not is_cut(found, long, 20, 0.9)
     assert not is_cut(found, good, 26, 0.4)
     assert is_cut(found, worse, 25, 0.5)
@@ -36,7 +29,7 @@ def test_trials_are_compared_at_equal_share_of_their_schedule() -> None:
 
 
 def test_a_trial_that_ended_by_itself_is_recorded_and_not_cut() -> None:
-    found = rungs(0, 1, 2)
+    found = Rungs(SEARCH)
     assert not is_cut(found, 0, 25, 0.4)
     assert not found.is_cut(1, 25, 0.9, has_ended=True)
     assert found.recorded()[-1] == (25, {0: 0.4, 1: 0.9})
@@ -52,7 +45,7 @@ def test_a_trial_that_ended_by_itself_is_recorded_and_not_cut() -> None:
 )
 def test_a_search_too_small_for_rungs_runs_without(search: SearchConfig, is_used: bool) -> None:
     assert uses_asha(search) is is_used
-    found = rungs(*range(20), search=search)
+    found = Rungs(search)
     cut = [is_cut(found, number, 100, 0.1 + 0.1 * number) for number in range(20)]
     assert any(cut) is is_used
     assert bool(found.recorded()) is is_used
@@ -90,11 +83,18 @@ class Library:
 
 @settings(max_examples=150, deadline=None)
 @given(
-    losses=st.lists(st.tuples(st.integers(0, 7), st.floats(0.1, 1.0)), max_size=60),
+    # Of a few values, so that some are equal, and of any.
+    losses=st.lists(
+        st.tuples(
+            st.integers(0, 7),
+            st.sampled_from([0.1, 0.3, 0.1 + 0.2, 0.7]) | st.floats(1e-300, 1e300),
+        ),
+        max_size=60,
+    ),
     restarts=st.sets(st.integers(0, 60)),
     epochs=st.lists(st.integers(1, 12), min_size=8, max_size=8),
-    eta=st.sampled_from([2.0, 3.0, 4.0]),
-    grace=st.sampled_from([0.1, 0.25, 0.5]),
+    eta=st.sampled_from([2.0, 3.0, 4.0]) | st.floats(1.5, 5.0),
+    grace=st.sampled_from([0.1, 0.25, 0.5]) | st.floats(0.01, 0.99),
 )
 def test_rungs_that_are_told_again_decide_like_a_library_that_was_never_stopped(
     losses: list[tuple[int, float]],
@@ -104,23 +104,18 @@ def test_rungs_that_are_told_again_decide_like_a_library_that_was_never_stopped(
     grace: float,
 ) -> None:
     search = SearchConfig(trials=20, grace_share=grace, reduction_factor=eta)
-    library, found = Library(search), rungs(search=search)
+    library, found = Library(search), Rungs(search)
     calls: list[tuple[int, int, float, bool]] = []
     trained, over = dict.fromkeys(range(8), 0), set[int]()
     for step, (number, loss) in enumerate(losses):
         if step in restarts:
-            found = rungs(search=search)
-            known = set[int]()
+            found = Rungs(search)
             for told in calls:
-                if told[0] not in known:
-                    known.add(told[0])
-                    found.add(told[0])
                 found.is_cut(*told[:3], has_ended=told[3])
         if number in over:
             continue
         if not trained[number]:
             library.add(f"ray-{number}")
-            found.add(number)
         trained[number] += 1
         percent = 100 * trained[number] // epochs[number]
         has_ended = trained[number] == epochs[number]
@@ -134,7 +129,7 @@ def test_rungs_that_are_told_again_decide_like_a_library_that_was_never_stopped(
 
 def test_a_half_grown_trial_does_not_stop_every_new_one() -> None:
     def told(*, from_percent: int) -> Rungs:
-        found = rungs(0, 1, 2)
+        found = Rungs(SEARCH)
         for percent in range(from_percent, 86, 5):
             assert not is_cut(found, 0, percent, (200 - percent) / 256)
         return found

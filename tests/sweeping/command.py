@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from study.results.plan_file import PlannedCell
+from study.results.plans.plan_file import PlannedCell
 from tests.preloaded import Command
 from tests.tuner.command import ESTIMATE, POWER, left_over
 

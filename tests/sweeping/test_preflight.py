@@ -7,7 +7,7 @@ import pytest
 
 from study.cluster.thermal import Temperature, ThermalState
 from study.errors import SpecError
-from study.results.plan_file import PlannedCell, StoredPlan
+from study.results.plans.plan_file import PlannedCell, StoredPlan
 from study.sweeping.preflight import inspect, most_cells
 from tests.sweeping.command import planned
 

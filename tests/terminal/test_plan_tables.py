@@ -11,8 +11,8 @@ from study.data.evaluation.power import read_power
 from study.plan import parser, phase_two
 from study.planning.cell_plan import plan_cell
 from study.planning.plan_summary import plan_summary
-from study.results.plan_file import PlannedCell, StoredPlan
-from study.results.plan_record import Estimate, PlanRow
+from study.results.plans.plan_file import PlannedCell, StoredPlan
+from study.results.plans.plan_record import Estimate, PlanRow
 from study.search.space import build_space
 from study.spec.spec_file import load_study
 from study.terminal.plan_tables import print_budget, print_phase_two

@@ -6,7 +6,7 @@ from study.cluster.resources import Node
 from study.data.dataset import build_dataset
 from study.data.evaluation.power import read_power
 from study.planning.cell_plan import CellPlan, plan_cell
-from study.results.plan_record import Estimate
+from study.results.plans.plan_record import Estimate
 from tests.search.simulated_search import CELL, SPACE
 from tests.tuner.command import ESTIMATE, POWER
 

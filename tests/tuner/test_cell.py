@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
+from ray import tune
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
 from study.cluster.thermal import measure
+from study.errors import StudyError
+from study.training.checkpoint import CheckpointFolder
+from study.tuner.trainable import CellTrainable
 from tests.tuner.command import (
     CELL,
     SPACES,
@@ -103,6 +107,46 @@ def check_records(here: Path) -> None:
     assert [baseline["name"] for baseline in described["baselines"]] == ["constant", "logistic"]
 
 
+def check_ray_results(here: Path) -> None:
+    """What Ray's readers find in the cell's folder is what is on record."""
+    folder, rows = here / "ray_results" / CELL, trials(here)
+    files = sorted(folder.rglob("*"))
+    tuner = tune.Tuner.restore(str(folder), trainable=CellTrainable)
+    grid = tuner.get_results()
+    analysis = tune.ExperimentAnalysis(str(folder))
+    assert (len(grid), grid.num_terminated, grid.num_errors) == (len(rows), len(rows), 0)
+    assert analysis.get_all_configs() == {row["trial_id"]: row["params"] for row in rows}
+    frame = grid.get_dataframe()
+    for place, (row, result) in enumerate(zip(rows, grid, strict=True)):
+        *_, last = epochs = epochs_of(here, row)
+        assert result.config == row["params"]
+        assert last.items() <= result.metrics.items()
+        assert result.metrics["record"] == {n: row[n] for n in row if n not in ("params", "state")}
+        assert (result.metrics["state"], result.metrics["reason"]) == (row["state"], row["reason"])
+        assert result.metrics_dataframe["validation_loss"].tolist() == [
+            epoch["validation_loss"] for epoch in epochs
+        ]
+        assert frame["best_validation_loss"][place] == last["best_validation_loss"] == row["value"]
+        assert frame["config/d_model"][place] == row["params"]["d_model"]
+        assert Path(result.path) == folder / row["folder"]
+        if row["reason"] == "collapsed":
+            assert result.checkpoint is None
+            continue
+        # The very files, no copy of them.
+        with result.checkpoint.as_directory() as checkpoint:
+            assert Path(checkpoint) == folder / row["folder"] / "checkpoints"
+            assert CheckpointFolder(Path(checkpoint)).load_best()["epoch"] == row["best_epoch"]
+    best = json.loads((folder / "best_params.json").read_text())
+    found = grid.get_best_result()
+    assert found.metrics["record"]["number"] == best["best_trial_number"]
+    assert found.metrics["objective"] == best["best_value"]
+    assert found.config == best["best_params"]
+    assert analysis.get_best_config("objective", "min") == best["best_params"]
+    with pytest.raises(StudyError, match=r"resumed from its journal.*--resume"):
+        tuner.fit()
+    assert sorted(folder.rglob("*")) == files
+
+
 def test_a_search_interrupted_and_resumed_loses_and_repeats_nothing(here: Path) -> None:
     process = start(here)
     wait_until(lambda: len(trials(here)) >= 2, process)
@@ -122,10 +166,24 @@ def test_a_search_interrupted_and_resumed_loses_and_repeats_nothing(here: Path) 
     assert [after[row["number"]] for row in before] == before
     assert (here / "ray_results" / CELL / "log.txt").read_text().startswith(log_before)
     check_records(here)
+    check_ray_results(here)
     assert f"{TRIALS} of {TRIALS}" in output
 
     output, _ = run(here, "--resume")
     assert [after[number] for number in sorted(after)] == trials(here)
+
+    more = str(TRIALS + 2)
+    output, _ = run(here, "--resume", "--trials", more)
+    assert f"asked for {more} trials, before {TRIALS}" in output
+    assert f"{more} of {more}" in output
+    assert trials(here)[:TRIALS] == [after[number] for number in sorted(after)]
+    assert [row["number"] for row in trials(here)] == list(range(TRIALS + 2))
+    # Whoever repeats the first command does not ask for fewer.
+    output, _ = run(here, "--resume")
+    assert f"{more} of {more}" in output
+    assert len(trials(here)) == TRIALS + 2
+    _, errors = run(here, "--resume", "--trials", str(TRIALS + 1), expect=2)
+    assert f"has been asked for {more} trials" in errors
     _, errors = run(here, "--resume", "--seed", "7", expect=2)
     assert "spec.search.seed was 42 and is 7" in errors
     _, errors = run(here, expect=2)

@@ -51,7 +51,7 @@ def test_a_cell_is_prepared_and_planned_without_flags(tmp_path: Path) -> None:
         **plan_summary(plan()).to_json(),
         "estimate": {**ESTIMATE, "search_seconds_expected": 7.0},
     }
-    resumed = prepare(CELL, options, is_resumed=True).resuming(first)
+    resumed = prepare(CELL, options, is_resumed=True).resuming(first, CELL)
     assert resumed.plan([NODE]).estimate.search_seconds_expected == 7.0
 
 

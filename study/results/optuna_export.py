@@ -1,0 +1,214 @@
+"""Writes a search as a study of Optuna: a file that Optuna and its dashboard open.
+
+The study is a copy for other programs. A search is resumed from its journal and never reads one.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+)
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from study.errors import StudyError, quoted, require
+from study.results.journal import Event, Journal
+from study.results.records import TrialRecord
+from study.results.store import read_cell, read_trials
+from study.storage.files import sync_folder, temporary_path
+
+_SQLITE_ENDS = (".db", ".sqlite", ".sqlite3")
+"""Ends of a file's name by which it is made an SQLite database, and not Optuna's journal."""
+
+_OBJECTIVES = {"log_loss": "validation log-loss", "auc": "1 - validation AUC"}
+"""What a search minimises, by its metric."""
+
+_KEPT = (
+    "trial_id", "source", "group", "folder", "seed", "reason", "message", "param_count", "d_ff",
+    "best_epoch", "epochs_trained", "value", "objective_se", "difference", "difference_se", "skill",
+    "auc", "brier", "device", "peak_memory_bytes",
+)  # fmt: skip
+"""Fields of a record that become attributes of its trial."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A trial that the search asked for."""
+
+    params: Mapping[str, Any]
+    time: float
+    """Unix seconds at which it was asked for."""
+    curve: dict[int, float] = field(default_factory=dict)
+    """Objective of the best epoch so far, by epoch."""
+
+
+def export(folder: Path, target: Path) -> int:
+    """Write the search in ``folder`` into the new file ``target``; returns its number of trials.
+
+    The name decides on the kind: ``.db``, ``.sqlite`` and ``.sqlite3`` are SQLite databases, any
+    other is a journal of Optuna.
+
+    A trial has the searched values as parameters, under their plain names: the search itself asks
+    Optuna for ``n_layers[d_model=64]``, which no plot could put on one axis. It has the objective
+    of its best epoch so far at each epoch, which is what ASHA and the sampler were told. A trial
+    without a usable result is FAIL, one that has not ended RUNNING.
+
+    Raises:
+        StudyError: the records cannot be read, or the file exists.
+        OSError: the file cannot be written.
+    """
+    require(
+        not target.exists() and not target.is_symlink(),
+        str(target),
+        "must be a file that does not exist, for nothing is overwritten",
+        got="an existing one",
+        remedy="Choose another name, or move it away.",
+    )
+    cell = read_cell(folder, "search", "cell", "metric")
+    journal = Journal.read(folder, witness=str(cell["search"]))
+    metric, spec = str(cell["metric"]), journal.first.get("cell", {}).get("spec")
+    require(
+        metric in _OBJECTIVES and isinstance(spec, dict) and {"model", "train"} <= spec.keys(),
+        str(folder),
+        "must be the folder of a search of this version",
+        got=f"metric {quoted(metric)} and a specification {quoted(spec)}",
+        remedy="Read it with the version that wrote it.",
+        error=StudyError,
+    )
+    asked = _asked(journal.replay(), metric)
+    records = {record.number: record for record in read_trials(folder)}
+    searched, fixed = _dimensions(spec, [trial.params for trial in asked.values()])
+    with _quiet(), tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / "storage"
+        storage = _storage(made, is_sqlite=target.suffix.lower() in _SQLITE_ENDS)
+        study = optuna.create_study(
+            storage=storage, study_name=str(cell["cell"]), direction="minimize"
+        )
+        study.set_user_attr("objective", _OBJECTIVES[metric])
+        study.set_user_attr("search", journal.search)
+        study.set_user_attr("not searched", fixed)
+        for number, trial in sorted(asked.items()):
+            study.add_trial(_frozen(trial, records.get(number), searched))
+        if isinstance(storage, RDBStorage):
+            storage.remove_session()
+            storage.engine.dispose()
+        _publish(made, target)
+    return len(asked)
+
+
+def _asked(events: Sequence[Event], metric: str) -> dict[int, _Asked]:
+    trials: dict[int, _Asked] = {}
+    for event in events:
+        if event["kind"] == "asked":
+            trials[event["number"]] = _Asked(event["params"], event["time"])
+        elif event["kind"] == "epoch":
+            value = _objective(event["report"], metric)
+            if value is not None:
+                trials[event["number"]].curve[event["report"]["epoch"]] = value
+    return trials
+
+
+def _objective(report: Mapping[str, Any], metric: str) -> float | None:
+    """Return what the search minimises, of the best epoch so far; None if it is undefined."""
+    if metric == "auc":
+        auc = report.get("best_auc")
+        return None if auc is None else 1 - float(auc)
+    return report.get("best_validation_loss")
+
+
+def _dimensions(
+    spec: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, BaseDistribution], dict[str, Any]]:
+    """Return what was searched with its distribution, and the one value of what was not."""
+    searched: dict[str, BaseDistribution] = {}
+    fixed: dict[str, Any] = {}
+    budgets = {"choice": [budget["label"] for budget in spec["budgets"]]}
+    for name, raw in {"budget": budgets, **spec["model"], **spec["train"]}.items():
+        values = [params[name] for params in trials if name in params]
+        kind, listed = next(iter(raw.items())) if isinstance(raw, dict) else ("choice", [raw])
+        if kind == "choice":
+            # A listed configuration may lie outside of the choices.
+            choices = list(dict.fromkeys([*listed, *values]))
+            if len(choices) > 1:
+                searched[name] = CategoricalDistribution(choices)
+            else:
+                fixed[name] = choices[0]
+        else:
+            low, high = min([*listed, *values]), max([*listed, *values])
+            searched[name] = FloatDistribution(low, high, log=kind == "log_uniform")
+    return searched, fixed
+
+
+def _frozen(
+    trial: _Asked, record: TrialRecord | None, searched: Mapping[str, BaseDistribution]
+) -> FrozenTrial:
+    state = TrialState.RUNNING
+    value = None
+    if record is not None:
+        # A score alone is what the sampler can learn from.
+        state = TrialState.FAIL if record.objective is None else TrialState[record.state]
+        value = None if state == TrialState.FAIL else record.objective
+    attributes = {} if record is None else _attributes(record)
+    names = [name for name in searched if name in trial.params]
+    return FrozenTrial(
+        # Both are replaced when it is added.
+        number=0,
+        trial_id=0,
+        state=state,
+        value=value,
+        datetime_start=datetime.fromtimestamp(trial.time),
+        datetime_complete=None if record is None else datetime.fromtimestamp(record.ended),
+        params={name: trial.params[name] for name in names},
+        distributions={name: searched[name] for name in names},
+        user_attrs=attributes,
+        system_attrs={},
+        intermediate_values=trial.curve,
+    )
+
+
+def _attributes(record: TrialRecord) -> dict[str, Any]:
+    row = record.to_json()
+    return {name: row[name] for name in _KEPT}
+
+
+def _storage(path: Path, *, is_sqlite: bool) -> BaseStorage:
+    if is_sqlite:
+        return RDBStorage(f"sqlite:///{path}")
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _publish(made: Path, target: Path) -> None:
+    """Put a whole file in its place: a reader never sees a part, and none is replaced."""
+    temporary = temporary_path(target)
+    try:
+        with made.open("rb") as source, temporary.open("xb") as file:
+            file.write(source.read())
+            file.flush()
+            os.fsync(file.fileno())
+        # Unlike a rename, a link fails where the name has been taken meanwhile.
+        os.link(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(target.parent)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna from saying that it made a study: the command has one voice."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

@@ -1,0 +1,98 @@
+"""Ray's way of saving and restoring a trial, over its own folder of checkpoints, with real Ray."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from study.cluster.runtime import cluster
+from study.data.dataset import build_dataset
+from study.planning.cell_plan import CellPlan, plan_cell
+from study.results.epoch_report import EpochRecord
+from study.search.space import build_space
+from study.search.trial_config import Assignment
+from study.spec.dimension import Fixed
+from study.spec.spec_file import load_study
+from study.training.state_file import CheckpointError
+from study.tuner.trainable import CellTrainable, StepResult, TrialSettings
+from tests.tuner.command import SPACES
+from tests.tuner.in_process import MARKS, ray_environment
+
+pytestmark = MARKS
+
+
+@pytest.fixture(scope="module")
+def plan() -> Iterator[CellPlan]:
+    cell = load_study(SPACES / "smoke.yaml").cell("50k", 1)
+    cell = dataclasses.replace(cell, train={**cell.train, "epochs": Fixed(8)})
+    data = build_dataset(cell.data)
+    space = build_space(cell, n_features=25)
+    with ray_environment(), cluster(None, use_accelerators=False) as nodes:
+        yield plan_cell(cell, data, space, nodes, device="cpu", concurrency=1)
+
+
+def trial(plan: CellPlan, number: int) -> dict[str, Any]:
+    config = next(slot.config for slot in plan.forced if slot.config is not None)
+    return Assignment(
+        number=number, source="sampled", group=None, seed=1, config=config, micro_batch_limit=None
+    ).flat()
+
+
+def worker(plan: CellPlan, folder: Path, number: int) -> Any:
+    """Return an actor of the trainable, as Tune makes them."""
+    settings = TrialSettings(cell_folder=folder, device="cpu", share_bytes=plan.share_bytes)
+    prepared = ray.tune.with_parameters(
+        CellTrainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
+    )
+    return ray.remote(num_cpus=1)(prepared).remote(config=trial(plan, number))
+
+
+def epoch(result: dict[str, Any]) -> EpochRecord:
+    report = StepResult.read(result).report
+    assert report is not None
+    return report
+
+
+def content(folder: Path) -> dict[str, int]:
+    return {str(f.relative_to(folder)): f.stat().st_size for f in folder.rglob("*") if f.is_file()}
+
+
+def test_ray_saves_where_the_state_is_and_restores_from_there(
+    plan: CellPlan, tmp_path: Path
+) -> None:
+    cell, other = tmp_path / "cell", tmp_path / "other"
+    cell.mkdir()
+    first = worker(plan, cell, 0)
+    ray.get(first.train.remote())
+    second = epoch(ray.get(first.train.remote()))
+    before = content(cell)
+    saved = ray.get(first.save.remote(str(tmp_path / "saved")))
+    # No second copy of the state: a line of text.
+    assert content(cell) == before
+    assert sum(content(tmp_path / "saved").values()) < 1000 < sum(before.values())
+    third = epoch(ray.get(first.train.remote()))
+    ray.get(first.stop.remote())
+    ray.kill(first)
+
+    again = worker(plan, cell, 0)
+    ray.get(again.restore.remote(saved))
+    # The newest state, which is never older than what was saved; it repeats its last report.
+    repeated = epoch(ray.get(again.train.remote()))
+    assert (repeated.epoch, repeated.train_loss) == (3, third.train_loss)
+    assert third.epoch == second.epoch + 1
+    assert epoch(ray.get(again.train.remote())).epoch == 4
+    ray.get(again.stop.remote())
+    ray.kill(again)
+
+    wrong = worker(plan, cell, 1)
+    with pytest.raises(CheckpointError, match="can be resumed from its own state"):
+        ray.get(wrong.restore.remote(saved))
+    ray.kill(wrong)
+    other.mkdir()
+    empty = worker(plan, other, 0)
+    with pytest.raises(CheckpointError, match="must hold the state of epoch 2, but got that of 0"):
+        ray.get(empty.restore.remote(saved))
+    ray.kill(empty)
