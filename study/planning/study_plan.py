@@ -100,7 +100,7 @@ class _Known:
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        """The cell; of a search that was begun, with the trials that it is asked for by now."""
+        """The cell; that of a search begun before has the search's present number of trials."""
         self._data: Dataset | None = None
         self._space: SearchSpace | None = None
         self._state: FolderState = "new"

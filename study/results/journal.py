@@ -149,7 +149,7 @@ class Journal:
         return events
 
     def latest(self, kind: str) -> Event | None:
-        """Return the last event of a kind among those not handed over yet; None without one."""
+        """Return the last event of a kind which ``replay`` has not returned; None without one."""
         found = (event for event in reversed(self._unplayed) if event["kind"] == kind)
         return next(found, None)
 
