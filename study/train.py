@@ -1,4 +1,4 @@
-"""Train the winners of a study again and open the test days: python -m study.train."""
+"""Trains the winners of a study again and opens the test days: python -m study.train."""
 
 import argparse
 import sys
@@ -26,7 +26,7 @@ from study.spec.spec_file import load_study
 from study.spec.specification import Cell, Study
 
 _MOST_RUNS = 1_000
-"""Runs of one configuration: its seeds are counted from bases that lie further apart than that."""
+"""Most runs of one configuration; the bases from which seeds are counted lie further apart."""
 
 _EXAMPLES = """examples:
   python -m study.train                                   # every cell that has been searched
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     )
     if not chosen.finalists:
         return Exit.USER_ERROR
-    # Ray and torch take seconds to import: a wrong flag and --help are answered before.
+    # Ray and torch take seconds to import, so flags are checked and --help is printed before.
     from study.cluster.runtime import cluster
     from study.final.seed_runs import Place
     from study.final.train_cell import train_cells
@@ -115,7 +115,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         may_differ=arguments.allow_differences,
     )
     with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
-        # Ray has taken SIGTERM for itself.
+        # Ray has replaced the handler of SIGTERM.
         interruptions.install()
         place = Place(nodes=nodes, device=arguments.device, concurrency=at_once)
         ended = train_cells(chosen.finalists, settings, place, interruptions, say, _report)
@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
 
 def _conclude(ended: FinalOutcomes, console: Console, results: Path, *, has_problems: bool) -> int:
     """Print a line per cell that has ended, and return the exit code."""
-    # It imports pandas: see run.
+    # final_tables imports pandas, which takes seconds.
     from study.terminal.final_tables import final_table
 
     if ended.records:
@@ -151,10 +151,10 @@ def _report(problem: str) -> None:
 
 
 def _require_counts(arguments: argparse.Namespace) -> None:
-    """Refuse a number of runs that cannot be meant.
+    """Refuse a number of runs that is too small or too large.
 
     Raises:
-        StudyError: there is one.
+        StudyError: a number is refused.
     """
     for name in ("seeds", "candidates", "selection_seeds"):
         flag, value = f"--{name.replace('_', '-')}", getattr(arguments, name)
@@ -191,12 +191,12 @@ def _chosen(
     phases: tuple[int | None, ...],
     results: Path,
 ) -> Chosen:
-    """Return whose winners are trained."""
+    """Return the searches and budgets whose winners are trained."""
     if not study.across_budgets:
         return ordinary_finalists(cells, results)
     budgets = arguments.budgets
     if budgets is not None and not any((results / cell.name).is_dir() for cell in cells):
-        # Without a search of these budgets: of the search of all, the winners of these.
+        # No search has exactly these budgets: their winners are taken from the search of all.
         cells = selected_cells(argparse.Namespace(**{**vars(arguments), "budgets": None}))
     return finalists_across_budgets(
         study,

@@ -1,9 +1,9 @@
-"""An accelerator that is not there: torch's own Python above it, recorders in place of its C calls.
+"""A simulated accelerator: torch's own Python code, with recorders in place of its C calls.
 
-What refuses an argument is torch 2.13 itself, for only what its Python calls last is replaced:
-``torch._C._cuda_*`` and ``torch._C._mps_*``, the events and the generators, whose refusals are
-repeated here with their place in torch's source. Tensors that are asked for on the device are made
-on the CPU.
+Only the lowest calls of torch 2.13's Python code are replaced, so that torch itself refuses wrong
+arguments: ``torch._C._cuda_*`` and ``torch._C._mps_*``, the events and the generators. The refusals
+of the last two are repeated here, with their place in torch's source. Tensors on the device are
+made on the CPU instead.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,17 +18,18 @@ from torch.overrides import TorchFunctionMode
 
 _CPU = torch.device("cpu")
 _PEAK_BYTES = 123 * 2**20
+"""Bytes that the device reports as its peak memory."""
 
 
 @dataclass(slots=True)
 class Recorder:
-    """What reached the device."""
+    """The C calls that reached the device."""
 
     calls: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
-    """Arguments by the name of the C call."""
+    """Arguments of the calls, by the name of the C function."""
 
     def noting(self, name: str, returns: object = None) -> Callable[..., Any]:
-        """Return a C call that is only noted."""
+        """Return a C function that only records its calls."""
 
         def call(*arguments: Any) -> Any:
             self.calls.setdefault(name, []).append(arguments)
@@ -38,7 +39,7 @@ class Recorder:
 
 
 class _Elsewhere(TorchFunctionMode):
-    """Makes on the CPU what is asked for on a device of this kind."""
+    """Makes tensors on the CPU that are requested on a device of this kind."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -54,7 +55,7 @@ class _Elsewhere(TorchFunctionMode):
 
 
 class _Event:
-    """torch/cuda/streams.py Event, with the refusals of aten/src/ATen/cuda/CUDAEvent.h."""
+    """An Event of torch/cuda/streams.py, with the refusals of aten/src/ATen/cuda/CUDAEvent.h."""
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class _Event:
 
 @contextmanager
 def accelerator(kind: str) -> Iterator[Recorder]:
-    """Let torch believe that there is one device of this kind, until the end of the block."""
+    """Make torch find one device of this kind, until the end of the block."""
     recorder = Recorder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "Generator", _generators(kind))
@@ -96,7 +97,7 @@ def _generators(kind: str) -> type[torch.Generator]:
         def __new__(cls, device: torch.device | str = "cpu") -> "Generator":
             found = torch.device(device)
             if found.type not in ("cpu", kind):
-                # torch/csrc/Generator.cpp THPGenerator_pynew asks for its type.
+                # THPGenerator_pynew in torch/csrc/Generator.cpp refuses other types so.
                 raise RuntimeError(f"Device type {found.type} is not supported")
             return super().__new__(cls, "cpu")  # type: ignore[call-arg]
 

@@ -1,8 +1,8 @@
-"""Commands in processes of their own that need not import Ray and torch first.
+"""Runs commands in separate processes that need not import Ray and torch first.
 
-Of the ten seconds that a search of tiny models takes, imports are five. A server process imports
-once and forks: each command is a process with its own session, folder, environment and streams, and
-can be signalled and killed like one that ``python -m`` has started, through the interface of
+Imports take five of the ten seconds of a search of tiny models. A server process imports once and
+forks: each command is a process with its own session, folder, environment and streams, and can be
+signalled and killed like one that ``python -m`` has started, through the interface of
 ``subprocess.Popen``.
 """
 
@@ -26,14 +26,14 @@ _PRELOADED = (
     "study.plan", "study.planning.study_plan", "study.predict", "study.final.export",
     "analysis.report",
 )  # fmt: skip
-"""Of the commands, and what they import on use."""
+"""Modules of the commands, and those that they import on use."""
 
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(list(_PRELOADED))
 
 
 class Command:
-    """``python -m MODULE FLAGS...`` in a process of its own, with what tests use of a Popen."""
+    """A process of ``python -m MODULE FLAGS...``, with the part of a Popen that tests use."""
 
     def __init__(
         self, module: str, flags: Sequence[str], *, cwd: Path, env: Mapping[str, str]
@@ -53,22 +53,22 @@ class Command:
 
     @property
     def returncode(self) -> int | None:
-        """As of a Popen: minus the signal that has ended it, None while it runs."""
+        """Exit code, or minus the signal that has ended the process; None while it runs."""
         return self._process.exitcode
 
     def poll(self) -> int | None:
-        """Return the exit code, None while it runs."""
+        """Return the exit code; None while the process runs."""
         return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until it has ended."""
+        """Wait until the process has ended, and return its exit code."""
         self._process.join(timeout)
         if self._process.exitcode is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
         return self._process.exitcode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Read both streams to their ends and wait; what was read before is not in here."""
+        """Return the unread rest of both streams, once the process has ended."""
         read: dict[str, str] = {}
 
         def drain(name: str, stream: io.TextIOBase) -> None:
@@ -90,7 +90,7 @@ class Command:
         return read["stdout"], read["stderr"]
 
     def send_signal(self, number: int) -> None:
-        """Send a signal unless it has ended."""
+        """Send a signal, unless the process has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
@@ -106,7 +106,7 @@ class Command:
 def _become(
     module: str, flags: list[str], cwd: str, env: dict[str, str], stdout: Any, stderr: Any
 ) -> None:
-    """Be what ``python -m`` would have started, and end as it would."""
+    """Turn this process into the one that ``python -m`` would have started."""
     os.setsid()
     os.chdir(cwd)
     os.environ.clear()
@@ -119,10 +119,10 @@ def _become(
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)
     sys.argv = [module, *flags]
-    for name in (module, f"{module}.__main__"):  # it is run anew, as the main module
+    for name in (module, f"{module}.__main__"):  # imported again, as the main module
         if name in sys.modules and not hasattr(sys.modules[name], "__path__"):
             del sys.modules[name]
-    # As in a process that was started in that folder.
+    # A process that was started in that folder has it as its first path.
     sys.path[0] = cwd if sys.path[0] == "" else sys.path[0]
     code: Any = 0
     try:

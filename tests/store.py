@@ -1,4 +1,4 @@
-"""A real S3-compatible store, as a process of its own on this machine."""
+"""A real S3-compatible store, in a separate process on this machine."""
 
 import os
 import socket
@@ -14,6 +14,7 @@ from pathlib import Path
 from pyarrow import fs
 
 BUCKET = "bucket"
+"""Name of the store's bucket."""
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "key-of-the-tests",
@@ -24,16 +25,18 @@ CREDENTIALS = {
 
 @dataclass(frozen=True)
 class Server:
+    """A running store."""
+
     port: int
     log: Path
-    """Of its requests."""
+    """File with a line for each request."""
 
     def uri(self, prefix: str = "studies") -> str:
         return f"s3://{BUCKET}/{prefix}?endpoint_override=http://127.0.0.1:{self.port}&scheme=http"
 
     @property
     def files(self) -> fs.S3FileSystem:
-        """Its objects, by another way than the code under test takes."""
+        """File system of all objects, which does not use the code under test."""
         return fs.S3FileSystem(
             endpoint_override=f"127.0.0.1:{self.port}", scheme="http", allow_bucket_creation=True
         )
@@ -52,7 +55,7 @@ class Server:
 
 
 class Line:
-    """A connection to a server that can be cut: a port that passes on what it is sent."""
+    """A port that forwards to a server, until the connection is cut."""
 
     def __init__(self, port: int, own: int = 0) -> None:
         self._listener = socket.create_server(("127.0.0.1", own))
@@ -63,7 +66,7 @@ class Line:
         self._threads[0].start()
 
     def cut(self) -> None:
-        """Refuse every connection from now on, and end those that there are."""
+        """Refuse every connection from now on, and end the open ones."""
         for end in (self._listener, *self._ends):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

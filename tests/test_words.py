@@ -12,27 +12,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 NOT_YET = (
-    "study/data/sources.py",
-    "study/final",
-    "study/model",
-    "study/planning",
-    "study/results",
     "study/search",
-    "study/spec",
-    "study/storage/lease.py",
-    "study/storage/mirror.py",
-    "study/train.py",
-    "study/training",
     "study/tuner",
-    "tests/accelerator.py",
-    "tests/final",
-    "tests/fuzz",
-    "tests/preloaded.py",
     "tests/search",
-    "tests/store.py",
-    "tests/training",
     "tests/tuner",
-    "tests/walk.py",
 )
 """Files and folders whose docstrings are still in their old form."""
 

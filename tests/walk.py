@@ -1,11 +1,11 @@
-"""Counts the walk of a search from the command line to its first step: python -m tests.walk
+"""Counts the jumps of a search from its command line to Ray Tune: python -m tests.walk.
 
 A jump is a line of one file of the project that calls into another one; a line in a loop counts
-once. A return is a jump to a file that was entered before. Whoever reads the code from the command
-to the first training step makes the same walk, and every return is a file to be found again.
+once. A return is a jump to a file that was entered before. Readers of the code from the command to
+the first training step make the same jumps, and must find a file again at every return.
 
-The search has two trials of tiny models. The walk ends where Ray Tune is asked to run. What reads
-prices is left out: it parses cells, and conducts nothing.
+The search has two trials of tiny models. Counting ends where Ray Tune is started. The code that
+reads prices is left out, because it has no part in the course of a search.
 """
 
 import os
@@ -24,7 +24,7 @@ _FLAGS = ("--search", "tiny.yaml", "--budget", "50k", "--horizon", "3", "--devic
 
 
 class FirstStepReached(BaseException):
-    """The walk is over; not an Exception, so that nothing on the way takes it for a fault."""
+    """The end of the walk; it is no Exception, so that the search does not handle it as a fault."""
 
 
 class Walk:
@@ -32,11 +32,11 @@ class Walk:
 
     def __init__(self) -> None:
         self.jumps: list[str] = []
-        """The file of each."""
+        """File that each jump enters, in order."""
         self._known: set[tuple[CodeType, int, CodeType]] = set()
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
-        """Note where the program is: the profile function of ``sys.setprofile``."""
+        """Record a call; this is a profile function for ``sys.setprofile``."""
         if event != "call" or frame.f_back is None:
             return
         caller, code = frame.f_back, frame.f_code
@@ -62,7 +62,7 @@ class Walk:
 
 
 def _place(code: CodeType) -> str | None:
-    """Return the file of the project in which code stands, None outside of what is counted."""
+    """Return the file of the project that holds the code; None if it is not counted."""
     path = Path(code.co_filename)
     if code.co_name == "<module>" or not path.is_relative_to(_ROOT / "study"):
         return None

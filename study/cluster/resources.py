@@ -80,8 +80,8 @@ class SearchResources:
 
     by_budget: Mapping[str, TrialResources]
     """Request of each budget's trials, at least one. Budgets of which as many trials fit at once
-    share one request: a worker is handed on only between trials that ask for the same, and a new
-    one takes five to ten seconds."""
+    share one request: a worker is reused only between trials with equal requests, and a new one
+    takes five to ten seconds to start."""
     n_nodes: int
     """Number of machines of the cluster."""
 

@@ -30,8 +30,8 @@ _FIRST_SECONDS = 5.0
 class ThermalState(StrEnum):
     """The state of the machine by its temperature, the best first.
 
-    The worse of two readings counts. An unreadable sensor is never normal, and hides no heat that
-    another one sees.
+    The worse of two readings counts. An unreadable sensor is never normal; a high reading of
+    another sensor still counts.
     """
 
     NORMAL = "normal"

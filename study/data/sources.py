@@ -1,4 +1,4 @@
-"""Where prices come from: embedded markets, imported ones, files."""
+"""Loads prices from their sources: embedded markets, imported ones, files."""
 
 import importlib.util
 import os
@@ -29,6 +29,7 @@ EMBEDDED_SOURCES = ("sp500", "nasdaq", SYNTHETIC)
 their provider is not named, so the files stay there and are not copied."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+"""Pattern of the names of imported markets."""
 
 
 def load_prices(
@@ -38,7 +39,7 @@ def load_prices(
 
     Args:
         source: name or path of the prices.
-        import_folder: where imported markets live.
+        import_folder: folder of the imported markets.
         accept: checks whose refusal is overridden, beside those that the import accepted.
 
     Raises:
@@ -55,15 +56,15 @@ def load_prices(
 def read_source(
     source: str, import_folder: Path = IMPORT_FOLDER, options: ReadOptions = AS_WRITTEN
 ) -> BarTable:
-    """Read the bars of a source unchecked, for a report on them.
+    """Read the bars of a source without checking them, for a report on them.
 
     Args:
         source: an embedded market, an imported one, or a path.
-        import_folder: where imported markets live.
-        options: the answers to what a file leaves open.
+        import_folder: folder of the imported markets.
+        options: how an ambiguous file is read.
 
     Raises:
-        DataError: there is no such source, or it has not the six columns.
+        DataError: there is no such source, or it lacks one of the six columns.
     """
     if source in EMBEDDED_SOURCES:
         require(
@@ -87,19 +88,19 @@ def import_prices(
 ) -> Prices:
     """Check a text or Parquet file and keep it as ``<folder>/<name>.parquet``.
 
-    An earlier import of that name is replaced, in one step, so that a reader never sees half a
-    file; records hold the fingerprint and so still tell the two apart.
+    An earlier import of that name is replaced in one step, so that a reader never sees half a file.
+    Records hold the fingerprint of the prices, by which the two can be distinguished.
 
     Args:
         file: the file to import.
-        name: how the market will be called; the file's own name without suffix if None.
-        folder: where imported markets live.
-        options: the answers to what the file leaves open.
+        name: name of the market; None takes the file's own name without suffix.
+        folder: folder of the imported markets.
+        options: how an ambiguous file is read.
         accept: checks whose refusal is overridden; the imported file keeps their names.
 
     Raises:
-        DataError: the file is missing, breaks a rule, the name cannot be used, or the folder not
-            written.
+        DataError: the file is missing or breaks a rule, the name is not allowed, or the folder
+            cannot be written to.
     """
     name = plain_name(file) if name is None else name
     require_name(name)
@@ -129,7 +130,7 @@ def write_whole(frame: pd.DataFrame, path: Path, notes: ImportNotes) -> None:
         notes: the notes that are kept beside them.
 
     Raises:
-        DataError: the file cannot be written; nothing is left of it.
+        DataError: the file cannot be written; no part of it remains.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,8 +165,8 @@ def _embedded_table(name: str) -> BarTable:
 
 def embedded_file(name: str) -> Path:
     """Return the file of a series inside the installed package ``arch``."""
-    # Found and not imported: arch brings in statsmodels and matplotlib, seconds of every start, and
-    # a font list in the home folder.
+    # arch is located but not imported: it would import statsmodels and matplotlib, which takes
+    # seconds at every start and writes a font list into the home folder.
     package = importlib.util.find_spec("arch")
     assert package is not None
     assert package.origin is not None
@@ -179,7 +180,7 @@ def _source_path(source: str, import_folder: Path) -> Path:
 
 
 def source_path(source: str, folder: Path) -> Path:
-    """Return the file that a path or the name of an import means.
+    """Return the file of a source, which is a path or the name of an imported market.
 
     Raises:
         DataError: it is neither a path nor a name.
@@ -192,7 +193,7 @@ def source_path(source: str, folder: Path) -> Path:
 
 
 def is_file(path: Path) -> bool:
-    """Is there a file that may be looked at?
+    """Is there such a file?
 
     Raises:
         DataError: its name is too long, or its folder may not be read.
@@ -211,12 +212,12 @@ def _imported_path(name: str, folder: Path) -> Path:
 
 
 def require_name(name: str) -> None:
-    """Refuse a name that could not be that of an imported series.
+    """Refuse a name that an imported series cannot have.
 
     Raises:
         DataError: it has other characters.
     """
-    # Letters, digits, - and _ only: a name can then not lead out of the import folder.
+    # With these characters a name cannot lead out of the import folder.
     require(
         _NAME.fullmatch(name) is not None,
         "source",

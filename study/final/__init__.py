@@ -1,1 +1,1 @@
-"""Winners trained again, what a sceptic would use instead, and the test days that judge both."""
+"""Trains winners again, fits simple forecasts, and judges both on the test days."""

@@ -1,7 +1,7 @@
-"""What a sceptic would use instead of a transformer, fitted on the same training days.
+"""Simple forecasts to compare a transformer with, fitted on the same training days.
 
 None is tuned: each has its library's defaults or a textbook's values, because a choice by
-validation would be a search of its own.
+validation would be a search too.
 """
 
 import warnings
@@ -24,30 +24,35 @@ from study.data.synthetic import bayes_probability, next_variances
 from study.results.final_records import ORACLE
 
 TRAILING_DAYS = 250
-"""Trading days in a year."""
+"""Trading days over which the trailing prior is a mean: about a year."""
 
 _RANGE_DAYS = (1, 5, 20)
 """Trading days of the terms of the HAR model of volatility (Corsi 2009): day, week and month."""
 
 _TREES = 500
+"""Number of trees of the forest."""
+
 _LEAF_DAYS = 20
-"""Fewest days in a leaf of the forest: a label of noise needs more than scikit-learn's one."""
+"""Fewest days in a leaf of the forest: noisy labels need more than scikit-learn's default of one.
+"""
 
 _PERCENT = 100.0
-"""Returns in percent keep the GARCH optimiser well scaled (arch's own advice)."""
+"""Factor of the returns: the documentation of arch advises percent, which scales its optimiser."""
 
 _LEAST, _MOST = 1e-4, 1 - 1e-4
 """Bounds of a probability: a forest that predicts 0 and errs once would have an infinite loss."""
 
 _NODES = 128
+"""Number of points of the quadrature of walks below a barrier."""
+
 _FAR = 8.0
-"""Points of the quadrature of walks below a barrier, and standard deviations that it reaches."""
+"""Standard deviations of the whole walk to which the quadrature reaches."""
 
 _ROWS_AT_ONCE = 64
-"""Days whose quadrature is done together: 8 MiB."""
+"""Number of days whose quadrature is computed together, in 8 MiB."""
 
 Baseline = Callable[[DataConfig, Holdout], PriceArray]
-"""Returns the probability of every day; that of a training day counts nowhere."""
+"""Function that returns the probability of every day; those of training days are not used."""
 
 
 def predict_baselines(config: DataConfig, holdout: Holdout) -> dict[str, PriceArray]:
@@ -74,7 +79,7 @@ def _trailing(config: DataConfig, holdout: Holdout) -> PriceArray:
 
 
 def _garch(config: DataConfig, holdout: Holdout) -> PriceArray:
-    """Return the chance for a Brownian path with the variances that GJR-GARCH expects."""
+    """Return the label's probability on a Brownian path with the variances of GJR-GARCH."""
     last = int(holdout.bars[holdout.train_days[-1]])
     variance = garch_variance(
         holdout.prices.frame["Close"].to_numpy(), n_fitted=last + 1, horizon=config.horizon
@@ -116,7 +121,7 @@ def _forest(config: DataConfig, holdout: Holdout) -> PriceArray:
 
 
 def _boosting(config: DataConfig, holdout: Holdout) -> PriceArray:
-    """Fit gradient boosting on all inputs of the day, stopped early by a part of its own days."""
+    """Fit gradient boosting on all inputs of the day, stopped early on a part of those days."""
     model = HistGradientBoostingClassifier(
         learning_rate=0.05, early_stopping=True, validation_fraction=0.15, random_state=0
     )
@@ -133,19 +138,19 @@ BASELINES: Mapping[str, Baseline] = {
     "random forest": _forest,
     "gradient boosting": _boosting,
 }
-"""Baselines by name, ordered from the least to the most that is learnt."""
+"""Baselines by name, in the order of how much they learn from the training days."""
 
 
 def garch_variance(close: PriceArray, *, n_fitted: int, horizon: int) -> PriceArray:
-    """Return the variances that GJR-GARCH(1,1,1) with t errors expects of the next log returns.
+    """Return the variances of the next log returns as GJR-GARCH(1,1,1) with t errors expects them.
 
     Args:
         close: closing price of every day, shape (n_days,).
-        n_fitted: the first days, from which the parameters come; later days are only filtered.
-        horizon: days ahead.
+        n_fitted: number of first days, to which the model is fitted; later days are only filtered.
+        horizon: number of days ahead.
 
-    Returns: the variance of each of the days ahead, shape (n_days, horizon), given the days up to
-        each; NaN on the first day.
+    Returns: for every day the variances of the days ahead, shape (n_days, horizon), given the
+        prices up to that day; NaN on the first day.
     """
     returns = _PERCENT * np.diff(np.log(close))
 
@@ -153,7 +158,7 @@ def garch_variance(close: PriceArray, *, n_fitted: int, horizon: int) -> PriceAr
         return arch_model(values, mean="Constant", vol="GARCH", p=1, o=1, q=1, dist="t")
 
     with warnings.catch_warnings():
-        # A flat optimum is judged by its forecasts, beside all others.
+        # The optimiser warns of a flat optimum, whose forecasts are as good.
         warnings.simplefilter("ignore")
         fitted = model(returns[: n_fitted - 1]).fit(disp="off")  # type: ignore[attr-defined]
         filtered = model(returns).fix(fitted.params)  # type: ignore[attr-defined]
@@ -163,11 +168,11 @@ def garch_variance(close: PriceArray, *, n_fitted: int, horizon: int) -> PriceAr
 
 
 def path_probability(config: DataConfig, variances: PriceArray) -> PriceArray:
-    """Return the chance of the label if the log price is a driftless Brownian path.
+    """Return the probability of the label if the log price is a driftless Brownian path.
 
-    The high of some day reaches the threshold if the path does at any time: by the reflection
-    principle with twice the chance of its end. A close reaches it if the path is there at the end
-    of some day.
+    The high of some day reaches the threshold if the path does so at any time, which by the
+    reflection principle is twice as probable as that it ends above. A close reaches the threshold
+    if the path is above it at the end of some day.
 
     Args:
         config: the definition of the label.
@@ -183,19 +188,19 @@ def path_probability(config: DataConfig, variances: PriceArray) -> PriceArray:
 
 
 def _any_close(barrier: float, variances: PriceArray) -> PriceArray:
-    """Return the chance that a driftless walk of normal steps is above a barrier after some step.
+    """Return the probability that a driftless normal walk is above a barrier after some step.
 
-    The density of the walks that have stayed below is carried from day to day by Gauss-Legendre
-    quadrature; for one day this is the closed form. Up to ten steps whose sizes differ thirty-fold
-    the error is 1e-6 (against twice the nodes).
+    The density of the walks that have stayed below is integrated from day to day by Gauss-Legendre
+    quadrature; for one day the result is the closed form. For up to ten steps whose sizes differ
+    thirty-fold, the error is 1e-6, compared with twice the nodes.
 
     Args:
-        barrier: log return, > 0.
+        barrier: log return of the barrier, > 0.
         variances: variance of each step, shape (n, n_steps).
     """
     deviations = np.sqrt(variances)
     whole = np.sqrt(variances.sum(axis=1))
-    # Beyond so many standard deviations there is nothing to be seen.
+    # The density beyond so many standard deviations is negligible.
     low, high = -_FAR * whole, np.minimum(barrier, _FAR * whole)
     points, weights = np.polynomial.legendre.leggauss(_NODES)
     nodes = low[:, None] + (high - low)[:, None] * (points + 1) / 2
@@ -207,13 +212,13 @@ def _any_close(barrier: float, variances: PriceArray) -> PriceArray:
         step = np.exp(-(scaled**2) / 2) / (np.sqrt(2 * np.pi) * deviation[:, None, None])
         density = np.einsum("nij,nj->ni", step, mass)
         place, mass = nodes, weights * density
-    # All mass that has been above is missing here.
+    # Walks that have been above are not in this mass.
     below = np.sum(mass * ndtr((barrier - place) / deviations[:, -1:]), axis=1)
     return np.asarray(1 - below)
 
 
 def _oracle(config: DataConfig, holdout: Holdout) -> PriceArray:
-    """Return the best possible forecast on the synthetic market: no baseline, but their bound."""
+    """Return the best possible forecast on the synthetic market, which bounds every model."""
     variance = next_variances(holdout.prices.frame["Close"].to_numpy())
     return bayes_probability(
         variance[holdout.bars], horizon=config.horizon, threshold=config.threshold
@@ -225,7 +230,7 @@ def _train_labels(holdout: Holdout) -> PriceArray:
 
 
 def _fitted(model: object, inputs: np.ndarray, holdout: Holdout) -> PriceArray:
-    """Fit on the training days and return the probability of every day with inputs."""
+    """Fit a model on the training days and return the probability of every day with inputs."""
     days: IndexArray = holdout.train_days
     model.fit(inputs[days], holdout.labels[days])  # type: ignore[attr-defined]
     known = np.isfinite(inputs).all(axis=1)

@@ -1,4 +1,4 @@
-"""Which trials of a search are trained again, and which of them wins."""
+"""Chooses the trials of a search that are trained again, and the winner among them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,14 +50,14 @@ def best_trials(records: Sequence[TrialRecord], count: int, where: str) -> list[
 
 
 def source_of(trial: TrialRecord) -> str:
-    """Return the name that the runs of a trial with fresh seeds carry."""
+    """Return the name of a trial's runs with fresh seeds."""
     return f"trial {trial.number}"
 
 
 def candidates(
     chosen: Sequence[TrialRecord], again: Sequence[TrialRecord], n_asked: int
 ) -> list[Candidate]:
-    """Bring the trials of a search together with their runs with fresh seeds."""
+    """Return the trials of a search, each with its runs with fresh seeds."""
     return [
         Candidate(
             trial=trial,

@@ -1,8 +1,8 @@
-"""A trained model as a folder that needs nothing else, and its predictions for the latest days.
+"""A trained model as a self-contained folder, and its predictions for the latest days.
 
 model.safetensors   float32 weights by name
-model.json          architecture, data definition, scaler, feature names, where it comes from;
-                    hashes of the weights and of all of this
+model.json          architecture, data definition, scaler, feature names, origin; hashes of the
+                    weights and of these values
 """
 
 import dataclasses
@@ -39,12 +39,12 @@ _UNFIT = (
     OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError,
     RuntimeError, SafetensorError,
 )  # fmt: skip
-"""Exceptions that reading a model raises if somebody else has written it."""
+"""Exceptions that reading a model raises if another program has written it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportedModel:
-    """Everything that predictions from prices alone need."""
+    """A trained model with all that predictions from prices need."""
 
     cell: str
     data: DataConfig
@@ -52,7 +52,7 @@ class ExportedModel:
     scaler: Scaler
     feature_hash: str
     origin: Mapping[str, Any]
-    """Trial, seed, validation loss, commit, and the data it learnt from."""
+    """Trial, seed, validation loss and commit, and the data that it was trained on."""
     weights: Mapping[str, Tensor]
 
 
@@ -66,7 +66,7 @@ def export_model(folder: Path, exported: ExportedModel) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / WEIGHTS_FILE
     temporary = temporary_path(path)
-    # It would be written through a link.
+    # An earlier file of this name may be a link, through which safetensors would write.
     temporary.unlink(missing_ok=True)
     save_file({name: weight.contiguous() for name, weight in exported.weights.items()}, temporary)
     weights_hash = _file_hash(temporary)
@@ -90,8 +90,7 @@ def load_model(folder: Path) -> ExportedModel:
     """Read a model back, if it is bit for bit the one that was exported.
 
     Raises:
-        StudyError: it is not there, not as it was exported, or its features are computed
-            differently by now.
+        StudyError: it is missing or changed, or this version computes its features differently.
     """
     card = read_json(folder / CARD_FILE)
     _require_unchanged(card, folder)
@@ -125,7 +124,7 @@ def load_model(folder: Path) -> ExportedModel:
 
 
 def _again(folder: Path) -> str:
-    """Return how a model is exported again."""
+    """Return the words on how to export a model again."""
     return (
         f"Move {folder.parent / RECORD_FILE} away and run study.train for its cell: what was "
         "trained is exported again."
@@ -133,7 +132,7 @@ def _again(folder: Path) -> str:
 
 
 def _require_unchanged(card: Any, folder: Path) -> None:
-    """Refuse what differs from what was exported, before anything in it is used."""
+    """Refuse a model that differs from the exported one, before any part of it is used."""
 
     def check(condition: bool, file: str, rule: str, got: str) -> None:
         remedy = _again(folder)
@@ -170,13 +169,13 @@ def _require_unchanged(card: Any, folder: Path) -> None:
 
 
 def _require_fitting(exported: ExportedModel) -> None:
-    """Refuse parts that do not belong together, or that no prediction can be made from.
+    """Refuse parts that are inconsistent, or from which no prediction can be made.
 
     Raises:
-        ValueError: they do not.
+        ValueError: they are refused.
     """
     model, scaler, origin = exported.model, exported.scaler, exported.origin
-    # By formula first: a network of any size takes any time to build.
+    # The formula comes first, because building a network of a wrong size may take long.
     n_weights = sum(weight.numel() for weight in exported.weights.values())
     if count_parameters(model) != n_weights:
         raise ValueError("weights of another number than the architecture has")
@@ -230,7 +229,7 @@ def predict_days(
         prices: bars up to the day to be predicted.
         n_days: number of latest days.
         device: the device that the model runs on.
-        vix: the volatility index, if the model has learnt from one.
+        vix: the volatility index, if the model has inputs made of it.
 
     Raises:
         DataError: the history is too short for one window, or a probability is not finite.

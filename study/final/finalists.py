@@ -22,10 +22,10 @@ class Finalist:
     """The cell that was searched."""
     budget: Budget
     ranges: Mapping[str, Dimension]
-    """Dimensions that its configurations were drawn from; what phase 2 does not search has those of
-    phase 1."""
+    """Dimensions from which its configurations were drawn; those that phase 2 does not search are
+    the ones of phase 1."""
     differences: Sequence[str] = ()
-    """What sets its search apart from one that has ended, if that is allowed."""
+    """Lines on a search that has not ended, if the user allows it."""
 
     @property
     def name(self) -> str:
@@ -75,11 +75,11 @@ def finalists_across_budgets(
 
     Args:
         study: the study, which searches across budgets.
-        cells: one for each horizon.
+        cells: the cells, one for each horizon.
         results: the results folder.
         phases: the phases to take winners from; None stands for the only one.
-        budgets: labels to which they are limited; None takes all.
-        trials: number in each search of phase 2; None takes the study's.
+        budgets: labels of the budgets whose winners are taken; None takes all.
+        trials: number of trials in each search of phase 2; None takes the study's.
         metric: the metric that ranks; None takes that of phase 1.
         may_differ: may a search be incomplete?
     """
@@ -117,10 +117,10 @@ def finalists_across_budgets(
 
 
 def _differences(folder: Path, may_differ: bool) -> list[str]:
-    """Return what sets a search apart from one that has ended.
+    """Return a line on a search that has not ended.
 
     Raises:
-        StudyError: it has not ended, and must have.
+        StudyError: it has not ended, and ``may_differ`` is false.
     """
     ended, asked = len(read_trials(folder)), int(read_cell(folder, "trials")["trials"])
     if is_search_complete(folder, ended, asked):
@@ -168,9 +168,9 @@ def _of_budgets(
 def _of_phase_two(
     second: PhaseTwo, results: Path, differences: Sequence[str]
 ) -> tuple[list[Finalist], list[str]]:
-    """Return the searches of phase 2 that are there, and a line for each other one that is due.
+    """Return the searches of phase 2 that have been run, and a line for each missing one.
 
-    A search of a budget that was chosen by hand is one of them.
+    Those of budgets that the user has chosen are among them.
     """
     first, found = second.first, []
     for cell in in_order(second.cells(second.phase_one.budgets)):

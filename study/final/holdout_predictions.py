@@ -34,13 +34,13 @@ def predict_holdout(
 ) -> pd.DataFrame:
     """Return the predictions of all runs, then those of the baselines.
 
-    The baselines of the test days learn from the same days as the runs.
+    The baselines of the test days are fitted on the training days of the runs.
 
     Args:
         search: the search of the winner.
         plan: how its runs were trained.
-        runs: those of them that have a usable result.
-        runs_folder: their folder.
+        runs: its runs that have a usable result.
+        runs_folder: the folder of the runs.
         holdout: the validation and test days, with their labels.
         results: the results folder, in which predictions of baselines are kept.
     """
@@ -63,7 +63,7 @@ def _of_run(record: TrialRecord, runs: Path, holdout: Holdout) -> pd.DataFrame:
     state = CheckpointFolder(runs / record.folder / CHECKPOINTS_FOLDER).load_best()
     config = TrialConfig.from_flat(record.params).model
     days = np.concatenate((holdout.validation_days, holdout.test_days))
-    # This machine may not be the one that trained.
+    # Another machine, with another device, may have trained it.
     name = record.device if record.device is not None and is_present(record.device) else "cpu"
     device = resolve_device(0.0, name)
     logits = predict_logits(config, state["weights"], holdout.features, days, device=device)
@@ -97,7 +97,7 @@ def _of_baselines(
 
 
 def _table(model: str, seed: int | None, holdout: Holdout, p: np.ndarray) -> pd.DataFrame:
-    """Return the predictions of the validation and test days; ``p`` is of all days."""
+    """Return the predictions of the validation and test days from those of all days, ``p``."""
     parts = {"validation": holdout.validation_days, "test": holdout.test_days}
     days = np.concatenate(list(parts.values()))
     return pd.DataFrame(

@@ -1,4 +1,4 @@
-"""How winners are trained again, and how that ended."""
+"""The settings of final runs, and their outcomes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,40 +9,41 @@ from study.results.final_records import FinalRecord
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinalSettings:
-    """How winners are trained again."""
+    """The settings with which winners are trained again."""
 
     results: Path
     """The results folder, absolute."""
     n_candidates: int
-    """Best trials of a search that are trained again."""
+    """Number of a search's best trials that are trained again."""
     n_selection_seeds: int
-    """Fresh seeds for each of them."""
+    """Number of fresh seeds for each of these trials."""
     n_seeds: int
-    """Fresh seeds for the winner."""
+    """Number of fresh seeds for the winner."""
     with_validation: bool
-    """Is the winner trained on the validation days too, for as many epochs as its best one was?"""
+    """Is the winner trained on the validation days too, up to the number of its best epoch?"""
     may_differ: bool
     """May code, data or settings have changed since the search?"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinalOutcome:
-    """How the final runs of a cell ended."""
+    """The outcome of the final runs of a cell."""
 
     cell: str
     record: FinalRecord | None
-    """None if they have not ended."""
+    """Record of the runs; None if they have not ended."""
     reason: str | None
-    """Why they have not."""
+    """Reason why they have not ended; None if they have."""
     is_fault: bool = False
+    """Did a fault stop them, and not the user?"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinalOutcomes:
-    """How the final runs of several cells ended."""
+    """The outcomes of the final runs of several cells."""
 
     outcomes: Sequence[FinalOutcome]
-    """Those of the cells that were trained, in order; after an unfinished one there is none."""
+    """Outcomes of the cells that were trained, in order, up to the first unfinished one."""
     problems: Sequence[str]
     """Errors of the cells that were refused."""
 

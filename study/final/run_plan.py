@@ -1,4 +1,4 @@
-"""How a winner is trained for the test days: on which days, and with which schedule."""
+"""Plans how a winner is trained for the test days: on which days, and with which schedule."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ class RunPlan:
     """Name of the folder of these runs."""
     configuration: Forced
     days: Dataset
-    """The data set whose training days it learns from."""
+    """The data set on whose training days it is trained."""
     space: SearchSpace
     holds_out_validation: bool
-    """Are the validation days held out? If not, what is predicted for them shows nothing."""
+    """Are the validation days held out? If not, they cannot judge a run."""
 
     def best(self, runs: Sequence[TrialRecord]) -> TrialRecord:
-        """Return the run that is exported: losses on days that were trained on choose nothing."""
+        """Return the run to export: the best on validation days, or the first without them."""
         return min(runs, key=_by_value) if self.holds_out_validation else runs[0]
 
 
@@ -61,7 +61,10 @@ def again(trial: TrialRecord) -> Forced:
 
 
 def refit(best: Candidate) -> TrialConfig:
-    """Return the winner's configuration for days that hold nothing back: no early stopping."""
+    """Return the winner's configuration without early stopping, for no days are held out.
+
+    Its number of epochs is the median of the best epochs of its runs with fresh seeds.
+    """
     epochs = [record.best.epoch for record in best.again if record.best is not None]
     config = TrialConfig.from_flat(best.trial.params)
     train = dataclasses.replace(
@@ -77,7 +80,7 @@ def with_schedule(space: SearchSpace, train: TrainConfig) -> SearchSpace:
 
 
 def with_validation_days(data: Dataset) -> Dataset:
-    """Return a data set whose training days are those of training and of validation."""
+    """Return a data set whose training days include the validation days."""
     days = np.concatenate((data.train_days, data.validation_days))
     return dataclasses.replace(data, train_days=days, base_rate=float(data.labels[days].mean()))
 

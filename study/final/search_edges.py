@@ -1,4 +1,4 @@
-"""Whether a winner lies at the edge of what was searched: then its optimum may lie beyond."""
+"""Finds values of a winner at the edge of the search space, beyond which an optimum may lie."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from study.spec.dimension import Dimension
 
 _NATURAL = {"n_layers": 1, "n_heads": 1, "dropout": 0.0, "weight_decay": 0.0, "ema_decay": 0.0}
-"""Values below which there is nothing that a search could have left out."""
+"""Values at a natural bound: no search space could reach beyond them."""
 
 
 def edges(params: Mapping[str, Any], ranges: Mapping[str, Dimension]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The search that winners are taken from: its settings, its trials, its data and its space."""
+"""Reads the search that winners are taken from: its settings, trials, data and space."""
 
 import dataclasses
 from collections import Counter
@@ -30,12 +30,12 @@ class SearchedCell:
     records: Sequence[TrialRecord]
     """The trials of the finalist's budget."""
     end: SearchEnd
-    """How far the search was, over all its budgets."""
+    """State of the search, over all its budgets."""
     data: Dataset
     space: SearchSpace
-    """The space of the finalist's budget alone: it sets what a run needs."""
+    """The space of the finalist's budget alone, which decides the resources of a run."""
     differences: Sequence[str]
-    """What has changed since the search, and was allowed."""
+    """Lines on what has changed since the search, which the user allows."""
 
 
 def read_searched_cell(finalist: Finalist, results: Path, *, may_differ: bool) -> SearchedCell:
@@ -47,7 +47,7 @@ def read_searched_cell(finalist: Finalist, results: Path, *, may_differ: bool) -
         may_differ: may code, data or settings have changed since the search?
 
     Raises:
-        StudyError: there is no search, or it is not as it was.
+        StudyError: there is no search, or something has changed since.
     """
     cell = finalist.cell
     folder = results / cell.name
@@ -89,7 +89,7 @@ def read_searched_cell(finalist: Finalist, results: Path, *, may_differ: bool) -
 def _search_end(
     described: Mapping[str, Any], records: Sequence[TrialRecord], folder: Path
 ) -> SearchEnd:
-    """Return how far the whole search was when its winner was chosen."""
+    """Return the state of the whole search when its winner is chosen."""
     reasons = Counter(record.reason for record in records)
     asked = int(described["trials"])
     return {

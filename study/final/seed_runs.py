@@ -1,4 +1,4 @@
-"""Training of given configurations as a search trains its own: journaled, resumable, on Ray."""
+"""Trains given configurations as a search trains its own: journaled, resumable, on Ray."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -27,9 +27,9 @@ class Place:
     nodes: Sequence[Node]
     """Nodes of the running Ray cluster."""
     device: str | None
-    """The user's choice; None follows what Ray assigns."""
+    """Device that the user chose; None follows what Ray assigns."""
     concurrency: int | None
-    """The most runs at once; None takes as many as fit."""
+    """Most runs at once; None takes as many as fit."""
 
 
 def train_configurations(
@@ -52,16 +52,16 @@ def train_configurations(
         space: its search space.
         given: named configurations; equal ones differ by their seed.
         path: folder of these runs.
-        seed: seed of the first; each further one has the next.
-        searched: the content of the search's ``cell.yaml``: its estimate and power hold here too.
+        seed: seed of the first run; each further one has the next.
+        searched: the content of the search's ``cell.yaml``, whose estimate and power are used.
         place: the machines.
         interruptions: the signals by which the user stops it.
 
     Raises:
-        StudyError: the folder is of other runs, or something is lost from it.
+        StudyError: the folder holds other runs, or records are missing from it.
     """
     own = cell_of_runs(cell, len(given), seed)
-    # What a search could not train here does not matter, nor what its largest model needs.
+    # Only the given architectures must fit, and they alone decide the resources.
     space = space.of(slot.config.shape for slot in given if slot.config is not None)
     with claim(LocalPlace(path), own, data, resume=path.exists()) as claimed:
         plan = plan_cell(
@@ -85,7 +85,7 @@ def train_configurations(
 
 
 def cell_of_runs(cell: Cell, n_runs: int, seed: int) -> Cell:
-    """Return a cell that tries what it is given, and nothing that its search began with."""
+    """Return a cell that tries given configurations, without those that its search began with."""
     search = dataclasses.replace(
         cell.search,
         trials=n_runs,

@@ -1,4 +1,4 @@
-"""The final runs of cells: choose by fresh seeds, train the winner, then open the test days."""
+"""Runs the final runs of cells: choose by fresh seeds, train the winner, open the test days."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,8 @@ from study.training.checkpoint import CheckpointFolder
 from study.tuner.experiment import SearchOutcome
 
 _SELECTION_SEED, _RUNS_SEED = 1_000_000, 2_000_000
-"""Seeds that are added to that of the search, whose trials have that seed plus their number."""
+"""Numbers that are added to a search's seed for the seeds of the selection and of the winner's
+runs; a trial of the search has the search's seed plus its own number."""
 
 
 class Unfinished(Exception):
@@ -57,7 +58,7 @@ class Unfinished(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """The trials that were trained again with fresh seeds, and which of them is best."""
+    """The trials that were trained again with fresh seeds, and the best of them."""
 
     candidates: Sequence[Candidate]
     best: Candidate
@@ -153,10 +154,10 @@ def train_cell(
 ) -> FinalOutcome:
     """Train the winner of a search again and compare it with baselines on the test days.
 
-    What has ended is not trained again: the same call resumes after an interruption.
+    Runs that have ended are not repeated: the same call resumes after an interruption.
 
     Raises:
-        StudyError: there is no search to take winners from, or it is not as it was.
+        StudyError: there is no search to take winners from, or something has changed since.
     """
     name, results = finalist.name, settings.results
     folder = results / FINAL_FOLDER / name
@@ -208,7 +209,7 @@ def _select(stage: _Stage, settings: FinalSettings, say: Callable[[str], None]) 
     """Train the best trials of the search with fresh seeds and choose among them.
 
     Raises:
-        StudyError: no trial is usable, or none with every seed.
+        StudyError: no trial is usable, or no configuration with every seed.
         Unfinished: training was stopped.
     """
     search, n_seeds = stage.search, settings.n_selection_seeds
@@ -245,7 +246,7 @@ def _train_winner(
 
 
 def _open_test(folder: Path) -> str:
-    """Return when test labels were first read for this cell, written down before they are."""
+    """Return when test labels were first read for this cell; it is written before they are read."""
     file = folder / TEST_OPENED_FILE
     if not file.exists():
         write_text(file, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n")

@@ -6,9 +6,9 @@ A tensor's name ends in a letter per axis, here and in ``study.training``:
     T  day of the context             H  head of attention
     F  feature                        E  width of a head
     N  token                          S  window and head as one axis (B * H)
-    Q  token that asks: N, or         M  width inside the feed-forward block (d_ff)
-       the last one alone             R  what the network's head reads: D, or N * D
+    Q  token that is a query: N,      M  width inside the feed-forward block (d_ff)
+       or the last one alone          R  input of the network's head: D, or N * D
     P  number of a patch              K  query that ProbSparse attention keeps
-    L  day of a patch                 U  key that it samples
-    V  window of the sensitivity probe, in which one feature is another
+    L  day of a patch                 U  key that ProbSparse attention samples
+    V  window of the sensitivity probe, in which one feature is replaced
 """

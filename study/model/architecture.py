@@ -1,7 +1,7 @@
-"""The numbers that shape a network, each of them checked by itself.
+"""The fields that define a network, each of them checked by itself.
 
-Torch is not imported here: a command refuses an unknown family or field before it is loaded.
-``study.model.model_config`` adds the rules of the family.
+Torch is not imported here, so that a command can refuse an unknown family or field before torch is
+loaded. ``study.model.model_config`` adds the rules of the family.
 """
 
 from dataclasses import dataclass
@@ -11,14 +11,16 @@ from study.errors import quoted, require
 from study.fields import Rule, check_values, flag, one_of, share, whole
 
 Head = Literal["last", "mean", "flatten"]
+"""Tokens from which the logit is computed: the last one, the mean of all, or all of them."""
 
 FAMILY_NAMES = ("informer", "itransformer", "patchtst")
-"""The keys of ``study.model.families.FAMILIES``, which imports torch."""
+"""Names of the families of networks, whose classes ``study.model.families`` holds."""
 
 DEFAULT_FAMILY = "patchtst"
+"""Name of the family of a configuration that names none."""
 
 MODEL_RULES: dict[str, Rule] = {
-    # Ends far beyond what a machine can train: a count without one is a loop without one.
+    # Upper bounds far beyond what a machine can train: without one a count might loop for hours.
     "n_features": whole(1, 1_000_000),
     "d_model": whole(1, 1_000_000),
     "n_layers": whole(1, 10_000),
@@ -33,38 +35,39 @@ MODEL_RULES: dict[str, Rule] = {
     "last_day_skip": flag(),
     "auxiliary_head": flag(),
 }
-"""The rule that the value of each field must keep by itself."""
+"""Rule for the value of each field, whatever the values of the others are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Architecture:
-    """Every field may be a search dimension."""
+    """The architecture of a network. Every field may be a search dimension."""
 
     family: str = DEFAULT_FAMILY
-    """Name of the class of networks: what a token is, and what attends to what."""
+    """Name of the family of networks, which defines tokens and attention."""
     n_features: int
-    """Input features per day."""
+    """Number of input features per day."""
     d_model: int
     n_layers: int
     n_heads: int
     d_ff_ratio: int = 4
     """Width of the feed-forward block as a multiple of ``d_model``."""
     context_length: int = 60
-    """Days in a window."""
+    """Number of days in a window."""
     patch_length: int = 10
-    """Days in a patch, for a family that has such patches."""
+    """Number of days in a patch, for a family whose tokens are patches of days."""
     patch_stride: int = 5
-    """Days from one patch to the next."""
+    """Number of days from the start of one patch to that of the next."""
     dropout: float = 0.0
     head: Head = "last"
-    """What the logit reads: the last token (that of the most recent days, or a read-out where a
-    token is a feature), the mean of all, or all of them."""
+    """Tokens from which the logit is computed: the last one (that of the most recent days or, where
+    a token is a feature, a read-out token), the mean of all, or all of them."""
     revin: bool = False
-    """Normalise every window per feature before it is embedded."""
+    """Is every window normalised per feature before it is embedded?"""
     last_day_skip: bool = False
-    """Add a linear path from the last day's features to the logit."""
+    """Is there a linear path from the last day's features to the logit?"""
     auxiliary_head: bool = False
-    """Predict the log range of the coming days too (weighted by TrainConfig.auxiliary_weight)."""
+    """Is the log range of the coming days predicted too? TrainConfig.auxiliary_weight weights its
+    loss."""
 
     def __post_init__(self) -> None:
         where = "ModelConfig"
@@ -85,14 +88,14 @@ class Architecture:
 
     @property
     def n_patches(self) -> int:
-        """Patches of days in a window, where a family cuts such patches."""
+        """Number of patches of days in a window, for a family whose tokens are such patches."""
         return (self.context_length - self.patch_length) // self.patch_stride + 1
 
 
 def check_family(name: object, where: str) -> None:
-    """Refuse what is not the name of a family.
+    """Refuse a value that is not the name of a family.
 
-    Raises: SpecError if it is not.
+    Raises: SpecError if it is not one.
     """
     require(
         isinstance(name, str) and name in FAMILY_NAMES,

@@ -3,7 +3,7 @@
 ``torch.nn.functional.dropout`` spends one Bernoulli draw per element, which on a CPU costs several
 times the matrix product beside it. Here one 64-bit word decides eight elements: each of its bytes
 is compared with a threshold, so the rate is a multiple of 1/256. Sixteen bits would double the cost
-of the draw, the dearest part, for a rate that no search resolves.
+of the draw, the most expensive part, for a precision of the rate that no search needs.
 """
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 _LEVELS = 256
+"""Number of dropout rates between 0 and 1: the values of a random byte."""
 
 
 def keep_probability(rate: float) -> float:
@@ -22,7 +23,7 @@ def draw_mask(n_elements: int, rate: float, generator: torch.Generator) -> Tenso
     """Draw uint8 on the CPU: 1 with probability ``keep_probability(rate)``, else 0."""
     threshold = round(keep_probability(rate) * _LEVELS)
     words = torch.empty(-(-n_elements // 8), dtype=torch.int64, device="cpu")
-    # With the lower bound: random_() alone leaves the sign bit of an int64 at zero.
+    # Without the lower bound random_() leaves the sign bit of an int64 at zero.
     words.random_(-(2**63), None, generator=generator)
     random_bytes = words.view(torch.uint8)[:n_elements]
     # 256 does not fit a byte, and keeps everything.
@@ -57,9 +58,9 @@ class _MaskAndScale(torch.autograd.Function):
 def dropout(x: Tensor, rate: float, *, training: bool, generator: torch.Generator) -> Tensor:
     """Zero elements of ``x`` with probability ``rate`` and scale the rest, so the mean stays.
 
-    On the CPU the mask comes from ``generator`` and the rate is rounded to a multiple of 1/256,
-    with the scale that belongs to the rounded rate; on an accelerator the native fused dropout
-    draws from the device's generator.
+    On the CPU the mask comes from ``generator``, and the rate and its scale are those of the
+    nearest multiple of 1/256; on an accelerator the native fused dropout draws from the device's
+    generator.
     """
     if not training or rate == 0:
         return x

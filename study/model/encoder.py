@@ -15,11 +15,12 @@ def linear(x: Tensor, layer: nn.Linear, dtype: torch.dtype) -> Tensor:
 
 
 class EncoderLayer(nn.Module):
-    """x + drop(attention(norm x)), then x + drop(feed-forward(norm x)), GELU inside.
+    """A layer that maps x to y = x + drop(attention(norm x)), then y + drop(feed-forward(norm y)).
 
-    The residual stream is float32 whatever the precision of the matrix products, because depth
-    goes to 256. Attention weights have no dropout: with a dozen tokens it is the one dropout that
-    costs more than the layer it regularises, and the outputs of attention are dropped anyway.
+    The feed-forward block has a GELU inside. The residual stream is float32 whatever the precision
+    of the matrix products, because there may be 256 layers. Attention weights have no dropout: with
+    a dozen tokens it would cost more than the layer itself, and the outputs of attention are
+    dropped out anyway.
     """
 
     def __init__(self, d_model: int, n_heads: int, d_ff: int, dropout_rate: float) -> None:
@@ -41,13 +42,14 @@ class EncoderLayer(nn.Module):
         bf16: bool = False,
         last_only: bool = False,
     ) -> Tensor:
-        """Apply the layer; with ``last_only`` compute the last token alone, exactly.
+        """Apply the layer to all tokens or, with ``last_only``, compute the last one alone.
 
         Args:
             x_BND: residual stream, float32.
             generator: source of the dropout masks on the CPU.
-            bf16: matrix products in bfloat16.
-            last_only: every token is still a key and a value, but only the last is a query.
+            bf16: are matrix products computed in bfloat16?
+            last_only: is only the last token a query? Every token is still a key and a value, so
+                that the last one is exact.
 
         Returns: float32 (B, N, D), or (B, 1, D) with ``last_only``.
         """
@@ -83,7 +85,7 @@ class EncoderLayer(nn.Module):
         dtype: torch.dtype,
         last_only: bool = False,
     ) -> Tensor:
-        """Apply the same layer from library kernels, which are the fast ones on an accelerator."""
+        """Apply the layer with library kernels, which are fast on an accelerator."""
 
         def drop(x: Tensor) -> Tensor:
             return dropout(x, self.dropout_rate, training=self.training, generator=generator)
@@ -104,7 +106,7 @@ class EncoderLayer(nn.Module):
                 self.query_key_value.weight.to(dtype),
                 self.query_key_value.bias.to(dtype),
             )
-            # As rows, for the sake of memory: see fused_layer.
+            # Two axes instead of three, for less memory: see fused_layer.
             query_BQD = F.linear(normed_BND[:, -1], weight[:d_model], bias[:d_model])[:, None]
             key_value = F.linear(normed_BND, weight[d_model:], bias[d_model:])
             key_BND, value_BND = key_value.chunk(2, dim=-1)

@@ -1,4 +1,4 @@
-"""What a family of networks answers without building one: rules, counts, operations, memory."""
+"""The properties of a family that need no network: rules, counts, operations and memory."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -7,24 +7,28 @@ from study.model.architecture import Architecture
 from study.model.fused_layer import MOST_COLUMN_TOKENS
 
 _FLOAT32 = 4
+"""Bytes of a float32."""
 
 
 class Family(ABC):
-    """Encoder layers over tokens, each token the linear image of a patch of the window.
+    """A family of networks: encoder layers over tokens, each a linear map of a patch of the window.
 
-    The three abstract methods describe how a window is cut; the rest follows for a ``Network`` of
-    plain encoder layers and is overridden by a family that adds weights, work or tensors.
+    The three abstract methods describe how a window is cut into patches. The others hold for a
+    ``Network`` of plain encoder layers, and are overridden by a family that adds weights,
+    operations or tensors.
     """
 
     unread: ClassVar[tuple[str, ...]] = ()
-    """Fields of Architecture that its networks do not read: none of them can be searched."""
+    """Fields of Architecture that its networks do not read, and that cannot be searched."""
 
     @classmethod
     @abstractmethod
     def check(cls, config: Architecture) -> None:
-        """Refuse what no network of the family can be built from, besides the rules for all.
+        """Refuse an architecture of which the family can build no network.
 
-        Raises: SpecError if it is such an architecture.
+        The rules that hold for all families have been checked before.
+
+        Raises: SpecError if it can build none.
         """
 
     @classmethod
@@ -35,7 +39,7 @@ class Family(ABC):
     @classmethod
     @abstractmethod
     def patch_width(cls, config: Architecture) -> int:
-        """Return how many numbers one token is made from."""
+        """Return how many numbers of a window one token is computed from."""
 
     @classmethod
     def count(cls, config: Architecture, d_model: int, n_layers: int, d_ff: int) -> int:
@@ -56,9 +60,10 @@ class Family(ABC):
     def window_flops(cls, config: Architecture) -> int:
         """Return the operations of the matrix products of a training step, per window.
 
-        Two per multiply-add; forward plus twice that for the backward pass, as every product has
-        two gradients. Counted as executed: the embedding has no gradient with respect to its
-        input unless RevIN needs it, and with the ``last`` head the last layer computes one token.
+        A multiply-add counts as two operations, and the backward pass as two forward passes, since
+        every product has two gradients. Only executed operations count: the embedding has no
+        gradient with respect to its input unless RevIN needs it, and with the ``last`` head the
+        last layer computes one token.
         """
         c, tokens, d = config, cls.n_tokens(config), config.d_model
         embedding = 2 * tokens * cls.patch_width(c) * d
@@ -69,9 +74,9 @@ class Family(ABC):
 
     @classmethod
     def layer_flops(cls, config: Architecture, n_queries: int) -> int:
-        """Return the operations of one layer that computes ``n_queries`` of its tokens.
+        """Return the operations per window of a layer that computes ``n_queries`` of its tokens.
 
-        Forward and backward pass, per window.
+        Forward and backward pass are added.
         """
         c, tokens, d = config, cls.n_tokens(config), config.d_model
         projections = 2 * d * d * (2 * n_queries + 2 * tokens)
@@ -81,11 +86,11 @@ class Family(ABC):
 
     @classmethod
     def embedding_bytes(cls, config: Architecture, n_windows: int, operand: int) -> int:
-        """Return the bytes that a training step holds of what comes before the layers.
+        """Return the bytes of the tensors before the first layer that a training step holds.
 
         Args:
             config: the architecture.
-            n_windows: windows of a micro-batch.
+            n_windows: number of windows of a micro-batch.
             operand: bytes of an operand of the matrix products.
         """
         c, rows = config, n_windows * cls.n_tokens(config)
@@ -98,12 +103,12 @@ class Family(ABC):
     def layer_bytes(cls, config: Architecture, rows: int, asked: int, operand: int) -> int:
         """Return the bytes that a layer saves for its backward pass, casts of weights included.
 
-        The default counts in the order of ``fused_layer``'s ``save_for_backward``.
+        Tensors are counted in the order of ``save_for_backward`` in ``study.model.fused_layer``.
 
         Args:
             config: the architecture.
-            rows: tokens of all windows of a micro-batch.
-            asked: those of them that the layer computes.
+            rows: number of tokens in all windows of a micro-batch.
+            asked: number of tokens that the layer computes.
             operand: bytes of an operand of the matrix products.
         """
         c, tokens = config, cls.n_tokens(config)
@@ -128,7 +133,7 @@ class Family(ABC):
     def layer_temporary_bytes(
         cls, config: Architecture, rows: int, asked: int, operand: int
     ) -> int:
-        """Return the bytes that the names in a layer's backward pass hold at its fullest.
+        """Return the most bytes that temporary tensors hold at once in a layer's backward pass.
 
         The arguments are those of ``layer_bytes``.
         """
@@ -136,19 +141,22 @@ class Family(ABC):
         stream = c.d_model * _FLOAT32
         product = c.d_model * operand
         attention = asked * cls.n_tokens(c) * c.n_heads * operand
-        # The gradient that came in, that between the blocks, one of the update and two of the mix.
+        # All of these are gradients: that of the output, that between the blocks, one of the
+        # update and two of the mixed values.
         common = asked * (2 * stream + 2 * c.d_ff * operand + 3 * product)
-        # Inside attention: two layouts of the weights' beside the value's, or one beside all three.
+        # Inside attention: two layouts of that of the attention weights with that of the values,
+        # or one layout with those of query, key and value.
         inside = max(2 * attention + rows * product, attention + (2 * rows + asked) * product)
-        # At the end: what goes out; the norm's; one each of query, key and value, by head and
-        # joined.
+        # At the end: that of the input, that of the norm's output, and those of query, key and
+        # value, both by head and joined.
         end = rows * (stream + product) + 2 * (2 * rows + asked) * product
         if operand != _FLOAT32:
-            # The norm's is widened, and the gradient of the query, key and value weights not yet.
+            # That of the norm's output is cast to float32, while that of the weights of query, key
+            # and value still exists in the narrow type.
             end += rows * stream + 3 * c.d_model**2 * operand
         return common + max(inside, end)
 
 
 def layer_matrices(config: Architecture) -> int:
-    """Return the weights of the matrices of one encoder layer, biases and norms left out."""
+    """Return how many weights the matrices of one encoder layer have, without biases and norms."""
     return 4 * config.d_model**2 + 2 * config.d_model * config.d_ff

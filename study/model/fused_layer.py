@@ -1,16 +1,15 @@
 """One encoder layer as a single autograd node, for the CPU.
 
-Composed of library modules, the layer spends more time around its matrix products than in them:
-Bernoulli masks, attention kernels made for long sequences, and for narrow models the bookkeeping of
-forty small nodes. Here the same arithmetic is written out:
+A layer composed of library modules spends more time around its matrix products than in them: on
+Bernoulli masks, on attention kernels made for long sequences and, in narrow models, on the
+bookkeeping of forty small autograd nodes. Here the same arithmetic is written out:
 
-- dropout masks are bytes of one random draw for the whole layer, and the 1 / keep scales are
-  carried by the weights' copies, which are small, not by the activations;
-- attention is two batched products; with few tokens the softmax between them is taken along a
-  middle axis, with all windows and heads innermost, for over rows of a dozen numbers the usual
-  layout cannot vectorise.
+- Dropout masks are bytes of one random draw for the whole layer. The 1 / keep scales multiply
+  copies of the weights, which are smaller than the activations.
+- Attention is two batched products. With few tokens the softmax between them runs along a middle
+  axis, with all windows and heads innermost, because rows of a dozen numbers do not vectorise.
 
-`tests/model/test_encoder.py` holds it to the plain composition, gradients included.
+``tests/model/test_encoder.py`` compares it with the composition, gradients included.
 """
 
 from typing import NamedTuple
@@ -22,13 +21,15 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from study.model.dropout import apply_mask_
 
-# Rows of a product are written (B*N), one axis.
+# A tensor without a letter per axis has B and N joined to one axis of rows.
 
 _NORM_EPSILON = 1e-5
+"""Number that is added to a variance before its root is taken: the default of nn.LayerNorm."""
 
 MOST_COLUMN_TOKENS = 32
-"""Keys up to which the softmax runs along a middle axis. Rows are slower below it in bfloat16 (26
-tokens: by 10 to 50 %), faster above it (212 tokens: up to twice), and are kept once, not twice."""
+"""Largest number of keys for which the softmax runs along a middle axis. In bfloat16 a softmax over
+rows was 10 to 50 % slower with 26 tokens and up to twice as fast with 212; it also needs only one
+layout of the weights to be kept instead of two."""
 
 
 class LayerOptions(NamedTuple):
@@ -38,7 +39,7 @@ class LayerOptions(NamedTuple):
     dtype: torch.dtype
     """Type of the operands of the matrix products."""
     last_only: bool
-    """Compute the last token alone; all tokens are keys and values."""
+    """Is the last token alone computed? All tokens are keys and values."""
     keep: float
     """Share of elements that ``mask`` keeps; 1 without a mask."""
 
@@ -68,7 +69,7 @@ def n_masked(n_windows: int, n_queries: int, d_model: int, d_ff: int) -> int:
 def fused_layer(
     x_BND: Tensor, mask: Tensor | None, options: LayerOptions, weights: LayerWeights
 ) -> Tensor:
-    """Apply x + drop(attention(norm x)), then x + drop(feed-forward(norm x)).
+    """Map x to y = x + drop(attention(norm x)), then to y + drop(feed-forward(norm y)).
 
     Args:
         x_BND: residual stream, float32 (float64 in tests).
@@ -99,8 +100,8 @@ class _FusedLayer(torch.autograd.Function):
         n_rows = n_windows * stream_BQD.shape[1]
         masks = _split_mask(mask, n_rows * d_model, n_rows * d_ff)
 
-        # The scales of dropout ride on the weights: once after attention, and in the feed-forward
-        # block once for the hidden and once for the output.
+        # The scales of dropout multiply the weights: once after attention, and in the feed-forward
+        # block once for the hidden layer and once for the output.
         qkv_weight, qkv_bias = w.query_key_value.to(dtype), w.query_key_value_bias.to(dtype)
         attention_out = (w.attention_out * scale).to(dtype)
         attention_out_bias = (w.attention_out_bias * scale).to(dtype)
@@ -113,7 +114,8 @@ class _FusedLayer(torch.autograd.Function):
         )
         normed = normed.to(dtype)
         if options.last_only:
-            # As rows: of three axes with gaps a batched product is made, of a weight per window.
+            # Two axes: with three that are not contiguous, F.linear would make a batched product
+            # with a copy of the weight per window.
             query = F.linear(normed[:, -1], qkv_weight[:d_model], qkv_bias[:d_model])
             key_value = F.linear(normed, qkv_weight[d_model:], qkv_bias[d_model:])
             query_SQE = _to_heads(query.unsqueeze(1), 1, options.n_heads)[0]
@@ -223,7 +225,7 @@ class _FusedLayer(torch.autograd.Function):
 def _attention_weights(query_SQE: Tensor, key_SNE: Tensor) -> tuple[Tensor | None, Tensor]:
     """Return the softmax over keys as (Q, N, S) for its backward, (S, Q, N) for the products.
 
-    Past ``MOST_COLUMN_TOKENS`` the second serves for both, and the first is None.
+    Above ``MOST_COLUMN_TOKENS`` keys the second is used for both, and the first is None.
     """
     n_batch, n_queries, width = query_SQE.shape
     n_keys = key_SNE.shape[1]
@@ -281,7 +283,7 @@ def _from_heads(parts: Tensor, n_windows: int) -> Tensor:
 
 
 def _widest_word(dtype: torch.dtype, n_elements: int) -> torch.dtype:
-    """Return the widest type that a run divides into: a permuting copy costs by the word."""
+    """Return the widest type that divides a run of elements: it makes a permuting copy faster."""
     n_bytes = dtype.itemsize * n_elements
     words = (torch.complex128, torch.int64, torch.int32)
     return next((word for word in words if n_bytes % word.itemsize == 0), dtype)
@@ -290,7 +292,7 @@ def _widest_word(dtype: torch.dtype, n_elements: int) -> torch.dtype:
 def _split_mask(
     mask: Tensor | None, n_stream: int, n_hidden: int
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Return the masks of the attention output, the hidden and the feed-forward output."""
+    """Return the masks of the attention output, the hidden layer and the feed-forward output."""
     if mask is None:
         return None, None, None
     attention, hidden, feed_forward = torch.split(mask, [n_stream, n_hidden, n_stream])

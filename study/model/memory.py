@@ -8,44 +8,46 @@ from study.model.family import layer_matrices
 from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters
 
-_FLOAT32 = 4
-_BFLOAT16 = 2
+_FLOAT32, _BFLOAT16 = 4, 2
+"""Bytes of a number."""
+
 _MIB = 2**20
 
 _FRAMEWORK_BYTES = 490 * _MIB
-"""Interpreter, torch and Ray with their kernels' first use: a trial of 84,000 parameters at four
-windows holds 500 MiB in a Ray worker in bfloat16, 488 and (float32) 466 in a plain process."""
+"""Bytes of the interpreter, torch and Ray after the first use of their kernels. Measured with a
+trial of 84,000 parameters at four windows: 500 MiB in a Ray worker in bfloat16; in a process
+without Ray 488 MiB in bfloat16 and 466 MiB in float32."""
 
 _HOLES = {_BFLOAT16: 0.3, _FLOAT32: 0.45}
-"""Share of activations and temporaries that the holes between them add, by the bytes of an operand:
-0.16 to 0.45 in bfloat16 and 0.40 to 0.49 in float32, measured with glibc 2.36 over the trials of
-``tests/bench/test_step_memory.py``. An aligned block needs a freed one larger than itself. With
-every tensor mapped on its own (M_MMAP_THRESHOLD of 128 KiB) there are none, but a step takes 1.2 to
-2.1 times as long."""
+"""Memory that is lost between activations and temporaries, as a share of these, by the bytes of an
+operand. Measured with glibc 2.36 over the trials of ``tests/bench/test_step_memory.py``: 0.16 to
+0.45 in bfloat16, 0.40 to 0.49 in float32. It is lost because an aligned block needs a freed one
+larger than itself. With a mapping for each tensor (M_MMAP_THRESHOLD of 128 KiB) nothing is lost,
+but a step takes 1.2 to 2.1 times as long."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepMemory:
-    """Bytes that a trial holds at the worst moment of a training step, by what holds them."""
+    """Bytes that a trial holds at the moment of a training step that needs most, by their use."""
 
     weights: int
-    """Parameters, float32."""
+    """Bytes of the parameters, float32."""
     gradients: int
-    """One float32 per parameter."""
+    """Bytes of the gradients, one float32 per parameter."""
     moments: int
-    """Two float32 per parameter for AdamW."""
+    """Bytes of the moments of AdamW, two float32 per parameter."""
     best_copy: int
-    """The best weights so far, restored before anything is evaluated."""
+    """Bytes of the best weights so far."""
     ema_copy: int
-    """The averaged weights, 0 without them."""
+    """Bytes of the averaged weights; 0 without an average."""
     activations: int
-    """What the forward pass saves for the backward pass, the weights' casts included."""
+    """Bytes that the forward pass saves for the backward pass, with the casts of the weights."""
     temporaries: int
-    """Tensors inside the backward pass of one layer; the fused optimizer needs none."""
+    """Bytes of tensors inside the backward pass of one layer; the fused optimizer needs none."""
     fragmentation: int
-    """Holes between activations and temporaries."""
+    """Bytes that are lost between activations and temporaries."""
     framework: int
-    """The process before any model exists."""
+    """Bytes of the process before any model exists."""
 
     @property
     def total(self) -> int:
@@ -56,25 +58,25 @@ class StepMemory:
 def step_memory(config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool) -> StepMemory:
     """Model the memory of a training step of ``micro_batch`` windows.
 
-    The sum is within 15 % of what a step holds (``tests/bench/test_step_memory.py``): whoever
-    grants memory adds the headroom. The worst moment is in the first backward pass of a whole
-    layer, at its end or, with many tokens, inside attention. It is counted from what the layer of
-    a CPU saves and names; the composition that runs on an accelerator saves the same tensors but
-    for the attention weights, of which it keeps less.
+    The sum is within 15 % of the memory that a step holds (``tests/bench/test_step_memory.py``);
+    headroom is added where memory is granted. Most is held in the first backward pass of a whole
+    layer, at its end or, with many tokens, inside attention. The tensors that the fused layer of
+    the CPU saves are counted; the layer that runs on an accelerator saves the same ones, except
+    that it keeps fewer attention weights.
 
     Args:
         config: the architecture.
-        micro_batch: windows per forward pass, >= 1.
-        bf16: matrix products in bfloat16.
-        ema: an average of the weights is kept.
+        micro_batch: number of windows per forward pass, >= 1.
+        bf16: are matrix products computed in bfloat16?
+        ema: is an average of the weights kept?
     """
     c = config
     n_parameters = count_parameters(c)
     operand = _BFLOAT16 if bf16 else _FLOAT32
     family = family_of(c)
     rows = micro_batch * family.n_tokens(c)
-    # A last layer that computes one token has freed what it saved before the layer below it
-    # begins, and needs less than that one's temporaries.
+    # A last layer that computes one token frees its tensors before the layer below it begins its
+    # backward pass, and needs less than the temporaries of that layer.
     n_layers = max(1, c.n_layers - (c.head == "last"))
     asked = micro_batch if c.head == "last" and c.n_layers == 1 else rows
     layers = n_layers * family.layer_bytes(c, rows, asked, operand)

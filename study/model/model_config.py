@@ -11,6 +11,6 @@ class ModelConfig(Architecture):
     """The network of one trial. A config that exists can be built."""
 
     def __post_init__(self) -> None:
-        # Not super(): a dataclass with slots is another class than the one that was written.
+        # super() would fail: a dataclass with slots is a new class, not the one defined here.
         Architecture.__post_init__(self)
         family_of(self).check(self)

@@ -1,4 +1,4 @@
-"""What the networks of all families share: they read a window of days and give one logit."""
+"""The network that all families share: it maps a window of days to one logit."""
 
 import math
 from abc import abstractmethod
@@ -14,27 +14,29 @@ from study.model.encoder import EncoderLayer, linear
 from study.model.family import Family
 
 _REVIN_EPSILON = 1e-5
+"""Number that is added to a standard deviation before a division by it."""
+
 _SKIP_GAIN = 30.0
 """Factor of the linear path. Adam moves each weight by about the learning rate per step, whatever
 its gradient: enough for a matrix with hundreds of columns, but 25 weights would need thousands of
-steps to reach the size that logistic regression gives them. See "Findings" in the README."""
+steps to reach the size that logistic regression gives them."""
 
 
 class Prediction(NamedTuple):
     """The outputs of a network for a batch of windows."""
 
     logit_B: Tensor
-    """Log-odds of the label, float32; the loss or the reader takes the sigmoid."""
+    """Log-odds of the label, float32; the loss and the predictions apply the sigmoid."""
     auxiliary_B: Tensor | None
     """Standardised log range of the coming days, float32; None without an auxiliary head."""
 
 
 class Network(nn.Module, Family):
-    """Encoder layers over tokens, each token the linear image of a patch of the window.
+    """A network of encoder layers over tokens, each a linear map of a patch of the window.
 
-    A family is a subclass: how a window is cut into patches is its own, in ``_patches``, and so may
-    its encoder layer be; all else is shared. Weights have no values until ``initialise`` or
-    ``load_state_dict``; a large model is built as
+    A family is a subclass, which defines in ``_patches`` how a window is cut into patches, and may
+    have its own encoder layer. Weights have no values until ``initialise`` or ``load_state_dict``;
+    a large model is built as
 
         with torch.device("meta"):
             model = family_of(config).build(config, bf16=bf16)
@@ -47,8 +49,9 @@ class Network(nn.Module, Family):
 
     Args:
         config: the architecture.
-        bf16: matrix products in bfloat16, for a device that multiplies them natively; the residual
-            stream, the norms and the heads stay float32. Do not wrap the model in autocast.
+        bf16: are matrix products computed in bfloat16, on a device that multiplies it natively? The
+            residual stream, the norms and the heads are float32 in any case. Do not wrap the model
+            in autocast.
     """
 
     position_std: ClassVar[float] = 0.02
@@ -59,7 +62,7 @@ class Network(nn.Module, Family):
 
     @classmethod
     def build(cls, config: Architecture, *, bf16: bool) -> Self:
-        """Return a network without values."""
+        """Return a network whose weights have no values yet."""
         return cls(config, bf16=bf16)
 
     def __init__(self, config: Architecture, *, bf16: bool = False) -> None:
@@ -88,13 +91,15 @@ class Network(nn.Module, Family):
     def initialise(self, generator: torch.Generator, base_rate: float) -> None:
         """Fill every weight from ``generator`` and seed the dropout stream from it.
 
-        Matrices are N(0, 1 / fan_in), and those that write to the residual stream are divided by
-        sqrt(2 * n_layers) more, so that its variance does not grow with depth (GPT-2, section
-        2.3). Positions are N(0, ``position_std``^2), biases zero, norms one. All heads are zero but
-        for the bias of the logit, so that training starts at the base rate.
+        Matrices are N(0, 1 / fan_in). Those that write to the residual stream are also divided by
+        sqrt(2 * n_layers), so that its variance does not grow with depth (Radford et al. 2019,
+        "Language Models are Unsupervised Multitask Learners", section 2.3). Positions are
+        N(0, ``position_std``^2), biases zero, norms one. All heads are zero except for the bias of
+        the logit, so that training starts at the base rate.
 
         Args:
-            generator: on the CPU, so that the same seed gives the same weights on every device.
+            generator: a generator on the CPU, so that a seed gives the same weights on every
+                device.
             base_rate: share of positive labels in the training part, in (0, 1).
         """
         require(
@@ -136,7 +141,7 @@ class Network(nn.Module, Family):
         read_BR = x_BND.mean(dim=1) if c.head == "mean" else x_BND.flatten(1)
         logit_B = self.head(read_BR).squeeze(-1)
         if c.last_day_skip:
-            # The raw features: RevIN would have removed the level that the path is for.
+            # The path reads the features before RevIN, which removes the level that it is for.
             logit_B = logit_B + _SKIP_GAIN * self.last_day_skip(x_BTF[:, -1]).squeeze(-1)
         auxiliary_B = self.auxiliary_head(read_BR).squeeze(-1) if c.auxiliary_head else None
         return Prediction(logit_B, auxiliary_B)
@@ -148,11 +153,11 @@ class Network(nn.Module, Family):
 
     @abstractmethod
     def _patches(self, x_BTF: Tensor) -> Tensor:
-        """Cut windows into (B, N, P): one row of numbers per token, the head's token last."""
+        """Cut windows into one row of numbers per token, (B, N, P); the head's token is last."""
 
 
 def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Split the weights into those that weight decay applies to, and norms, biases, positions."""
+    """Return the weights with weight decay, and those without: norms, biases, positions."""
     decayed: list[nn.Parameter] = []
     undecayed: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
@@ -162,7 +167,7 @@ def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Paramete
 
 
 def _fill_normal(parameter: nn.Parameter, std: float, generator: torch.Generator) -> None:
-    # One tensor at a time: the draw is made where the generator lives and copied.
+    # The numbers are drawn on the generator's device and copied, one tensor at a time.
     draw = torch.empty(parameter.shape, device=generator.device)
     draw.normal_(0, std, generator=generator)
     with torch.no_grad():

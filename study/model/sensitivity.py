@@ -1,4 +1,4 @@
-"""Does every feature reach the logit? An untrained network is probed for it."""
+"""Checks on an untrained network that every feature changes the logit."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,15 +11,17 @@ from study.model.model_config import ModelConfig
 from study.model.network import Network
 
 _WIDTH, _HEADS, _MOST_LAYERS = 32, 2, 2
-"""Size of the network that is probed: what reaches the logit depends on how it is wired, not on its
-size. Two layers are a whole one and the last, which may ask for one token alone."""
+"""Width, heads and layers of the network that is probed: which features reach the logit depends on
+its structure, not on its size. Two layers are one that computes all tokens, and the last, which may
+compute one token alone."""
 
 _WINDOWS_AT_ONCE = 16
-"""Windows of one forward pass: attention between 200 tokens takes tens of MiB for these."""
+"""Number of windows of one forward pass: attention between 200 tokens takes tens of MiB for these.
+"""
 
 _DEAD = 1e-12
-"""Change of a logit of about 1 up to which a feature counts as unread: rounding is near 1e-15, one
-of 211 features that are read changes it by 1e-7 to 1e-2."""
+"""Largest change of a logit of about 1 at which a feature counts as unread. Rounding changes it by
+about 1e-15; each of 211 features that are read changed it by 1e-7 to 1e-2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,11 @@ class Sensitivity:
     """How much each feature changes the logit of an untrained network."""
 
     changes: Mapping[str, float]
-    """|change of the logit|, by feature, when its whole window is another."""
+    """Absolute change of the logit by feature, when the feature's whole window is replaced."""
 
     @property
     def least(self) -> tuple[str, float]:
-        """The feature that changes it least, and by how much."""
+        """The feature that changes the logit least, and its change."""
         return min(self.changes.items(), key=lambda change: change[1])
 
 
@@ -39,10 +41,10 @@ def require_sensitivity(config: ModelConfig, feature_names: Sequence[str]) -> Se
     """Check that the networks of ``config`` read every feature.
 
     Args:
-        config: the architecture; a narrow and shallow network of its kind is probed, on the CPU.
+        config: the architecture; a narrow and shallow network of its family is probed on the CPU.
         feature_names: the names of its inputs, in order.
 
-    Raises: SpecError if a feature changes nothing.
+    Raises: SpecError if a feature does not change the logit.
     """
     n_layers = min(config.n_layers, _MOST_LAYERS)
     small = replace(config, d_model=_WIDTH, n_heads=_HEADS, n_layers=n_layers)
@@ -65,11 +67,11 @@ def require_sensitivity(config: ModelConfig, feature_names: Sequence[str]) -> Se
 
 
 def feature_changes(network: Network, generator: torch.Generator) -> list[float]:
-    """Return |change of the logit| of a network with initial values, by feature.
+    """Return the absolute change of the logit of an untrained network, by feature.
 
-    Random numbers are drawn for its head, which begins at zero. The linear path from the last day
-    stays at zero: it would hide an encoder that is blind. The network becomes float64, so that
-    rounding is no change, and is of no further use.
+    Random numbers are drawn for its head, whose initial weights are zero. The linear path from the
+    last day stays at zero: it would hide a feature that the encoder does not read. The network is
+    cast to float64, so that rounding does not count as a change, and cannot be trained afterwards.
     """
     c = network.config
     network.double().eval()

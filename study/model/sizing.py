@@ -1,4 +1,4 @@
-"""The exact number of parameters and of operations of a model, and the models of a given size."""
+"""The exact numbers of parameters and of operations of a model, and the models of a given size."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from study.model.model_config import ModelConfig
 
 
 def count_parameters(config: ModelConfig) -> int:
-    """Count the parameters of the built model by formula; its attention heads change nothing."""
+    """Count the parameters of a model by formula; the number of attention heads does not matter."""
     return family_of(config).count(config, config.d_model, config.n_layers, config.d_ff)
 
 
@@ -29,13 +29,13 @@ def feasible_grid(
     """Return every combination of the choices whose size is within ``tolerance`` of ``target``.
 
     Args:
-        target: parameters wanted.
+        target: wanted number of parameters.
         tolerance: largest relative distance, 0.25 for 25 %.
         d_model: choices of width.
         n_layers: choices of depth.
         n_heads: choices of heads; those that do not divide the width are left out.
         d_ff_ratio: choices of the feed-forward width as a multiple of ``d_model``.
-        template: every other field.
+        template: configuration with the values of all other fields.
 
     Returns: configurations sorted by count, then width, depth, ratio, heads; may be empty.
     Raises: SpecError if ``target`` is not positive, ``tolerance`` not in [0, 1), or a choice breaks

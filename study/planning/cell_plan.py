@@ -1,4 +1,4 @@
-"""Everything that is measured of a cell before its first trial, and what its trials ask for."""
+"""Plans a cell: all that is measured before its first trial, and the resources of its trials."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -49,18 +49,18 @@ class CellPlan:
     resources: SearchResources
     concurrency: int
     device: str | None
-    """The user's choice; None follows what Ray assigns."""
+    """Device that the user chose; None follows what Ray assigns."""
     device_type: str
-    """``cpu``, ``cuda`` or ``mps``, where the trials will run."""
+    """Kind of device on which the trials will run: ``cpu``, ``cuda`` or ``mps``."""
     bf16: bool
-    """Are matrix products in bfloat16 there?"""
+    """Are matrix products computed in bfloat16 on that device?"""
     baselines: tuple[BaselineRecord, ...]
     baseline_losses: npt.NDArray[np.float64]
-    """Daily log-losses of the baseline to beat on the validation days."""
+    """Daily log-losses of the baseline to beat on the validation days, nats."""
     sensitivity: Sensitivity
     """How much each feature changes the output of the smallest architecture."""
     power: Power
-    """Smallest differences that the days can show."""
+    """Smallest differences between two models that the days can show."""
     estimate: Estimate
     temperature: Temperature
     """Temperature of this machine when the plan was made."""
@@ -71,12 +71,12 @@ class CellPlan:
 
     @property
     def share_bytes(self) -> dict[str, int]:
-        """What a training step may use of its device's memory, by budget."""
+        """Bytes of its device's memory that a training step may use, by budget."""
         return {budget: each.share_bytes for budget, each in self.resources.by_budget.items()}
 
     @property
     def running_checkpoint_bytes(self) -> int:
-        """What the checkpoints of the trials that run at once may take on the disk."""
+        """Bytes that the checkpoints of the trials that run at once may take on the disk."""
         # No mixture of budgets takes more than the worst of them alone.
         return max(
             _CHECKPOINTS_PER_TRIAL
@@ -87,7 +87,7 @@ class CellPlan:
 
     @property
     def kept_checkpoint_bytes(self) -> int:
-        """What the best weights of all trials may take on the disk in the end."""
+        """Bytes that the best weights of all trials may take on the disk in the end."""
         largest = max(count_parameters(config.model) for config in self.space.configs())
         return self.cell.search.trials * _FLOAT_BYTES * largest
 
@@ -111,24 +111,25 @@ def plan_cell(
     driver_seconds: float = 0.0,
     is_begun: bool = False,
 ) -> CellPlan:
-    """Check a cell against its data and the cluster, and measure what it will take.
+    """Check a cell against its data and the cluster, and measure the time it will take.
 
     Args:
-        cell: what to search.
+        cell: the cell to search.
         data: its data set.
-        space: its search space; what no node can train is left out, unless the search ``is_begun``.
+        space: its search space; architectures that no node can train are left out of it, unless
+            the search ``is_begun``.
         nodes: the machines of the running Ray cluster.
         device: ``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns.
-        concurrency: trials at once; None takes as many as fit.
-        estimate: of an earlier plan; None makes one.
-        power: of an earlier plan; None measures it.
-        times: by budget, steps of the same architectures, measured before; None measures them.
-        driver_seconds: from the command's start to this call.
+        concurrency: number of trials at once; None takes as many as fit.
+        estimate: the estimate of an earlier plan; None makes one.
+        power: the power of an earlier plan; None measures it.
+        times: measured steps of the same architectures, by budget; None measures them.
+        driver_seconds: seconds from the command's start to this call.
         is_begun: is ``space`` that of a search that is resumed?
 
     Raises:
-        InfeasibleError: no architecture fits a node; of a search that was begun, not all do.
-        SpecError: more trials at once are asked for than fit, or a feature is not read.
+        InfeasibleError: no architecture fits a node or, if the search ``is_begun``, one does not.
+        SpecError: more trials are to run at once than fit, or the networks ignore a feature.
     """
     where = trial_device(nodes, device)
     bf16 = supports_bf16(where)
@@ -172,7 +173,7 @@ def _require_every_feature_read(space: SearchSpace, data: Dataset) -> Sensitivit
 
 
 def _trials_at_once(concurrency: int | None, resources: SearchResources, cell: Cell) -> int:
-    """Return how many trials run at once: as many as are asked for, as fit and as there are."""
+    """Return how many trials run at once: what the user asks for, or as many as fit."""
     require(
         concurrency is None or 1 <= concurrency <= resources.capacity,
         "--concurrency",
@@ -184,7 +185,7 @@ def _trials_at_once(concurrency: int | None, resources: SearchResources, cell: C
 
 
 def _resources(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool) -> SearchResources:
-    """Return what trials ask for: what the largest model of their budget needs."""
+    """Return the resources of trials: those that the largest model of their budget needs."""
     batch = int(max(numbers(space.train["effective_batch"])))
     wanted: dict[str, int] = {}
     for config in space.configs():
@@ -204,6 +205,6 @@ def _record(baseline: Baseline) -> BaselineRecord:
 
 
 def _checkpoint_bytes(config: TrialConfig) -> int:
-    """Return the size of a state (weights, two moments, average) and of its best weights."""
+    """Return the bytes of a state (weights, two moments, average) and of its best weights."""
     copies = 4 + (config.train.ema_decay > 0)
     return copies * _FLOAT_BYTES * count_parameters(config.model)

@@ -11,7 +11,7 @@ from study.search.space import LeftOut, SearchSpace, TrialConfig
 
 
 class InfeasibleError(SpecError):
-    """The nodes can train no architecture of a cell; of one that was begun, not all of them."""
+    """The nodes can train no architecture of a cell, or not all of a search that is resumed."""
 
 
 def step_bytes(config: TrialConfig, micro_batch: int, *, bf16: bool) -> int:
@@ -23,12 +23,12 @@ def step_bytes(config: TrialConfig, micro_batch: int, *, bf16: bool) -> int:
 def fitting_space(
     space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label: str
 ) -> SearchSpace:
-    """Return the space without the architectures of which no node can train a sample at a time.
+    """Return the space without the architectures that no node can train, one sample at a time.
 
     Args:
-        space: all that the budgets afford.
+        space: all architectures that the budgets allow.
         nodes: the machines of the cluster, at least one.
-        bf16: are matrix products in bfloat16 there?
+        bf16: are matrix products computed in bfloat16 there?
         label: the cell, for messages.
 
     Raises:
@@ -51,13 +51,13 @@ def fitting_space(
 def begun_space(space: SearchSpace, begun: Mapping[str, Any]) -> SearchSpace:
     """Return the space of a search that was begun, without what was left out of it then.
 
-    What fits depends on the memory that is free when a search starts. A search is resumed with the
-    architectures that it began with, on a larger machine too: its sampler has learnt of them alone,
-    and an undisturbed search would have ended with them.
+    The memory that is free when a search starts decides which architectures fit. A search is
+    resumed with those that it began with, on a larger machine too: its sampler has learnt from them
+    alone, and a search without an interruption would have ended with them.
 
     Args:
-        space: all that the budgets afford.
-        begun: what ``cell.yaml`` says of the search.
+        space: all architectures that the budgets allow.
+        begun: the description of the search in ``cell.yaml``.
     """
     recorded = begun.get("left_out")
     if recorded is None:
@@ -66,10 +66,10 @@ def begun_space(space: SearchSpace, begun: Mapping[str, Any]) -> SearchSpace:
 
 
 def require_fits(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label: str) -> None:
-    """Refuse to resume a search of which an architecture does not fit here.
+    """Refuse to resume a search if one of its architectures fits no node.
 
     Raises:
-        InfeasibleError: one of them does not.
+        InfeasibleError: one does not fit.
     """
     found = _left_out(space, nodes, bf16=bf16)
     if found is None:

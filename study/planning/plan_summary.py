@@ -1,4 +1,4 @@
-"""A plan as the record that is printed and written: made of a cell that can run or cannot."""
+"""Makes the record of a plan, which is printed and written, whether or not the cell can run."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -61,9 +61,9 @@ def summary_without_plan(
         cell: the cell.
         problem: why it cannot.
         data: its data set, if there is one.
-        space: its search space, all that its budget affords, if there is one.
+        space: its search space, all that its budget allows, if there is one.
         where: the kind of device on which trials would run, if it has a space.
-        feasible: False if nothing of it fits a node; None if that is not known.
+        feasible: False if none of its architectures fits a node; None if that is not known.
     """
     contents = None
     if data is not None and space is not None and where is not None:

@@ -25,20 +25,20 @@ from study.training.device import resolve_device
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanOptions:
-    """How a cell is planned, and where it would run; what it is stands in the cell."""
+    """How a cell is planned and where it would run; the cell itself says what is searched."""
 
     results: Path
     """The results folder, absolute."""
     concurrency: int | None = None
-    """Trials at once; None takes as many as fit."""
+    """Number of trials at once; None takes as many as fit."""
     device: str | None = None
-    """``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns."""
+    """Kind of device, ``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns."""
     address: str | None = None
     """Address of a running Ray cluster; None starts one."""
     estimate: Path | None = None
-    """A plan whose estimate is taken; None measures a few steps."""
+    """File of a plan whose estimate is used; None measures a few steps."""
     import_trials: Path | None = None
-    """Folder of an earlier search that a new one shall know."""
+    """Folder of an earlier search whose trials a new one imports."""
 
     def cluster(self) -> AbstractContextManager[list[Node]]:
         """Start Ray, or join the cluster that runs, for as long as the block lasts."""
@@ -47,28 +47,29 @@ class PlanOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedCell:
-    """A cell whose data, space and earlier trials have been read and fit each other."""
+    """A cell whose data, space and earlier trials have been read and are consistent."""
 
     cell: Cell
     options: PlanOptions
     data: Dataset
     space: SearchSpace
-    """All that the budgets afford; what was left out of a search that was begun is not in it."""
+    """All architectures that the budgets allow or, of a search that was begun, those that it has.
+    """
     known: Mapping[str, Any] | None
-    """An earlier plan, whose estimate and power hold; None measures both."""
+    """An earlier plan, whose estimate and power are used; None measures both."""
     imported: Imported | None
     """Trials of an earlier search that lie in ``space``."""
     is_begun: bool = False
-    """Is it a search that goes on?"""
+    """Is the search resumed?"""
 
     def resuming(self, begun: Mapping[str, Any] | None, continued: Cell | None) -> "PreparedCell":
-        """Return the cell as its search was begun; the cell itself if it was not.
+        """Return the cell as its search was begun, or unchanged if none was.
 
-        The estimate was measured when the search began: a resumed one starts at once.
+        The estimate was measured when the search began, so a resumed one starts at once.
 
         Args:
-            begun: what the first event of the journal says of the cell; None without a search.
-            continued: the cell with the trials that it is asked for by now; None without a search.
+            begun: the description of the cell in the first event of the journal; None without one.
+            continued: the cell with its present number of trials; None without a search.
         """
         if begun is None or continued is None:
             return self
@@ -76,15 +77,14 @@ class PreparedCell:
         return dataclasses.replace(self, cell=continued, space=space, known=begun, is_begun=True)
 
     def plan(self, nodes: Sequence[Node]) -> CellPlan:
-        """Check the cell against the cluster, and measure what it will take.
+        """Check the cell against the cluster, and measure the time it will take.
 
         Args:
             nodes: the machines of the running Ray cluster.
 
         Raises:
-            InfeasibleError: no architecture fits a node; of a search that was begun, not all do.
-            SpecError: more trials at once are asked for than fit, or the networks do not read a
-                feature.
+            InfeasibleError: no architecture fits a node or, if the search was begun, one does not.
+            SpecError: more trials are to run at once than fit, or the networks ignore a feature.
         """
         estimate, power = None, None
         if self.known is not None:
@@ -105,10 +105,10 @@ class PreparedCell:
         )
 
     def imported_by(self, plan: CellPlan) -> Imported | None:
-        """Return the earlier trials that lie in the space which the plan has left.
+        """Return the earlier trials whose architectures the plan has not left out.
 
         Raises:
-            StudyError: none does.
+            StudyError: there is none.
         """
         if self.options.import_trials is None or plan.space.left_out is None:
             return self.imported
@@ -126,13 +126,13 @@ def prepare(cell: Cell, options: PlanOptions, *, is_resumed: bool = False) -> Pr
     """Read all that a plan needs; Ray is not started, and nothing is written.
 
     Args:
-        cell: what to search.
-        options: where it would run, and what is known of it before.
-        is_resumed: does a search go on? It holds to its own estimate, so no other one is read.
+        cell: the cell to search.
+        options: where it would run, and the files of earlier plans and searches.
+        is_resumed: is a search resumed? It keeps its own estimate, so no other one is read.
 
     Raises:
-        StudyError: the data, the space, an earlier plan or earlier trials cannot serve the cell,
-            or this machine has no such device.
+        StudyError: the data, the space, an earlier plan or earlier trials do not suit the cell, or
+            this machine has no such device.
     """
     data = build_dataset(cell.data, import_folder=options.results / "data")
     space = build_space(cell, n_features=len(data.feature_names))

@@ -1,4 +1,4 @@
-"""How long a search takes, by playing it: real rungs, real slots, trials in the order they come."""
+"""Simulates a search in time: its rungs, its slots, and trials in the order of their starts."""
 
 import heapq
 import math
@@ -16,21 +16,21 @@ from study.spec.specification import SearchConfig
 
 @dataclass(frozen=True, slots=True)
 class TrialCost:
-    """One trial, as far as the clock is concerned."""
+    """The time that one trial takes."""
 
     budget: str
-    """Label of the budget among whose trials it competes; what it asks for follows from it."""
+    """Label of the budget among whose trials it competes, which decides its resources."""
     epochs: int
-    """Length of its schedule."""
+    """Number of epochs of its schedule."""
     epoch_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """One search that was played."""
+    """The outcome of one simulated search."""
 
     seconds: float
-    """Time from asking for the first worker to the last trial's end."""
+    """Seconds from the request for the first worker to the last trial's end."""
     trained_share: float
     """Epochs that were trained, as a share of all epochs of all schedules."""
 
@@ -45,20 +45,20 @@ def play(
     worker_seconds: float,
     rng: np.random.Generator,
 ) -> Played:
-    """Run a search on the clock alone.
+    """Simulate a search without training.
 
-    Trials are exchangeable and keep their rank: each has one random loss at every epoch. ASHA then
-    stops as many as it can tell apart; early stopping and collapse, which would end some sooner,
-    are left out.
+    Each trial has one random loss, the same at every epoch, so that their ranks never change and
+    ASHA stops as many as its rungs allow. Early stopping and collapse, which would end some trials
+    sooner, are not simulated.
 
     Args:
-        trials: in the order in which they are asked for; none overtakes another.
+        trials: the trials in the order in which they start; none overtakes another.
         search: ASHA's settings.
-        slots: trials at once.
-        resources: what trials ask for.
-        trial_seconds: from the end of a slot's trial to the first step of its next.
-        worker_seconds: more of it, if a worker must be started.
-        rng: draws the losses.
+        slots: number of trials at once.
+        resources: resources that trials request.
+        trial_seconds: seconds from the end of a slot's trial to the first step of its next.
+        worker_seconds: seconds that are added where a worker must be started.
+        rng: generator that draws the losses.
     """
     losses = rng.permutation(len(trials)).astype(float)
     cluster = _Cluster(resources, slots=slots, worker_seconds=worker_seconds)
@@ -74,18 +74,18 @@ class _Cluster:
         self._slots = slots
         self._worker_seconds = worker_seconds
         self._at_work: dict[int, str] = {}
-        """The budget of every running trial, by its number."""
+        """Budget of every running trial, by its number."""
         self._idle: Counter[TrialResources] = Counter()
-        """Number of workers that are kept, by what they hold."""
+        """Number of workers that are kept, by the resources they hold."""
 
     def has_room(self, budget: str) -> bool:
-        """Can a trial of this budget start beside those that run?"""
+        """Can a trial of this budget start beside the running ones?"""
         if len(self._at_work) >= self._slots:
             return False
         return self._resources.shares((*self._at_work.values(), budget)) <= 1
 
     def start(self, number: int, budget: str) -> float:
-        """Let a trial run; return the seconds that its worker needs: none if one is kept."""
+        """Start a trial and return the seconds of starting its worker: 0 if one is kept."""
         self._at_work[number] = budget
         own = self._resources.by_budget[budget]
         if self._idle[own]:
@@ -107,7 +107,7 @@ class _Cluster:
 
 
 class _Playing:
-    """A search while it is played: its clock, its rungs, and what happens next."""
+    """The state of a simulated search: its clock, its rungs, and the events to come."""
 
     def __init__(
         self,
@@ -127,10 +127,10 @@ class _Playing:
         self._milestones = [math.ceil(percent) for percent, _ in rungs.recorded()]
         self._n_started = 0
         self._n_epochs = 0
-        """Epochs of the trials that have ended."""
+        """Number of epochs of the trials that have ended."""
         self._now = 0.0
         self._events: list[tuple[float, int, int]] = []
-        """Heap of the time at which a trial, by its number, reaches an epoch."""
+        """Heap of events: the time at which a trial, given by its number, reaches an epoch."""
 
     def to_the_end(self) -> Played:
         self._start_those_with_room()
@@ -155,7 +155,7 @@ class _Playing:
             self._reach_next(number, 0, self._now + self._trial_seconds + worker_seconds)
 
     def _ends(self, number: int, epoch: int) -> bool:
-        """Show a trial's loss to its rungs: has it ended, or is it stopped here?"""
+        """Report a trial's loss to its rungs: has it ended, or do they stop it?"""
         trial = self._trials[number]
         has_ended = epoch == trial.epochs
         percent = 100 * epoch // trial.epochs
@@ -163,7 +163,7 @@ class _Playing:
         return rungs.is_cut(number, percent, loss, has_ended=has_ended) or has_ended
 
     def _reach_next(self, number: int, epoch: int, at: float) -> None:
-        """Note the next epoch at which something is decided about a trial."""
+        """Add the event of the next epoch at which a trial may be stopped or ends."""
         trial = self._trials[number]
         # The first whole epoch at or past each milestone, as the trainer counts percent.
         looks = {-(-milestone * trial.epochs // 100) for milestone in self._milestones}

@@ -2,9 +2,9 @@
 
 The models are the smallest, the middle and the largest kind of layer of a search space, each in a
 shallow and a deep model (``study.planning.step_times`` has the fit to their times). A model whose
-step is small is timed with its whole batch. A larger one is timed with two parts of a batch, of a
-few windows and of some times as many: what the second takes longer is the time of its further
-windows, and what then remains of the first is the time that a step takes besides its windows.
+step is small is timed with its whole batch. A larger one is timed with a small and a larger part of
+a batch. The difference of the two times is that of the additional windows; subtracting the windows'
+time from the first leaves the time that a step takes besides its windows.
 """
 
 import dataclasses
@@ -30,8 +30,8 @@ from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 
 _MOST_PROBES = 8
-"""Most probes that run at once. They slow each other down as the trials that share a device do, of
-which there are no more (MOST_TRIALS_PER_DEVICE); further probes would change nothing."""
+"""Most probes that run at once. They slow each other down as trials that share a device do, and no
+more trials share one (``study.cluster.resources.MOST_TRIALS_PER_DEVICE``)."""
 
 _READY_SECONDS = 300.0
 """Seconds that the probes may take to start: a cluster that is full of other work may have no room
@@ -68,8 +68,8 @@ _MOST_TIMED = 8
 """Most timed steps of a model."""
 
 _MOST_CHECKPOINT_BYTES = 256 * 2**20
-"""Bytes of the largest checkpoint that is written; writing a larger one would take longer than all
-the rest, so its time is extrapolated."""
+"""Bytes of the largest checkpoint that is written. Writing a larger one would take longer than all
+other measurements, so its time is extrapolated."""
 
 _STATE_BYTES = 5 * 4
 """Bytes of a checkpoint per parameter: weights, two moments, average and best weights, float32."""
@@ -83,14 +83,14 @@ def measure_search(
     device: str | None,
     concurrency: int,
 ) -> dict[str, StepTimes]:
-    """Time steps of each budget with what its trials ask for; budgets that ask alike share them.
+    """Time steps of each budget with its trials' resources; budgets of equal ones share the times.
 
     Args:
-        space: whose architectures are to be estimated.
+        space: search space whose architectures are to be estimated.
         data: a cell's data set; any horizon's.
-        resources: what the search's trials ask for.
+        resources: resources that the search's trials request.
         device: the user's choice; None follows the assignment.
-        concurrency: trials that will run at once, if as many fit.
+        concurrency: number of trials that will run at once, if as many fit.
 
     Raises:
         SpecError: a step could not be run.
@@ -122,14 +122,14 @@ def measure_steps(
     """Time a few steps of small, middle and large layers under the load that trials will meet.
 
     As many probes as trials will run at once take the same steps at the same time, each with a
-    trial's resources; their median counts.
+    trial's resources; the median of their times is used.
 
     Args:
-        space: whose architectures are to be estimated.
+        space: search space whose architectures are to be estimated.
         data: a cell's data set; any horizon's.
         request: resources of a trial.
         device: the user's choice; None follows the assignment.
-        concurrency: trials that will run at once.
+        concurrency: number of trials that will run at once.
 
     Raises:
         SpecError: a step could not be run.
@@ -164,7 +164,7 @@ def _measure_layers(
         model = dataclasses.replace(config.model, n_layers=n_layers)
         one = dataclasses.replace(config, model=model)
         count = count_parameters(model)
-        # That of the first model is always written, so that there is one to extrapolate from.
+        # The first model's checkpoint is always written, so that there is one to extrapolate from.
         saves = not checkpoints or _STATE_BYTES * count <= _MOST_CHECKPOINT_BYTES
         found = _median(ray.get([probe.measure.remote(one, saves=saves) for probe in probes]))
         if found.checkpoint_seconds is not None:
@@ -184,7 +184,7 @@ def _measure_layers(
 
 
 def _probed(space: SearchSpace) -> list[tuple[TrialConfig, int]]:
-    """Return the smallest, middle and largest kind of layer, and the layers of its deep model."""
+    """Return the smallest, middle and largest kind of layer, each with its deep model's depth."""
     kinds: dict[float, list[TrialConfig]] = {}
     for config in space.configs():
         kinds.setdefault(layer_flops(config.model), []).append(config)
@@ -238,8 +238,8 @@ class _Probe:
                 validation_seconds=validation,
                 checkpoint_seconds=checkpoint,
             )
-        # What a step costs besides its windows (the optimizer, casts of the weights) must not
-        # count as theirs, or each of a few windows would appear too dear.
+        # The cost of a step besides its windows (the optimizer, casts of the weights) must not
+        # count as theirs, or the time per window of a small part would be too long.
         few = min(batch // _PARTS_RATIO, max(_FEWEST_WINDOWS, int(_PART_FLOPS / flops)))
         first, validation, checkpoint = self._time(config, few, saves=saves)
         second, _, _ = self._time(config, _PARTS_RATIO * few, saves=False)

@@ -7,15 +7,15 @@ An epoch takes::
 where ``window`` and ``validation`` are seconds per sample, ``step`` is seconds per optimizer step
 besides its samples (the optimizer, casts of the weights), and ``checkpoint`` is seconds.
 
-The first three depend on the kind of layer (its width and feed-forward ratio, of which only the
-floating-point operations per sample count) and on the number of layers. Each kind that is measured
-is timed in a model of one layer and in a deep one. Over the number of layers each time is the
-straight line through these two. The time of one layer, and the slope for each further one, are
-interpolated linearly between the kinds, over the operations of a layer, and held constant beyond
-the smallest and the largest kind. A slope is never negative: noise alone makes a deep model faster.
+The first three depend on the number of layers and on the kind of layer: its width and feed-forward
+ratio, through the floating-point operations per sample alone. Each kind that is measured is timed
+in a model of one layer and in a deep one, and each time is a straight line through these two over
+the number of layers. The time of one layer, and the slope for each further one, are interpolated
+linearly between the kinds, over the operations of a layer, and held constant beyond the smallest
+and the largest kind. A slope is never negative: only noise lets a deep model be faster.
 
-The checkpoint is the straight line in the number of parameters through the smallest and the largest
-one that was written.
+The time of a checkpoint is a straight line in the number of parameters, through the smallest and
+the largest one that was written.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ SHALLOW = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeTime:
-    """What one model took, in seconds."""
+    """The measured times of one model."""
 
     window_seconds: float
     """Training time per sample."""
@@ -42,7 +42,7 @@ class ProbeTime:
     validation_seconds: float
     """Validation time per sample."""
     checkpoint_seconds: float | None
-    """Time to write a checkpoint; None if it was too large to be tried."""
+    """Time of writing a checkpoint; None if it was too large to be written."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,17 +59,17 @@ class LayerTimes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepTimes:
-    """All that was measured for budgets whose trials ask for the same; horizons share it."""
+    """All that was measured for budgets whose trials have equal resources; horizons share it."""
 
     layers: tuple[LayerTimes, ...]
     """The measured kinds of layer, ascending in operations, at least one."""
     checkpoints: tuple[tuple[int, float], ...]
     """Parameters and seconds of the checkpoints that were written, ascending, at least one."""
     worker_seconds: float
-    """Time from asking for workers to their being ready."""
+    """Seconds from the request for workers until they are ready."""
 
     def epoch_seconds(self, config: TrialConfig, n_train: int, n_validation: int) -> float:
-        """Return what an epoch of ``config`` takes but for its report, in seconds."""
+        """Return the seconds of an epoch of ``config`` without its report."""
         n_steps = -(-n_train // config.train.effective_batch)
         return (
             n_train * self._fitted("window_seconds", config.model)

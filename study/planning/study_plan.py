@@ -1,4 +1,4 @@
-"""What a selection of cells would take: a plan of each, or the reason why it cannot run here."""
+"""Plans a selection of cells: a plan of each, or the reason why it cannot run here."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,17 +31,17 @@ from study.spec.specification import Cell
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellOutlook:
-    """One cell of a selection."""
+    """One cell of a selection, with its plan and the state of its folder."""
 
     cell: Cell
     plan: CellPlan | None
-    """None if the cell cannot run here."""
+    """Plan of the cell; None if it cannot run here."""
     row: PlanRow
     """All that is known of the cell and its folder."""
 
     @property
     def will_run(self) -> bool:
-        """Is there something left to do, and can it be done here?"""
+        """Are there trials left to run, and can they run here?"""
         return self.plan is not None and self.row.folder_state in ("new", "partial")
 
 
@@ -59,12 +59,12 @@ def plan_cells(
     Steps are measured once per budget: the models of its horizons are the same.
 
     Args:
-        cells: what to plan; all read the same prices.
+        cells: the cells to plan; all read the same prices.
         nodes: the machines of the running Ray cluster.
         results: the results folder, absolute; it is read only.
         device: ``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns.
-        concurrency: trials at once; None takes as many as fit.
-        driver_seconds: from a command's start to the first question to Ray.
+        concurrency: number of trials at once; None takes as many as fit.
+        driver_seconds: seconds from a command's start to its first request to Ray.
 
     Raises:
         DataError: the prices cannot be read.
@@ -96,11 +96,11 @@ def plan_cells(
 
 
 class _Known:
-    """What could be read of a cell so far."""
+    """The parts of a cell that could be read so far."""
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        """The cell; of a search that was begun, with the trials that it is asked for by now."""
+        """The cell; that of a search begun before has the search's present number of trials."""
         self._data: Dataset | None = None
         self._space: SearchSpace | None = None
         self._state: FolderState = "new"
@@ -110,7 +110,7 @@ class _Known:
         """Return the cell's search space, its data, and whether its search was begun.
 
         Raises:
-            StudyError: one of them cannot be had; what was read before is kept.
+            StudyError: one of them cannot be read or built; the parts read before are kept.
         """
         path = results / self.cell.name
         self._data = build_dataset(self.cell.data, prices, results / "data")
@@ -144,7 +144,7 @@ class _Known:
 
 
 def total(outlooks: Sequence[CellOutlook]) -> PlanTotal:
-    """Return what the cells take that will run, one after the other."""
+    """Return the totals of the cells that will run, one after the other."""
     plans = [o.plan for o in outlooks if o.plan is not None and o.will_run]
     states = [o.row.folder_state for o in outlooks]
     return PlanTotal(
@@ -158,7 +158,7 @@ def total(outlooks: Sequence[CellOutlook]) -> PlanTotal:
         trials=sum(p.cell.search.trials for p in plans),
         search_seconds_expected=sum(p.estimate.search_seconds_expected for p in plans),
         search_seconds_most=sum(p.estimate.search_seconds_most for p in plans),
-        # One cell at a time writes checkpoints; what is kept adds up.
+        # One cell at a time writes checkpoints of running trials; those that are kept add up.
         running_checkpoint_bytes=max((p.running_checkpoint_bytes for p in plans), default=0),
         kept_checkpoint_bytes=sum(p.kept_checkpoint_bytes for p in plans),
     )
@@ -189,7 +189,7 @@ def folder_state(
         return "refused", str(error)
     differences = differences_by_part(before, cell, data, path)
     if is_complete:
-        # Nothing will be resumed, so only what was asked must be the same.
+        # Nothing will be resumed, so only the spec and the data must be the same.
         differences = {part: differences[part] for part in ("spec", "data_sha256", "feature_hash")}
     lines = [line for found in differences.values() for line in found]
     if lines:

@@ -1,4 +1,4 @@
-"""How long a search will take: measured steps, played through the search's own rungs and slots."""
+"""How long a search will take: measured steps, simulated with the search's own rungs and slots."""
 
 import dataclasses
 import functools
@@ -20,22 +20,22 @@ from study.search.space import SearchSpace, Shape, TrialConfig
 from study.spec.specification import SearchConfig
 
 _REPORT_SECONDS = 0.01
-"""Seconds of an epoch outside training, validation and checkpoint: Ray's way to the driver and
-back, the journal, the records; printed by tests/bench/test_plan_time.py."""
+"""Seconds of an epoch outside training, validation and checkpoint: the message to the driver and
+its answer through Ray, the journal, the records; measured by tests/bench/test_plan_time.py."""
 
 _TRIAL_SECONDS = 0.3
 """Seconds from the end of a slot's trial to the first step of its next one in the same worker;
-printed by tests/bench/test_plan_time.py."""
+measured by tests/bench/test_plan_time.py."""
 
 _END_SECONDS = 3.0
-"""Seconds from the last trial's end to that of the command, for records and Ray's shutdown; printed
-by tests/bench/test_plan_time.py."""
+"""Seconds from the last trial's end to that of the command, for records and Ray's shutdown;
+measured by tests/bench/test_plan_time.py."""
 
 _N_PLAYED = 30
-"""Number of searches that are played for a mean."""
+"""Number of simulated searches over which a mean is taken."""
 
 _N_DRAWN = 200
-"""Number of configurations that are drawn for all of them."""
+"""Number of configurations that are drawn, from which all simulated searches take theirs."""
 
 
 def shape_name(model: ModelConfig | Shape) -> str:
@@ -54,35 +54,27 @@ def estimate_search(
     resources: SearchResources,
     driver_seconds: float,
 ) -> Estimate:
-    """Play a search with measured steps.
+    """Simulate a search with measured steps.
 
     Args:
-        space: what is drawn from.
+        space: search space from which configurations are drawn.
         search: number of trials and ASHA's settings.
         data: the cell's data set.
-        forced: what is tried first.
-        times: by budget, measured steps of this space's architectures.
-        concurrency: trials at once.
-        resources: what trials ask for.
-        driver_seconds: from the command's start to the first question to Ray.
+        forced: configurations that are tried first.
+        times: measured steps of this space's architectures, by budget.
+        concurrency: number of trials at once.
+        resources: resources that trials request.
+        driver_seconds: seconds from the command's start to its first request to Ray.
     """
-
-    def cost(config: TrialConfig) -> TrialCost:
-        own = times[config.budget]
-        seconds = own.epoch_seconds(config, len(data.train_days), len(data.validation_days))
-        return TrialCost(config.budget, config.train.epochs, seconds + _REPORT_SECONDS)
-
+    cost = functools.partial(_cost, times=times, data=data)
     by_shape: dict[str, list[float]] = {}
     for config in space.configs():
         by_shape.setdefault(shape_name(config.model), []).append(cost(config).epoch_seconds)
     seconds_by_row = sorted(itertools.chain.from_iterable(by_shape.values()))
     rng = np.random.default_rng(search.seed)
-    first = [cost(slot.config) for slot in forced if slot.config is not None][: search.trials]
+    first = [cost(slot.config) for slot in forced if slot.config is not None]
     pool = [cost(config) for config in _drawn(space, search.seed)]
-    queues = [
-        first + [pool[i] for i in rng.integers(len(pool), size=search.trials - len(first))]
-        for _ in range(_N_PLAYED)
-    ]
+    queues = _queues(first[: search.trials], pool, search.trials, rng)
     worker_seconds = max(each.worker_seconds for each in times.values())
     played = functools.partial(
         play,
@@ -108,8 +100,25 @@ def estimate_search(
     )
 
 
+def _cost(config: TrialConfig, *, times: Mapping[str, StepTimes], data: Dataset) -> TrialCost:
+    seconds = times[config.budget].epoch_seconds(
+        config, len(data.train_days), len(data.validation_days)
+    )
+    return TrialCost(config.budget, config.train.epochs, seconds + _REPORT_SECONDS)
+
+
+def _queues(
+    first: list[TrialCost], pool: Sequence[TrialCost], n_trials: int, rng: np.random.Generator
+) -> list[list[TrialCost]]:
+    """Return the trials of every simulated search: the same first ones, then drawn ones."""
+    return [
+        first + [pool[i] for i in rng.integers(len(pool), size=n_trials - len(first))]
+        for _ in range(_N_PLAYED)
+    ]
+
+
 def _drawn(space: SearchSpace, seed: int) -> list[TrialConfig]:
-    """Draw as the sampler's random trials are: not uniform over the grid, but width first."""
+    """Draw as the sampler draws its random trials: not uniformly over the grid, but width first."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     return [space.sample(study.ask()) for _ in range(_N_DRAWN)]

@@ -1,4 +1,4 @@
-"""Hand a search to another program: python -m study.results CELL --optuna FILE."""
+"""Writes a search for another program: python -m study.results CELL --optuna FILE."""
 
 import argparse
 import sys
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         got=str(arguments.cell),
         remedy="Give a folder that study.tune made, as ray_results/phase6a_2M_h3_threshold_1pct.",
     )
-    # Optuna takes a second to import: a wrong flag and --help are answered before.
+    # Optuna takes a second to import, so flags are checked and --help is printed before.
     from study.results.optuna_export import export
 
     n_trials = export(arguments.cell, arguments.optuna)

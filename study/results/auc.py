@@ -1,13 +1,13 @@
-"""How far an area under the ROC curve is known."""
+"""The standard error of an area under the ROC curve."""
 
 import math
 
 
 def auc_standard_error(auc: float, n_positive: int, n_negative: int) -> float:
-    """Return the standard error of an area under the ROC curve of independent days.
+    """Return the standard error of an area under the ROC curve, without the scores themselves.
 
-    Hanley and McNeil 1982, https://doi.org/10.1148/radiology.143.1.7063747: for where the scores
-    themselves are not known.
+    Days are taken for independent (Hanley and McNeil 1982,
+    https://doi.org/10.1148/radiology.143.1.7063747).
     """
     both_positive, both_negative = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = (

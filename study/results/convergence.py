@@ -1,4 +1,4 @@
-"""The rule that says a search has converged: its best configurations differ by next to nothing."""
+"""The rule by which a search has converged: its best configurations differ by next to nothing."""
 
 import heapq
 import math
@@ -13,34 +13,41 @@ LEAST_TRIALS = 20
 """Number of distinct configurations that must have completed, from the same study."""
 
 THRESHOLD = 0.02
-"""Range of the five best in units of AUC, from the study that this one replaces: the rule fired at
-trial 20 in all twelve of its searches."""
+"""Range of the five best in units of AUC: the value of the study that this one replaces, where the
+rule held at trial 20 in all twelve searches."""
 
 SE_SHARE = 0.1
-"""Default share of the metric's standard error.
+"""Range of the five best as a share of the metric's standard error, by default.
 
-All trials are scored on the same days, so most of that error is common to them. Against the
-baseline ``difference_se`` is about a seventh of ``value_se`` in our records, and of two good models
-it is less: five configurations within a tenth cannot be told apart.
-Three stored studies of 50 trials (AUC, standard error .035): a tenth stops at trials 41, 42 and
-never, with nothing lost; .02 stops at 20 in each and loses up to .009. Planted studies of 50 TPE
-trials (standard error .02; seeds scatter losses by .0005 or .0015; 40 studies each): where the
-losses of the first 20 spread by .016 a tenth stops at trial 20 in 15 and 3 % (median 27 and 35;
-lost .11 and .06 standard errors), a whole one in all of them. Where they spread by .005 it stops
-at trial 20 in 75 and 17 %, and loses .05 standard errors. A twentieth never stops in two thirds of
-the studies with the larger scatter.
+All trials are scored on the same days, so most of that error is common to them. In this study's
+records ``difference_se``, the error of a difference to the baseline, is about a seventh of
+``value_se``, and that of a difference of two good models is smaller: five configurations within a
+tenth cannot be distinguished.
+
+Recorded studies of 50 trials (AUC, standard error .035), three of them: with a tenth the rule holds
+at trials 41, 42 and never, and nothing is lost; with a range of .02 it holds at trial 20 in each,
+and up to .009 is lost.
+
+Simulated studies of 50 TPE trials, 40 for each setting (standard error .02; losses
+scatter between seeds by .0005 or by .0015):
+
+- First 20 losses spread by .016: with a tenth the rule holds at trial 20 in 15 % and 3 % of the
+  studies (median trial 27 and 35; .11 and .06 standard errors lost), with a whole one in all.
+- First 20 losses spread by .005: with a tenth it holds at trial 20 in 75 % and 17 %, and .05
+  standard errors are lost.
+- With a twentieth it never holds in two thirds of the studies with the larger scatter.
 """
 
 _TOP = 5
 """Number of best configurations that are compared."""
 
 _ROUNDING = 1e-9
-"""Relative slack of the threshold: .72 - .70 is above .02 in binary."""
+"""Relative tolerance of the threshold: .72 - .70 is above .02 in binary."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompletedTrial:
-    """A trial that ran to its end, as far as the rule needs it."""
+    """The part of a completed trial that the rule needs."""
 
     key: Hashable
     """Key of its configuration, as ``configuration_key`` makes it."""
@@ -52,18 +59,19 @@ class CompletedTrial:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConvergenceRule:
-    """Enough different configurations completed, and the five best within a threshold.
+    """A search has converged when enough configurations completed and the five best are close.
 
     Equal configurations count once, with the best of their values.
     """
 
     least_trials: int = LEAST_TRIALS
-    """Distinct configurations that must have completed."""
+    """Number of distinct configurations that must have completed."""
     threshold: float | None = None
-    """Greatest range of the five best values, in units of the metric; None for a share."""
+    """Greatest range of the five best values, in units of the metric; None if ``se_share`` is
+    given."""
     se_share: float | None = None
-    """Greatest range as a share of the standard error of the best value, without which the rule
-    cannot fire; None if ``threshold`` is given."""
+    """Greatest range of the five best values as a share of the standard error of the best; without
+    that error the rule does not hold. None if ``threshold`` is given."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -132,9 +140,9 @@ class ConvergenceRule:
 
 
 def completed_trials(records: Iterable[TrialRecord]) -> list[CompletedTrial]:
-    """Return what the rule needs of a cell's trials that completed, in the order of their ends.
+    """Return a cell's completed trials as the rule needs them, in the order of their ends.
 
-    Their value is the objective, of which less is better whatever the metric.
+    Their value is the objective, which is minimised whatever the metric.
     """
     return [
         CompletedTrial(
@@ -148,10 +156,10 @@ def completed_trials(records: Iterable[TrialRecord]) -> list[CompletedTrial]:
 
 
 def configuration_key(params: Mapping[str, Any]) -> Hashable:
-    """Return the same key for equal configurations.
+    """Return a key that equal configurations share.
 
-    The order of the parameters does not matter, 2 is 2.0, and a parameter that is None or NaN is
-    one that the configuration does not have.
+    The order of the parameters does not matter, 2 equals 2.0, and a parameter that is None or NaN
+    counts as absent.
     """
     return frozenset(
         (name, _frozen(value)) for name, value in params.items() if not _is_missing(value)

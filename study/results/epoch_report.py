@@ -1,6 +1,6 @@
-"""The report of an epoch: what a trainer measures, what its worker adds, and the line it becomes.
+"""The report of an epoch: the trainer's part, the worker's part, and its form as a JSON line.
 
-None stands for what is undefined or was not measured; no field is ever NaN or infinite.
+None stands for a value that is undefined or was not measured; no field is ever NaN or infinite.
 """
 
 import dataclasses
@@ -44,30 +44,30 @@ _BEST_NAMES: Mapping[str, str] = {
 class EpochReport:
     """One epoch, with the best so far, so that the last report of a stopped trial is complete.
 
-    Validation is that of the averaged weights if there are any.
+    Validation scores are those of the averaged weights if there are any.
     """
 
     epoch: int
-    """Epochs run, from 1."""
+    """Number of the epoch, from 1."""
     step: int
-    """Optimizer steps taken in the whole trial."""
+    """Number of optimizer steps taken in the whole trial."""
     schedule_percent: int
-    """Share of the trial's own schedule, 100 after its last epoch."""
+    """Percentage of the trial's own schedule that has been run, 100 after its last epoch."""
     stop_reason: StopReason | None
-    """Why the trainer runs no further epoch; None if it would."""
+    """Reason why the trainer runs no further epoch; None if it would run one."""
 
     train_loss: float | None
     """Mean log-loss over the epoch's samples as they were trained on: with dropout, on moving
     weights and without the auxiliary part. None if the epoch diverged."""
     train_auxiliary_loss: float | None
-    """Mean squared error of the auxiliary output; None without one."""
+    """Mean squared error of the auxiliary output; None without an auxiliary output."""
     validation: Validation | None
     """Scores of this epoch; None if it diverged."""
     best: BestEpoch | None
-    """The epoch of the lowest validation loss so far, however small the gain: that loss is the
-    trial's objective. None if no epoch had a finite one."""
+    """Scores of the epoch of the lowest validation loss so far, however small the gain: that loss
+    is the trial's objective. None if no epoch had a finite one."""
     best_is_collapsed: bool | None
-    """Is the best epoch so far a collapsed one? Then no score of this trial may be ranked, whoever
+    """Is the best epoch so far a collapsed one? Then no score of this trial may be ranked, whatever
     stopped it. None without a best epoch."""
 
     learning_rate: float
@@ -83,19 +83,19 @@ class EpochReport:
     samples_per_second: float
     """Training samples over data and step seconds."""
     peak_memory_bytes: int
-    """See ``study.training.device.peak_memory_bytes``."""
+    """Peak memory of the device, as ``study.training.device.peak_memory_bytes`` measures it."""
     micro_batch: int
-    """Largest micro-batch at the end of the epoch; smaller than at its start after a shortage."""
+    """Largest micro-batch at the end of the epoch; halved whenever memory ran out."""
     accumulation_steps: int
-    """Micro-batches per full optimizer step."""
+    """Number of micro-batches per full optimizer step."""
     out_of_memory_count: int
-    """How often the trial has halved its micro-batch because memory ran out."""
+    """Number of times that the trial has halved its micro-batch because memory ran out."""
 
     @property
     def end_reason(self) -> StopReason:
-        """Why the trial ended, if this is its last report: only ASHA stops one silently.
+        """Reason why the trial ended, if this is its last report: ASHA where the trainer has none.
 
-        A trial whose best epoch is a collapsed one is collapsed, whoever stopped it.
+        A trial whose best epoch is a collapsed one is collapsed, whatever stopped it.
         """
         reason: StopReason = self.stop_reason or "asha"
         if STATE_OF_REASON[reason] != "FAIL" and self.best_is_collapsed:
@@ -111,13 +111,13 @@ class EpochReport:
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> "EpochReport":
-        """Return what ``to_json`` was called on; names that it does not know are ignored."""
+        """Rebuild the report from its line; other names in the line are ignored."""
         return cls(**_report_values(line))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerRecord:
-    """What an optimizer object holds, read from it and not from the config that asked for it."""
+    """The settings of an optimizer, read from the object itself and not from a configuration."""
 
     name: str
     learning_rate: float
@@ -135,12 +135,12 @@ class OptimizerRecord:
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerFacts:
-    """What the process that trained an epoch knows of itself and of its machine."""
+    """Facts about the process that trained an epoch, and about its machine."""
 
     checkpoint_seconds: float | None
-    """Seconds of saving the epoch; None of a report that a restored trial repeats."""
+    """Seconds of saving the epoch; None in a report that a restored trial repeats."""
     device: str
-    """Kind of device, without its index, which says nothing outside of the process."""
+    """Kind of device, without its index, which has no meaning outside of the process."""
     optimizer: OptimizerRecord
     assigned_cpus: float
     """CPUs that Ray assigned to the trial."""
@@ -155,9 +155,9 @@ class WorkerFacts:
     temperature: float | None
     """Degrees Celsius at the report; None if no sensor can be read."""
     temperature_source: str | None
-    """The sensor of ``temperature``."""
+    """Name of the sensor of ``temperature``."""
     temperature_max: float | None
-    """Most degrees Celsius since the report before."""
+    """Highest temperature since the report before, degrees Celsius."""
 
 
 @final
@@ -175,7 +175,7 @@ class EpochRecord(EpochReport):
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> "EpochRecord":
-        """Return what ``to_json`` was called on; names that it does not know are ignored."""
+        """Rebuild the record from its line; other names in the line are ignored."""
         names = [field.name for field in dataclasses.fields(WorkerFacts)]
         facts: dict[str, Any] = {name: line.get(name) for name in names}
         facts["optimizer"] = OptimizerRecord(**line["optimizer"])
@@ -199,7 +199,7 @@ def _flat(name: str, value: object) -> dict[str, Any]:
             return {written: getattr(value, own) for written, own in _VALIDATION_NAMES.items()}
         case BestEpoch():
             best = {written: getattr(value, own) for written, own in _BEST_NAMES.items()}
-            # As it is read back, for comparison.
+            # A list, as JSON gives it back: lines are compared with their files.
             halves = value.half_losses
             return best | {"best_half_losses": None if halves is None else list(halves)}
         case WorkerFacts():

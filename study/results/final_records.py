@@ -1,6 +1,6 @@
 """Records of final runs: the one writer and the one reader of ``ray_results/final``.
 
-<cell> is the search's, where that is across budgets with the winner's budget behind it.
+<cell> is the name of the search; a search of several budgets adds the winner's budget to it.
 
 <cell>/selection/          the best trials of the search, trained again with fresh seeds
 <cell>/runs/               the winner, trained again with more fresh seeds
@@ -34,25 +34,28 @@ from study.storage.files import sync_folder, temporary_path, write_json
 from study.storage.layout import FINAL_FOLDER, RECORD_FILE
 
 ORACLE = "oracle"
-"""The exact answer on a market that was drawn: it bounds every model, and is no baseline."""
+"""Name of the exact probabilities of a simulated market: they bound every model, and are no
+baseline."""
 
 COLUMNS = ("model", "seed", "part", "date", "p", "y")
-"""``model`` is a family of networks or a baseline; ``part`` is validation or test; ``seed`` is
-missing for a baseline; ``p`` is a probability."""
+"""Columns of a table of predictions. The model is a family of networks or a baseline, the part is
+validation or test, the seed is missing for a baseline, p is a probability and y the label."""
 
 _KEY_DIGITS = 16
+"""Number of digits of a sha256 that name a file of baselines."""
 
 _SEED_END = 2**63
+"""Smallest number that is too large for a seed, which is a signed 64-bit integer in the table."""
 
 _PARQUET_FAULTS = (
     OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
     MemoryError,
 )  # fmt: skip
-"""What PyArrow raises, besides its own errors, on a file of which some bytes have changed."""
+"""Errors that PyArrow raises, besides its own, on a file some of whose bytes have changed."""
 
 
 class SearchEnd(TypedDict):
-    """How the search ended from which a winner was taken."""
+    """The state of the search at the time when its winner was taken."""
 
     asked: int
     ended: int
@@ -61,13 +64,13 @@ class SearchEnd(TypedDict):
 
 
 class EffectiveSize(TypedDict):
-    """What is read of a part of the days."""
+    """The value of a part of the days that is read."""
 
     effective_size: float
 
 
 class FinalSplits(TypedDict):
-    """What is read of the parts of the days."""
+    """The part of the days that is read; a record has the other parts too."""
 
     test: EffectiveSize
 
@@ -78,12 +81,13 @@ class SelectionRecord:
 
     trial: int
     search_value: float
-    """Validation loss in the search, which chose it."""
+    """Validation loss in the search, by which the trial was chosen."""
     values: Sequence[float]
     """Validation losses with fresh seeds."""
     n_asked: int
+    """Number of fresh seeds that were to be trained."""
     mean_value: float | None
-    """None if a seed failed or collapsed."""
+    """Mean of ``values``; None if a seed failed or collapsed."""
     architecture: str
 
 
@@ -104,7 +108,7 @@ class RunRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinalRecord:
-    """What became of one cell."""
+    """The final runs of one cell."""
 
     cell: str
     study: str
@@ -118,21 +122,20 @@ class FinalRecord:
     commit: str
     versions: Mapping[str, str]
     winner: int
-    """Number of the search's trial."""
+    """Number of the winning trial in the search."""
     params: Mapping[str, Any]
-    """Of the winner, flat, as they trained."""
+    """Configuration of the winner, flat, as it trained."""
     param_count: int
     search_value: float
     selection: Sequence[SelectionRecord]
     runs: Sequence[RunRecord]
     splits: FinalSplits
-    """Sizes, positives, effective size and first and last day, by part."""
+    """Size, positives, effective size, first and last day of every part of the days."""
     search: SearchEnd
-    """Trials asked, ended by reason, and whether all have."""
     edges: Sequence[str]
-    """Values of the winner at the edge of what was searched: its optimum may lie beyond."""
+    """Values of the winner at the edge of the search space: the optimum may lie beyond it."""
     differences: Sequence[str]
-    """What has changed since the search, and was allowed."""
+    """Differences to the versions and settings of the search, which the user has allowed."""
     test_opened: str
     """UTC time at which test labels were first read for this cell."""
     with_validation: bool = False
@@ -140,12 +143,12 @@ class FinalRecord:
 
     @property
     def is_usable(self) -> bool:
-        """Has one of its runs a result?"""
+        """Has at least one of its runs a result?"""
         return any(run.is_rankable for run in self.runs)
 
     @property
     def model(self) -> str:
-        """Family of the winner: its name among the models of the predictions."""
+        """Family of the winner, by which the predictions name it."""
         return str(self.params["family"])
 
 
@@ -158,7 +161,7 @@ def final_name(cell: str, budget: str, n_budgets: int) -> str:
 
 
 def write_final(folder: Path, record: FinalRecord) -> None:
-    """Write the record that says that a cell's final runs are whole."""
+    """Write the record of a cell's final runs, which marks them as complete."""
     write_json(folder / RECORD_FILE, dataclasses.asdict(record))
 
 
@@ -166,7 +169,7 @@ def read_final(folder: Path) -> FinalRecord | None:
     """Return the record of a cell's final runs; None if they have not ended.
 
     Raises:
-        StudyError: it is there and cannot be read.
+        StudyError: the file exists and cannot be read.
     """
     path = folder / RECORD_FILE
     if not path.exists():
@@ -201,20 +204,20 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """Return a table of predictions.
 
     Raises:
-        StudyError: it is not there, broken, or a column holds something else.
+        StudyError: it is missing or damaged, or a column holds values of another kind.
     """
     remedy = "Remove it, and final.json if it is beside it, and run study.train again."
     try:
-        # What pandas adds about itself says nothing more, and can be damaged too.
         content = pa.BufferReader(path.read_bytes())
         arrow_table = pq.read_table(content)
-        # pandas decodes text when it is looked at: too late to refuse what is no UTF-8.
+        # pandas decodes text on its first use: too late to refuse bytes that are no UTF-8.
         arrow_table.validate(full=True)
+        # The metadata of pandas adds nothing that is needed here, and may be damaged too.
         table = arrow_table.to_pandas(ignore_metadata=True)
     except (*_PARQUET_FAULTS, pa.ArrowException) as error:
-        said = getattr(error, "strerror", None) or cause(error)
+        reason = getattr(error, "strerror", None) or cause(error)
         raise StudyError(
-            f"{path}: must be a table of predictions, but got: {said}. {remedy}"
+            f"{path}: must be a table of predictions, but got: {reason}. {remedy}"
         ) from error
     missing = [column for column in COLUMNS if column not in table.columns]
     require(
@@ -241,7 +244,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
 
 
 def _column_rules(table: pd.DataFrame) -> dict[str, tuple[str, np.ndarray]]:
-    """Return what each column must hold, and in which rows it does."""
+    """Return by column the values that it must hold, in words, and in which rows it holds them."""
 
     def numbers(column: str) -> np.ndarray:
         if not pd.api.types.is_numeric_dtype(table[column]):
@@ -264,7 +267,7 @@ def _column_rules(table: pd.DataFrame) -> dict[str, tuple[str, np.ndarray]]:
 
 
 def baseline_file(results: Path, parts: Mapping[str, Any]) -> Path:
-    """Return where the predictions of the baselines on data with such properties are kept."""
+    """Return the file of the baselines' predictions on data with these properties."""
     text = json.dumps(parts, sort_keys=True, default=str)
     key = hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
     return results / FINAL_FOLDER / "baselines" / f"{key}.parquet"

@@ -1,12 +1,12 @@
 """The journal of a search: every event that changed it, in order, in two copies.
 
-The journal is the one truth about a search. What a search knows (which trials were asked for, what
-each epoch brought, the sampler's history, the rungs) is the journal read from its start, and every
-other record is a view of it that can be written again. An event has happened once its line is on
-the disk in one of the copies, and in the store if the search has one.
+The journal is the one source of truth about a search. The state of a search (the trials that were
+started, the results of each epoch, the sampler's history, the rungs) is the journal read from its
+start, and every other record is a view of it that can be written again. An event has happened once
+its line is on the disk in one of the copies, and in the store if the search has one.
 
-A line holds an event and a hash of it, the name of its search and its place, so that a torn,
-changed or foreign line is recognised whatever the file went through.
+A line holds an event, the name of its search, its index, and a hash of all three, by which a torn,
+changed or foreign line is recognised.
 """
 
 import hashlib
@@ -21,23 +21,23 @@ from study.storage.files import append_line, read_text, write_text
 from study.storage.layout import JOURNAL_FILES
 
 Event = dict[str, Any]
-"""``kind``, ``time`` and the fields of that kind; plain JSON values."""
+"""Plain JSON values of an event: ``kind``, ``time`` and the fields of that kind."""
 
 _DIGITS = 16
-"""Of the sha256 of a line: far beyond what chance could repeat."""
+"""Number of digits of a line's sha256 that are kept: 64 bits, which chance does not repeat."""
 
 
 class JournalError(StudyError):
-    """A journal cannot be trusted; the message says what is lost."""
+    """A journal is damaged, or it is that of another search; the message says what is lost."""
 
 
 class Journal:
-    """Append-only; both copies are intact and equal after opening.
+    """An append-only list of events, whose two copies are intact and equal after opening.
 
     Args:
-        folder: the cell's.
+        folder: the cell's folder.
         search: the identity of this search, unique among all.
-        events: what both files hold, the one that began the search first.
+        events: the events of both files; the first one began the search.
     """
 
     def __init__(self, folder: Path, search: str, events: list[Event]) -> None:
@@ -47,7 +47,7 @@ class Journal:
         self._n_events = len(events)
         self._unplayed = events
         self.publish: Callable[[Path], None] | None = None
-        """Takes one of the copies to a store after every event."""
+        """Function that copies one of the files to a store after every event; None without one."""
 
     @classmethod
     def create(cls, folder: Path, search: str, first: Event) -> "Journal":
@@ -57,10 +57,10 @@ class Journal:
 
     @classmethod
     def open(cls, folder: Path, *, witness: str | None) -> "Journal":
-        """Read both copies, take every event from whichever has it intact, and mend the other.
+        """Read both copies, take each event from one that has it intact, and repair the other.
 
         Args:
-            folder: the cell's.
+            folder: the cell's folder.
             witness: the search that another file of the folder names, if it can be read.
 
         Raises:
@@ -84,7 +84,7 @@ class Journal:
 
     @classmethod
     def read(cls, folder: Path, *, witness: str | None) -> "Journal":
-        """Do what ``open`` does, but mend nothing: for who looks at a search of somebody else."""
+        """Read both copies as ``open`` does, but repair neither: the search may be running."""
         copies = [_read(_content(folder / name)) for name in JOURNAL_FILES]
         search = _search_of(folder, copies, witness)
         merged: dict[int, Event] = {}
@@ -103,12 +103,16 @@ class Journal:
 
     @classmethod
     def adopt(cls, folder: Path, published: str) -> bool:
-        """Bring the copies up to what a store has of the journal; they may be absent or damaged.
+        """Bring the copies, which may be absent or damaged, up to the journal in a store.
 
-        Events that were written here and did not reach the store stay if they follow on what it
-        has. If the search has gone on elsewhere meanwhile, they have not happened.
+        Events that were written here and did not reach the store are kept if they follow the
+        store's last event. If the search was resumed elsewhere meanwhile, they are dropped.
 
-        Returns: has anything been taken over?
+        Args:
+            folder: the cell's folder.
+            published: the text of the store's journal.
+
+        Returns: have the copies changed?
 
         Raises:
             JournalError: the copies belong to another search, or the store's is damaged.
@@ -140,22 +144,22 @@ class Journal:
         return True
 
     def replay(self) -> list[Event]:
-        """Hand over the events that were there on opening; once, for memory must not hold them."""
+        """Return the events that were there on opening, once: they are not kept in memory."""
         events, self._unplayed = self._unplayed, []
         return events
 
     def latest(self, kind: str) -> Event | None:
-        """Return the last event of a kind among those not handed over yet; None without one."""
+        """Return the last event of a kind which ``replay`` has not returned; None without one."""
         found = (event for event in reversed(self._unplayed) if event["kind"] == kind)
         return next(found, None)
 
     def append(self, event: Event) -> None:
-        """Write one event through to the disk, in both copies, and to the store.
+        """Write one event to the disk, in both copies, and to the store.
 
         Raises:
-            OSError: the disk is full or gone, or the store is; the event then may or may not have
-                happened, as after a crash. A later event takes its place in both copies, and of
-                two lines of one place the last counts.
+            OSError: the disk or the store is full or gone; the event then may or may not have
+                happened, as after a crash. A later event is written with the same index, and of
+                two lines with one index the last counts.
         """
         line = _line(self.search, self._n_events, event)
         for name in JOURNAL_FILES:
@@ -182,7 +186,7 @@ def _line(search: str, index: int, event: Mapping[str, Any]) -> str:
 
 
 def _content(path: Path) -> str | None:
-    """Return the text of a copy, or None if it is not there or cannot be read: the other may be."""
+    """Return the text of a copy; None if it cannot be read, since the other one may be intact."""
     try:
         return read_text(path)
     except OSError:
@@ -198,7 +202,7 @@ def _read(text: str | None) -> dict[str, dict[int, Event]]:
             search, index, event = str(row["search"]), int(row["index"]), row["event"]
             is_intact = line == _line(search, index, event)
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            # Whatever a changed byte can make of a line, it is not the line that was written.
+            # These are the errors that changed bytes can cause; the line is not as it was written.
             continue
         if is_intact:
             found.setdefault(search, {})[index] = event
@@ -206,7 +210,7 @@ def _read(text: str | None) -> dict[str, dict[int, Event]]:
 
 
 def _require_readable(folder: Path) -> None:
-    """Raise JournalError for a copy that is there and may be intact, but cannot be read."""
+    """Raise JournalError if a copy exists but cannot be read: it may be intact."""
     for name in JOURNAL_FILES:
         try:
             read_text(folder / name)
@@ -217,7 +221,7 @@ def _require_readable(folder: Path) -> None:
 
 
 def _search_of(folder: Path, copies: list[dict[str, dict[int, Event]]], witness: str | None) -> str:
-    """Return the search that most files of the folder name; one file could have been swapped."""
+    """Return the search that most files of the folder name, since one file may be foreign."""
     votes = Counter(search for copy in copies for search in copy)
     mixed = [sorted(copy) for copy in copies if len(copy) > 1]
     if mixed:

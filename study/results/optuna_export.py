@@ -32,7 +32,7 @@ _SQLITE_ENDS = (".db", ".sqlite", ".sqlite3")
 """Ends of a file's name by which it is made an SQLite database, and not Optuna's journal."""
 
 _OBJECTIVES = {"log_loss": "validation log-loss", "auc": "1 - validation AUC"}
-"""What a search minimises, by its metric."""
+"""Name of the value that a search minimises, by its metric."""
 
 _KEPT = (
     "trial_id", "source", "group", "folder", "seed", "reason", "message", "param_count", "d_ff",
@@ -44,24 +44,24 @@ _KEPT = (
 
 @dataclass(slots=True)
 class _Asked:
-    """A trial that the search asked for."""
+    """A trial that the search has started."""
 
     params: Mapping[str, Any]
     time: float
-    """Unix seconds at which it was asked for."""
+    """Unix time at which it was started."""
     curve: dict[int, float] = field(default_factory=dict)
     """Objective of the best epoch so far, by epoch."""
 
 
 def export(folder: Path, target: Path) -> int:
-    """Write the search in ``folder`` into the new file ``target``; returns its number of trials.
+    """Write the search in ``folder`` into the new file ``target``; return its number of trials.
 
-    The name decides on the kind: ``.db``, ``.sqlite`` and ``.sqlite3`` are SQLite databases, any
-    other is a journal of Optuna.
+    The end of the name decides the kind of file: ``.db``, ``.sqlite`` and ``.sqlite3`` are SQLite
+    databases, any other is a journal of Optuna.
 
-    A trial has the searched values as parameters, under their plain names: the search itself asks
-    Optuna for ``n_layers[d_model=64]``, which no plot could put on one axis. It has the objective
-    of its best epoch so far at each epoch, which is what ASHA and the sampler were told. A trial
+    A trial has the searched values as parameters, under their plain names: the search itself draws
+    ``n_layers[d_model=64]``, which no plot could put on one axis. Its intermediate values are the
+    objective of the best epoch so far at each epoch, as reported to ASHA and the sampler. A trial
     without a usable result is FAIL, one that has not ended RUNNING.
 
     Raises:
@@ -120,7 +120,7 @@ def _asked(events: Sequence[Event], metric: str) -> dict[int, _Asked]:
 
 
 def _objective(report: Mapping[str, Any], metric: str) -> float | None:
-    """Return what the search minimises, of the best epoch so far; None if it is undefined."""
+    """Return the minimised value of the best epoch so far; None if it is undefined."""
     if metric == "auc":
         auc = report.get("best_auc")
         return None if auc is None else 1 - float(auc)
@@ -130,7 +130,7 @@ def _objective(report: Mapping[str, Any], metric: str) -> float | None:
 def _dimensions(
     spec: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, BaseDistribution], dict[str, Any]]:
-    """Return what was searched with its distribution, and the one value of what was not."""
+    """Return the distributions of the searched fields, and the values of the others, by name."""
     searched: dict[str, BaseDistribution] = {}
     fixed: dict[str, Any] = {}
     budgets = {"choice": [budget["label"] for budget in spec["budgets"]]}
@@ -156,13 +156,13 @@ def _frozen(
     state = TrialState.RUNNING
     value = None
     if record is not None:
-        # A score alone is what the sampler can learn from.
+        # The sampler can only learn from trials with a score.
         state = TrialState.FAIL if record.objective is None else TrialState[record.state]
         value = None if state == TrialState.FAIL else record.objective
     attributes = {} if record is None else _attributes(record)
     names = [name for name in searched if name in trial.params]
     return FrozenTrial(
-        # Both are replaced when it is added.
+        # The study replaces number and id when the trial is added.
         number=0,
         trial_id=0,
         state=state,
@@ -189,7 +189,7 @@ def _storage(path: Path, *, is_sqlite: bool) -> BaseStorage:
 
 
 def _publish(made: Path, target: Path) -> None:
-    """Put a whole file in its place: a reader never sees a part, and none is replaced."""
+    """Copy a file to its place, where a reader never sees a part of it and no file is replaced."""
     temporary = temporary_path(target)
     try:
         with made.open("rb") as source, temporary.open("xb") as file:
@@ -205,7 +205,7 @@ def _publish(made: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Optuna from saying that it made a study: the command has one voice."""
+    """Suppress Optuna's message that a study was made, until the end of the block."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Where a result comes from: the versions, the commit and the code that made it."""
+"""The origin of a result: the versions, the commit and the code that made it."""
 
 import hashlib
 import importlib.metadata
@@ -37,7 +37,7 @@ def process_seconds() -> float:
 
 
 def _code_hash() -> str:
-    """Return the first digits of the sha256 of every module: a commit says nothing of edits."""
+    """Return the first digits of one sha256 over all modules: a commit does not show edits."""
     package = Path(__file__).parent.parent
     content = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):

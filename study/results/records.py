@@ -1,6 +1,6 @@
-"""The record types: what a study keeps of a trial and of a cell, as plain values.
+"""The record types: the plain values that a study keeps of a trial and of a cell.
 
-Nothing here defaults: a value that is missing is None on purpose and stays missing in every file.
+No field has a default: a missing value is None on purpose and stays missing in every file.
 """
 
 import dataclasses
@@ -11,16 +11,16 @@ from typing import Any, Literal, TypedDict, get_type_hints
 from study.results.scores import BestEpoch
 
 Metric = Literal["log_loss", "auc"]
-"""The score that a search minimises or, of AUC, maximises."""
+"""Score by which a search ranks trials: log-loss is minimised, AUC maximised."""
 
 TrialState = Literal["COMPLETE", "PRUNED", "FAIL"]
-"""Optuna's words for a trial that ran to its end, was ended before it on merit, or ended without a
-usable value."""
+"""State of an ended trial in Optuna's words: run to its end, stopped early by comparison with
+others, or ended without a usable value."""
 
 StopReason = Literal[
     "completed", "early_stopping", "asha", "diverged", "collapsed", "oom", "stalled", "error",
 ]  # fmt: skip
-"""Why a trial ended."""
+"""Reason why a trial ended."""
 
 STATE_OF_REASON: Mapping[StopReason, TrialState] = {
     "completed": "COMPLETE",
@@ -32,6 +32,7 @@ STATE_OF_REASON: Mapping[StopReason, TrialState] = {
     "stalled": "FAIL",
     "error": "FAIL",
 }
+"""State of a trial by the reason why it ended."""
 
 
 _BEST_NAMES: Mapping[str, str] = {
@@ -50,7 +51,8 @@ _BEST_SCORE_NAMES: Mapping[str, str] = {
     "auc": "auc",
     "brier": "brier",
 }
-"""Names of its other scores, which come after the number of epochs in a row."""
+"""Names of the best epoch's other scores in a row, after the number of epochs, with their fields.
+"""
 
 PHASES = ("data", "step", "validation", "checkpoint")
 """Phases of an epoch; each line of an epoch has their seconds, as ``data_seconds``."""
@@ -82,16 +84,17 @@ class Parameters(TypedDict):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRecord:
-    """One trial that has ended: the configuration that trained, and what came of it."""
+    """One trial that has ended: the configuration that trained, and its outcome."""
 
     number: int
     trial_id: str
     source: str
-    """``sampled``, ``forced:<slot>`` or ``imported:<number there>``."""
+    """Origin of its configuration: ``sampled``, ``forced:<slot>``, ``imported:<number there>``."""
     phase: int | None
     """1 or 2 in a search of two phases."""
     group: str | None
-    """What a forced configuration takes to an extreme, if its list says so."""
+    """Group of a forced configuration, as the property that it takes to an extreme; None without
+    one."""
     name: str | None
     """Name of a forced configuration, as ``2M_deep`` or ``dropout_0.7``."""
     folder: str
@@ -101,20 +104,20 @@ class TrialRecord:
     """Every field of ModelConfig and TrainConfig that trained."""
     d_ff: int
     param_count: int
-    """Exact, counted from the architecture."""
+    """Number of parameters, exact, counted from the architecture."""
     reason: StopReason
     message: str | None
-    """The words of the error; None if nothing went wrong."""
+    """Message of the error; None without one."""
     faults: Sequence[str]
     """Faults that interrupted the trial and were retried, oldest first."""
     objective: float | None
-    """What the search minimises: the loss of the best epoch, or 1 - its AUC."""
+    """Value that the search minimises: the loss of the best epoch, or 1 - its AUC."""
     objective_se: float | None
-    """Its standard error on the validation days."""
+    """Standard error of ``objective`` on the validation days."""
     best: BestEpoch | None
-    """The epoch of the lowest validation loss; None if no epoch had a finite one."""
+    """Scores of the epoch of the lowest validation loss; None if no epoch had a finite one."""
     epochs_trained: int
-    """Epochs that were run."""
+    """Number of epochs that were run."""
     micro_batch: int | None
     accumulation_steps: int | None
     out_of_memory_count: int | None
@@ -122,13 +125,13 @@ class TrialRecord:
     assigned_cpus: float | None
     assigned_gpus: float | None
     peak_memory_bytes: int | None
-    """Measured peak; on the CPU the resident size of the worker."""
+    """Measured peak of its device's memory; on the CPU the resident size of the worker."""
     granted_memory_bytes: int | None
     """Bytes of its device's memory that the trial was granted."""
     thermal_max_temp: float | None
-    """Hottest degrees Celsius of its machine while it trained; None if unknown."""
+    """Highest temperature of its machine while it trained, degrees Celsius; None if unknown."""
     seconds: Mapping[str, float]
-    """Seconds by phase, as far as they were measured: the work of a killed worker is not."""
+    """Measured seconds by phase; the unreported work of a killed worker is not in them."""
     started: float
     """Unix time at which the trial was asked for."""
     ended: float
@@ -141,7 +144,7 @@ class TrialRecord:
 
     @property
     def state(self) -> TrialState:
-        """The reason in Optuna's words."""
+        """State of the trial in Optuna's words."""
         return STATE_OF_REASON[self.reason]
 
     @property
@@ -156,7 +159,7 @@ class TrialRecord:
 
     @property
     def duration_seconds(self) -> float | None:
-        """Time at work; a pause between an interruption and its resume does not count."""
+        """Seconds of work; a pause between an interruption and its resume does not count."""
         return sum(self.seconds.values()) if self.seconds else None
 
     def to_json(self) -> dict[str, Any]:
@@ -173,7 +176,7 @@ class TrialRecord:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "TrialRecord":
-        """Return what ``to_json`` was called on; names that it does not know are ignored."""
+        """Rebuild the record from its row; other names in the row are ignored."""
         names = {**_BEST_NAMES, **_BEST_SCORE_NAMES}
         best = {own: row[name] for name, own in names.items()}
         if best["half_losses"] is not None:
@@ -199,7 +202,7 @@ def _field_names() -> list[str]:
 
 def _flat(best: BestEpoch | None, names: Mapping[str, str]) -> dict[str, Any]:
     flat = {name: None if best is None else getattr(best, own) for name, own in names.items()}
-    # As they are read back, for comparison.
+    # Lists, as JSON gives them back: rows are compared with their files.
     return {name: list(v) if isinstance(v, tuple) else v for name, v in flat.items()}
 
 
@@ -215,7 +218,7 @@ def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 class SplitDescription(TypedDict):
-    """A part of the days as cell.yaml describes it."""
+    """The values of a part of the days that are read from cell.yaml."""
 
     rows: int
     base_rate: float
@@ -225,7 +228,7 @@ class SplitDescription(TypedDict):
 
 
 class SplitDescriptions(TypedDict):
-    """Every part of the days as cell.yaml describes it."""
+    """The parts of the days in cell.yaml."""
 
     train: SplitDescription
     validation: SplitDescription
@@ -233,27 +236,27 @@ class SplitDescriptions(TypedDict):
 
 
 class BudgetDescription(TypedDict):
-    """A budget of the resolved spec."""
+    """A budget of the resolved spec in cell.yaml."""
 
     label: str
     target: int
 
 
 class SpecDescription(TypedDict, total=False):
-    """What is read of the resolved spec."""
+    """The values of the resolved spec that are read from cell.yaml."""
 
     budgets: Sequence[BudgetDescription]
     data: Mapping[str, Any]
 
 
 class EstimateDescription(TypedDict):
-    """What is read of the plan's estimate."""
+    """The value of the plan's estimate that is read."""
 
     search_seconds_expected: float
 
 
 class CellDescription(TypedDict, total=False):
-    """What is read of cell.yaml; the other keys are for people."""
+    """The values that are read from cell.yaml; its other keys are for people."""
 
     search: str
     cell: str
@@ -273,7 +276,7 @@ class CellDescription(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaselineRecord:
-    """What a sceptic would use instead, on the same validation days."""
+    """The scores of a simple forecast on the same validation days."""
 
     name: str
     log_loss: float

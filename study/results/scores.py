@@ -1,4 +1,4 @@
-"""What a validation says of a model: the one shape in which scores travel and are kept.
+"""The scores of a model on the validation days, in the one form in which they are kept.
 
 None stands for a score that is undefined; no score is ever NaN or infinite.
 """
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import final
 
 COLLAPSED_LOGIT_SD = 0.1
-"""Standard deviation of the logits under which a model gives next to the same answer to every day.
-A constant predictor on an 11.8 % base rate has a log-loss of .363, which looks good."""
+"""Standard deviation of the logits below which a model's forecasts are nearly the same on all days.
+Its log-loss may still look good: at a base rate of 11.8 % that of a constant is .363."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +22,7 @@ class EpochScores:
     skill_own_base_rate: float | None
     """1 - loss / loss of a constant at the part's own base rate; None if a class is missing."""
     auc: float | None
-    """Chance that a positive outranks a negative, a tie counting half; None if a class is
+    """Probability that a positive outranks a negative, a tie counting half; None if a class is
     missing."""
     brier: float
     """Mean squared error of the probabilities."""
@@ -39,8 +39,7 @@ class Validation(EpochScores):
     prediction_max: float
     """Greatest probability."""
     logit_sd: float
-    """Standard deviation of the logits, ddof 0: it tells a collapsed model from one that knows
-    little."""
+    """Standard deviation of the logits, ddof 0, by which a collapsed model is recognised."""
 
 
 @final
@@ -49,17 +48,17 @@ class BestEpoch(EpochScores):
     """Scores of the epoch of least log-loss with their errors, as a trial is ranked by them."""
 
     epoch: int
-    """Its number, from 1."""
+    """Number of the epoch, from 1."""
     loss_se: float | None
     """Standard error of ``loss`` over dependent days; None with too few of them."""
     half_losses: tuple[float, float] | None
-    """Mean log-loss on every other block of days and on those between: how far ranks by ``loss``
-    may be trusted. None with too few days."""
+    """Mean log-losses on the even and on the odd blocks of days: two halves on which ranks by
+    ``loss`` can be compared. None with too few days."""
     difference: float | None
-    """Mean of this loss less the baseline's, day by day: negative is better. None without a
-    baseline."""
+    """Mean over the days of the model's loss less the baseline's; negative is better. None without
+    a baseline."""
     difference_se: float | None
-    """Standard error of that mean, far smaller than that of either loss."""
+    """Standard error of ``difference``, far smaller than that of either loss."""
     auc_se: float | None
-    """Standard error of ``auc`` (Hanley and McNeil 1982), which takes days for independent. None
-    if read from the record of a trial, which keeps it only as the error of an objective."""
+    """Standard error of ``auc`` (Hanley and McNeil 1982), which takes days for independent; None
+    where a trial's record was read, which does not keep it."""

@@ -1,67 +1,57 @@
 """What the files of a storage folder say about its searches now; nothing is written or locked."""
 
+import dataclasses
 import math
-import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from study.errors import one_line
-from study.fields import fits, is_folder_name
-from study.results.records import HOT_CELSIUS, Parameters
+from study.results.records import HOT_CELSIUS
 from study.results.status_files import (
+    Description,
+    EndedTrial,
+    OpenTrial,
     age,
-    as_dict,
-    as_list,
-    as_number,
-    as_text,
-    as_whole,
     damaged_records,
-    first_report,
     folders_in,
-    last_report,
-    phase_seconds,
     read_asked,
-    read_configurations,
     read_description,
     read_driver,
+    read_ended,
+    read_open,
+    read_planned,
     unreadable,
 )
 from study.storage.driver_status import DriverStatus
-from study.storage.files import read_json
-from study.storage.layout import (
-    EPOCHS_FILE,
-    JOURNAL_FILES,
-    LOCK_FILE,
-    METRICS_FILE,
-    PLAN_FILE,
-    TRIALS_FILE,
-)
-from study.text.short_forms import architecture
+from study.storage.layout import JOURNAL_FILES, LOCK_FILE
 
 CellState = Literal[
     "waiting", "left out", "running", "stalled", "dead", "stale", "interrupted", "stopped",
     "complete", "failed", "unknown",
 ]  # fmt: skip
-"""The rules are in ``_state``."""
+"""State of a cell; ``_state`` has the rules, and ``_state_without_driver`` those of a cell on which
+no process has worked yet."""
 
 ALARMING = frozenset({"stalled", "dead", "stale", "stopped", "failed"})
+"""States that somebody has to look at."""
 
 _SILENT_SECONDS = 120.0
-"""A driver shows life every second, a trial after every step; between them lie the start of a
-worker and the first use of its kernels, for which a busy machine has taken a minute."""
+"""Seconds without a sign of life after which a driver or a trial is silent. A driver shows life
+every second, a trial after every step; a busy machine has taken a minute for the start of a worker
+and the first use of its kernels."""
 
 _SILENT_STEPS = 5
-"""Steps, or validations with their checkpoint, for which a trial may show no life."""
+"""Number of steps, or of validations with their checkpoint, for which a trial may show no life."""
 
 _SLOW = 2.0
-"""Times the expected seconds per epoch from which something is holding a trial up."""
+"""Ratio of an epoch's seconds to the expected ones above which something slows a trial down."""
 
 _COLLAPSED_SHARE = 0.2
-"""Of the trials that ended: more than this is a search in a bad region, not bad luck."""
+"""Share of the ended trials: if more have collapsed, the search is in a bad region."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,19 +64,19 @@ class RunningTrial:
     epochs: int | None
     loss: float | None
     seconds: Mapping[str, float]
-    """Of the last epoch by phase."""
+    """Seconds of the last epoch by phase."""
     first_seconds: float | None
-    """Of the first epoch, all phases."""
+    """Seconds of the first epoch, all phases."""
     expected_seconds: float | None
-    """Per epoch, of the plan, for this architecture."""
+    """Seconds per epoch that the plan expects for this width and depth."""
     device: str | None
     peak_memory_bytes: int | None
     temperature: float | None
     """Degrees Celsius."""
     silent_seconds: float | None
-    """Since the last sign of life."""
+    """Seconds since the last sign of life."""
     step_seconds: float | None
-    """Of a training step, measured in the last epoch or, before the first, of the plan."""
+    """Seconds of a training step: measured in the last epoch or, before the first, planned."""
 
     @property
     def epoch_seconds(self) -> float | None:
@@ -104,7 +94,7 @@ class CellStatus:
     state: CellState
     reason: str | None
     asked: int | None
-    """Trials asked for in all."""
+    """Number of trials asked for in all."""
     complete: int
     pruned: int
     failed: int
@@ -114,12 +104,12 @@ class CellStatus:
     running: Sequence[RunningTrial]
     heartbeat_seconds: float | None
     eta_seconds: float | None
-    """Left in this cell with as many trials at once as now, or as planned; None if nothing was
-    measured or planned."""
+    """Seconds of work left in this cell with as many trials at once as now, or as planned; None if
+    nothing was measured or planned."""
     cluster_seconds: float | None
-    """The same if it had the whole cluster: what it adds to a sweep."""
+    """Seconds of work left if the cell had the whole cluster: what it adds to a sweep."""
     damage: Sequence[str]
-    """What of its records cannot be read, a phrase each."""
+    """Phrases, one for each of its records that cannot be read."""
     warnings: Sequence[str]
 
     @property
@@ -138,10 +128,10 @@ class StudyStatus:
     sweeps: Mapping[str, str]
     """State of each sweep's driver, by the name of its folder."""
     warnings: Sequence[str]
-    """Of sweeps; those of a cell stand with it."""
+    """Warnings about sweeps; those about a cell stand with it."""
     eta_seconds: float | None
     milestones: Sequence[tuple[str, float]]
-    """Budget, and the Unix time at which its last cell will be done."""
+    """Budgets, each with the Unix time at which its last cell will be done."""
 
     @property
     def is_alarming(self) -> bool:
@@ -151,24 +141,21 @@ class StudyStatus:
 
 
 def read_status(storage: Path, names: Sequence[str] = ()) -> StudyStatus:
-    """Read the state of every cell, or of those whose name is given or begins with a study's.
+    """Read the state of every cell, or of those that have one of the names.
 
     Args:
         storage: the results folder.
-        names: cell folders or studies; empty means all.
+        names: names of cells, or of studies, which stand for all of their cells; empty means all.
     """
     now = time.time()
     folders = {path.name: path for path in folders_in(storage)}
-    planned: dict[str, Mapping[str, Any]] = {}
+    planned: dict[str, Description] = {}
     sweeps: dict[str, str] = {}
     closed = {name: unreadable(folder) for name, folder in folders.items()}
     warnings: list[str] = []
     for name, folder in folders.items():
         if name.endswith("_sweep"):
-            for row in map(as_dict, as_list(as_dict(read_json(folder / PLAN_FILE)).get("cells"))):
-                name_of_cell = row.get("cell")
-                if is_folder_name(name_of_cell):
-                    planned[name_of_cell] = row
+            planned |= read_planned(folder)
             driver = read_driver(folder)
             if driver is not None and _wanted(name, names):
                 sweeps[one_line(name)] = _state(driver, age(folder / LOCK_FILE, now), [])
@@ -180,7 +167,7 @@ def read_status(storage: Path, names: Sequence[str] = ()) -> StudyStatus:
         and (closed[name] is not None or any((folder / copy).exists() for copy in JOURNAL_FILES))
     ]
     found = [
-        _cell(storage / name, planned.get(name, {}), now, closed.get(name))
+        _cell(storage / name, planned.get(name), now, closed.get(name))
         for name in [*planned, *cells]
         if _wanted(name, names)
     ]
@@ -199,15 +186,14 @@ def read_status(storage: Path, names: Sequence[str] = ()) -> StudyStatus:
 def _state(
     driver: DriverStatus, heartbeat: float | None, trials: Sequence[RunningTrial]
 ) -> CellState:
-    """Return the state that a driver's last words and the signs of life amount to.
+    """Return the state that a driver's own record and the signs of life amount to.
 
-    complete, interrupted, stopped, failed: its own last word.
+    complete, interrupted, stopped, failed: the driver's own record says so.
     dead: it says running, but its process is gone from this machine; it can be resumed.
-    stale: it says running on another machine and has shown no life for long; nobody can tell here.
-    stalled: it lives, but it or a running trial has shown no life for too long.
+    stale: it says running on another machine, whose processes cannot be seen from here, and has
+        shown no life for long.
+    stalled: its process runs, but it or a running trial has shown no life for too long.
     running: none of these.
-    ``waiting`` is a cell of a plan without a folder, ``left out`` one of which nothing fits a node;
-    ``unknown`` one whose files say nothing.
     """
     if driver.state != "running":
         return driver.state
@@ -229,53 +215,70 @@ def _is_silent(trial: RunningTrial) -> bool:
     )
 
 
-def _cell(folder: Path, planned: Mapping[str, Any], now: float, closed: str | None) -> CellStatus:
+def _state_without_driver(
+    description: Description, *, is_there: bool, n_ended: int
+) -> tuple[CellState, str | None]:
+    """Return the state of a cell without a driver's record, and its reason.
+
+    waiting: it is planned and has no folder.
+    left out: the same, but none of its architectures fits a node.
+    complete, interrupted: all of its trials have ended, or not.
+    unknown: its files do not say how many there are.
+    """
+    if not is_there:
+        if description.is_left_out:
+            return "left out", description.problem
+        return "waiting", None
+    if description.n_trials is None:
+        return "unknown", None
+    return ("complete" if n_ended >= description.n_trials else "interrupted"), None
+
+
+def _cell(folder: Path, planned: Description | None, now: float, closed: str | None) -> CellStatus:
     """Return a cell; ``closed`` says why its folder cannot be read, if it cannot."""
+    planned = planned or Description.from_json({})
     description = read_description(folder) or planned
-    rows = [as_dict(row) for row in as_list(read_json(folder / TRIALS_FILE))]
-    states = Counter(as_text(row.get("state")) for row in rows)
-    begun = as_whole(as_dict(description.get("search")).get("trials") or description.get("trials"))
-    asked = read_asked(folder) or begun
-    driver = read_driver(folder)
-    expected = as_dict(
-        as_dict(planned.get("estimate") or description.get("estimate")).get("epoch_seconds")
+    description = dataclasses.replace(
+        description, n_trials=read_asked(folder) or description.n_trials
     )
-    is_running = driver is not None and driver.state == "running"
-    n_train = as_whole(as_dict(as_dict(description.get("splits")).get("train")).get("rows"))
-    trials = _running(folder, rows, expected, n_train, now) if is_running else []
+    ended = read_ended(folder)
+    states = Counter(trial.state for trial in ended)
+    driver = read_driver(folder)
+    trials: list[RunningTrial] = []
+    if driver is not None and driver.state == "running":
+        expected = planned.epoch_seconds or description.epoch_seconds
+        trials = [
+            _running(trial, expected, description.n_train)
+            for trial in read_open(folder, ended, now)
+        ]
     heartbeat = age(folder / LOCK_FILE, now)
     damage = damaged_records(folder) if closed is None else []
-    ended = sum(states[word] for word in ("COMPLETE", "PRUNED", "FAIL"))
     state: CellState
-    reason = None if closed is None else f"it cannot be read: {closed}"
     if driver is not None:
-        state, reason = _state(driver, heartbeat, trials), as_text(driver.reason)
-    elif reason is not None:
-        state = "unknown"
-    elif not folder.exists():
-        state = "waiting"
-        if planned.get("feasible") is False:
-            state, reason = "left out", as_text(planned.get("problem"))
-    elif asked is None:
-        state = "unknown"
+        state, reason = _state(driver, heartbeat, trials), driver.reason
+    elif closed is not None:
+        state, reason = "unknown", f"it cannot be read: {closed}"
     else:
-        state = "complete" if ended >= asked else "interrupted"
-    best = _best(rows)
-    eta = _eta(rows, asked, trials, state, description)
-    fitting = as_whole(description.get("capacity")) or max(1, len(trials))
+        n_ended = sum(states[word] for word in ("COMPLETE", "PRUNED", "FAIL"))
+        state, reason = _state_without_driver(
+            description, is_there=folder.exists(), n_ended=n_ended
+        )
+    best = _best(ended)
+    eta = _eta(ended, trials, state, description)
+    fitting = description.capacity or max(1, len(trials))
     return CellStatus(
         cell=one_line(folder.name),
-        budget=as_text(description.get("budget")),
-        horizon=as_whole(description.get("horizon")),
+        budget=description.budget,
+        horizon=description.horizon,
         state=state,
         reason=reason,
-        asked=asked,
+        asked=description.n_trials,
         complete=states["COMPLETE"],
         pruned=states["PRUNED"],
         failed=states["FAIL"],
-        best_loss=as_number(best.get("value")),
-        best_loss_se=as_number(best.get("value_se")),
-        best_architecture=_architecture(as_dict(best.get("params"))),
+        best_loss=None if best is None else best.loss,
+        best_loss_se=None if best is None else best.loss_se,
+        best_architecture=None if best is None else best.architecture,
         running=trials,
         heartbeat_seconds=heartbeat,
         eta_seconds=eta,
@@ -283,86 +286,60 @@ def _cell(folder: Path, planned: Mapping[str, Any], now: float, closed: str | No
         damage=damage,
         warnings=[
             *damage,
-            *_outcome_warnings(rows),
+            *_outcome_warnings(ended),
             *_trial_warnings(trials),
             *_output_warnings(driver),
         ],
     )
 
 
-def _running(
-    folder: Path,
-    rows: Sequence[Mapping[str, Any]],
-    expected: Mapping[str, Any],
-    n_train: int | None,
-    now: float,
-) -> list[RunningTrial]:
-    """Return the trials with a folder that are not among the ended ones."""
-    ended = {as_text(row.get("folder")) for row in rows}
-    asked = read_configurations(folder)
-    trials = []
-    for path in folders_in(folder):
-        matched = re.match(r"trial_(\d{1,9})(?:_d(\d+)_L(\d+)_h(\d+))?", path.name)
-        if not matched or path.name in ended or (path / METRICS_FILE).exists():
-            continue
-        number, width, layers, heads = matched.groups()
-        last = last_report(path / EPOCHS_FILE)
-        seconds = phase_seconds(last)
-        params = asked.get(int(number), {})
-        short = f"d{width} L{layers} h{heads}" if width else None
-        planned = as_number(expected.get(f"d{width} L{layers}"))
-        trials.append(
-            RunningTrial(
-                number=int(number),
-                architecture=_architecture(params) or short,
-                epoch=as_whole(last.get("epoch")) or 0,
-                epochs=as_whole(params.get("epochs")),
-                loss=as_number(last.get("validation_loss")),
-                seconds=seconds,
-                first_seconds=sum(phase_seconds(first_report(path / EPOCHS_FILE)).values()) or None,
-                expected_seconds=planned,
-                device=as_text(last.get("device")),
-                peak_memory_bytes=as_whole(last.get("peak_memory_bytes")),
-                temperature=as_number(last.get("temperature")),
-                silent_seconds=age(path / LOCK_FILE, now),
-                step_seconds=_step_seconds(seconds.get("step") or planned, n_train, params),
-            )
-        )
-    return sorted(trials, key=lambda trial: trial.number)
+def _running(trial: OpenTrial, expected: Mapping[str, float], n_train: int | None) -> RunningTrial:
+    """Return a trial that has not ended, with the seconds that a plan expects of its epochs."""
+    last = trial.last_epoch
+    planned = None if trial.shape is None else expected.get(trial.shape)
+    return RunningTrial(
+        number=trial.number,
+        architecture=trial.architecture,
+        epoch=last.number,
+        epochs=trial.n_epochs,
+        loss=last.loss,
+        seconds=last.seconds,
+        first_seconds=sum(trial.first_epoch.seconds.values()) or None,
+        expected_seconds=planned,
+        device=last.device,
+        peak_memory_bytes=last.peak_memory_bytes,
+        temperature=last.temperature,
+        silent_seconds=trial.silent_seconds,
+        step_seconds=_step_seconds(last.seconds.get("step") or planned, n_train, trial.batch),
+    )
 
 
 def _step_seconds(
-    epoch_seconds: float | None, n_train: int | None, params: Mapping[str, Any]
+    epoch_seconds: float | None, n_train: int | None, batch: int | None
 ) -> float | None:
-    batch = as_whole(params.get("effective_batch"))
     if epoch_seconds is None or n_train is None or batch is None or min(n_train, batch) < 1:
         return None
     return epoch_seconds / math.ceil(n_train / batch)
 
 
 def _eta(
-    rows: Sequence[Mapping[str, Any]],
-    asked: int | None,
+    ended: Sequence[EndedTrial],
     trials: Sequence[RunningTrial],
     state: CellState,
-    description: Mapping[str, Any],
+    description: Description,
 ) -> float | None:
     """Return seconds of work left: from the trials that ended, before the first from the plan."""
     if state in ("complete", "failed", "left out"):
         return 0.0
-    times = [
-        sum(seconds)
-        for row in rows
-        if (seconds := [as_number(s) or 0.0 for s in as_dict(row.get("seconds")).values()])
-    ]
-    if not times or asked is None:
-        return as_number(as_dict(description.get("estimate")).get("search_seconds_expected"))
+    times = [trial.seconds for trial in ended if trial.seconds is not None]
+    if not times or description.n_trials is None:
+        return description.search_seconds
     mean = sum(times) / len(times)
-    at_once = max(1, len(trials) or as_whole(description.get("concurrency")) or 1)
-    left = max(0, asked - len(rows) - len(trials)) * mean
+    at_once = max(1, len(trials) or description.concurrency or 1)
+    left = max(0, description.n_trials - len(ended) - len(trials)) * mean
     for trial in trials:
         done = trial.epoch * (trial.epoch_seconds or 0.0)
-        # One beyond the mean may still be pruned at any time; its own schedule bounds it.
+        # A trial beyond the mean may still be pruned at any time; its own schedule bounds it.
         rest = (
             (trial.epochs - trial.epoch) * trial.epoch_seconds
             if (trial.epochs is not None and trial.epoch_seconds is not None)
@@ -373,9 +350,9 @@ def _eta(
 
 
 def _ends(cells: Sequence[CellStatus], now: float) -> list[tuple[str | None, float | None]]:
-    """Return when each cell will be done, in order, sharing one cluster.
+    """Return the budget of each cell and when the cell will be done: one at a time, in order.
 
-    None from the first unknown one on.
+    The time is None from the first cell on whose time is unknown.
     """
     ends: list[tuple[str | None, float | None]] = []
     at: float | None = now
@@ -394,21 +371,21 @@ def _milestones(
 
 
 def _output_warnings(driver: DriverStatus | None) -> list[str]:
-    reason = None if driver is None or driver.state != "running" else as_text(driver.lost_output)
+    reason = None if driver is None or driver.state != "running" else driver.lost_output
     return [] if reason is None else [f"nobody reads its output ({reason}); log.txt has it"]
 
 
-def _outcome_warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    reasons = Counter(as_text(row.get("reason")) for row in rows)
+def _outcome_warnings(ended: Sequence[EndedTrial]) -> list[str]:
+    reasons = Counter(trial.reason for trial in ended)
     failures = [
         f"{reasons[reason]} {reason}"
         for reason in ("oom", "diverged", "error", "stalled")
         if reasons[reason]
     ]
     found = [f"failed trials: {', '.join(failures)}"] if failures else []
-    if rows and reasons["collapsed"] / len(rows) > _COLLAPSED_SHARE:
+    if ended and reasons["collapsed"] / len(ended) > _COLLAPSED_SHARE:
         found.append(
-            f"{reasons['collapsed']} of {len(rows)} trials collapsed to the base rate: lower "
+            f"{reasons['collapsed']} of {len(ended)} trials collapsed to the base rate: lower "
             "learning rates, or less dropout"
         )
     return found
@@ -433,22 +410,17 @@ def _trial_warnings(trials: Sequence[RunningTrial]) -> list[str]:
     return found
 
 
-def _best(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the row of the rankable trial with the lowest loss, as ``best_trial`` does."""
+def _best(ended: Sequence[EndedTrial]) -> EndedTrial | None:
+    """Return the rankable trial with the lowest loss, the first of equals, as ``best_trial``."""
     rankable = [
-        (value, index)
-        for index, row in enumerate(rows)
-        if (value := as_number(row.get("value"))) is not None
-        and row.get("reason") in ("completed", "early_stopping", "asha")
+        (trial.loss, index)
+        for index, trial in enumerate(ended)
+        if trial.loss is not None and trial.reason in ("completed", "early_stopping", "asha")
     ]
-    return rows[min(rankable)[1]] if rankable else {}
+    return ended[min(rankable)[1]] if rankable else None
 
 
 def _wanted(name: str, names: Sequence[str]) -> bool:
     """Is it a cell or a sweep of one of these names, which may be studies of two phases?"""
     starts = [f"{n}{phase}_" for n in names for phase in ("", "-1", "-2")]
     return not names or name in names or name.startswith(tuple(starts))
-
-
-def _architecture(params: Mapping[str, Any]) -> str | None:
-    return architecture(params) if fits(params, Parameters) else None

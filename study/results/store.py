@@ -51,30 +51,30 @@ CSV_COLUMNS = (
     "run_type", "status", "duration_seconds", "val_loss", "test_accuracy", "hyperparameters",
     "error_message", "thermal_max_temp", "data_md5", "d_model", "n_layers", "n_heads", "d_ff",
     "param_count",
-    # Ours.
+    # The columns that this study adds.
     "run_id", "trial_number", "source", "reason", "val_loss_se", "difference_to_baseline",
     "difference_se", "best_epoch", "epochs_trained", "skill", "auc",
     "data_sha256", "search_phase", "group", "name", "metric", "objective", "objective_se",
 )  # fmt: skip
 
-_MEND = "Mend it with --resume."
+_REMEDY = "Mend it with --resume."
 
 _TABLE_WAIT_SECONDS = 60.0
-"""Seconds to wait for another cell to write its lines, which takes milliseconds."""
+"""Seconds to wait for another cell that writes its lines to the table, which takes milliseconds."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class CellIdentity:
-    """The values by which every file of a cell names where it belongs."""
+    """The values by which every file of a cell names its cell."""
 
     name: str
     study: str
     budget: str
-    """Its label, or those of all that are searched."""
+    """Label of the budget, or the labels of all that are searched."""
     phase: int | None
     """1 or 2 in a search of two phases."""
     metric: str
-    """What trials are scored by: ``log_loss`` or ``auc``."""
+    """Score by which trials are ranked: ``log_loss`` or ``auc``."""
     horizon: int
     task: str
     data_sha256: str
@@ -82,7 +82,7 @@ class CellIdentity:
 
 
 class CellStore:
-    """Writes the records of one cell. It decides nothing and remembers nothing of its own.
+    """Writes the records of one cell, and keeps no state.
 
     Every method may be repeated after a crash, and leaves the same files.
     """
@@ -99,7 +99,7 @@ class CellStore:
             append_line(self.folder / LOG_FILE, f"{stamp} {line}")
 
     def write_epochs(self, trial_folder: str, epochs: Sequence[EpochRecord]) -> None:
-        """Make a trial's log hold exactly these epochs."""
+        """Write a trial's log with exactly these epochs, unless it holds them already."""
         text = _json_lines(epochs)
         path = self.folder / trial_folder / EPOCHS_FILE
         if read_text(path) != text:
@@ -195,7 +195,7 @@ class CellStore:
             cut_torn_line(self._csv)
         logged = _csv_run_ids(self._csv)
         if logged is None:
-            # Nothing is thrown away; the rows of this cell are written again.
+            # The damaged table is kept under another name; this cell's rows are written again.
             self._csv.rename(self._csv.with_name(f"damaged-{time.time_ns()}.csv"))
         if not self._csv.exists():
             append_line(self._csv, ",".join(CSV_COLUMNS))
@@ -252,7 +252,7 @@ class CellStore:
 
 
 def write_cell(folder: Path, description: Mapping[str, Any]) -> None:
-    """Write ``cell.yaml``: what the cell is, and on what it was run."""
+    """Write ``cell.yaml``: the description of the cell and of the machine it runs on."""
     write_yaml(folder / CELL_FILE, dict(description))
 
 
@@ -264,19 +264,18 @@ def read_cell(folder: Path, *needed: str) -> dict[str, Any]:
         needed: keys that the caller needs.
 
     Raises:
-        StudyError: it cannot be read, lacks one of these keys, or a value that is read somewhere is
-            not of its type.
+        StudyError: it cannot be read, lacks one of these keys, or holds a value of a wrong type.
     """
     path = folder / CELL_FILE
-    description = load_yaml(path, _MEND)
-    require_type(description, CellDescription, str(path), _MEND)
+    description = load_yaml(path, _REMEDY)
+    require_type(description, CellDescription, str(path), _REMEDY)
     missing = [name for name in needed if name not in description]
     require(
         not missing,
         str(path),
         f"must be of this version and have {', '.join(needed)}",
         got=f"none of the name {', '.join(missing)}",
-        remedy=_MEND,
+        remedy=_REMEDY,
         error=StudyError,
     )
     found: dict[str, Any] = description
@@ -292,16 +291,16 @@ def read_trials(folder: Path) -> list[TrialRecord]:
     path = folder / TRIALS_FILE
     if not path.exists():
         return []
-    rows = load_json(path, _MEND)
+    rows = load_json(path, _REMEDY)
     where = f"{path}: must hold the records of this version"
-    require_type(rows, list[Any], where, _MEND)
+    require_type(rows, list[Any], where, _REMEDY)
     return [_record(row, f"{where}: [{place}]") for place, row in enumerate(rows)]
 
 
 def _record(row: Any, where: str) -> TrialRecord:
     _check_types(row, where)
     record = TrialRecord.from_json(row)
-    require_type(record.params, Parameters, f"{where}: params", _MEND)
+    require_type(record.params, Parameters, f"{where}: params", _REMEDY)
     for holds, rule, got in (
         (record.number >= 0, "number must be >= 0", record.number),
         (record.epochs_trained >= 0, "epochs_trained must be >= 0", record.epochs_trained),
@@ -321,7 +320,7 @@ def _record(row: Any, where: str) -> TrialRecord:
             record.value,
         ),
     ):
-        require(holds, where, rule, got=quoted(got), remedy=_MEND, error=StudyError)
+        require(holds, where, rule, got=quoted(got), remedy=_REMEDY, error=StudyError)
     return record
 
 
@@ -329,21 +328,21 @@ def _check_types(row: Any, where: str) -> None:
     """Refuse a row that lacks a value, or has one that is not of its type.
 
     Raises:
-        StudyError: names the place.
+        StudyError: a value is missing or of a wrong type; the message names its place.
     """
     types = row_types()
-    require_type(row, Mapping[str, Any], where, _MEND)
+    require_type(row, Mapping[str, Any], where, _REMEDY)
     missing = next((name for name in types if name not in row), None)
     require(
         missing is None,
         where,
         f"must be a mapping with the field {missing}",
         got="none of that name",
-        remedy=_MEND,
+        remedy=_REMEDY,
         error=StudyError,
     )
     for name, kind in types.items():
-        require_type(row[name], kind, f"{where}: {name}", _MEND)
+        require_type(row[name], kind, f"{where}: {name}", _REMEDY)
     if row["value"] is None:
         return
     for name in ("best_epoch", "skill", "brier"):
@@ -352,13 +351,16 @@ def _check_types(row: Any, where: str) -> None:
             where,
             f"{name} must be a number where the trial has a value",
             got="null",
-            remedy=_MEND,
+            remedy=_REMEDY,
             error=StudyError,
         )
 
 
 def _phase(identity: CellIdentity) -> str:
-    """Return the study, which the study that this one replaces called its phase."""
+    """Return the table's phase: the name of the study, with the phase of its search if it has two.
+
+    The study that this one replaces used its own name in this column.
+    """
     return identity.study if identity.phase is None else f"{identity.study}-{identity.phase}"
 
 
@@ -367,7 +369,7 @@ def _row(record: TrialRecord) -> dict[str, Any]:
 
 
 def _csv_run_ids(path: Path) -> set[str] | None:
-    """Return the runs that a table of all cells has; None if it is not such a table."""
+    """Return the ids of the runs in the table of all cells; None if the table is damaged."""
     if not path.exists():
         return set()
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
@@ -377,7 +379,7 @@ def _csv_run_ids(path: Path) -> set[str] | None:
                 return None
             return {row["run_id"] for row in rows if row.get("run_id")}
         except csv.Error:
-            # As of a field of more than 131,072 characters, which no cell writes.
+            # One cause is a field of more than 131,072 characters, which no cell writes.
             return None
 
 

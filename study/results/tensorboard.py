@@ -1,4 +1,4 @@
-"""TensorBoard: one event file per trial, its HParams from the first epoch on."""
+"""Writes the TensorBoard event file of a trial, with its HParams from the first epoch on."""
 
 import os
 import re
@@ -30,16 +30,16 @@ _SCALARS = (
 _FILES = "events.out.tfevents.*"
 
 _OURS = re.compile(r"events\.out\.tfevents\.\d{16}\..+\.\d+")
-"""Pattern of the names that are given here; those of other writers begin with ten digits."""
+"""Pattern of the names of files written here; those of other writers begin with ten digits."""
 
 
 class TrialEvents:
     """The event file of one trial. Steps are epochs.
 
     Opening it writes everything that is known of the trial into a new file and then removes the
-    old one, so that each epoch is there once whatever a crash left; files that others have written
-    there stay. What is written is on its way
-    to the disk before the call returns: no thread could be left hanging by a full disk.
+    old one, so that each epoch is there once whatever a crash left. Files of other writers are
+    kept. Each call passes its events to the system before it returns; no thread writes them later,
+    which a full disk could block.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class TrialEvents:
         """Begin the file.
 
         Args:
-            folder: the trial's; it exists.
+            folder: the trial's folder, which exists.
             params: budget, horizon, every architecture and training value, parameter count.
             epochs: reports so far, in order.
-            group: by which HParams knows the trial: it averages what has one name, wherever it is.
+            group: name of the trial in HParams, which averages over all trials of one name.
 
         Raises:
             OSError: it could not be written; the old file is still there.
@@ -79,7 +79,7 @@ class TrialEvents:
 
     def _begin(self, params: Mapping[str, Any], epochs: Sequence[EpochRecord], group: str) -> None:
         self._write(file_version="brain.Event:2")
-        # For a TensorBoard that has read the old file already: these steps come anew.
+        # A TensorBoard that has read the old file then drops its steps and takes these.
         self._write(step=1, session_log=SessionLog(status=SessionLog.START))
         plain = {key: value for key, value in params.items() if value is not None}
         self._write(summary=hparams_pb(plain, trial_id=group))
@@ -113,7 +113,7 @@ class TrialEvents:
 
 
 def has_events(folder: Path, n_epochs: int) -> bool:
-    """Does a trial that ended have the one event file that it was left with, whole?"""
+    """Does an ended trial have exactly one event file, and is it complete?"""
     paths = _own_files(folder)
     if len(paths) != 1:
         return False
@@ -122,7 +122,7 @@ def has_events(folder: Path, n_epochs: int) -> bool:
 
 
 def is_event_file(name: str) -> bool:
-    """Is a file of this name one that ``TrialEvents`` has made?"""
+    """Is this the name of a file that ``TrialEvents`` has written?"""
     return _OURS.fullmatch(name) is not None
 
 

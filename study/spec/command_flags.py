@@ -23,9 +23,9 @@ _MOST_DIGITS = 6
 
 
 def add_study_flags(flags: argparse.ArgumentParser) -> None:
-    """Add what is searched: the search space, and what overrides its values."""
+    """Add the flags of a study: its search space, and values that override the space's."""
     add = flags.add_argument
-    folder = str(SHIPPED).replace("%", "%%")  # which argparse would take for a place to fill in
+    folder = str(SHIPPED).replace("%", "%%")  # argparse would replace a single %
     add("--search", type=Path, default=Path("phase6a"), metavar="NAME|FILE",
         help=f"search space: {', '.join(names())}, or a YAML file like those in {folder} "
         "(default: %(default)s)")  # fmt: skip
@@ -72,7 +72,7 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
 
 
 def add_selection_flags(flags: argparse.ArgumentParser) -> None:
-    """Add which cells of the study a command is about."""
+    """Add the flags that select cells of a study."""
     add = flags.add_argument
     add("--budgets", nargs="+", metavar="BUDGET",
         help="labels of parameter budgets, as 2M 20M (default: all of the file)")  # fmt: skip
@@ -85,7 +85,7 @@ def add_selection_flags(flags: argparse.ArgumentParser) -> None:
 
 
 def add_cluster_flags(flags: argparse.ArgumentParser) -> None:
-    """Add where it runs."""
+    """Add the flags of the cluster and of the results folder."""
     add = flags.add_argument
     add("--concurrency", default="auto", help="trials at once: a number or auto (default)")
     add("--device", choices=("cpu", "cuda", "mps"), help="default: what Ray assigns to a trial")
@@ -101,7 +101,7 @@ def one_cell(arguments: argparse.Namespace) -> Cell:
     The flags are ``--budget`` and ``--horizon``, or ``--budgets`` where the budget is searched.
 
     Raises:
-        SpecError: a value breaks its rule, or a flag is missing or not for this search space.
+        SpecError: a value breaks its rule, or a flag is missing or not allowed for this space.
     """
     study = load_study(arguments.search)
     if study.across_budgets:
@@ -148,10 +148,10 @@ def selected_cells(arguments: argparse.Namespace) -> list[Cell]:
 
 
 def selected_phases(arguments: argparse.Namespace, study: Study) -> tuple[int | None, ...]:
-    """Return the phases that ``--phase`` leaves, in order; None stands for the only one.
+    """Return the phases that ``--phase`` selects, in order; None stands for the only one.
 
     Raises:
-        SpecError: the study has no phases, or its second one is to be read from a store.
+        SpecError: the study has no phases, or phase 2 is selected with results in a store.
     """
     asked: int | None = arguments.phase
     require(
@@ -173,10 +173,10 @@ def selected_phases(arguments: argparse.Namespace, study: Study) -> tuple[int | 
 
 
 def concurrency(text: str) -> int | None:
-    """Return the number behind ``--concurrency``; None for auto.
+    """Return the value of ``--concurrency``; None for auto.
 
     Raises:
-        SpecError: it is neither.
+        SpecError: it is neither a number nor auto.
     """
     require(
         text == "auto" or (text.isdecimal() and len(text) <= _MOST_DIGITS),
@@ -189,7 +189,7 @@ def concurrency(text: str) -> int | None:
 
 
 def places(storage: str) -> tuple[Path, str | None]:
-    """Return the results folder, absolute, and the URI of the store behind it, if there is one."""
+    """Return the results folder, absolute, and the URI of its store; None without a store."""
     uri = storage if is_uri(storage) else None
     return Path(WORKING_COPY if uri else storage).resolve(), uri
 

@@ -11,15 +11,14 @@ from study.fields import is_number
 Scalar = str | int | float | bool | None
 
 _EDGE_SHARE = 0.02
-"""Share of a range, from either end, that counts as its edge: a uniform draw lies in one of the two
-once in 25 times."""
+"""Share of a range at either end that counts as its edge: one uniform draw in 25 lies there."""
 
 _FEWEST_CHOICES = 4
-"""Least number of choices that have an edge: of fewer, one in two or more is an end anyhow."""
+"""Least number of choices that have an edge. Among fewer, a random one is likely to be an end."""
 
 
 class Suggester(Protocol):
-    """What draws values, as ``optuna.Trial`` does."""
+    """An object that draws values, as ``optuna.Trial`` does."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Any:
         """Return one of the choices."""
@@ -39,7 +38,7 @@ class Fixed:
 
     @property
     def values(self) -> tuple[Scalar, ...]:
-        """The value alone."""
+        """The fixed value alone."""
         return (self.value,)
 
     @property
@@ -49,7 +48,7 @@ class Fixed:
 
     @property
     def plain(self) -> Any:
-        """The form in which YAML has it."""
+        """The form of the dimension in YAML."""
         return self.value
 
     def contains(self, value: object) -> bool:
@@ -57,17 +56,17 @@ class Fixed:
         return value == self.value
 
     def nearest(self, value: Scalar) -> Scalar:
-        """Return the only value, whatever is asked for."""
+        """Return the fixed value."""
         del value
         return self.value
 
     def suggest(self, trial: Suggester, name: str) -> Scalar:
-        """Return the value; nothing is drawn."""
+        """Return the fixed value; nothing is drawn."""
         del trial, name
         return self.value
 
     def edge(self, value: float) -> str | None:
-        """Return None: what is not searched has no edge."""
+        """Return None: a fixed value has no edge."""
         del value
         return None
 
@@ -88,7 +87,7 @@ class Choice:
 
     @property
     def plain(self) -> Any:
-        """The form in which YAML has it."""
+        """The form of the dimension in YAML."""
         return {"choice": list(self.values)}
 
     def contains(self, value: object) -> bool:
@@ -103,12 +102,12 @@ class Choice:
         return min(self.values, key=lambda each: abs(float(cast(float, each)) - number))
 
     def suggest(self, trial: Suggester, name: str) -> Scalar:
-        """Return what a trial draws."""
+        """Draw a value for a trial."""
         drawn: Scalar = trial.suggest_categorical(name, self.values)
         return drawn
 
     def edge(self, value: float) -> str | None:
-        """Return words for a number that is the least or the most of enough choices, else None."""
+        """Return a description of a number that is the least or the largest choice, else None."""
         numbers = sorted({each for each in self.values if isinstance(each, int | float)})
         if len(numbers) < _FEWEST_CHOICES or value not in (numbers[0], numbers[-1]):
             return None
@@ -139,7 +138,7 @@ class Range:
 
     @property
     def plain(self) -> Any:
-        """The form in which YAML has it."""
+        """The form of the dimension in YAML."""
         return {"log_uniform" if self.log else "uniform": [self.low, self.high]}
 
     def contains(self, value: object) -> bool:
@@ -151,11 +150,11 @@ class Range:
         return min(max(float(cast(float, value)), self.low), self.high)
 
     def suggest(self, trial: Suggester, name: str) -> float:
-        """Return what a trial draws."""
+        """Draw a value for a trial."""
         return trial.suggest_float(name, self.low, self.high, log=self.log)
 
     def edge(self, value: float) -> str | None:
-        """Return words for a number near a bound, else None."""
+        """Return a description of a number near a bound, else None."""
         scale = math.log if self.log else float
         low, high = scale(self.low), scale(self.high)
         place = (scale(value) - low) / (high - low)
@@ -166,7 +165,7 @@ class Range:
 
 
 Dimension = Fixed | Choice | Range
-"""What a field of a configuration may be in a search space."""
+"""Kind of dimension: the value or values of one field of a configuration."""
 
 
 def numbers(dimension: Dimension) -> tuple[float, ...]:
@@ -178,8 +177,8 @@ def parse_dimension(raw: object, where: str) -> Dimension:
     """Read one YAML value: a scalar, or a mapping with the one key choice, uniform or log_uniform.
 
     Args:
-        raw: what PyYAML returned.
-        where: file and key for messages.
+        raw: the value as PyYAML returned it.
+        where: file and key, for messages.
 
     Raises:
         SpecError: the value has another form, an empty list, or bounds out of order.

@@ -1,4 +1,4 @@
-"""Values that flags lay over those of a search space's file."""
+"""Values of flags that override those of a search space's file."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from study.spec.dimension import Dimension
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overrides:
-    """What a command was asked to change in every cell of a study."""
+    """Values that a command's flags override in every cell of a study."""
 
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Values for fields of DataConfig."""
@@ -23,10 +23,10 @@ class Overrides:
     """Number of epochs to which every schedule is cut; None cuts none."""
 
     def __post_init__(self) -> None:
-        """Check what no other configuration checks.
+        """Check the number of epochs.
 
         Raises:
-            SpecError: a schedule would be cut to nothing.
+            SpecError: it is below 1.
         """
         require(
             self.max_epochs is None or self.max_epochs >= 1,
@@ -38,4 +38,4 @@ class Overrides:
 
 
 NO_OVERRIDES = Overrides()
-"""A study exactly as its file describes it."""
+"""Overrides that change nothing."""

@@ -1,15 +1,16 @@
-"""Finds search spaces, those that come with the project by their name."""
+"""Finds the file of a search space by its path or, if the project ships it, by its name."""
 
 from pathlib import Path
 
 from study.errors import SpecError
 
 SHIPPED = Path(__file__).parents[2] / "search_spaces"
-"""Beside the package: in a checkout as among installed packages."""
+"""Folder of the search spaces that the project ships; it is beside the package in a checkout and
+after installation."""
 
 
 def names() -> list[str]:
-    """Return the names of the search spaces that come with the project."""
+    """Return the names of the search spaces that the project ships."""
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
@@ -17,11 +18,11 @@ def find_search_space(name_or_path: Path) -> Path:
     """Return the file of a search space.
 
     Args:
-        name_or_path: a plain name, as ``smoke``, is one of ``names`` before it is a file;
-            ``search_spaces/smoke.yaml`` means that one too where there is no such folder.
+        name_or_path: one of ``names``, as ``smoke``, or else a path. Where there is no such path,
+            ``search_spaces/smoke.yaml`` is the shipped one too.
 
     Raises:
-        SpecError: there is neither; the message lists the names.
+        SpecError: there is no such name or file; the message lists the names.
     """
     given = Path(name_or_path)
     shipped = SHIPPED / f"{given.name.removesuffix('.yaml')}.yaml"
@@ -38,7 +39,7 @@ def find_search_space(name_or_path: Path) -> Path:
 
 
 def _is_file(path: Path) -> bool:
-    """Is it a file? Not if its name is too long, or its folder may not be read."""
+    """Is it a file that can be found? A name that is too long or a closed folder is no error."""
     try:
         return path.is_file()
     except OSError:

@@ -1,4 +1,4 @@
-"""The cells of a study that a command is about, in order."""
+"""Selects cells of a study, in order."""
 
 from collections.abc import Sequence
 
@@ -22,11 +22,11 @@ def select_cells(
     (``study.search.phase_two``).
 
     Args:
-        study: what there is.
-        budgets: labels; None takes all.
-        horizons: trading days; None takes the study's.
-        first: the cells before this one, as ``20M_h3``, are left out (``h3`` where a cell has all
-            budgets); None leaves out none.
+        study: the study.
+        budgets: labels of budgets; None takes all.
+        horizons: trading days ahead; None takes the study's.
+        first: the first cell that is taken, as ``20M_h3`` (``h3`` where a cell has all budgets);
+            None takes all.
         overrides: values of flags.
 
     Raises:

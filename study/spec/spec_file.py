@@ -1,4 +1,4 @@
-"""Reads a study's YAML: every key known, every value of its type."""
+"""Reads the YAML file of a study, and refuses unknown keys and values of a wrong type."""
 
 import dataclasses
 import re
@@ -30,14 +30,14 @@ _SECTIONS = ("study", "budgets", "tolerance", "horizons", "data", "model", "trai
 """Keys that every search space has."""
 
 _LABEL_TOLERANCE = 0.25
-"""Greatest relative distance of a budget from the number that is its label: results of 20 million
-parameters would be read as those of another size under the name of 2M."""
+"""Greatest relative distance of a budget from the number in its label: a budget of 20 million
+parameters must not be called 2M."""
 
 _NUMBER_TEXT = re.compile(r"[+-]?[\d.]+[eE][+-]?\d+")
-"""A number with an exponent, some of which PyYAML reads as text."""
+"""Pattern of numbers with an exponent, some of which PyYAML reads as text."""
 
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9.\-]{{0,{LONGEST_NAME - 1}}}")
-"""A name that can be part of a folder's."""
+"""Pattern of names that can be part of a folder's name."""
 
 _REMEDY = "Mend the value."
 
@@ -51,7 +51,7 @@ class _Part:
     """A section whose values may be search dimensions."""
 
     config: type
-    """The dataclass whose fields they become."""
+    """Dataclass whose fields the values become."""
     rules: Mapping[str, Rule]
     fields: tuple[str, ...]
     """Names of the fields that a file may give."""
@@ -122,7 +122,7 @@ def _check_study_name(name: object, where: str) -> None:
 
 
 def _budgets(raw: Mapping[str, Any], where: str) -> dict[str, int]:
-    """Return the budgets, whose labels must not belie them."""
+    """Return the budgets; a label that is a number must fit its budget."""
     budgets = _section(raw, "budgets", where)
     for label, target in budgets.items():
         require(
@@ -185,7 +185,7 @@ def _supplementary(raw: Mapping[str, Any], where: str) -> Supplementary | None:
 def _dimensions(
     section: Mapping[str, Any], part: _Part, *, required: Sequence[str], where: str
 ) -> dict[str, Dimension]:
-    """Parse every dimension; what the file leaves out has its default, so that it is recorded."""
+    """Parse every dimension; a field that the file leaves out becomes its default."""
     _check_keys(section, expected=part.fields, required=required, where=where)
     defaults = {
         field.name: Fixed(field.default)
@@ -196,7 +196,7 @@ def _dimensions(
 
 
 def _parsed(section: Mapping[str, Any], part: _Part, where: str) -> dict[str, Dimension]:
-    """Parse every dimension, and check that each value it can take suits its field."""
+    """Parse every dimension, and check each of its values against its field."""
     _check_keys(section, expected=part.fields, required=(), where=where)
     types = {field.name: field.type for field in dataclasses.fields(part.config)}
     dimensions = {}
@@ -263,7 +263,7 @@ def _check_fields(
 def _check_field(
     name: str, value: object, kind: Any, rules: Mapping[str, Rule], where: str
 ) -> None:
-    """Check a YAML value against its field: PyYAML reads 1e-4 as text, where a number is due."""
+    """Check a YAML value against its field, with an own remedy for 1e-4, which is read as text."""
     is_number_text = isinstance(value, str) and _NUMBER_TEXT.fullmatch(value) is not None
     remedy = "PyYAML reads 1e-4 as text: write 1.0e-4." if is_number_text else _REMEDY
     require_type(value, kind, f"{where}.{name}", remedy, SpecError)

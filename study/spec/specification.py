@@ -1,4 +1,4 @@
-"""Validated values of a study: Study, Budget, Cell."""
+"""The validated values of a study: the study, its cells, their budgets and search settings."""
 
 import dataclasses
 import math
@@ -27,19 +27,22 @@ from study.spec.dimension import Choice, Dimension, Fixed, Scalar, numbers
 from study.spec.overrides import NO_OVERRIDES, Overrides
 
 SHAPE_FIELDS = ("d_model", "n_layers", "n_heads", "d_ff_ratio")
-"""The four fields that a budget is spent on."""
+"""Fields of ModelConfig that decide the number of parameters."""
 
 DERIVED_MODEL_FIELDS = ("n_features", "context_length", "auxiliary_head")
 """Fields of ModelConfig that follow from the data and the training settings."""
 
 ForcedSet = Literal["none", "extremes6", "forced18"]
+"""Name of the list of configurations that are tried before any is drawn."""
+
 Scheduler = Literal["asha", "fifo"]
+"""Name of the scheduler; ``fifo`` runs every trial to its end."""
 
 LONGEST_NAME = 100
 """Most characters of a study's name or a budget's label."""
 
 _LONGEST_FOLDER = 200
-"""Most bytes of a cell's name: a file system takes 255, and some are put before and behind it."""
+"""Most bytes of a cell's name: a file system allows 255, and other names are made from it."""
 
 SEARCH_RULES: dict[str, Rule] = {
     "trials": whole(1, 100_000),
@@ -54,20 +57,20 @@ SEARCH_RULES: dict[str, Rule] = {
     "early_stop_threshold": or_none(above(0, 1_000)),
     "startup_trials": whole(1, 100_000),
     "scheduler": one_of(get_args(Scheduler)),
-    # ASHA's time is whole percent of a schedule, of which the first is 1.
+    # ASHA counts time in whole percent of a schedule, from 1.
     "grace_share": within(0.01, 1),
-    # Nearer to 1, ASHA has a rung for every percent and more; 2 to 4 are usual.
+    # Nearer to 1, rungs would be less than a percent apart; 2 to 4 are usual.
     "reduction_factor": within(1.1, 100),
     # At most a year.
     "stall_minutes": above(0, 525_600),
     "max_failure_share": share(zero=False),
 }
-"""Rule of each field, whatever the values of the others are."""
+"""Rule for the value of each field, whatever the values of the others are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """A target parameter count. Always checked by counting; the label is only its name."""
+    """A target parameter count, against which the exact count of every model is checked."""
 
     label: str
     target: int
@@ -77,7 +80,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchConfig:
-    """How a cell is searched."""
+    """The settings of a cell's search."""
 
     trials: int
     seed: int = 42
@@ -85,24 +88,25 @@ class SearchConfig:
     across_budgets: bool = False
     """Is the budget a dimension of one search, in place of a search per budget?"""
     metric: Metric = "log_loss"
-    """What a trial is scored by, on validation, at its epoch of least log-loss."""
+    """Score by which trials are ranked: that of the validation days at the epoch of least log-loss.
+    """
     early_stop_patience: int | None = None
-    """Distinct trials that must have run to their end before the search may stop because its best
-    ones hardly differ; None never stops it."""
+    """Number of distinct trials that must have run to their end before the search may stop because
+    its best ones hardly differ; None never stops it."""
     early_stop_threshold: float | None = None
-    """Range of the five best scores below which it stops, in the metric's units; None takes a share
-    of the metric's standard error (``study.results.convergence``)."""
+    """Range of the five best scores at which it stops, in the metric's units; None takes a share of
+    the metric's standard error (``study.results.convergence``)."""
     startup_trials: int = 10
-    """Random trials before TPE uses what it learnt; forced ones count."""
+    """Number of trials, forced ones included, before TPE draws by their results."""
     scheduler: Scheduler = "asha"
     grace_share: float = 0.25
     """Share of its own schedule that every trial gets before ASHA may stop it."""
     reduction_factor: float = 3.0
     """ASHA's eta: one trial in eta continues at each rung."""
     stall_minutes: float = 30.0
-    """Time without a training step after which a trial counts as stalled."""
+    """Minutes without a training step after which a trial counts as stalled."""
     max_failure_share: float = 0.5
-    """Share of failed trials above which the search stops instead of wasting the night."""
+    """Share of failed trials above which the search stops."""
 
     def __post_init__(self) -> None:
         check_values(SEARCH_RULES, self, "Mend the search space or the flag.")
@@ -117,17 +121,17 @@ class SearchConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """One budget x one horizon: one Tune experiment, one folder.
+    """One budget and one horizon: one Tune experiment, one folder.
 
     A cell of several budgets is one experiment in which the budget is searched too.
     """
 
     study: str
     budgets: tuple[Budget, ...]
-    """One budget or several; ASHA never compares trials of different ones."""
+    """Budgets, at least one; ASHA never compares trials of different ones."""
     data: DataConfig
     model: Mapping[str, Dimension]
-    """Dimensions of ModelConfig, its derived fields left out."""
+    """Dimensions of ModelConfig, without its derived fields."""
     train: Mapping[str, Dimension]
     """Dimensions of TrainConfig."""
     search: SearchConfig
@@ -138,18 +142,21 @@ class Cell:
 
     @property
     def budget_label(self) -> str:
-        """The budget's label, or those of all."""
+        """Label of the budget, or the labels of all, joined by dashes."""
         return "-".join(budget.label for budget in self.budgets)
 
     @property
     def budget(self) -> Budget:
-        """The one budget of a cell that has one."""
+        """The budget of a cell that has only one."""
         (budget,) = self.budgets
         return budget
 
     @property
     def name(self) -> str:
-        """Folder name: ``<study>_<budget>_h<H>_<task>``, then market, tier, family if unusual."""
+        """Name of the cell's folder: ``<study>_<budget>_h<H>_<task>``.
+
+        Label price, market, tier and family follow where they are not the default.
+        """
         study = self.study if self.phase is None else f"{self.study}-{self.phase}"
         parts = [study, self.budget_label, f"h{self.data.horizon}", self.data.task]
         if self.data.task != "direction" and self.data.label_price != "high":
@@ -170,7 +177,7 @@ class Cell:
             "budgets": [dataclasses.asdict(budget) for budget in self.budgets],
             "phase": self.phase,
             "start": None if self.start is None else dict(self.start),
-            # Equal to what is read from a file again, where a tuple is a list.
+            # A list, as a file gives it back: the two are compared.
             "data": {**dataclasses.asdict(self.data), "accept": list(self.data.accept)},
             "model": {name: dimension.plain for name, dimension in self.model.items()},
             "train": {name: dimension.plain for name, dimension in self.train.items()},
@@ -180,7 +187,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Supplementary:
-    """Phase 2: what is searched around the best trial of a budget, which fixes all else."""
+    """Phase 2: the dimensions that are searched around the best trial, which fixes all others."""
 
     model: Mapping[str, Dimension]
     train: Mapping[str, Dimension]
@@ -205,10 +212,10 @@ class Study:
     """Phase 2 of a search of two phases."""
 
     def __post_init__(self) -> None:
-        """Check what the sections say of each other.
+        """Check that the sections are consistent.
 
         Raises:
-            SpecError: a second phase has no first one.
+            SpecError: there is a second phase, but the first does not search across budgets.
         """
         require(
             self.supplementary is None or self.across_budgets,
@@ -220,7 +227,7 @@ class Study:
 
     @property
     def across_budgets(self) -> bool:
-        """Is the budget searched, in one cell of all budgets?"""
+        """Is the budget a dimension of the search, in one cell of all budgets?"""
         return bool(self.search.get("across_budgets", False))
 
     @property
@@ -229,10 +236,10 @@ class Study:
         return (None,) if self.supplementary is None else (1, 2)
 
     def cell(self, budget: str, horizon: int, overrides: Overrides = NO_OVERRIDES) -> Cell:
-        """Return the cell of one budget, flags laid over the file's values.
+        """Return the cell of one budget, with the values of flags in place of the file's.
 
         Args:
-            budget: a label of the file.
+            budget: label of a budget in the file.
             horizon: trading days, >= 1.
             overrides: values of flags.
 
@@ -308,7 +315,7 @@ class Study:
             search=SearchConfig(**{**self.search, **overrides.search}),
         )
         _check_normalization(cell, self.path)
-        # Known parts first: text that no file system can hold has no length in bytes.
+        # The family comes first: the name of the cell holds it, and may be impossible to encode.
         _check_family(cell, self.path)
         _check_name(cell, self.path)
         _check_grace(cell, self.path)
@@ -316,7 +323,7 @@ class Study:
 
 
 def _cut_epochs(dimension: Dimension, most: int) -> Dimension:
-    """Return the schedule lengths cut to ``most``; equal ones are merged."""
+    """Return the numbers of epochs cut to ``most``; equal ones are merged."""
     require(
         not dimension.is_continuous,
         "train.epochs",
@@ -329,7 +336,7 @@ def _cut_epochs(dimension: Dimension, most: int) -> Dimension:
 
 
 def _check_normalization(cell: Cell, path: str) -> None:
-    """Refuse a network that cannot take the raw levels which some normalizations leave."""
+    """Refuse a network that does not suit the raw levels which some normalizations leave."""
     normalization = cell.data.normalization
     if normalization == "revin":
         revin = cell.model.get("revin", Fixed(False))

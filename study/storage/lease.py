@@ -1,4 +1,4 @@
-"""A lock on a cell in a store: best effort, for a store has no locks."""
+"""A lease on a cell in a store, in place of a lock, which a store does not have."""
 
 import json
 import os
@@ -21,7 +21,7 @@ _RENEW_SECONDS = 20.0
 """Seconds between two renewals of a lease."""
 
 _LAPSE_SECONDS = 60.0
-"""Seconds after which a lease that is not renewed lapses: three renewals may fail."""
+"""Seconds after which a lease that is not renewed lapses: three times those between renewals."""
 
 _LOOK_SECONDS = 1.0
 """Seconds between two looks at the stop file."""
@@ -29,29 +29,29 @@ _LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerStore:
-    """What a worker must know to use the store; its credentials are those of its own machine."""
+    """The values with which a worker uses the store; credentials are those of its own machine."""
 
     storage: str
-    """The URI of the store, with the bucket's region."""
+    """URI of the store, with the bucket's region."""
     cell: str
-    """The name of the cell."""
+    """Name of the cell."""
     holder: str
-    """The process that the worker works for."""
+    """Name of the process that holds the lease, and that the worker works for."""
 
 
 class Lease:
-    """Says in the store that this process searches a cell, until it is released.
+    """An object in the store that says, until it is released, that this process searches a cell.
 
-    It is renewed in a thread of its own, which also lets the workers, who may be on other
-    machines, know that there is a stop file. The journal is published through it, so that a process
-    whose lease was taken over, because it was suspended for a minute, can publish nothing more.
+    A thread renews it, and marks in it whether there is a stop file, since workers may be on other
+    machines. The journal is published through the lease, so that a process that has lost it,
+    because it was suspended for a minute, can publish nothing more.
 
     Args:
         mirror: the cell's objects in the store.
-        stop_file: a file on this disk that asks the workers to pause while it is there.
+        stop_file: a file on this disk; workers pause while it exists.
 
     Raises:
-        LockError: another process holds it.
+        LockError: another process holds the lease.
         OSError: the store cannot be used.
     """
 
@@ -60,11 +60,11 @@ class Lease:
         began = psutil.Process().create_time()
         self._own = {"host": socket.gethostname(), "pid": os.getpid(), "began": began}
         self.holder = f"process {os.getpid()} on {socket.gethostname()}, {time.time_ns()}"
-        """The name of this process, different for every start."""
+        """Name of this process, different for every start."""
         self._stop_file = stop_file
         self._ended = threading.Event()
         self._is_answering = True
-        """Did the store answer when it was last asked by the thread?"""
+        """Did the store answer the thread's last request?"""
         current = _read(mirror)
         if (
             current is not None
@@ -82,7 +82,7 @@ class Lease:
 
     @property
     def for_workers(self) -> WorkerStore:
-        """What the workers must know."""
+        """The values with which workers use the store."""
         return WorkerStore(storage=self.mirror.storage, cell=self.mirror.cell, holder=self.holder)
 
     def publish(self, journal: Path) -> None:
@@ -97,13 +97,13 @@ class Lease:
         self.mirror.write(JOURNAL_FILES[0], journal.read_bytes())
 
     def release(self) -> None:
-        """Let go; a second time does nothing."""
+        """Remove the lease, if this process still holds it; a second call does nothing."""
         if self._ended.is_set():
             return
         self._ended.set()
         self._thread.join()
         if not self._is_answering:
-            # The lease lapses.
+            # The store cannot be reached, so the lease is left to lapse.
             return
         with suppress(OSError):
             if is_held(self.mirror, self.holder, or_stopped=True):
@@ -115,7 +115,7 @@ class Lease:
             is_stopped = self._stop_file.exists()
             if is_stopped == was_stopped and time.monotonic() - renewed < _RENEW_SECONDS:
                 continue
-            # An outage is reported by whoever publishes; here the renewal is retried.
+            # A failed renewal is retried; publishing reports that the store is out of reach.
             try:
                 current = _read(self.mirror)
                 if current is not None and current.get("holder") != self.holder:
@@ -139,7 +139,12 @@ class Lease:
 
 
 def is_held(mirror: Mirror, holder: str, *, or_stopped: bool = False) -> bool:
-    """Does a process still search the cell, and want its workers to go on?
+    """Does a process still hold the lease, without a stop file?
+
+    Args:
+        mirror: the cell's objects in the store.
+        holder: name of the process.
+        or_stopped: does a lease with a stop file count too?
 
     Raises:
         OSError: the store does not answer.
@@ -160,16 +165,16 @@ def _read(mirror: Mirror) -> dict[str, Any] | None:
 
 
 def _has_ended(row: Mapping[str, Any]) -> bool:
-    """Is it known that a process has ended? Only one of this machine can be asked."""
+    """Has a process ended, as far as is known? Only those of this machine can be looked up."""
     if row.get("host") != socket.gethostname():
         return False
     try:
         process = psutil.Process(int(row["pid"]))
-        # Process numbers are used again; two readings of one begin differ by less than a second.
+        # A process number may be used again; readings of one start differ by less than a second.
         is_same = abs(process.create_time() - float(row["began"])) < 1.0
         return not is_same or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
     except (KeyError, TypeError, ValueError, OverflowError):
-        # It names no process; then it lapses.
+        # The lease names no process, and is left to lapse.
         return False

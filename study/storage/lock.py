@@ -159,9 +159,9 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
 def remove_abandoned(parent: Path) -> None:
     """Delete the temporary folders that a killed process of this user has left in a folder.
 
-    Others may write there too, so a name proves nothing: a folder must be this user's alone, and
-    hold a marker of its own that was written on this machine by a process that is gone. Young
-    ones stay: a process that has just made its folder may be about to lock it.
+    Others may write there too, so a name is not enough: a folder must be this user's alone, and
+    hold a marker that was written on this machine by a process that has ended. Recent folders are
+    kept: a process that has just made its folder may be about to lock it.
     """
     try:
         names = os.listdir(parent)

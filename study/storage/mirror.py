@@ -1,4 +1,4 @@
-"""A cell's copy in an S3-compatible store, kept in step with its working copy on a disk."""
+"""A cell's copy in an S3-compatible store, updated from its working copy on a disk."""
 
 import errno
 import os
@@ -26,30 +26,30 @@ _CHUNK_BYTES = 32 * 2**20
 """Bytes that one request reads of a file: two states of a large model do not fit into memory."""
 
 _REASON_LENGTH = 300
-"""Characters that are shown of an error of the store, which may be as long as a page."""
+"""Number of characters that are shown of an error of the store, which may be as long as a page."""
 
 
 def is_uri(storage: str) -> bool:
-    """Does ``--storage`` name a store, or a folder?"""
+    """Is the value of ``--storage`` the URI of a store? Otherwise it is a folder."""
     return "://" in storage
 
 
 class Mirror:
     """The objects of one cell in a store; each has the name of its file below ``root``.
 
-    An object is replaced as a whole. What this object has pushed or pulled is pushed again only
-    when its file has changed since.
+    An object is replaced as a whole. A file that was pushed or pulled is pushed again only if it
+    has changed since.
 
-    Credentials come from where the AWS tools look for them: ``AWS_ACCESS_KEY_ID`` and its like.
+    Credentials come from ``AWS_ACCESS_KEY_ID`` and the other sources that the AWS tools read.
 
     Args:
         uri: ``s3://bucket/prefix``, with ``?endpoint_override=http://host:port`` for a store that
             is not Amazon's.
-        cell: name of the cell, the last part of its objects' place.
-        root: the cell's folder on this disk; need not exist.
+        cell: name of the cell, the last part of the prefix of its objects.
+        root: the cell's folder on this disk, which need not exist.
 
     Raises:
-        StudyError: the URI is not one, or the bucket's region cannot be found.
+        StudyError: it is not such a URI, or the bucket's region cannot be found.
     """
 
     def __init__(self, uri: str, cell: str, root: Path) -> None:
@@ -79,15 +79,15 @@ class Mirror:
         )
         scheme, _, host = options.get("endpoint_override", "").rpartition("://")
         self.storage = uri
-        """The URI of the store as it was given, with the bucket's region."""
+        """URI of the store as it was given, with the bucket's region."""
         self.uri = parts._replace(path=f"{parts.path.rstrip('/')}/{cell}").geturl()
-        """The URI of the cell, which is its identity."""
+        """URI of the cell, which is its identity."""
         self._bucket = parts.netloc
         self._store = f"{parts.netloc}{parts.path}".rstrip("/")
         self.cell = cell
         self._root = root
         self._known: dict[str, tuple[int, int]] = {}
-        """The time of change and the size in bytes of every file that is the same in the store."""
+        """Time of change and size in bytes of every file that is equal to its object."""
         region = options.get("region")
         try:
             if region is None and not host:
@@ -98,19 +98,19 @@ class Mirror:
                 scheme=options.get("scheme") or scheme or None,
                 region=region,
                 connect_timeout=_CONNECT_SECONDS,
-                # In the background it would copy whole checkpoints into memory.
+                # Writes in the background would copy whole checkpoints into memory.
                 background_writes=False,
-                # One request for a small object instead of three.
+                # A small object then takes one request instead of three.
                 allow_delayed_open=True,
             )
         except OSError as error:
             raise StudyError(self._unusable(_reason(error))) from error
 
     def is_usable_with(self, name: str) -> bool:
-        """Can the store be used, and is there such an object?
+        """Does a store that can be used have such an object?
 
         Raises:
-            StudyError: there is no such bucket, or it cannot be reached, or lets nobody in.
+            StudyError: there is no such bucket, it cannot be reached, or access is denied.
         """
         try:
             bucket, found = self._fs.get_file_info([self._bucket, self._key(name)])
@@ -150,18 +150,18 @@ class Mirror:
             OSError: it could not be written, or the answer was lost.
         """
         with self._located(name):
-            # One write: an error between two would leave a part, for closing completes it.
+            # One write: after an error between two, closing would complete an object with a part.
             with self._fs.open_output_stream(self._key(name), compression=None) as stream:
                 stream.write(content)
 
     def push(self, below: str = ".", *, skip: Collection[str] = ()) -> None:
-        """Write the files below a folder that the store does not have as they are here.
+        """Write those files below a folder to the store that differ from their objects.
 
-        A hash comes before what it is of, as on the disk. Hidden files stay here.
+        The hash of a file is written before the file, as on the disk. Hidden files are not written.
 
         Args:
-            below: the folder, from the cell's.
-            skip: names of files and folders that stay here.
+            below: the folder, relative to the cell's.
+            skip: names of files and folders that are not written.
         """
         files = [path for path in (self._root / below).rglob("*") if path.is_file()]
         for path in sorted(files, key=_hash_first):
@@ -178,11 +178,11 @@ class Mirror:
             self._known[str(relative)] = stamp
 
     def pull(self, below: str = ".", *, only: Callable[[str], bool] = bool) -> None:
-        """Make files of the objects below a folder; one that vanishes meanwhile is passed over.
+        """Copy the objects below a folder to files; one that is removed meanwhile is skipped.
 
         Args:
-            below: the folder, from the cell's.
-            only: says of an object's name, from the cell's folder, whether it is wanted.
+            below: the folder, relative to the cell's.
+            only: function of an object's name, relative to the cell's folder: is it wanted?
         """
         for name in filter(only, self._names(below)):
             path = self._root / name
@@ -198,29 +198,29 @@ class Mirror:
                 self._known[name] = (state.st_mtime_ns, state.st_size)
 
     def drop_missing(self, below: str, *, only: Callable[[str], bool]) -> None:
-        """Delete the objects below a folder that have no file here; a hash after what it is of.
+        """Delete the objects below a folder that have no file here, a file before its hash.
 
         Args:
-            below: the folder, from the cell's.
-            only: says of a file's name, without its folder, whether it is one of this program's:
-                what others have put there stays.
+            below: the folder, relative to the cell's.
+            only: function of a file's name without its folder: has this program written it? Other
+                objects are kept.
         """
         for name in reversed(self._names(below)):
             if only(Path(name).name) and not (self._root / name).exists():
                 self.remove(name)
 
     def remove(self, name: str) -> None:
-        """Delete an object; one that is not there is none."""
+        """Delete an object, if it is there."""
         with self._located(name), suppress(FileNotFoundError):
             self._fs.delete_file(self._key(name))
 
     def move_aside(self, stamp: str, *, last: str, skip: Collection[str]) -> str | None:
-        """Move the cell's objects to a place of their own.
+        """Move the cell's objects to another place in the store.
 
         Args:
-            stamp: makes the place unique.
-            last: name of the object that says that there is a cell here.
-            skip: names that stay.
+            stamp: text that makes the place unique.
+            last: name of the object that marks a cell, which is moved last.
+            skip: names of objects that are not moved.
 
         Returns: the place, or None if there was nothing to move.
         """
@@ -232,7 +232,7 @@ class Mirror:
         return f"s3://{aside}" if names else None
 
     def _names(self, below: str) -> list[str]:
-        """Return the names of the objects below a folder, a hash before what it is of."""
+        """Return the names of the objects below a folder, the hash of a file before the file."""
         place = os.path.normpath(self._key(below))
         with self._located(below):
             found = self._fs.get_file_info(
@@ -240,7 +240,7 @@ class Mirror:
             )
         own = f"{self._store}/{self.cell}/"
         names = [Path(o.path.removeprefix(own)) for o in found if o.type == fs.FileType.File]
-        # A key may be anything, and a file must not be made outside of the cell's folder.
+        # A key may hold any text, but no file may be made outside of the cell's folder.
         below_root = (each for each in names if ".." not in each.parts and not each.is_absolute())
         return [str(name) for name in sorted(below_root, key=_hash_first)]
 
@@ -249,12 +249,12 @@ class Mirror:
 
     @contextmanager
     def _located(self, name: str) -> Iterator[None]:
-        """Give a failure of the store the object's place, and an error number as a disk would."""
+        """Raise a failure of the store as an OSError with an error number and the object's URI."""
         try:
             yield
         except OSError as error:
             if error.errno is not None:
-                # The disk has failed here, or there is no such object.
+                # It is a failure of the local disk, or there is no such object.
                 raise
             raise OSError(errno.EIO, _reason(error), f"s3://{self._key(name)}") from error
 
@@ -266,7 +266,7 @@ class Mirror:
 
 
 def _hash_first(path: Path) -> tuple[str, str, int]:
-    """Order ``best_0001.pt.sha256``, ``best_0001.pt``, ``state_0001.pt.sha256``."""
+    """Return a key of order: ``best_1.pt.sha256``, ``best_1.pt``, ``state_1.pt.sha256``."""
     return str(path.parent), path.name.partition(".")[0], -len(path.name)
 
 

@@ -1,1 +1,1 @@
-"""Trains one configuration; knows nothing of Ray, Optuna or folders."""
+"""Trains one configuration, independently of Ray, Optuna and the folders of results."""

@@ -24,6 +24,7 @@ from study.training.state_file import (
 
 RESERVE_BYTES = 2 * 1024**2
 """Bytes left free beside a checkpoint, so that the records of the search can still be written."""
+
 _OVERHEAD = 1.02
 """Ratio of the size of a state's files to that of its tensors: names, numbers and alignment."""
 
@@ -36,6 +37,7 @@ _LEFT_OVER_NAME = re.compile(
 
 _OF_A_STATE = ("step", "best", "model_config", "train_config", "seed")
 """Names of the values that every state has."""
+
 _OF_BEST = ("epoch", "metrics", "weights")
 """Names of the values that every file of best weights has."""
 
@@ -61,32 +63,31 @@ class CheckpointFolder:
     ``state_00000123.pt`` is named by its optimizer step and holds all but the best weights.
     Those are in ``best_0004.pt``, named by the best epoch, written once for all the states that
     refer to it, and usable alone: it holds ``epoch``, ``metrics``, ``weights``, ``model_config``,
-    ``train_config`` and ``seed``. The states before the newest are there for the day it is torn.
+    ``train_config`` and ``seed``. An older state is used if the newest is torn.
 
     Args:
-        folder: made if absent; one trial writes to it at a time.
-        keep: how many states to keep.
+        folder: the folder, made if absent; one trial writes to it at a time.
+        keep: number of states to keep.
     """
 
     def __init__(self, folder: Path, *, keep: int = 2) -> None:
         self._folder = folder
         self._keep = keep
         self._trusted_best: State | None = None
-        """Epoch and metrics of the best file last written or verified by this object. A file that a
-        crashed process left may hold the weights of another course of the trial."""
+        """Epoch and metrics of the best file that this object has last written or verified. A file
+        that a crashed process left may hold the weights of another run of the same epoch."""
         self._refused: set[Path] = set()
         """States that could not be read."""
 
     def save(self, state: State) -> Path:
-        """Write the best weights if they are new, then the state, and drop what is then too old.
+        """Write the best weights if they are new, then the state; remove those that are too old.
 
-        A state of the same step is written over, and those of later steps are dropped: they
-        belong to a trial that was resumed from an older state, and the latest is the truth.
+        A state of the same step is replaced, and those of later steps are removed: they were
+        written before the trial was resumed from an older state.
 
         Returns: the state's file.
-        Raises: NoSpaceError if the folder's disk has no room for it, before anything is written
-            where that can be foreseen; OSError if it cannot be written. The states that were
-            there stay.
+        Raises: NoSpaceError if the folder's disk has no room for it, where possible before
+            anything is written; OSError if it cannot be written. Earlier states are kept.
         """
         with full_disk_named(self._folder):
             # A trial whose folder was removed must not come back with its checkpoints alone.
@@ -120,7 +121,7 @@ class CheckpointFolder:
         Its tensors are mapped from the files until they are copied.
 
         Args:
-            names: of the values that a state must have.
+            names: names of the values that a state must have.
 
         Raises: CheckpointError if there are states and every one is broken, because
             beginning again is the caller's decision.
@@ -147,7 +148,7 @@ class CheckpointFolder:
     def keep_best(self) -> None:
         """Keep only the best weights that the newest state of an ended trial refers to.
 
-        A call that was cut short can be repeated: the state that says which weights to keep goes
+        An interrupted call can be repeated: the state that refers to these weights is removed
         last, and without a state the best file of the latest epoch is kept.
         """
         states = self._states()
@@ -162,16 +163,16 @@ class CheckpointFolder:
         self._drop_left_overs()
 
     def has_best(self) -> bool:
-        """Are best weights there, as long as they were written? Their hash is checked on load."""
+        """Are there best weights of the written size? Loading them checks their hash."""
         for path in self._bests():
             record = read_sidecar(path)
             return record is not None and record.get("bytes") == path.stat().st_size
         return False
 
     def load_best(self) -> State:
-        """Return the best weights of a trial that has ended, as ``weights``, and what made them.
+        """Return the best weights of an ended trial with their epoch, scores, configuration, seed.
 
-        Raises: CheckpointError if they are broken or not there.
+        Raises: CheckpointError if they are broken or missing.
         """
         bests = self._bests()
         if not bests:
@@ -182,14 +183,14 @@ class CheckpointFolder:
         return with_names(load(bests[0]), bests[0], _OF_BEST)
 
     def clear(self) -> None:
-        """Remove all checkpoints; a call that was cut short can be repeated.
+        """Remove all checkpoints, and the folder if it is then empty.
 
-        The folder goes, too, unless somebody else has put something there.
+        An interrupted call can be repeated.
         """
         for path in (*self._states(), *self._bests()):
             _remove(path)
         self._drop_left_overs()
-        # Not empty, or absent.
+        # The folder may not be empty, or absent.
         with suppress(OSError):
             self._folder.rmdir()
 
@@ -212,7 +213,7 @@ class CheckpointFolder:
             raise
 
     def _prune(self, newest: Path) -> None:
-        """Drop the states before and after ``newest`` that are not to be kept, and left-overs."""
+        """Remove states that are old, unreadable or later than ``newest``, and left-over files."""
         self._refused.discard(newest)
         kept = []
         for path in self._states():
@@ -244,7 +245,7 @@ class CheckpointFolder:
         return self._folder / f"best_{best['epoch']:04d}.pt"
 
     def _sweep(self) -> None:
-        """Remove the best weights that no state refers to, and the left-overs."""
+        """Remove the best weights that no state refers to, and left-over files."""
         referred = {_read_best(path) for path in self._states()}
         for path in self._bests():
             if path.name not in referred:
@@ -252,7 +253,7 @@ class CheckpointFolder:
         self._drop_left_overs()
 
     def _drop_left_overs(self) -> None:
-        """Remove what a crashed writer left: temporary files, and hashes of absent files."""
+        """Remove the files that a crash leaves: temporary ones, and hashes of absent files."""
         for path in self._files():
             if _LEFT_OVER_NAME.fullmatch(path.name) and not path.with_suffix("").exists():
                 _discard(path)
@@ -271,7 +272,7 @@ class CheckpointFolder:
 
 
 def _identity(best: State) -> State:
-    """Return what tells one best epoch from another: all but its weights."""
+    """Return the values that identify a best epoch: all but its weights."""
     return {name: best[name] for name in ("epoch", "metrics")}
 
 
@@ -294,12 +295,12 @@ def _newest_first(paths: Iterable[Path]) -> list[Path]:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file and then its hash, so that a file never stands without one."""
+    """Remove a file and then its hash, so that a file always has one."""
     _discard(path)
     _discard(sidecar_path(path))
 
 
 def _discard(path: Path) -> None:
-    """Remove a file; a folder in its place is somebody else's, and moved aside."""
+    """Remove a file; a folder in its place, which others have made, is moved aside."""
     make_way(path)
     path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What is known of the device that a trial was given: which one, what it can do, what it used."""
+"""The device of a trial: its choice, its abilities, its memory, its randomness and its clock."""
 
 import ctypes
 import os
@@ -32,22 +32,23 @@ _MEMORY_TEXTS = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
-"""By which a RuntimeError of torch is known for a lack of memory."""
+"""Texts by which a RuntimeError of torch is recognised as a lack of memory."""
 
 
 def resolve_device(accelerator_share: float, override: str | None = None) -> torch.device:
-    """The device to train on, from what was assigned and never from what is merely visible.
+    """Return the device to train on, which follows the assignment and not what is visible.
 
-    An accelerator comes with its index, like the device of every tensor on it: some of torch's
-    calls refuse one without. It is 0, the first that this process can see, because Ray lets a
-    trial's process see only what it assigned (``CUDA_VISIBLE_DEVICES``), and Apple has only one.
+    An accelerator has an index, because some of torch's calls refuse one without. The index is 0,
+    the first that this process can see: Ray lets a trial's process see only what it assigned
+    (``CUDA_VISIBLE_DEVICES``), and Apple has only one.
 
     Args:
         accelerator_share: share of an accelerator that the scheduler assigned; 0 means the CPU,
             even on a machine whose GPU can be seen, because another trial may own it.
         override: ``cpu``, ``cuda`` or ``mps``, as the user typed it; None follows the assignment.
 
-    Raises: SpecError if the override is unknown or absent, or if a share of nothing was assigned.
+    Raises: SpecError if the override is unknown or not present on this machine, or if a share was
+        assigned and the machine has no accelerator.
     """
     if override is not None:
         require(
@@ -102,7 +103,7 @@ def supports_bf16(device: torch.device) -> bool:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was sent, so that a clock read next is honest."""
+    """Wait until the device has done all work sent to it, so that a clock can be read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -112,12 +113,12 @@ def synchronise(device: torch.device) -> None:
 def limit_memory(device: torch.device, share: float) -> None:
     """Let this process allocate no more than ``share`` of an accelerator's memory.
 
-    Then a trial that outgrows its share is told so itself, instead of starving the trials that it
-    shares the device with. On the CPU, or with a share of 0, nothing is limited.
+    A trial that needs more then fails itself, and not the trials that it shares the device with.
+    On the CPU, or with a share of 0, nothing is limited.
     """
     if share <= 0:
         return
-    # torch takes no whole number for it.
+    # torch refuses an int.
     fraction = min(float(share), 1.0)
     if device.type == "cuda":
         torch.cuda.set_per_process_memory_fraction(fraction, device)
@@ -126,22 +127,22 @@ def limit_memory(device: torch.device, share: float) -> None:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start a new peak where the system can: not on MPS, nor for the CPU outside Linux."""
+    """Reset the peak memory where possible: not on MPS, nor for the CPU outside Linux."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif device.type == "cpu" and _LINUX_RESET.exists():
-        # A container may forbid it; then the peak is that of the process so far.
+        # A container may forbid it; the peak is then that of the whole process.
         with suppress(OSError):
             _LINUX_RESET.write_text("5")
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Most memory that was held.
+    """Return the peak memory of this process.
 
-    On CUDA the peak of this process's tensors since ``reset_peak_memory``; on MPS what its driver
-    holds, which only grows while caches are kept; on the CPU the process's largest resident set,
-    data and libraries included, since ``reset_peak_memory`` (outside Linux: since it began, so that
-    an earlier trial in the same process may have set it).
+    CUDA: the peak of its tensors since ``reset_peak_memory``. MPS: the memory that its driver
+    holds, which only grows while caches are kept. CPU: the largest resident set of the process,
+    data and libraries included, since ``reset_peak_memory``; outside Linux since the process
+    began, so that it may be that of an earlier trial.
     """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
@@ -156,31 +157,31 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def release_cached_memory(device: torch.device) -> None:
-    """Hand the allocator's cache back, as after a trial or an out-of-memory error."""
+    """Return the allocator's cache to the system, as after a trial or an out-of-memory error."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
     elif platform.libc_ver()[0] == "glibc":
-        # What was freed stays with the process otherwise: 90 MiB after 24 small architectures.
+        # Freed memory stays with the process otherwise: 90 MiB after 24 small architectures.
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def bound_kernel_cache() -> None:
-    """Keep few compiled CPU kernels; to be called before torch has compiled any.
+    """Let oneDNN keep 128 compiled CPU kernels; call it before torch has compiled any.
 
-    oneDNN keeps a thousand by default, about 10 MiB for every architecture that a process trains,
-    so that a worker would grow all night. The steps of one architecture need fewer than this and
-    are as fast (5.4 s per epoch, d64 L32, with 64 and with 1024).
+    The default is a thousand, so that a worker's memory would grow all night, by about 10 MiB for
+    every architecture that it trains. The steps of one architecture need fewer than 128 kernels
+    and are as fast: d64 L32 took 5.4 s per epoch with 64 and with 1024 of them.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Is this error a lack of memory, on whatever device?
+    """Is this error a lack of memory, on any kind of device?
 
-    The CPU's allocator, MPS and the libraries of CUDA that allocate for themselves (cuBLAS, cuDNN)
-    raise a RuntimeError with nothing but its text to know it by.
+    The CPU's allocator, MPS, and the CUDA libraries with allocators of their own (cuBLAS, cuDNN)
+    raise a RuntimeError that only its text distinguishes.
     """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
@@ -188,10 +189,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class DeviceRandomness:
-    """A random stream of one's own on an accelerator, whose kernels only know a global generator.
+    """A separate random stream on an accelerator, whose kernels only use a global generator.
 
-    Inside ``active`` the global generator holds this stream; outside, what it held before. On the
-    CPU nothing happens, because there the model draws from its own generator.
+    Inside ``active`` the global generator has the state of this stream; afterwards it has its own
+    state again. On the CPU nothing happens, because the model draws from its own generator there.
     """
 
     def __init__(self, device: torch.device, seed: int) -> None:
@@ -215,20 +216,20 @@ class DeviceRandomness:
             self._write(outer)
 
     def state(self) -> Tensor | None:
-        """The stream's position, uint8 on the CPU; None on the CPU device."""
+        """Return the stream's state outside ``active``, a uint8 tensor; None on the CPU device."""
         return self._state
 
     def load(self, state: Tensor | None) -> None:
-        """Go to a saved position."""
+        """Set the stream to a saved state."""
         self._state = None if state is None else state.clone()
 
     def rewind_to(self, state: Tensor | None) -> None:
-        """Inside ``active``: go back to a ``position``."""
+        """Set the stream back to a ``position``; call it inside ``active``."""
         if state is not None:
             self._write(state)
 
     def position(self) -> Tensor | None:
-        """Inside ``active``: where the stream is now; None on the CPU device."""
+        """Return the stream's state inside ``active``; None on the CPU device."""
         return None if self._state is None else self._read()
 
     def _read(self) -> Tensor:
@@ -246,8 +247,8 @@ class DeviceRandomness:
 class PhaseClock:
     """Seconds that a device spent in one phase, without waiting for it on every entry.
 
-    The host's clock would only time the sending of work to a GPU; there, events are recorded in
-    the device's own queue and read once, at the end.
+    On a GPU the host's clock would only measure how long it takes to send work, so events are
+    recorded in the device's own queue and read once, at the end.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -257,7 +258,7 @@ class PhaseClock:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Time what happens inside."""
+        """Time the work inside the block."""
         if self._device.type == "cuda":
             start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
@@ -266,13 +267,13 @@ class PhaseClock:
             end.record()
             self._events.append((start, end))
         else:
-            # On MPS this is the host's share only: its events force a commit of the queue.
+            # On MPS this is the host's share only, because its events force a commit of the queue.
             began = time.perf_counter()
             yield
             self._host_seconds += time.perf_counter() - began
 
     def around(self, items: Iterator[T]) -> Iterator[T]:
-        """Yield the items; the making of each is timed, and what is done with it is not."""
+        """Yield the items and time how long each takes to be made, but not how it is used."""
         while True:
             with self.running():
                 item = next(items, None)
@@ -287,10 +288,10 @@ class PhaseClock:
 
 
 def accelerator_memory_bytes() -> tuple[int | None, bool]:
-    """Memory of this machine's accelerator, and whether it is the machine's own memory.
+    """Return the memory of this machine's accelerator, and whether it is the machine's own memory.
 
-    Returns: bytes, or None if no accelerator can be used (a logical one, for tests); True where
-        the accelerator shares the machine's memory (Apple), as if there were none.
+    Returns: bytes, or None if no accelerator can be used; True where the accelerator shares the
+        machine's memory (Apple), and also where there is none.
     """
     if is_present("cuda"):
         return int(torch.cuda.get_device_properties(0).total_memory), False

@@ -1,4 +1,4 @@
-"""An epoch in progress: the order of its samples and what its steps have added up to."""
+"""An epoch in progress: the order of its samples, and the sums over the steps taken so far."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ class StepSums(NamedTuple):
 
 
 class TrainMeans(NamedTuple):
-    """Means of one epoch over its samples; that of the norm is over its steps."""
+    """Means of one epoch: losses over its samples, the gradient norm over its steps."""
 
     log_loss: float
     auxiliary: float
@@ -26,9 +26,9 @@ class TrainMeans(NamedTuple):
 
 @dataclass(slots=True)
 class EpochProgress:
-    """The state of an epoch that has begun: enough to resume it, and to report it at its end.
+    """The state of an epoch that has begun, from which it can be resumed and reported.
 
-    The number of its norms is that of the optimizer steps taken.
+    There is one norm for each optimizer step taken.
     """
 
     days: Tensor
@@ -40,11 +40,11 @@ class EpochProgress:
     data_seconds: float = 0.0
     """Seconds spent on gathering batches so far."""
     train_seconds: float = 0.0
-    """Seconds spent on training so far, with the data seconds; a pause does not count."""
+    """Seconds spent on training so far, data seconds included; a pause does not count."""
 
     @classmethod
     def from_state(cls, state: dict[str, Any], device: torch.device) -> "EpochProgress":
-        """Resume from what ``state_dict`` gave, copied to ``device``."""
+        """Rebuild the progress from its ``state_dict``, copied to ``device``."""
         sums = state["sums"].to(device, copy=True)
         return cls(
             days=state["days"].to(device, copy=True),

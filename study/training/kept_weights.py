@@ -14,7 +14,7 @@ class WeightAverage:
     """An exponential moving average of the weights, float32, on their device.
 
     The decay warms up as min(decay, (1 + t) / (10 + t)) over the steps t, so that the random
-    first weights are forgotten at once instead of after 1 / (1 - decay) steps
+    first weights lose their influence at once instead of after 1 / (1 - decay) steps
     (tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage, ``num_updates``).
     """
 
@@ -24,13 +24,13 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, weights: Sequence[Tensor], step: int) -> None:
-        """Take in the weights after optimizer step ``step``, counted from 1."""
+        """Update the average with the weights after optimizer step ``step``, counted from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self.weights, list(weights), 1 - decay)
 
     @torch.no_grad()
     def load(self, weights: Sequence[Tensor]) -> None:
-        """Copy saved averages in."""
+        """Copy saved averages into this one."""
         for own, saved in zip(self.weights, weights, strict=True):
             own.copy_(saved)
 
@@ -44,12 +44,11 @@ class BestWeights:
     metrics: Metrics
     """Scores of the epoch."""
     weights: dict[str, Tensor]
-    """Weights by name, on the CPU: they are needed once, and an accelerator's memory is needed all
-    the time."""
+    """Weights by name, on the CPU, so that they take no memory of an accelerator."""
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "BestWeights":
-        """Return what ``state_dict`` was called on, with copies of its weights."""
+        """Rebuild the best weights from their ``state_dict``, whose tensors are copied."""
         weights = {name: weight.clone() for name, weight in state["weights"].items()}
         return cls(state["epoch"], Metrics(**state["metrics"]), weights)
 
@@ -67,8 +66,8 @@ def best_weights(
         epoch: number of the epoch.
         metrics: its scores.
         current: its weights by name, on any device.
-        instead_of: the best so far, whose weights are overwritten: at two billion weights a second
-            copy is 8 GB.
+        instead_of: the best weights so far, which are overwritten: a second copy of two billion
+            weights would take 8 GB.
     """
     if instead_of is None:
         weights = {name: torch.empty_like(w, device="cpu") for name, w in current.items()}

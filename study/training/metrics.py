@@ -1,4 +1,4 @@
-"""Scores of a set of logits, in numpy."""
+"""Computes the scores of a set of logits, in numpy."""
 
 import math
 from dataclasses import dataclass, fields
@@ -21,7 +21,7 @@ Float64Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metrics(Validation):
-    """All scores of one part, with their errors; of ``BestEpoch`` it lacks the epoch."""
+    """All scores of one part of the days, with their errors: a ``BestEpoch`` without its epoch."""
 
     loss_se: float | None
     half_losses: tuple[float, float] | None
@@ -34,7 +34,7 @@ class Metrics(Validation):
         return Validation(**{f.name: getattr(self, f.name) for f in fields(Validation)})
 
     def best(self, epoch: int) -> BestEpoch:
-        """Return the scores that are kept of the best epoch."""
+        """Return the scores that are kept if ``epoch`` is the best one."""
         names = [field.name for field in fields(BestEpoch) if field.name != "epoch"]
         return BestEpoch(epoch=epoch, **{name: getattr(self, name) for name in names})
 
@@ -47,14 +47,14 @@ def evaluate(
     horizon: int = 1,
     baseline_losses: Float64Array | None = None,
 ) -> Metrics | None:
-    """Score logits against labels, or None if a logit is not finite.
+    """Return the scores of logits against labels; None if a logit is not finite.
 
     Args:
-        logit: (n,), n >= 1.
-        label: (n,), each 0 or 1.
+        logit: logits, shape (n,), n >= 1.
+        label: labels, 0 or 1, shape (n,).
         base_rate: share of positives in training, strictly between 0 and 1.
         horizon: trading days that a label looks ahead, for the standard errors.
-        baseline_losses: (n,), the log-losses of the baseline to beat on the same days.
+        baseline_losses: log-losses of the baseline to beat on the same days, shape (n,).
     """
     if not np.isfinite(logit).all():
         return None
@@ -67,7 +67,7 @@ def evaluate(
     difference = None if baseline_losses is None else losses - baseline_losses
     own = float(y.mean())
     area = auc(z, y)
-    # Both constants are scored on this part's labels.
+    # Both constant forecasts, at the base rate of training and of this part, on this part's labels.
     loss_constant = -own * math.log(base_rate) - (1 - own) * math.log1p(-base_rate)
     entropy = -own * math.log(own) - (1 - own) * math.log1p(-own) if 0 < own < 1 else None
     return Metrics(
@@ -89,6 +89,6 @@ def evaluate(
 
 
 def probability(logit: Float64Array) -> Float64Array:
-    """The logistic function without overflow: the one place where logits become probabilities."""
+    """Return the probabilities of logits, by a logistic function that does not overflow."""
     tail = np.exp(-np.abs(logit))
     return np.where(logit >= 0, 1.0, tail) / (1.0 + tail)

@@ -1,4 +1,4 @@
-"""The optimizer, its learning-rate schedule, and the record of what was really built."""
+"""The optimizer, its learning-rate schedule, and a record of the settings it was built with."""
 
 import math
 from collections.abc import Sequence
@@ -9,15 +9,17 @@ from torch.nn import Parameter
 from study.results.epoch_report import OptimizerRecord
 from study.training.train_config import TrainConfig
 
-# torch's defaults, named because the record shows them.
 BETAS = (0.9, 0.999)
+"""Decays of AdamW's two moments: torch's defaults, which the record of the optimizer shows."""
+
 EPS = 1e-8
+"""Number that AdamW adds to the root of the second moment: torch's default."""
 
 
 def build_optimizer(
     decayed: Sequence[Parameter], undecayed: Sequence[Parameter], config: TrainConfig
 ) -> torch.optim.AdamW:
-    """AdamW with decoupled decay on ``decayed`` alone, at the peak rate."""
+    """Return AdamW with decoupled decay on ``decayed`` alone, at the peak rate."""
     return torch.optim.AdamW(
         [
             {"params": list(decayed), "weight_decay": config.weight_decay},
@@ -31,7 +33,7 @@ def build_optimizer(
 
 
 def read_optimizer(optimizer: torch.optim.Optimizer) -> OptimizerRecord:
-    """Read back what ``build_optimizer`` built, with the rate that is set now."""
+    """Return the settings of an optimizer, with the rate that is set now."""
     decayed, undecayed = optimizer.param_groups
     beta1, beta2 = decayed["betas"]
     return OptimizerRecord(
@@ -54,17 +56,17 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def learning_rate(step: int, total_steps: int, config: TrainConfig) -> float:
-    """The rate of one optimizer step: linear warm-up from zero, then the schedule.
+    """Return the rate of one optimizer step: linear warm-up from zero, then the schedule.
 
-    Never zero inside the trial, so no step is spent on nothing: the first is one stride up the
-    warm-up, and the cosine would reach zero at ``total_steps``, one past the last.
+    The rate of every step of the trial is above zero: the warm-up begins with its first increment,
+    and the cosine would reach zero at ``total_steps``, one step after the last.
 
     Args:
-        step: 0-based, < total_steps.
-        total_steps: of the trial's own schedule.
+        step: number of the step, 0-based, < total_steps.
+        total_steps: number of steps of the trial's own schedule.
         config: peak rate, warm-up share and schedule.
     """
-    # Not rounded: two shares that differ give rates that differ, however short the trial.
+    # Without rounding, different shares give different rates, however short the trial is.
     warmup_steps = config.warmup_share * total_steps
     if step + 1 < warmup_steps:
         return config.learning_rate * (step + 1) / warmup_steps

@@ -1,4 +1,4 @@
-"""The logits of a trained model for any days."""
+"""Computes the logits of a trained model for any days."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from study.model.model_config import ModelConfig
 from study.training.windows import FloatArray, IndexArray
 
 _BATCH = 256
-"""Windows of one forward pass."""
+"""Number of windows of one forward pass."""
 
 
 def predict_logits(
@@ -26,7 +26,7 @@ def predict_logits(
     Args:
         config: the architecture.
         weights: tensors by name, as ``Trainer.best_weights`` gives them.
-        features: those of the whole series, shape (n_days, n_features).
+        features: features of the whole series, shape (n_days, n_features).
         days: row of each sample's day; a window of ``config.context_length`` days must end there.
         device: the device that computes them.
     """

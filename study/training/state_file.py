@@ -1,6 +1,6 @@
-"""The file of a saved state, with its hash beside it: written whole or not at all, and checked.
+"""The file of a saved state, with a hash beside it that is checked when it is read.
 
-Nothing in such a file is executed when it is read.
+A file is written whole or not at all, and nothing in it is executed when it is read.
 """
 
 import errno
@@ -21,23 +21,23 @@ from study.errors import StudyError, cause
 from study.storage.files import make_way, no_link, sync_folder, temporary_path
 
 State = dict[str, Any]
-"""Tensors, numbers, strings, None, and lists, tuples and dicts of them, which can be read without
-running code."""
+"""A state: tensors, numbers, strings, None, and lists, tuples and dicts of them, all of which can
+be read without running code."""
 
 _UNUSABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-"""These errors say that a file cannot be read; any other may come from the disk."""
+"""Errors of a file that cannot be read; any other OSError may come from the disk."""
 
 
 class CheckpointError(StudyError):
-    """A checkpoint is absent, torn or not what was written."""
+    """A checkpoint is absent, torn or changed."""
 
 
 class NoSpaceError(OSError):
-    """There is no room on the disk for a checkpoint; those written before are as they were."""
+    """There is no room on the disk for a checkpoint; earlier ones are unchanged."""
 
 
 def state_bytes(state: object) -> int:
-    """Return the bytes of all tensors in nested dicts, lists and tuples, which estimate the file.
+    """Return the bytes of all tensors in nested dicts, lists and tuples: about those of the file.
 
     A tensor that occurs twice is counted twice, though it is written once.
     """
@@ -53,16 +53,15 @@ def state_bytes(state: object) -> int:
 def save(state: State, path: Path, *, best: str | None = None) -> None:
     """Write ``state`` to ``path`` atomically, with its hash beside it in ``<path>.sha256``.
 
-    A crash at any point leaves the file that was there, or a pair that ``load`` refuses. The
-    sidecar comes first, so that a new file never stands without its hash. An error leaves no
-    temporary file behind.
+    A crash at any point leaves the earlier file, or a pair that ``load`` refuses. The hash is
+    written first, so that a new file always has one. An error leaves no temporary file behind.
 
     Args:
-        state: what to write.
-        path: where; its folder exists.
-        best: name of the file with the weights that belong to the state, noted in the sidecar.
+        state: the state to write.
+        path: the file, whose folder exists.
+        best: name of the file of best weights that the state refers to, kept beside the hash.
 
-    Raises: NoSpaceError if the disk fills up, and any other OSError as it comes.
+    Raises: NoSpaceError if the disk is full; OSError if it fails in another way.
     """
     sidecar = sidecar_path(path)
     try:
@@ -85,10 +84,8 @@ def save(state: State, path: Path, *, best: str | None = None) -> None:
 def load(path: Path) -> State:
     """Read a state back, its tensors on the CPU and mapped from the file until they are copied.
 
-    Nothing in the file is executed.
-
     Raises: CheckpointError if the file or its hash is absent, no file or unreadable, or they do not
-        agree; OSError if the disk cannot be read now, which says nothing of the file.
+        agree; OSError if the disk fails, whether or not the file is intact.
     """
     try:
         expected = _sidecar_record(path)["sha256"]
@@ -108,7 +105,7 @@ def load(path: Path) -> State:
     try:
         state: State = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        # Its hash is right, so it is no torn file, but one that something else has written.
+        # Its hash is right, so it is not torn: another program has written it.
         raise CheckpointError(
             f"{path}: must hold plain values and tensors, but got another object. "
             "Only states written by save can be read."
@@ -117,9 +114,9 @@ def load(path: Path) -> State:
 
 
 def with_names(state: object, path: Path, names: Collection[str]) -> State:
-    """Return what was read from a file, of which the hash is right, if it has these values.
+    """Return the content of a file if it is a state with these values.
 
-    Raises: CheckpointError otherwise.
+    Raises: CheckpointError if it is not.
     """
     missing = [name for name in names if not isinstance(state, dict) or name not in state]
     if missing:
@@ -131,7 +128,7 @@ def with_names(state: object, path: Path, names: Collection[str]) -> State:
 
 
 def read_sidecar(path: Path) -> dict[str, Any] | None:
-    """Return what is written beside a file; None if it is absent, torn or unreadable."""
+    """Return the record beside a file; None if it is absent, torn or unreadable."""
     try:
         record = _sidecar_record(path)
     except (*_UNUSABLE, ValueError, RecursionError):
@@ -140,7 +137,7 @@ def read_sidecar(path: Path) -> dict[str, Any] | None:
 
 
 def sidecar_path(path: Path) -> Path:
-    """Return where the hash of a file is kept."""
+    """Return the path of the record beside a file, which holds its hash."""
     return path.with_name(f"{path.name}.sha256")
 
 
@@ -150,19 +147,19 @@ def _sidecar_record(path: Path) -> Any:
 
 
 def _require_file(path: Path) -> None:
-    """Raise an OSError unless there is a file: a pipe would be waited for."""
+    """Raise FileNotFoundError unless there is a regular file: reading a pipe might never end."""
     if not path.is_file():
         raise FileNotFoundError(errno.ENOENT, "no such file", path.name)
 
 
 class _HashingFile(io.BufferedWriter):
-    """A file that hashes what is written to it, so that a large one need not be read again."""
+    """A file that is hashed while it is written, so that it need not be read again."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(io.FileIO(path, "w", opener=no_link))
         self.sha256 = hashlib.sha256()
         self.error: OSError | None = None
-        """The reason why a write failed: torch.save hides it behind a RuntimeError of its own."""
+        """Error of a failed write, which torch.save replaces by a RuntimeError of its own."""
 
     def write(self, content: Any, /) -> int:  # any buffer; its type has no name before 3.12
         self.sha256.update(content)
@@ -175,7 +172,7 @@ class _HashingFile(io.BufferedWriter):
 
 @contextmanager
 def full_disk_named(path: Path) -> Iterator[None]:
-    """Raise NoSpaceError where the system says that the disk or the quota is used up."""
+    """Raise NoSpaceError instead of the system's error if the disk or the quota is used up."""
     try:
         yield
     except OSError as error:
@@ -189,7 +186,7 @@ def full_disk_named(path: Path) -> Iterator[None]:
 
 
 def _write_hashed(state: State, path: Path) -> dict[str, Any]:
-    """Write ``state`` to ``path`` and on to the disk; return its hash and size."""
+    """Write ``state`` to ``path``, wait until it is on the disk, and return its hash and size."""
     file = _HashingFile(path)
     try:
         with file:

@@ -1,4 +1,4 @@
-"""The rules by which a trial stops: nothing more to gain, or nothing to show."""
+"""The rules by which a trial stops: its loss no longer falls, or its model has collapsed."""
 
 import math
 from typing import Any
@@ -8,23 +8,23 @@ from study.results.scores import COLLAPSED_LOGIT_SD, Validation
 from study.training.train_config import TrainConfig
 
 COLLAPSED_SKILL = 0.0
-"""Skill against the training base rate at or under which nothing was learned.
+"""Skill against the training base rate at or below which a model has learned nothing.
 
-The analysis judges a model on the test days by another rule, the upper bound of its skill: an epoch
-of a search has one number without an interval, and a trial must not be ended late.
+The analysis judges a model on the test days by another rule, the upper bound of its skill. An epoch
+of a search has a skill without bounds, and a collapsed trial should be stopped early.
 """
 
 
 def is_collapsed(scores: Validation) -> bool:
-    """Has the model fallen back to the base rate?"""
+    """Does the model predict no more than the base rate?"""
     return scores.skill <= COLLAPSED_SKILL or scores.logit_sd < COLLAPSED_LOGIT_SD
 
 
 class EarlyStopping:
     """Counts the epochs since the validation loss last fell by more than ``min_delta``.
 
-    It decides when to stop and nothing else: the trainer decides which weights are the best, and
-    there any gain counts.
+    It decides only when to stop. The trainer decides which weights are the best, and for that any
+    gain counts.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -33,7 +33,7 @@ class EarlyStopping:
         self._epochs_without = 0
 
     def update(self, loss: float) -> None:
-        """Take in the validation loss of one more epoch."""
+        """Count one more epoch with this validation loss."""
         if loss < self._reference - self._config.min_delta:
             self._reference = loss
             self._epochs_without = 0
@@ -42,12 +42,12 @@ class EarlyStopping:
 
     @property
     def is_exhausted(self) -> bool:
-        """Has the patience run out? Never, if there is no limit to it."""
+        """Has the patience run out? A trial without a patience never stops for it."""
         patience = self._config.patience
         return patience is not None and self._epochs_without >= patience
 
     def reason(self, epoch: int, *, best_is_collapsed: bool) -> StopReason | None:
-        """Return why no epoch follows epoch number ``epoch``; None if one does."""
+        """Return why the trial stops after epoch number ``epoch``; None if it does not."""
         reason: StopReason | None = None
         if epoch == self._config.epochs:
             reason = "completed"
@@ -55,7 +55,7 @@ class EarlyStopping:
             reason = "early_stopping"
         is_graced = epoch < self._config.collapse_grace_share * self._config.epochs
         if best_is_collapsed:
-            # However it ended, a collapsed best is no result.
+            # A trial whose best epoch is collapsed has no result, whatever else stops it.
             return "collapsed" if reason is not None or not is_graced else None
         return reason
 

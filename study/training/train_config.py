@@ -1,4 +1,4 @@
-"""How one trial is trained: every number that shapes the optimisation."""
+"""The settings of one trial's training."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -9,7 +9,7 @@ Optimizer = Literal["adamw"]
 Schedule = Literal["cosine", "constant"]
 
 _LARGEST_NUMBER = 1e38
-"""Of a rate or a weight: far beyond what trains, and still a float32."""
+"""Largest rate, norm or weight: far beyond any that trains, and still a float32."""
 
 TRAIN_RULES: dict[str, Rule] = {
     "learning_rate": above(0, _LARGEST_NUMBER),
@@ -26,36 +26,36 @@ TRAIN_RULES: dict[str, Rule] = {
     "min_delta": within(0, _LARGEST_NUMBER),
     "collapse_grace_share": share(zero=False),
 }
-"""What the value of a field must be by itself."""
+"""Rule for the value of each field, whatever the values of the others are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """How one trial is trained. Every field may be a search dimension."""
+    """The settings of one trial's training. Every field may be a search dimension."""
 
     learning_rate: float
     """Peak rate per optimizer step."""
     epochs: int
-    """Length of the trial's own schedule."""
+    """Number of epochs of the trial's own schedule."""
     weight_decay: float = 0.0
     """Decoupled decay, not applied to norms, biases and positions."""
     warmup_share: float = 0.1
     """Share of the trial's own steps over which the rate rises linearly from zero."""
     schedule: Schedule = "cosine"
-    """What the rate does after the warm-up: fall to zero on a cosine, or stay."""
+    """Course of the rate after the warm-up: it falls to zero on a cosine, or stays constant."""
     optimizer: Optimizer = "adamw"
     clip_norm: float = 1.0
     """Largest global gradient norm."""
     effective_batch: int = 256
-    """Samples per optimizer step, whatever the micro-batch."""
+    """Number of samples per optimizer step, whatever the micro-batch."""
     auxiliary_weight: float = 0.0
     """Weight of the squared error on the standardised log range of the next ``horizon`` days."""
     ema_decay: float = 0.0
-    """Decay per step of the averaged weights that are validated and kept; 0 switches it off."""
+    """Decay per step of the averaged weights, which are validated and kept; 0 averages nothing."""
     patience: int | None = 10
-    """Epochs without an improvement of ``min_delta`` before the trial stops; None: never."""
+    """Number of epochs without an improvement after which the trial stops; None never stops it."""
     min_delta: float = 0.001
-    """Smallest fall of the validation log-loss that resets the patience, in nats."""
+    """Fall of the validation log-loss, in nats, that counts as an improvement if exceeded."""
     collapse_grace_share: float = 0.3
     """Share of the schedule after which a collapsed trial stops."""
 

@@ -45,19 +45,19 @@ class Trainer:
     """Trains one model; the caller may stop after any step, save the state and resume.
 
     The gradient of an optimizer step is the mean over its own samples, whatever the micro-batch
-    and however few samples the last step of an epoch has. Nothing waits for the device inside an
-    epoch on CUDA, unless the epoch pauses.
+    and however few samples the last step of an epoch has. On CUDA the host does not wait for the
+    device inside an epoch, unless the epoch pauses.
 
     A loss or a gradient norm that is not finite ends the trial as ``diverged`` before the optimizer
     can write it into a weight. On the CPU and on MPS every step is checked by the host; on CUDA
     the fused optimizer reads the flag on the device and skips that step and all that follow, and
-    the host reads it once at the end of the epoch, or of the piece of it before a pause.
+    the host reads it once, at the end of the epoch or before a pause.
 
-    Memory running out in a step's forward or backward pass undoes that step, halves the
-    micro-batch and does the step again, with the same samples; anything else is raised, and then
-    only a saved state can be resumed.
+    If memory runs out in a step's forward or backward pass, the micro-batch is halved and the step
+    is repeated with the same samples. Any other error is raised, and the trial can then only be
+    resumed from a saved state.
 
-    Randomness is the seed's alone: no global generator is read or moved.
+    All randomness comes from the seed; no global generator is used or changed.
 
     Args:
         model: architecture.
@@ -65,8 +65,8 @@ class Trainer:
         data: samples of training and validation.
         device: device of model and samples.
         micro_batch: most samples in one forward and backward pass.
-        seed: origin of the streams of the weights, the order of the samples and dropout.
-        bf16: matrix products in bfloat16; see ``study.training.device.supports_bf16``.
+        seed: seed of the weights, the order of the samples and dropout.
+        bf16: are matrix products in bfloat16? See ``study.training.device.supports_bf16``.
 
     Raises: StudyError if the parts do not fit together.
     """
@@ -95,8 +95,8 @@ class Trainer:
         self._steps_per_epoch = math.ceil(len(data.train_days) / train.effective_batch)
         self._total_steps = self._steps_per_epoch * train.epochs
 
-        # A large model is allocated once, on its device; its first values come from the CPU, so
-        # that a seed means the same weights everywhere.
+        # A large model is allocated once, on its device. Its first values are drawn on the CPU, so
+        # that a seed gives the same weights on every device.
         with torch.device("meta"):
             self.model = family_of(model).build(model, bf16=bf16)
         self.model.to_empty(device=device)
@@ -117,9 +117,9 @@ class Trainer:
         self._out_of_memory_count = 0
         self._is_restored = False
         self._progress: EpochProgress | None = None
-        """The epoch that has begun; None between epochs."""
+        """Progress of the epoch that has begun; None between epochs."""
         self.report: EpochReport | None = None
-        """Report of the last epoch that was finished."""
+        """Report of the last finished epoch; None before the first."""
         reset_peak_memory(device)
 
     @property
@@ -134,15 +134,16 @@ class Trainer:
     def run_epoch(self, should_pause: Callable[[], bool]) -> EpochReport | None: ...
 
     def run_epoch(self, should_pause: Callable[[], bool] | None = None) -> EpochReport | None:
-        """Train one epoch, or what is left of a paused one, validate, and report.
+        """Train one epoch, or the rest of a paused one, then validate and report.
 
         Args:
-            should_pause: asked after every optimizer step but the epoch's last. On CUDA the host
-                is ahead of the device, so that a pause first waits for the steps already sent.
+            should_pause: function called after every optimizer step but the epoch's last; the epoch
+                pauses if it returns True. On CUDA the host is ahead of the device, so that a pause
+                first waits for the steps already sent.
 
-        Returns: None if the epoch paused. The trainer then stands between two steps: call again,
-            or save the state and call again after loading it. On the CPU either is bit for bit
-            the same as not having paused, but for the seconds in the report.
+        Returns: the report, or None if the epoch has paused between two steps. To resume it, call
+            this again, or save the state, load it and call this. On the CPU the result is bit for
+            bit that of an epoch without a pause, except for the seconds in the report.
         """
         if self._is_restored or (self.report is not None and self.report.stop_reason is not None):
             raise RuntimeError("Trainer: the trial has ended, so no further epoch can be run")
@@ -180,8 +181,8 @@ class Trainer:
     def predict(self, days: IndexArray) -> FloatArray:
         """Return logits of the samples of ``days``, float32 (n,).
 
-        They come from the restored best weights after ``restore_best``, and before it from the
-        weights as they are, averaged if the trial averages.
+        After ``restore_best`` the best weights are used; before it the current ones, or their
+        average if the trial has one.
         """
         weights = self._evaluated_weights()
         self.model.eval()
@@ -194,18 +195,18 @@ class Trainer:
         return logit
 
     def restore_best(self) -> None:
-        """Put the weights of the best epoch into the model. Nothing can be trained after that."""
+        """Load the weights of the best epoch into the model, which cannot be trained afterwards."""
         if self._best is None:
             raise RuntimeError("Trainer: no epoch has been validated, so there are no best weights")
         self.model.load_state_dict(self._best.weights)
         self._is_restored = True
 
     def best_weights(self) -> dict[str, Tensor] | None:
-        """Return the live weights of the best epoch by name, on the CPU; None before one."""
+        """Return the weights of the best epoch by name, on the CPU, not copied; None before one."""
         return None if self._best is None else self._best.weights
 
     def reduce_micro_batch(self) -> None:
-        """Halve the micro-batch; what is trained stays the same but for the order of additions."""
+        """Halve the micro-batch, which changes nothing but the order of additions."""
         require(
             self.micro_batch > 1,
             "Trainer",
@@ -218,8 +219,8 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Return the whole state: tensors, numbers, strings, lists and dicts.
 
-        The tensors are the live ones, so that saving a large model needs no second one: write
-        them out before the next step.
+        The tensors are not copied, so that saving a large model needs no second one: write them
+        to a file before the next step.
         """
         if self._is_restored:
             raise RuntimeError("Trainer: the best weights were restored, the state is no more")
@@ -245,9 +246,9 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from a saved state, bit for bit on the CPU; ``state`` is copied from, not kept.
+        """Resume from a saved state, bit for bit on the CPU; ``state`` is copied.
 
-        On another kind of device than it was saved on, the dropout masks differ from then on.
+        On another kind of device than the one it was saved on, the dropout masks then differ.
 
         Raises: StudyError if the state is that of another trial.
         """
@@ -265,9 +266,9 @@ class Trainer:
             )
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
-        # A step that an error or a divergence cut short has left its gradients behind.
+        # A step that an error or a divergence interrupted has left its gradients behind.
         self._optimizer.zero_grad()
-        # torch keeps the very tensors it was given where neither type nor device changes.
+        # torch does not copy the tensors of a state where neither type nor device changes.
         for moments in self._optimizer.state.values():
             for name, value in moments.items():
                 moments[name] = value.clone()
@@ -283,7 +284,7 @@ class Trainer:
             self._device_random.load(state["device_random"])
         self._epoch = state["epoch"]
         self._step = state["step"]
-        # A shortage that was met once is not forgotten, nor is one that was met since.
+        # The smaller micro-batch fits: memory ran out before the state was saved, or since.
         self.micro_batch = min(self.micro_batch, state["micro_batch"])
         self._out_of_memory_count = max(self._out_of_memory_count, state["out_of_memory_count"])
         self.report = None if state["report"] is None else EpochReport.from_json(state["report"])
@@ -292,14 +293,14 @@ class Trainer:
     def _take_steps(
         self, progress: EpochProgress, clock: PhaseClock, should_pause: Callable[[], bool] | None
     ) -> bool:
-        """Take the steps that are left of the epoch, or those before a pause.
+        """Take the remaining steps of the epoch, or those before a pause.
 
         Returns: False if a loss or a gradient norm was not finite.
         """
         checks_on_device = self._device.type == "cuda"
         is_broken = torch.zeros((), device=self._device)
         if checks_on_device:
-            # Read by the fused kernel, which leaves weights and moments alone if it is not zero.
+            # The fused kernel reads it, and changes no weight or moment if it is not zero.
             self._optimizer.found_inf = is_broken  # type: ignore[attr-defined]
         steps = torch.split(progress.days, self._config.effective_batch)
         for step_days in steps[len(progress.norms) :]:
@@ -309,7 +310,7 @@ class Trainer:
             is_broken.logical_or_(~torch.isfinite(step_sums.total + norm))
             if not checks_on_device and bool(is_broken):
                 break
-            # Where the norm is known on the host, gradients that need no clipping are left unread.
+            # Where the host knows the norm, gradients that need no clipping are not touched.
             if checks_on_device or float(norm) > self._config.clip_norm:
                 clip_grads_with_norm_(self._parameters, self._config.clip_norm, norm)
             set_learning_rate(
@@ -337,7 +338,7 @@ class Trainer:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or self.micro_batch == 1:
                     raise
-            # Out here the error and with it the activations that it held are gone.
+            # Outside of the except clause the error and the activations that it held are freed.
             self._optimizer.zero_grad()
             release_cached_memory(self._device)
             self.reduce_micro_batch()
@@ -364,7 +365,7 @@ class Trainer:
         return StepSums(log_loss, auxiliary, total)
 
     def _evaluated_weights(self) -> dict[str, Tensor]:
-        """Return the weights that are validated and kept, by name: live, without gradients."""
+        """Return the weights that are validated and kept by name, not copied, without gradients."""
         names = [name for name, _ in self.model.named_parameters()]
         if self._average is None or self._is_restored:
             return dict(zip(names, (p.detach() for p in self._parameters), strict=True))
@@ -387,7 +388,7 @@ class Trainer:
         metrics: Metrics | None,
         validation_seconds: float,
     ) -> EpochReport:
-        """Put the epoch that has just ended into a report."""
+        """Return the report of the epoch that has just ended."""
         best, config = self._best, self._config
         best_is_collapsed = None if best is None else is_collapsed(best.metrics)
         has_auxiliary = self._model_config.auxiliary_head

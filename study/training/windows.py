@@ -1,4 +1,4 @@
-"""The series on the device, and the windows that are gathered from it."""
+"""The series on the device, and the windows that are cut from it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ Float64Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TrainingData:
-    """The samples that a trainer learns from and is judged on. Arrays are read, never written.
+    """The samples of training and validation. Arrays are read, never written.
 
-    A sample is named by its day: its window is the rows ``day - context_length + 1 .. day``.
-    Features are not searched for NaN here: ``study.data`` refuses them, and a NaN that slips
-    through ends the trial as ``diverged``.
+    A sample is given by its day: its window is the rows ``day - context_length + 1 .. day``.
+    Features are not checked for NaN here: ``study.data`` refuses them, and a NaN would end the
+    trial as ``diverged``.
     """
 
     features: FloatArray
-    """(n_days, n_features), oldest day first."""
+    """Features of every day, shape (n_days, n_features), oldest day first."""
     labels: FloatArray
-    """(n_days,): 0 or 1, NaN where unknown."""
+    """Label of every day, 0 or 1, NaN where unknown; shape (n_days,)."""
     auxiliary: FloatArray
-    """(n_days,): standardised log range of the coming days, NaN where unknown."""
+    """Standardised log range of the coming days, NaN where unknown; shape (n_days,)."""
     train_days: IndexArray
     """Row numbers of the training samples, all of them labelled."""
     validation_days: IndexArray
@@ -41,11 +41,11 @@ class TrainingData:
     horizon: int = 1
     """Trading days that a label looks ahead, which sets the standard errors."""
     baseline_losses: Float64Array | None = None
-    """(n_validation,): log-losses of the baseline to beat on the validation days."""
+    """Log-losses of the baseline to beat on the validation days, nats, shape (n_validation,)."""
 
     @classmethod
     def of(cls, data: Dataset, baseline_losses: Float64Array | None = None) -> Self:
-        """Return the part of a data set that a trainer reads, beside the baseline to beat."""
+        """Return the samples of a data set, with the losses of the baseline to beat."""
         return cls(
             features=data.features,
             labels=data.labels,
@@ -110,7 +110,7 @@ class TrainingData:
 
     @property
     def n_features(self) -> int:
-        """Input features per day."""
+        """Number of input features per day."""
         return int(self.features.shape[1])
 
 
@@ -127,13 +127,13 @@ class Batch:
 
 
 class Windows:
-    """Index gathers from a series that went to the device once; there is no loader to wait for.
+    """Cuts windows by index from a series that is copied to the device once.
 
-    The series of 8,000 days with 25 features is 0.8 MB; its windows would be 60 times that.
+    A series of 8,000 days with 25 features takes 0.8 MB; all its windows would take 60 times that.
     """
 
     def __init__(self, data: TrainingData, *, context_length: int, device: torch.device) -> None:
-        # torch.tensor copies: as_tensor warns of the read-only arrays of an object store.
+        # torch.tensor copies; as_tensor would warn about read-only arrays from Ray's object store.
         self._series = torch.tensor(data.features, dtype=torch.float32, device=device)
         self._labels = torch.tensor(data.labels, dtype=torch.float32, device=device)
         self._auxiliary = torch.tensor(data.auxiliary, dtype=torch.float32, device=device)
@@ -146,7 +146,7 @@ class Windows:
     def days(self, days: IndexArray) -> Tensor:
         """Return row numbers on the device, int64 (n,).
 
-        Raises: DataError if a window would begin before the series; indexing would wrap around.
+        Raises: DataError if a window would begin before the series, where an index would wrap.
         """
         require(
             int(days.min()) >= self._context_length - 1,

@@ -1,4 +1,4 @@
-"""Baselines on the embedded market, against the figures of the notes and against leaks."""
+"""Baselines on the embedded market: known scores, closed forms, and no label of the future."""
 
 import numpy as np
 import pytest
@@ -24,10 +24,10 @@ from study.final.baseline_predictions import (
     ("horizon", "expected_auc", "expected_loss"),
     [(1, 0.793, 0.3544), (3, 0.716, 0.6035), (5, 0.686, 0.6545)],
 )
-def test_garch_closed_form_has_the_scores_of_the_notes(
+def test_garch_closed_form_has_its_known_scores(
     horizon: int, expected_auc: float, expected_loss: float
 ) -> None:
-    # Section 5: fitted on 1999-2012, judged on 2013-2018.
+    # Scores that an earlier program measured: fitted on 1999-2012, judged on 2013-2018.
     bars = load_prices("sp500").frame
     config = DataConfig(horizon=horizon)
     n_fitted = int((bars.index < "2013-01-01").sum())
@@ -87,7 +87,7 @@ def test_every_baseline_says_a_probability_of_every_judged_day(holdout: Holdout)
     for name, p in found.items():
         assert np.isfinite(p[days]).all(), name
         assert ((p[days] > 0) & (p[days] < 1)).all(), name
-    # What they are for: a sceptic's ladder on test days, the constant at its foot.
+    # On the test days the constant is the worst of them, and logistic regression the best.
     losses = {n: log_loss(holdout.labels[holdout.test_days], p[holdout.test_days])
               for n, p in found.items()}  # fmt: skip
     assert max(losses, key=lambda n: losses[n]) == "constant"

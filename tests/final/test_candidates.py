@@ -1,4 +1,4 @@
-"""Which trials are trained again, which wins, and whether it lies at an edge."""
+"""The trials that are trained again, the winner among them, and its values at an edge."""
 
 from dataclasses import asdict
 
@@ -64,7 +64,7 @@ def test_values_at_the_end_of_what_was_searched_are_named() -> None:
         "weight_decay": 0.05,
     }  # fmt: skip
     assert edges(inside, ranges) == []
-    # One layer and no dropout are the least that there is, and of three choices most are at an end.
+    # One layer and no dropout are natural bounds, and three choices are too few to have an edge.
     assert edges({**inside, "n_layers": 1, "dropout": 0.0, "n_heads": 8}, ranges) == []
     assert edges({**inside, "n_layers": 4}, ranges) == ["n_layers = 4 is the most of 4 choices"]
     assert edges({**inside, "learning_rate": 9.9e-3}, ranges) == [

@@ -1,4 +1,4 @@
-"""From a sweep over the final runs to the report and a prediction, through the commands."""
+"""The commands one after the other: a sweep, the final runs, the report and a prediction."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(tmp_path: Path
     process.kill()
     process.communicate()
     wait_until(partial(is_deserted, tmp_path), None)
-    # Nothing was chosen by them: test labels are unread until the winner's runs are over.
+    # Test labels choose nothing: they are unread until the winner's runs have ended.
     assert not (final_folder(tmp_path, 1) / "test_opened.txt").exists()
     done = start(tmp_path, *FLAGS, module="study.train")
     output, errors = done.communicate(timeout=300)
@@ -91,7 +91,7 @@ def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(tmp_path: Path
 
     again_flags = ("--search", "tiny.yaml", *FLAGS)
     assert "complete before" in command(tmp_path, "study.train", *again_flags)
-    # Runs on other days are other runs, and a refusal is not followed by a table without rows.
+    # Runs on other days are refused, and no empty table is printed.
     refused = command(
         tmp_path, "study.train", *again_flags, "--refit", "train+validation", expect=1
     )
@@ -104,7 +104,7 @@ def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(tmp_path: Path
 
 
 def _check_refit(here: Path, flags: tuple[str, ...]) -> None:
-    """The winner, trained to its best epoch on training and validation days."""
+    """Check the winner that was trained to its best epoch on training and validation days."""
     folder = final_folder(here, 1)
     first = read_final(folder)
     assert first is not None
@@ -121,21 +121,21 @@ def _check_refit(here: Path, flags: tuple[str, ...]) -> None:
     runs = read_trials(folder / REFIT_FOLDER)
     assert [run.epochs_trained for run in runs] == [round(statistics.median(best))] * 2
     table = read_predictions(folder / "predictions.parquet")
-    # Of the days that it was trained on nothing is said.
+    # It has no predictions of the days that it was trained on.
     assert set(table[table["model"] == "patchtst"]["part"]) == {"test"}
     command(here, "analysis")
 
 
 def _check_prediction(here: Path, horizon: int, table: pd.DataFrame) -> None:
-    """The exported model says of a day what was stored of it."""
+    """Check that the exported model gives the probabilities of the stored predictions."""
     flags = ("--cell", cell_name(horizon), "--days", "40", "--json")
-    said = json.loads(command(here, "study.predict", *flags))
+    printed = json.loads(command(here, "study.predict", *flags))
     card = json.loads((final_folder(here, horizon) / "model" / "model.json").read_text())
     own = table[(table["model"] == "patchtst") & (table["seed"] == card["origin"]["seed"])]
     stored = dict(zip(own["date"].dt.strftime("%Y-%m-%d"), own["p"], strict=True))
-    shared = [row for row in said["predictions"] if row["date"] in stored]
-    assert len(said["predictions"]) == 40
-    # Of the last days the labels are not known at every horizon of the study.
+    shared = [row for row in printed["predictions"] if row["date"] in stored]
+    assert len(printed["predictions"]) == 40
+    # The labels of the last days are not known at every horizon of the study.
     assert len(shared) == 40 - max(HORIZONS)
     for row in shared:
         assert row["probability"] == pytest.approx(stored[row["date"]], abs=1e-6)

@@ -104,7 +104,7 @@ def results(intact: Path, tmp_path: Path) -> Path:
 
 
 def predicted(results: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> str:
-    """Return the one line with which the command refuses, without a word on stdout."""
+    """Return the one line with which the command refuses; it prints nothing on stdout."""
     assert main([*FLAGS, "--storage", str(results), *flags]) == 2
     output = capsys.readouterr()
     assert output.out == ""
@@ -113,28 +113,30 @@ def predicted(results: Path, capsys: pytest.CaptureFixture[str], *flags: str) ->
     return line
 
 
-def test_an_intact_model_speaks(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_intact_model_gives_probabilities(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*FLAGS, "--storage", str(results), "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert [0 < row["probability"] < 1 for row in said["predictions"]] == [True] * 3
+    printed = json.loads(capsys.readouterr().out)
+    assert [0 < row["probability"] < 1 for row in printed["predictions"]] == [True] * 3
     assert main([*FLAGS, "--storage", str(results)]) == 0
 
 
-def test_how_a_file_was_understood_is_said(
+def test_how_a_file_was_understood_is_printed(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "newest.csv"
     load_prices("sp500").frame.iloc[-800:].iloc[::-1].to_csv(file)
     assert main([*FLAGS, "--storage", str(results), "--data", str(file)]) == 0
-    said = capsys.readouterr().out
-    assert "read newest.csv: columns Date, Open, High, Low, Close, Volume; " in said
-    assert "newest first, turned round; " in said
+    printed = capsys.readouterr().out
+    assert "read newest.csv: columns Date, Open, High, Low, Close, Volume; " in printed
+    assert "newest first, turned round; " in printed
 
 
 def flip_a_bit_of(name: str) -> Change:
     def change(folder: Path) -> None:
         content = bytearray((folder / name).read_bytes())
-        # In the second half of the file are weights alone.
+        # The second half of the file holds weights alone.
         content[len(content) * 3 // 4] ^= 1
         (folder / name).write_bytes(content)
 
@@ -234,7 +236,7 @@ def test_an_export_of_an_earlier_version_is_refused_with_the_remedy(
 
 
 def sealed(folder: Path) -> None:
-    """Give a model that was changed the hashes that it then has."""
+    """Write the new hashes of a changed model into its card."""
     card = json.loads((folder / CARD_FILE).read_text())
     weights = (folder / WEIGHTS_FILE).read_bytes()
     card = {name: value for name, value in card.items() if name != "sha256"}
@@ -322,7 +324,7 @@ def test_an_export_writes_through_no_link(tmp_path: Path) -> None:
         (("--storage", "a" * 300), "--storage: must be a results folder that can be read"),
     ],
 )
-def test_a_wrong_flag_is_told_in_one_line(
+def test_a_wrong_flag_is_refused_in_one_line(
     results: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, str], words: str
 ) -> None:
     assert words in predicted(results, capsys, *flags)

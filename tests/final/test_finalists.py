@@ -1,4 +1,4 @@
-"""Whose winners are trained, from records of searches across budgets."""
+"""The finalists of searches across budgets, chosen by their records."""
 
 import dataclasses
 from pathlib import Path
@@ -108,7 +108,7 @@ def test_the_later_phase_is_taken_where_it_has_been_searched(tmp_path: Path) -> 
     assert found.notes[0] == "two-phase-2_2M_h1_threshold_1pct: not searched, left out"
     assert "--phase 1 trains that of every budget" in found.notes[1]
     assert len(names(chosen(tmp_path, phases=(1,)))) == 2
-    # What phase 2 leaves as it was may lie at an edge of what phase 1 searched.
+    # A value that phase 2 does not search may lie at an edge of the ranges of phase 1.
     (finalist,) = found.finalists
     assert finalist.ranges["dropout"] == FIRST.model["dropout"]
     assert finalist.ranges["learning_rate"] == cells["20M"].train["learning_rate"]
@@ -127,7 +127,7 @@ def test_runs_try_what_they_are_given_whatever_their_search_began_with(tmp_path:
     assert cell.start is not None
     assert cell.start["n_heads"] == 4
     own = cell_of_runs(cell, 25, seed=7)
-    # A winner with other heads than the trial from which phase 2 started.
+    # The winner has another number of heads than the trial from which phase 2 started.
     shapes = tuple(s for s in build_space(cell, n_features=25).shapes if s.n_heads == 8)
     space = dataclasses.replace(build_space(cell, n_features=25), shapes=shapes)
     assert first_configurations(space, own) == ()

@@ -1,4 +1,4 @@
-"""The sealed part of the history is that of the search, opened."""
+"""The held-out days of a search: they follow its own days, and their labels are right."""
 
 import dataclasses
 

@@ -51,7 +51,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def done(main: Callable[[list[str]], int], *flags: str) -> int:
-    """Run a command; what a sweep sets for its children is not for the next command."""
+    """Run a command, and undo what a sweep sets in the environment of its children."""
     with ray_environment():
         return main([*flags])
 
@@ -67,8 +67,8 @@ def files_of(folder: Path) -> dict[str, int]:
 
 def report(here: Path, name: str) -> dict[str, Any]:
     assert analysis.__main__.main(["--study", name]) == 0
-    told: dict[str, Any] = json.loads((here / "ray_results/report/report.json").read_text())
-    return told
+    written: dict[str, Any] = json.loads((here / "ray_results/report/report.json").read_text())
+    return written
 
 
 def test_both_phases_from_the_sweep_to_a_prediction(
@@ -109,18 +109,18 @@ def test_both_phases_from_the_sweep_to_a_prediction(
         assert {run.budget for run in read_trials(winners / name / "runs")} == {budget}
 
     for study_name, names in (("tiny-1", [*own]), ("tiny-2", [*TWO])):
-        told = report(here, study_name)
-        assert told["missing"] == []
-        assert set(told["sections"]["baselines"]["numbers"]) == set(names)
-        # Sizes side by side, and among them the baselines.
-        (table,) = told["sections"]["winners"]["tables"]
+        written = report(here, study_name)
+        assert written["missing"] == []
+        assert set(written["sections"]["baselines"]["numbers"]) == set(names)
+        # The table has all sizes, and the baselines among them.
+        (table,) = written["sections"]["winners"]["tables"]
         rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
         assert [row["budget"] for row in rows] == ["50k", "100k"]
         assert rows[0]["parameters"] < 75_000 <= rows[1]["parameters"]
-        models = {row[0] for row in told["sections"]["baselines"]["tables"][0]["rows"]}
+        models = {row[0] for row in written["sections"]["baselines"]["tables"][0]["rows"]}
         assert models > {"50k", "100k", "logistic", "constant"}
         (other,) = {"tiny-1", "tiny-2"} - {study_name}
-        assert any("Not in this report" in fact and other in fact for fact in told["facts"])
+        assert any("Not in this report" in fact and other in fact for fact in written["facts"])
     # Several reports are asked for by name.
     assert analysis.__main__.main([]) == 2
     assert "tiny-1_50k-100k_threshold_1pct, tiny-2_threshold_1pct" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Files as they are after an accident: a good one with a few changes, drawn by hypothesis."""
+"""Damaged files: an intact one with a few changes, drawn by hypothesis."""
 
 import os
 from collections.abc import Callable
@@ -7,29 +7,30 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 BY_HAND = "FUZZ_EXAMPLES"
-"""Environment variable with the inputs of each kind; `make fuzz` sets it."""
+"""Environment variable with the number of inputs of each kind; ``make fuzz`` sets it."""
 
 _IN_CI = 100
-"""Inputs of each kind where nobody asks for more: the whole folder stays below a minute."""
+"""Default number of inputs of each kind, with which all tests of this folder take under a minute.
+"""
 
 _EXAMPLES = int(os.environ.get(BY_HAND, _IN_CI))
 
 _SLOW_SHARE = 20
-"""Of so many inputs one is put through a test that takes a second for each."""
+"""Ratio of the numbers of inputs of a fast test and of one that takes a second for each."""
 
 fuzz = settings(
     max_examples=_EXAMPLES,
-    # CI draws the same inputs every time; by hand each run draws others.
+    # The default inputs are the same in every run; with the variable set, each run draws others.
     derandomize=BY_HAND not in os.environ,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )
-"""How often a test of damaged inputs is run."""
+"""Settings of a test of damaged inputs."""
 
 slow_fuzz = settings(fuzz, max_examples=max(1, _EXAMPLES // _SLOW_SHARE))
-"""The same for a test that takes a second for each."""
+"""Settings of a test of damaged inputs that takes a second for each."""
 
 NASTY = (
     "", " ", "nan", "NaN", "inf", "-inf", "null", "None", "true", "-", "--", "0", "-1", "1e400",
@@ -39,7 +40,7 @@ NASTY = (
     "!!timestamp x", "!!python/object:os.system", "2024-13-45", "12:30:61", "1e5", "~", "=", "<<",
     "a" * 300, "a" * 5000, "../../x", "/dev/null", ",", ";", "\t", "\r", "\n", "#", "%", "{}", "[]",
 )  # fmt: skip
-"""What breaks readers: numbers out of range, markup, deep brackets, tags, endless names."""
+"""Texts that break readers: numbers out of range, markup, deep brackets, tags, long names."""
 
 
 @st.composite
@@ -56,7 +57,7 @@ def damaged_text(draw: st.DrawFn, originals: tuple[str, ...]) -> bytes:
 
 @st.composite
 def damaged_bytes(draw: st.DrawFn, original: bytes) -> bytes:
-    """Draw the original with bits flipped, a part cut out, or its end gone."""
+    """Draw the original with bits flipped, a part cut out, or its end cut off."""
     content = original
     for _ in range(draw(st.integers(1, 3))):
         content = draw(st.sampled_from((flip_bit, flip_bit, _cut_bytes, _end_bytes)))(draw, content)
@@ -104,7 +105,7 @@ def _move_line(draw: st.DrawFn, text: str) -> str:
 
 
 def _replace_token(draw: st.DrawFn, text: str) -> str:
-    """Put something nasty in the place of a cell, a value or a word."""
+    """Replace a cell, a value or a word by a nasty text."""
     lines = _lines(text)
     at = draw(st.integers(0, len(lines) - 1))
     separator = draw(st.sampled_from((",", ":", " ", '"')))

@@ -1,4 +1,4 @@
-"""A command run in this process, and the form that its end must have."""
+"""Runs a command in this process, and checks the form of its exit code and its error."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from study.errors import StudyError
 
 _LONGEST_LINE = 3000
-"""Characters of an error: nobody reads more, and a log holds many."""
+"""Most characters of an error that a person would read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a command ended and what it printed."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -21,22 +21,22 @@ class Outcome:
 
 
 def run(main: Callable[[list[str]], int], argv: Sequence[str]) -> Outcome:
-    """Run a command; what it raises is not caught."""
+    """Run a command; its exceptions are not caught."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         try:
             code = int(main(list(argv)))
-        except SystemExit as ended:  # argparse refuses a flag so
+        except SystemExit as ended:  # raised by argparse if it refuses a flag
             code = int(ended.code or 0)
     return Outcome(code, out.getvalue(), err.getvalue())
 
 
 def check_form(outcome: Outcome, *, may_fail: bool = False) -> None:
-    """A command does its work in silence, or says in one line why it does not.
+    """Check that a command has printed no error, or one line with the reason of its refusal.
 
     Args:
-        outcome: of the command.
-        may_fail: is exit code 1 an answer too, as of ``status`` that has found something amiss?
+        outcome: the outcome of the command.
+        may_fail: is exit code 1 allowed, as that of a status with a damaged record?
     """
     lines = [line for line in outcome.err.splitlines() if line]
     assert "Traceback" not in outcome.err + outcome.out, outcome
@@ -53,7 +53,7 @@ def check_form(outcome: Outcome, *, may_fail: bool = False) -> None:
 
 
 def refuses(work: Callable[[], object]) -> str | None:
-    """Return the message of a refusal, None if the work was done; anything else is raised."""
+    """Return the message of a refusal, None if the work was done; other errors are raised."""
     try:
         work()
     except StudyError as error:

@@ -1,12 +1,12 @@
-"""A second and simpler reader, with which what the project has read is compared."""
+"""A second and simpler reader, with whose values those of the project's readers are compared."""
 
 import re
 
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:[, \u00a0\u202f\u2009'\u2019]\d{3})+(?!\d)", re.ASCII)
-"""Thousands as written in English, French and Swiss files: a single mark before three digits."""
+"""Pattern of thousands in English, French and Swiss files: a single mark before three digits."""
 
 _PLAIN = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?", re.ASCII)
-"""Python alone would take 1_000, nan and the digits of other scripts too."""
+"""Pattern of plain numbers; Python alone would also read 1_000, nan and digits of other scripts."""
 
 
 def decoded(content: bytes) -> str:
@@ -18,7 +18,7 @@ def decoded(content: bytes) -> str:
 
 
 def number(cell: str) -> float | None:
-    """Return the number of a cell, None if it holds none."""
+    """Return the number in a cell; None if it holds none."""
     text = cell.strip()
     grouped = _GROUPED.match(text)
     if grouped is not None:
@@ -32,6 +32,6 @@ def number(cell: str) -> float | None:
 
 
 def day(cell: str) -> str:
-    """Return a date as ISO writes it: 2014-1-3 is the third of January too."""
+    """Return a date in ISO's form: 2014-1-3 becomes 2014-01-03."""
     parts = cell.strip().partition(" ")[0].partition("T")[0].split("-")
     return "-".join(part.zfill(2) for part in parts)

@@ -1,4 +1,4 @@
-"""Flags as fingers slip: every command answers in one line, before it starts anything."""
+"""Mistyped flags: every command refuses them in one line, before it starts anything."""
 
 import os
 from collections.abc import Callable
@@ -28,7 +28,7 @@ SMOKE = str(Path(__file__).parents[2] / "search_spaces" / "smoke.yaml")
 
 
 def planned(module: object, select: Callable[..., object]) -> Callable[[list[str]], int]:
-    """Return a command as far as its flags are checked; no Ray is started."""
+    """Return a command that only checks its flags; Ray is not started."""
 
     def main(argv: list[str]) -> int:
         def work() -> int:
@@ -88,7 +88,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], list[str], tuple[str, ...]
 
 
 def can_be_passed(value: str) -> bool:
-    """Can a shell hand this over to a program?"""
+    """Can a shell pass this to a program as an argument?"""
     try:
         return b"\0" not in os.fsencode(value)
     except UnicodeEncodeError:

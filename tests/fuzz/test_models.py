@@ -1,4 +1,4 @@
-"""Exported models after an accident: the probabilities of the export, or a refusal."""
+"""Damaged exported models: they give the probabilities of the export, or are refused."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Price files after an accident: read as they stand, or refused; never a third thing."""
+"""Damaged price files: they are read as they are written, or refused."""
 
 import csv
 import io
@@ -48,7 +48,7 @@ def test_a_damaged_parquet_file_is_read_or_refused(folder: Path, data: st.DataOb
 
 
 def assert_rows_of_the_file(frame: pd.DataFrame, text: str) -> None:
-    """Every bar is the line of its day, number for number, by a second and simpler reader."""
+    """Check that a second and simpler reader finds every bar's numbers in the line of its day."""
     lines: dict[str, list[list[float | None]]] = {}
     for cells in csv.reader(io.StringIO(text, newline="")):
         if len(cells) >= 6:

@@ -1,4 +1,4 @@
-"""Results folders after an accident: status and report say what they can, and name the rest."""
+"""Damaged results folders: status and report show what they can read, and name the rest."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ def study_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def damaged(path: Path, data: st.DataObject) -> Iterator[None]:
-    """Damage a file, and put it right again."""
+    """Damage a file until the end of the block."""
     whole = path.read_bytes()
     if path.suffix == ".parquet":
         path.write_bytes(data.draw(damaged_bytes(whole)))
@@ -79,7 +79,7 @@ def two_cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def no_wait() -> Iterator[None]:
-    """Take the load of the CPUs, which this test is not about, without waiting for it."""
+    """Measure the load of the CPUs without waiting, since these tests do not look at it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine, "_LOAD_SECONDS", None)
         yield

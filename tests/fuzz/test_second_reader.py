@@ -1,4 +1,4 @@
-"""The second reader by itself: as strict as the project where cells are no numbers."""
+"""The second reader by itself: it is as strict as the project where cells are no numbers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Tables of runs and of trials after an accident: the named columns, row for row, or a refusal."""
+"""Damaged tables of runs and trials: the named columns are read row by row, or it is refused."""
 
 import csv
 import io
@@ -40,7 +40,7 @@ _SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 
 
 def numbers(cell: str) -> set[float]:
-    """Return what a cell may be read as."""
+    """Return the numbers as which a cell may be read."""
     text = cell.strip().lower()
     factor = _SUFFIXES.get(text[-1:], 1.0)
     value = number(text.rstrip("kmbt") if factor > 1 else text)
@@ -48,7 +48,7 @@ def numbers(cell: str) -> set[float]:
 
 
 def rows_by_name(content: bytes, *names: str) -> list[tuple[set[float], ...]]:
-    """Return what the named columns hold, for every row that has text."""
+    """Return the values of the named columns, for every row that has text."""
     rows = [
         row
         for row in csv.reader(io.StringIO(decoded(content), newline=""))
@@ -57,7 +57,7 @@ def rows_by_name(content: bytes, *names: str) -> list[tuple[set[float], ...]]:
     headers = [[cell.strip().lower() for cell in row] for row in rows]
     named = [all(name in header for name in names) for header in headers]
     for start, header in enumerate(headers):
-        # Of two headers one below the other, the lower one is that of the table.
+        # If two headers follow each other, the second is that of the table.
         if named[start] and not any(named[start + 1 : start + 2]):
             at = [header.index(name) for name in names]
             body = [row for row in rows[start + 1 :] if len(row) > max(at)]
@@ -83,7 +83,7 @@ def test_a_damaged_table_of_runs_is_read_by_its_names_or_refused(
 
     if refuses(read) is None:
         held = rows_by_name(content, "n", "loss")
-        # A note below the table holds no number, and is named.
+        # A note below the table holds no number, and is reported as left out.
         while left_out and held and held[-1] == (set(), set()):
             held.pop()
         assert len(found) == len(held), (found, held)

@@ -1,4 +1,4 @@
-"""Files of the volatility index after an accident: every value is that of its day, or none is."""
+"""Damaged files of the volatility index: each value read is that of its day, or all are refused."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Search spaces after an accident: loaded with values that keep every rule, or refused."""
+"""Damaged search spaces: they are loaded with values that keep every rule, or refused."""
 
 from pathlib import Path
 

@@ -30,7 +30,7 @@ TRAIN = TrainConfig(learning_rate=3e-3, epochs=6, effective_batch=64, patience=N
 def planted_data(
     *, signal: float = 3.0, n_train: int = 300, n_validation: int = 150, seed: int = 0
 ) -> TrainingData:
-    """Labels whose log-odds are ``signal`` times the last day's first feature, less one."""
+    """Return labels whose log-odds are ``signal`` times the last day's first feature, less one."""
     draw = np.random.default_rng(seed)
     n_days = n_train + n_validation + 40
     features = draw.standard_normal((n_days, N_FEATURES)).astype(np.float32)
@@ -61,7 +61,7 @@ def make_trainer(
     bf16: bool = False,
     **changes: Any,
 ) -> Trainer:
-    """A trainer on the CPU; ``changes`` are fields of TrainConfig."""
+    """Return a trainer on the CPU; ``changes`` are fields of TrainConfig."""
     return Trainer(
         model=model,
         train=replace(train, **changes),
@@ -74,7 +74,7 @@ def make_trainer(
 
 
 def run_to_end(trainer: Trainer) -> list[EpochReport]:
-    """Every report of the trial."""
+    """Train to the end, and return every report of the trial."""
     reports = [trainer.run_epoch()]
     while reports[-1].stop_reason is None:
         reports.append(trainer.run_epoch())
@@ -82,10 +82,11 @@ def run_to_end(trainer: Trainer) -> list[EpochReport]:
 
 
 _MEASURED = ("data_seconds", "step_seconds", "validation_seconds", "samples_per_second")
+"""Fields of a report that a clock measures."""
 
 
 def trace(reports: list[EpochReport]) -> list[dict[str, Any]]:
-    """Reports without what a clock or the process's memory put in."""
+    """Return reports without the values that depend on a clock or on the process's memory."""
     left_out = (*_MEASURED, "peak_memory_bytes")
     return [
         {

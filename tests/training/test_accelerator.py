@@ -1,4 +1,4 @@
-"""The paths that only an accelerator takes: run by hand with ``pytest -m gpu``."""
+"""Code that only an accelerator runs; these tests are run by hand with ``pytest -m gpu``."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def accelerated(data: TrainingData = DATA) -> Trainer:
     )
 
 
-def test_dropout_has_a_stream_of_its_own_that_is_resumed() -> None:
+def test_dropout_has_a_separate_stream_that_is_resumed() -> None:
     torch.manual_seed(1)
     straight = accelerated()
     expected = [straight.run_epoch().train_loss for _ in range(2)]
@@ -40,14 +40,14 @@ def test_dropout_has_a_stream_of_its_own_that_is_resumed() -> None:
     second = accelerated()
     second.load_state_dict(first.state_dict())
     losses.append(second.run_epoch().train_loss)
-    # Kernels may add in another order from run to run; other masks would differ far more.
+    # Kernels may add in another order in each run; other masks would change the loss far more.
     assert losses == pytest.approx(expected, abs=1e-4)
     after = torch.rand(3, device=resolve_device(1.0))
     torch.manual_seed(2)
     assert torch.equal(torch.rand(3, device=resolve_device(1.0)), after)
 
 
-def test_a_paused_epoch_is_gone_on_with_after_loading() -> None:
+def test_a_paused_epoch_is_resumed_after_loading() -> None:
     straight = accelerated()
     expected = straight.run_epoch()
     trainer = accelerated()

@@ -30,7 +30,7 @@ STATE = {"weights": torch.arange(1000.0), "epoch": 3, "nested": {"list": [1, Non
 
 
 def trial_state(step: int, *, best_epoch: int | None, run: int = 0) -> State:
-    """What a trainer says, in small; ``run`` tells one course of a trial from another."""
+    """Return a small state in the form of a trainer's; ``run`` numbers the runs of one trial."""
     best = None
     if best_epoch is not None:
         best = {
@@ -49,7 +49,7 @@ def trial_state(step: int, *, best_epoch: int | None, run: int = 0) -> State:
 
 
 def flat(state: Any) -> Any:
-    """Comparable with ==."""
+    """Return a state in a form that == can compare."""
     if isinstance(state, torch.Tensor):
         return state.tolist()
     if isinstance(state, dict):
@@ -64,7 +64,7 @@ def newest(folder: Path) -> Found:
 
 
 def names(folder: Path) -> list[str]:
-    """The files, each of them with its hash."""
+    """Return the names of the files, each of which must have its hash."""
     every = {path.name for path in folder.iterdir()}
     content = {name for name in every if name.endswith(".pt")}
     assert every == content | {f"{name}.sha256" for name in content}
@@ -117,7 +117,7 @@ def test_bytes_are_those_of_all_tensors() -> None:
     assert state_bytes({}) == 0
 
 
-def test_a_trainer_goes_on_from_what_the_folder_gives(tmp_path: Path) -> None:
+def test_a_trainer_resumes_from_the_state_that_the_folder_gives(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path)
     trainer = make_trainer()
     folder.save(trainer.state_dict())
@@ -192,7 +192,7 @@ def test_a_torn_state_or_best_falls_back_and_is_dropped_later(tmp_path: Path) ->
         assert flat(found.state) == flat(trial_state(9, best_epoch=1))
         assert len(found.problems) == 1
         assert torn in found.problems[0]
-        # The broken one does not push the intact one out.
+        # The broken state does not count among those that are kept.
         folder.save(trial_state(12, best_epoch=2))
         assert names(tmp_path) == [
             "best_0001.pt",
@@ -211,7 +211,7 @@ def test_all_broken_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "best_0001.pt").write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"got 2 broken ones.*best_0001\.pt: content must"):
         folder.newest_intact()
-    # To begin again in the same folder leaves nothing of the old trial.
+    # A new beginning in the same folder removes the files of the old trial.
     folder.save(trial_state(1, best_epoch=None))
     assert names(tmp_path) == ["state_00000001.pt"]
 
@@ -233,7 +233,7 @@ def test_best_weights_of_another_run_of_the_epoch_are_refused(tmp_path: Path) ->
     CheckpointFolder(tmp_path).save(trial_state(8, best_epoch=2))
     other = tmp_path / "other"
     CheckpointFolder(other).save(trial_state(8, best_epoch=2, run=1))
-    # A crash after the best file of a repeated epoch, before its state.
+    # This is the folder after a crash between the best file of a repeated epoch and its state.
     for name in ("best_0002.pt", "best_0002.pt.sha256"):
         (other / name).replace(tmp_path / name)
     found = newest(tmp_path)
@@ -260,12 +260,12 @@ def test_what_a_crash_left_is_ignored_and_then_removed(tmp_path: Path) -> None:
 
 
 SAVED = ((3, None), (4, 1), (8, 2))
-"""Steps and best epochs."""
+"""Steps and best epochs of the states that are saved."""
 
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with three states and two best files."""
+    """Return a folder with three states and two best files."""
     folder = tmp_path_factory.mktemp("pristine")
     checkpoints = CheckpointFolder(folder, keep=3)
     for step, best_epoch in SAVED:
@@ -335,7 +335,7 @@ def test_a_full_disk_is_foreseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @contextmanager
 def largest_file(n_bytes: int) -> Iterator[None]:
-    """The system refuses to write past this; Python ignores the signal that comes with it."""
+    """Let the system refuse to write larger files; Python ignores the signal that it sends."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
     try:
@@ -366,7 +366,7 @@ def test_a_write_that_fails_leaves_the_old_and_nothing_else(
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_a_disk_that_fills_up_while_writing_is_told(
+def test_a_disk_that_fills_up_while_writing_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     folder = CheckpointFolder(tmp_path)
@@ -472,7 +472,7 @@ def test_what_is_no_file_costs_no_more_than_the_newest(
     assert found is not None
     assert flat(found.state) == flat(trial_state(4, best_epoch=1))
     assert len(found.problems) == 1
-    # The trial goes on over it, and nothing of somebody else's is deleted.
+    # The trial saves in its place, and nothing that others have made is deleted.
     folder.save(trial_state(8, best_epoch=2))
     folder.save(trial_state(12, best_epoch=2))
     assert flat(newest(tmp_path).state) == flat(trial_state(12, best_epoch=2))
@@ -488,7 +488,7 @@ def test_a_state_of_another_kind_is_passed_over(tmp_path: Path, missing: str) ->
     CheckpointFolder(tmp_path).save(trial_state(4, best_epoch=1))
     other = trial_state(8, best_epoch=None)
     del other[missing]
-    # With the hash that it has.
+    # The file has a right hash.
     save(other, tmp_path / "state_00000008.pt")
     found = newest(tmp_path)
     assert flat(found.state) == flat(trial_state(4, best_epoch=1))

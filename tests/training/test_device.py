@@ -62,7 +62,7 @@ def test_a_real_lack_of_memory_is_known() -> None:
     assert not is_out_of_memory(ValueError("out of memory"))
 
 
-def test_streams_of_one_seed_are_unlike() -> None:
+def test_streams_of_one_seed_differ() -> None:
     seeds = {derived_seed(s, p) for s in range(50) for p in ("weights", "shuffle", "dropout")}
     assert len(seeds) == 150
     assert all(0 <= s < 2**63 for s in seeds)

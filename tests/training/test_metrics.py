@@ -47,7 +47,7 @@ def test_a_constant_at_the_base_rate_has_no_skill_and_no_spread() -> None:
     label[:118] = 1
     metrics = evaluate(logit, label, base_rate=0.118)
     assert metrics is not None
-    assert metrics.loss == pytest.approx(0.3629, abs=5e-5)  # the score the origin took for a result
+    assert metrics.loss == pytest.approx(0.3629, abs=5e-5)  # looks like a result, and is none
     assert metrics.skill == pytest.approx(0, abs=1e-7)
     assert metrics.auc == 0.5
     assert metrics.logit_sd == pytest.approx(0, abs=1e-12)

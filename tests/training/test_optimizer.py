@@ -39,7 +39,7 @@ def test_every_step_has_a_rate(total: int, share: float, data: st.DataObject) ->
 
 
 def test_a_raised_flag_keeps_weights_and_moments_as_they_are() -> None:
-    # What the trainer relies on where it does not wait for the device.
+    # The trainer relies on this where it does not wait for the device.
     weight = torch.nn.Parameter(torch.ones(4))
     optimizer = build_optimizer([weight], [], CONFIG)
     flag = torch.zeros(())

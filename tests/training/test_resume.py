@@ -57,7 +57,7 @@ def test_five_saved_and_five_more_are_ten_bit_for_bit(tmp_path: Path, family: st
     first = full_trainer(family)
     reports = [first.run_epoch() for _ in range(5)]
     save(first.state_dict(), tmp_path / "state.pt")
-    first.run_epoch()  # what goes on after the save must not reach the file
+    first.run_epoch()  # steps after the save must not reach the file
     second = full_trainer(family)
     second.load_state_dict(load(tmp_path / "state.pt"))
     assert second.report == reports[-1]
@@ -74,11 +74,11 @@ def test_five_saved_and_five_more_are_ten_bit_for_bit(tmp_path: Path, family: st
 
 
 N_STEPS = 5
-"""Of an epoch: 300 samples in steps of 64."""
+"""Number of steps of an epoch: 300 samples in steps of 64."""
 
 
 def pause_after(n_steps: int) -> Callable[[], bool]:
-    """Something to give to ``run_epoch``: true once, when asked for the ``n_steps``-th time."""
+    """Return a function for ``run_epoch`` that is true once, in its ``n_steps``-th call."""
     asked = iter(range(1, n_steps + 1))
     return lambda: next(asked) == n_steps
 
@@ -90,9 +90,9 @@ def reloaded(trainer: Trainer, path: Path) -> Trainer:
     return other
 
 
-@cache  # no fixture of the module's: it would run before one_thread, and add in another order
+@cache  # a module's fixture would run before one_thread, and add numbers in another order
 def two_epochs() -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Trace and final state of a trainer that never paused."""
+    """Return the trace and the final state of a trainer that never paused."""
     trainer = full_trainer()
     reports = [trainer.run_epoch() for _ in range(2)]
     state = trainer.state_dict()
@@ -166,7 +166,7 @@ def test_what_is_done_during_a_pause_does_not_reach_the_epoch() -> None:
     other = full_trainer()
     other.load_state_dict(trainer.state_dict())
     report = other.run_epoch()
-    # What the other did with the live tensors it was given must not reach the first.
+    # The state of the first trainer, whose tensors the other was given, must be unchanged.
     assert_same(trainer.state_dict(), state)
     assert trace([trainer.run_epoch()]) == trace([report])
 
@@ -198,7 +198,7 @@ def test_a_divergence_after_a_pause_is_the_same_divergence(tmp_path: Path, is_sa
     features = DATA.features.copy()
     order = full_trainer()
     order.run_epoch(lambda: True)
-    # The first sample of the fourth step.
+    # The NaN is in the first sample of the fourth step.
     features[order.state_dict()["partial"]["days"][3 * 64]] = np.nan
     # Windows overlap; one-day windows keep the NaN in its own step.
     data = replace(DATA, features=features)
@@ -319,7 +319,7 @@ def test_global_randomness_is_neither_used_nor_moved() -> None:
 
 @pytest.mark.slow
 def test_every_field_of_train_config_changes_the_training() -> None:
-    # Each beside a base in which it has something to act on.
+    # Each field is changed in a base configuration in which it has an effect.
     base = replace(TRAIN, epochs=6, patience=3, auxiliary_weight=0.5, weight_decay=0.1)
     model = replace(MODEL, auxiliary_head=True)
     stuck = {"learning_rate": 1e-9, "patience": None}

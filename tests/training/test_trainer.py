@@ -31,8 +31,8 @@ def weights_of(trainer: Trainer) -> torch.Tensor:
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_micro_batches_equal_the_big_batch(family: str) -> None:
     model = replace(MODEL, family=family, auxiliary_head=True)
-    # The first step of Adam turns a gradient's sign into a full stride, so a rate is chosen at
-    # which rounding in a gradient near zero stays below the tolerance.
+    # Adam's first step has the full size whatever the gradient, so that rounding may change the
+    # sign of a step; the rate is chosen so that two such steps differ by less than the tolerance.
     train = replace(TRAIN, learning_rate=1e-5, auxiliary_weight=0.5, epochs=1)
     big = make_trainer(model=model, train=train, micro_batch=64)
     report = big.run_epoch()
@@ -66,7 +66,7 @@ def test_planted_answer_is_recovered(family: str) -> None:
 
 
 @pytest.mark.slow
-def test_one_batch_is_learned_by_heart() -> None:
+def test_one_batch_is_overfitted() -> None:
     data = planted_data(signal=0.0, n_train=32)
     trainer = make_trainer(
         data=data, epochs=150, learning_rate=3e-3, schedule="constant", collapse_grace_share=1.0
@@ -129,7 +129,7 @@ def test_a_gain_below_min_delta_is_kept_though_it_does_not_buy_time() -> None:
 
 
 def test_averaged_weights_are_what_is_validated() -> None:
-    # With a rate this large the weights jump about; their average does not.
+    # At this large rate the weights vary from step to step, and their average less.
     plain = run_to_end(make_trainer(schedule="constant", learning_rate=1e-2))
     averaged = run_to_end(make_trainer(schedule="constant", learning_rate=1e-2, ema_decay=0.95))
     assert [r.train_loss for r in plain] == [r.train_loss for r in averaged]
@@ -195,7 +195,7 @@ def test_memory_running_out_halves_the_micro_batch_and_repeats_the_step() -> Non
             raise torch.OutOfMemoryError("planted")
 
     short = make_trainer(model=model, micro_batch=64)
-    # The second layer: dropout has drawn by then, and must draw the same again.
+    # Before the second layer dropout has drawn masks, and must draw the same ones again.
     short.model.layers[1].register_forward_pre_hook(refuse)
     report = short.run_epoch()
     assert (report.micro_batch, report.accumulation_steps) == (16, 4)
@@ -204,7 +204,7 @@ def test_memory_running_out_halves_the_micro_batch_and_repeats_the_step() -> Non
     roomy.run_epoch()
     assert torch.equal(weights_of(short), weights_of(roomy))
 
-    # The shortage is in the state: the next trainer does not run into it again.
+    # The state holds the smaller micro-batch, so that memory does not run out again.
     later = make_trainer(model=model, micro_batch=64)
     later.load_state_dict(short.state_dict())
     assert later.micro_batch == 16

@@ -1,1 +1,1 @@
-"""What a cell was expected to take: the records of plans, and their reader."""
+"""The records of plans, and their reader."""

@@ -1,4 +1,4 @@
-"""Reads plans that ``study.plan --json`` has written, as far as later commands use them."""
+"""Reads the values that later commands need from plans that ``study.plan --json`` has written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class _PhaseTwo(TypedDict):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedDemand:
-    """What a cell that can run takes of the cluster, the disk and the time."""
+    """Trials, disk space and time of a cell that can run."""
 
     capacity: int
     """Number of its trials that fit the cluster at once."""
@@ -71,7 +71,7 @@ class PlannedDemand:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedCell:
-    """What a sweep reads of a cell of a plan."""
+    """The values of a planned cell that a sweep reads."""
 
     cell: str
     """Name of the cell and of its folder."""
@@ -87,13 +87,13 @@ class PlannedCell:
     folder_problem: str | None
     """Reason why its folder cannot be resumed."""
     demand: PlannedDemand | None
-    """None if the cell cannot run."""
+    """Trials, disk space and time; None if the cell cannot run."""
     raw: Mapping[str, Any]
-    """All that the plan says of the cell, with which the file is written again."""
+    """All values of the cell in the plan, from which the file is written again."""
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "PlannedCell":
-        """Return a cell of a plan whose types have been checked."""
+        """Return a cell of a plan; the types of its values have been checked."""
         demand = None
         if all(raw[name] is not None for name in _OF_A_CELL_THAT_CAN_RUN):
             demand = PlannedDemand(
@@ -139,7 +139,7 @@ class StoredPlan:
 
     @classmethod
     def from_json(cls, raw: Any, where: str) -> "StoredPlan":
-        """Return what ``study.plan --json`` has printed.
+        """Return the plan that ``study.plan --json`` has printed.
 
         Raises:
             SpecError: it is no plan, or lacks something that a sweep reads.
@@ -170,18 +170,18 @@ class StoredPlan:
         )
 
     def holds_phase(self, phase: int | None) -> bool:
-        """Is all of a phase in the plan? Phase 2 is known only once phase 1 has ended."""
+        """Does the plan hold all of a phase? Phase 2 is known only once phase 1 has ended."""
         if phase == 2:
             return self.waiting == ()
         return phase is None or any(cell.phase == phase for cell in self.cells)
 
     def to_json(self, cells: Sequence[PlannedCell]) -> dict[str, Any]:
-        """Return the plan as it was read, but of these cells."""
+        """Return the plan as it was read, with these cells instead of its own."""
         return {**self.raw, "cells": [cell.raw for cell in cells]}
 
 
 def read_measurements(path: Path, cell: str) -> Mapping[str, Any]:
-    """Return what a plan says of a cell, its estimate included.
+    """Return all values of a cell in a plan, its estimate included.
 
     Raises:
         SpecError: the file is unreadable, or the cell is not in it or cannot run.

@@ -1,4 +1,4 @@
-"""The plan of a cell as typed values, which are printed, and written as JSON at a file's edge."""
+"""The plan of a cell as typed values, which are printed and written as JSON."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ FolderState = Literal["new", "complete", "partial", "refused"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """What a cell asks, which is known before anything is read."""
+    """The question of a cell, which is known before any data is read."""
 
     cell: str
     """Name of the cell and of its folder."""
@@ -36,7 +36,7 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitRecord:
-    """How many samples a part of the days holds, and what they are worth."""
+    """The samples in a part of the days: how many, and how many independent ones they equal."""
 
     rows: int
     positives: int
@@ -55,7 +55,7 @@ class InputRecord:
     features: Sequence[str]
     splits: Mapping[str, SplitRecord]
     understood: str
-    """What was read of the columns of a file, in words; empty where nothing had to be guessed."""
+    """How the columns of a file were understood, in words; empty where nothing was guessed."""
     warnings: Sequence[str]
 
 
@@ -95,7 +95,7 @@ class LeftOutRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepMemory:
-    """The memory model's bytes of a training step, and the architecture that takes it."""
+    """The modelled bytes of a training step, and the architecture that needs them."""
 
     bytes: int
     architecture: str
@@ -117,7 +117,7 @@ class GridRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contents:
-    """What is known of a cell whose data could be read, whether or not it can run here."""
+    """Data and architectures of a cell whose data could be read, whether or not it can run here."""
 
     inputs: InputRecord
     grid: GridRecord
@@ -125,7 +125,7 @@ class Contents:
     precision: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values, without levels between."""
+        """Return plain values, all at one level."""
         return {
             **dataclasses.asdict(self.inputs),
             **dataclasses.asdict(self.grid),
@@ -143,11 +143,11 @@ class BudgetRecord:
     grid: GridRecord
     n_forced: int
     epoch_seconds_min: float | None
-    """None where the estimate does not know the budget's architectures."""
+    """Shortest epoch; None where the estimate has none of the budget's architectures."""
     epoch_seconds_max: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values, without levels between."""
+        """Return plain values, all at one level."""
         return {
             "label": self.label,
             "target": self.target,
@@ -160,7 +160,7 @@ class BudgetRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestRecord:
-    """What each trial of a budget asks for."""
+    """The resources that each trial of a budget requests."""
 
     request: Mapping[str, float]
     """Amounts by Ray's names: CPU, memory and, where there are accelerators, GPU."""
@@ -171,7 +171,7 @@ class RequestRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """Seconds, for a search of which no trial has run yet."""
+    """The expected seconds of a search before its first trial."""
 
     epoch_seconds_min: float
     epoch_seconds_median: float
@@ -181,7 +181,7 @@ class Estimate:
     search_seconds_most: float
     """Time if every trial runs its whole schedule."""
     trained_share: float
-    """Epochs that ASHA leaves, as a share of all epochs of all schedules."""
+    """Epochs that are trained with ASHA, as a share of all epochs of all schedules."""
     start_seconds: float
     """Part of both times that passes before the first trial's first step."""
     epoch_seconds: Mapping[str, float]
@@ -189,7 +189,7 @@ class Estimate:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], where: str) -> "Estimate":
-        """Rebuild what ``dataclasses.asdict`` made; other keys are ignored.
+        """Rebuild an estimate from plain values; other keys are ignored.
 
         Raises:
             SpecError: a key is missing or no number.
@@ -200,7 +200,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TemperatureRecord:
-    """How hot the machine was when the plan was made."""
+    """The temperature of the machine when the plan was made."""
 
     state: str
     degrees: float | None
@@ -210,7 +210,7 @@ class TemperatureRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PowerRecord:
-    """Smallest differences between two models that the days can show, in nats or AUC."""
+    """Smallest differences between two models that the days can show, in nats and in AUC."""
 
     difference_sd: float
     log_loss_se: float
@@ -247,7 +247,7 @@ class ForcedConfiguration:
     budget_share: float
     """Exact parameter count as a share of the budget's target."""
     param_count_12ld2: int
-    """Size as it is usually written for a transformer: layers alone, with d_ff = 4 d_model."""
+    """Usual parameter count of a transformer, 12 L d^2: the layers alone, with d_ff = 4 d_model."""
     architecture: Mapping[str, Any]
     """Every field of ModelConfig, and ``d_ff``."""
     training: Mapping[str, Any]
@@ -277,12 +277,12 @@ class ForcedRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Requirements:
-    """What a cell takes that can run here."""
+    """Resources, time and starting points of a cell that can run here."""
 
     budgets: Sequence[BudgetRecord]
     sensitivity: LeastFeature
     trial_resources: Mapping[str, float]
-    """Most that a trial asks for."""
+    """Largest request of a trial."""
     budget_resources: Mapping[str, RequestRecord]
     exclusive: bool
     capacity: int
@@ -330,9 +330,9 @@ class PlanSummary:
 
     question: Question
     contents: Contents | None
-    """None if the data could not be read or have no search space."""
+    """Data and architectures; None if the data could not be read or have no search space."""
     requirements: Requirements | None
-    """None if the cell cannot run here."""
+    """Resources and time; None if the cell cannot run here."""
     feasible: bool | None
     """Can a node train some of its architectures? None if that is not known."""
     problem: str | None
@@ -371,7 +371,7 @@ class PlanRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanTotal:
-    """What the cells of a plan take together that will run, one after the other."""
+    """Totals of a plan of several cells; times and bytes are those of the cells that will run."""
 
     cells: int
     cells_to_run: int
@@ -387,7 +387,7 @@ class PlanTotal:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhaseTwoHorizon:
-    """What the records of phase 1 say of the second phase of one horizon."""
+    """The evidence that the records of phase 1 give on the second phase of one horizon."""
 
     horizon: int
     lines: Sequence[str]
@@ -397,7 +397,7 @@ class PhaseTwoHorizon:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhaseTwoRecord:
-    """What is known of a second phase before it begins."""
+    """The facts about a second phase that are known before it begins."""
 
     searches_per_horizon: int
     trials: int
