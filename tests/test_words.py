@@ -17,7 +17,6 @@ NOT_YET = (
     "study/model",
     "study/planning",
     "study/results",
-    "study/search",
     "study/spec",
     "study/storage/lease.py",
     "study/storage/mirror.py",

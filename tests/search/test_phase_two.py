@@ -55,7 +55,7 @@ def test_budgets_are_told_apart_by_their_errors_alone(tmp_path: Path) -> None:
     sure = phase_one(tmp_path / "sure", losses, difference_se=0.001).budgets
     vague = phase_one(tmp_path / "vague", losses, difference_se=0.004).budgets
     unknown = phase_one(tmp_path / "unknown", losses, difference_se=None).budgets
-    told = [first.is_told_apart(second) for first, second in (sure, vague, unknown)]
+    told = [first.differs_from(second) for first, second in (sure, vague, unknown)]
     assert told == [True, False, None]
 
 
