@@ -1,4 +1,4 @@
-"""Plan, search and read one small cell: python examples/search_a_cell.py does it."""
+"""Plan, search and read one small cell: python examples/search_a_cell.py."""
 
 from ray.tune import ExperimentAnalysis
 
@@ -20,7 +20,7 @@ def main() -> None:
     if best is not None:
         print(f"trial {best.number} is the best: {best.value:.4f} +- {best.value_se:.4f}")
 
-    # Whoever knows Ray Tune reads the same folder with Ray's own reader.
+    # Ray's own reader opens the same folder.
     analysis = ExperimentAnalysis(str(cell.folder))
     print(analysis.dataframe()["validation_loss"].describe())
 
