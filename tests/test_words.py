@@ -22,15 +22,12 @@ NOT_YET = (
     "study/storage/mirror.py",
     "study/train.py",
     "study/training",
-    "study/tuner",
     "tests/accelerator.py",
     "tests/final",
     "tests/fuzz",
     "tests/preloaded.py",
-    "tests/search",
     "tests/store.py",
     "tests/training",
-    "tests/tuner",
     "tests/walk.py",
 )
 """Files and folders whose docstrings are still in their old form."""

@@ -1,4 +1,4 @@
-"""What Ray's readers find in the folder of a search that was not run by Ray."""
+"""Ray's readers open the folder of a search that was simulated without Ray."""
 
 import shutil
 import subprocess
@@ -90,7 +90,7 @@ def test_ray_is_not_let_go_on_with_a_search(cell: Path) -> None:
     tuner = tune.Tuner.restore(str(cell), trainable=CellTrainable)
     with pytest.raises(StudyError, match=r"Tuner\.fit: .* Repeat the .*--resume"):
         tuner.fit()
-    # Refused before anything was written.
+    # The call is refused before anything is written.
     assert sorted(cell.rglob("*")) == before
 
 
