@@ -86,8 +86,8 @@ def as_begun(cell: Cell, before: Mapping[str, Any]) -> Cell:
 def continued(journal: Journal, cell: Cell) -> Cell:
     """Return a cell with the settings its search was begun with, and its present number of trials.
 
-    The number never falls: it is the greatest of those with which the search was begun, extended
-    since, and called now.
+    The number never falls: it is the greatest of those with which the search was begun, was
+    extended since, and is asked for now.
 
     Args:
         journal: the search's, not replayed yet.

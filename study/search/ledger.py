@@ -32,6 +32,7 @@ _REASON_OF_FAULT: Mapping[FaultKind, StopReason] = {
     "oom": "oom",
     "error": "error",
 }
+"""Reason of a trial that is not retried after a fault, by kind of the fault."""
 
 _RETRIES = 2
 """Number of times that a trial is retried after transient faults without finishing an epoch."""

@@ -21,8 +21,8 @@ N_BUDGETS = 2
 """Number of budgets that phase 2 searches: the best ones of phase 1; an own choice."""
 
 _BEST = 5
-"""Number of best trials of a budget whose mean score ranks it; an own choice, for
-the best trial alone is the luckiest of many."""
+"""Number of best trials of a budget whose mean score ranks it; an own choice, for the
+best trial alone is the luckiest of many."""
 
 _SIGNIFICANT = 2.0
 """Difference of two budgets, in its standard errors, beyond which it counts as significant; about
@@ -39,7 +39,7 @@ class BudgetEvidence:
     mean: float
     """Mean score of the best five."""
     se: float | None
-    """Standard error of that mean; None if it is not known. It holds the spread of the five trials
+    """Standard error of that mean; None if it is not known. It covers the spread of the five trials
     and the noise of the validation days, which all trials share. A log-loss is compared with the
     baseline's day by day, so only the noise that the two do not share counts."""
     best: TrialRecord

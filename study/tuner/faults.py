@@ -25,6 +25,7 @@ _LOW_ON_MEMORY = "low on memory"
 """Part of the error message of Ray 2.60 if its memory monitor ended a worker."""
 
 MEMORY_MONITOR = "Ray's memory monitor ended the worker: the machine ran low"
+"""Message of a trial whose worker Ray's memory monitor ended; printed and recorded."""
 
 _STORAGE = frozenset(
     {
