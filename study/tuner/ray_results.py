@@ -101,8 +101,10 @@ def _trial(
         _setup_default_resource=False,
     )
     trial.storage.trial_dir_name = record.folder
+    cpus, gpus = record.assigned_cpus or 0, record.assigned_gpus or 0
+    # A trial that ended before its first epoch has no resources on record, and Ray refuses none.
     trial.placement_group_factory = resource_dict_to_pg_factory(
-        {"cpu": record.assigned_cpus or 0, "gpu": record.assigned_gpus or 0}
+        {"cpu": cpus, "gpu": gpus} if cpus or gpus else {"cpu": 1}
     )
     *earlier, last = _epochs(folder / record.folder) or [{}]
     for report in earlier:
