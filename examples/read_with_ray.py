@@ -10,7 +10,7 @@ from study.tuner.trainable import CellTrainable
 
 def main(folder: Path) -> None:
     """Print the trials of a search, the best one, and where its weights are."""
-    # Of another Ray than the one that wrote them, pickles may not be read.
+    # The files are pickles: only the version of Ray that wrote them is sure to read them.
     grid = tune.Tuner.restore(str(folder.resolve()), trainable=CellTrainable).get_results()
     trials = grid.get_dataframe()
     shown = ["epoch", "best_validation_loss", "best_auc", "config/d_model", "config/n_layers"]

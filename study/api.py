@@ -35,7 +35,7 @@ class Study:
 
     specification: Specification
     results: Path
-    """The results folder, absolute."""
+    """The absolute path of the results folder."""
 
     @classmethod
     def load(cls, name_or_path: str | Path, results: str | Path = WORKING_COPY) -> "Study":
@@ -56,9 +56,9 @@ class Study:
         """Return the cell of one budget at one horizon.
 
         Args:
-            budget: a label of the search space, as ``2M``.
-            horizon: trading days, >= 1.
-            overrides: values in place of the file's.
+            budget: a label of the search space, such as ``2M``.
+            horizon: number of trading days, >= 1.
+            overrides: values that replace those of the file.
 
         Raises:
             SpecError: the budget is unknown, or a value breaks its rule.
@@ -76,11 +76,11 @@ class Study:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SearchableCell:
-    """One cell: what is searched, and what has been found."""
+    """One cell of a study, with its results."""
 
     specification: Cell
     results: Path
-    """The results folder, absolute."""
+    """The absolute path of the results folder."""
 
     @property
     def folder(self) -> Path:
@@ -112,17 +112,17 @@ class SearchableCell:
         fresh: bool = False,
         options: PlanOptions | None = None,
     ) -> RunStatus:
-        """Search the cell, print what happens, and keep every trial in ``folder``.
+        """Search the cell, print its progress, and record every trial in ``folder``.
 
         Args:
-            trials: how many in all; None takes the search space's.
+            trials: number of trials in all; None takes the search space's.
             resume: resume the search that is there.
             fresh: begin anew, and move aside the search that is there.
             options: where it runs; None takes this machine, and as many trials at once as fit.
 
         Raises:
             StudyError: the cell cannot be searched, or a search is there and neither ``resume`` nor
-                ``fresh`` says what shall become of it.
+                ``fresh`` is true.
         """
         cell = self.specification
         if trials is not None:
@@ -138,7 +138,7 @@ class SearchableCell:
             return run_cell(cell, run, interruptions)
 
     def trials(self) -> pd.DataFrame:
-        """Return a row for each trial that has ended, by number: its settings and its scores.
+        """Return settings and scores of the trials that have ended, one row each, by number.
 
         The columns are those of ``all_trials.json``, with one for each setting in ``params``.
 

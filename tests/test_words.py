@@ -11,14 +11,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-NOT_YET = (
-    "study/search",
-    "study/tuner",
-    "tests/search",
-    "tests/tuner",
-)
-"""Files and folders whose docstrings are still in their old form."""
-
 PREPOSITIONS = frozenset(
     "about above across after against along amid among around as at because before behind below "
     "beneath beside besides between beyond by despite down during except for from in inside into "
@@ -42,13 +34,10 @@ _DOTTED = re.compile(r"(?<![\w./])(?:analysis|study|tests)(?:\.\w+)+")
 
 def files() -> list[Path]:
     return sorted(
-        path for top in ("analysis", "study", "tests") for path in ROOT.glob(f"{top}/**/*.py")
+        path
+        for top in ("analysis", "examples", "study", "tests")
+        for path in ROOT.glob(f"{top}/**/*.py")
     )
-
-
-def rewritten() -> list[Path]:
-    left_out = [ROOT / each for each in NOT_YET]
-    return [path for path in files() if not any(path.is_relative_to(each) for each in left_out)]
 
 
 def docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
@@ -125,23 +114,19 @@ def lost_reference(text: str) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("path", rewritten(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_docstring_stands_without_the_name_above_it(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     flaws = [(text.lineno, flaw(str(text.value))) for text in docstrings(tree)]
     assert [(line, what) for line, what in flaws if what] == []
 
 
-@pytest.mark.parametrize("path", rewritten(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_a_docstring_or_comment_refers_to_is_in_the_repository(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
     texts = [(text.lineno, str(text.value)) for text in docstrings(ast.parse(source))]
     found = [(line, lost_reference(text)) for line, text in [*texts, *comments(source)]]
     assert [(line, what) for line, what in found if what] == []
-
-
-def test_only_files_that_need_it_are_left_out() -> None:
-    assert [each for each in NOT_YET if not (ROOT / each).exists()] == []
 
 
 @pytest.mark.parametrize(

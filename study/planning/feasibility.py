@@ -74,14 +74,11 @@ def require_fits(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label
     found = _left_out(space, nodes, bf16=bf16)
     if found is None:
         return
-    require(
-        False,
-        label,
-        "can only go on where every one of its architectures fits a node at micro-batch 1",
-        got=f"{len(found.needed)} of {len(space.shapes)} that do not ({found.numbers()})",
-        remedy="Free memory, or go on on a machine like the one where it was begun. A new search "
-        "here can know the old results: --fresh --import-trials with the cell's folder.",
-        error=InfeasibleError,
+    raise InfeasibleError(
+        f"{label}: can only go on where every one of its architectures fits a node at micro-batch "
+        f"1, but got {len(found.needed)} of {len(space.shapes)} that do not ({found.numbers()}). "
+        "Free memory, or go on on a machine like the one where it was begun. A new search here "
+        "can know the old results: --fresh --import-trials with the cell's folder."
     )
 
 

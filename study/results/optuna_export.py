@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import (
@@ -23,13 +23,14 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from study.errors import StudyError, quoted, require
+from study.results.epoch_report import EpochReport
 from study.results.journal import Event, Journal
-from study.results.records import TrialRecord
+from study.results.records import Metric, TrialRecord, objective
 from study.results.store import read_cell, read_trials
 from study.storage.files import sync_folder, temporary_path
 
 _SQLITE_ENDS = (".db", ".sqlite", ".sqlite3")
-"""Ends of a file's name by which it is made an SQLite database, and not Optuna's journal."""
+"""Endings of a file's name for which an SQLite database is written instead of Optuna's journal."""
 
 _OBJECTIVES = {"log_loss": "validation log-loss", "auc": "1 - validation AUC"}
 """Name of the value that a search minimises, by its metric."""
@@ -44,25 +45,25 @@ _KEPT = (
 
 @dataclass(slots=True)
 class _Asked:
-    """A trial that the search has started."""
+    """A trial that the search has handed out."""
 
     params: Mapping[str, Any]
     time: float
-    """Unix time at which it was started."""
+    """Unix time at which it was handed out, in seconds."""
     curve: dict[int, float] = field(default_factory=dict)
-    """Objective of the best epoch so far, by epoch."""
+    """Objective of the best epoch so far, by the number of the epoch."""
 
 
 def export(folder: Path, target: Path) -> int:
     """Write the search in ``folder`` into the new file ``target``; return its number of trials.
 
-    The end of the name decides the kind of file: ``.db``, ``.sqlite`` and ``.sqlite3`` are SQLite
-    databases, any other is a journal of Optuna.
+    The name decides the kind: ``.db``, ``.sqlite`` and ``.sqlite3`` are SQLite databases, any other
+    is a journal of Optuna.
 
-    A trial has the searched values as parameters, under their plain names: the search itself draws
-    ``n_layers[d_model=64]``, which no plot could put on one axis. Its intermediate values are the
-    objective of the best epoch so far at each epoch, as reported to ASHA and the sampler. A trial
-    without a usable result is FAIL, one that has not ended RUNNING.
+    A trial has the searched values as parameters under their plain names: the search itself asks
+    Optuna for ``n_layers[d_model=64]``, which no plot could put on one axis. Its intermediate
+    values are the objectives of the best epoch so far, as ASHA and the sampler received them. A
+    trial without a usable result is FAIL; one that has not ended is RUNNING.
 
     Raises:
         StudyError: the records cannot be read, or the file exists.
@@ -86,7 +87,7 @@ def export(folder: Path, target: Path) -> int:
         remedy="Read it with the version that wrote it.",
         error=StudyError,
     )
-    asked = _asked(journal.replay(), metric)
+    asked = _asked(journal.replay(), cast(Metric, metric))
     records = {record.number: record for record in read_trials(folder)}
     searched, fixed = _dimensions(spec, [trial.params for trial in asked.values()])
     with _quiet(), tempfile.TemporaryDirectory() as scratch:
@@ -107,24 +108,17 @@ def export(folder: Path, target: Path) -> int:
     return len(asked)
 
 
-def _asked(events: Sequence[Event], metric: str) -> dict[int, _Asked]:
+def _asked(events: Sequence[Event], metric: Metric) -> dict[int, _Asked]:
     trials: dict[int, _Asked] = {}
     for event in events:
         if event["kind"] == "asked":
             trials[event["number"]] = _Asked(event["params"], event["time"])
         elif event["kind"] == "epoch":
-            value = _objective(event["report"], metric)
+            report = EpochReport.from_json(event["report"])
+            value = objective(report.best, metric)
             if value is not None:
-                trials[event["number"]].curve[event["report"]["epoch"]] = value
+                trials[event["number"]].curve[report.epoch] = value
     return trials
-
-
-def _objective(report: Mapping[str, Any], metric: str) -> float | None:
-    """Return the minimised value of the best epoch so far; None if it is undefined."""
-    if metric == "auc":
-        auc = report.get("best_auc")
-        return None if auc is None else 1 - float(auc)
-    return report.get("best_validation_loss")
 
 
 def _dimensions(
@@ -156,7 +150,7 @@ def _frozen(
     state = TrialState.RUNNING
     value = None
     if record is not None:
-        # The sampler can only learn from trials with a score.
+        # The sampler learns from a score alone, so a trial without one is FAIL.
         state = TrialState.FAIL if record.objective is None else TrialState[record.state]
         value = None if state == TrialState.FAIL else record.objective
     attributes = {} if record is None else _attributes(record)
@@ -189,7 +183,7 @@ def _storage(path: Path, *, is_sqlite: bool) -> BaseStorage:
 
 
 def _publish(made: Path, target: Path) -> None:
-    """Copy a file to its place, where a reader never sees a part of it and no file is replaced."""
+    """Move a complete file to its place, atomically and without replacing one."""
     temporary = temporary_path(target)
     try:
         with made.open("rb") as source, temporary.open("xb") as file:

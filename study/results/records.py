@@ -217,6 +217,26 @@ def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return sorted(rankable, key=lambda record: (record.objective, record.number))
 
 
+def objective(best: BestEpoch | None, metric: Metric) -> float | None:
+    """Return what a search minimises, of the best epoch so far; None if it is undefined.
+
+    The best epoch is the one of least log-loss for both metrics: AUC on a few hundred days jumps
+    from epoch to epoch, and its highest value of many is mostly luck.
+    """
+    if best is None:
+        return None
+    if metric == "auc":
+        return None if best.auc is None else 1 - best.auc
+    return best.loss
+
+
+def objective_error(best: BestEpoch | None, metric: Metric) -> float | None:
+    """Return the standard error of the objective; None if it is undefined."""
+    if best is None:
+        return None
+    return best.auc_se if metric == "auc" else best.loss_se
+
+
 class SplitDescription(TypedDict):
     """The values of a part of the days that are read from cell.yaml."""
 

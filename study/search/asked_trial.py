@@ -1,4 +1,4 @@
-"""A trial of a search: what was asked of it, what it reported, and the record that this makes."""
+"""The state of one trial inside a search, and the record that is made of it at its end."""
 
 import time
 from collections.abc import Sequence
@@ -6,49 +6,35 @@ from dataclasses import dataclass, field
 
 from study.model.sizing import count_parameters
 from study.results.epoch_report import EpochRecord
-from study.results.records import PHASES, Metric, StopReason, TrialRecord
-from study.results.scores import BestEpoch
+from study.results.records import (
+    PHASES,
+    Metric,
+    StopReason,
+    TrialRecord,
+    objective,
+    objective_error,
+)
 from study.search.trial_config import Assignment
 
 
 @dataclass(slots=True)
 class AskedTrial:
-    """A trial that was asked for."""
+    """A trial that has been handed out, with the epochs and faults it has reported since."""
 
     assignment: Assignment
     """What the trial was assigned, its latest micro-batch limit included."""
     asked: float
-    """Unix time at which it was asked for."""
+    """Unix time at which it was handed out, in seconds."""
     epochs: list[EpochRecord] = field(default_factory=list)
     """Reports in order, until they are released after the end of the trial."""
     faults: list[str] = field(default_factory=list)
     """Faults that interrupted it and were retried, oldest first."""
     retries: int = 0
-    """Number of faults that may pass, since its last epoch."""
+    """Number of transient faults since its last epoch."""
     end: StopReason | None = None
-    """Why it ends, once its last epoch has been applied."""
+    """Why it ends; None until its last epoch has been applied."""
     record: TrialRecord | None = None
-    """Its record, once it has ended."""
-
-
-def objective(best: BestEpoch | None, metric: Metric) -> float | None:
-    """Return what a search minimises, of the best epoch so far; None if it is undefined.
-
-    The best epoch is the one of least log-loss for both metrics: AUC on a few hundred days jumps
-    from epoch to epoch, and its highest value of many is mostly luck.
-    """
-    if best is None:
-        return None
-    if metric == "auc":
-        return None if best.auc is None else 1 - best.auc
-    return best.loss
-
-
-def objective_error(best: BestEpoch | None, metric: Metric) -> float | None:
-    """Return the standard error of the objective; None if it is undefined."""
-    if best is None:
-        return None
-    return best.auc_se if metric == "auc" else best.loss_se
+    """Its record; None until it has ended."""
 
 
 def trial_record(
@@ -64,13 +50,13 @@ def trial_record(
     """Return the record of a trial that ends now.
 
     Args:
-        trial: what was asked of it and what it has reported.
+        trial: its assignment, and what it has reported.
         reason: why it ends.
         message: what went wrong; None if nothing did.
         search: identity of the search.
         metric: what trials are scored by.
-        phase: 1 or 2 in a search of two phases.
-        granted_bytes: memory that it was granted of its device.
+        phase: 1 or 2 in a search of two phases; None in any other.
+        granted_bytes: bytes of its device's memory that it was granted.
     """
     assignment, epochs = trial.assignment, trial.epochs
     last = epochs[-1] if epochs else None
@@ -111,6 +97,6 @@ def trial_record(
 
 
 def _hottest(epochs: Sequence[EpochRecord]) -> float | None:
-    """Return the most degrees Celsius of all epochs; None if none is known."""
+    """Return the highest temperature of all epochs in degrees Celsius; None if none is known."""
     known = [each.worker.temperature_max for each in epochs]
     return max((degrees for degrees in known if degrees is not None), default=None)

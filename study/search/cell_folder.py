@@ -1,4 +1,4 @@
-"""The folder of a search: made whole, resumed only as it was begun, worked in by one process."""
+"""The folder of a search: created atomically, resumed unchanged, used by one process at a time."""
 
 import dataclasses
 import re
@@ -24,7 +24,7 @@ from study.storage.lock import FolderLock, LockError, is_left_by_a_process, is_o
 from study.storage.place import Place
 
 _ID_BYTES = 4
-"""Random bytes in the name of a search, which makes it unique among all."""
+"""Number of random bytes in the name of a search: 32 bits, so that names do not repeat."""
 
 _MADE = (LOCK_FILE, *JOURNAL_FILES, CELL_FILE)
 """Names of the files of a search that has just begun, in the order in which they are written."""
@@ -38,7 +38,7 @@ class CellFolder:
     journal: Journal
     lock: FolderLock
     continued: Cell | None = None
-    """The cell of a search that was reopened, with the trials that it is asked for by now."""
+    """The cell of a resumed search with its present number of trials; None for a new search."""
 
     @property
     def path(self) -> Path:
@@ -52,23 +52,23 @@ class CellFolder:
 
 
 def identity(cell: Cell, data: Dataset, place: Path | str) -> dict[str, Any]:
-    """Return what must be equal for a search to be resumed; its place is a folder or a URI."""
+    """Return what must be equal for a search to be resumed; ``place`` is a folder or a URI."""
     return {
         "spec": cell.resolved(),
         "data_sha256": data.fingerprint,
         "feature_hash": data.feature_hash,
         "versions": versions(),
-        # A folder that was copied would be resumed in two places as one search.
+        # Otherwise a copy of the folder could be resumed beside the original as the same search.
         "folder": str(place),
     }
 
 
 def as_begun(cell: Cell, before: Mapping[str, Any]) -> Cell:
-    """Return a cell that asks for more trials than its search was begun with as it was begun.
+    """Return a cell with the number of trials that its search was begun with, if it asks for more.
 
     Args:
-        cell: of any number of trials.
-        before: what ``cell.yaml`` says of the search.
+        cell: the cell as it is asked for now.
+        before: the description of the search in ``cell.yaml``.
     """
     spec = before.get("spec")
     begun = spec.get("search") if isinstance(spec, Mapping) else None
@@ -78,18 +78,20 @@ def as_begun(cell: Cell, before: Mapping[str, Any]) -> Cell:
     if not isinstance(trials, int) or cell.search.trials <= trials:
         return cell
     cell = _with_search(cell, trials=trials)
-    # A second phase derives them from its number of trials.
+    # In a second phase the random trials at the start follow from the number of trials.
     is_derived = cell.phase == 2 and isinstance(startup, int)
     return _with_search(cell, startup_trials=startup) if is_derived else cell
 
 
 def continued(journal: Journal, cell: Cell) -> Cell:
-    """Return a cell with the settings its search was begun with, and the trials it is asked for.
+    """Return a cell with the settings its search was begun with, and its present number of trials.
+
+    The number never falls: it is the greatest of those with which the search was begun, was
+    extended since, and is asked for now.
 
     Args:
-        journal: of the search, not replayed yet.
-        cell: what is asked for now; with the trials of the beginning, or fewer than were asked for
-            since, what was asked for since holds.
+        journal: the search's, not replayed yet.
+        cell: the cell as it is asked for now.
     """
     begun: int = journal.first["cell"]["spec"]["search"]["trials"]
     extended = journal.latest("extended")
@@ -105,9 +107,9 @@ def _with_search(cell: Cell, **changes: Any) -> Cell:
 def differences_by_part(
     before: Mapping[str, Any], cell: Cell, data: Dataset, place: Path | str
 ) -> dict[str, list[str]]:
-    """Return, for each part of ``identity``, a line per value that a search was begun without.
+    """Return, for each part of ``identity``, a line per value that differs from the beginning.
 
-    More trials are no difference: a search may be asked for them at any time.
+    More trials are no difference: a search may be extended at any time.
     """
     return {
         part: _differences(before.get(part), now, part)
@@ -125,7 +127,7 @@ def read_folder(path: Path) -> Journal:
 
 
 def create(place: Place, description: dict[str, Any]) -> CellFolder:
-    """Make the folder of a new search: after a crash it is there with its journal, or not at all.
+    """Make the folder of a new search: after a crash it is complete, or does not exist.
 
     Args:
         place: where the cell is kept; there must be no folder of it yet.
@@ -135,7 +137,7 @@ def create(place: Place, description: dict[str, Any]) -> CellFolder:
         StudyError: it cannot be made, or another process has just made it.
     """
     path, search = place.path, secrets.token_hex(_ID_BYTES)
-    # A dot keeps it from every reader that looks for cells.
+    # Readers that look for cells skip names that begin with a dot.
     new = path.with_name(f".{path.name}.{search}")
     _remove_half_made(path)
     lock, is_made = None, False
@@ -175,16 +177,16 @@ def create(place: Place, description: dict[str, Any]) -> CellFolder:
 
 
 def _remove_half_made(path: Path) -> None:
-    """Delete what killed processes have left of folders that they were making for a cell.
+    """Delete the folders that killed processes had begun to make for a cell.
 
-    A user may have put a search aside under such a name. So there must be nothing in a folder but
-    what ``create`` writes, of the search that the folder is named after, without a trial, and by a
-    process of this user, on this machine, that is gone.
+    A user may have put a search aside under such a name. A folder is therefore deleted only if it
+    holds nothing but the files of ``create``, belongs to the search in its name, has no trial, and
+    was made by a process of this user on this machine that no longer runs.
     """
     name = re.compile(rf"\.{re.escape(path.name)}\.([0-9a-f]{{{2 * _ID_BYTES}}})")
     for folder in path.parent.iterdir() if path.parent.is_dir() else ():
         found = name.fullmatch(folder.name)
-        # Another process may be faster.
+        # Another process may delete it first.
         with suppress(FileNotFoundError, PermissionError, LockError):
             if found is not None and _is_half_made(folder, found[1]):
                 with FolderLock(folder):
@@ -207,8 +209,8 @@ def _is_half_made(folder: Path, search: str) -> bool:
 
 
 def _remove_made(folder: Path) -> None:
-    """Remove a folder that ``create`` has begun to make; anything else in it keeps it."""
-    # The lock names the owner, and goes last.
+    """Remove a folder that ``create`` has begun to make, unless it holds any other file."""
+    # The lock names the owner, so it is removed last.
     for name in reversed(_MADE):
         (folder / name).unlink(missing_ok=True)
         temporary_path(folder / name).unlink(missing_ok=True)
@@ -249,7 +251,7 @@ def reopen(place: Place, cell: Cell, data: Dataset) -> CellFolder:
             )
         going_on = continued(journal, cell)
         trials = going_on.search.trials
-        # Whoever repeats the command of the beginning goes on with what was asked for since.
+        # The first command, repeated, resumes an extended search without taking trials back.
         require(
             cell.search.trials in (trials, before["spec"]["search"]["trials"]),
             str(path),
@@ -281,7 +283,7 @@ def _remove_stop_file(path: Path) -> None:
 
 
 def _publish(journal: Journal, place: Place) -> None:
-    """Let the place follow the journal from now on."""
+    """Let the place copy every later change of the journal."""
     place.publish(place.path / JOURNAL_FILES[0])
     journal.publish = place.publish
 
@@ -297,17 +299,17 @@ def _released_on_error(lock: FolderLock) -> Iterator[None]:
 
 
 def require_nothing_lost(path: Path, ledger: Ledger, search: str) -> None:
-    """Refuse a journal that knows less than the records which were written after it.
+    """Refuse a journal that lacks trials which the records contain.
 
-    Both copies must have been cut for that.
+    Records are written after the journal, so both of its copies must have been truncated.
 
     Raises:
-        StudyError: trials would be run again, or their ends would change.
+        StudyError: a trial has a record and no end in the journal.
     """
     try:
         recorded = [r for r in read_trials(path) if r.trial_id.startswith(f"{search}-")]
     except StudyError:
-        # A view that is damaged proves nothing, and is written again.
+        # Damaged records are no evidence; they are rebuilt from the journal.
         return
     known = {record.number for record in ledger.records}
     lost = [record.number for record in recorded if record.number not in known]
@@ -325,12 +327,12 @@ def _cell_file(path: Path) -> dict[str, Any]:
     try:
         return read_cell(path)
     except StudyError:
-        # A view that is damaged proves nothing, and is written again.
+        # A damaged cell.yaml is no evidence; it is rebuilt from the journal.
         return {}
 
 
 def _search_in_cell_file(path: Path) -> str | None:
-    """Return the search that ``cell.yaml`` names, unless the name itself was cut."""
+    """Return the search that ``cell.yaml`` names; None if the name is missing or truncated."""
     named = str(_cell_file(path).get("search"))
     return named if len(named) == 2 * _ID_BYTES else None
 

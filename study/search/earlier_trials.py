@@ -1,4 +1,4 @@
-"""The trials of an old search that a new one may know: --import-trials FOLDER."""
+"""Reads the trials of an old search for a new one: --import-trials FOLDER."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -21,16 +21,16 @@ _TRAINED_AGAIN = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownTrial:
-    """A trial of an earlier search, as the sampler of a new one learns it."""
+    """A trial of an earlier search, as it enters the history of a new search's sampler."""
 
     params: Mapping[str, Any]
     """Its configuration, flat."""
     state: TrialState
     """How it ended."""
     value: float | None
-    """Its objective; None if it has none."""
+    """Its objective in the unit of the metric; None if it has none."""
     percent: int
-    """Share of its schedule that was trained."""
+    """Share of its schedule that was trained, in percent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +38,7 @@ class TrialToRepeat:
     """A configuration of an earlier search that the new one trains itself."""
 
     source: str
-    """``imported:<number there>``."""
+    """The word ``imported:`` with the number of the trial in the earlier search."""
     params: Mapping[str, Any]
     """The configuration, flat."""
 
@@ -48,16 +48,17 @@ class Imported:
     """Trials of an earlier search, in the form in which a ledger learns them."""
 
     known: Sequence[KnownTrial]
-    """Trials for the sampler's history; none if losses of then and now cannot be compared."""
+    """Trials for the sampler's history; empty if old and new losses cannot be compared."""
     again: Sequence[TrialToRepeat]
-    """The best configurations, to be trained here: a result of this search is its own."""
+    """The best configurations, which are trained again so that each result is the new search's."""
     n_rescheduled: int
-    """Old trials that the new space contains but for their number of epochs. Their losses are not
-    known: with less time to cool down they would make every setting look worse than it is."""
+    """Number of old trials that the new space contains but for their number of epochs. Their losses
+    stay out of the history, for a schedule of another length makes a setting look worse or better
+    than it is."""
     n_outside: int
     """Number of old trials that the new space does not contain."""
     incomparable: str | None
-    """What differs, where the sampler may not know the old losses; None if it may."""
+    """Why old and new losses cannot be compared; None if they can."""
 
     def describe(self) -> str:
         """Return a line that says what is carried over."""
@@ -93,7 +94,7 @@ def import_trials(folder: Path, cell: Cell, data: Dataset, space: SearchSpace) -
     try:
         described = read_cell(folder)
     except StudyError:
-        # Without it nobody knows on which data the losses were measured.
+        # The data on which the losses were measured are then unknown.
         described = {}
     inside, rescheduled = [], []
     for record in records:
@@ -110,7 +111,7 @@ def import_trials(folder: Path, cell: Cell, data: Dataset, space: SearchSpace) -
         remedy="Leave the flag out, or widen the search space.",
         error=StudyError,
     )
-    # At the end of its schedule every trial has cooled down as far as it was to.
+    # Every schedule ends at its own lowest learning rate, so final losses can be ranked together.
     rankable = ranked([*inside, *rescheduled])
     incomparable = _incomparable(described, cell, data)
     return Imported(
@@ -136,7 +137,7 @@ def _config(folder: Path, record: TrialRecord) -> TrialConfig:
 
 
 def _rescheduled(config: TrialConfig, space: SearchSpace) -> TrialConfig | None:
-    """Return a configuration with the one number of epochs of a space that then contains it."""
+    """Return a configuration with the space's number of epochs; None if it still does not fit."""
     epochs = space.train.get("epochs")
     if not isinstance(epochs, Fixed) or not isinstance(epochs.value, int):
         return None
@@ -155,7 +156,7 @@ def _known(record: TrialRecord) -> KnownTrial:
 
 
 def _incomparable(described: dict[str, Any], cell: Cell, data: Dataset) -> str | None:
-    """Return how the losses of then differ from those of now; None if they can be compared."""
+    """Return why the old losses cannot be compared with new ones; None if they can."""
     before = described.get("spec", {}).get("data")
     now = cell.resolved()["data"]
     names = sorted({*(before or {}), *now}) if before != now else []

@@ -10,7 +10,8 @@ from study.search.space import SearchSpace, Shape, TrialConfig
 from study.spec.specification import Cell, ForcedSet
 
 _USUAL_HEADS = 8
-"""Number of heads that the four extremes of width and depth come nearest to."""
+"""Number of attention heads that the four extremes of width and depth use, or the nearest choice;
+8 as in the base model of Vaswani et al. 2017."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,14 +21,14 @@ class Forced:
     name: str
     config: TrialConfig | None
     group: str | None = None
-    """Setting that the list takes to an extreme; None outside of a list with groups."""
+    """Setting that the list takes to an extreme; None if the list has no groups."""
     problem: str | None = None
 
 
 def first_configurations(space: SearchSpace, cell: Cell) -> tuple[Forced, ...]:
-    """Return all that a cell tries before it samples, in order: where it starts from, and its set.
+    """Return what a cell tries before it samples: its start, if it has one, and its forced set.
 
-    No more of them can be tried than it has trials; a slot that cannot be tried takes none.
+    There are at most as many as the cell has trials. A slot without a configuration counts as none.
     """
     first = forced_configurations(space, cell.search.forced)
     if cell.start is not None:
@@ -43,7 +44,7 @@ def first_configurations(space: SearchSpace, cell: Cell) -> tuple[Forced, ...]:
 
 
 def _start(space: SearchSpace, values: Mapping[str, Any]) -> Forced:
-    """Return what a search starts from, in its space of one width and depth."""
+    """Return the configuration from which a search of one width and depth starts."""
     name = "phase1_best"
     heads = values.get("n_heads")
     for shape in space.shapes:
@@ -55,12 +56,13 @@ def _start(space: SearchSpace, values: Mapping[str, Any]) -> Forced:
 def forced_configurations(space: SearchSpace, forced: ForcedSet) -> tuple[Forced, ...]:
     """Return the forced slots of a search, in the order in which they are tried.
 
-    ``forced18`` takes the list of ``study.search.forced18``, those of the space's budgets, exactly
-    as they stand there. ``extremes6`` takes, on the feasible set: the narrowest and the widest
-    model (which the budget makes the deepest and the shallowest), the shallowest and the deepest
-    of the middle width, and the fewest and the most heads at the middle width and depth. The middle
-    width is the one nearest to the median that leaves a choice of depth. A slot whose row an
-    earlier slot has already takes the next best one; a slot without any row says so.
+    ``forced18`` takes from ``study.search.forced18`` the configurations of the space's budgets,
+    unchanged. ``extremes6`` takes from the feasible set the narrowest and the widest model (which
+    the budget makes the deepest and the shallowest), the shallowest and the deepest model of the
+    middle width, and the models with the fewest and the most heads at the middle width and depth.
+    The middle width is the one nearest to the median that leaves a choice of depth. If an earlier
+    slot has taken an architecture, the next best one is taken; a slot for which none is left has
+    no configuration and states why.
     """
     if forced == "none":
         return ()
@@ -88,7 +90,7 @@ def forced_configurations(space: SearchSpace, forced: ForcedSet) -> tuple[Forced
 
 
 def _extremes(rows: Sequence[Shape]) -> dict[str, Callable[[Shape], tuple[int, ...]]]:
-    """Return each slot of ``extremes6`` with the key that is least for the best row of it."""
+    """Return the slots of ``extremes6``, each with a sort key that is least for its best row."""
     depths = {
         width: sorted({row.n_layers for row in rows if row.d_model == width})
         for width in {row.d_model for row in rows}
@@ -119,12 +121,12 @@ def _extremes(rows: Sequence[Shape]) -> dict[str, Callable[[Shape], tuple[int, .
 
 
 def _listed(space: SearchSpace) -> tuple[Forced, ...]:
-    """Return the eighteen, which must lie in the space: the sampler learns from them.
+    """Return the slots of ``forced18``, which must lie in the space: the sampler learns from them.
 
-    One that no node can train keeps its place, with the reason.
+    A slot that no node can train has no configuration and states why.
 
     Raises:
-        SpecError: the ranges of a setting do not hold a value of the list.
+        SpecError: a value of the list lies outside of a searched range.
     """
     left_out = {} if space.left_out is None else space.left_out.needed
     result = []

@@ -17,11 +17,11 @@ D_FF_RATIO = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listed:
-    """A configuration of the list; what it does not name is in the middle of its range."""
+    """A configuration of the list; what it does not name takes the middle of its range."""
 
     name: str
     group: Group
-    """Setting that is taken to an extreme."""
+    """What the configuration varies: a setting taken to an extreme, or the architecture."""
     budget: str
     d_model: int
     n_layers: int
@@ -85,7 +85,7 @@ FORCED18: tuple[Listed, ...] = (
     _setting("wd_1e-2", "weight_decay", "2M", 1e-2),
     _setting("wd_0", "weight_decay", "200M", 0.0),
 )
-"""All of them, in the order in which they are tried."""
+"""The eighteen configurations, in the order in which they are tried."""
 
 
 def listed(budgets: frozenset[str]) -> list[Listed]:

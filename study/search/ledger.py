@@ -1,9 +1,9 @@
-"""The decisions of a search, all of them in its journal.
+"""Makes the decisions of a search, and writes each to its journal first.
 
-Every change is first written to the journal and then applied, by the same code that applies it
-when the journal is read back. A search that was killed at any moment is therefore continued with
-the same trials, the same history of the sampler and the same rungs: there is no other state that
-could be lost, be older than the records, or disagree with them.
+Every change is written to the journal and then applied, by the same code that applies it when the
+journal is read back. A search that was killed at any moment is therefore resumed with the same
+trials, the same sampler history and the same rungs: there is no second state that could be lost or
+could disagree with the journal.
 """
 
 import dataclasses
@@ -32,27 +32,29 @@ _REASON_OF_FAULT: Mapping[FaultKind, StopReason] = {
     "oom": "oom",
     "error": "error",
 }
+"""Reason of a trial that is not retried after a fault, by kind of the fault."""
 
 _RETRIES = 2
-"""Number of times that a trial is retried after faults that may pass, with no epoch between."""
+"""Number of times that a trial is retried after transient faults without finishing an epoch."""
 
 _FEWEST_FOR_A_SHARE = 4
-"""Number of ended trials from which the share of failures means anything."""
+"""Least number of trials, ended since the start of the process, at which their share of failures is
+judged; an own choice."""
 
 
 class Ledger:
-    """Decides what runs, what stops and what is retried, and remembers all of it.
+    """Decides which trials run, stop and are retried.
 
-    It knows nothing of Ray: the hooks of a Tune run ask it and report to it, and so do the tests.
+    It knows nothing of Ray: the hooks of a Tune run call it, and so do the tests.
 
     Args:
         journal: the search's; its events are replayed.
-        space: what configurations are drawn from.
-        forced: configurations to try first; a slot without a configuration is passed over.
-        search: number of trials, sampler, ASHA; as the search was begun.
-        granted_bytes: memory that each trial of a budget is granted of its device; goes into the
-            records.
-        phase: 1 or 2 in a search of two phases; goes into the records.
+        space: the search space from which configurations are drawn.
+        forced: configurations to try first; a slot without a configuration is skipped.
+        search: number of trials, sampler and ASHA, as the search was begun.
+        granted_bytes: bytes of its device's memory that a trial is granted, by budget; written to
+            the records.
+        phase: 1 or 2 in a search of two phases; written to the records.
         may_repeat: may forced configurations be equal? They differ by their seeds.
 
     Raises:
@@ -78,14 +80,14 @@ class Ledger:
         for event in journal.replay():
             self._state.apply(event)
         self._waiting = self._not_ended()
-        """Numbers of trials that were asked for and are not at work: interrupted, or to be retried
-        after a fault."""
+        """Numbers of the trials that have been handed out and do not run: they were interrupted, or
+        are retried after a fault."""
         self._ended_here: list[TrialRecord] = []
-        """Trials that ended since this start."""
+        """Trials that have ended since this process started."""
 
     @property
     def records(self) -> list[TrialRecord]:
-        """Every trial that ended, by number."""
+        """The records of all trials that have ended, by number."""
         return [t.record for _, t in sorted(self._state.trials.items()) if t.record is not None]
 
     @property
@@ -95,23 +97,23 @@ class Ledger:
 
     @property
     def is_complete(self) -> bool:
-        """Has every trial that will be asked for ended?"""
+        """Has every trial ended that this search will run?"""
         all_asked = self._state.is_exhausted or len(self._state.trials) >= self.trials
         return all_asked and all(trial.record is not None for trial in self._state.trials.values())
 
     @property
     def trials(self) -> int:
-        """The number of trials that are asked for in all, which ``extend`` raises."""
+        """The number of trials that the search is to run in all, which ``extend`` raises."""
         return self._state.n_trials
 
     @property
     def converged(self) -> str | None:
-        """Why no more trials are asked for though some are left; None if that is not so."""
+        """Why the search ends before its last trial; None if it has not converged."""
         return self._state.converged
 
     @property
     def numbers(self) -> list[int]:
-        """Every trial that was asked for, in order."""
+        """The numbers of all trials that have been handed out, in order."""
         return sorted(self._state.trials)
 
     def assignment(self, number: int) -> Assignment:
@@ -119,13 +121,13 @@ class Ledger:
         return self._state.trials[number].assignment
 
     def epochs(self, number: int) -> list[EpochRecord]:
-        """Return the reports of a trial so far, in order; they must not be forgotten."""
+        """Return the reports of a trial so far, in order; invalid after ``forget_epochs``."""
         trial = self._state.trials[number]
         assert trial.record is None or len(trial.epochs) == trial.record.epochs_trained
         return trial.epochs
 
     def forget_epochs(self, number: int) -> None:
-        """Release the reports of an ended trial: 5 KB per epoch, and the journal has them."""
+        """Free the reports of an ended trial, about 5 KB each; the journal keeps them."""
         assert self._state.trials[number].record is not None
         self._state.trials[number].epochs.clear()
 
@@ -134,36 +136,36 @@ class Ledger:
         return self._state.trials[number].record
 
     def rungs(self) -> dict[str, list[tuple[float, dict[int, float]]]]:
-        """Return ASHA's milestones of each budget with what is recorded there, by trial."""
+        """Return ASHA's rungs of each budget: milestone in percent, and the loss of each trial."""
         return {budget: rungs.recorded() for budget, rungs in self._state.rungs.items()}
 
     def history(self) -> list[tuple[str, dict[str, object], float | None, dict[int, float]]]:
-        """Return what the sampler learns from."""
+        """Return the sampler's history: state, parameters, value and course of each trial."""
         return self._state.sampler.history()
 
     def interrupt(self) -> None:
-        """Take back all trials that are at work: they will be asked for again."""
+        """Mark all running trials as interrupted: ``next`` hands them out again."""
         self._waiting = self._not_ended()
 
     def finish_due(self) -> None:
-        """End the trials that were killed between their last epoch and its consequence.
+        """End the trials whose last epoch is in the journal while their end is not.
 
         Raises:
-            OSError: it could not be written down.
+            OSError: the journal cannot be written.
         """
         for number in list(self._waiting):
             if self._finish_if_due(number):
                 self._waiting.remove(number)
 
     def learn(self, known: Sequence[KnownTrial], again: Sequence[TrialToRepeat]) -> None:
-        """Take in the trials of an earlier search; only before the first trial.
+        """Import the trials of an earlier search, before the first trial of this one.
 
         Args:
             known: trials for the sampler's history.
-            again: configurations to train here after the forced ones.
+            again: configurations to train after the forced ones.
 
         Raises:
-            OSError: it could not be written down.
+            OSError: the journal cannot be written.
         """
         require(
             not self._state.trials,
@@ -179,13 +181,13 @@ class Ledger:
         )
 
     def extend(self, trials: int) -> None:
-        """Ask for more trials in all than before.
+        """Raise the number of trials that the search is to run.
 
-        All else stays as the search was begun: the sampler goes on with what it knows, and the
-        rungs with what they hold. A search that has used up its space or has converged remains so.
+        Sampler and rungs keep what they hold, and every other setting stays. A search that has
+        converged or has used up its space remains complete.
 
         Raises:
-            OSError: it could not be written down.
+            OSError: the journal cannot be written.
         """
         assert trials > self.trials
         self._commit("extended", trials=trials)
@@ -194,7 +196,7 @@ class Ledger:
         """Return a trial to run now, interrupted ones first; None if there is none at the moment.
 
         Raises:
-            OSError: it could not be written down; nothing has changed.
+            OSError: the journal cannot be written; nothing has changed.
         """
         if self._waiting:
             return self._state.trials[self._waiting.popleft()].assignment
@@ -225,13 +227,14 @@ class Ledger:
         return self._state.trials[number].assignment
 
     def epoch(self, number: int, report: EpochRecord) -> bool:
-        """Take in an epoch and return whether the trial ends with it.
+        """Record an epoch and return whether the trial ends with it.
 
-        A report that is known already, which a trial repeats after a restart, changes nothing.
+        A trial repeats its last report after a restart; a report that is in the journal already
+        changes nothing.
 
         Raises:
-            OSError: it could not be written down.
-            JournalError: an epoch between is missing.
+            OSError: the journal cannot be written.
+            JournalError: an earlier epoch is missing.
         """
         trial = self._state.trials[number]
         if trial.record is not None:
@@ -239,26 +242,27 @@ class Ledger:
         if report.epoch > len(trial.epochs):
             self._commit("epoch", number=number, report=report.to_json())
         elif trial.end is None and report.stop_reason is not None:
-            # Run again from an older checkpoint, an accelerator came to its end sooner than before.
+            # Accelerators are not deterministic: an epoch that is run again from an older
+            # checkpoint may end the trial although it did not at first.
             last = dataclasses.replace(trial.epochs[-1], stop_reason=report.stop_reason)
             trial.end = last.end_reason
         return self._finish_if_due(number)
 
     def fault(self, number: int, kind: FaultKind, message: str, *, micro_batch: int) -> bool:
-        """Take in a fault that interrupted a trial, and return whether it will be retried.
+        """Record a fault that interrupted a trial, and return whether it will be retried.
 
-        After a machine ran out of memory a trial is retried with half the micro-batch as long as
-        there is a half; after a fault that may pass it is retried from its last checkpoint a few
-        times; any other fault would come again.
+        If the machine ran out of memory, the trial is retried with half the micro-batch, down to
+        one sample. After a transient fault it is retried from its last checkpoint, at most twice
+        in a row. Any other fault would recur, so the trial fails.
 
         Args:
             number: number of the trial.
             kind: kind of the fault.
-            message: words of the error.
+            message: message of the error.
             micro_batch: samples per pass with which the trial ran.
 
         Raises:
-            OSError: it could not be written down.
+            OSError: the journal cannot be written.
         """
         trial = self._state.trials[number]
         if trial.record is not None:
@@ -279,7 +283,7 @@ class Ledger:
         return False
 
     def too_many_failures(self) -> str | None:
-        """Return a message if too large a share failed since this start, else None."""
+        """Return a message if too many trials have failed since this start; None otherwise."""
         ended = self._ended_here
         failed = [r for r in ended if r.reason in ("error", "oom", "stalled", "diverged")]
         share = self._search.max_failure_share
@@ -296,7 +300,7 @@ class Ledger:
         return deque(number for number in sorted(trials) if trials[number].record is None)
 
     def _convergence(self) -> str | None:
-        """Return why more trials would find little, in words; None while they might find more."""
+        """Return why the search has converged, as a phrase; None if it has not."""
         search = self._search
         if search.early_stop_patience is None:
             return None

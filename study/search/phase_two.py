@@ -18,13 +18,15 @@ from study.storage.driver_status import is_search_complete
 from study.storage.layout import CELL_FILE
 
 N_BUDGETS = 2
-"""Number of budgets that phase 2 looks at, the best ones of phase 1."""
+"""Number of budgets that phase 2 searches: the best ones of phase 1; an own choice."""
 
 _BEST = 5
-"""Number of trials whose mean stands for a budget: the best one alone is the luckiest of many."""
+"""Number of best trials of a budget whose mean score ranks it; an own choice, for the
+best trial alone is the luckiest of many."""
 
-_TOLD_APART = 2.0
-"""Standard errors of a difference beyond which two budgets count as different."""
+_SIGNIFICANT = 2.0
+"""Difference of two budgets, in its standard errors, beyond which it counts as significant; about
+the two-sided 5 % level of the normal distribution."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,16 +39,16 @@ class BudgetEvidence:
     mean: float
     """Mean score of the best five."""
     se: float | None
-    """Standard error of that mean, from the spread of the five and from the noise of the validation
-    days, which they share (of the log-loss only so much as the baseline does not share). None if it
-    is not known."""
+    """Standard error of that mean; None if it is not known. It covers the spread of the five trials
+    and the noise of the validation days, which all trials share. A log-loss is compared with the
+    baseline's day by day, so only the noise that the two do not share counts."""
     best: TrialRecord
 
-    def is_told_apart(self, other: "BudgetEvidence") -> bool | None:
-        """Do two budgets differ by more than their errors? None if these are not known."""
+    def differs_from(self, other: "BudgetEvidence") -> bool | None:
+        """Do two budgets differ significantly? None if a standard error is not known."""
         if self.se is None or other.se is None:
             return None
-        return abs(self.mean - other.mean) > _TOLD_APART * math.hypot(self.se, other.se)
+        return abs(self.mean - other.mean) > _SIGNIFICANT * math.hypot(self.se, other.se)
 
     def describe(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -67,9 +69,9 @@ class PhaseOne:
     n_ended: int
     """Number of trials that have ended."""
     n_asked: int
-    """Number of trials that the search was asked for."""
+    """Number of trials that the search was to run."""
     budgets: Sequence[BudgetEvidence]
-    """Evidence on each budget, the best first."""
+    """Evidence on each budget, the best budget first."""
 
     @classmethod
     def read(cls, folder: Path) -> "PhaseOne":
@@ -102,10 +104,10 @@ class PhaseOne:
         )
 
     def choose(self, budget: str | None) -> list[BudgetEvidence]:
-        """Return the two best budgets, or the one that is asked for.
+        """Return the two best budgets, or the one with the given label.
 
         Raises:
-            StudyError: phase 1 has no usable trial of it.
+            StudyError: phase 1 has no usable trial of that budget.
         """
         if budget is None:
             return list(self.budgets[:N_BUDGETS])
@@ -123,13 +125,13 @@ class PhaseOne:
 
     @property
     def progress(self) -> str:
-        """How far phase 1 is, in words."""
+        """The progress of phase 1 as a phrase."""
         if self.is_complete:
             return "complete"
         return f"NOT complete: {self.n_ended} of {self.n_asked} trials"
 
     def lines(self, chosen: Sequence[BudgetEvidence]) -> list[str]:
-        """Return what phase 1 found, and how sure the choice is, in words."""
+        """Return lines with the result of phase 1 and the certainty of the choice."""
         name = "1 - AUC" if self.metric == "auc" else "log-loss"
         found = [
             f"{each.budget:<6} mean {name} of the best {min(_BEST, each.n_trials)}: "
@@ -145,7 +147,7 @@ class PhaseOne:
             apart = {True: "told apart", False: "not told apart", None: "of unknown error"}
             found.append(
                 f"the next one, {other.budget}, is {other.mean - last.mean:+.4f} from "
-                f"{last.budget}: {apart[last.is_told_apart(other)]} on these days"
+                f"{last.budget}: {apart[last.differs_from(other)]} on these days"
             )
         return found
 
@@ -167,14 +169,14 @@ def _evidence(budget: str, trials: Sequence[TrialRecord], metric: str) -> Budget
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhaseTwo:
-    """The second phase of a search, as it follows from the records of the first one."""
+    """The second phase of a search, derived from the records of the first one."""
 
     first: Cell
     """The cell of phase 1, with the metric of its records."""
     phase_one: PhaseOne
     plan: Supplementary
     trials: int
-    """Number of trials of each of its searches."""
+    """Number of trials of each search of phase 2."""
 
     @classmethod
     def read(
@@ -183,14 +185,14 @@ class PhaseTwo:
         """Read the records of phase 1.
 
         Args:
-            study: with two phases.
+            study: a study of two phases.
             first: the cell of phase 1.
             results: the results folder.
-            trials: of each search of phase 2; None takes the study's.
-            metric: that the user asks for; None takes that of phase 1.
+            trials: number of trials of each search of phase 2; None takes the study's.
+            metric: the metric that the user wants; None takes that of phase 1.
 
         Raises:
-            StudyError: there are no records, none is usable, or they are of another metric.
+            StudyError: there are no records, none is usable, or their metric is another one.
         """
         assert study.supplementary is not None
         folder = results / first.name
@@ -232,14 +234,14 @@ def second_phases(
     trials: int | None,
     metric: str | None,
 ) -> tuple[list[PhaseTwo], list[str]]:
-    """Return the second phases that can begin, and for each other one a line that says why not.
+    """Return the second phases that can begin, and a line with the reason for every other one.
 
     Args:
-        study: with two phases.
-        firsts: the cells of phase 1, whose records need not be there.
+        study: a study of two phases.
+        firsts: the cells of phase 1, whose records need not exist.
         results: the results folder.
-        trials: of each search of phase 2; None takes the study's.
-        metric: that the user asks for; None takes that of phase 1.
+        trials: number of trials of each search of phase 2; None takes the study's.
+        metric: the metric that the user wants; None takes that of phase 1.
     """
     found, waiting = [], []
     for first in firsts:
@@ -263,29 +265,29 @@ def second_phases(
 
 
 def in_order(cells: Iterable[Cell]) -> list[Cell]:
-    """Return cells of one budget each: smaller budgets first, then shorter horizons."""
+    """Return cells of one budget each, smaller budgets first, then shorter horizons."""
     return sorted(cells, key=lambda cell: (cell.budget.target, cell.data.horizon))
 
 
 def supplementary_cell(cell: Cell, plan: Supplementary, best: TrialRecord, trials: int) -> Cell:
     """Return the cell of phase 2 for the budget of a trial of phase 1.
 
-    What phase 2 does not search stays as it is in that trial. It starts from the trial, moved into
-    its ranges where it lies outside.
+    Settings that phase 2 does not search keep the values of that trial. The search starts from the
+    trial; a value outside of its range is moved to the nearest end.
 
     Args:
-        cell: of phase 1, for its data and search settings.
+        cell: the cell of phase 1, for its data and search settings.
         plan: what is searched.
-        best: of phase 1.
-        trials: of this cell.
+        best: the trial of phase 1.
+        trials: number of trials of the new cell.
     """
     (budget,) = (each for each in cell.budgets if each.label == best.budget)
-    # A listed configuration may lie outside of its budget's tolerance: the budget then follows it.
+    # A listed configuration may lie outside of its budget's tolerance, which is then widened to it.
     distance = abs(best.param_count - budget.target) / budget.target
     model = _around(cell.model, plan.model, best.params)
     train = _around(cell.train, plan.train, best.params)
     if "epochs" not in plan.train:
-        # As many as in that trial, unless --max-epochs allows fewer now.
+        # As many epochs as in that trial, unless --max-epochs now allows fewer.
         most = int(max(numbers(cell.train["epochs"])))
         train["epochs"] = Fixed(min(best.params["epochs"], most))
     searched = {**plan.model, **plan.train}
@@ -295,7 +297,7 @@ def supplementary_cell(cell: Cell, plan: Supplementary, best: TrialRecord, trial
             Budget(
                 label=budget.label,
                 target=budget.target,
-                # The last digit of the quotient must not decide.
+                # Rounding of the quotient must not exclude the trial itself.
                 tolerance=min(max(budget.tolerance, distance * (1 + 1e-9)), 0.999),
             ),
         ),
@@ -318,5 +320,5 @@ def _around(
     searched: Mapping[str, Dimension],
     params: Mapping[str, Any],
 ) -> dict[str, Dimension]:
-    """Return the dimensions with those that are not searched fixed at a trial's values."""
+    """Return the searched dimensions, and all others fixed at the values of a trial."""
     return {name: searched.get(name, Fixed(params[name])) for name in dimensions}

@@ -1,11 +1,11 @@
-"""The sampler: Optuna's TPE, which learns how every trial really ended.
+"""The sampler: Optuna's TPE, which receives the true end of every trial.
 
-Ray's own ``OptunaSearch`` tells Optuna that a trial stopped by ASHA is complete with its last
-value, cannot take NaN, and puts the conditional parameter names of a define-by-run space into the
-trial's configuration. This one asks and tells the study itself:
+Ray's ``OptunaSearch`` reports a trial stopped by ASHA as complete with its last value, cannot take
+NaN, and puts the conditional parameter names of a define-by-run space into the trial's
+configuration. This sampler uses Optuna's ask-and-tell interface itself:
 
 - a trial that ran to its end is COMPLETE with its best value;
-- a trial that ASHA ended is PRUNED: TPE ranks it behind, by how far it came;
+- a trial that ASHA stopped is PRUNED: TPE ranks it behind complete ones, by how far it came;
 - a trial without a usable value (collapsed, diverged, out of memory, error) is FAIL: a missing
   value never becomes a score.
 """
@@ -20,18 +20,18 @@ from study.results.records import TrialState as StateName
 from study.search.space import SearchSpace, TrialConfig
 
 _DRAWS = 200
-"""Draws without a new configuration after which a space counts as used up, as only a finite one
-can be."""
+"""Number of draws in a row without a new configuration after which a space counts as exhausted; an
+own choice. Only a space of discrete choices can be exhausted."""
 
 _GUIDED = 10
-"""Draws for a trial that are TPE's; the later ones are random."""
+"""Number of those draws that TPE makes; the later ones are random. An own choice."""
 
 
 class Sampler:
-    """Ask-and-tell over one in-memory Optuna study, rebuilt from the journal at every start.
+    """An ask-and-tell loop over an in-memory Optuna study, rebuilt from the journal at each start.
 
-    What is drawn for a trial depends on the seed, the trial's number and what the study knows at
-    that moment, and on no generator that would have to be saved.
+    A draw depends on the seed, the trial's number and the trials that the study holds at that
+    moment. No random generator has to be saved.
     """
 
     def __init__(self, space: SearchSpace, *, seed: int, startup_trials: int) -> None:
@@ -41,7 +41,7 @@ class Sampler:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study()
         self._open: dict[int, optuna.Trial] = {}
-        """Optuna's trial of every number that is at work."""
+        """The Optuna trial of every running trial, by number."""
         self._seen: set[TrialConfig] = set()
 
     def draw(self, number: int) -> TrialConfig | None:
@@ -50,28 +50,28 @@ class Sampler:
             seed = np.random.SeedSequence([self._seed, number, attempt]).generate_state(1)[0]
             self._study.sampler = optuna.samplers.TPESampler(
                 seed=int(seed),
-                # Where TPE sees nothing new to try, chance may: a finite space is used up.
+                # If TPE only repeats itself, random draws find what is left of a finite space.
                 n_startup_trials=self._startup_trials if attempt < _GUIDED else sys.maxsize,
                 multivariate=True,
                 constant_liar=True,
             )
             asked = self._study.ask()
             config = self._space.sample(asked)
-            # The draw itself is dropped, taken or not: ``place`` enters what is really trained, in
-            # the same way whether it was drawn just now or is read back from the journal.
+            # Every draw is discarded as a failure, which TPE ignores. ``place`` then enters the
+            # chosen one, in the same way for a new trial as for one from the journal.
             self._study.tell(asked, state=TrialState.FAIL)
             if config not in self._seen:
                 return config
         return None
 
     def place(self, number: int, config: TrialConfig) -> None:
-        """Enter a trial that is going to run."""
+        """Enter a trial that starts."""
         self._open[number] = self._enter(config)
 
     def report(self, number: int, percent: int, value: float) -> None:
         """Record the best value of a trial after ``percent`` of its schedule."""
         asked = self._open[number]
-        # Past a hundred epochs several have one percent, of which Optuna takes the first.
+        # With more than a hundred epochs several have the same percent; Optuna keeps the first.
         if percent not in self._study.get_trials(deepcopy=False)[asked.number].intermediate_values:
             asked.report(value, percent)
 
@@ -82,14 +82,14 @@ class Sampler:
     def learn(
         self, config: TrialConfig, state: StateName, value: float | None, percent: int
     ) -> None:
-        """Enter an ended trial of an earlier search, which must lie in this space."""
+        """Enter an ended trial of an earlier search; its configuration must lie in this space."""
         known = self._enter(config)
         if value is not None:
             known.report(value, percent)
         self._tell(known, state, value)
 
     def history(self) -> list[tuple[str, dict[str, object], float | None, dict[int, float]]]:
-        """Return what TPE learns from: state, parameters, value and course of each trial."""
+        """Return state, parameters, value and intermediate values of each trial that TPE uses."""
         trials = self._study.get_trials(deepcopy=False)
         return [
             (trial.state.name, dict(trial.params), trial.value, dict(trial.intermediate_values))

@@ -1,4 +1,4 @@
-"""The state of a search: what follows from the events of its journal, and from nothing else."""
+"""The state of a search, which follows from the events of its journal alone."""
 
 import dataclasses
 from collections import deque
@@ -7,8 +7,8 @@ from typing import Literal
 
 from study.results.epoch_report import EpochRecord
 from study.results.journal import Event, JournalError
-from study.results.records import TrialRecord
-from study.search.asked_trial import AskedTrial, objective
+from study.results.records import TrialRecord, objective
+from study.search.asked_trial import AskedTrial
 from study.search.forced import Forced
 from study.search.rungs import Rungs
 from study.search.sampler import Sampler
@@ -17,11 +17,12 @@ from study.search.trial_config import FORCED, Assignment
 from study.spec.specification import SearchConfig
 
 FaultKind = Literal["worker", "stall", "memory", "oom", "error"]
-"""The process died; no step for too long; the machine's memory ran out; the trainer's did, although
-it had halved the micro-batch as often as it could; an exception, which would come again."""
+"""Kinds of faults, in order: the worker process died; it made no step for too long; the machine ran
+out of memory; the trainer did, although it had halved the micro-batch as often as it could; the
+training code raised an exception."""
 
 MAY_PASS: frozenset[FaultKind] = frozenset({"worker", "stall"})
-"""Faults that a retry may be spared."""
+"""Transient faults, which a retry may not meet again."""
 
 
 class SearchState:
@@ -30,9 +31,9 @@ class SearchState:
     The same code applies an event when it happens and when the journal is read back.
 
     Args:
-        space: what configurations are drawn from.
-        forced: configurations to try first; a slot without a configuration is passed over.
-        search: number of trials, sampler, ASHA.
+        space: the search space from which configurations are drawn.
+        forced: configurations to try first; a slot without a configuration is skipped.
+        search: number of trials, sampler and ASHA.
         may_repeat: may forced configurations be equal? They differ by their seeds.
     """
 
@@ -48,25 +49,25 @@ class SearchState:
         self._may_repeat = may_repeat
         self.sampler = Sampler(space, seed=search.seed, startup_trials=search.startup_trials)
         self.rungs: dict[str, Rungs] = {}
-        """ASHA's rungs by budget: losses of models of different sizes never compete."""
+        """ASHA's rungs by budget: models of different sizes do not compete."""
         self.enqueued = deque(
             (f"{FORCED}{s.name}", s.group, s.config) for s in forced if s.config is not None
         )
-        """Source, group and configuration of the trials to ask for before any is drawn."""
+        """Source, group and configuration of the trials to run before any is drawn."""
         self.trials: dict[int, AskedTrial] = {}
         self.n_trials = search.trials
-        """Number of trials that are asked for in all; whether ASHA is used follows from the number
-        with which the search was begun."""
+        """Number of trials that the search is to run in all. ASHA is used or not by the number with
+        which the search was begun."""
         self.is_exhausted = False
-        """Is no further trial to be asked for, whatever number is left?"""
+        """Has the search converged or used up its space, so that it hands out no new trial?"""
         self.converged: str | None = None
-        """Why no more trials are asked for though some are left; None if that is not so."""
+        """Why the search ends before its last trial; None if it has not converged."""
 
     def apply(self, event: Event) -> None:
-        """Take in an event.
+        """Change the state by an event.
 
         Raises:
-            JournalError: an epoch does not follow on the one before.
+            JournalError: an epoch does not follow the one before.
         """
         match event["kind"]:
             case "asked":
@@ -88,7 +89,7 @@ class SearchState:
                 self.converged = event["message"]
 
     def drop_repeats(self) -> None:
-        """Pass over a configuration that was asked for already."""
+        """Drop enqueued configurations that a trial has had already."""
         if self._may_repeat:
             return
         asked = {trial.assignment.config for trial in self.trials.values()}
@@ -115,9 +116,10 @@ class SearchState:
         self.rungs.setdefault(config.budget, Rungs(self._search))
 
     def _take(self, source: str, group: str | None, config: TrialConfig) -> None:
-        """Take a configuration out of those to be tried first.
+        """Remove a configuration from those to be tried first.
 
-        More trials force more configurations, which then come before what was asked for meanwhile.
+        It need not be the first of them: a search that was extended has more forced configurations,
+        which then stand before those that its journal asks for.
         """
         try:
             self.enqueued.remove((source, group, config))
@@ -157,7 +159,7 @@ class SearchState:
 
     def _apply_ended(self, record: TrialRecord) -> None:
         self.trials[record.number].record = record
-        # Without a score there is nothing to learn, even of a trial that ran to its end.
+        # A trial without a score teaches the sampler nothing, even if it ran to its end.
         state = record.state if record.objective is not None else "FAIL"
         self.sampler.tell(record.number, state, record.objective)
 

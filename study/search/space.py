@@ -1,6 +1,7 @@
 """The define-by-run search space of a cell.
 
-The budget if there are several, width, then the depths and ratios that fit, then heads.
+Drawn are the budget if there are several, the width, the depths and ratios that fit, the heads, and
+then everything else.
 
 A parameter whose choices depend on earlier ones carries that condition in its Optuna name
 (``n_layers[d_model=64]``), because Optuna requires one fixed set of choices per name. The
@@ -29,7 +30,7 @@ from study.training.train_config import TrainConfig
 
 
 class Shape(NamedTuple):
-    """An architecture and the budget that it spends, in the order in which they are drawn."""
+    """An architecture with its budget; the fields stand in the order in which they are drawn."""
 
     budget: str
     d_model: int
@@ -40,17 +41,17 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeftOut:
-    """Architectures of a space that no node could train when the search began."""
+    """The architectures of a space that no node could train when the search began."""
 
     needed: Mapping[Shape, int]
-    """Bytes that one sample at a time needs, headroom included; at least one architecture."""
+    """Bytes of a training step of one sample, headroom included, by architecture; never empty."""
     limit_bytes: int
-    """Most that a trial could be granted."""
+    """Most bytes that a trial could be granted."""
     node: str
-    """Name of the roomiest node, which could grant so much."""
+    """Name of the node with the most memory, which could grant ``limit_bytes``."""
 
     def numbers(self, shape: Shape | None = None) -> str:
-        """Return what they need, or one of them does, beside what there is, in words."""
+        """Return a phrase: the GiB that they need, or that one needs, and the GiB there are."""
         values = sorted(self.needed.values()) if shape is None else [self.needed[shape]]
         ends = [in_gib(value) for value in (values[0], values[-1])]
         needs = ends[0] if ends[0] == ends[1] else " to ".join(ends)
@@ -70,7 +71,7 @@ class LeftOut:
 
     @classmethod
     def from_record(cls, record: LeftOutRecord) -> "LeftOut":
-        """Return what ``record`` was made of."""
+        """Return the object from which ``record`` made the values."""
         return cls(
             needed={
                 Shape(**{field: getattr(row, field) for field in Shape._fields}): row.needed_bytes
@@ -83,10 +84,10 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialConfig:
-    """Everything that one trial trains with; the record of a trial is exactly this."""
+    """Every setting that one trial trains with; exactly these are recorded."""
 
     budget: str
-    """Label of the budget among whose trials it competes."""
+    """Label of its budget; ASHA compares it with trials of the same budget only."""
     model: ModelConfig
     train: TrainConfig
 
@@ -116,34 +117,34 @@ class SearchSpace:
     """The feasible architectures of a cell and the ranges of everything else."""
 
     shapes: tuple[Shape, ...]
-    """Every architecture that fits its budget, and those that are tried first."""
+    """Every architecture that fits its budget, and the forced ones."""
     model: Mapping[str, Dimension]
-    """Other fields of ModelConfig."""
+    """Dimensions of the other fields of ModelConfig, by name."""
     train: Mapping[str, Dimension]
-    """Fields of TrainConfig."""
+    """Dimensions of the fields of TrainConfig, by name."""
     n_features: int
     context_length: int
     left_out: LeftOut | None = None
-    """What the budgets afford besides, and no node could train; None if that is nothing."""
+    """Architectures that fit a budget and that no node could train; None if there are none."""
 
     @property
     def budgets(self) -> frozenset[str]:
-        """Labels of the budgets of which an architecture can be drawn."""
+        """The labels of all budgets of which an architecture can be drawn."""
         return frozenset(shape.budget for shape in self.shapes)
 
     def without(self, left_out: LeftOut) -> "SearchSpace":
-        """Return the space from which these are never drawn; some other must be left."""
+        """Return the space without these architectures; at least one other must be left."""
         shapes = tuple(shape for shape in self.shapes if shape not in left_out.needed)
         return dataclasses.replace(self, shapes=shapes, left_out=left_out)
 
     def of(self, shapes: Iterable[Shape]) -> "SearchSpace":
-        """Return the space of some of its architectures."""
+        """Return the space with these architectures alone."""
         kept = frozenset(shapes)
         return dataclasses.replace(self, shapes=tuple(s for s in self.shapes if s in kept))
 
     @property
     def n_dimensions(self) -> int:
-        """How many values the sampler chooses for a trial."""
+        """The number of values that the sampler chooses for a trial."""
         shape = sum(len(_choices(self.shapes, i)) > 1 for i in range(len(Shape._fields)))
         others = (*self.model.values(), *self.train.values())
         return shape + sum(dimension.is_searched for dimension in others)
@@ -163,7 +164,7 @@ class SearchSpace:
     def forced(self, shape: Shape, **values: Scalar) -> TrialConfig:
         """Return ``shape`` with the given values, and the middle of every other range.
 
-        Forced trials so differ in what is named only.
+        Forced trials thus differ only in what is named.
         """
         return self._config(shape, lambda name, range_: values.get(name, range_.middle))
 
@@ -196,7 +197,7 @@ class SearchSpace:
         )
 
     def _shape_name(self, rows: tuple[Shape, ...], position: int) -> str:
-        """Name a shape parameter by its condition, unless its choices do not depend on one."""
+        """Return the Optuna name of a shape parameter, with its condition if it has one."""
         field = Shape._fields[position]
         if _choices(rows, position) == _choices(self.shapes, position) and all(
             _choices(group, position) == _choices(rows, position)
@@ -233,9 +234,9 @@ def build_space(cell: Cell, n_features: int) -> SearchSpace:
     """Return the search space of ``cell`` for data with ``n_features`` inputs.
 
     An architecture belongs to it if its exact parameter count stays within its budget's tolerance
-    for every combination of the other searched fields (heads of the network, patch sizes, ...), so
-    that no draw can leave the budget; or if the cell's forced set names it, for the sampler must
-    know what became of it.
+    for every combination of the other searched fields (output heads, patch sizes, ...), so that no
+    draw can leave the budget. The architectures of the cell's forced set belong to it too, because
+    the sampler learns from their results.
 
     Raises:
         SpecError: no architecture fits, or a value or bound breaks its field's rule.
@@ -260,7 +261,7 @@ def build_space(cell: Cell, n_features: int) -> SearchSpace:
 
 
 def _feasible(cell: Cell, budget: Budget, n_features: int) -> set[Shape]:
-    """Return the architectures that a budget affords, whatever else is drawn."""
+    """Return the architectures that fit a budget, whatever else is drawn."""
     others = {name: d for name, d in cell.model.items() if name not in SHAPE_FIELDS}
     auxiliary_weight = cell.train.get("auxiliary_weight", Fixed(0.0))
     auxiliary = sorted({weight > 0 for weight in numbers(auxiliary_weight)})
@@ -302,7 +303,7 @@ def _feasible(cell: Cell, budget: Budget, n_features: int) -> set[Shape]:
 
 
 def _check_read(cell: Cell) -> None:
-    """Refuse a dimension that training would not read: its values would all be the same trial."""
+    """Refuse to search a field that the model family does not use."""
     for name in cell.model.get("family", Fixed(DEFAULT_FAMILY)).values:
         unread = FAMILIES[str(name)].unread
         searched = [n for n in unread if cell.model.get(n, Fixed(None)).is_searched]
@@ -316,7 +317,7 @@ def _check_read(cell: Cell) -> None:
 
 
 def _check_every_value(space: SearchSpace) -> None:
-    """Build a configuration with each value and bound, so that no draw can break a rule later."""
+    """Build a configuration with each value and bound, so that no later draw can break a rule."""
     config = space.forced(space.shapes[0])
     for name, dimension in space.model.items():
         for value in dimension.values:

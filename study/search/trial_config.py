@@ -1,4 +1,4 @@
-"""What a worker is told about a trial: the only thing that travels from the search to a trial."""
+"""The assignment of a trial: all that a search sends to the worker that runs it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,26 +7,26 @@ from typing import Any
 from study.search.space import TrialConfig
 
 FORCED = "forced:"
-"""What the source of a forced trial begins with; the slot's name follows."""
+"""Prefix of the source of a forced trial; the slot's name follows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Assignment:
-    """One trial of a search. Its number, never Ray's identity of a run, is what it is known by."""
+    """One trial of a search, identified by its number and never by Ray's trial id."""
 
     number: int
     source: str
-    """``sampled``, ``forced:<slot>`` or ``imported:<number there>``."""
+    """Origin of the configuration: ``sampled``, ``forced:<slot>`` or ``imported:<old number>``."""
     group: str | None
-    """Of a forced slot, if its list has groups."""
+    """Group of a forced slot; None if there is no slot or its list has no groups."""
     seed: int
     config: TrialConfig
     micro_batch_limit: int | None
-    """Most samples in one pass, after memory ran out; None: what the memory model allows."""
+    """Most samples in one pass after memory has run out; None: as the memory model allows."""
 
     @property
     def forced_name(self) -> str | None:
-        """Name of the forced slot that it comes from; None if it is from elsewhere."""
+        """Name of its forced slot; None if it was sampled or imported."""
         is_forced = self.source.startswith(FORCED)
         return self.source.removeprefix(FORCED) if is_forced else None
 
@@ -37,7 +37,7 @@ class Assignment:
         return f"trial_{self.number:04d}_d{model.d_model}_L{model.n_layers}_h{model.n_heads}"
 
     def flat(self) -> dict[str, Any]:
-        """Return all of it as one mapping of plain values, which Ray calls the config."""
+        """Return all fields as one mapping of plain values, which Ray calls the config."""
         return {
             **self.config.flat(),
             "number": self.number,
@@ -49,7 +49,7 @@ class Assignment:
 
     @classmethod
     def from_flat(cls, flat: Mapping[str, Any]) -> "Assignment":
-        """Rebuild what ``flat`` returned; other keys are ignored."""
+        """Rebuild the assignment from ``flat``; other keys are ignored."""
         return cls(
             number=flat["number"],
             source=flat["source"],

@@ -1,4 +1,4 @@
-"""The right to search a cell: locked before it is planned, begun or resumed after that."""
+"""The exclusive right to search a cell, taken before the cell is planned."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ from study.tuner.opened_search import OpenedSearch
 
 
 class Claim:
-    """Excludes other processes from a cell; made by ``claim``, which also gives it back."""
+    """Excludes other processes from a cell; ``claim`` makes and releases it."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Claim:
 
     @property
     def earlier(self) -> dict[str, Any] | None:
-        """What the journal holds of the cell as the search began; None for a new search."""
+        """The description of the cell in the journal; None for a new search."""
         if self._resumed is None:
             return None
         first: dict[str, Any] = self._resumed.journal.first["cell"]
@@ -49,7 +49,7 @@ class Claim:
 
     @property
     def continued(self) -> Cell | None:
-        """The cell with the trials that it is asked for by now; None for a new search."""
+        """The cell with its present number of trials; None for a new search."""
         return None if self._resumed is None else self._resumed.continued
 
     def begin(
@@ -60,7 +60,7 @@ class Claim:
         slots_file: Path | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> OpenedSearch:
-        """Resume the search, or create it where an earlier one, if there is any, is moved aside.
+        """Resume the search, or move an earlier one aside and create a new one.
 
         Args:
             plan: the cell, ready to run.
@@ -69,7 +69,7 @@ class Claim:
             say: takes a line for each place to which something was moved.
 
         Raises:
-            StudyError: the folder or the store cannot be written, or something is lost from it.
+            StudyError: the folder or the store cannot be written, or its journal lacks trials.
         """
         folder = self._resumed
         if folder is None:
@@ -79,12 +79,12 @@ class Claim:
         return OpenedSearch.open(plan, folder, imported=imported, slots_file=slots_file)
 
     def end(self, state: DriverState, reason: str | None) -> None:
-        """Record how the search that has begun has ended."""
+        """Record how the search has ended."""
         assert self._driver is not None
         self._driver.end(state, reason)
 
     def _enter(self, folder: CellFolder) -> Driver:
-        """Say in a folder that this process is at work there, for as long as the claim lasts."""
+        """Write into a folder, until the claim ends, that this process works there."""
         self._held.callback(folder.lock.release)
         return self._held.enter_context(at_work(folder.path))
 
@@ -108,8 +108,8 @@ def claim(
 ) -> Iterator[Claim]:
     """Exclude other processes from a cell until the end of the block.
 
-    A resumed folder is locked and read now, for the plan takes what its journal holds. A folder
-    that will be replaced is locked too, and stays where it is until the search begins.
+    A folder that is resumed is locked and read at once, because the plan depends on its journal. A
+    folder that will be replaced is locked too, and is moved when the search begins.
 
     Args:
         place: where the cell is kept.
@@ -131,13 +131,13 @@ def claim(
 
 
 def shown(folder: Path) -> Path:
-    """Return a folder as it is seen from where the user stands, if it lies below."""
+    """Return a folder relative to the working directory if it lies below it."""
     here = Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def describe(plan: CellPlan, place: Place) -> dict[str, Any]:
-    """Return what ``cell.yaml`` holds of a search: what must stay equal, and where it ran."""
+    """Return the content of ``cell.yaml``: what must stay equal, where it ran, and its plan."""
     described = {
         **identity(plan.cell, plan.data, place.identity),
         "commit": commit(),
@@ -149,7 +149,7 @@ def describe(plan: CellPlan, place: Place) -> dict[str, Any]:
 
 
 def _move_aside(path: Path, stamp: str) -> Path:
-    # Outside the results folder, where TensorBoard would show it among the current ones.
+    # TensorBoard would show it among the current searches if it stayed in the results folder.
     replaced = path.parent.with_name(f"{path.parent.name}_replaced")
     aside = replaced / f"{path.name}-{stamp}"
     try:

@@ -29,18 +29,18 @@ from study.tuner.watchdog import RayDiedError, Watchdog
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchOutcome:
-    """How a search ended, and the trials that ended in it."""
+    """The end of a search, and the records of all its trials that have ended."""
 
     records: list[TrialRecord]
     is_complete: bool
     converged: str | None
-    """Why the search asked for fewer trials than it might have; None if it did not."""
+    """Why the search has converged before its last trial; None if it has not."""
     stopped: str | None
-    """Why the search was ended; None if it ended by itself."""
+    """Why the search was stopped; None if it ran to its end."""
     is_fault: bool
-    """Did something break, or did the user wish it?"""
+    """Was it stopped by a fault, and not by the user?"""
     is_failing: bool
-    """Did so many trials fail that to resume the search would be a waste?"""
+    """Have so many trials failed that resuming the search would be a waste?"""
 
 
 def search_cell(
@@ -73,7 +73,7 @@ def search_cell(
                 _run(opened, trainable, watchdog, recorder, interruptions)
         if not stop.is_fault:
             write_ray_results(opened.folder.path, ledger.records, trainable)
-            # After a fault of the store it would wait for it again; --resume writes the rest.
+            # Skipped after a fault, as a broken store would be waited for again; --resume does it.
             recorder.push()
     except KeyboardInterrupt:
         stop.request("ended at once", is_fault=False)
@@ -105,13 +105,13 @@ def _run(
     """Run Tune until every trial has ended or the search is to end."""
     ledger, stop = opened.ledger, opened.stop
     worker = _worker(opened, trainable)
-    # The folder is for the files on which Ray insists. Nothing is ever read from them.
+    # Ray insists on writing files, which nothing reads; they go to a temporary folder.
     with scratch_folder() as scratch, ThermalGuard() as guard:
         heat = ThermalWatch(guard, stop, recorder.line)
         callbacks = [watchdog, recorder, heat, _Ready(interruptions, stop)]
 
         def may_start() -> bool:
-            # With nothing at work Ray asks for a trial, for minutes, and calls no hook.
+            # While no trial runs, Ray calls the searcher alone and no callback, for minutes.
             watchdog.look()
             return heat.may_start()
 
@@ -119,11 +119,11 @@ def _run(
             try:
                 _run_once(opened, worker, callbacks, may_start, scratch)
             except (TuneError, RayError, RuntimeError) as error:
-                # Tune 2.60 knows a worker that died, but not one that Ray's memory monitor ended:
-                # that ends the whole run, and the trials are resumed in another one.
+                # Tune 2.60 survives the death of a worker, but not its end by Ray's memory monitor,
+                # which ends the whole run. The trials are then resumed in a new run.
                 if "low on memory" in str(error) and recorder.lose_to_memory(str(error)):
                     continue
-                # Ray's own, or a mistake of ours inside a hook, of which Ray keeps the text alone.
+                # An error of Ray, or one of this code inside a hook, of which Ray keeps the text.
                 logging.getLogger("ray.tune").error("the run broke", exc_info=True)
                 last = str(error).strip().splitlines()[-1]
                 stop.request(f"Ray could not go on: {last} (see ray.log)", is_fault=True)
@@ -132,7 +132,7 @@ def _run(
 
 
 def _worker(opened: OpenedSearch, trainable: type[CellTrainable]) -> Any:
-    """Return the trainable with the cell's data, and with what each of its budgets asks for."""
+    """Return the trainable bound to the cell's data and to the resources of each budget."""
     plan, folder = opened.plan, opened.folder
     settings = TrialSettings(
         cell_folder=folder.path,
@@ -161,7 +161,7 @@ def _run_once(
         worker,
         name="ray",
         storage_path=str(scratch),
-        # Retries count anew; the ledger knows when there is nothing left to run.
+        # Tune would count a retry as a new sample; the ledger decides when the search is over.
         num_samples=-1,
         search_alg=searcher,
         scheduler=LedgerScheduler(ledger, stop, searcher, resources),
@@ -170,7 +170,7 @@ def _run_once(
         callbacks=callbacks,
         # The trainable writes its own checkpoints, before it reports an epoch.
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-        # The ledger decides what is tried again.
+        # The ledger decides what is retried.
         max_failures=0,
         raise_on_failed_trial=False,
         verbose=0,
@@ -178,20 +178,20 @@ def _run_once(
 
 
 class _Ready(Callback):  # type: ignore[misc]
-    """Lets signals end the run gracefully, once Ray has installed its own handlers."""
+    """Installs the study's signal handlers after Ray has installed its own."""
 
     def __init__(self, interruptions: Interruptions, stop: Stop) -> None:
         self._interruptions = interruptions
         self._stop = stop
 
     def setup(self, *args: Any, **info: Any) -> None:
-        """Take the signals back from Ray."""
+        """Replace Ray's signal handlers."""
         self._interruptions.attach(self._stop)
 
 
 @contextmanager
 def _ray_log_in(folder: Path) -> Iterator[None]:
-    """Send what Ray logs to the cell's folder: the terminal has one voice."""
+    """Write Ray's log messages to a file in the cell's folder and not to the terminal."""
     handler = logging.FileHandler(folder / RAY_LOG_FILE, delay=True, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train", "ray.air")]

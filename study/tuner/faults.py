@@ -1,4 +1,4 @@
-"""What broke a trial off: what may pass, what is a matter of memory, and what would come again."""
+"""Classifies the error that interrupted a trial: transient, memory, storage, or permanent."""
 
 import errno
 import re
@@ -22,9 +22,10 @@ from study.storage.lock import LockError
 from study.training.device import is_out_of_memory
 
 _LOW_ON_MEMORY = "low on memory"
-"""Ray's words where its memory monitor ended a worker."""
+"""Part of the error message of Ray 2.60 if its memory monitor ended a worker."""
 
 MEMORY_MONITOR = "Ray's memory monitor ended the worker: the machine ran low"
+"""Message of a trial whose worker Ray's memory monitor ended; printed and recorded."""
 
 _STORAGE = frozenset(
     {
@@ -32,26 +33,26 @@ _STORAGE = frozenset(
         errno.ENXIO, errno.ENODEV,
     }
 )  # fmt: skip
-"""Errors of a file system; other ones of the operating system are of the code's making."""
+"""Error numbers of a failing file system; any other OSError is a fault of the code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a trial broke off."""
+    """The reason for which a trial was interrupted."""
 
     kind: FaultKind | Literal["storage"]
-    """Storage concerns all trials, and says nothing about this one."""
+    """Kind of the fault; ``storage`` concerns all trials and says nothing about this one."""
     message: str
-    """One line."""
+    """The fault in one line."""
     detail: str
-    """All that is known, with the traceback."""
+    """Ray's whole text, with the traceback."""
 
 
 def fault_of(trial: Trial) -> Fault:
-    """Read what Ray noted of a trial's failure.
+    """Return the fault of a trial that Ray reports as failed.
 
-    Ray hands an error to a callback only through two files that it has just written itself, in the
-    folder of this very process: the exception, and its text.
+    Ray passes an error to a callback through two files only, which it writes to the temporary
+    folder of this process: the pickled exception, and its text.
     """
     pickled, text = trial.pickled_error_file, trial.error_file
     detail = Path(text).read_text(encoding="utf-8") if text else "no word"
@@ -62,13 +63,13 @@ def fault_of(trial: Trial) -> Fault:
     try:
         error = ray.cloudpickle.loads(Path(pickled).read_bytes())
     except (AttributeError, ImportError, TypeError, UnpicklingError):
-        # An exception whose class cannot be built again here.
+        # The class of the exception cannot be unpickled in this process.
         return Fault("error", _last_line(detail), detail)
     return classify(error, detail)
 
 
 def classify(error: BaseException, detail: str) -> Fault:
-    """Say what kind of fault an exception from a worker is."""
+    """Return the fault for an exception from a worker."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     message = f"{type(cause).__name__}: {_last_line(str(cause))}"
     if isinstance(cause, OutOfMemoryError) or _LOW_ON_MEMORY in str(error):
@@ -78,7 +79,7 @@ def classify(error: BaseException, detail: str) -> Fault:
     if isinstance(cause, RayActorError):
         return Fault("worker", f"its worker died: {_exit_detail(str(cause))}", detail)
     if isinstance(cause, RayError):
-        # Its node, its process or its data set is gone.
+        # The worker's node, its process or its data set is lost.
         return Fault("worker", message, detail)
     if is_out_of_memory(cause) or getattr(cause, "errno", None) == errno.ENOMEM:
         return Fault("oom", message, detail)
@@ -88,7 +89,7 @@ def classify(error: BaseException, detail: str) -> Fault:
 
 
 def _exit_detail(text: str) -> str:
-    """Return the sentence in which Ray says how a worker ended, out of a page of advice."""
+    """Return the sentence about the worker's end from Ray's page of advice."""
     found = re.search(r"Worker exit detail: (.*?\.)(\s|$)", text)
     return found[1] if found else _last_line(text)
 
@@ -99,7 +100,7 @@ def _last_line(text: str) -> str:
 
 
 def storage_problem(error: OSError) -> str:
-    """Return what to tell a user whose results folder cannot be written."""
+    """Return the message for a user whose results folder cannot be written."""
     if isinstance(error, BrokenPipeError):
         return "nobody reads the output any more"
     where = error.filename or "the results folder"

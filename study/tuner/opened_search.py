@@ -1,4 +1,4 @@
-"""A search that is ready to run: one value for all that its parts share."""
+"""A search that is ready to run: the objects that the parts of a Tune run share."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +16,17 @@ from study.tuner.slot_limit import Slots
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenedSearch:
-    """A plan in its locked folder, with the ledger that the folder's journal was read into."""
+    """A plan, its locked folder, and the ledger rebuilt from the folder's journal."""
 
     plan: CellPlan
     folder: CellFolder
     ledger: Ledger
     stop: Stop
-    """Requested by whatever ends the search before its last trial."""
+    """The request to end the search before its last trial, from any part."""
     slots: Slots
-    """The number of trials that may be at work now."""
+    """The number of trials that may run now."""
     imported: Imported | None = None
-    """Trials of an earlier search that the ledger has yet to learn."""
+    """Trials of an earlier search that the ledger has not imported yet; None if there are none."""
 
     @classmethod
     def open(
@@ -46,7 +46,7 @@ class OpenedSearch:
             slots_file: the file in which a sweep grants slots; None outside of one.
 
         Raises:
-            StudyError: something is lost from the folder.
+            StudyError: the journal lacks trials that have a record.
         """
         ledger = Ledger(
             folder.journal,

@@ -1,8 +1,8 @@
-"""Writes the results of a search where Ray's own readers look for them.
+"""Writes the results of a search in the files that Ray's own readers expect.
 
 ``ray.tune.ExperimentAnalysis`` and ``Tuner.restore(...).get_results()`` read them like those of any
-run of Tune. They are a view: a search is resumed from its journal and never reads one. As every
-file of that kind they hold pickles, which whoever opens them has to trust.
+run of Tune. A search is resumed from its journal and never reads them. Like all state files of Tune
+they hold pickles, so a reader must trust their source.
 """
 
 import copy
@@ -32,18 +32,18 @@ from study.storage.layout import (
 from study.storage.lock import scratch_folder
 
 OBJECTIVE = "objective"
-"""The metric by which Ray ranks the trials: what the search minimises. A trial without a usable
-result has none."""
+"""Name of the metric by which Ray ranks the trials: what the search minimises. A trial without a
+usable result lacks it."""
 
-_BROKE_OFF = ("error", "oom", "stalled")
+_RAY_ERRORS = ("error", "oom", "stalled")
 """Reasons of an end that Ray counts as an error."""
 
 
 class _ResumedByItsJournal(tune.CheckpointConfig):  # type: ignore[misc]
     """Refuses ``Tuner.fit``, which copies the configuration before it does anything else.
 
-    Ray's state of a run is no state of a search: to go on from it would repeat trials, and forget
-    the rungs and what the sampler has learnt.
+    Ray's state of a run lacks the state of the search: resuming from it would repeat trials, and
+    lose the rungs and the sampler's history.
     """
 
     def __deepcopy__(self, memo: object) -> NoReturn:
@@ -58,19 +58,19 @@ def write_ray_results(
 ) -> None:
     """Write the state files of Tune for the trials of a search that have ended.
 
-    Configurations, reports of epochs and checkpoints stay where they are: a trial's ``result.json``
-    has the name and the form that Ray reads, and its checkpoint is its folder of checkpoints.
+    Configurations, reports and checkpoints are not copied: a trial's ``result.json`` has the name
+    and the form that Ray reads, and its folder of checkpoints serves as its checkpoint.
 
     Args:
-        folder: of the cell.
-        records: of its trials.
-        trainable: what ran them; ``Tuner.restore`` has to be given the same.
+        folder: the cell's folder.
+        records: the records of its trials.
+        trainable: the class that ran them, which ``Tuner.restore`` must be given too.
 
     Raises:
         OSError: they cannot be written.
     """
     with scratch_folder() as scratch:
-        # Ray makes a file where it begins to store. What it stores lies in the cell's folder.
+        # Ray marks the storage path with a file of its own, hence the temporary one.
         storage = StorageContext(storage_path=str(scratch), experiment_dir_name=folder.name)
         storage.storage_fs_path = folder.parent.as_posix()
         states = [_trial(folder, each, storage, trainable).get_json_state() for each in records]
@@ -90,7 +90,7 @@ def write_ray_results(
 def _trial(
     folder: Path, record: TrialRecord, storage: StorageContext, trainable: type[tune.Trainable]
 ) -> Trial:
-    """Return a trial as Ray would have it after its end."""
+    """Return Ray's object for a trial that has ended."""
     trial = Trial(
         trainable.__name__,
         config=dict(record.params),
@@ -101,8 +101,10 @@ def _trial(
         _setup_default_resource=False,
     )
     trial.storage.trial_dir_name = record.folder
+    cpus, gpus = record.assigned_cpus or 0, record.assigned_gpus or 0
+    # A trial that ended before its first epoch has no resources on record, and Ray refuses none.
     trial.placement_group_factory = resource_dict_to_pg_factory(
-        {"cpu": record.assigned_cpus or 0, "gpu": record.assigned_gpus or 0}
+        {"cpu": cpus, "gpu": gpus} if cpus or gpus else {"cpu": 1}
     )
     *earlier, last = _epochs(folder / record.folder) or [{}]
     for report in earlier:
@@ -112,20 +114,20 @@ def _trial(
     checkpoints = folder / record.folder / CHECKPOINTS_FOLDER
     if checkpoints.is_dir():
         trial.on_checkpoint(_TrainingResult(tune.Checkpoint(str(checkpoints)), result))
-    has_broken_off = record.reason in _BROKE_OFF
-    if has_broken_off and (folder / record.folder / ERROR_FILE).is_file():
+    is_error = record.reason in _RAY_ERRORS
+    if is_error and (folder / record.folder / ERROR_FILE).is_file():
         trial.run_metadata.error_filename = ERROR_FILE
-    trial.set_status(Trial.ERROR if has_broken_off else Trial.TERMINATED)
+    trial.set_status(Trial.ERROR if is_error else Trial.TERMINATED)
     trial.run_metadata.start_time = record.started
     trial.run_metadata.last_result_time = record.ended
     return trial
 
 
 def _epochs(trial: Path) -> list[dict[str, Any]]:
-    """Return the reports of a trial, each with the number by which Ray counts them."""
+    """Return the reports of a trial, each with Ray's ``training_iteration``."""
     reports = []
     for line in (read_text(trial / EPOCHS_FILE) or "").splitlines():
-        # What has been damaged since it was written is written again at the next start.
+        # A line that is damaged is left out; the next start of the search rewrites it.
         with suppress(StudyError):
             report = parse_json(line.encode())
             if isinstance(report, dict) and isinstance(report.get("epoch"), int):
@@ -134,8 +136,8 @@ def _epochs(trial: Path) -> list[dict[str, Any]]:
 
 
 def _end(record: TrialRecord) -> dict[str, Any]:
-    """Return what the last result of a trial has besides its last report."""
-    # An epoch and the record of the whole trial have values of one name.
+    """Return the values that a trial's last result holds besides its last report."""
+    # Some names occur in the report of an epoch and, with another meaning, in the record.
     own = {name: value for name, value in record.to_json().items() if name != "params"}
     end = {
         "trial_id": record.trial_id,

@@ -1,4 +1,4 @@
-"""The Ray callback that keeps every view of the journal up to date: records, events and lines."""
+"""The Ray callback that writes records, TensorBoard events and terminal lines from the journal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,23 +25,23 @@ from study.tuner.trainable import StepResult, first_micro_batch
 
 @dataclass(slots=True)
 class _View:
-    """The records of a running trial that are open."""
+    """The open files of a running trial."""
 
     events: TrialEvents
     n_epochs: int
-    """Epochs that have been written so far."""
+    """Number of epochs that have been written."""
 
 
 class Recorder(Callback):  # type: ignore[misc]
-    """Writes each epoch once and each end once, and repairs what a crash left behind.
+    """Writes each epoch and each end once, and repairs the files that a crash left incomplete.
 
-    What it writes can be written again from the ledger, so a view that cannot be written ends the
-    search without harm.
+    Everything it writes can be rebuilt from the ledger. A file that cannot be written ends the
+    search, and nothing is lost.
 
     Args:
         opened: the search.
-        stalled: number of every trial whose worker was ended and not yet reported dead, and why;
-            a trial leaves it once it has been reported.
+        stalled: why the worker of a trial was ended, by number; the recorder removes a trial when
+            Ray reports the death of its worker.
     """
 
     def __init__(self, opened: OpenedSearch, stalled: dict[int, str]) -> None:
@@ -57,7 +57,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._place = opened.folder.place
         self._views: dict[int, _View] = {}
         self._actors: dict[int, str] = {}
-        """Ray's identity of the actor in which each trial was last at work."""
+        """Ray's id of the actor that last ran each trial, by number."""
         self._progress = Progress(
             open_console(),
             self._store.log,
@@ -67,7 +67,7 @@ class Recorder(Callback):  # type: ignore[misc]
         )
 
     def repair(self) -> None:
-        """Write again whatever a crash has left missing, torn or behind the journal.
+        """Rewrite every file that a crash has left missing, truncated or older than the journal.
 
         Raises:
             OSError: something cannot be written.
@@ -84,10 +84,10 @@ class Recorder(Callback):  # type: ignore[misc]
         self.push()
 
     def push(self) -> None:
-        """Let the place of the cell follow every view that has changed.
+        """Copy every changed file to the place of the cell.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the place cannot be written.
         """
         self._place.push_views(lambda: self._store.table(self._ledger.records))
 
@@ -96,7 +96,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._progress.start(self._ledger.records, self._ledger.best)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Open a trial's event file, its HParams included, and print what it is."""
+        """Open a trial's event file, write its HParams, and print its settings."""
         assignment = self._ledger.assignment(trial.config["number"])
         actor = trial.temporary_state.ray_actor
         if actor is not None:
@@ -120,14 +120,14 @@ class Recorder(Callback):  # type: ignore[misc]
         result: dict[str, Any],
         **_: Any,
     ) -> None:
-        """Write the epoch that the ledger has just received, and the end that it has decided."""
+        """Write the epoch that the ledger has just recorded, and the end if it has decided one."""
         number = trial.config["number"]
         with self._storage():
             for note in StepResult.read(result).notes:
                 self._progress.line(f"trial {number:>3} found: {note}")
             view = self._views.get(number)
             if view is None:
-                # It could not be opened, and the search is about to stop.
+                # Its files could not be opened, and the search is about to stop.
                 return
             for report in self._ledger.epochs(number)[view.n_epochs :]:
                 view.events.epoch(report)
@@ -137,7 +137,7 @@ class Recorder(Callback):  # type: ignore[misc]
             self._end(number)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Let the ledger decide what becomes of a trial that has failed."""
+        """Report a fault to the ledger, which decides whether the trial is retried."""
         number, fault = trial.config["number"], fault_of(trial)
         if number in self._stalled:
             fault = Fault("stall", self._stalled.pop(number), fault.detail)
@@ -150,12 +150,12 @@ class Recorder(Callback):  # type: ignore[misc]
     def lose_to_memory(self, error: str) -> bool:
         """Record that Ray's memory monitor ended the workers that ``error`` names.
 
-        Returns: was one of them a trial's? All trials that were at work will be asked for again.
+        Returns: did one of them run a trial? All running trials will be handed out again.
         """
         lost = [
             number
             for number, actor in self._actors.items()
-            # An actor runs one trial after the other, and may have run some that ended before.
+            # An actor runs one trial after the other; those that have ended are not affected.
             if actor in error and self._ledger.record(number) is None
         ]
         self._actors.clear()
@@ -166,12 +166,12 @@ class Recorder(Callback):  # type: ignore[misc]
         return bool(lost)
 
     def line(self, text: str) -> None:
-        """Print and log a line that concerns no single trial."""
+        """Print and log a line about the search as a whole."""
         with self._storage():
             self._progress.line(text)
 
     def on_experiment_end(self, trials: list[Trial], **_: Any) -> None:
-        """Close what is open; trials that have not ended are resumed at the next start."""
+        """Close all files; trials that have not ended are resumed at the next start."""
         for view in self._views.values():
             view.events.close(ended=False)
         self._views.clear()
@@ -204,7 +204,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self.push()
 
     def _open(self, number: int) -> _View:
-        """Write everything that is known of a trial into its folder."""
+        """Write the reports of a trial so far into its folder, and keep its files open."""
         assignment, epochs = self._ledger.assignment(number), self._ledger.epochs(number)
         if number in self._views:
             self._views.pop(number).events.close(ended=False)
@@ -224,13 +224,13 @@ class Recorder(Callback):  # type: ignore[misc]
         return _View(TrialEvents(folder, params, epochs, group=group), len(epochs))
 
     def _group(self, trial: str) -> str:
-        """Return ``cell/trial``, or ``cell/runs/trial`` of final runs."""
+        """Return TensorBoard's name of a trial: ``cell/trial``, or ``cell/runs/trial`` if final."""
         cell, parts = self._identity.name, self._folder.parts
         below = parts[parts.index(cell) + 1 :] if cell in parts else parts[-1:]
         return "/".join((cell, *below, trial))
 
     def _write_end(self, record: TrialRecord) -> None:
-        """Close a trial; its record, which shows that all else is there, is written last."""
+        """Write a trial's last files; its record comes last and shows that all others exist."""
         view = self._views.pop(record.number, None) or self._open(record.number)
         view.events.close(ended=True)
         if record.is_rankable:
@@ -249,7 +249,7 @@ class Recorder(Callback):  # type: ignore[misc]
         return CheckpointFolder(self._folder / record.folder / CHECKPOINTS_FOLDER)
 
     def _is_whole(self, record: TrialRecord) -> bool:
-        """Is all there that ``_write_end`` leaves, but for weights that nothing could repair?"""
+        """Are all files of an ended trial intact but for the weights, which cannot be rebuilt?"""
         epochs, folder = self._ledger.epochs(record.number), self._folder / record.folder
         return self._store.has_trial(record, epochs) and has_events(folder, len(epochs))
 
@@ -271,5 +271,5 @@ class Recorder(Callback):  # type: ignore[misc]
 
 
 def _is_of_a_trial(name: str) -> bool:
-    """Is a file of this name one that a trial leaves behind and a later one may replace?"""
+    """Is a file of this name written by a trial, so that a later run of it may replace it?"""
     return name == ALIVE_FILE or is_checkpoint(name) or is_event_file(name)

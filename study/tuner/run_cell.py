@@ -1,4 +1,4 @@
-"""One cell from its specification to its summary: the search command runs it after its checks."""
+"""Runs one cell from its specification to its summary, as the search command does."""
 
 import shutil
 import time
@@ -29,10 +29,10 @@ from study.tuner.trainable import CellTrainable
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunOptions:
-    """How a cell is run; what it is stands in the cell."""
+    """Options of a run that do not change its results."""
 
     planning: PlanOptions
-    """How the cell is planned, and where it runs."""
+    """Options of the plan, and the machine on which the cell runs."""
     resume: bool = False
     """Resume the search that is there."""
     fresh: bool = False
@@ -40,13 +40,13 @@ class RunOptions:
     sweep: Path | None = None
     """The folder of the sweep that grants slots; None outside of one."""
     storage: str | None = None
-    """The URI of a store that is kept in step with the results folder; None without one."""
+    """The URI of a store to which the results folder is copied; None without one."""
     resume_command: str
-    """The command that a user who interrupts is shown."""
+    """The command that is printed to a user who interrupts the search."""
 
 
 class RunStatus(Enum):
-    """How a command ended."""
+    """The end of a command."""
 
     DONE = "every trial ended, one of them with a usable result"
     FAILED = "no usable result, or something broke"
@@ -65,10 +65,10 @@ def run_cell(
     An existing folder is resumed or, without ``resume``, moved aside: nothing is deleted.
 
     Args:
-        cell: what to search.
-        options: how.
-        interruptions: how the user ends it.
-        trainable: what a worker runs.
+        cell: the cell to search.
+        options: the options of the run.
+        interruptions: the signals and files with which the user ends the search.
+        trainable: the class that a worker runs.
 
     Raises:
         StudyError: the data, the space, the folder or the cluster cannot serve the cell.
@@ -85,7 +85,7 @@ def run_cell(
     with claim(place, cell, prepared.data, resume=options.resume, fresh=options.fresh) as claimed:
         prepared = prepared.resuming(claimed.earlier, claimed.continued)
         with options.planning.cluster() as nodes:
-            # Ray has taken SIGTERM for itself.
+            # Ray has installed its own handler of SIGTERM.
             interruptions.install()
             plan = prepared.plan(nodes)
             imported = prepared.imported_by(plan)
@@ -103,14 +103,14 @@ def run_cell(
 
 
 def print_header(console: Console, plan: CellPlan, imported: Imported | None) -> None:
-    """Print what will run, and what it knows of an earlier search."""
+    """Print the plan, and what is imported from an earlier search."""
     print_plan(console, plan_summary(plan))
     if imported is not None:
         console.print(Text(f"  import  {imported.describe()}"), soft_wrap=True)
 
 
 def require_disk_room(results: Path, plan: CellPlan) -> None:
-    """Refuse to start on a disk that the first trials would fill.
+    """Refuse to start if the disk is too full for the first trials.
 
     Raises:
         SpecError: the checkpoints of the trials that run at once do not fit.
@@ -130,7 +130,7 @@ def require_disk_room(results: Path, plan: CellPlan) -> None:
 def _end_early(
     outcome: SearchOutcome, plan: CellPlan, claimed: Claim, console: Console, resume_command: str
 ) -> RunStatus:
-    """Record and print that trials are left, and how the search is resumed."""
+    """Record that the search ended early, and print how it is resumed."""
     what = "stopped" if outcome.is_fault else "interrupted"
     console.print(
         f"\n{what}: {outcome.stopped}\n{len(outcome.records)} of {plan.cell.search.trials} "
@@ -146,7 +146,7 @@ def _end_early(
 def _end(
     outcome: SearchOutcome, plan: CellPlan, claimed: Claim, console: Console, seconds: float
 ) -> RunStatus:
-    """Record and print what a search with all of its trials has found."""
+    """Record that the search is complete, and print its result."""
     best = best_trial(outcome.records)
     converged = None
     if outcome.converged is not None:

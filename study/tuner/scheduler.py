@@ -1,7 +1,7 @@
 """The scheduler of a Tune run: writes every epoch into the ledger and stops what it ends.
 
-ASHA is a rule of the ledger. Ray's ``ASHAScheduler`` is no base for this one, for Tune leaves the
-rungs of a scheduler out of its snapshots (``tests/tuner/test_ray_algorithms.py``).
+The ledger applies ASHA. Ray's ``ASHAScheduler`` is not used, because Tune's snapshots lack the
+rungs of a scheduler (``tests/tuner/test_ray_algorithms.py``).
 """
 
 from typing import Any
@@ -32,14 +32,14 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         self._workers = Workers(resources, lambda: searcher.budgets_at_work)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Return the next pending trial, and give back the workers that no trial will need.
+        """Return the next pending trial, and release the workers that no trial will need.
 
-        Tune would keep an idle worker for a trial that may come, and with it a share of a cluster
-        for which other cells wait.
+        Tune would keep an idle worker for a possible trial, and with it a share of the cluster for
+        which other cells wait.
         """
-        # Past the wrapper, which logs a warning: schedulers have no public way to say so.
+        # There is no public way to replace the cache, and the wrapper logs a warning.
         controller = tune_controller._tune_controller
-        # At the first call, when no worker has started.
+        # Replaced from the first call on, before any worker has started.
         controller._actor_cache = self._workers
         trials = tune_controller.get_live_trials()
         for trial in trials:
@@ -52,13 +52,13 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Return STOP for a trial that has ended or is to pause.
 
-        An epoch counts once it is in the journal; what follows from it is the ledger's decision.
+        An epoch counts once it is in the journal; the ledger then decides what follows.
         """
         step = StepResult.read(result)
         if step.problem is not None:
             self._stop.request(step.problem, is_fault=True)
         elif step.is_paused:
-            # A pause that nothing here has asked for comes from a stop file of somebody else.
+            # If this process has not requested it, someone else has made the stop file.
             self._stop.request(f"the file {self._stop.file}", is_fault=False)
         has_ended = False
         if step.report is not None:

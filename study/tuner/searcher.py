@@ -1,8 +1,8 @@
 """The search algorithm of a Tune run: hands out the trials that the ledger decides on.
 
-Ray keeps no state of a search: what it would save is in the journal already, and what it saves is
-never read. Ray's own ``OptunaSearch`` is no base for it, for its study is a state that would be
-older than the journal after a crash (``tests/tuner/test_ray_algorithms.py``).
+The journal holds the whole state of a search; what Ray saves of it is never read. Ray's own
+``OptunaSearch`` is not used, because after a crash its saved study would be older than the journal
+(``tests/tuner/test_ray_algorithms.py``).
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ from study.tuner.slot_limit import Slots
 
 
 class LedgerSearcher(Searcher):  # type: ignore[misc]
-    """Hands out the ledger's trials, as many at once as there are slots and room.
+    """Hands out the ledger's trials, as many at once as slots and resources allow.
 
-    Trials of different budgets may ask for different shares of the cluster. Ray would then start
-    whichever fits, and the largest last. Here none overtakes another: as long as one of the larger
-    ones waits for its room, the ledger is asked for no further trial.
+    Trials of different budgets may need different shares of the cluster. Ray would start whichever
+    fits, and the largest last. Here the order is kept: while a larger trial waits for its
+    resources, the ledger is asked for no further one.
     """
 
     def __init__(
@@ -42,24 +42,24 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         self._resources = resources
         self._may_start = may_start
         self._at_work: dict[str, str] = {}
-        """The budget of each trial that was handed out and has not ended, by Ray's identity."""
+        """The budget of each trial that was handed out and has not ended, by Ray's trial id."""
         self._to_start: set[str] = set()
-        """Ray's identities of the trials that were handed out and have not begun."""
+        """Ray's ids of the trials that were handed out and have not begun."""
         self.has_none = False
-        """True if Ray last asked in vain, and no trial is to be handed out soon."""
+        """Did the last call return no trial, and will none be handed out soon?"""
 
     @property
     def budgets_at_work(self) -> list[str]:
-        """The budget of every trial that is at work or is to start."""
+        """The budgets of all trials that run or are about to start."""
         return list(self._at_work.values())
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Return the next trial's flat assignment, None for not now, or FINISHED.
+        """Return the next trial's flat assignment, None for none at present, or FINISHED.
 
-        The ledger decides, and has written its decision down before Ray knows of it.
+        The ledger writes its decision to the journal before Ray receives it.
         """
         self.has_none = True
-        # It comes first, for it may end the search; with nothing at work, Ray calls nothing else.
+        # Called first, as it may end the search: while no trial runs, Ray calls no other hook.
         may_start = self._may_start()
         if self._stop.is_requested or self._ledger.is_complete:
             return Searcher.FINISHED  # type: ignore[no-any-return]
@@ -76,20 +76,20 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
             self._at_work[trial_id] = assignment.config.budget
             self._to_start.add(trial_id)
             return assignment.flat()
-        # None keeps the run alive: a trial that fails now is handed out again.
+        # None keeps the run alive: a running trial may fail and have to be retried.
         return Searcher.FINISHED if self._ledger.is_complete else None
 
     def has_begun(self, trial_id: str) -> None:
-        """Note that a trial has the room that it asked for."""
+        """Note that a trial has received its resources."""
         self._to_start.discard(trial_id)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Free the slot. How the trial ended, the scheduler has written into the ledger already."""
+        """Free the slot; the scheduler has already reported the trial's end to the ledger."""
         self._at_work.pop(trial_id, None)
         self._to_start.discard(trial_id)
-        # Ray keeps its worker until it has asked for another trial.
+        # Ray keeps the worker until it has asked for another trial.
         self.has_none = False
 
     def _has_room(self) -> bool:
@@ -98,10 +98,10 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         return (
             len(self._at_work) < self._slots.count
             and self._resources.has_room(self._at_work.values())
-            # Many of the smallest may start at once.
+            # Trials of the smallest share may wait together; a larger one waits alone.
             and waiting <= smallest * len(self._to_start)
         )
 
     def save(self, checkpoint_path: str) -> None:
-        """Write an empty file where Ray expects one: all that is known is in the journal."""
+        """Write the file that Ray expects, empty: the state is in the journal."""
         Path(checkpoint_path).touch()

@@ -1,4 +1,4 @@
-"""How many trials of a cell may be at work: what a sweep grants, and may change at any time."""
+"""The number of trials of a cell that may run at once, which a sweep grants and may change."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from study.storage.files import read_text
 
 
 class Slots:
-    """A number in a file that a sweep writes; without one there is no limit but the cluster.
+    """The number of granted slots in a file of a sweep; without a file the cluster is the limit.
 
     Args:
         path: the file; None outside of a sweep.
@@ -19,12 +19,12 @@ class Slots:
 
     @property
     def is_granted(self) -> bool:
-        """Do other cells wait for what this one does not use?"""
+        """Does a sweep grant the slots, so that other cells may use what this one does not?"""
         return self._path is not None
 
     @property
     def count(self) -> int:
-        """Trials that may be at work now, at least one."""
+        """The number of trials that may run now, at least one."""
         text = None if self._path is None else read_text(self._path)
         if text is None or not text.strip().isdecimal():
             return self._most

@@ -1,4 +1,4 @@
-"""Lets the thermal guard act on a search: it holds new trials back, or stops it."""
+"""Lets the thermal guard act on a search: no new trial starts, or the search stops."""
 
 import time
 from collections.abc import Callable
@@ -12,16 +12,20 @@ from study.interruptions import Stop
 from study.tuner.trainable import StepResult
 
 _LOOK_SECONDS = 1.0
+"""Seconds between two readings of the guard; an own choice."""
 
 _HELD = frozenset({ThermalState.WARNING, ThermalState.CRITICAL})
+"""States in which no new trial starts."""
 
 
 class ThermalWatch(Callback):  # type: ignore[misc]
-    """Asks the guard once a second and says what changes; normal and acceptable are one to it.
+    """Reads the guard once a second and prints each change of its state.
+
+    The states normal and acceptable are not distinguished.
 
     Args:
-        guard: at work.
-        stop: requested when the temperature is critical.
+        guard: the running guard.
+        stop: the stop that is requested at a critical temperature.
         say: prints and logs a line.
     """
 
@@ -30,18 +34,18 @@ class ThermalWatch(Callback):  # type: ignore[misc]
         self._stop = stop
         self._say = say
         self._looked = 0.0
-        # The header has said it.
+        # The header of the search has printed it.
         is_unknown = guard.now().state is ThermalState.UNKNOWN
         self._state = ThermalState.UNKNOWN if is_unknown else ThermalState.NORMAL
         self._unreadable: set[str] = set()
-        """What was said of sensors that cannot be read: the same is not said twice."""
+        """Messages about unreadable sensors that have been printed; none is printed twice."""
 
     def may_start(self) -> bool:
         """May a trial start now?"""
         return self._look() not in _HELD
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **_: Any) -> None:
-        """Look after the temperature."""
+        """Read the temperature if the last reading is a second old."""
         now = time.monotonic()
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
@@ -55,7 +59,7 @@ class ThermalWatch(Callback):  # type: ignore[misc]
         result: dict[str, Any],
         **_: Any,
     ) -> None:
-        """Take in what a worker has read on its machine."""
+        """Pass on the temperature that a worker has read on its machine."""
         report = StepResult.read(result).report
         worker = report and report.worker
         if worker and worker.temperature is not None and worker.temperature_source is not None:
@@ -72,7 +76,7 @@ class ThermalWatch(Callback):  # type: ignore[misc]
         return temperature.state
 
     def _line(self, temperature: Temperature) -> str | None:
-        """Return what to say of a change; None if there is nothing new."""
+        """Return the line to print for a change of state; None without one."""
         before, state, said = self._state, temperature.state, temperature.said
         if state is before:
             return None

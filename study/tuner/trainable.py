@@ -40,16 +40,18 @@ from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 
 _LOOK_SECONDS = 0.5
-"""Seconds between two looks at the stop file, and between two signs of life."""
+"""Seconds between two polls of the stop file, and between two signs of life; an own choice."""
 
 _ASK_SECONDS = 3.0
-"""Seconds between two looks at the lease in a store; a request takes 0.01 to 0.05 s."""
+"""Seconds between two polls of the lease in a store; an own choice, as a request was measured to
+take 0.01 to 0.05 s."""
 
 _SAVE_SECONDS = 600.0
-"""Seconds after which a long epoch is saved before its end."""
+"""Seconds of training after which a checkpoint is saved within an epoch; an own choice of the most
+work that a crash may lose."""
 
 _ORPHAN_SECONDS = 60.0
-"""Seconds given to the worker of a killed driver to die; Ray takes a few."""
+"""Seconds to wait for the worker of a killed driver to exit; an own choice, as Ray takes a few."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,25 +61,25 @@ class TrialSettings:
     cell_folder: Path
     """The cell's folder, absolute; a trial keeps its checkpoints in its own folder there."""
     device: str | None
-    """The user's choice; None follows what Ray assigned."""
+    """The device that the user chose; None takes the one that Ray assigned."""
     share_bytes: Mapping[str, int]
     """Bytes of the device's memory that a training step may use, by budget."""
     store: WorkerStore | None = None
-    """The store of the results; the cell's folder may then be another machine's."""
+    """The store of the results; None if all workers share the cell's folder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
-    """What one call of a worker returns."""
+    """The result of one call of a worker."""
 
     report: EpochRecord | None
-    """The report of an epoch that is saved; None if the worker paused before the end of one."""
+    """The report of an epoch that is saved; None if the worker paused within an epoch."""
     is_paused: bool
-    """True if the worker has paused the trial, and is to be released."""
+    """Has the worker paused the trial, so that it is to be released?"""
     problem: str | None
-    """Why no trial can go on; None if nothing is wrong."""
+    """Why no trial can continue; None if nothing is wrong."""
     notes: tuple[str, ...] = ()
-    """What the user should know: a line per checkpoint that was found broken."""
+    """Lines for the user, one per checkpoint that was found damaged."""
 
     def write(self) -> dict[str, Any]:
         """Return the result in the form that Ray takes, which adds keys and flattens mappings.
@@ -93,7 +95,7 @@ class StepResult:
 
     @classmethod
     def read(cls, result: Mapping[str, Any]) -> "StepResult":
-        """Return what ``write`` was given."""
+        """Rebuild the result from what ``write`` returned."""
         line = json.loads(result["report"])
         return cls(
             report=None if line is None else EpochRecord.from_json(line),
@@ -108,8 +110,8 @@ def first_micro_batch(trial: Assignment, share_bytes: Mapping[str, int], *, bf16
 
     Args:
         trial: the trial.
-        share_bytes: by budget, what a training step may use.
-        bf16: matrix products in bfloat16.
+        share_bytes: bytes of memory that a training step may use, by budget.
+        bf16: are matrix products in bfloat16?
     """
     largest = largest_micro_batch(
         trial.config.model,
@@ -122,29 +124,29 @@ def first_micro_batch(trial: Assignment, share_bytes: Mapping[str, int], *, bf16
 
 
 class CellTrainable(tune.Trainable):  # type: ignore[misc]
-    """One trial. An actor is handed from trial to trial, so that a start costs no process.
+    """Trains one trial after the other in one actor, so that a trial needs no new process.
 
-    The trial's newest intact checkpoint is the one truth about how far it came: it is written
-    before the epoch is reported, so it is never older than the journal, and a restored trial first
-    repeats its last report, which the ledger ignores if it has it already. Ray keeps no checkpoint
-    of its own, which would be a second copy.
+    The newest intact checkpoint of a trial determines where it resumes. It is written before the
+    epoch is reported, so it is never older than the journal. A restored trial first repeats its
+    last report, which the ledger ignores if it has it already. Ray keeps no checkpoint of its own,
+    which would be a second copy.
 
     If the results are in a store, a trial works in a temporary folder, which is filled from the
     store when it begins, and copied to the store before an epoch is reported.
     """
 
     _assigned: Assignment | None
-    """The trial that begins with the next step; None if it has begun."""
+    """The trial that begins with the next step; None once it has begun."""
     _at_work: Assignment
-    """The trial that began last."""
+    """The trial that has begun last."""
     _trainer: Trainer
     _checkpoints: CheckpointFolder
     _replay: EpochReport | None
     """The last report of a restored trial, until it has been repeated."""
     _looked: float
-    """When the stop file was last looked for."""
+    """Time of the last poll of the stop file, in seconds of ``time.monotonic``."""
     _saved: float
-    """When the last checkpoint was written, or the trial began."""
+    """Time of the last checkpoint or of the trial's start, in seconds of ``time.monotonic``."""
 
     def setup(
         self,
@@ -154,10 +156,10 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         baseline_losses: npt.NDArray[np.float64],
         settings: TrialSettings,
     ) -> None:
-        """Take the cell's data out of the object store.
+        """Take the cell's data from the object store.
 
-        The trial itself begins in its first step: what breaks there is an error of the trial, while
-        an exception in here would look like the death of the worker.
+        The trial itself begins in its first step. An exception there is an error of the trial; here
+        it would look like the death of the worker.
         """
         bound_kernel_cache()
         self._data = TrainingData.of(data, baseline_losses)
@@ -171,7 +173,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self._asked = self._signed = 0.0
         self._is_stopped = False
         self._assigned = Assignment.from_flat(config)
-        # Of the machine that this worker runs on: the search may watch another one.
+        # It watches the machine of this worker; the search may run on another one.
         self._guard = ThermalGuard(degree_sources())
         self._guard.__enter__()
 
@@ -183,7 +185,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Return where the trial's state is, which was saved before its epoch was reported.
 
-        Ray keeps this in the place of a second copy of the state. The search itself never asks.
+        Ray keeps this reference and no copy of the state. The search itself never calls it.
         """
         if self._assigned is not None:
             self._begin_assigned()
@@ -194,10 +196,10 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         """Resume the trial from its newest intact state, which then repeats its last report.
 
         Args:
-            checkpoint: what ``save_checkpoint`` returned, or a trial's folder of checkpoints.
+            checkpoint: the return value of ``save_checkpoint``, or a trial's folder of checkpoints.
 
         Raises:
-            CheckpointError: it is of another trial, or the state is gone or of an earlier epoch.
+            CheckpointError: it belongs to another trial, or the state is lost or older than it.
         """
         if isinstance(checkpoint, dict):
             name, epoch = str(checkpoint["trial"]), int(checkpoint["epoch"])
@@ -219,13 +221,13 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             )
 
     def cleanup(self) -> None:
-        """Let go of the model and the folder when the actor ends."""
+        """Release the model and the folder when the actor ends."""
         self._release()
         self._guard.__exit__(None, None, None)
         self._held.close()
 
     def step(self) -> dict[str, Any]:
-        """Run and save one epoch, and report it; less if the search is to end."""
+        """Run, save and report one epoch; pause within it if the search is to end."""
         return self._step().write()
 
     def _step(self) -> StepResult:
@@ -245,7 +247,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
                 self._checkpoints.save(self._trainer.state_dict())
                 self._push_checkpoints()
             except OSError as error:
-                # Without its checkpoint an epoch has not happened: it is run again later.
+                # An epoch without a checkpoint is not reported, and is run again later.
                 return _paused(f"{self._folder}: a checkpoint must be saved, but got {error}")
             self._saved = time.monotonic()
             checkpoint_seconds += time.perf_counter() - began
@@ -255,14 +257,14 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
                 return pause
 
     def _asked_to_pause(self) -> StepResult | None:
-        """Return what to report if the search is to end, here because of this machine's heat."""
+        """Return a pause if the search is to end or this machine is too hot; None otherwise."""
         temperature = self._guard.now()
         if temperature.state is ThermalState.CRITICAL:
             return _paused(too_hot(self._guard.machine, temperature))
         return _paused(None) if self._must_stop() else None
 
     def _should_pause(self) -> bool:
-        """Show a sign of life after a training step, and return whether to save now."""
+        """Show a sign of life after a training step, and return whether to pause and save now."""
         now = time.monotonic()
         if now - self._looked < _LOOK_SECONDS:
             return False
@@ -271,11 +273,11 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         return now - self._saved > _SAVE_SECONDS or self._asked_to_pause() is not None
 
     def _must_stop(self) -> bool:
-        """Return whether the search is to end, or is driven by another process than it was."""
+        """Return whether the search is to end, or another driver has taken it over."""
         if self._mirror is None or self._settings.store is None:
             return self._stop_file.exists()
         if time.monotonic() - self._asked > _ASK_SECONDS:
-            # A store that does not answer is told by the next checkpoint.
+            # If the store does not answer, the next checkpoint reports it.
             with suppress(OSError):
                 self._is_stopped = not is_held(self._mirror, self._settings.store.holder)
             self._asked = time.monotonic()
@@ -289,10 +291,10 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             self._signed = time.monotonic()
 
     def _push_checkpoints(self) -> None:
-        """Bring the store up to the checkpoints here, unless another driver has taken over.
+        """Copy the checkpoints to the store, unless another driver has taken over.
 
         Raises:
-            OSError: the store cannot be written; what was there stays.
+            OSError: the store cannot be written; its content is unchanged.
         """
         if self._mirror is None or self._settings.store is None:
             return
@@ -310,7 +312,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     def _begin(self, trial: Assignment) -> None:
         self._release()
         self._began = time.time()
-        # The heat so far was of another trial.
+        # The highest temperature so far belongs to the trial before.
         self._guard.take_hottest()
         assigned = ray.get_runtime_context().get_assigned_resources()
         share = float(assigned.get("GPU", 0.0))
@@ -346,7 +348,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         )
 
     def _restore(self) -> tuple[str, ...]:
-        """Load the newest intact checkpoint, and return what is wrong with newer ones."""
+        """Load the newest intact checkpoint, and return a line for each newer damaged one."""
         try:
             found = self._checkpoints.newest_intact(self._trainer.state_dict())
         except CheckpointError as error:
@@ -357,7 +359,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         return found.problems
 
     def _reported(self, report: EpochReport, *, checkpoint_seconds: float | None) -> StepResult:
-        """Return the trainer's report with what this worker knows of itself."""
+        """Return the trainer's report with the facts of this worker."""
         now = self._guard.now()
         known = [each for each in (now.degrees, self._guard.take_hottest()) if each is not None]
         worker = WorkerFacts(

@@ -1,4 +1,4 @@
-"""The callback of a Tune run that watches trials that make no step, and Ray's own processes."""
+"""The callback of a Tune run that detects stalled trials and the death of Ray's processes."""
 
 import time
 from contextlib import suppress
@@ -15,36 +15,36 @@ from study.search.cell_folder import CellFolder
 from study.search.trial_config import Assignment
 
 _WATCH_SECONDS = 1.0
-"""Seconds between two looks at Ray and at the running trials."""
+"""Seconds between two checks of Ray and of the running trials; an own choice."""
 
 
 class RayDiedError(BaseException):
-    """A process of Ray has died; not an Exception, for Ray would clean up and hang."""
+    """A process of Ray has died. Ray would catch an Exception, clean up and hang."""
 
 
 @dataclass(slots=True)
 class _Sign:
-    """The last sign of life of a trial, by the driver's clock: other clocks may differ."""
+    """The last sign of life of a trial, timed by the driver's clock, as other clocks may differ."""
 
     changed_ns: int
-    """When the trial last showed that it lives, by the clock of its place."""
+    """Time of the sign in nanoseconds, by the clock of its place."""
     seen: float
-    """When that was last found to have changed, in seconds of ``time.monotonic``."""
+    """Time at which ``changed_ns`` was last seen to change, in seconds of ``time.monotonic``."""
     looked: float
-    """When the place was last asked, in seconds of ``time.monotonic``."""
+    """Time of the last query of the place, in seconds of ``time.monotonic``."""
 
 
 class Watchdog(Callback):  # type: ignore[misc]
-    """Watches what Ray does not: trials that make no step, and the processes of Ray itself.
+    """Detects what Ray does not: trials that make no step, and the death of Ray's processes.
 
-    Shows that the driver itself lives, by the time of the cell's lock file.
+    It ends the worker of a trial that makes no step for too long; Ray then reports its death. If a
+    process of Ray has died, it ends the search at once: Ray would hang silently for a minute, and
+    then exit this process.
 
-    The worker of a trial that makes no step for too long is ended; Ray then reports its death. If a
-    process of Ray has died, the search ends at once: Ray would hang for a minute in silence,
-    and then end this process from within.
+    It also shows that the driver lives, by the time of the cell's lock file.
 
     Args:
-        folder: the cell's, locked.
+        folder: the locked folder of the cell.
         stall_seconds: seconds without a step after which a worker is ended.
     """
 
@@ -63,7 +63,7 @@ class Watchdog(Callback):  # type: ignore[misc]
         self._ray = {process.name(): process for process in ray_processes()}
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **_: Any) -> None:
-        """Look after Ray and the running trials.
+        """Check Ray and the running trials.
 
         Raises:
             RayDiedError: a process of Ray has ended.
@@ -80,13 +80,13 @@ class Watchdog(Callback):  # type: ignore[misc]
                 self._end_worker(trial, silent)
 
     def look(self) -> None:
-        """Show that the driver lives, and look after Ray.
+        """Show that the driver lives, and check the processes of Ray.
 
         Raises:
             RayDiedError: a process of Ray has ended.
         """
         self._looked = time.monotonic()
-        # A file system that is gone or read-only is missed by whoever writes there next.
+        # A lost or read-only file system is reported by the next record that is written.
         with suppress(OSError):
             self._lock.show_life()
         for name, process in self._ray.items():

@@ -1,4 +1,4 @@
-"""Workers between two trials: kept for the next of their kind, given back for one of another."""
+"""Keeps idle workers for the next trial of their kind, or releases them for one of another."""
 
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
@@ -11,16 +11,16 @@ from study.cluster.resources import SearchResources
 
 
 class Workers(_ObjectCache):  # type: ignore[misc]
-    """The cache in which Tune 2.60 keeps the workers of trials that have ended, with another rule.
+    """Tune 2.60's cache of the workers of ended trials, with another rule of release.
 
-    Tune hands a worker on only to a trial that asks for the same resources, and gives it back as
-    soon as any other trial is to start: across budgets nearly every trial would wait for a new one.
-    Here a worker is kept as long as there is room beside the trials at work and those that are to
-    start. An exclusive one is never kept, for its memory is freed with its process alone.
+    Tune reuses a worker only for a trial with the same resources, and releases it as soon as any
+    other trial is to start, so that across budgets nearly every trial would wait for a new worker.
+    Here a worker is kept as long as the trials that run or are about to start leave room for it. An
+    exclusive worker is never kept, because its memory is freed only when its process ends.
 
     Args:
-        resources: what the trials of each budget ask for, and on how many nodes.
-        at_work: returns the budget of every trial that is at work or is to start.
+        resources: the resources of a trial of each budget, and the number of nodes.
+        at_work: returns the budget of every trial that runs or is about to start.
     """
 
     def __init__(self, resources: SearchResources, at_work: Callable[[], Iterable[str]]) -> None:
@@ -33,7 +33,7 @@ class Workers(_ObjectCache):  # type: ignore[misc]
         }
 
     def cache_object(self, key: PlacementGroupFactory, obj: Any) -> bool:
-        """Keep a worker, and say whether it is kept."""
+        """Keep a worker unless it is exclusive, and return whether it is kept."""
         if self._by_key[key].exclusive:
             return False
         self._cached_objects[key].append(obj)
@@ -41,7 +41,7 @@ class Workers(_ObjectCache):  # type: ignore[misc]
         return True
 
     def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
-        """Yield the workers whose room is needed by a trial that is to start, or all of them."""
+        """Yield the workers whose resources a new trial needs, or all of them."""
         for key in list(self._cached_objects):
             n_spare = self.count(key) if force_all else self._spare(key)
             for _ in range(n_spare):
@@ -53,16 +53,16 @@ class Workers(_ObjectCache):  # type: ignore[misc]
         spare = {key: self._spare(key) for key in self._cached_objects}
         is_to_start = any(self._max_num_objects[k] > self.count(k) for k in self._by_key)
         if is_to_start and self._resources.n_nodes > 1 and any(spare.values()):
-            # Shares of the whole cluster do not say on which of its nodes there is room.
+            # On several nodes, a share of the whole cluster does not show which node has room.
             return False
         idle = sum((self._by_key[key].share * n for key, n in spare.items()), Fraction(0))
         return self._resources.shares(self._at_work()) + idle <= 1
 
     def _spare(self, key: PlacementGroupFactory) -> int:
-        """Return how many workers of a kind will not be taken over by a trial that is to start."""
+        """Return the number of workers of a kind that no starting trial will take."""
         n_to_start: int = self._max_num_objects[key]
         return max(0, self.count(key) - n_to_start)
 
     def count(self, key: PlacementGroupFactory) -> int:
-        """Return how many workers of a kind are kept."""
+        """Return the number of kept workers of a kind."""
         return len(self._cached_objects[key])

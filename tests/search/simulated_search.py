@@ -1,4 +1,4 @@
-"""A search without Ray and without training: what trials would report is made up."""
+"""A search without Ray and without training: the reports of trials are made up."""
 
 import dataclasses
 import random
@@ -27,7 +27,7 @@ EPOCHS = 4
 
 
 def request(capacity: int, *, cpus: int = 1) -> TrialResources:
-    """Return what a trial asks for of which so many fit; one that takes two CPUs is exclusive."""
+    """Return the resources of a trial of which ``capacity`` fit; with two CPUs it is exclusive."""
     return TrialResources(
         cpus=cpus, gpus=0.0, memory_bytes=2**30, share_bytes=2**29, exclusive=cpus > 1,
         capacity=capacity,
@@ -35,7 +35,7 @@ def request(capacity: int, *, cpus: int = 1) -> TrialResources:
 
 
 MANY = SearchResources(by_budget={CELL.budget_label: request(100)}, n_nodes=1)
-"""As much room as a test may want."""
+"""Resources of a cluster on which a hundred trials fit, more than any test runs at once."""
 
 
 def new_ledger(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
@@ -55,7 +55,7 @@ def reopened(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
 
 
 def report(assignment: Assignment, epoch: int, *, of: int = EPOCHS) -> EpochRecord:
-    """Return what training brings: it depends on the trial and the epoch alone."""
+    """Return a made-up report, which depends on the trial and the epoch alone."""
     draw = random.Random(assignment.number)
     level, slope = draw.uniform(0.4, 0.6), draw.uniform(0.0, 0.02)
     losses = [level - slope * e for e in range(1, epoch + 1)]
@@ -72,7 +72,7 @@ def report(assignment: Assignment, epoch: int, *, of: int = EPOCHS) -> EpochReco
 
 
 def play(ledger: Ledger, order: random.Random, slots: int, saved: dict[int, int]) -> None:
-    """Advance running trials in random order. ``saved`` is the disk: checkpoints by trial."""
+    """Advance running trials in random order; ``saved`` holds the last saved epoch by trial."""
     running: dict[int, Assignment] = {}
     while not ledger.is_complete:
         while len(running) < slots and (assignment := ledger.next()) is not None:
@@ -82,14 +82,14 @@ def play(ledger: Ledger, order: random.Random, slots: int, saved: dict[int, int]
         epoch = saved.get(number, 0)
         if (epoch and epoch == len(ledger.epochs(number))) or not epoch:
             epoch += 1
-        # A checkpoint comes before its report, and a restored one is reported again.
+        # A checkpoint is written before its report, and its report is repeated after a restart.
         saved[number] = epoch
         if ledger.epoch(number, report(running[number], epoch)):
             del running[number]
 
 
 def known(ledger: Ledger) -> dict[str, Any]:
-    """Return everything that must survive."""
+    """Return everything of a ledger that must survive a restart."""
     return {
         "records": [untimed(record) for record in ledger.records],
         "rungs": ledger.rungs(),

@@ -1,4 +1,4 @@
-"""What a search across budgets decides: who competes with whom, by what, and when it is over."""
+"""The decisions of a search across budgets: which trials compete, by which score, and its end."""
 
 import random
 from pathlib import Path
@@ -22,7 +22,7 @@ SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 STUDY = load_study(SPACES / "two_phase.yaml")
 EPOCHS = 4
 WORSE = {"2M": 0.0, "20M": 0.2}
-"""Nats by which every model of a budget is worse: more than any two of one budget differ."""
+"""Nats by which every model of a budget is worse, more than two models of one budget differ."""
 
 
 def cell_of(**search: Any) -> Cell:
@@ -72,7 +72,7 @@ def test_models_of_different_budgets_never_compete(tmp_path: Path) -> None:
         assert any(recorded for _, recorded in milestones)
         for _, recorded in milestones:
             assert {budgets[number] for number in recorded} <= {budget}
-    # In one bracket the worse budget would hardly ever pass a rung.
+    # If budgets competed, trials of the worse one would hardly ever pass a rung.
     ends = [record.reason for record in ledger.records if record.budget == "20M"]
     assert ends.count("completed") >= 3
     assert ends.count("asha") >= 3
@@ -120,7 +120,7 @@ def test_a_search_that_has_converged_asks_for_no_more_also_after_a_restart(tmp_p
 def test_records_say_phase_group_and_name(tmp_path: Path) -> None:
     ledger = new_ledger(cell_of(trials=14, scheduler="fifo"), tmp_path / "cell")
     play(ledger)
-    told = [(r.phase, r.group, r.name) for r in ledger.records]
-    assert told[1] == (1, "architecture", "2M_deep")
-    assert told[6] == (1, "dropout", "dropout_0.7")
-    assert told[12:] == [(1, None, None)] * 2
+    named = [(r.phase, r.group, r.name) for r in ledger.records]
+    assert named[1] == (1, "architecture", "2M_deep")
+    assert named[6] == (1, "dropout", "dropout_0.7")
+    assert named[12:] == [(1, None, None)] * 2

@@ -1,4 +1,4 @@
-"""The folder of a search against everything a user or a crash can do to it."""
+"""The folder of a search withstands what a user or a crash may do to it."""
 
 import dataclasses
 import json
@@ -51,7 +51,7 @@ def closed(folder: CellFolder) -> Path:
 
 @pytest.fixture
 def path(tmp_path: Path, data: Dataset) -> Path:
-    """Return the folder of a search that has begun and is not at work."""
+    """Return the folder of a search that has begun and does not run."""
     results = tmp_path / "ray_results"
     return closed(create(LocalPlace(results / CELL.name), describe(results / CELL.name, data)))
 
@@ -80,7 +80,7 @@ def test_a_new_folder_is_locked_and_its_journal_is_at_home(tmp_path: Path, data:
     folder = create(LocalPlace(path), describe(path, data))
     with pytest.raises(LockError, match=f"process {os.getpid()}"):
         reopen(LocalPlace(path), CELL, data)
-    # It was made under another name.
+    # The folder was made under another name, so the open files must have moved with it.
     folder.journal.append({"kind": "exhausted", "time": 1.0})
     events = reopen(LocalPlace(closed(folder)), CELL, data).journal.replay()
     assert [event["kind"] for event in events] == ["created", "exhausted"]
@@ -91,7 +91,7 @@ def test_one_process_at_a_time_works_in_a_folder(path: Path, data: Dataset) -> N
     folder.stop_file.touch()
     with pytest.raises(LockError):
         reopen(LocalPlace(path), CELL, data)
-    # The refused one has not touched what is the other's.
+    # The refused process has not removed the stop file of the other.
     assert folder.stop_file.exists()
     closed(folder)
     reopen(LocalPlace(path), CELL, data).lock.release()
@@ -171,11 +171,11 @@ def test_a_search_may_be_asked_for_more_trials_and_knows_it_from_then_on(
 ) -> None:
     begun = CELL.search.trials
     folder = reopen(LocalPlace(path), of_trials(20), data)
-    # What it was begun with stays, and what it is asked for now is what readers see.
+    # The journal keeps the first number of trials, and readers see the present one.
     assert folder.journal.first["cell"] == describe(path, data)
     assert folder.continued == of_trials(20)
     assert read_cell(path, "trials")["trials"] == read_asked(path) == 20
-    # Until the search itself has written it down, it has not happened.
+    # The extension counts only once the search has written it to its journal.
     again = reopen(LocalPlace(closed(folder)), CELL, data)
     assert again.continued == CELL
     again.journal.append({"kind": "extended", "time": 1.0, "trials": 20})
@@ -252,7 +252,7 @@ def test_a_description_of_another_search_is_written_again(
     assert contents(path) == before
 
 
-def test_a_copy_of_another_search_is_told_by_the_description(
+def test_a_copy_of_another_search_is_recognised_by_the_description(
     tmp_path: Path, path: Path, data: Dataset
 ) -> None:
     before = contents(path)
@@ -303,7 +303,7 @@ def test_journals_that_are_older_than_the_records_are_refused(path: Path, data: 
     # The last event is the end of the last trial.
     cut_journals(path, n_events - 1)
     checked_again = reopen(LocalPlace(path), CELL, data)
-    # Its epochs are all there, so that nothing is lost: it ends again.
+    # All of its epochs are there, so nothing is lost: the trial ends again.
     assert len(ledger_of(checked_again.journal).records) == 12
     closed(checked_again)
     cut_journals(path, n_events - 2)
@@ -347,7 +347,7 @@ def test_a_folder_that_could_not_be_made_whole_is_not_there(
     path = tmp_path / CELL.name
     described = describe(path, data)
     is_open = os.listdir("/proc/self/fd") if Path("/proc/self/fd").exists() else []
-    # Large enough that some room is never room for all.
+    # The description is so large that the disk cannot hold all of it.
     described["features"] = ["a name of a feature"] * 500
     with full_disk(room), pytest.raises(StudyError, match="but got File too large"):
         create(LocalPlace(path), described)
@@ -366,7 +366,7 @@ def test_a_description_that_is_not_plain_leaves_nothing_behind(
 
 
 def hidden(tmp_path: Path, data: Dataset) -> Path:
-    """Return what a killed process leaves of the folder that it was making, an hour later."""
+    """Return the unfinished folder of a killed process, an hour later."""
     path = tmp_path / CELL.name
     made = create(LocalPlace(path), describe(path, data))
     aside = closed(made).rename(path.with_name(f".{CELL.name}.{made.journal.search}"))
@@ -443,7 +443,7 @@ def test_a_folder_that_a_user_has_put_aside_stays(
 
 
 @pytest.mark.parametrize("name", ["cell.yaml", *JOURNAL_FILES])
-def test_a_folder_in_the_place_of_a_file_is_mended(path: Path, data: Dataset, name: str) -> None:
+def test_a_folder_in_the_place_of_a_file_is_repaired(path: Path, data: Dataset, name: str) -> None:
     before = contents(path)
     (path / name).unlink()
     (path / name).mkdir()
@@ -451,7 +451,7 @@ def test_a_folder_in_the_place_of_a_file_is_mended(path: Path, data: Dataset, na
     assert contents(path) == before
 
 
-def test_a_folder_in_the_place_of_the_stop_file_is_told_in_one_line(
+def test_a_folder_in_the_place_of_the_stop_file_is_reported_in_one_line(
     path: Path, data: Dataset
 ) -> None:
     (path / "stop").mkdir()

@@ -1,4 +1,4 @@
-"""What a new search learns of an old one, and that it still knows it after a restart."""
+"""A new search imports the trials of an old one, and keeps them after a restart."""
 
 import dataclasses
 import json
@@ -52,7 +52,7 @@ def trial(number: int, **changes: Any) -> TrialRecord:
 
 @pytest.fixture
 def old(tmp_path: Path, data: Dataset) -> Path:
-    """Return the folder of a search with every kind of end."""
+    """Return the folder of a search with a trial of every kind of end."""
     folder = tmp_path / "old"
     folder.mkdir()
     write(folder, [
@@ -101,7 +101,7 @@ def test_the_best_trials_are_trained_again_with_a_longer_schedule(old: Path, dat
     longer = dataclasses.replace(CELL, train={**CELL.train, "epochs": Fixed(30)})
     space = build_space(longer, n_features=25)
     found = import_trials(old, longer, data, space)
-    # Of other schedules their losses say too little.
+    # Losses of schedules of another length are no evidence.
     assert (found.known, found.n_rescheduled, found.n_outside) == ([], 9, 0)
     assert [row.source for row in found.again] == [f"imported:{n}" for n in (1, 4, 5, 6, 7)]
     for row, number in zip(found.again, (1, 4, 5, 6, 7), strict=True):
@@ -191,7 +191,7 @@ def test_a_folder_that_cannot_be_read_is_refused(old: Path, data: Dataset) -> No
         import_trials(old, CELL, data, SPACE)
     (old / "all_trials.json").write_text(text)
     (old / "cell.yaml").write_text("search: [")
-    # Nobody knows then on what the losses were measured; the configurations can be read.
+    # The data of the losses are then unknown, but the configurations can be read.
     found = import_trials(old, CELL, data, SPACE)
     assert found.known == []
     assert len(found.again) == 5
@@ -228,7 +228,7 @@ def test_a_ledger_trains_them_after_the_forced_ones_and_knows_them_after_a_resta
     found = import_trials(old, CELL, data, SPACE)
     ledger = new_ledger(tmp_path / "cell")
     ledger.learn(found.known, found.again)
-    # Of nine, two were failures, of which nothing is learnt.
+    # Two of the nine failed, and the sampler learns nothing from a failure.
     assert len(ledger.history()) == 7
     assert [course for *_, course in ledger.history()][:2] == [{100: 0.58}, {50: 0.51}]
     assert known(reopened(tmp_path / "cell")) == known(ledger)

@@ -18,7 +18,7 @@ STUDY = load_study(SPACES / "two_phase.yaml")
 N_FEATURES = 25
 
 ORIGIN = {
-    # Document 002: 12 L d^2 (notes on the origin, section 2.3).
+    # Weights of the layers as the original study counts them: 12 n_layers d_model^2.
     "750k_shallow": 884_736, "750k_deep": 786_432, "2M_shallow": 2_457_600, "2M_deep": 2_211_840,
     "20M_shallow": 21_233_664, "20M_deep": 21_233_664, "200M_shallow": 226_492_416,
     "200M_deep": 198_180_864,
@@ -33,7 +33,7 @@ def space_of(cell: Cell) -> SearchSpace:
     return build_space(cell, n_features=N_FEATURES)
 
 
-def test_all_eighteen_are_listed_with_sizes_near_those_of_the_document() -> None:
+def test_all_eighteen_are_listed_with_sizes_near_those_of_the_original_study() -> None:
     cell = cell_of()
     slots = first_configurations(space_of(cell), cell)
     assert [slot.group for slot in slots] == (
@@ -41,9 +41,9 @@ def test_all_eighteen_are_listed_with_sizes_near_those_of_the_document() -> None
     )
     sizes = {slot.name: count_parameters(slot.config.model) for slot in slots[:8] if slot.config}
     for name, approximate in ORIGIN.items():
-        # Layers alone; the rest is embedding, positions, norms, heads.
+        # Embedding, positions, norms and heads come on top of the layers.
         assert approximate < sizes[name] < 1.08 * approximate
-    # Each takes one thing to an extreme: all other settings are those of its shallow model.
+    # Each takes one setting to an extreme; all others are those of its shallow model.
     shallow = {s.config.budget: s.config for s in slots[:8:2] if s.config is not None}
     for slot in slots[8:]:
         assert slot.config is not None
@@ -77,7 +77,7 @@ def test_draws_stay_in_their_budget_and_reach_all_of_them() -> None:
     drawn = [space.sample(study.ask()) for _ in range(200)]
     assert {config.budget for config in drawn} == set(targets)
     for config in drawn:
-        # 28 %: the shallow model of the list.
+        # The shallow model of the list is 28 % larger than its budget.
         assert abs(count_parameters(config.model) / targets[config.budget] - 1) < 0.29
         again = optuna.create_study()
         again.enqueue_trial(space.optuna_params(config))

@@ -1,4 +1,4 @@
-"""The ledger, played without Ray: trials advance in any order and the process dies at any event."""
+"""The ledger without Ray: trials advance in any order, and the process dies at any event."""
 
 import contextlib
 import dataclasses
@@ -31,7 +31,7 @@ class Killed(Exception):
 
 
 class Mortal(Journal):
-    """A journal whose process is killed after some appends: before, or in the middle of a line."""
+    """A journal whose process is killed after some appends, before a line or within one."""
 
     lives: int = 10**9
 
@@ -135,14 +135,14 @@ def test_what_may_pass_is_tried_again_and_counts_anew_after_an_epoch(tmp_path: P
         assert ledger.fault(0, "worker", "it died", micro_batch=64)
         assert ledger.next() == first
     ledger.epoch(0, report(first, 1))
-    # Memory has a limit of its own, and does not use up the patience with workers.
+    # A shortage of memory does not count among the retries after the death of a worker.
     assert ledger.fault(0, "memory", "the machine ran low", micro_batch=64)
     again = ledger.next()
     assert again is not None
     assert again.micro_batch_limit == 32
     assert ledger.fault(0, "stall", "no step", micro_batch=32)
     assert ledger.fault(0, "worker", "it died", micro_batch=32)
-    # A restart forgets none of it.
+    # A restart loses none of it.
     ledger = reopened(tmp_path / "cell")
     assert ledger.next() == again
     assert not ledger.fault(0, "worker", "it died", micro_batch=32)
@@ -190,7 +190,7 @@ def test_a_course_run_again_that_ends_sooner_ends_the_trial(tmp_path: Path) -> N
     assert first is not None
     for epoch in (1, 2, 3):
         ledger.epoch(0, report(first, epoch))
-    # On an accelerator the second run of epoch 2 need not be the first.
+    # On an accelerator the second run of epoch 2 may differ from the first.
     assert ledger.epoch(0, dataclasses.replace(report(first, 2), stop_reason="early_stopping"))
     record = ledger.record(0)
     assert record is not None
@@ -217,7 +217,7 @@ def test_a_search_asked_for_more_trials_is_the_one_that_was_begun_with_them(
 
 
 def test_a_search_begun_without_rungs_goes_on_without_them(tmp_path: Path) -> None:
-    # Of less than two trials per survivor ASHA would be a lottery.
+    # With fewer than two trials per survivor ASHA is not used.
     ledger = new_ledger(tmp_path / "cell", dataclasses.replace(SEARCH, trials=3))
     play(ledger, random.Random(0), 1, {})
     ledger.extend(SEARCH.trials)

@@ -50,13 +50,13 @@ def test_a_lucky_trial_does_not_choose_a_budget(tmp_path: Path) -> None:
         found.choose("2B")
 
 
-def test_budgets_are_told_apart_by_their_errors_alone(tmp_path: Path) -> None:
+def test_budgets_differ_if_their_means_do_by_two_standard_errors(tmp_path: Path) -> None:
     losses = {"2M": [0.400] * 5, "20M": [0.404] * 5}
     sure = phase_one(tmp_path / "sure", losses, difference_se=0.001).budgets
     vague = phase_one(tmp_path / "vague", losses, difference_se=0.004).budgets
     unknown = phase_one(tmp_path / "unknown", losses, difference_se=None).budgets
-    told = [first.is_told_apart(second) for first, second in (sure, vague, unknown)]
-    assert told == [True, False, None]
+    differs = [first.differs_from(second) for first, second in (sure, vague, unknown)]
+    assert differs == [True, False, None]
 
 
 def test_trials_that_cannot_be_ranked_are_no_evidence(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_trials_that_cannot_be_ranked_are_no_evidence(tmp_path: Path) -> None:
 def test_the_cell_is_the_best_trial_but_for_what_is_searched() -> None:
     assert STUDY.supplementary is not None
     space = build_space(CELL, n_features=25)
-    # Listed, 28 % above its budget, with settings that lie outside of the second phase's ranges.
+    # A listed trial, 28 % above its budget, with settings outside of the second phase's ranges.
     config = space.forced(
         Shape("2M", 320, 2, 4, 4), dropout=0.3, learning_rate=1e-3, weight_decay=0.0
     )

@@ -52,7 +52,7 @@ def test_a_search_too_small_for_rungs_runs_without(search: SearchConfig, is_used
 
 
 class Library:
-    """ASHA as Ray drives it, by the identities of Ray's trials."""
+    """Ray's ASHA, called as Ray calls it, by the ids of Ray's trials."""
 
     def __init__(self, search: SearchConfig) -> None:
         self.asha = ASHAScheduler(
@@ -83,7 +83,7 @@ class Library:
 
 @settings(max_examples=150, deadline=None)
 @given(
-    # Of a few values, so that some are equal, and of any.
+    # Some losses are drawn from a few values, so that ties occur.
     losses=st.lists(
         st.tuples(
             st.integers(0, 7),
@@ -96,7 +96,7 @@ class Library:
     eta=st.sampled_from([2.0, 3.0, 4.0]) | st.floats(1.5, 5.0),
     grace=st.sampled_from([0.1, 0.25, 0.5]) | st.floats(0.01, 0.99),
 )
-def test_rungs_that_are_told_again_decide_like_a_library_that_was_never_stopped(
+def test_rebuilt_rungs_decide_like_a_library_that_was_never_stopped(
     losses: list[tuple[int, float]],
     restarts: set[int],
     epochs: list[int],
@@ -110,8 +110,8 @@ def test_rungs_that_are_told_again_decide_like_a_library_that_was_never_stopped(
     for step, (number, loss) in enumerate(losses):
         if step in restarts:
             found = Rungs(search)
-            for told in calls:
-                found.is_cut(*told[:3], has_ended=told[3])
+            for call in calls:
+                found.is_cut(*call[:3], has_ended=call[3])
         if number in over:
             continue
         if not trained[number]:
@@ -128,16 +128,16 @@ def test_rungs_that_are_told_again_decide_like_a_library_that_was_never_stopped(
 
 
 def test_a_half_grown_trial_does_not_stop_every_new_one() -> None:
-    def told(*, from_percent: int) -> Rungs:
+    def filled(*, from_percent: int) -> Rungs:
         found = Rungs(SEARCH)
         for percent in range(from_percent, 86, 5):
             assert not is_cut(found, 0, percent, (200 - percent) / 256)
         return found
 
-    # What Ray does after a restore: the rungs are empty and fill with mature losses.
-    empty = told(from_percent=80)
+    # After a restore Ray's rungs are empty and fill with losses of late epochs.
+    empty = filled(from_percent=80)
     assert empty.recorded() == [(75, {0: 120 / 256}), (25, {0: 115 / 256})]
     assert [is_cut(empty, 1, 25, 0.5), is_cut(empty, 2, 25, 0.49)] == [True, True]
-    rebuilt = told(from_percent=5)
+    rebuilt = filled(from_percent=5)
     assert rebuilt.recorded() == [(75, {0: 125 / 256}), (25, {0: 175 / 256})]
     assert [is_cut(rebuilt, 1, 25, 0.5), is_cut(rebuilt, 2, 25, 0.49)] == [False, False]

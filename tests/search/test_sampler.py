@@ -52,7 +52,7 @@ def started(found: Sampler, number: int) -> TrialConfig:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that happens to a sampler."""
+    """One call of a sampler."""
 
     kind: str
     number: int
@@ -74,7 +74,7 @@ class Step:
 
 
 def play(found: Sampler, draw: Any, trials: int) -> list[Step]:
-    """Let three trials at a time come and go in any order; return what happened."""
+    """Run three trials at a time in random order, and return all calls of the sampler."""
     steps: list[Step] = []
     percents: dict[int, int] = {}
     number = 0
@@ -107,29 +107,29 @@ def play(found: Sampler, draw: Any, trials: int) -> list[Step]:
     return steps
 
 
-def test_how_a_trial_ended_is_what_optuna_is_told(space: SearchSpace) -> None:
+def test_optuna_receives_how_a_trial_ended(space: SearchSpace) -> None:
     found = sampler(space)
     configs = [started(found, number) for number in range(5)]
     found.report(0, 100, 0.4)
     found.tell(0, "COMPLETE", 0.4)
     found.report(1, 25, 0.6)
     found.tell(1, "PRUNED", 0.6)
-    # A collapsed trial has a value, and the value is no score.
+    # A collapsed trial has a value, which must not count as a score.
     found.report(2, 25, 0.1)
     found.tell(2, "FAIL", 0.1)
     found.tell(3, "FAIL", None)
     history = found.history()
     assert [(state, value, course) for state, _, value, course in history] == [
         ("COMPLETE", 0.4, {100: 0.4}),
-        # Optuna takes the last word of a pruned trial for its value.
+        # Optuna takes the last intermediate value of a pruned trial for its value.
         ("PRUNED", 0.6, {25: 0.6}),
         ("RUNNING", None, {}),
     ]
-    told = [params for _, params, _, _ in history]
-    assert told == [space.optuna_params(configs[number]) for number in (0, 1, 4)]
+    entered = [params for _, params, _, _ in history]
+    assert entered == [space.optuna_params(configs[number]) for number in (0, 1, 4)]
 
 
-def test_a_trial_that_ends_is_told_once(space: SearchSpace) -> None:
+def test_the_end_of_a_trial_is_reported_once(space: SearchSpace) -> None:
     found = sampler(space)
     started(found, 0)
     found.tell(0, "COMPLETE", 0.4)
@@ -194,7 +194,7 @@ def test_a_rebuilt_sampler_draws_what_the_undisturbed_one_draws(
     rebuilt = sampler(space)
     for step in steps[:cut]:
         step.happen(rebuilt)
-    # Between the start and the end of a life, draws that a crash made unheard of.
+    # These draws were made before a crash and never written down.
     for number in dropped:
         rebuilt.draw(number)
     for step in steps[cut:]:

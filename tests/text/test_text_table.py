@@ -18,7 +18,7 @@ def read(folder: Path, text: str | bytes, name: str = "table.csv") -> TextTable:
 
 
 @pytest.mark.parametrize("delimiter", DELIMITERS)
-def test_every_delimiter_is_told_by_the_rows(tmp_path: Path, delimiter: str) -> None:
+def test_every_delimiter_is_recognised_by_the_rows(tmp_path: Path, delimiter: str) -> None:
     rows = [["n", "loss", "name"], ["1", "2.5", "a b"], ["3", "4.5", "c"]]
     table = read(tmp_path, "\n".join(delimiter.join(row) for row in rows))
     assert [list(table.header), *map(list, table.rows)] == rows
@@ -30,7 +30,7 @@ def test_every_delimiter_is_told_by_the_rows(tmp_path: Path, delimiter: str) -> 
 @pytest.mark.parametrize(
     ("text", "delimiter", "row"),
     [
-        # A decimal comma is as regular as the semicolon between the cells.
+        # Decimal commas occur as regularly as the semicolons between the cells.
         ("a;b;c\n1,5;2,5;3,5\n1,5;2,5;3,5\n", ";", ("1,5", "2,5", "3,5")),
         ("a title\na;b\n1,5;2,5\n1,5;2,5\n", ";", ("1,5", "2,5")),
         ("day\tvalue\nJan 2, 2020\t1,5\nJan 3, 2020\t1,5\n", "\t", ("Jan 3, 2020", "1,5")),
@@ -111,7 +111,7 @@ def test_a_missing_file_raises_the_callers_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
-def test_encodings_of_spreadsheets_are_told(tmp_path: Path, encoding: str) -> None:
+def test_encodings_of_spreadsheets_are_recognised(tmp_path: Path, encoding: str) -> None:
     text = "Er\u00f6ffnung,b\n1,2\n"
     for content in (text.encode(encoding), gzip.compress(text.encode(encoding))):
         assert read(tmp_path, content).header == ("Er\u00f6ffnung", "b")

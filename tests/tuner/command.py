@@ -23,7 +23,7 @@ ESTIMATE = {
     "search_seconds_expected": 20.0, "search_seconds_most": 20.0, "trained_share": 1.0,
     "start_seconds": 10.0, "epoch_seconds": {"d32 L4": 0.5, "d48 L2": 0.3, "d64 L1": 0.2},
 }  # fmt: skip
-"""As study.plan writes it; nothing but what is shown depends on it."""
+"""Made-up values in the form that study.plan writes; only printed lines depend on them."""
 
 POWER = {
     "difference_sd": 0.2, "log_loss_se": 0.01, "auc_se": 0.02, "log_loss_validation": 0.03,
@@ -33,7 +33,7 @@ POWER = {
 
 
 def write_space(here: Path, *, trials: int, epochs: int = 3, **search: Any) -> None:
-    """Write ``tiny.yaml``: models so small that a trial takes a second; make a home folder."""
+    """Write ``tiny.yaml``, whose trials take a second each, and make a home folder."""
     raw = yaml.safe_load((SPACES / "smoke.yaml").read_text())
     raw["study"] = "tiny"
     raw["search"] |= {"trials": trials, **search}
@@ -50,7 +50,7 @@ def write_space(here: Path, *, trials: int, epochs: int = 3, **search: Any) -> N
 
 _CELL_FLAGS = ("--search", "tiny.yaml", "--budget", "50k", "--horizon", "3")
 _FLAGS = (*_CELL_FLAGS, "--estimate", "estimate.json")
-"""Steps are not timed, which takes longer than a trial of these."""
+"""Flags of a search whose plan times no steps, which would take longer than its trials."""
 
 
 def command(*flags: str) -> list[str]:
@@ -86,7 +86,7 @@ def processes(session: int) -> list[psutil.Process]:
 
 
 def left_over(session: int, patience_seconds: float = 20.0) -> list[str]:
-    """Return the processes of a session that outlive its command."""
+    """Return the processes of a session that outlive its command by ``patience_seconds``."""
     until = time.monotonic() + patience_seconds
     while processes(session) and time.monotonic() < until:
         time.sleep(0.2)
@@ -97,7 +97,7 @@ def workers(session: int) -> list[psutil.Process]:
     """Return the processes in which trials run."""
     found = []
     for process in processes(session):
-        # One that ends meanwhile is none.
+        # A process may end meanwhile.
         with suppress(psutil.NoSuchProcess):
             if "ray::ResourceTrainable" in " ".join(process.cmdline()):
                 found.append(process)
@@ -120,7 +120,7 @@ def epochs_of(here: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def wait_until(holds: Callable[[], bool], process: Command | None, seconds: float = 120.0) -> None:
-    """Wait as long as it may still come to hold: while ``process`` lives, if there is one."""
+    """Wait until a condition holds; fail if ``process``, if there is one, ends before it does."""
     until = time.monotonic() + seconds
     while not holds() and time.monotonic() < until:
         if process is not None and process.poll() is not None:

@@ -1,4 +1,4 @@
-"""A search in the process of the test, for what the command line cannot ask for."""
+"""Runs a search in the process of the test, for cases that the command line cannot produce."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from study.tuner.trainable import CellTrainable
 
 MARKS = [
     pytest.mark.ray,
-    # Ray leaves sockets, files and processes to the end of the process.
+    # Ray closes its sockets, files and processes only when this process ends.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -26,7 +26,7 @@ MARKS = [
 
 @contextmanager
 def ray_environment() -> Iterator[None]:
-    """Give back the environment that Ray's settings change; Ray reads its token only once."""
+    """Restore the environment that Ray's settings change; Ray reads its token only once."""
     before = dict(os.environ)
     os.environ["RAY_AUTH_TOKEN"] = "a-token-for-these-tests-alone"
     try:
@@ -39,7 +39,7 @@ def ray_environment() -> Iterator[None]:
 def search(
     plan: CellPlan, path: Path, trainable: type[CellTrainable] = CellTrainable
 ) -> SearchOutcome:
-    """Search a cell in ``path``, or go on with the search that is there."""
+    """Search a cell in ``path``, or resume the search that is there."""
     with (
         claim(LocalPlace(path), plan.cell, plan.data, resume=path.exists()) as claimed,
         interruptible() as interruptions,

@@ -1,4 +1,4 @@
-"""A cell that is ready to run on a machine of which nothing is asked: no Ray, no measured step."""
+"""A plan of a cell without Ray and without a measured step."""
 
 import functools
 

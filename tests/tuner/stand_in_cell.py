@@ -1,7 +1,7 @@
-"""Run as the search command: its trials train a small network in the place of the asked one.
+"""Runs as the search command, but its trials train a small network in place of the assigned one.
 
-What a search decides (what is tried, in which order, who competes) does not depend on how large
-the networks are, and two hundred million parameters take an hour on two cores.
+The decisions of a search (which trials run, in which order, which compete) do not depend on the
+size of the networks, and a trial of 200 million parameters takes an hour on two cores.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from study.tuner.trainable import CellTrainable
 
 
 class StandIn(CellTrainable):
-    """A trial whose network is small; all else is as it was asked for."""
+    """A trial with a small network; all other settings are as assigned."""
 
     def _new_trainer(self, trial: Assignment) -> Trainer:
         small = dataclasses.replace(trial.config.model, d_model=16, n_layers=1, n_heads=2)

@@ -1,4 +1,4 @@
-"""The way of a trial from Ray's assignment of an accelerator to its steps, where there is none."""
+"""A worker uses the accelerator that Ray assigned, on machines without one."""
 
 import dataclasses
 from pathlib import Path
@@ -39,7 +39,7 @@ SHORTAGES = {
 
 @pytest.fixture(scope="module")
 def cell() -> tuple[Dataset, Assignment]:
-    """A data set, and a small trial on it."""
+    """Return a data set, and a small trial on it."""
     spec = load_study(SPACES / "smoke.yaml").cell("50k", 1)
     data = build_dataset(spec.data)
     space = build_space(spec, n_features=len(data.feature_names))
@@ -71,7 +71,7 @@ def worker(cell: tuple[Dataset, Assignment], folder: Path) -> CellTrainable:
 
 
 def epoch(trainable: CellTrainable) -> EpochRecord:
-    """Return the report of one step, which must be that of an epoch."""
+    """Return the report of the epoch that one step must run."""
     report = StepResult.read(trainable.step()).report
     assert report is not None
     return report
@@ -106,7 +106,7 @@ def test_a_trial_on_an_accelerator_runs_saves_is_restored_and_goes_on(
         assert epoch(second).epoch == 2
         second.cleanup()
     if kind == "cuda":
-        # Both workers, each its own share of the one device that it can see.
+        # Each worker limits itself to its share of the one device that it can see.
         assert device.calls["_cuda_setMemoryFraction"] == [(SHARE, 0)] * 2
         assert {index for (index,) in device.calls["_cuda_memoryStats"]} == {0}
     else:
@@ -168,6 +168,6 @@ def test_a_whole_accelerator_may_be_given(kind: str) -> None:
 
 def test_the_stand_in_refuses_what_torch_refuses() -> None:
     # torch 2.13 torch/cuda/memory.py set_per_process_memory_fraction: an explicit device needs an
-    # index, which torch/_utils.py _get_device_index says in these words.
+    # index, and torch/_utils.py _get_device_index raises this message without one.
     with accelerator("cuda"), pytest.raises(ValueError, match="specified index or an integer"):
         limit_memory(torch.device("cuda"), SHARE)

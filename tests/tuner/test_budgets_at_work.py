@@ -1,4 +1,4 @@
-"""Trials that ask for different shares of a machine, with real Ray: who runs beside whom."""
+"""Trials of different shares of a machine run beside each other, with real Ray."""
 
 import os
 import time
@@ -33,16 +33,16 @@ LARGE = TrialResources(
     cpus=2, gpus=0.0, memory_bytes=7 * GIB, share_bytes=4 * GIB, exclusive=True, capacity=1
 )
 OTHER = replace(SMALL, memory_bytes=3 * GIB)
-"""As many fit, but a worker of the one cannot serve the other."""
+"""Resources of which as many fit as of ``SMALL``, but whose workers cannot serve its trials."""
 ORDER = ("40k", "50k", "40k", "80k", "40k", "50k", "50k")
 FIRST, SECOND, ALONE = 0, 1, 3
 WORKERS = "workers"
-"""File in the cell's folder."""
+"""Name of the file in the cell's folder with the process of each trial."""
 PATIENCE_SECONDS = 90.0
 
 
 class Watched(CellTrainable):
-    """Notes in which process each trial is at work."""
+    """Records in which process each trial runs."""
 
     def _begin(self, trial: Assignment) -> None:
         super()._begin(trial)
@@ -51,7 +51,7 @@ class Watched(CellTrainable):
 
 
 class Accompanied(Watched):
-    """The first trial waits for company, however long the second worker takes to start."""
+    """Lets the first trial wait until a second one has begun."""
 
     def _begin(self, trial: Assignment) -> None:
         super()._begin(trial)
@@ -71,7 +71,7 @@ def processes(folder: Path) -> dict[int, int]:
 
 @dataclass(frozen=True)
 class Spell:
-    """When a trial was at work."""
+    """The time for which a trial ran."""
 
     began: float
     ended: float
@@ -137,14 +137,14 @@ def test_small_budgets_share_the_machine_and_a_large_one_has_it_alone_in_its_tur
     assert spells[FIRST].overlaps(spells[SECOND])
     alone = spells.pop(ALONE)
     assert not [n for n, spell in spells.items() if alone.overlaps(spell)]
-    # It waited for its room, and nobody overtook it.
+    # It waited for its resources, and no trial overtook it.
     assert all((spell.began < alone.began) == (n < ALONE) for n, spell in spells.items())
     cpus = {record.budget: record.assigned_cpus for record in outcome.records}
     assert cpus == {"40k": 1, "50k": 1, "80k": 2}
     granted = {record.budget: record.granted_memory_bytes for record in outcome.records}
     assert granted["40k"] == SMALL.granted_bytes
     assert granted["80k"] == LARGE.granted_bytes
-    # Workers are handed on between the small ones, and given back for the large one.
+    # Small trials reuse workers, which are released for the large one.
     used = processes(folder)
     before, after = ({used[n] for n in spells if (n < ALONE) == is_before}
                      for is_before in (True, False))  # fmt: skip

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    """A folder to stand in."""
+    """Return a working directory."""
     write_space(tmp_path, trials=TRIALS)
     return tmp_path
 
@@ -108,7 +108,7 @@ def check_records(here: Path) -> None:
 
 
 def check_ray_results(here: Path) -> None:
-    """What Ray's readers find in the cell's folder is what is on record."""
+    """Check that Ray's readers find in the cell's folder what its records hold."""
     folder, rows = here / "ray_results" / CELL, trials(here)
     files = sorted(folder.rglob("*"))
     tuner = tune.Tuner.restore(str(folder), trainable=CellTrainable)
@@ -132,7 +132,7 @@ def check_ray_results(here: Path) -> None:
         if row["reason"] == "collapsed":
             assert result.checkpoint is None
             continue
-        # The very files, no copy of them.
+        # Ray reads the original files, not a copy.
         with result.checkpoint.as_directory() as checkpoint:
             assert Path(checkpoint) == folder / row["folder"] / "checkpoints"
             assert CheckpointFolder(Path(checkpoint)).load_best()["epoch"] == row["best_epoch"]
@@ -150,7 +150,7 @@ def check_ray_results(here: Path) -> None:
 def test_a_search_interrupted_and_resumed_loses_and_repeats_nothing(here: Path) -> None:
     process = start(here)
     wait_until(lambda: len(trials(here)) >= 2, process)
-    # A terminal sends Ctrl+C to the whole group; the workers must not die of it.
+    # A terminal sends Ctrl+C to the whole process group; the workers must survive it.
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, output + errors
@@ -178,7 +178,7 @@ def test_a_search_interrupted_and_resumed_loses_and_repeats_nothing(here: Path) 
     assert f"{more} of {more}" in output
     assert trials(here)[:TRIALS] == [after[number] for number in sorted(after)]
     assert [row["number"] for row in trials(here)] == list(range(TRIALS + 2))
-    # Whoever repeats the first command does not ask for fewer.
+    # The first command, repeated, does not reduce the number of trials.
     output, _ = run(here, "--resume")
     assert f"{more} of {more}" in output
     assert len(trials(here)) == TRIALS + 2

@@ -1,6 +1,6 @@
-"""A search that is killed again and again is the search that nobody touched.
+"""A search that is killed repeatedly has the results of one that was left alone.
 
-CI kills it 20 times; ``make chaos KILLS=100`` does it by hand.
+CI kills it 20 times; ``make chaos KILLS=100`` kills it a hundred times.
 """
 
 import csv
@@ -43,10 +43,11 @@ EPOCHS = 3
 pytestmark = pytest.mark.ray
 
 _LAST_KILLS = 4
-"""Within a minute or two, in which Ray's agents notice that their driver is gone."""
+"""Number of last kills that end Ray's processes too: its agents need a minute or two to notice that
+their driver is gone."""
 
 _OWN_TIME = {"started", "ended", "seconds", "peak_memory_bytes", "thermal_max_temp", "trial_id"}
-"""What differs between two runs of one trial."""
+"""Fields of a record that differ between two runs of one trial."""
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def here(tmp_path: Path, kills: int) -> Path:
 
 
 def trials_for(kills: int) -> int:
-    """Return so many trials that the last kills still meet some."""
+    """Return a number of trials so large that the last kill still interrupts one."""
     return max(8, 3 * kills // 4)
 
 
@@ -65,7 +66,7 @@ def cell_of(here: Path) -> Cell:
 
 
 def ledger(here: Path) -> Ledger:
-    """Read the journal back as the search does."""
+    """Return the ledger that a search rebuilds from its journal."""
     cell = cell_of(here)
     space = build_space(cell, n_features=25)
     return Ledger(
@@ -78,7 +79,7 @@ def ledger(here: Path) -> Ledger:
 
 
 def check_whole(here: Path) -> None:
-    """What must hold of every search that came to its end, whatever happened on the way."""
+    """Check what must hold of every complete search, whatever happened before its end."""
     rows, folder, asked = trials(here), cell_folder(here), cell_of(here).search.trials
     assert [row["number"] for row in rows] == list(range(asked))
     assert len({row["trial_id"] for row in rows}) == asked
@@ -106,7 +107,7 @@ def check_whole(here: Path) -> None:
 
 
 def outcome(here: Path) -> dict[str, Any]:
-    """Return what two searches with one seed must agree in, if trials ran one after the other."""
+    """Return the results that two searches of one seed share if they run one trial at a time."""
     known = ledger(here)
     return {
         "trials": [{k: v for k, v in row.items() if k not in _OWN_TIME} for row in trials(here)],
@@ -125,12 +126,12 @@ def has_come_to(process: Command, journal: Path, lines: int) -> bool:
 
 
 def kill(process: Command, *, with_ray: bool) -> None:
-    """End a driver, and its Ray as a power cut does; what is left of Ray then ends by itself."""
+    """Kill a driver, and its Ray too if ``with_ray``; other processes of Ray exit by themselves."""
     process.kill()
     process.wait()
     if with_ray:
         for other in processes(process.pid):
-            # One that ends meanwhile is gone.
+            # A process may end meanwhile.
             with suppress(psutil.NoSuchProcess):
                 other.kill()
     for stream in (process.stdout, process.stderr):
@@ -139,7 +140,7 @@ def kill(process: Command, *, with_ray: bool) -> None:
 
 
 def kill_again_and_again(here: Path, kills: int, *flags: str, with_ray: bool) -> None:
-    """Start, kill and resume a search, then let it end; what had ended must never change."""
+    """Start, kill and resume a search, then let it end; ended trials must never change."""
     moments = random.Random(kills)
     before: list[TrialRecord] = []
     sessions = []
@@ -152,14 +153,14 @@ def kill_again_and_again(here: Path, kills: int, *flags: str, with_ray: bool) ->
         journal = cell_folder(here) / "journal.jsonl"
         began = time.monotonic()
         if number % 4 == 3:
-            # In the start-up, where nothing may happen to what is there.
+            # Killed while it starts, when existing files must not change.
             time.sleep(moments.uniform(0.0, 8.0))
         else:
             wanted = n_lines(journal) + moments.randint(1, 8)
             wait_until(partial(has_come_to, process, journal, wanted), process)
-            # At once, while the records are written; or between two events.
+            # Killed at once, while the records are written, or between two events.
             time.sleep(moments.choice([0.0, moments.uniform(0.0, 0.5)]))
-        # What outlives the last ones would only be waited for at the end.
+        # The test would have to wait for processes that outlive the last kills.
         kill(process, with_ray=with_ray or number >= kills - _LAST_KILLS)
         seconds = time.monotonic() - began
         records = ledger(here).records if journal.exists() else []

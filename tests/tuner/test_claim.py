@@ -1,4 +1,4 @@
-"""A cell is prepared, planned, claimed and begun from Python, without flags and without Ray."""
+"""A cell is prepared, planned, claimed and begun from Python, without flags and Ray."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_a_cell_is_prepared_and_planned_without_flags(tmp_path: Path) -> None:
     assert planned.estimate == plan().estimate
     assert prepared.imported_by(planned) is None
     assert not options.results.exists()
-    # What a search was begun with holds, whatever another plan has measured.
+    # The description of the beginning stays, whatever a later plan has measured.
     first = {
         **plan_summary(plan()).to_json(),
         "estimate": {**ESTIMATE, "search_seconds_expected": 7.0},

@@ -1,4 +1,4 @@
-"""Faults of trials and of the machine, with real Ray: each has a state, a reason and a message."""
+"""Every fault of a trial or the machine has a state, a reason and a message, with real Ray."""
 
 import dataclasses
 import os
@@ -33,7 +33,7 @@ HEALTHY = set(range(TRIALS)) - {NAN, OUT_OF_MEMORY, STALL, ERROR, BEGINNING}
 
 
 class Faulty(CellTrainable):
-    """Breaks in a way that follows from the number of the trial, inside real training."""
+    """Fails during real training, in a way that depends on the number of the trial."""
 
     def _begin(self, trial: Assignment) -> None:
         if trial.number == BEGINNING:
@@ -48,7 +48,7 @@ class Faulty(CellTrainable):
             return super()._step()
         epoch = self._trainer.report.epoch if self._trainer.report else 0
         if number == NAN and epoch == 2:
-            # What a diverged optimizer leaves behind.
+            # A diverged optimizer leaves such weights.
             with np.errstate(all="ignore"):
                 next(self._trainer.model.parameters()).data.fill_(float("nan"))
         elif number == STALL and epoch == 1:
@@ -130,9 +130,9 @@ def test_each_fault_of_a_trial_is_a_state_and_the_search_goes_on(
     assert "then with at most 128 samples in a pass" in records[MEMORY_MONITOR].faults[0]
     assert records[MEMORY_MONITOR].micro_batch == 128
 
-    said = capfd.readouterr().out
-    assert f"{TRIALS}/{TRIALS}" in said
-    assert "broke off and is tried again" in said
+    output = capfd.readouterr().out
+    assert f"{TRIALS}/{TRIALS}" in output
+    assert "broke off and is tried again" in output
     assert all(untouched(records[n]) for n in (7, 8))
 
 
@@ -166,7 +166,7 @@ def test_a_search_in_which_most_trials_fail_stops_and_says_so(
     assert 4 <= len(outcome.records) < TRIALS
     assert all(record.value is None and record.state == "FAIL" for record in outcome.records)
 
-    # Mended, it goes on with the trials that are left.
-    mended = search(limited, path, CellTrainable)
-    assert mended.is_complete
-    assert [r for r in mended.records if r.reason == "error"] == outcome.records
+    # Once the fault is repaired, the search runs the trials that are left.
+    repaired = search(limited, path, CellTrainable)
+    assert repaired.is_complete
+    assert [r for r in repaired.records if r.reason == "error"] == outcome.records

@@ -14,7 +14,7 @@ from ray.exceptions import (
 )
 
 from study.storage.lock import LockError
-from study.tuner.faults import classify, fault_of
+from study.tuner.faults import classify, fault_of, storage_problem
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "cell/checkpoint")
 
@@ -60,7 +60,7 @@ def test_what_broke_a_trial_off(error: Exception, kind: str, message: str) -> No
     assert fault.detail == "all of it"
 
 
-def test_an_error_that_ray_dressed_up_as_its_cause_is_told_like_the_cause() -> None:
+def test_an_error_that_ray_wraps_is_classified_like_its_cause() -> None:
     for cause in (ValueError("why"), MemoryError("much"), FULL):
         dressed = raised(cause).as_instanceof_cause()
         assert isinstance(dressed, type(cause))
@@ -70,7 +70,7 @@ def test_an_error_that_ray_dressed_up_as_its_cause_is_told_like_the_cause() -> N
 
 @dataclass
 class Failed:
-    """A trial as Ray leaves it: the error's text, and the error."""
+    """The fields of Ray's trial with the files of its error: text and pickle."""
 
     error_file: str | None
     pickled_error_file: str | None
@@ -89,3 +89,11 @@ def test_what_ray_noted_of_a_failure_is_read(tmp_path: Path) -> None:
 def test_a_failure_of_which_ray_noted_nothing_is_an_error() -> None:
     fault = fault_of(Failed(None, None))
     assert (fault.kind, fault.message, fault.detail) == ("error", "no word", "no word")
+
+
+def test_a_problem_of_the_storage_names_its_file() -> None:
+    assert storage_problem(OSError(28, "No space left on device", "/cell/log.txt")) == (
+        "/cell/log.txt: the records must be written, but got No space left on device"
+    )
+    assert "the results folder: the records" in storage_problem(OSError("gone"))
+    assert storage_problem(OSError("gone")).endswith("but got gone")

@@ -1,8 +1,8 @@
-"""The trace of a tiny search is the one on record: every trial, every epoch, every cut of ASHA.
+"""The trace of a tiny search is the recorded one: every trial, every epoch, every cut of ASHA.
 
-A change that means to change nothing is held to that here. Sums are ordered differently by other
-processors, so losses are compared up to their rounding, carried through some dozen steps. After a
-change that means to change results, ``python -m tests.tuner.test_golden_trace`` records anew.
+It shows whether a refactoring has changed results. Other processors add in another order, so losses
+are compared up to rounding errors that have grown over some dozen steps. After a change that is
+meant to change results, ``python -m tests.tuner.test_golden_trace`` records a new trace.
 """
 
 import json
@@ -22,8 +22,8 @@ _PER_EPOCH = ("epoch", "schedule_percent", "train_loss", "validation_loss", "auc
 _PER_TRIAL = ("number", "source", "seed", "state", "reason", "epochs_trained", "params")
 
 _ROUNDING = 1e-4
-"""Relative. Float32 carries 1.2e-7 in each sum; the trial with the largest learning rate amplifies
-it most."""
+"""Relative difference up to which losses are equal. Float32 rounds each sum by up to 1.2e-7, which
+the trial with the largest learning rate amplifies most."""
 
 
 def trace(here: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What the thermal guard does to a search: without Ray, and then from the command line."""
+"""The thermal guard holds back or stops a search: without Ray, and from the command line."""
 
 import time
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ class Bench:
         self.watch = ThermalWatch(self.guard, self.stop, self.said.append)
 
     def becomes(self, **reading: Any) -> bool:
-        """Let the sensor say something, and ask whether a trial may start."""
+        """Set the reading of the sensor, and return whether a trial may start."""
         self.readings = [Reading(source="chip", **reading)]
         time.sleep(10 * READ)
         return self.watch.may_start()
@@ -62,7 +62,7 @@ def test_each_change_that_matters_is_a_line(bench: Bench) -> None:
     assert bench.becomes(degrees=84.0)
     assert bench.becomes(problem="broken")
     assert bench.becomes(degrees=61.0)
-    # Said before.
+    # This message was printed before.
     assert bench.becomes(problem="broken")
     assert not bench.becomes(pressure="Heavy")
     assert bench.becomes(problem="broken")
@@ -104,7 +104,7 @@ def test_the_machine_of_a_worker_counts(bench: Bench) -> None:
     bench.watch.on_trial_result(0, [], trial, step.write())
     assert not bench.watch.may_start()
     assert bench.said == ["88 C (node7 GPU 1): no new trial starts until it is below 85 C"]
-    # A worker that cannot tell changes nothing, and one that has paused has no report.
+    # A worker without a reading changes nothing, and one that has paused has no report.
     unknown = StepResult(
         report=epoch_record(1, worker={"machine": "node7"}), is_paused=False, problem=None
     )
@@ -163,7 +163,7 @@ TRIALS, EPOCHS = 3, 40
 
 
 def said(here: Path) -> list[str]:
-    """Return what was logged, without the time."""
+    """Return the lines of the log without their times."""
     path = cell_folder(here) / "log.txt"
     return [line[20:] for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -189,7 +189,7 @@ def test_heat_holds_new_trials_back_then_stops_the_search_which_goes_on_where_it
     held = f"86.5 C ({file}): no new trial starts until it is below 85 C"
     wait_until(lambda: held in said(here), process)
     started, ended, came_to = count(here, " starts: "), count(here, " ends: "), n_epochs(here)
-    # Those at work go on to their end, and the slot of the first that ends stays empty.
+    # Running trials continue to their end, and the slot of the first that ends stays empty.
     wait_until(lambda: count(here, " ends: ") > ended, process)
     assert n_epochs(here) > came_to
     time.sleep(1.5)
@@ -203,11 +203,11 @@ def test_heat_holds_new_trials_back_then_stops_the_search_which_goes_on_where_it
     file.write_text("96")
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 1, output + errors
-    told = [line for line in said(here) if not line.startswith("trial")]
-    assert told[:2] == [held, again]
+    lines = [line for line in said(here) if not line.startswith("trial")]
+    assert lines[:2] == [held, again]
     # Unless a worker, which has the same sensor, has stopped the search before the driver looked.
     stops = f"96 C ({file}): running trials save themselves, and the search stops"
-    assert told[2:] in ([stops], [])
+    assert lines[2:] in ([stops], [])
     lines = output.splitlines()
     assert f"  heat    60 C ({file}), normal" in lines
     (stopped,) = [line for line in lines if line.startswith("stopped: ")]
@@ -218,7 +218,7 @@ def test_heat_holds_new_trials_back_then_stops_the_search_which_goes_on_where_it
     assert len(before) < TRIALS
     assert 86.5 in [row["thermal_max_temp"] for row in before]
 
-    # What the origin's reader said when it could not read, and took for normal.
+    # The original study wrote -1 if it could not read a sensor, and took it for normal.
     file.write_text("-1")
     output, _ = run(here, "--concurrency", "2", "--resume", STUDY_TEMPERATURE_FILE=str(file))
     assert f"  heat    unknown, so heat stops nothing ({file}: -1 C cannot be)" in output
@@ -233,7 +233,7 @@ def test_heat_holds_new_trials_back_then_stops_the_search_which_goes_on_where_it
         assert row["faults"] == []
         known = [epoch["temperature_max"] for epoch in epochs if "temperature_max" in epoch]
         assert row["thermal_max_temp"] == max(known, default=None)
-    # Of the trial that was stopped: the epochs before have a temperature, those after have none.
+    # The epochs of the stopped trial have a temperature before the stop and none after it.
     assert "temperature" in epochs_of(here, rows[-1])[0]
     assert "temperature" not in epochs_of(here, rows[-1])[-1]
     table = (here / "ray_results" / "experiment_results.csv").read_text()

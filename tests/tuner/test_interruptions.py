@@ -1,4 +1,4 @@
-"""Ways in which a search ends before its time, through the command line, and how it goes on."""
+"""A search that is interrupted from the command line can be resumed."""
 
 import json
 import os
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    """A space whose trials are so long that an end falls into one of them."""
+    """Return a folder with a search space whose trials are long enough to be interrupted."""
     write_space(tmp_path, trials=TRIALS, epochs=EPOCHS, scheduler="fifo", forced="none")
     return tmp_path
 
@@ -75,7 +75,7 @@ def check_ended_gracefully(output: str, code: int | None) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_pauses_trials_between_two_steps(here: Path, number: signal.Signals) -> None:
-    # Epochs of seconds, so that the signal falls into one.
+    # Epochs take seconds, so that the signal arrives within one.
     large = ("--budget", "2M", "--max-epochs", "2", "--trials", "1")
     process = start(here, *large)
     folder = here / "ray_results" / "tiny_2M_h3_threshold_1pct"
@@ -107,7 +107,7 @@ def test_the_key_q_ends_gracefully(here: Path) -> None:
         stdin=inside,
         stdout=inside,
         stderr=inside,
-        # A terminal of its own, in whose foreground it runs.
+        # The process runs in the foreground of a terminal of its own.
         preexec_fn=partial(_take_terminal, inside),
     )
     os.close(inside)
@@ -142,7 +142,7 @@ def _take_terminal(descriptor: int) -> None:
 def test_a_second_ctrl_c_ends_at_once(here: Path) -> None:
     process = start(here)
     wait_until(partial(has_epochs, here, 3), process)
-    # The workers do not answer, so that a graceful end would take for ever.
+    # The workers do not answer, so that a graceful end would never come.
     stopped = workers(process.pid)
     for worker in stopped:
         worker.suspend()
@@ -177,12 +177,12 @@ def test_a_killed_worker_costs_an_epoch_and_a_second_search_is_refused(here: Pat
 
 
 def records_of(here: Path) -> dict[Path, bytes]:
-    """Return all records; status.json only says that a driver was there, and why it ended."""
+    """Return all records but status.json, which only names the last driver and its end."""
     paths = cell_folder(here).rglob("*.json")
     return {p: p.read_bytes() for p in paths if p.name != STATUS_FILE}
 
 
-def test_damaged_files_are_mended_or_refused_and_never_begun_anew(here: Path) -> None:
+def test_damaged_files_are_repaired_or_refused_and_never_begun_anew(here: Path) -> None:
     untouched = here / "untouched"
     untouched.mkdir()
     write_space(untouched, trials=TRIALS, epochs=EPOCHS, scheduler="fifo", forced="none")
@@ -195,9 +195,9 @@ def test_damaged_files_are_mended_or_refused_and_never_begun_anew(here: Path) ->
         wait_until(partial(has_epochs, here, has_come_to), process)
         process.kill()
         process.communicate()
-        # What is damaged must not be written by a worker that has not yet noticed.
+        # A worker that has not yet exited must not rewrite the damaged files.
         wait_until(partial(is_alone, process.pid), None)
-        # Everything at once, but for one copy of the journal and one checkpoint.
+        # Everything is damaged at once, but for one copy of the journal and one checkpoint.
         for path in (
             cell_folder(here) / draw.choice(JOURNAL_FILES),
             *here.glob("ray_results/*.csv"),
@@ -227,7 +227,7 @@ def test_damaged_files_are_mended_or_refused_and_never_begun_anew(here: Path) ->
 
 @pytest.fixture
 def small_disk(here: Path) -> Iterator[Path]:
-    """A file system of 12 MiB as the results folder."""
+    """Mount a file system of 12 MiB as the results folder."""
     folder = here / "ray_results"
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", folder], check=True)
@@ -314,14 +314,14 @@ def test_a_worker_that_the_memory_monitor_ends_goes_on_with_half_the_micro_batch
 ) -> None:
     memory = psutil.virtual_memory()
     threshold = 1 - memory.available / memory.total + 0.12
-    # A trial at a time: else the choice of the victim would be Ray's.
+    # With one trial at a time it is certain which one Ray ends.
     process = start(
         here,
         *("--concurrency", "1", "--trials", "1"),
         RAY_memory_usage_threshold=f"{threshold:.3f}",
     )
     wait_until(partial(has_epochs, here, 3), process)
-    # Else the trial may be over before the memory is full; a suspended process can be killed.
+    # Suspended, so that the trial does not end before memory is full; it can still be killed.
     for worker in workers(process.pid):
         worker.suspend()
     greedy = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""A search and a sweep whose standard output is gone go on to their end, with real Ray."""
+"""A search and a sweep run to their end when their standard output is closed, with real Ray."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def test_a_search_outlives_the_reader_of_its_output(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stderr is not None
     try:
-        # The first line of a plan, as `| head -1` reads it.
+        # One line is read and the pipe closed, as `| head -1` does.
         assert CELL in process.stdout.readline()
         process.stdout.close()
         wait_until(lambda: len(trials(tmp_path)) > 0, process)

@@ -1,7 +1,7 @@
-"""Which promises a search would break as a subclass of Ray's OptunaSearch and ASHAScheduler.
+"""Ray's OptunaSearch and ASHAScheduler lack guarantees that a search of this study needs.
 
-Each test drives Ray's own class as Tune drives it, and shows what a search of this study must not
-do. When one of them fails, a later Ray has changed, and the reason given for ours is gone.
+Each test calls Ray's class as Tune does, and shows a behaviour that this study must not have. If
+one of them fails, Ray has changed, and a reason for not using its class is gone.
 """
 
 import inspect
@@ -43,7 +43,7 @@ def test_a_trial_that_asha_cut_would_teach_the_sampler_like_one_that_ran_to_its_
     searcher: OptunaSearch,
 ) -> None:
     searcher.suggest("cut")
-    # Tune does not hand on the report on which its scheduler stops a trial.
+    # Tune does not pass on the report at which its scheduler stops a trial.
     searcher.on_trial_complete("cut", {"loss": 0.5, "training_iteration": 1})
     (known,) = searcher._ot_study.trials
     assert (known.state, known.value, known.intermediate_values) == (TrialState.COMPLETE, 0.5, {})
@@ -65,7 +65,7 @@ def test_a_trial_that_diverged_would_stay_at_work_for_the_sampler(searcher: Optu
 def test_a_collapsed_trial_would_be_the_best_that_the_sampler_knows(
     searcher: OptunaSearch,
 ) -> None:
-    # A constant has a log-loss of 0.363 where a tenth of the days are hits.
+    # A constant predictor has a log-loss of 0.363 at a base rate of 11.8 %.
     for trial, loss in (("good", 0.5), ("collapsed", 0.363)):
         searcher.suggest(trial)
         searcher.on_trial_complete(trial, epoch(searcher, trial, 1, loss))
@@ -76,17 +76,17 @@ def test_after_a_kill_the_sampler_would_be_older_than_the_records(
     searcher: OptunaSearch, tmp_path: Path
 ) -> None:
     searcher.suggest("first")
-    # Tune saves it now and then: every ten seconds at most.
+    # Tune saves it at most every ten seconds.
     searcher.save(str(tmp_path / "snapshot"))
     asked = searcher.suggest("second")
     searcher.on_trial_complete("first", epoch(searcher, "first", 1, 0.4))
-    # Killed here. The records have the end of the first trial, and know of the second.
+    # The process dies here; the records hold the end of the first trial and the second one.
     restored = OptunaSearch(RATE, metric="loss", mode="min", seed=1)
     restored.restore(str(tmp_path / "snapshot"))
     assert states(restored) == [TrialState.RUNNING]
     with pytest.raises(KeyError, match="second"):
         epoch(restored, "second", 1, 0.3)
-    # The configuration is asked for again, as if nobody had trained it.
+    # The configuration is suggested again, as if it had not been trained.
     assert restored.suggest("third") == asked
 
 
@@ -96,7 +96,7 @@ def test_the_rungs_of_asha_are_in_no_snapshot_of_a_run() -> None:
 
 
 def test_after_a_kill_a_half_grown_trial_would_stop_every_new_one() -> None:
-    def told(*, from_percent: int) -> ASHAScheduler:
+    def filled(*, from_percent: int) -> ASHAScheduler:
         asha = ASHAScheduler(
             time_attr="percent", metric="loss", mode="min", max_t=100, grace_period=25,
             reduction_factor=3,
@@ -111,6 +111,6 @@ def test_after_a_kill_a_half_grown_trial_would_stop_every_new_one() -> None:
             asha.on_trial_add(None, trial)
         return str(asha.on_trial_result(None, trial, {"percent": percent, "loss": loss}))
 
-    never_stopped, restored = told(from_percent=5), told(from_percent=80)
+    never_stopped, restored = filled(from_percent=5), filled(from_percent=80)
     assert decided(never_stopped, "new", 25, 0.5) == TrialScheduler.CONTINUE
     assert decided(restored, "new", 25, 0.5) == TrialScheduler.STOP

@@ -1,4 +1,4 @@
-"""What Ray's readers find in the folder of a search that was not run by Ray."""
+"""Ray's readers open the folder of a search that was simulated without Ray."""
 
 import shutil
 import subprocess
@@ -50,7 +50,9 @@ def test_the_best_trial_is_that_of_the_records_and_no_failed_or_collapsed_one(ce
 def test_a_trial_that_ended_before_its_first_epoch_has_its_record_alone(cell: Path) -> None:
     (trial, *_) = read_trials(cell)
     (cell / trial.folder / "result.json").unlink()
-    ended = changed(trial, reason="oom", value=None, epochs_trained=0)
+    ended = changed(
+        trial, reason="oom", value=None, epochs_trained=0, assigned_cpus=None, assigned_gpus=None
+    )
     write_ray_results(cell, [ended], CellTrainable)
     (result,) = tune.Tuner.restore(str(cell), trainable=CellTrainable).get_results()
     assert result.metrics["record"]["reason"] == "oom"
@@ -90,7 +92,7 @@ def test_ray_is_not_let_go_on_with_a_search(cell: Path) -> None:
     tuner = tune.Tuner.restore(str(cell), trainable=CellTrainable)
     with pytest.raises(StudyError, match=r"Tuner\.fit: .* Repeat the .*--resume"):
         tuner.fit()
-    # Refused before anything was written.
+    # The call is refused before anything is written.
     assert sorted(cell.rglob("*")) == before
 
 

@@ -1,4 +1,4 @@
-"""Every record is a view of the journal, and is mended from it, one file at a time."""
+"""Every record is rebuilt from the journal, one file at a time."""
 
 import dataclasses
 import gc
@@ -50,7 +50,7 @@ VIEWS = [
 
 def recorder(folder: Path, ledger: Ledger, cell: Cell = CELL) -> Recorder:
     lock = FolderLock(folder)
-    # One after the other works here, in one process.
+    # Several searches use the folder one after the other in one process.
     lock.release()
     opened = OpenedSearch(
         plan=dataclasses.replace(plan(), cell=cell),
@@ -64,7 +64,7 @@ def recorder(folder: Path, ledger: Ledger, cell: Cell = CELL) -> Recorder:
 
 @pytest.fixture
 def ended(tmp_path: Path) -> tuple[Path, Ledger]:
-    """A search that has ended, of which nothing but the journal was written."""
+    """Return the folder and ledger of a complete search of which only the journal exists."""
     ledger = new_ledger(tmp_path / "cell")
     play(ledger, random.Random(0), 1, {})
     return tmp_path / "cell", ledger
@@ -93,7 +93,7 @@ def epochs_in_memory() -> int:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Return every record but the time stamps: event files count by their size."""
+    """Return every record; event files, which hold times, are represented by their size."""
     found = {
         str(p.relative_to(folder.parent)): p.read_bytes()
         for p in sorted(folder.parent.rglob("*"))

@@ -1,4 +1,4 @@
-"""Ray's way of saving and restoring a trial, over its own folder of checkpoints, with real Ray."""
+"""Ray's save and restore use the trial's own folder of checkpoints, with real Ray."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def trial(plan: CellPlan, number: int) -> dict[str, Any]:
 
 
 def worker(plan: CellPlan, folder: Path, number: int) -> Any:
-    """Return an actor of the trainable, as Tune makes them."""
+    """Return an actor of the trainable, made as Tune makes one."""
     settings = TrialSettings(cell_folder=folder, device="cpu", share_bytes=plan.share_bytes)
     prepared = ray.tune.with_parameters(
         CellTrainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
@@ -70,7 +70,7 @@ def test_ray_saves_where_the_state_is_and_restores_from_there(
     second = epoch(ray.get(first.train.remote()))
     before = content(cell)
     saved = ray.get(first.save.remote(str(tmp_path / "saved")))
-    # No second copy of the state: a line of text.
+    # Ray's checkpoint is a line of text and no second copy of the state.
     assert content(cell) == before
     assert sum(content(tmp_path / "saved").values()) < 1000 < sum(before.values())
     third = epoch(ray.get(first.train.remote()))
@@ -79,7 +79,7 @@ def test_ray_saves_where_the_state_is_and_restores_from_there(
 
     again = worker(plan, cell, 0)
     ray.get(again.restore.remote(saved))
-    # The newest state, which is never older than what was saved; it repeats its last report.
+    # The newest state is restored, which repeats its last report; it is never the older one.
     repeated = epoch(ray.get(again.train.remote()))
     assert (repeated.epoch, repeated.train_loss) == (3, third.train_loss)
     assert third.epoch == second.epoch + 1

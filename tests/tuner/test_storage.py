@@ -42,18 +42,18 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place with temporary files of its own."""
+    """Return a folder whose commands have a temporary folder of their own."""
     write_space(tmp_path, trials=TRIALS, epochs=EPOCHS, scheduler="fifo", forced="none")
     scratch = tmp_path / "temporary"
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
-    # Ray's sockets have short names.
+    # The paths of Ray's sockets must be short.
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
     return tmp_path
 
 
 def is_in_a_second_trial(server: Server) -> bool:
-    """One trial has ended, and another has a second checkpoint: its first epoch is published."""
+    """Has one trial ended, and has another one published its first epoch?"""
     names = server.names()
     ended = {Path(name).parent for name in names if name.endswith("/metrics.json")}
     states = [Path(name) for name in names if "/state_" in name and name.endswith(".pt")]
@@ -72,18 +72,18 @@ def test_a_killed_search_goes_on_from_the_store_on_another_machine(
     flags = ("--storage", server.uri(), "--concurrency", "1")
     process = start(here, *flags)
     wait_until(partial(is_in_a_second_trial, server), process)
-    # On a busy machine it would come to its end before the other one is refused.
+    # Suspended, because on a busy machine it might end before the other one is refused.
     process.send_signal(signal.SIGSTOP)
     _, errors = run(here, *flags, "--resume", expect=2)
     assert f"process {process.pid} on" in errors
     process.kill()
     process.communicate()
-    # Another machine would not share the processor with them.
+    # The next command stands for another machine, on which these workers do not run.
     wait_until(lambda: not workers(process.pid), None)
     before = json.loads(server.content(f"{CELL}/all_trials.json"))
     assert 1 <= len(before) < TRIALS
 
-    # Another machine, and a minute later.
+    # The search moves to another machine, a minute later.
     shutil.rmtree(here / "ray_results")
     for left in (here / "temporary").glob("mss-*"):
         os.utime(left, (time.time() - 120,) * 2)
@@ -111,7 +111,7 @@ def test_a_killed_search_goes_on_from_the_store_on_another_machine(
 
 
 def check_store(server: Server, here: Path) -> None:
-    """The store holds what is here, and nothing that only a running search needs."""
+    """Check that the store holds the results folder, without files that only a search needs."""
     only_here = {JOURNAL_FILES[1], "lock", "status.json", "experiment_results.csv"}
     names = set(server.names())
     assert f"{CELL}/{LEASE_FILE}" not in names
@@ -133,7 +133,7 @@ def check_store(server: Server, here: Path) -> None:
 
 def test_an_outage_pauses_the_search_and_loses_nothing(server: Server, here: Path) -> None:
     line = Line(server.port)
-    # The place of a search in a store is the whole URI, so that both go by one port.
+    # The identity of a search includes the whole URI, so both use one port.
     flags = (
         "--storage",
         Server(line.port, server.log).uri(),
@@ -170,7 +170,7 @@ def test_a_store_that_cannot_be_reached_is_one_line_before_anything_starts(
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     began = time.monotonic()
-    # Nobody listens there.
+    # No server listens on this port.
     uri = "s3://bucket/prefix?endpoint_override=http://127.0.0.1:1"
     output, errors = run(here, "--storage", uri, expect=2)
     assert time.monotonic() - began < 15

@@ -25,7 +25,7 @@ ROOT = SPACES.parent
 pytestmark = pytest.mark.ray
 
 FORCED = [
-    # Document 002: budget, width, layers, heads, dropout, learning rate, weight decay.
+    # The list of the original study, in the order of FIELDS.
     ("750k", 192, 2, 4, 0.5, 1e-4, 1e-3),
     ("750k", 128, 4, 4, 0.5, 1e-4, 1e-3),
     ("2M", 320, 2, 4, 0.5, 1e-4, 1e-3),
@@ -51,7 +51,7 @@ FIELDS = (
 
 
 def run(here: Path, module: str, *flags: str, expect: int = 0) -> str:
-    """Run the search command in a folder; whatever it starts must be gone with it."""
+    """Run the search command in a folder, and check that no process outlives it."""
     process = subprocess.Popen(
         [sys.executable, "-m", module, *flags],
         cwd=here,
@@ -68,8 +68,7 @@ def run(here: Path, module: str, *flags: str, expect: int = 0) -> str:
     "budgets",
     [
         ("2M", "20M"),
-        # On a small machine the largest need it for themselves, and each trial a worker of its own:
-        # five minutes.
+        # Large trials take a small machine alone, each with a new worker: five minutes.
         pytest.param(("750k", "2M", "20M", "200M"), marks=pytest.mark.bench),
     ],
     ids="-".join,
@@ -82,7 +81,7 @@ def test_the_listed_come_first_and_a_search_that_has_converged_ends(
     plan = {"cells": [{"cell": name, "estimate": ESTIMATE, "power": POWER}]}
     (tmp_path / "estimate.json").write_text(json.dumps(plan))
     listed = [row for row in FORCED if row[0] in budgets]
-    # All but those of the lowest rate learn something in an epoch; one sampled trial more.
+    # All listed trials but those of the lowest rate complete, and one sampled trial.
     patience = sum(row[5] > 1e-5 for row in listed) + 1
     flags = (
         "--search", str(SPACES / "two_phase.yaml"), "--estimate", "estimate.json",
@@ -92,11 +91,11 @@ def test_the_listed_come_first_and_a_search_that_has_converged_ends(
 
     dry = json.loads(run(tmp_path, "study.tune", *flags, "--dry-run", "--json"))
     assert not (tmp_path / "ray_results").exists()
-    told = [
+    planned = [
         {**slot["architecture"], **slot["training"], "budget": slot["budget"]}
         for slot in dry["forced"]
     ]
-    assert [tuple(slot[field] for field in FIELDS) for slot in told] == listed
+    assert [tuple(slot[field] for field in FIELDS) for slot in planned] == listed
 
     output = run(tmp_path, "tests.tuner.stand_in_cell", *flags)
     folder = tmp_path / "ray_results" / name
@@ -105,7 +104,7 @@ def test_the_listed_come_first_and_a_search_that_has_converged_ends(
     assert [tuple(r.params[field] for field in FIELDS) for r in first] == listed
     assert [(r.name, r.group) for r in first] == [(s["name"], s["group"]) for s in dry["forced"]]
     assert {r.phase for r in records} == {1}
-    # What was at work beside the one that was missing has ended too.
+    # A trial that ran beside the last one that was needed has ended too.
     assert f"converged after {len(records)} of 30 trials" in output
     assert patience <= sum(r.state == "COMPLETE" for r in records)
     assert len(listed) < len(records) < 30
@@ -121,7 +120,7 @@ def test_the_listed_come_first_and_a_search_that_has_converged_ends(
     assert (best["phase"], best["group"], best["name"]) == (1, winner.group, winner.name)
     assert best["best_value"] == max(aucs[r.number] for r in records if r.is_rankable)
 
-    # The sampler that chose the later ones had learnt from the listed ones.
+    # The sampler that chose the later trials had the listed ones in its history.
     overrides = Overrides(
         search={"trials": 30, "metric": "auc", "early_stop_patience": patience,
                 "early_stop_threshold": 1.0},

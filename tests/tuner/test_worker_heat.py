@@ -1,4 +1,4 @@
-"""A worker's machine that only the worker can read, with real Ray."""
+"""A worker reads a sensor that its driver cannot, with real Ray."""
 
 import dataclasses
 import os
@@ -27,13 +27,13 @@ from tests.tuner.in_process import MARKS, ray_environment, search
 pytestmark = MARKS
 
 _EPOCH_SECONDS = 0.3
-"""Long enough for the guard of the worker to read before the trial is over."""
+"""Seconds that an epoch takes at least, so that the worker's guard reads before the trial ends."""
 
 _HELD = "no new trial starts"
 
 
 class Heating(CellTrainable):
-    """Heats its machine up: warm from its first epoch on, critical once the search has heard so."""
+    """Heats its machine: warm from its first epoch on, critical once the search has printed so."""
 
     def _step(self) -> StepResult:
         result = super()._step()
@@ -47,7 +47,7 @@ class Heating(CellTrainable):
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Iterator[CellPlan]:
-    """A cell on a Ray whose workers see a sensor that this process does not."""
+    """Return a plan on a Ray whose workers read a sensor that this process does not."""
     file = tmp_path / "temperature"
     file.write_text("60")
     study = load_study(SPACES / "smoke.yaml")
@@ -69,7 +69,7 @@ def test_a_worker_stops_the_search_when_its_own_machine_is_too_hot(
     assert str(file) not in measure().said
     outcome = search(plan, path, Heating)
     assert outcome.is_fault
-    # The worker's own word, or the driver's who heard its report first: both name the sensor.
+    # The worker stopped the search, or the driver after its report; both name the sensor.
     machine, sensor = socket.gethostname(), str(file)
     assert str(outcome.stopped).startswith(
         (
@@ -87,5 +87,5 @@ def test_a_worker_stops_the_search_when_its_own_machine_is_too_hot(
     saved = CheckpointFolder(folder / "checkpoints").newest_intact()
     assert saved is not None
     assert saved.state["epoch"] == len(epochs)
-    # What the worker told the search.
+    # The temperature came from the worker's report.
     assert f"88 C ({socket.gethostname()} {file}): {_HELD}" in (path / "log.txt").read_text()

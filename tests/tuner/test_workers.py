@@ -1,4 +1,4 @@
-"""Which workers are kept between two trials."""
+"""Idle workers are kept while there is room beside the running trials."""
 
 from ray.tune.execution.placement_groups import PlacementGroupFactory, resource_dict_to_pg_factory
 
@@ -29,11 +29,11 @@ def test_workers_are_kept_by_kind_as_long_as_there_is_room() -> None:
     kept = workers(at_work)
     assert kept.cache_object(key("200M"), "a")
     assert kept.cache_object(key("20M"), "b")
-    # Half of the device is at work, a quarter and an eighth idle.
+    # Half of the device is in use; workers of a quarter and an eighth are idle.
     assert list(kept.flush_cached_objects()) == []
     at_work.append("200M")
     kept.increase_max(key("200M"))
-    # What is to start takes over the worker of its own kind.
+    # The new trial takes over the worker of its kind.
     assert list(kept.flush_cached_objects()) == []
     assert kept.pop_cached_object(key("200M")) == "a"
     kept.decrease_max(key("200M"))
