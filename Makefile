@@ -35,8 +35,8 @@ study: $(VENV)/installed ## a small study from its sweep to its report
 tensorboard: $(VENV)/installed ## show the curves of all trials, live
 	$(VENV)/bin/tensorboard --logdir ray_results
 
-# A start of Ray mostly waits, so two of its tests at a time keep two cores busy. No test may be
-# left without a core by its neighbours, so that it is two on a large machine too.
+# A start of Ray mostly waits, so two of its tests at a time keep two cores busy. More of them would
+# each take all cores of a larger machine for theirs.
 test: $(VENV)/installed ## run all tests
 	$(PARALLEL) -m "not ray and not bench and not gpu"
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist worksteal \

@@ -112,6 +112,7 @@ def test_feature_hashes_are_pinned(tier: Tier, digits: str) -> None:
     assert feature_hash(tier).startswith(digits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("market", ["sp500", "nasdaq"])
 def test_every_value_after_the_warm_up_is_finite(
     market: str, request: pytest.FixtureRequest
@@ -246,6 +247,7 @@ def test_units_do_not_matter(sp500: Prices) -> None:
     np.testing.assert_allclose(original, other, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("market", ["sp500", "nasdaq"])
 @pytest.mark.parametrize("tier", ["a50", "a100", "a200"])
 def test_every_tier_builds_for_both_markets_in_seconds(market: str, tier: Tier) -> None:
