@@ -41,7 +41,7 @@ test: $(VENV)/installed ## run all tests
 	$(PARALLEL) -m "not ray and not bench and not gpu"
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist worksteal \
 		-m "ray and not alone and not bench and not gpu"
-	$(VENV)/bin/python -m pytest -m "ray and alone and not bench and not gpu"
+	$(VENV)/bin/python -m pytest -m alone $$(grep -rl mark.alone tests --include '*.py')
 
 fast: $(VENV)/installed ## run the quick tests; ARGS="-k name" for some of them
 	$(PARALLEL) -m "not ray and not slow and not bench and not gpu" $(ARGS)
