@@ -8,7 +8,7 @@ TRIALS ?=
 ARGS ?=
 KILLS ?= 100
 EXAMPLES ?= 10000
-PARALLEL = $(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 8
+PARALLEL = $(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 .PHONY: help install tune sweep study tensorboard test fast check fuzz chaos bench lock
 .DEFAULT_GOAL := help
@@ -35,10 +35,13 @@ study: $(VENV)/installed ## a small study from its sweep to its report
 tensorboard: $(VENV)/installed ## show the curves of all trials, live
 	$(VENV)/bin/tensorboard --logdir ray_results
 
-# Ray takes all cores, so its tests come one after the other.
+# A start of Ray mostly waits, so two of its tests at a time keep two cores busy. More of them would
+# each take all cores of a larger machine for theirs.
 test: $(VENV)/installed ## run all tests
 	$(PARALLEL) -m "not ray and not bench and not gpu"
-	$(VENV)/bin/python -m pytest -m "ray and not bench and not gpu"
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist worksteal \
+		-m "ray and not alone and not bench and not gpu"
+	$(VENV)/bin/python -m pytest -m alone $$(grep -rl mark.alone tests --include '*.py')
 
 fast: $(VENV)/installed ## run the quick tests; ARGS="-k name" for some of them
 	$(PARALLEL) -m "not ray and not slow and not bench and not gpu" $(ARGS)

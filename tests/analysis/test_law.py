@@ -72,6 +72,7 @@ def test_a_power_law_on_its_own_data_is_not() -> None:
     assert alpha.low < 0.1 < alpha.high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_floor", [True, False])
 def test_the_optimum_is_that_of_another_solver(has_floor: bool) -> None:
     draw = np.random.default_rng(3)

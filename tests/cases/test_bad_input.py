@@ -262,6 +262,7 @@ def test_a_damaged_record_of_a_search_is_named_by_the_report(
     assert words in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [

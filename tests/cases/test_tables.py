@@ -21,6 +21,8 @@ from analysis.__main__ import main
 from analysis.tables.run_table import read_runs
 from study.errors import StudyError
 
+pytestmark = pytest.mark.slow
+
 CASES = Path(__file__).parent
 
 Command = Callable[..., str]

@@ -31,6 +31,7 @@ def assert_equal(table: BarTable, bars: pd.DataFrame, volume_rtol: float) -> Non
     np.testing.assert_allclose(table.values[:, 4], bars["Volume"], rtol=volume_rtol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ONE)
 def test_a_year_is_read_as_it_was_written(name: str, tmp_path: Path) -> None:
     bars = bars_of(days_from(pd.Timestamp("2023-04-03"), [1, 1, 1, 1, 3] * 50))
@@ -39,6 +40,7 @@ def test_a_year_is_read_as_it_was_written(name: str, tmp_path: Path) -> None:
     assert len(table.understood) >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ONE)
 @settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -14,6 +14,8 @@ from study.data.sources import load_prices
 from study.errors import DataError
 from tests.data.bars import every_calendar_day, resampled, with_cell
 
+pytestmark = pytest.mark.slow
+
 CASES = Path(__file__).parent
 
 Make = Callable[[pd.DataFrame], pd.DataFrame]

@@ -32,6 +32,7 @@ def with_range_of_the_day_after(bars: pd.DataFrame) -> pd.DataFrame:
     return bars.assign(High=high, Low=low)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("market", sorted(MARKETS))
 def test_bars_that_know_the_day_after_are_told(market: str) -> None:
     bars = MARKETS[market]

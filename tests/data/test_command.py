@@ -15,6 +15,7 @@ def folder(tmp_path: Path) -> list[str]:
     return ["--import-folder", str(tmp_path / "imported")]
 
 
+@pytest.mark.slow
 def test_import_then_list_then_build(
     sp500: Prices, tmp_path: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -32,6 +33,7 @@ def test_import_then_list_then_build(
     assert len(built["features"]) == 25
 
 
+@pytest.mark.slow
 def test_a_market_that_cannot_be_used_hides_no_other(
     sp500: Prices, tmp_path: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +143,7 @@ def test_list_shows_the_tiers_and_their_sources(capsys: pytest.CaptureFixture[st
     }
 
 
+@pytest.mark.slow
 def test_a_vix_series_is_imported_listed_and_built_with(
     tmp_path: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,6 +50,7 @@ def weekdays_of(bars: pd.DataFrame) -> np.ndarray:
     return (bars.index.to_numpy().astype("datetime64[D]").astype(int) + 3) % 7
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     market=st.sampled_from(sorted(MARKETS)),

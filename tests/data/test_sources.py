@@ -22,6 +22,7 @@ def test_the_embedded_markets_load() -> None:
     assert any("2015-05-12, 2018-01-09" in warning for warning in load_prices("nasdaq").warnings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".txt", ".tsv", ".parquet", ".pq"])
 def test_an_imported_market_is_the_same_content(sp500: Prices, tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"spy{suffix}"

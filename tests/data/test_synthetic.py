@@ -23,6 +23,7 @@ def test_the_same_seed_draws_the_same_market(market: SyntheticMarket) -> None:
     assert market.prices.name == "synthetic"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("horizon", "base_rate", "bayes_loss", "expected_auc"),
     [(1, 0.3690, 0.6327, 0.631), (3, 0.5943, 0.6613, 0.598), (5, 0.6787, 0.6181, 0.588)],

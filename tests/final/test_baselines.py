@@ -39,6 +39,7 @@ def test_garch_closed_form_has_its_known_scores(
     assert log_loss(labels[days], p[days]) == pytest.approx(expected_loss, abs=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("horizon", "expected_mean", "base_rate"), [(3, 0.287, 0.273), (5, 0.405, 0.397)]
 )

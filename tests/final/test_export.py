@@ -42,6 +42,7 @@ def exported(config: DataConfig, prices: Prices) -> ExportedModel:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [

@@ -15,7 +15,7 @@ import study.sweep
 import study.train
 from study.results.final_records import read_final
 from study.results.store import read_trials
-from study.storage.layout import FINAL_FOLDER
+from study.storage.layout import FINAL_FOLDER, PLAN_FILE
 from tests.tuner.command import SPACES
 from tests.tuner.in_process import MARKS, ray_environment
 
@@ -80,7 +80,13 @@ def test_both_phases_from_the_sweep_to_a_prediction(
     assert {record.budget for record in read_trials(results / ONE)} == {"50k", "100k"}
     before = files_of(results)
     capsys.readouterr()
-    assert done(study.sweep.main, *SEARCH) == 0
+    # With the plan of before: what is complete is not planned anew either.
+    plan = json.loads((results / "tiny_sweep" / PLAN_FILE).read_text())
+    assert [row["cell"] for row in plan["cells"]] == [ONE, *TWO]
+    for row in plan["cells"]:
+        row["folder_state"] = "complete"
+    (here / "plan.json").write_text(json.dumps(plan))
+    assert done(study.sweep.main, *SEARCH, "--plan", "plan.json") == 0
     assert capsys.readouterr().out.count("complete before") == 3
     assert files_of(results) == before
     assert study.status.main(["tiny", "--json"]) == 0

@@ -17,6 +17,8 @@ from study.spec import command_flags
 from tests.fuzz.damage import NASTY, fuzz
 from tests.fuzz.judge import check_form, run
 
+pytestmark = pytest.mark.slow
+
 WORDS = st.one_of(
     st.sampled_from(
         [*NASTY, "2M", "750k", "3", "1", "5", "a25", "c", "sp500", "auc", "cpu", "auto"]

@@ -17,6 +17,8 @@ from tests.final.test_export import exported
 from tests.fuzz.damage import damaged_bytes, damaged_text, fuzz
 from tests.fuzz.judge import Outcome, check_form, run
 
+pytestmark = pytest.mark.slow
+
 CELL = "c"
 
 

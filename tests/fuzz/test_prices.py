@@ -16,6 +16,8 @@ from tests.fuzz.damage import damaged_bytes, damaged_text, fuzz
 from tests.fuzz.judge import check_form, refuses, run
 from tests.fuzz.second_reader import day, decoded, number
 
+pytestmark = pytest.mark.slow
+
 BARS = load_prices("sp500").frame.iloc[2000:2060]
 STANDARD = BARS.to_csv()
 NEWEST_FIRST = BARS.iloc[::-1].to_csv()

@@ -17,6 +17,8 @@ from tests.fuzz.damage import damaged_bytes, damaged_text, fuzz, slow_fuzz
 from tests.fuzz.judge import check_form, refuses, run
 from tests.results.cells import write_cell
 
+pytestmark = pytest.mark.slow
+
 TEXTS = (
     "demo_1000_h1_threshold_1pct/cell.yaml",
     "demo_1000_h1_threshold_1pct/all_trials.json",

@@ -4,6 +4,8 @@ import pytest
 
 from tests.fuzz.second_reader import day, number
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("cell", "value"),

@@ -18,6 +18,8 @@ from tests.fuzz.damage import damaged_text, fuzz
 from tests.fuzz.judge import check_form, refuses, run
 from tests.fuzz.second_reader import decoded, number
 
+pytestmark = pytest.mark.slow
+
 LOSSES = (0.617, 0.5, 0.426, 0.38, 0.35, 0.332)
 RUNS = "model,n,flops,loss\n" + "".join(
     f"m{row},{10 ** (4 + row)},{10 ** (9 + row)},{loss}\n" for row, loss in enumerate(LOSSES)

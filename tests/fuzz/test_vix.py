@@ -4,6 +4,7 @@ import csv
 import io
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 
 from study.data.__main__ import main
@@ -11,6 +12,8 @@ from study.data.vix_series import load_vix
 from tests.fuzz.damage import damaged_text, fuzz
 from tests.fuzz.judge import check_form, run
 from tests.fuzz.second_reader import day, decoded, number
+
+pytestmark = pytest.mark.slow
 
 VIX = load_vix("embedded")
 LINES = [f"{day},{value}" for day, value in zip(VIX.days[:80], VIX.values[:80], strict=True)]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +10,8 @@ from study.search.space import build_space
 from study.spec.spec_file import load_study
 from tests.fuzz.damage import damaged_text, fuzz
 from tests.fuzz.judge import refuses
+
+pytestmark = pytest.mark.slow
 
 SPACES = tuple(
     path.read_text(encoding="utf-8")

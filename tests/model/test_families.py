@@ -217,6 +217,7 @@ def test_an_itransformer_takes_any_context_and_ignores_patches() -> None:
     assert step_memory(a, 2, bf16=False, ema=True) == step_memory(b, 2, bf16=False, ema=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 @pytest.mark.parametrize("head", HEADS)
 def test_the_operations_of_a_step_are_those_that_are_done(family: str, head: Head) -> None:

@@ -152,6 +152,7 @@ def test_damage_never_raises(tmp_path_factory: pytest.TempPathFactory, data: st.
     json.dumps(asdict(read_status(storage)), allow_nan=False)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

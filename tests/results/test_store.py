@@ -237,6 +237,7 @@ def identity(name: str) -> CellIdentity:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_cells_that_write_at_once_lose_no_row(tmp_path: Path) -> None:
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITE, str(tmp_path), *names])

@@ -149,6 +149,7 @@ def test_a_schedule_of_many_epochs_reports_without_a_word(space: SearchSpace) ->
     assert course[100] == losses[-1]
 
 
+@pytest.mark.slow
 def test_a_finite_space_never_repeats_a_configuration_and_then_ends(finite: SearchSpace) -> None:
     found = sampler(finite)
     configs: list[TrialConfig] = []
@@ -178,6 +179,7 @@ def test_a_draw_depends_on_seed_and_number(space: SearchSpace) -> None:
     assert draws == [drawn(sampler(space, seed), n) for seed in (1, 2) for n in range(5)]
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     draw=st.randoms(use_true_random=False),

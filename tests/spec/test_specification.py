@@ -190,6 +190,7 @@ def test_a_missing_or_malformed_file_is_refused(tmp_path: Path) -> None:
 SMOKE = yaml.safe_load((SPACES / "smoke.yaml").read_text())
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(damaged(SMOKE))
 def test_whatever_a_space_holds_is_a_study_or_an_error(raw: Any) -> None:

@@ -71,10 +71,10 @@ def test_a_yaml_file_that_is_none_is_named_with_its_place(
 ) -> None:
     path = tmp_path / "space.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(SpecError) as caught:
         load_yaml(path, "Mend it.", SpecError)
-    assert time.perf_counter() - began < 5.0
+    assert time.process_time() - began < 5.0
     assert str(caught.value).startswith(f"{path}: must be YAML")
     assert words in str(caught.value)
 

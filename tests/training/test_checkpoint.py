@@ -117,6 +117,7 @@ def test_bytes_are_those_of_all_tensors() -> None:
     assert state_bytes({}) == 0
 
 
+@pytest.mark.slow
 def test_a_trainer_resumes_from_the_state_that_the_folder_gives(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path)
     trainer = make_trainer()
@@ -273,6 +274,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_no_damage_yields_a_wrong_state(pristine: Path, data: st.DataObject) -> None:

@@ -100,6 +100,7 @@ def two_epochs() -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return trace(reports), state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_saved", [False, True])
 @pytest.mark.parametrize(
     "pieces", [(1,), (2,), (3,), (4,), (1, 1, 1, 1), (2, 1), (1, 3)], ids=lambda pieces: f"{pieces}"
@@ -257,6 +258,7 @@ def test_a_loaded_state_is_copied_from() -> None:
     assert trace([first.run_epoch()]) == trace([report])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not supports_bf16(CPU), reason="this CPU has no native bfloat16")
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_bfloat16_trains_and_resumes_too(family: str) -> None:

@@ -28,6 +28,7 @@ def weights_of(trainer: Trainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_micro_batches_equal_the_big_batch(family: str) -> None:
     model = replace(MODEL, family=family, auxiliary_head=True)
@@ -47,6 +48,7 @@ def test_micro_batches_equal_the_big_batch(family: str) -> None:
         assert small_report.gradient_norm == pytest.approx(report.gradient_norm, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_planted_answer_is_recovered(family: str) -> None:
     data = planted_data(n_train=1500, n_validation=400)

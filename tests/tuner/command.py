@@ -49,17 +49,17 @@ def write_space(here: Path, *, trials: int, epochs: int = 3, **search: Any) -> N
 
 
 _CELL_FLAGS = ("--search", "tiny.yaml", "--budget", "50k", "--horizon", "3")
-_FLAGS = (*_CELL_FLAGS, "--estimate", "estimate.json")
+FLAGS = (*_CELL_FLAGS, "--estimate", "estimate.json")
 """Flags of a search whose plan times no steps, which would take longer than its trials."""
 
 
 def command(*flags: str) -> list[str]:
-    return [sys.executable, "-m", "study.tune", *_FLAGS, *flags]
+    return [sys.executable, "-m", "study.tune", *FLAGS, *flags]
 
 
 def start(here: Path, *flags: str, **environment: str) -> Command:
     env = {**os.environ, "HOME": str(here / "home"), "COLUMNS": "200", **environment}
-    return Command("study.tune", [*_FLAGS, *flags], cwd=here, env=env)
+    return Command("study.tune", [*FLAGS, *flags], cwd=here, env=env)
 
 
 def run(here: Path, *flags: str, expect: int = 0, **environment: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import yaml
 from ray import tune
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -17,9 +18,11 @@ from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 from study.cluster.thermal import measure
 from study.errors import StudyError
 from study.training.checkpoint import CheckpointFolder
+from study.tune import main
 from study.tuner.trainable import CellTrainable
 from tests.tuner.command import (
     CELL,
+    FLAGS,
     SPACES,
     epochs_of,
     left_over,
@@ -31,8 +34,6 @@ from tests.tuner.command import (
 )
 
 TRIALS = 7
-
-pytestmark = pytest.mark.ray
 
 
 @pytest.fixture
@@ -147,7 +148,30 @@ def check_ray_results(here: Path) -> None:
     assert sorted(folder.rglob("*")) == files
 
 
-def test_a_search_interrupted_and_resumed_loses_and_repeats_nothing(here: Path) -> None:
+def dry_run(here: Path) -> dict[str, Any]:
+    """Return the plan of a dry run, which writes nothing."""
+    output, _ = run(here, "--dry-run", "--json")
+    assert not (here / "ray_results").exists()
+    plan: dict[str, Any] = json.loads(output)
+    assert plan["n_features"] == 25
+    assert plan["grid_size"] == 24
+    assert 37_500 <= plan["params_min"] <= plan["params_max"] <= 62_500
+    assert set(plan["splits"]) == {"train", "validation", "test"}
+    for part in plan["splits"].values():
+        assert 0 < part["positives"] < part["rows"]
+        assert part["effective_size"] < part["rows"]
+    names = ["narrowest", "widest", "shallowest", "deepest", "fewest_heads", "most_heads"]
+    assert [slot["name"] for slot in plan["forced"]] == names
+    assert plan["trial_resources"]["CPU"] == 1
+    assert (plan["temperature"]["state"] == "unknown") == (measure().state == "unknown")
+    return plan
+
+
+@pytest.mark.ray
+def test_a_search_does_what_its_dry_run_said_and_loses_and_repeats_nothing_when_interrupted(
+    here: Path,
+) -> None:
+    plan = dry_run(here)
     process = start(here)
     wait_until(lambda: len(trials(here)) >= 2, process)
     # A terminal sends Ctrl+C to the whole process group; the workers must survive it.
@@ -168,6 +192,12 @@ def test_a_search_interrupted_and_resumed_loses_and_repeats_nothing(here: Path) 
     check_records(here)
     check_ray_results(here)
     assert f"{TRIALS} of {TRIALS}" in output
+    forced = [row["params"] for row in trials(here)][:6]
+    listed = [
+        {"budget": slot["budget"], **slot["architecture"], **slot["training"]}
+        for slot in plan["forced"]
+    ]
+    assert forced == [{name: slot[name] for name in forced[0]} for slot in listed]
 
     output, _ = run(here, "--resume")
     assert [after[number] for number in sorted(after)] == trials(here)
@@ -191,32 +221,6 @@ def test_a_search_interrupted_and_resumed_loses_and_repeats_nothing(here: Path) 
     assert "--fresh" in errors
 
 
-def test_a_dry_run_tells_what_a_search_does_and_writes_nothing(here: Path) -> None:
-    output, _ = run(here, "--dry-run", "--json")
-    plan = json.loads(output)
-    assert not (here / "ray_results").exists()
-    assert plan["n_features"] == 25
-    assert plan["grid_size"] == 24
-    assert 37_500 <= plan["params_min"] <= plan["params_max"] <= 62_500
-    assert set(plan["splits"]) == {"train", "validation", "test"}
-    for part in plan["splits"].values():
-        assert 0 < part["positives"] < part["rows"]
-        assert part["effective_size"] < part["rows"]
-    names = ["narrowest", "widest", "shallowest", "deepest", "fewest_heads", "most_heads"]
-    assert [slot["name"] for slot in plan["forced"]] == names
-    assert plan["trial_resources"]["CPU"] == 1
-    assert (plan["temperature"]["state"] == "unknown") == (measure().state == "unknown")
-
-    run(here)
-    check_records(here)
-    forced = [row["params"] for row in trials(here)][:6]
-    listed = [
-        {"budget": slot["budget"], **slot["architecture"], **slot["training"]}
-        for slot in plan["forced"]
-    ]
-    assert forced == [{name: slot[name] for name in forced[0]} for slot in listed]
-
-
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -226,23 +230,42 @@ def test_a_dry_run_tells_what_a_search_does_and_writes_nothing(here: Path) -> No
         (("--source", "prices.csv"), "line 3"),
         (("--search", "absent.yaml"), "absent.yaml: the search space must be a name or a YAML"),
         (("--search", "unknown.yaml"), "train: lr: unknown field"),
-        (("--concurrency", "99"), "--concurrency"),
         (("--storage", "tiny.yaml"), "--storage: must be a folder that can be written"),
         (("--resume",), "--resume needs a search to go on with"),
-        (
-            ("--budget", "450B", "--search", "large.yaml", "--estimate", "large.json"),
-            "must fit the memory of a node",
-        ),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(
-    here: Path, flags: tuple[str, ...], message: str
+    here: Path,
+    flags: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (here / "prices.csv").write_text(
         "Date,Open,High,Low,Close,Volume\n2020-01-02,1,2,1,2,5\n2020-01-03,1,2,1,-2,5\n"
     )
     unknown = (here / "tiny.yaml").read_text().replace("learning_rate:", "lr:")
     (here / "unknown.yaml").write_text(unknown)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(here / "home"))
+    assert main([*FLAGS, *flags]) == 2
+    assert not ray.is_initialized()
+    check_refused(here, capsys.readouterr().err, message)
+    assert not list((here / "home").iterdir())
+
+
+def check_refused(here: Path, errors: str, message: str) -> None:
+    lines = [line for line in errors.splitlines() if line]
+    assert len(lines) == 1, errors
+    assert message in lines[0]
+    assert not (here / "ray_results").exists()
+
+
+@pytest.mark.ray
+def test_what_the_machine_cannot_do_is_one_clear_line_and_exit_code_2(here: Path) -> None:
+    _, errors = run(here, "--concurrency", "99", expect=2)
+    check_refused(here, errors, "--concurrency")
+
     large = (
         (SPACES / "phase6a.yaml").read_text().replace("2B: 2_000_000_000", "450B: 450_000_000_000")
     )
@@ -250,8 +273,6 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
     (here / "large.yaml").write_text(large)
     measured = (here / "estimate.json").read_text().replace("tiny_50k", "phase6a_450B")
     (here / "large.json").write_text(measured)
+    flags = ("--budget", "450B", "--search", "large.yaml", "--estimate", "large.json")
     _, errors = run(here, *flags, expect=2)
-    lines = [line for line in errors.splitlines() if line]
-    assert len(lines) == 1, errors
-    assert message in lines[0]
-    assert not (here / "ray_results").exists()
+    check_refused(here, errors, "must fit the memory of a node")

@@ -115,6 +115,7 @@ def test_all_records_follow_from_the_journal(ended: tuple[Path, Ledger]) -> None
     assert content(folder) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("damage", ["cut", "emptied", "removed"])
 def test_each_record_that_is_damaged_is_written_again(
@@ -150,6 +151,7 @@ def session_groups(logdir: Path) -> dict[str, list[str]]:
     return {group.name: [s.name for s in group.sessions] for group in handler.run().session_groups}
 
 
+@pytest.mark.slow
 def test_tensorboard_averages_no_two_trials(tmp_path: Path) -> None:
     """Final runs of two horizons have the same trials in folders of the same name."""
     results = tmp_path / "ray_results"

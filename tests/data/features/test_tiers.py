@@ -112,6 +112,7 @@ def test_feature_hashes_are_pinned(tier: Tier, digits: str) -> None:
     assert feature_hash(tier).startswith(digits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("market", ["sp500", "nasdaq"])
 def test_every_value_after_the_warm_up_is_finite(
     market: str, request: pytest.FixtureRequest
@@ -160,6 +161,7 @@ def test_recursive_features_forget(sp500: Prices, a200: dict[str, PriceArray]) -
             assert late[spec.name][-1] == pytest.approx(known, rel=1e-5, abs=1e-6), spec.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_bars", [900, 901, 902, 903, 904, 2477])
 def test_no_feature_and_no_input_sees_the_future(
     sp500: Prices, a200: dict[str, PriceArray], n_bars: int
@@ -190,6 +192,7 @@ def test_nothing_of_tier_c_sees_the_future(sp500: Prices, vix: VixSeries, n_bars
     pd.testing.assert_frame_equal(whole.iloc[: len(part)], part, check_exact=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), n_bars=st.integers(290, 420), cut_at=st.integers(273, 289))
 def test_any_market_gives_finite_values_that_no_later_bar_changes(
@@ -244,6 +247,7 @@ def test_units_do_not_matter(sp500: Prices) -> None:
     np.testing.assert_allclose(original, other, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("market", ["sp500", "nasdaq"])
 @pytest.mark.parametrize("tier", ["a50", "a100", "a200"])
 def test_every_tier_builds_for_both_markets_in_seconds(market: str, tier: Tier) -> None:
