@@ -1,9 +1,6 @@
-"""The study from Python, and the examples that use it."""
+"""The study from Python."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +11,6 @@ from study.planning.prepared_cell import PlanOptions
 from study.tuner.run_cell import RunStatus
 from tests.tuner.command import write_space
 from tests.tuner.in_process import MARKS, ray_environment
-
-ROOT = Path(__file__).parent.parent
 
 pytestmark = MARKS
 
@@ -48,17 +43,3 @@ def test_a_cell_is_planned_searched_extended_and_read(
     written = study.report()
     assert written.page.read_text().startswith("<!doctype html>")
     assert "trials ended" not in capsys.readouterr().err
-
-
-def test_the_examples_run(tmp_path: Path) -> None:
-    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    script = [sys.executable, str(ROOT / "examples" / "search_a_cell.py")]
-    printed = subprocess.run(
-        script, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
-    ).stdout
-    assert "6 of 6" in printed
-    assert printed.rstrip().endswith("report/report.html")
-    notebook = json.loads((ROOT / "examples" / "read_a_search.ipynb").read_text())
-    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    code = "\n".join("".join(cell["source"]) for cell in cells)
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)

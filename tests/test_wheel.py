@@ -1,5 +1,6 @@
 """The project as a wheel, in an empty folder, with no checkout in sight."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -92,8 +93,17 @@ def test_what_needs_no_ray(installed: Installed) -> None:
 
 
 @pytest.mark.ray
-def test_a_search(installed: Installed) -> None:
+def test_a_search_and_the_examples(installed: Installed) -> None:
     flags = "--search smoke --budget 50k --horizon 1 --trials 2 --max-epochs 1"
     said = installed.python("-m", "study.tune", *flags.split())
     assert "trials      2 of 2" in said
     assert (installed.folder / "ray_results" / "smoke_50k_h1_threshold_1pct").is_dir()
+
+    said = installed.python(str(ROOT / "examples" / "search_a_cell.py"))
+    assert "trials      6 of 6" in said
+    assert said.rstrip().endswith("report.html")
+    # Without the program that shows notebooks, which the project does not need.
+    notebook = json.loads((ROOT / "examples" / "read_a_search.ipynb").read_text())
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    said = installed.python("-c", "\n".join("".join(cell["source"]) for cell in cells))
+    assert " parameters\n" in said
