@@ -143,14 +143,15 @@ class SearchableCell:
         The columns are those of ``all_trials.json``, with one for each setting in ``params``.
 
         Raises:
-            StudyError: there are no records, or they cannot be read.
+            StudyError: the records cannot be read. Before the first trial has ended there is no row.
         """
         rows = [
             {**row, "state": record.state, **row.pop("params")}
             for record in read_trials(self.folder)
             for row in (record.to_json(),)
         ]
-        return pd.DataFrame(rows).set_index("number").sort_index()
+        frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["number"])
+        return frame.set_index("number").sort_index()
 
     @property
     def best(self) -> TrialRecord | None:

@@ -21,6 +21,8 @@ def test_a_cell_is_planned_searched_extended_and_read(
     write_space(tmp_path, trials=8, epochs=2)
     study = Study.load(tmp_path / "tiny.yaml", results=tmp_path / "ray_results")
     cell = study.cell("50k", 3)
+    assert cell.trials().empty
+    assert cell.best is None
     options = PlanOptions(
         results=cell.results, device="cpu", concurrency=1, estimate=tmp_path / "estimate.json"
     )
