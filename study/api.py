@@ -143,7 +143,7 @@ class SearchableCell:
         The columns are those of ``all_trials.json``, with one for each setting in ``params``.
 
         Raises:
-            StudyError: the records cannot be read. Before the first trial has ended there is no row.
+            StudyError: the records cannot be read; before a trial has ended there is no row.
         """
         rows = [
             {**row, "state": record.state, **row.pop("params")}
