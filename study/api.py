@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.report import WrittenReport, report_study
+from study.errors import require
 from study.interruptions import interruptible
 from study.planning.feasibility import InfeasibleError
 from study.planning.plan_summary import plan_summary
@@ -127,6 +128,13 @@ class SearchableCell:
         cell = self.specification
         if trials is not None:
             cell = dataclasses.replace(cell, search=dataclasses.replace(cell.search, trials=trials))
+        require(
+            not (resume and fresh),
+            "search()",
+            "resume and fresh exclude each other",
+            got="both",
+            remedy="Give one of them.",
+        )
         require_place(place_of(None, self.folder), resume=resume, fresh=fresh)
         run = RunOptions(
             planning=options or PlanOptions(results=self.results),
@@ -146,18 +154,18 @@ class SearchableCell:
             StudyError: the records cannot be read; before a trial has ended there is no row.
         """
         rows = [
-            {**row, "state": record.state, **row.pop("params")}
+            {**row, "state": record.state, **record.params}
             for record in read_trials(self.folder)
             for row in (record.to_json(),)
         ]
         frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["number"])
-        return frame.set_index("number").sort_index()
+        return frame.drop(columns="params", errors="ignore").set_index("number").sort_index()
 
     @property
     def best(self) -> TrialRecord | None:
         """The best trial whose result can be ranked; None if there is none.
 
         Raises:
-            StudyError: there are no records, or they cannot be read.
+            StudyError: the records cannot be read.
         """
         return best_trial(read_trials(self.folder))

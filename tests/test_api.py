@@ -33,6 +33,8 @@ def test_a_cell_is_planned_searched_extended_and_read(
         assert cell.search(trials=2, options=options) is RunStatus.DONE
         with pytest.raises(SpecError, match="a cell is searched once"):
             cell.search(options=options)
+        with pytest.raises(SpecError, match="resume and fresh exclude each other"):
+            cell.search(resume=True, fresh=True, options=options)
         assert cell.search(trials=4, resume=True, options=options) is RunStatus.DONE
     trials = cell.trials()
     assert list(trials.index) == [0, 1, 2, 3]
