@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.errors import StudyError as StudyError
 from study.installed import require_installed
 from study.storage.lock import is_own_folder
 

@@ -88,17 +88,18 @@ class SearchableCell:
         """The folder of the search, which need not exist."""
         return self.results / self.specification.name
 
-    def plan(self, options: PlanOptions | None = None) -> PlanSummary:
+    def plan(self, *, trials: int | None = None, options: PlanOptions | None = None) -> PlanSummary:
         """Return what a search would try and take, or why it cannot run; trains and writes nothing.
 
         Args:
+            trials: number of trials in all; None takes the search space's.
             options: where it would run; None takes this machine, and as many trials at once as fit.
 
         Raises:
             StudyError: the data, the space or the options cannot serve the cell.
         """
         options = options or PlanOptions(results=self.results)
-        prepared = prepare(self.specification, options)
+        prepared = prepare(self._asked(trials), options)
         with options.cluster() as nodes:
             try:
                 return plan_summary(prepared.plan(nodes))
@@ -125,9 +126,7 @@ class SearchableCell:
             StudyError: the cell cannot be searched, or a search is there and neither ``resume`` nor
                 ``fresh`` is true.
         """
-        cell = self.specification
-        if trials is not None:
-            cell = dataclasses.replace(cell, search=dataclasses.replace(cell.search, trials=trials))
+        cell = self._asked(trials)
         require(
             not (resume and fresh),
             "search()",
@@ -169,3 +168,10 @@ class SearchableCell:
             StudyError: the records cannot be read.
         """
         return best_trial(read_trials(self.folder))
+
+    def _asked(self, trials: int | None) -> Cell:
+        """Return the cell with another number of trials, if one is given."""
+        if trials is None:
+            return self.specification
+        search = dataclasses.replace(self.specification.search, trials=trials)
+        return dataclasses.replace(self.specification, search=search)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study import Study
+from study import Study, StudyError
 from study.errors import SpecError
 from study.planning.prepared_cell import PlanOptions
 from study.tuner.run_cell import RunStatus
@@ -21,14 +21,17 @@ def test_a_cell_is_planned_searched_extended_and_read(
     write_space(tmp_path, trials=8, epochs=2)
     study = Study.load(tmp_path / "tiny.yaml", results=tmp_path / "ray_results")
     cell = study.cell("50k", 3)
+    with pytest.raises(StudyError, match="must be at least 1 trading day, but got --horizon '3'"):
+        study.cell("50k", "3")  # type: ignore[arg-type]
     assert cell.trials().empty
     assert cell.best is None
     options = PlanOptions(
         results=cell.results, device="cpu", concurrency=1, estimate=tmp_path / "estimate.json"
     )
     with ray_environment():
-        plan = cell.plan(options)
+        plan = cell.plan(options=options)
         assert (plan.feasible, plan.problem, plan.question.trials) == (True, None, 8)
+        assert cell.plan(trials=5, options=options).question.trials == 5
         assert not cell.results.exists()
         assert cell.search(trials=2, options=options) is RunStatus.DONE
         with pytest.raises(SpecError, match="a cell is searched once"):

@@ -22,7 +22,7 @@ ALLOWED = {
     "storage": {"errors", "fields", "output"},
     "results": {"command", "errors", "fields", "storage", "text"},
     "terminal": {"errors", "results", "storage", "text"},
-    "data": {"block_length", "command", "errors", "fields", "output", "text"},
+    "data": {"block_length", "command", "errors", "fields", "output", "storage", "text"},
     "model": {"errors", "fields"},
     "training": {"block_length", "data", "errors", "fields", "model", "results", "storage"},
     "spec": {"data", "errors", "fields", "model", "results", "storage", "text", "training"},

@@ -1,5 +1,7 @@
 """The pre-norm transformer encoder layer."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,6 +24,9 @@ class EncoderLayer(nn.Module):
     a dozen tokens it would cost more than the layer itself, and the outputs of attention are
     dropped out anyway.
     """
+
+    is_fused: ClassVar[bool] = True
+    """Is there a fused kernel of the layer, for the CPU?"""
 
     def __init__(self, d_model: int, n_heads: int, d_ff: int, dropout_rate: float) -> None:
         super().__init__()
@@ -54,7 +59,7 @@ class EncoderLayer(nn.Module):
         Returns: float32 (B, N, D), or (B, 1, D) with ``last_only``.
         """
         dtype = torch.bfloat16 if bf16 else x_BND.dtype
-        if x_BND.device.type != "cpu":
+        if x_BND.device.type != "cpu" or not self.is_fused:
             return self.compose(x_BND, generator=generator, dtype=dtype, last_only=last_only)
         n_windows, n_tokens, d_model = x_BND.shape
         mask, keep = None, 1.0

@@ -32,6 +32,7 @@ from study.results.records import Parameters
 from study.storage.documents import load_json
 from study.storage.files import sync_folder, temporary_path, write_json
 from study.storage.layout import FINAL_FOLDER, RECORD_FILE
+from study.storage.parquet_faults import PARQUET_FAULTS
 
 ORACLE = "oracle"
 """Name of the exact probabilities of a simulated market: they bound every model, and are no
@@ -46,12 +47,6 @@ _KEY_DIGITS = 16
 
 _SEED_END = 2**63
 """Smallest number that is too large for a seed, which is a signed 64-bit integer in the table."""
-
-_PARQUET_FAULTS = (
-    OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
-    MemoryError,
-)  # fmt: skip
-"""Errors that PyArrow raises, besides its own, on a file some of whose bytes have changed."""
 
 
 class SearchEnd(TypedDict):
@@ -214,7 +209,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         arrow_table.validate(full=True)
         # The metadata of pandas adds nothing that is needed here, and may be damaged too.
         table = arrow_table.to_pandas(ignore_metadata=True)
-    except (*_PARQUET_FAULTS, pa.ArrowException) as error:
+    except PARQUET_FAULTS as error:
         reason = getattr(error, "strerror", None) or cause(error)
         raise StudyError(
             f"{path}: must be a table of predictions, but got: {reason}. {remedy}"

@@ -76,6 +76,13 @@ def export(folder: Path, target: Path) -> int:
         got="an existing one",
         remedy="Choose another name, or move it away.",
     )
+    require(
+        target.parent.is_dir(),
+        str(target),
+        "must lie in a folder that exists",
+        got=f"no folder {quoted(str(target.parent))}",
+        remedy="Make it, or choose another path; a URL as sqlite:///FILE is none.",
+    )
     cell = read_cell(folder, "search", "cell", "metric")
     journal = Journal.read(folder, witness=str(cell["search"]))
     metric, spec = str(cell["metric"]), journal.first.get("cell", {}).get("spec")

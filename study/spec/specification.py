@@ -288,10 +288,10 @@ class Study:
                 remedy="Choose one, or add it to the file.",
             )
         require(
-            horizon >= 1,
+            isinstance(horizon, int) and horizon >= 1,
             "--horizon",
             "must be at least 1 trading day",
-            got=f"--horizon {horizon}",
+            got=f"--horizon {horizon!r}",
             remedy=f"The study's horizons are {', '.join(map(str, self.horizons))}.",
         )
         train = dict(self.train)

@@ -138,3 +138,14 @@ def test_a_folder_that_is_no_search_and_a_place_that_cannot_be_written_are_one_l
         assert shown.err.startswith("error: ")
         assert shown.err.count("\n") == 1
         assert not target.exists()
+
+
+def test_a_folder_that_is_missing_is_named(
+    searched: tuple[Path, Ledger], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = searched
+    target = tmp_path / "absent" / "study.db"
+    assert main([str(folder), "--optuna", str(target)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {target}: must lie in a folder that exists, but got no folder")
+    assert not target.parent.exists()

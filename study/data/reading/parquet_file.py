@@ -5,26 +5,12 @@ from datetime import date
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.data.reading.columns import DATE_COLUMN, SYMBOL, find_columns, is_date_name
 from study.data.reading.dates import is_date
 from study.errors import DataError, cause, quoted
-
-_DAMAGED = (
-    pa.ArrowException,
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    NotImplementedError,
-    RecursionError,
-    MemoryError,
-)
-"""Exceptions that pandas and pyarrow were seen to raise, or may raise, when a file is damaged."""
+from study.storage.parquet_faults import PARQUET_FAULTS
 
 
 def read_frame(path: Path) -> pd.DataFrame:
@@ -37,7 +23,7 @@ def read_frame(path: Path) -> pd.DataFrame:
         # pandas decodes text when it is looked at: too late to refuse what is no UTF-8.
         pq.read_table(path).validate(full=True)
         return pd.read_parquet(path)
-    except _DAMAGED as error:
+    except PARQUET_FAULTS as error:
         rule, got, remedy = _odd_names(path) or (
             "must be a Parquet file",
             cause(error),
@@ -52,7 +38,7 @@ def _odd_names(path: Path) -> tuple[str, str, str] | None:
         schema = pq.read_schema(path)
         of_columns = (schema.pandas_metadata or {}).get("column_indexes", [])
         is_categorical = any(level.get("pandas_type") == "categorical" for level in of_columns)
-    except _DAMAGED:
+    except PARQUET_FAULTS:
         return None
     twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if twice:

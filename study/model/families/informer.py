@@ -70,17 +70,7 @@ class ProbSparseLayer(EncoderLayer):
 
     factor: ClassVar[int] = _FACTOR
 
-    def forward(
-        self,
-        x_BND: Tensor,
-        *,
-        generator: torch.Generator,
-        bf16: bool = False,
-        last_only: bool = False,
-    ) -> Tensor:
-        """Apply the layer; see ``EncoderLayer``."""
-        dtype = torch.bfloat16 if bf16 else x_BND.dtype
-        return self.compose(x_BND, generator=generator, dtype=dtype, last_only=last_only)
+    is_fused: ClassVar[bool] = False
 
     def _attend(self, normed_BND: Tensor, dtype: torch.dtype, *, last_only: bool) -> Tensor:
         # The last token needs all queries too: whether it attends depends on the others.
