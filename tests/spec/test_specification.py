@@ -221,3 +221,9 @@ def test_unknown_budget_and_horizon_are_refused() -> None:
         study.cell("3M", 3)
     with pytest.raises(SpecError, match="--horizon: must be at least 1"):
         study.cell("2M", 0)
+
+
+@pytest.mark.parametrize("epochs", [0, -1])
+def test_no_schedule_is_cut_to_nothing(epochs: int) -> None:
+    with pytest.raises(SpecError, match=rf"--max-epochs: must be >= 1, but got .* {epochs}"):
+        Overrides(max_epochs=epochs)
