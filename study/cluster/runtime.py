@@ -55,6 +55,9 @@ _SETTINGS = {
     # Ours handles it: the first Ctrl+C ends gracefully, the second at once.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # The workers of trials have an environment of their own, and would not use those that Ray
+    # starts in advance, one per CPU.
+    "RAY_prestart_worker_first_driver": "0",
     # Without it Ray would retry for ever: a task that memory ran out for is an error, which says
     # so.
     "RAY_task_oom_retries": "0",

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr
 
 from study.data.arrays import PriceArray
 from study.data.prices import Prices, prices_from_frame
@@ -73,6 +72,9 @@ def bayes_probability(
     """
     level = math.log1p(threshold)
     if horizon == 1:
+        # A third of a second, which the workers of a search need not wait for.
+        from scipy.special import ndtr
+
         exact: PriceArray = 2 * ndtr(-level / np.sqrt(next_variance))
         return exact
     grid = np.geomspace(next_variance.min(), next_variance.max(), _GRID)

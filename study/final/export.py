@@ -179,8 +179,7 @@ def _require_fitting(exported: ExportedModel) -> None:
     n_weights = sum(weight.numel() for weight in exported.weights.values())
     if count_parameters(model) != n_weights:
         raise ValueError("weights of another number than the architecture has")
-    with torch.device("meta"):
-        built = family_of(model).build(model, bf16=False).state_dict()
+    built = family_of(model).build(model, bf16=False, device="meta").state_dict()
     if {n: w.shape for n, w in built.items()} != {n: w.shape for n, w in exported.weights.items()}:
         raise ValueError("weights of other names or shapes than the architecture has")
     if not len(scaler.names) == len(scaler.mean) == len(scaler.sd) == model.n_features:

@@ -35,17 +35,10 @@ class Network(nn.Module, Family):
     """A network of encoder layers over tokens, each a linear map of a patch of the window.
 
     A family is a subclass, which defines in ``_patches`` how a window is cut into patches, and may
-    have its own encoder layer. Weights have no values until ``initialise`` or ``load_state_dict``;
-    a large model is built as
-
-        with torch.device("meta"):
-            model = family_of(config).build(config, bf16=bf16)
-        model.to_empty(device=device)
-        model.initialise(generator, base_rate)
-
-    which allocates it once. Dropout on the CPU draws from ``dropout_generator``, whose state a
-    trainer saves and restores to resume bit for bit; on an accelerator it draws from the device's
-    own generator.
+    have its own encoder layer. ``build`` makes one, whose weights have no values until
+    ``initialise`` or ``load_state_dict``. Dropout on the CPU draws from ``dropout_generator``,
+    whose state a trainer saves and restores to resume bit for bit; on an accelerator it draws from
+    the device's own generator.
 
     Args:
         config: the architecture.
@@ -61,9 +54,19 @@ class Network(nn.Module, Family):
     """Class of its encoder layers."""
 
     @classmethod
-    def build(cls, config: Architecture, *, bf16: bool) -> Self:
-        """Return a network whose weights have no values yet."""
-        return cls(config, bf16=bf16)
+    def build(cls, config: Architecture, *, bf16: bool, device: torch.device | str) -> Self:
+        """Return a network whose weights have no values yet, allocated once, on ``device``.
+
+        The device ``meta`` allocates nothing, and gives shapes alone.
+        """
+        with torch.device("meta"):
+            network = cls(config, bf16=bf16)
+        # Module.to_empty would import sympy for this, a quarter of a second of every worker.
+        for module in network.modules():
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                empty = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
+                setattr(module, name, nn.Parameter(empty))
+        return network
 
     def __init__(self, config: Architecture, *, bf16: bool = False) -> None:
         super().__init__()

@@ -49,9 +49,7 @@ def require_sensitivity(config: ModelConfig, feature_names: Sequence[str]) -> Se
     n_layers = min(config.n_layers, _MOST_LAYERS)
     small = replace(config, d_model=_WIDTH, n_heads=_HEADS, n_layers=n_layers)
     generator = torch.Generator().manual_seed(0)
-    with torch.device("meta"):
-        network = family_of(small).build(small, bf16=False)
-    network.to_empty(device="cpu")
+    network = family_of(small).build(small, bf16=False, device="cpu")
     network.initialise(generator, 0.5)
     changes = feature_changes(network, generator)
     found = Sensitivity(dict(zip(feature_names, changes, strict=True)))

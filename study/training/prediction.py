@@ -30,9 +30,7 @@ def predict_logits(
         days: row of each sample's day; a window of ``config.context_length`` days must end there.
         device: the device that computes them.
     """
-    with torch.device("meta"):
-        model = family_of(config).build(config, bf16=False)
-    model.to_empty(device=device)
+    model = family_of(config).build(config, bf16=False, device=device)
     model.load_state_dict(dict(weights))
     model.eval()
     series = torch.tensor(features, device=device)

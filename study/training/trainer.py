@@ -33,7 +33,6 @@ from study.training.optimizer import (
     build_optimizer,
     learning_rate,
     read_optimizer,
-    set_learning_rate,
 )
 from study.training.seeds import derived_generator, derived_seed
 from study.training.stopping import EarlyStopping, is_collapsed
@@ -95,11 +94,9 @@ class Trainer:
         self._steps_per_epoch = math.ceil(len(data.train_days) / train.effective_batch)
         self._total_steps = self._steps_per_epoch * train.epochs
 
-        # A large model is allocated once, on its device. Its first values are drawn on the CPU, so
-        # that a seed gives the same weights on every device.
-        with torch.device("meta"):
-            self.model = family_of(model).build(model, bf16=bf16)
-        self.model.to_empty(device=device)
+        # The first values are drawn on the CPU, so that a seed gives the same weights on every
+        # device.
+        self.model = family_of(model).build(model, bf16=bf16, device=device)
         self.model.initialise(derived_generator(seed, "weights"), data.base_rate)
         self.model.dropout_generator.manual_seed(derived_seed(seed, "dropout"))
         self._device_random = DeviceRandomness(device, derived_seed(seed, "dropout"))
@@ -268,10 +265,6 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
         # A step that an error or a divergence interrupted has left its gradients behind.
         self._optimizer.zero_grad()
-        # torch does not copy the tensors of a state where neither type nor device changes.
-        for moments in self._optimizer.state.values():
-            for name, value in moments.items():
-                moments[name] = value.clone()
         if self._average is not None:
             self._average.load(state["average"])
         self._stopping.load_state_dict(state["stopping"])
@@ -299,9 +292,6 @@ class Trainer:
         """
         checks_on_device = self._device.type == "cuda"
         is_broken = torch.zeros((), device=self._device)
-        if checks_on_device:
-            # The fused kernel reads it, and changes no weight or moment if it is not zero.
-            self._optimizer.found_inf = is_broken  # type: ignore[attr-defined]
         steps = torch.split(progress.days, self._config.effective_batch)
         for step_days in steps[len(progress.norms) :]:
             step_sums = self._gradients(step_days, clock)
@@ -313,10 +303,10 @@ class Trainer:
             # Where the host knows the norm, gradients that need no clipping are not touched.
             if checks_on_device or float(norm) > self._config.clip_norm:
                 clip_grads_with_norm_(self._parameters, self._config.clip_norm, norm)
-            set_learning_rate(
-                self._optimizer, learning_rate(self._step, self._total_steps, self._config)
+            self._optimizer.learning_rate = learning_rate(
+                self._step, self._total_steps, self._config
             )
-            self._optimizer.step()
+            self._optimizer.step(is_broken if checks_on_device else None)
             self._optimizer.zero_grad()
             self._step += 1
             if self._average is not None:

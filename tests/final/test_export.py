@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 def exported(config: DataConfig, prices: Prices) -> ExportedModel:
     dataset = build_dataset(config, prices)
     model = ModelConfig(n_features=len(dataset.feature_names), d_model=8, n_layers=1, n_heads=2)
-    network = family_of(model).build(model, bf16=False)
+    network = family_of(model).build(model, bf16=False, device="cpu")
     network.initialise(torch.Generator().manual_seed(1), dataset.base_rate)
     return ExportedModel(
         cell="c",

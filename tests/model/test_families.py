@@ -31,9 +31,7 @@ def small(**changes: Any) -> ModelConfig:
 
 def make(seed: int = 0, *, bf16: bool = False, **changes: Any) -> Network:
     config = small(**changes)
-    with torch.device("meta"):
-        model = family_of(config).build(config, bf16=bf16)
-    model.to_empty(device="cpu")
+    model = family_of(config).build(config, bf16=bf16, device="cpu")
     model.initialise(torch.Generator().manual_seed(seed), 0.3)
     source = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -83,8 +81,7 @@ def test_every_network_counts_as_built(
         d_ff_ratio=ratio, head=head, revin=revin, last_day_skip=skip, auxiliary_head=auxiliary,
         context_length=context, patch_length=patch, patch_stride=stride,
     )  # fmt: skip
-    with torch.device("meta"):
-        built = family_of(config).build(config, bf16=False)
+    built = family_of(config).build(config, bf16=False, device="meta")
     assert count_parameters(config) == sum(p.numel() for p in built.parameters())
     assert built.position.shape[0] == family_of(config).n_tokens(config)
 
@@ -101,8 +98,7 @@ def test_a_grid_of_itransformers_is_counted_as_such(n_features: int) -> None:
     assert grid
     for config in grid:
         assert config.family == "itransformer"
-        with torch.device("meta"):
-            built = family_of(config).build(config, bf16=False)
+        built = family_of(config).build(config, bf16=False, device="meta")
         count = sum(p.numel() for p in built.parameters())
         assert count == count_parameters(config)
         assert abs(count / 2_000_000 - 1) <= 0.25
@@ -225,8 +221,8 @@ def test_the_operations_of_a_step_are_those_that_are_done(family: str, head: Hea
         family=family, n_features=40, d_model=64, n_layers=3, n_heads=4, head=head,
         auxiliary_head=True,
     )  # fmt: skip
+    model = family_of(config).build(config, bf16=False, device="meta")
     with torch.device("meta"):
-        model = family_of(config).build(config, bf16=False)
         x = torch.empty(2, config.context_length, config.n_features)
         # Not on the CPU, the layers are composed of products that can be counted.
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):

@@ -17,9 +17,7 @@ PATCHINGS = [(60, 10, 5), (80, 16, 8), (60, 12, 12), (30, 30, 4), (7, 1, 2), (20
 
 def make(seed: int = 0, base_rate: float = 0.3, bf16: bool = False, **changes: Any) -> PatchTST:
     fields: dict[str, Any] = {"n_features": 5, "d_model": 16, "n_layers": 2, "n_heads": 4}
-    with torch.device("meta"):
-        model = PatchTST(ModelConfig(**{**fields, **changes}), bf16=bf16)
-    model.to_empty(device="cpu")
+    model = PatchTST.build(ModelConfig(**{**fields, **changes}), bf16=bf16, device="cpu")
     model.initialise(torch.Generator().manual_seed(seed), base_rate)
     return model
 

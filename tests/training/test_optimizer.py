@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.training.kept_weights import WeightAverage
-from study.training.optimizer import build_optimizer, learning_rate
+from study.training.optimizer import BETAS, EPS, build_optimizer, learning_rate
 from study.training.train_config import TrainConfig
 
 CONFIG = TrainConfig(learning_rate=1e-3, epochs=1)
@@ -43,14 +43,60 @@ def test_a_raised_flag_keeps_weights_and_moments_as_they_are() -> None:
     weight = torch.nn.Parameter(torch.ones(4))
     optimizer = build_optimizer([weight], [], CONFIG)
     flag = torch.zeros(())
-    optimizer.found_inf = flag  # type: ignore[attr-defined]
     weight.grad = torch.ones(4)
-    optimizer.step()
-    before = copy.deepcopy((weight.data, optimizer.state_dict()["state"]))
+    optimizer.step(flag)
+    before = copy.deepcopy((weight.data, optimizer.state_dict()))
     flag.logical_or_(torch.tensor(True))
     weight.grad = torch.full((4,), math.nan)
-    optimizer.step()
-    assert str(before) == str((weight.data, optimizer.state_dict()["state"]))
+    optimizer.step(flag)
+    assert str(before) == str((weight.data, optimizer.state_dict()))
+
+
+def test_steps_are_those_of_torch_bit_for_bit() -> None:
+    draw = torch.Generator().manual_seed(1)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=draw)
+
+    config = replace(CONFIG, weight_decay=0.1)
+    ours = [torch.nn.Parameter(drawn(*shape)) for shape in ((5, 7), (7,), (3,))]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
+    optimizer = build_optimizer(ours[:1], ours[1:], config)
+    reference = torch.optim.AdamW(
+        [
+            {"params": theirs[:1], "weight_decay": config.weight_decay},
+            {"params": theirs[1:], "weight_decay": 0.0},
+        ],
+        betas=BETAS,
+        eps=EPS,
+        fused=True,
+    )
+    for step in range(30):
+        optimizer.learning_rate = rate = learning_rate(step, 30, config)
+        for group in reference.param_groups:
+            group["lr"] = rate
+        # The last parameter never has a gradient.
+        for own, other in zip(ours[:-1], theirs[:-1], strict=True):
+            own.grad = drawn(*own.shape)
+            other.grad = own.grad.clone()
+        optimizer.step()
+        reference.step()
+    for own, other in zip(ours, theirs, strict=True):
+        assert torch.equal(own, other)
+
+
+def test_a_loaded_state_is_a_copy_that_continues_bit_for_bit() -> None:
+    weights = [torch.nn.Parameter(torch.ones(4)) for _ in range(2)]
+    first, second = (build_optimizer([weight], [], CONFIG) for weight in weights)
+    weights[0].grad = torch.arange(4.0)
+    first.step()
+    weights[1].data.copy_(weights[0].data)
+    second.load_state_dict(first.state_dict())
+    for weight, optimizer in zip(weights, (first, second), strict=True):
+        weight.grad = torch.arange(4.0).flip(0)
+        optimizer.step()
+    assert torch.equal(weights[0], weights[1])
+    assert str(first.state_dict()) == str(second.state_dict())
 
 
 def test_the_average_follows_its_definition() -> None:
