@@ -7,6 +7,24 @@ import psutil
 
 from study.cluster.control_groups import ControlGroup, control_groups
 
+_COPIED_BYTES = 64 * 2**20
+"""Bytes of the largest copy of a trial's state where a device shares the machine's memory. A trial
+is granted a quarter more than its modelled step (``study.cluster.resources``), so at least 100 MiB
+more, of which the model's error was measured to take 20 MiB."""
+
+_COPIED_SHARE = 1 / 8
+"""Share of the free memory that the copy of a trial's state may take where a device has memory of
+its own: after eight trials a third is still free; an own choice."""
+
+
+def most_copied_bytes(*, is_shared: bool) -> int:
+    """Return the bytes of the largest state of a trial for whose copy there is room.
+
+    Args:
+        is_shared: does the trial's device share the machine's memory?
+    """
+    return _COPIED_BYTES if is_shared else int(available_memory_bytes() * _COPIED_SHARE)
+
 
 def available_memory_bytes(groups: Iterable[ControlGroup] | None = None) -> int:
     """Return the bytes that can be taken without swapping, and without being killed for it.

@@ -138,7 +138,8 @@ class WorkerFacts:
     """Facts about the process that trained an epoch, and about its machine."""
 
     checkpoint_seconds: float | None
-    """Seconds of saving the epoch; None in a report that a restored trial repeats."""
+    """Seconds for which training waited while checkpoints were copied or written; None in a report
+    that a restored trial repeats."""
     device: str
     """Kind of device, without its index, which has no meaning outside of the process."""
     optimizer: OptimizerRecord
@@ -166,6 +167,26 @@ class EpochRecord(EpochReport):
     """The report of an epoch that is saved, with what its worker adds: a line of result.json."""
 
     worker: WorkerFacts
+    replays: int | None = None
+    """Number of times that the epoch was trained again, from an older state after an interruption;
+    None if it never was. All other values are those of its first training."""
+    replay_difference: float | None = None
+    """Largest distance of the validation loss of a replay from that of the first training, in nats:
+    0 on the CPU, unless memory ran out; None if it was never replayed."""
+
+    @property
+    def is_repeated(self) -> bool:
+        """Is it the report of a restored trial about its last epoch, which was not trained anew?"""
+        return self.worker.checkpoint_seconds is None
+
+    def replayed(self, again: "EpochRecord") -> "EpochRecord":
+        """Return this record of an epoch with the mark that ``again`` is a replay of it."""
+        difference = self.replay_difference or 0.0
+        if self.validation is not None and again.validation is not None:
+            difference = max(difference, abs(again.validation.loss - self.validation.loss))
+        return dataclasses.replace(
+            self, replays=(self.replays or 0) + 1, replay_difference=difference
+        )
 
     @classmethod
     def of(cls, report: EpochReport, worker: WorkerFacts) -> "EpochRecord":
@@ -179,7 +200,12 @@ class EpochRecord(EpochReport):
         names = [field.name for field in dataclasses.fields(WorkerFacts)]
         facts: dict[str, Any] = {name: line.get(name) for name in names}
         facts["optimizer"] = OptimizerRecord(**line["optimizer"])
-        return cls(**_report_values(line), worker=WorkerFacts(**facts))
+        return cls(
+            **_report_values(line),
+            worker=WorkerFacts(**facts),
+            replays=line.get("replays"),
+            replay_difference=line.get("replay_difference"),
+        )
 
     @property
     def phase_seconds(self) -> dict[str, float]:

@@ -125,7 +125,19 @@ def _asked(events: Sequence[Event], metric: Metric) -> dict[int, _Asked]:
             value = objective(report.best, metric)
             if value is not None:
                 trials[event["number"]].curve[report.epoch] = value
+        elif event["kind"] == "replayed":
+            report = EpochReport.from_json(event["report"])
+            if report.stop_reason is not None:
+                _end_at(trials[event["number"]].curve, report.epoch, objective(report.best, metric))
     return trials
+
+
+def _end_at(curve: dict[int, float], last: int, value: float | None) -> None:
+    """Let the replay of an epoch be the last one of a curve."""
+    for epoch in [epoch for epoch in curve if epoch >= last]:
+        del curve[epoch]
+    if value is not None:
+        curve[last] = value
 
 
 def _dimensions(

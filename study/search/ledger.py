@@ -229,8 +229,10 @@ class Ledger:
     def epoch(self, number: int, report: EpochRecord) -> bool:
         """Record an epoch and return whether the trial ends with it.
 
-        A trial repeats its last report after a restart; a report that is in the journal already
-        changes nothing.
+        After a restart a trial repeats the report of the state that it resumes from, which changes
+        nothing if the journal has it already. If the state is older than the journal, the trial
+        then trains again the epochs that the journal has. Their first results stay, because the
+        sampler and the rungs have decided by them; that they were replayed is recorded.
 
         Raises:
             OSError: the journal cannot be written.
@@ -241,11 +243,8 @@ class Ledger:
             return True
         if report.epoch > len(trial.epochs):
             self._commit("epoch", number=number, report=report.to_json())
-        elif trial.end is None and report.stop_reason is not None:
-            # Accelerators are not deterministic: an epoch that is run again from an older
-            # checkpoint may end the trial although it did not at first.
-            last = dataclasses.replace(trial.epochs[-1], stop_reason=report.stop_reason)
-            trial.end = last.end_reason
+        elif trial.end is None and (report.stop_reason is not None or not report.is_repeated):
+            self._commit("replayed", number=number, report=report.to_json())
         return self._finish_if_due(number)
 
     def fault(self, number: int, kind: FaultKind, message: str, *, micro_batch: int) -> bool:

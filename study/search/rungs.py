@@ -1,6 +1,7 @@
 """ASHA at equal shares of each trial's own schedule, with rungs that survive a restart."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,31 @@ _WHOLE_SCHEDULE = 100
 def uses_asha(search: SearchConfig) -> bool:
     """Is ASHA used? A search with fewer than two trials per survivor of a rung does without it."""
     return search.scheduler == "asha" and search.trials >= 2 * search.reduction_factor
+
+
+def milestones(search: SearchConfig) -> list[float]:
+    """Return the positions of ASHA's rungs in percent of a schedule, ascending; none without it."""
+    if not uses_asha(search):
+        return []
+    first = round(search.grace_share * _WHOLE_SCHEDULE)
+    n_rungs = int(np.log(_WHOLE_SCHEDULE / first) / np.log(search.reduction_factor) + 1)
+    return [first * search.reduction_factor**k for k in range(n_rungs)]
+
+
+def rung_epochs(milestones: Sequence[float], epochs: int) -> frozenset[int]:
+    """Return the epochs, counted from 1, at which a rung may stop a trial of ``epochs`` epochs.
+
+    An epoch that passes several milestones is recorded at the latest of them, and each of the
+    epochs that follow at the latest one that is left.
+    """
+    left, found = sorted(milestones), set[int]()
+    for epoch in range(1, epochs + 1):
+        percent = _WHOLE_SCHEDULE * epoch // epochs
+        passed = [milestone for milestone in left if percent >= milestone]
+        if passed:
+            left.remove(passed[-1])
+            found.add(epoch)
+    return frozenset(found)
 
 
 @dataclass(slots=True)
@@ -42,12 +68,8 @@ class Rungs:
     def __init__(self, search: SearchConfig) -> None:
         self._is_used = uses_asha(search)
         self._reduction = search.reduction_factor
-        self._rungs: list[_Rung] = []
+        self._rungs = [_Rung(milestone) for milestone in reversed(milestones(search))]
         """The rungs, the latest first: a loss counts at the latest milestone that it has passed."""
-        if self._is_used:
-            first = round(search.grace_share * _WHOLE_SCHEDULE)
-            n_rungs = int(np.log(_WHOLE_SCHEDULE / first) / np.log(self._reduction) + 1)
-            self._rungs = [_Rung(first * self._reduction**k) for k in reversed(range(n_rungs))]
 
     def is_cut(self, number: int, percent: int, loss: float, *, has_ended: bool) -> bool:
         """Record a loss, and return whether ASHA stops the trial; one that has ended never is."""

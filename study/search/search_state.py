@@ -74,6 +74,8 @@ class SearchState:
                 self._apply_asked(event)
             case "epoch":
                 self._apply_epoch(event["number"], EpochRecord.from_json(event["report"]))
+            case "replayed":
+                self._apply_replayed(event["number"], EpochRecord.from_json(event["report"]))
             case "fault":
                 self._apply_fault(event)
             case "ended":
@@ -148,6 +150,24 @@ class SearchState:
             is_cut = rungs.is_cut(number, percent, score, has_ended=has_ended)
         if has_ended or is_cut:
             trial.end = report.end_reason
+
+    def _apply_replayed(self, number: int, again: EpochRecord) -> None:
+        """Mark an epoch that was trained again; sampler and rungs keep its first result.
+
+        A replay may end the trial before its first training did, because accelerators are not
+        deterministic. It is then the trial's last epoch: the best weights are those of the replay,
+        and the record must be about them.
+        """
+        trial, index = self.trials[number], again.epoch - 1
+        marked = trial.epochs[index].replayed(again)
+        if again.stop_reason is None:
+            trial.epochs[index] = marked
+            return
+        last = dataclasses.replace(
+            again, replays=marked.replays, replay_difference=marked.replay_difference
+        )
+        trial.epochs[index:] = [last]
+        trial.end = last.end_reason
 
     def _apply_fault(self, event: Event) -> None:
         trial = self.trials[event["number"]]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from study.model.memory import largest_micro_batch
 from study.search.space import TrialConfig
 
 FORCED = "forced:"
@@ -58,3 +59,21 @@ class Assignment:
             config=TrialConfig.from_flat(flat),
             micro_batch_limit=flat["micro_batch_limit"],
         )
+
+
+def first_micro_batch(trial: Assignment, share_bytes: Mapping[str, int], *, bf16: bool) -> int:
+    """Return the micro-batch that a trial starts with; running out of memory may halve it.
+
+    Args:
+        trial: the trial.
+        share_bytes: bytes of memory that a training step may use, by budget.
+        bf16: are matrix products in bfloat16?
+    """
+    largest = largest_micro_batch(
+        trial.config.model,
+        effective_batch=trial.config.train.effective_batch,
+        limit_bytes=share_bytes[trial.config.budget],
+        bf16=bf16,
+        ema=trial.config.train.ema_decay > 0,
+    )
+    return min(largest, trial.micro_batch_limit or largest)

@@ -63,6 +63,8 @@ SEARCH_RULES: dict[str, Rule] = {
     "reduction_factor": within(1.1, 100),
     # At most a year.
     "stall_minutes": above(0, 525_600),
+    # At most a day.
+    "checkpoint_seconds": within(0, 86_400),
     "max_failure_share": share(zero=False),
 }
 """Rule for the value of each field, whatever the values of the others are."""
@@ -105,6 +107,9 @@ class SearchConfig:
     """ASHA's eta: one trial in eta continues at each rung."""
     stall_minutes: float = 30.0
     """Minutes without a training step after which a trial counts as stalled."""
+    checkpoint_seconds: float = 10.0
+    """Least number of seconds between two checkpoints that are written while a trial trains; 0
+    writes one after every epoch, before the epoch is reported."""
     max_failure_share: float = 0.5
     """Share of failed trials above which the search stops."""
 

@@ -3,7 +3,9 @@
 import errno
 import re
 import shutil
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 from study.storage.files import make_way
 from study.training.state_file import (
     CheckpointError,
+    HostCopy,
     NoSpaceError,
     State,
     full_disk_named,
@@ -269,6 +272,96 @@ class CheckpointFolder:
 
     def _files(self) -> list[Path]:
         return list(self._folder.iterdir()) if self._folder.is_dir() else []
+
+
+class CheckpointWriter:
+    """Writes the states of one trial, one after the other, while the trial goes on.
+
+    A thread writes a copy of the state, which takes as much memory again. A larger state is
+    written without a copy, before the call returns. An error of the thread is raised by the next
+    call of ``keep``.
+
+    Args:
+        write: function that writes a state to where it is kept; one thread at a time calls it.
+        seconds: least time between two states that are written while the trial goes on; with 0
+            every state is on the disk when ``keep`` returns.
+        most_copied_bytes: bytes of the largest state that is copied.
+        step: the optimizer step at which the trial stands, whose state need not be written.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[State], object],
+        *,
+        seconds: float,
+        most_copied_bytes: int,
+        step: int,
+    ) -> None:
+        self._write = write
+        self._seconds = seconds
+        self._most_copied_bytes = most_copied_bytes
+        self._newest = step
+        """Step of the newest state that is on the disk or being written."""
+        self._taken = time.monotonic()
+        """Time at which the newest state was taken, in seconds of ``time.monotonic``."""
+        self._copy = HostCopy()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._pending: Future[object] | None = None
+
+    @property
+    def age_seconds(self) -> float:
+        """Seconds since the newest state was taken, or since the trial has begun."""
+        return time.monotonic() - self._taken
+
+    def keep(self, take: Callable[[], State], *, at_once: bool) -> bool:
+        """Write the state of the trial, unless that is not yet due.
+
+        If the state before is still being written, a state that is due waits for it: at most one
+        is in flight.
+
+        Args:
+            take: function that returns the state of the trial now; called if it is to be written.
+            at_once: must the state be on the disk when this returns?
+
+        Returns: is it on the disk?
+        Raises: OSError if it, or the state before, could not be written.
+        """
+        if self._pending is not None and self._pending.done():
+            self._wait()
+        if at_once or self._seconds == 0:
+            self._wait()
+            state = take()
+            if state["step"] != self._newest:
+                self._write_now(state)
+            return True
+        if self.age_seconds < self._seconds:
+            return False
+        self._wait()
+        state = take()
+        if state_bytes(state) > self._most_copied_bytes:
+            self._write_now(state)
+            return True
+        self._taken = time.monotonic()
+        self._pending = self._thread.submit(self._write, self._copy.of(state))
+        self._newest = state["step"]
+        return False
+
+    def close(self) -> None:
+        """Return when nothing is being written; an error of it is dropped with its trial."""
+        if self._pending is not None:
+            wait([self._pending])
+            self._pending = None
+        self._thread.shutdown()
+
+    def _write_now(self, state: State) -> None:
+        self._taken = time.monotonic()
+        self._write(state)
+        self._newest = state["step"]
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
 
 
 def _identity(best: State) -> State:

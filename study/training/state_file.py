@@ -19,6 +19,7 @@ from torch import Tensor
 
 from study.errors import StudyError, cause
 from study.storage.files import make_way, no_link, sync_folder, temporary_path
+from study.training.device import synchronise
 
 State = dict[str, Any]
 """A state: tensors, numbers, strings, None, and lists, tuples and dicts of them, all of which can
@@ -48,6 +49,43 @@ def state_bytes(state: object) -> int:
     if isinstance(state, list | tuple):
         return sum(state_bytes(value) for value in state)
     return 0
+
+
+class HostCopy:
+    """A copy of a state in host memory; the buffers of one copy are used again by the next."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Tensor] = {}
+        """Buffers of the last copy, by the place of their tensor in the state."""
+
+    def of(self, state: State) -> State:
+        """Return ``state`` with every tensor copied; the result of an earlier call is overwritten.
+
+        Tensors of a GPU are copied into pinned memory, which its driver reads without a further
+        copy, and the copies are complete when this returns. A tensor that occurs twice is copied
+        once.
+        """
+        before, self._buffers = self._buffers, {}
+        copies: dict[int, Tensor] = {}
+        devices: set[torch.device] = set()
+
+        def copy(value: Any, place: str) -> Any:
+            if isinstance(value, Tensor):
+                if id(value) not in copies:
+                    devices.add(value.device)
+                    buffer = self._buffers[place] = _buffer_for(value, before.get(place))
+                    copies[id(value)] = buffer.copy_(value.detach(), non_blocking=True)
+                return copies[id(value)]
+            if isinstance(value, dict):
+                return {key: copy(each, f"{place}/{key}") for key, each in value.items()}
+            if isinstance(value, list | tuple):
+                return type(value)(copy(each, f"{place}/{i}") for i, each in enumerate(value))
+            return value
+
+        copied: State = copy(state, "")
+        for device in devices:
+            synchronise(device)
+        return copied
 
 
 def save(state: State, path: Path, *, best: str | None = None) -> None:
@@ -139,6 +177,15 @@ def read_sidecar(path: Path) -> dict[str, Any] | None:
 def sidecar_path(path: Path) -> Path:
     """Return the path of the record beside a file, which holds its hash."""
     return path.with_name(f"{path.name}.sha256")
+
+
+def _buffer_for(value: Tensor, before: Tensor | None) -> Tensor:
+    """Return the buffer of the copy before if it fits ``value``, or else a new one."""
+    if before is not None and before.shape == value.shape and before.dtype == value.dtype:
+        return before
+    return torch.empty(
+        value.shape, dtype=value.dtype, device="cpu", pin_memory=value.device.type == "cuda"
+    )
 
 
 def _sidecar_record(path: Path) -> Any:

@@ -14,6 +14,7 @@ from ray.tune import Callback, TuneError
 from study.cluster.thermal import ThermalGuard
 from study.interruptions import Interruptions, Stop
 from study.results.records import TrialRecord
+from study.search.rungs import milestones
 from study.storage.layout import RAY_LOG_FILE
 from study.storage.lock import LockError, scratch_folder
 from study.tuner.faults import storage_problem
@@ -139,6 +140,8 @@ def _worker(opened: OpenedSearch, trainable: type[CellTrainable]) -> Any:
         device=plan.device,
         share_bytes=plan.share_bytes,
         store=folder.place.for_workers,
+        checkpoint_seconds=plan.cell.search.checkpoint_seconds,
+        milestones=milestones(plan.cell.search),
     )
     worker = tune.with_parameters(
         trainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
@@ -168,7 +171,7 @@ def _run_once(
         max_concurrent_trials=opened.plan.concurrency,
         reuse_actors=True,
         callbacks=callbacks,
-        # The trainable writes its own checkpoints, before it reports an epoch.
+        # The trainable writes its own checkpoints.
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         # The ledger decides what is retried.
         max_failures=0,

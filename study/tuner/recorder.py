@@ -13,6 +13,7 @@ from study.output import open_console
 from study.results.records import TrialRecord
 from study.results.store import CellStore
 from study.results.tensorboard import TrialEvents, has_events, is_event_file
+from study.search.trial_config import first_micro_batch
 from study.storage.files import write_text
 from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, ERROR_FILE
 from study.storage.lock import LockError
@@ -20,7 +21,7 @@ from study.terminal.progress import Progress
 from study.training.checkpoint import CheckpointFolder, is_checkpoint
 from study.tuner.faults import MEMORY_MONITOR, Fault, fault_of, storage_problem
 from study.tuner.opened_search import OpenedSearch
-from study.tuner.trainable import StepResult, first_micro_batch
+from study.tuner.trainable import StepResult
 
 
 @dataclass(slots=True)
@@ -231,8 +232,15 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def _write_end(self, record: TrialRecord) -> None:
         """Write a trial's last files; its record comes last and shows that all others exist."""
-        view = self._views.pop(record.number, None) or self._open(record.number)
+        epochs = self._ledger.epochs(record.number)
+        view = self._views.get(record.number)
+        # A replay may have ended the trial sooner than the files say.
+        if view is None or view.n_epochs != len(epochs):
+            view = self._open(record.number)
+        self._views.pop(record.number, None)
         view.events.close(ended=True)
+        # Epochs that were replayed are marked since they were written.
+        self._store.write_epochs(record.folder, epochs)
         if record.is_rankable:
             self._place.fetch_from_worker(
                 f"{record.folder}/{CHECKPOINTS_FOLDER}",
@@ -242,7 +250,7 @@ class Recorder(Callback):  # type: ignore[misc]
             self._checkpoints(record).keep_best()
         else:
             self._checkpoints(record).clear()
-        self._store.write_trial(record, self._ledger.epochs(record.number))
+        self._store.write_trial(record, epochs)
         self._place.push_trial(record.folder, is_replaceable=_is_of_a_trial)
 
     def _checkpoints(self, record: TrialRecord) -> CheckpointFolder:

@@ -69,5 +69,13 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
                 self._stop.request(storage_problem(error), is_fault=True)
             except JournalError as error:
                 self._stop.request(str(error), is_fault=True)
-        is_over = has_ended or step.is_paused or self._stop.is_requested
+        is_over = has_ended or step.is_paused or self._must_end_now(step)
         return str(TrialScheduler.STOP if is_over else TrialScheduler.CONTINUE)
+
+    def _must_end_now(self, step: StepResult) -> bool:
+        """Return whether the search is to end, and the trial has nothing to save first.
+
+        A trial whose state is older than its report sees the stop file before its next step, saves
+        itself and pauses.
+        """
+        return self._stop.is_requested and (step.is_saved or not self._stop.file.exists())

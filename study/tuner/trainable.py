@@ -4,7 +4,7 @@ import gc
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +18,17 @@ from ray import tune
 
 from study.cluster.sensors import degree_sources
 from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
+from study.cluster.usable_memory import most_copied_bytes
 from study.data.dataset import Dataset
-from study.model.memory import largest_micro_batch
 from study.results.epoch_report import EpochRecord, EpochReport, WorkerFacts
-from study.search.trial_config import Assignment
+from study.search.rungs import rung_epochs
+from study.search.trial_config import Assignment, first_micro_batch
 from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, STOP_FILE
 from study.storage.lease import WorkerStore, is_held
 from study.storage.lock import FolderLock, scratch_folder
 from study.storage.mirror import Mirror
 from study.storage.place import SIGN_SECONDS
-from study.training.checkpoint import CheckpointFolder, is_checkpoint
+from study.training.checkpoint import CheckpointFolder, CheckpointWriter, is_checkpoint
 from study.training.device import (
     bound_kernel_cache,
     limit_memory,
@@ -48,7 +49,7 @@ take 0.01 to 0.05 s."""
 
 _SAVE_SECONDS = 600.0
 """Seconds of training after which a checkpoint is saved within an epoch; an own choice of the most
-work that a crash may lose."""
+work of a long epoch that a crash may lose."""
 
 _ORPHAN_SECONDS = 60.0
 """Seconds to wait for the worker of a killed driver to exit; an own choice, as Ray takes a few."""
@@ -66,6 +67,11 @@ class TrialSettings:
     """Bytes of the device's memory that a training step may use, by budget."""
     store: WorkerStore | None = None
     """The store of the results; None if all workers share the cell's folder."""
+    checkpoint_seconds: float = 0.0
+    """Least seconds between two checkpoints that are written while a trial goes on; with 0 every
+    epoch is saved before it is reported."""
+    milestones: Sequence[float] = ()
+    """Positions of ASHA's rungs in percent of a schedule; at each the state is saved first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,13 +79,16 @@ class StepResult:
     """The result of one call of a worker."""
 
     report: EpochRecord | None
-    """The report of an epoch that is saved; None if the worker paused within an epoch."""
+    """The report of an epoch; None if the worker paused within an epoch."""
     is_paused: bool
-    """Has the worker paused the trial, so that it is to be released?"""
+    """Has the worker saved and paused the trial, so that it is to be released?"""
     problem: str | None
     """Why no trial can continue; None if nothing is wrong."""
     notes: tuple[str, ...] = ()
     """Lines for the user, one per checkpoint that was found damaged."""
+    is_saved: bool = True
+    """Is the state of the report on the disk? Otherwise the trial must pause before it is released,
+    or it will train again what it has trained since its last checkpoint."""
 
     def write(self) -> dict[str, Any]:
         """Return the result in the form that Ray takes, which adds keys and flattens mappings.
@@ -91,6 +100,7 @@ class StepResult:
             "is_paused": self.is_paused,
             "problem": self.problem,
             "notes": self.notes,
+            "is_saved": self.is_saved,
         }
 
     @classmethod
@@ -102,37 +112,22 @@ class StepResult:
             is_paused=result["is_paused"],
             problem=result["problem"],
             notes=tuple(result["notes"]),
+            is_saved=result["is_saved"],
         )
-
-
-def first_micro_batch(trial: Assignment, share_bytes: Mapping[str, int], *, bf16: bool) -> int:
-    """Return the micro-batch that a trial starts with; running out of memory may halve it.
-
-    Args:
-        trial: the trial.
-        share_bytes: bytes of memory that a training step may use, by budget.
-        bf16: are matrix products in bfloat16?
-    """
-    largest = largest_micro_batch(
-        trial.config.model,
-        effective_batch=trial.config.train.effective_batch,
-        limit_bytes=share_bytes[trial.config.budget],
-        bf16=bf16,
-        ema=trial.config.train.ema_decay > 0,
-    )
-    return min(largest, trial.micro_batch_limit or largest)
 
 
 class CellTrainable(tune.Trainable):  # type: ignore[misc]
     """Trains one trial after the other in one actor, so that a trial needs no new process.
 
-    The newest intact checkpoint of a trial determines where it resumes. It is written before the
-    epoch is reported, so it is never older than the journal. A restored trial first repeats its
-    last report, which the ledger ignores if it has it already. Ray keeps no checkpoint of its own,
-    which would be a second copy.
+    The newest intact checkpoint of a trial determines where it resumes. It is written while the
+    trial goes on, every ``checkpoint_seconds``; at a pause, at the trial's end and at a rung that
+    may end it, the state is on the disk before the worker reports. A restored trial first repeats
+    its last report, which the ledger ignores if it has it already, and then trains again the epochs
+    that the journal has and the checkpoint has not. Ray keeps no checkpoint of its own, which would
+    be a second copy.
 
     If the results are in a store, a trial works in a temporary folder, which is filled from the
-    store when it begins, and copied to the store before an epoch is reported.
+    store when it begins; a checkpoint is written when it is in the store.
     """
 
     _assigned: Assignment | None
@@ -141,12 +136,16 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     """The trial that has begun last."""
     _trainer: Trainer
     _checkpoints: CheckpointFolder
-    _replay: EpochReport | None
+    _writer: CheckpointWriter
+    _repeat: EpochReport | None
     """The last report of a restored trial, until it has been repeated."""
+    _rung_epochs: frozenset[int]
+    """Epochs after which a rung may end the trial."""
+    _saved_micro_batch: int
+    """Micro-batch of the newest state that had to be saved. Another one adds in another order, so
+    that a replay would not give the same numbers."""
     _looked: float
     """Time of the last poll of the stop file, in seconds of ``time.monotonic``."""
-    _saved: float
-    """Time of the last checkpoint or of the trial's start, in seconds of ``time.monotonic``."""
 
     def setup(
         self,
@@ -183,12 +182,13 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         return True
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        """Return where the trial's state is, which was saved before its epoch was reported.
+        """Save the trial's state where it is kept, and return where that is.
 
         Ray keeps this reference and no copy of the state. The search itself never calls it.
         """
         if self._assigned is not None:
             self._begin_assigned()
+        self._writer.keep(self._trainer.state_dict, at_once=True)
         report = self._trainer.report
         return {"trial": self._folder.name, "epoch": 0 if report is None else report.epoch}
 
@@ -227,34 +227,56 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self._held.close()
 
     def step(self) -> dict[str, Any]:
-        """Run, save and report one epoch; pause within it if the search is to end."""
-        return self._step().write()
+        """Run and report one epoch; save and pause if the search is to end."""
+        try:
+            return self._step().write()
+        except BaseException:
+            # The driver removes the checkpoints of a trial that fails: none may be written later.
+            self._end_writing()
+            raise
 
     def _step(self) -> StepResult:
         if self._assigned is not None:
             self._begin_assigned()
-        if self._replay is not None:
-            restored, self._replay = self._replay, None
-            return self._reported(restored, checkpoint_seconds=None)
-        if (pause := self._asked_to_pause()) is not None:
-            return pause
-        checkpoint_seconds = 0.0
+        if self._repeat is not None:
+            restored, self._repeat = self._repeat, None
+            return self._reported(restored, checkpoint_seconds=None, is_saved=True)
+        pause = self._asked_to_pause()
+        report: EpochReport | None = None
+        waited_seconds = 0.0
         while True:
-            report = self._trainer.run_epoch(self._should_pause)
-            self._show_life()
+            if pause is None:
+                report = self._trainer.run_epoch(self._should_pause)
+                self._show_life()
+                pause = None if report is not None else self._asked_to_pause()
+            at_once = pause is not None or (report is not None and self._must_be_saved(report))
             began = time.perf_counter()
             try:
-                self._checkpoints.save(self._trainer.state_dict())
-                self._push_checkpoints()
+                is_saved = self._writer.keep(self._trainer.state_dict, at_once=at_once)
             except OSError as error:
-                # An epoch without a checkpoint is not reported, and is run again later.
+                # What is not saved is run again later, whether or not it was reported.
                 return _paused(f"{self._folder}: a checkpoint must be saved, but got {error}")
-            self._saved = time.monotonic()
-            checkpoint_seconds += time.perf_counter() - began
-            if report is not None:
-                return self._reported(report, checkpoint_seconds=checkpoint_seconds)
-            if (pause := self._asked_to_pause()) is not None:
+            waited_seconds += time.perf_counter() - began
+            if pause is not None:
                 return pause
+            if report is not None:
+                return self._reported(report, checkpoint_seconds=waited_seconds, is_saved=is_saved)
+
+    def _must_be_saved(self, report: EpochReport) -> bool:
+        """Return whether the state of an epoch must be on the disk before the epoch is reported."""
+        is_smaller = self._trainer.micro_batch < self._saved_micro_batch
+        self._saved_micro_batch = self._trainer.micro_batch
+        may_end = report.stop_reason is not None or report.epoch in self._rung_epochs
+        return may_end or is_smaller
+
+    def _write(self, state: dict[str, Any]) -> None:
+        """Write a state into the trial's folder and to the store.
+
+        Raises:
+            OSError: it cannot be written; the states before are kept.
+        """
+        self._checkpoints.save(state)
+        self._push_checkpoints()
 
     def _asked_to_pause(self) -> StepResult | None:
         """Return a pause if the search is to end or this machine is too hot; None otherwise."""
@@ -270,7 +292,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             return False
         self._looked = now
         self._show_life()
-        return now - self._saved > _SAVE_SECONDS or self._asked_to_pause() is not None
+        longest = max(_SAVE_SECONDS, self._settings.checkpoint_seconds)
+        return self._writer.age_seconds > longest or self._asked_to_pause() is not None
 
     def _must_stop(self) -> bool:
         """Return whether the search is to end, or another driver has taken it over."""
@@ -324,7 +347,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self._folder.mkdir(exist_ok=True)
         # A worker whose driver was killed may still be writing here.
         self._lock = FolderLock(self._folder, wait_seconds=_ORPHAN_SECONDS)
-        self._looked = self._saved = time.monotonic()
+        self._looked = time.monotonic()
         self._checkpoints = CheckpointFolder(self._folder / CHECKPOINTS_FOLDER)
         if self._mirror is not None:
             self._signed = 0.0
@@ -333,7 +356,15 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self._device = device
         self._trainer = self._new_trainer(trial)
         self._notes = self._restore()
-        self._replay = self._trainer.report
+        self._repeat = self._trainer.report
+        self._rung_epochs = rung_epochs(self._settings.milestones, trial.config.train.epochs)
+        self._saved_micro_batch = self._trainer.micro_batch
+        self._writer = CheckpointWriter(
+            self._write,
+            seconds=self._settings.checkpoint_seconds,
+            most_copied_bytes=most_copied_bytes(is_shared=device.type != "cuda"),
+            step=self._trainer.state_dict()["step"],
+        )
 
     def _new_trainer(self, trial: Assignment) -> Trainer:
         bf16 = supports_bf16(self._device)
@@ -358,7 +389,9 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self._trainer.load_state_dict(found.state)
         return found.problems
 
-    def _reported(self, report: EpochReport, *, checkpoint_seconds: float | None) -> StepResult:
+    def _reported(
+        self, report: EpochReport, *, checkpoint_seconds: float | None, is_saved: bool
+    ) -> StepResult:
         """Return the trainer's report with the facts of this worker."""
         now = self._guard.now()
         known = [each for each in (now.degrees, self._guard.take_hottest()) if each is not None]
@@ -377,9 +410,17 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         )
         notes, self._notes = self._notes, ()
         record = EpochRecord.of(report, worker)
-        return StepResult(report=record, is_paused=False, problem=None, notes=notes)
+        return StepResult(
+            report=record, is_paused=False, problem=None, notes=notes, is_saved=is_saved
+        )
+
+    def _end_writing(self) -> None:
+        """Return when no checkpoint is being written."""
+        if hasattr(self, "_writer"):
+            self._writer.close()
 
     def _release(self) -> None:
+        self._end_writing()
         if hasattr(self, "_trainer"):
             del self._trainer
             gc.collect()

@@ -3,7 +3,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from study.cluster.usable_memory import available_memory_bytes
+from study.cluster.usable_memory import available_memory_bytes, most_copied_bytes
 from tests.cluster.groups import written
 
 _MIB = 2**20
@@ -48,3 +48,11 @@ def test_without_a_limit_the_memory_of_the_machine_counts(
     found = available_memory_bytes(written("memory", tmp_path, files))
     # Other programs take and give back meanwhile.
     assert found == pytest.approx(free, rel=0.2)
+
+
+def test_a_state_is_copied_where_there_is_room_for_it() -> None:
+    # It lies within what a trial is granted beyond its step, or within what the machine has free.
+    assert most_copied_bytes(is_shared=True) == 64 * _MIB
+    assert most_copied_bytes(is_shared=False) == pytest.approx(
+        available_memory_bytes() / 8, rel=0.2
+    )

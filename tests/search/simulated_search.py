@@ -54,8 +54,17 @@ def reopened(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
     return ledger_of(Journal.open(folder, witness=None), search)
 
 
-def report(assignment: Assignment, epoch: int, *, of: int = EPOCHS) -> EpochRecord:
-    """Return a made-up report, which depends on the trial and the epoch alone."""
+def report(
+    assignment: Assignment, epoch: int, *, of: int = EPOCHS, worker: dict[str, Any] | None = None
+) -> EpochRecord:
+    """Return a made-up report, which depends on the trial and the epoch alone.
+
+    Args:
+        assignment: the trial.
+        epoch: number of the epoch, from 1.
+        of: number of epochs of its schedule.
+        worker: facts about its worker that differ from the usual ones.
+    """
     draw = random.Random(assignment.number)
     level, slope = draw.uniform(0.4, 0.6), draw.uniform(0.0, 0.02)
     losses = [level - slope * e for e in range(1, epoch + 1)]
@@ -67,7 +76,7 @@ def report(assignment: Assignment, epoch: int, *, of: int = EPOCHS) -> EpochReco
         schedule_percent=100 * epoch // of,
         stop_reason="diverged" if diverges else "completed" if is_last else None,
         best_is_collapsed=assignment.number % 7 == 4,
-        worker={"reported": float(epoch)},
+        worker={"reported": float(epoch), **(worker or {})},
     )
 
 

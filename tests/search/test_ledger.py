@@ -1,6 +1,7 @@
 """The ledger without Ray: trials advance in any order, and the process dies at any event."""
 
 import contextlib
+import copy
 import dataclasses
 import random
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from study.results.journal import Journal, JournalError
 from study.results.records import TrialRecord
 from study.search.earlier_trials import TrialToRepeat
-from tests.results.reports import best_epoch
+from tests.results.reports import best_epoch, validation
 from tests.search.simulated_search import (
     SEARCH,
     SPACE,
@@ -114,8 +115,11 @@ def test_a_repeated_report_changes_nothing(tmp_path: Path) -> None:
     first = ledger.next()
     assert first is not None
     ledger.epoch(0, report(first, 1))
-    before = known(ledger)
-    assert not ledger.epoch(0, dataclasses.replace(report(first, 1), best=best_epoch(0.1)))
+    before = copy.deepcopy(known(ledger))
+    repeated = dataclasses.replace(
+        report(first, 1, worker={"checkpoint_seconds": None}), best=best_epoch(0.1)
+    )
+    assert not ledger.epoch(0, repeated)
     assert known(ledger) == before
 
 
@@ -190,12 +194,64 @@ def test_a_course_run_again_that_ends_sooner_ends_the_trial(tmp_path: Path) -> N
     assert first is not None
     for epoch in (1, 2, 3):
         ledger.epoch(0, report(first, epoch))
-    # On an accelerator the second run of epoch 2 may differ from the first.
-    assert ledger.epoch(0, dataclasses.replace(report(first, 2), stop_reason="early_stopping"))
-    record = ledger.record(0)
-    assert record is not None
-    assert (record.reason, record.epochs_trained) == ("early_stopping", 3)
-    assert [r.reason for r in reopened(tmp_path / "cell").records] == ["early_stopping"]
+    # On an accelerator the second run of epoch 2 may differ from the first. The best weights are
+    # then those of the second run.
+    found = validation(0.3)
+    again = report(first, 2)
+    ending = dataclasses.replace(
+        again, stop_reason="early_stopping", validation=found, best=best_epoch(0.3, epoch=2)
+    )
+    assert ledger.epoch(0, ending)
+    for known_again in (ledger, reopened(tmp_path / "cell")):
+        record = known_again.record(0)
+        assert record is not None
+        assert (record.reason, record.epochs_trained) == ("early_stopping", 2)
+        assert (record.value, record.best and record.best.epoch) == (0.3, 2)
+        last = known_again.epochs(0)[-1]
+        assert (last.validation, last.replays) == (found, 1)
+
+
+def test_epochs_that_are_trained_again_keep_their_first_results_and_are_marked(
+    tmp_path: Path,
+) -> None:
+    ledger = new_ledger(tmp_path / "cell")
+    first = ledger.next()
+    assert first is not None
+    for epoch in (1, 2, 3):
+        ledger.epoch(0, report(first, epoch))
+    before = copy.deepcopy(known(ledger))
+    for times in (1, 2):
+        for epoch in (2, 3):
+            again = report(first, epoch)
+            assert again.validation is not None
+            loss = again.validation.loss + 1e-6 * (epoch == 3) / times
+            assert not ledger.epoch(
+                0, dataclasses.replace(again, validation=validation(loss), step_seconds=9.0)
+            )
+    for known_again in (ledger, reopened(tmp_path / "cell")):
+        now = known(known_again)
+        assert (now["rungs"], now["history"]) == (before["rungs"], before["history"])
+        epochs = now["epochs"][0]
+        assert [each.replays for each in epochs] == [None, 2, 2]
+        assert [each.replay_difference for each in epochs] == [None, 0.0, pytest.approx(1e-6)]
+        unmarked = [
+            dataclasses.replace(each, replays=None, replay_difference=None) for each in epochs
+        ]
+        assert unmarked == before["epochs"][0]
+    assert not ledger.epoch(0, report(first, 4, of=5))
+    assert ledger.epochs(0)[-1].replays is None
+
+
+def test_a_trial_that_dies_while_it_trains_again_has_not_come_further(tmp_path: Path) -> None:
+    ledger = new_ledger(tmp_path / "cell")
+    first = ledger.next()
+    assert first is not None
+    for epoch in (1, 2):
+        ledger.epoch(0, report(first, epoch))
+    for is_tried_again in (True, True, False):
+        assert ledger.fault(0, "worker", "it died", micro_batch=64) is is_tried_again
+        if is_tried_again:
+            ledger.epoch(0, report(first, 1))
 
 
 @pytest.mark.parametrize("begun", [4, 5, 8, 11])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from study.search.rungs import Rungs, uses_asha
+from study.search.rungs import Rungs, milestones, rung_epochs, uses_asha
 from study.spec.specification import SearchConfig
 
 SEARCH = SearchConfig(trials=20, grace_share=0.25, reduction_factor=3)
@@ -49,6 +49,26 @@ def test_a_search_too_small_for_rungs_runs_without(search: SearchConfig, is_used
     cut = [is_cut(found, number, 100, 0.1 + 0.1 * number) for number in range(20)]
     assert any(cut) is is_used
     assert bool(found.recorded()) is is_used
+
+
+@given(
+    grace=st.floats(0.01, 1.0),
+    reduction=st.floats(1.1, 5.0),
+    epochs=st.integers(1, 120),
+)
+def test_the_epochs_that_a_rung_may_end_are_known_beforehand(
+    grace: float, reduction: float, epochs: int
+) -> None:
+    search = SearchConfig(trials=20, grace_share=grace, reduction_factor=reduction)
+    found = Rungs(search)
+    decided = set()
+    for epoch in range(1, epochs + 1):
+        before = found.recorded()
+        found.is_cut(0, 100 * epoch // epochs, 0.5, has_ended=epoch == epochs)
+        if found.recorded() != before:
+            decided.add(epoch)
+    assert rung_epochs(milestones(search), epochs) == decided
+    assert rung_epochs((), epochs) == set()
 
 
 class Library:

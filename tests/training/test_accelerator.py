@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from study.training.device import resolve_device
+from study.training.state_file import HostCopy
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 from tests.training.planted import DATA, MODEL, TRAIN
@@ -28,6 +29,24 @@ def accelerated(data: TrainingData = DATA) -> Trainer:
         seed=7,
         bf16=False,
     )
+
+
+def test_a_copied_state_is_pinned_and_resumes_as_it_was_when_the_device_goes_on() -> None:
+    trainer = accelerated()
+    trainer.run_epoch()
+    kept = HostCopy()
+    copied = kept.of(trainer.state_dict())
+    weights = list(copied["model"].values())
+    assert all(weight.device.type == "cpu" for weight in weights)
+    assert all(weight.is_pinned() for weight in weights if torch.cuda.is_available())
+    expected = trainer.run_epoch().train_loss
+    resumed = accelerated()
+    resumed.load_state_dict(copied)
+    assert resumed.run_epoch().train_loss == pytest.approx(expected, abs=1e-4)
+    again = kept.of(trainer.state_dict())
+    assert [value.data_ptr() for value in again["model"].values()] == [
+        weight.data_ptr() for weight in weights
+    ]
 
 
 def test_dropout_has_a_separate_stream_that_is_resumed() -> None:

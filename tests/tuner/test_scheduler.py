@@ -6,12 +6,14 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from study.search.trial_config import Assignment
 from study.tuner.trainable import StepResult
 from tests.results.conftest import full_disk
 from tests.search.simulated_search import (
     known,
     new_ledger,
     reopened,
+    report,
 )
 from tests.tuner.ledger_run import TWO, Run, run_of
 
@@ -69,3 +71,23 @@ def test_what_stops_one_trial_from_saving_stops_all(run: Run) -> None:
     problem = StepResult(report=None, is_paused=True, problem="cell: no space")
     assert run.decide(trial, problem) == TrialScheduler.STOP
     assert (run.stop.reason, run.stop.is_fault) == ("cell: no space", True)
+
+
+def test_a_trial_older_than_its_report_saves_itself_before_the_search_ends(run: Run) -> None:
+    trial = run.trial()
+    unsaved = StepResult(
+        report=report(Assignment.from_flat(trial.config), 1),
+        is_paused=False,
+        problem=None,
+        is_saved=False,
+    )
+    run.stop.request("Ctrl+C", is_fault=False)
+    # The worker sees the file before its next step.
+    assert run.decide(trial, unsaved) == TrialScheduler.CONTINUE
+    assert len(run.ledger.epochs(0)) == 1
+    paused = StepResult(report=None, is_paused=True, problem=None)
+    assert run.decide(trial, paused) == TrialScheduler.STOP
+
+    run.stop.file.unlink()
+    # Without it, as on a full disk, the trial would go on for ever.
+    assert run.decide(trial, unsaved) == TrialScheduler.STOP

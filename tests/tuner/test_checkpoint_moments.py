@@ -1,0 +1,219 @@
+"""A worker saves its trial at the moments that need it, and trains the rest again, without Ray."""
+
+import dataclasses
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+
+from study.data.dataset import Dataset, build_dataset
+from study.errors import StudyError
+from study.search.space import build_space
+from study.search.trial_config import Assignment
+from study.spec.overrides import Overrides
+from study.spec.spec_file import load_study
+from study.storage.layout import CHECKPOINTS_FOLDER, STOP_FILE
+from study.training.checkpoint import CheckpointFolder
+from study.training.state_file import NoSpaceError
+from study.tuner.trainable import CellTrainable, StepResult, TrialSettings
+from tests.tuner.command import SPACES
+
+EPOCHS = 6
+SELDOM = 3600.0
+"""Seconds between two checkpoints that no test lives to see."""
+
+
+@pytest.fixture(scope="module")
+def cell() -> tuple[Dataset, Assignment]:
+    """Return a data set, and a small trial on it."""
+    spec = load_study(SPACES / "smoke.yaml").cell("50k", 1)
+    data = build_dataset(spec.data)
+    space = build_space(spec, n_features=len(data.feature_names))
+    config = min(space.configs(), key=lambda config: config.model.n_layers)
+    train = dataclasses.replace(
+        config.train, epochs=EPOCHS, effective_batch=512, patience=None, collapse_grace_share=1.0
+    )
+    trial = Assignment(
+        number=0,
+        source="sampled",
+        group=None,
+        seed=3,
+        config=dataclasses.replace(config, train=train),
+        micro_batch_limit=None,
+    )
+    return dataclasses.replace(data, train_days=data.train_days[-1024:]), trial
+
+
+@pytest.fixture(autouse=True)
+def _assigned(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = SimpleNamespace(get_assigned_resources=lambda: {"CPU": 1.0})
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+
+
+@contextmanager
+def worker(
+    cell: tuple[Dataset, Assignment], folder: Path, **settings: Any
+) -> Iterator[CellTrainable]:
+    """Yield an actor's trainable before its first step, as Tune sets it up."""
+    data, trial = cell
+    chosen = TrialSettings(
+        cell_folder=folder,
+        device=None,
+        share_bytes={trial.config.budget: 2**30},
+        **{"checkpoint_seconds": SELDOM, **settings},
+    )
+    found = CellTrainable.__new__(CellTrainable)
+    found.setup(trial.flat(), data=data, baseline_losses=None, settings=chosen)  # type: ignore[arg-type]
+    try:
+        yield found
+    finally:
+        found.cleanup()
+
+
+def steps(trainable: CellTrainable, count: int) -> list[StepResult]:
+    return [StepResult.read(trainable.step()) for _ in range(count)]
+
+
+def losses(results: list[StepResult]) -> list[tuple[int, float]]:
+    """Return number and validation loss of every epoch."""
+    found = []
+    for result in results:
+        assert result.report is not None
+        assert result.report.validation is not None
+        found.append((result.report.epoch, result.report.validation.loss))
+    return found
+
+
+def saved_epoch(folder: Path) -> int | None:
+    """Return the epoch of the newest state on the disk; None without one."""
+    (trial,) = folder.glob("trial_*")
+    found = CheckpointFolder(trial / CHECKPOINTS_FOLDER).newest_intact()
+    return None if found is None else found.state["epoch"]
+
+
+def test_a_worker_that_dies_trains_again_and_finds_the_same_numbers(
+    cell: tuple[Dataset, Assignment], tmp_path: Path
+) -> None:
+    with worker(cell, tmp_path) as first:
+        before = steps(first, 3)
+        assert [each.is_saved for each in before] == [False] * 3
+        assert saved_epoch(tmp_path) is None
+    with worker(cell, tmp_path) as second:
+        again = steps(second, EPOCHS)
+    assert losses(again)[:3] == losses(before)
+    assert all(each.report is not None and not each.report.is_repeated for each in again)
+    # The end of a trial is on the disk before it is reported.
+    assert again[-1].is_saved
+    assert saved_epoch(tmp_path) == EPOCHS
+
+
+def test_a_rung_finds_the_state_on_the_disk(
+    cell: tuple[Dataset, Assignment], tmp_path: Path
+) -> None:
+    with worker(cell, tmp_path, milestones=(25.0, 50.0)) as trainable:
+        found = []
+        for _ in range(EPOCHS):
+            (result,) = steps(trainable, 1)
+            found.append((result.is_saved, saved_epoch(tmp_path)))
+    # A quarter of six epochs has passed after the second one, half of them after the third.
+    assert found == [(False, None), (True, 2), (True, 3), (False, 3), (False, 3), (True, 6)]
+
+
+def test_a_search_that_is_to_end_finds_every_epoch_on_the_disk(
+    cell: tuple[Dataset, Assignment], tmp_path: Path
+) -> None:
+    with worker(cell, tmp_path) as first:
+        steps(first, 2)
+        (tmp_path / STOP_FILE).touch()
+        (pause,) = steps(first, 1)
+        assert (pause.is_paused, pause.problem, pause.report) == (True, None, None)
+        assert saved_epoch(tmp_path) == 2
+    (tmp_path / STOP_FILE).unlink()
+    with worker(cell, tmp_path) as second:
+        repeated, following = steps(second, 2)
+    assert losses([repeated, following])[0][0] == 2
+    assert repeated.report is not None
+    assert repeated.report.is_repeated
+    assert losses([following])[0][0] == 3
+
+
+def test_the_interval_starts_a_write_that_the_trial_does_not_wait_for(
+    cell: tuple[Dataset, Assignment], tmp_path: Path
+) -> None:
+    with worker(cell, tmp_path, checkpoint_seconds=1e-9) as trainable:
+        results = steps(trainable, 3)
+        assert [each.is_saved for each in results] == [False] * 3
+    # The worker has waited for the last write before it ended.
+    assert saved_epoch(tmp_path) == 3
+
+
+def test_without_an_interval_every_epoch_is_on_the_disk(
+    cell: tuple[Dataset, Assignment], tmp_path: Path
+) -> None:
+    with worker(cell, tmp_path, checkpoint_seconds=0.0) as trainable:
+        for epoch in (1, 2):
+            (result,) = steps(trainable, 1)
+            assert result.is_saved
+            assert saved_epoch(tmp_path) == epoch
+
+
+def test_a_disk_that_is_full_while_a_trial_goes_on_pauses_it(
+    cell: tuple[Dataset, Assignment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise NoSpaceError(errno.ENOSPC, "no room")
+
+    with worker(cell, tmp_path, checkpoint_seconds=1e-9) as trainable:
+        steps(trainable, 1)
+        monkeypatch.setattr(CheckpointFolder, "save", full)
+        for _ in range(EPOCHS):
+            (result,) = steps(trainable, 1)
+            if result.is_paused:
+                break
+        assert result.problem is not None
+        assert "a checkpoint must be saved, but got" in result.problem
+        assert "no room" in result.problem
+
+
+def test_nothing_is_written_after_the_error_of_a_trial(
+    cell: tuple[Dataset, Assignment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise StudyError("a mistake in the code")
+
+    with worker(cell, tmp_path, checkpoint_seconds=1e-9) as trainable:
+        steps(trainable, 1)
+        monkeypatch.setattr("study.training.trainer.Trainer.run_epoch", broken)
+        with pytest.raises(StudyError, match="a mistake in the code"):
+            trainable.step()
+        # The driver removes them as soon as it is told of the error.
+        (trial,) = tmp_path.glob("trial_*")
+        CheckpointFolder(trial / CHECKPOINTS_FOLDER).clear()
+    assert saved_epoch(tmp_path) is None
+
+
+def test_a_smaller_micro_batch_is_saved_at_once(
+    cell: tuple[Dataset, Assignment], tmp_path: Path
+) -> None:
+    with worker(cell, tmp_path) as trainable:
+        steps(trainable, 1)
+        assert saved_epoch(tmp_path) is None
+        # It adds in another order, so that a replay from before would not give the same numbers.
+        trainable._trainer.reduce_micro_batch()
+        saved, following = steps(trainable, 2)
+        assert (saved.is_saved, following.is_saved) == (True, False)
+    assert saved_epoch(tmp_path) == 2
+
+
+def test_the_interval_is_a_number_of_the_search() -> None:
+    study = load_study(SPACES / "smoke.yaml")
+    assert study.cell("50k", 1).search.checkpoint_seconds == 10.0
+    chosen = study.cell("50k", 1, Overrides(search={"checkpoint_seconds": 0.5}))
+    assert chosen.search.checkpoint_seconds == 0.5
+    with pytest.raises(StudyError, match="checkpoint_seconds"):
+        study.cell("50k", 1, Overrides(search={"checkpoint_seconds": -1.0}))
