@@ -2,12 +2,12 @@
 
 An epoch takes::
 
-    n_train * window + n_steps * step + n_validation * validation + checkpoint
+    n_train * window + n_steps * step + n_validation * validation
 
-where ``window`` and ``validation`` are seconds per sample, ``step`` is seconds per optimizer step
-besides its samples (the optimizer, casts of the weights), and ``checkpoint`` is seconds.
+where ``window`` and ``validation`` are seconds per sample, and ``step`` is seconds per optimizer
+step besides its samples (the optimizer, casts of the weights). Some epochs are saved too.
 
-The first three depend on the number of layers and on the kind of layer: its width and feed-forward
+These three depend on the number of layers and on the kind of layer: its width and feed-forward
 ratio, through the floating-point operations per sample alone. Each kind that is measured is timed
 in a model of one layer and in a deep one, and each time is a straight line through these two over
 the number of layers. The time of one layer, and the slope for each further one, are interpolated
@@ -69,14 +69,19 @@ class StepTimes:
     """Seconds from the request for workers until they are ready."""
 
     def epoch_seconds(self, config: TrialConfig, n_train: int, n_validation: int) -> float:
-        """Return the seconds of an epoch of ``config`` without its report."""
+        """Return the seconds of an epoch of ``config`` without its report and its checkpoint."""
         n_steps = -(-n_train // config.train.effective_batch)
         return (
             n_train * self._fitted("window_seconds", config.model)
             + n_steps * self._fitted("step_seconds", config.model)
             + n_validation * self._fitted("validation_seconds", config.model)
-            + self._checkpoint_seconds(count_parameters(config.model))
         )
+
+    def checkpoint_seconds(self, config: TrialConfig) -> float:
+        """Return the seconds of writing a checkpoint of ``config`` while training waits."""
+        (few, least), (many, most) = self.checkpoints[0], self.checkpoints[-1]
+        per_parameter = max(0.0, most - least) / (many - few) if many > few else 0.0
+        return max(0.0, least + per_parameter * (count_parameters(config.model) - few))
 
     def _fitted(self, name: str, model: ModelConfig) -> float:
         """Return one of the measured times for a model of any kind of layer and any depth."""
@@ -89,11 +94,6 @@ class StepTimes:
         ]
         own, further = layer_flops(model), model.n_layers - SHALLOW
         return float(np.interp(own, flops, shallow) + further * np.interp(own, flops, slopes))
-
-    def _checkpoint_seconds(self, n_parameters: int) -> float:
-        (few, least), (many, most) = self.checkpoints[0], self.checkpoints[-1]
-        per_parameter = max(0.0, most - least) / (many - few) if many > few else 0.0
-        return max(0.0, least + per_parameter * (n_parameters - few))
 
 
 def layer_flops(model: ModelConfig) -> float:

@@ -16,6 +16,7 @@ from study.planning.simulation import TrialCost, play
 from study.planning.step_times import StepTimes
 from study.results.plans.plan_record import Estimate
 from study.search.forced import Forced
+from study.search.rungs import milestones, rung_epochs
 from study.search.space import SearchSpace, Shape, TrialConfig
 from study.spec.specification import SearchConfig
 
@@ -66,7 +67,7 @@ def estimate_search(
         resources: resources that trials request.
         driver_seconds: seconds from the command's start to its first request to Ray.
     """
-    cost = functools.partial(_cost, times=times, data=data)
+    cost = functools.partial(_cost, times=times, data=data, search=search)
     by_shape: dict[str, list[float]] = {}
     for config in space.configs():
         by_shape.setdefault(shape_name(config.model), []).append(cost(config).epoch_seconds)
@@ -100,11 +101,26 @@ def estimate_search(
     )
 
 
-def _cost(config: TrialConfig, *, times: Mapping[str, StepTimes], data: Dataset) -> TrialCost:
-    seconds = times[config.budget].epoch_seconds(
-        config, len(data.train_days), len(data.validation_days)
-    )
-    return TrialCost(config.budget, config.train.epochs, seconds + _REPORT_SECONDS)
+def _cost(
+    config: TrialConfig, *, times: Mapping[str, StepTimes], data: Dataset, search: SearchConfig
+) -> TrialCost:
+    epochs, measured = config.train.epochs, times[config.budget]
+    seconds = measured.epoch_seconds(config, len(data.train_days), len(data.validation_days))
+    saved = measured.checkpoint_seconds(config) * saved_share(search, epochs, seconds)
+    return TrialCost(config.budget, epochs, seconds + saved + _REPORT_SECONDS)
+
+
+def saved_share(search: SearchConfig, epochs: int, epoch_seconds: float) -> float:
+    """Return the share of a trial's epochs whose state is written, at most.
+
+    Each counts as if training waited for it, though a thread writes some meanwhile: on the CPU it
+    takes its time from training.
+    """
+    if search.checkpoint_seconds == 0:
+        return 1.0
+    needed = rung_epochs(milestones(search), epochs) | {epochs}
+    due = epochs * min(1.0, epoch_seconds / search.checkpoint_seconds)
+    return min(1.0, (len(needed) + due) / epochs)
 
 
 def _queues(

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from study.errors import SpecError
+from study.model.sizing import count_parameters
 from study.planning.step_times import LayerTimes, ProbeTime, StepTimes, layer_flops
+from study.planning.time_estimate import saved_share
 from study.results.plans.plan_file import read_measurements
 from study.results.plans.plan_record import Estimate
 from study.search.space import SearchSpace, TrialConfig, build_space
 from study.spec.spec_file import load_study
+from study.spec.specification import SearchConfig
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 ESTIMATE = Estimate(
@@ -74,6 +77,28 @@ def test_the_optimizer_counts_once_per_batch(space: SearchSpace) -> None:
     times = StepTimes(layers=(layer,), checkpoints=((1, 0.0),), worker_seconds=0.0)
     assert config.train.effective_batch == 256
     assert times.epoch_seconds(config, 257, 0) == pytest.approx(2 * 3.0)
+
+
+def test_few_short_epochs_are_saved_and_every_long_one() -> None:
+    search = SearchConfig(trials=50, grace_share=0.25, reduction_factor=3, checkpoint_seconds=10.0)
+    # Two rungs and the end, and as much as ten seconds allow.
+    assert saved_share(search, 20, 0.5) == pytest.approx((3 + 1) / 20)
+    assert saved_share(search, 20, 0.0) == pytest.approx(3 / 20)
+    assert saved_share(search, 20, 60.0) == 1.0
+    assert saved_share(search, 1, 0.5) == 1.0
+    assert saved_share(dataclasses.replace(search, scheduler="fifo"), 20, 0.0) == 1 / 20
+    assert saved_share(dataclasses.replace(search, checkpoint_seconds=0.0), 20, 0.5) == 1.0
+
+
+def test_a_checkpoint_takes_as_long_as_its_parameters_say(space: SearchSpace) -> None:
+    config = next(iter(space.configs()))
+    layer = LayerTimes(
+        layer_flops=layer_flops(config.model), deep_layers=8, shallow=linear(0.0), deep=linear(0.0)
+    )
+    count = count_parameters(config.model)
+    measured = ((count - 100, 0.1), (count + 100, 0.3))
+    times = StepTimes(layers=(layer,), checkpoints=measured, worker_seconds=0.0)
+    assert times.checkpoint_seconds(config) == pytest.approx(0.2)
 
 
 def test_an_estimate_survives_its_file(tmp_path: Path) -> None:
