@@ -18,9 +18,11 @@ from study.search.trial_config import Assignment
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.storage.layout import CHECKPOINTS_FOLDER, STOP_FILE
+from study.storage.place import StoredPlace
 from study.training.checkpoint import CheckpointFolder
 from study.training.state_file import NoSpaceError
 from study.tuner.trainable import CellTrainable, StepResult, TrialSettings
+from tests.store import Line, Server, s3_server
 from tests.tuner.command import SPACES
 
 EPOCHS = 6
@@ -195,6 +197,34 @@ def test_nothing_is_written_after_the_error_of_a_trial(
         (trial,) = tmp_path.glob("trial_*")
         CheckpointFolder(trial / CHECKPOINTS_FOLDER).clear()
     assert saved_epoch(tmp_path) is None
+
+
+def test_a_store_has_what_the_thread_has_written_and_its_loss_pauses_the_trial(
+    cell: tuple[Dataset, Assignment], tmp_path: Path
+) -> None:
+    folder = tmp_path / "cell"
+    folder.mkdir()
+    with s3_server(tmp_path / "log") as server:
+        line = Line(server.port)
+        place = StoredPlace(Server(line.port, server.log).uri(), folder)
+        try:
+            with place.claim():
+                chosen = {"store": place.for_workers, "checkpoint_seconds": 1e-9}
+                with worker(cell, folder, **chosen) as first:
+                    assert losses(steps(first, 2))[-1][0] == 2
+                # The worker has waited for the thread, so that another one finds the last state.
+                with worker(cell, folder, **chosen) as second:
+                    repeated, following = losses(steps(second, 2))
+                    assert (repeated[0], following[0]) == (2, 3)
+                    second._writer.keep(second._trainer.state_dict, at_once=True)
+                    line.cut()
+                    problem = None
+                    while problem is None:
+                        (result,) = steps(second, 1)
+                        problem = result.problem
+                    assert "a checkpoint must be saved, but got" in problem
+        finally:
+            line.cut()
 
 
 def test_a_smaller_micro_batch_is_saved_at_once(

@@ -43,7 +43,15 @@ def server(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder whose commands have a temporary folder of their own."""
-    write_space(tmp_path, trials=TRIALS, epochs=EPOCHS, scheduler="fifo", forced="none")
+    # The store shows how far a trial has come by the states in it.
+    write_space(
+        tmp_path,
+        trials=TRIALS,
+        epochs=EPOCHS,
+        scheduler="fifo",
+        forced="none",
+        checkpoint_seconds=0.0,
+    )
     scratch = tmp_path / "temporary"
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
