@@ -164,12 +164,13 @@ class WorkerFacts:
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochRecord(EpochReport):
-    """The report of an epoch that is saved, with what its worker adds: a line of result.json."""
+    """The report of an epoch, with what its worker adds: a line of result.json."""
 
     worker: WorkerFacts
     replays: int | None = None
     """Number of times that the epoch was trained again, from an older state after an interruption;
-    None if it never was. All other values are those of its first training."""
+    None if it never was. All other values are those of its first training, unless a replay has
+    ended the trial."""
     replay_difference: float | None = None
     """Largest distance of the validation loss of a replay from that of the first training, in nats:
     0 on the CPU, unless memory ran out; None if it was never replayed."""

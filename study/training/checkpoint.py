@@ -31,6 +31,9 @@ RESERVE_BYTES = 2 * 1024**2
 _OVERHEAD = 1.02
 """Ratio of the size of a state's files to that of its tensors: names, numbers and alignment."""
 
+_NONE = -1
+"""Step of no state."""
+
 _STATE_NAME = re.compile(r"state_(\d{8,})\.pt")
 _BEST_NAME = re.compile(r"best_(\d{4,})\.pt")
 _OWN_NAME = re.compile(r"(state_\d{8,}|best_\d{4,})\.pt(\.sha256)?")
@@ -361,7 +364,11 @@ class CheckpointWriter:
     def _wait(self) -> None:
         if self._pending is not None:
             pending, self._pending = self._pending, None
-            pending.result()
+            try:
+                pending.result()
+            except BaseException:
+                self._newest = _NONE
+                raise
 
 
 def _identity(best: State) -> State:

@@ -13,7 +13,7 @@ from study.output import open_console
 from study.results.records import TrialRecord
 from study.results.store import CellStore
 from study.results.tensorboard import TrialEvents, has_events, is_event_file
-from study.search.trial_config import first_micro_batch
+from study.search.assignment import first_micro_batch
 from study.storage.files import write_text
 from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, ERROR_FILE
 from study.storage.lock import LockError

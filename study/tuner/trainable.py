@@ -21,8 +21,8 @@ from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.cluster.usable_memory import most_copied_bytes
 from study.data.dataset import Dataset
 from study.results.epoch_report import EpochRecord, EpochReport, WorkerFacts
+from study.search.assignment import Assignment, first_micro_batch
 from study.search.rungs import rung_epochs
-from study.search.trial_config import Assignment, first_micro_batch
 from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, STOP_FILE
 from study.storage.lease import WorkerStore, is_held
 from study.storage.lock import FolderLock, scratch_folder

@@ -13,8 +13,8 @@ import ray
 
 from study.data.dataset import Dataset, build_dataset
 from study.errors import StudyError
+from study.search.assignment import Assignment
 from study.search.space import build_space
-from study.search.trial_config import Assignment
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.storage.layout import CHECKPOINTS_FOLDER, STOP_FILE

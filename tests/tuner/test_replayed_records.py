@@ -12,9 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from study.interruptions import Stop
 from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
+from study.search.assignment import Assignment
 from study.search.cell_folder import CellFolder
 from study.search.ledger import Ledger
-from study.search.trial_config import Assignment
 from study.storage.lock import FolderLock
 from study.storage.place import LocalPlace
 from study.tuner.opened_search import OpenedSearch

@@ -6,7 +6,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from study.search.trial_config import Assignment
+from study.search.assignment import Assignment
 from study.tuner.trainable import StepResult
 from tests.results.conftest import full_disk
 from tests.search.simulated_search import (
