@@ -54,6 +54,7 @@ class Watchdog(Callback):  # type: ignore[misc]
         self._stall_seconds = stall_seconds
         self._signs: dict[str, _Sign] = {}
         self._looked = 0.0
+        """Time of the last check of the running trials, in seconds of ``time.monotonic``."""
         self._ray: dict[str, psutil.Process] = {}
         self.stalled: dict[int, str] = {}
         """Why the worker of a trial was ended, by number; removed once its death is reported."""
@@ -71,6 +72,7 @@ class Watchdog(Callback):  # type: ignore[misc]
         now = time.monotonic()
         if now - self._looked < _WATCH_SECONDS:
             return
+        self._looked = now
         self.look()
         running = [trial for trial in trials if trial.status == Trial.RUNNING]
         self._signs = {t.trial_id: self._sign(t, now) for t in running}
@@ -85,7 +87,6 @@ class Watchdog(Callback):  # type: ignore[misc]
         Raises:
             RayDiedError: a process of Ray has ended.
         """
-        self._looked = time.monotonic()
         # A lost or read-only file system is reported by the next record that is written.
         with suppress(OSError):
             self._lock.show_life()
