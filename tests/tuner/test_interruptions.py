@@ -262,7 +262,8 @@ def test_a_full_disk_ends_the_search_cleanly(here: Path, small_disk: Path) -> No
         assert status["state"] == "stopped"
 
         _, errors = run(here, "--resume", "--concurrency", "1", expect=2)
-        assert "must have room for the checkpoints" in errors
+        # Where the journal met the full disk first, it cannot be repaired before there is room.
+        assert "must have room for the checkpoints" in errors or "No space left" in errors
         filler.unlink()
     output, _ = run(here, "--resume", "--concurrency", "1")
     assert "resumes after epoch" in output
