@@ -193,7 +193,7 @@ def test_nothing_is_written_after_the_error_of_a_trial(
         monkeypatch.setattr("study.training.trainer.Trainer.run_epoch", broken)
         with pytest.raises(StudyError, match="a mistake in the code"):
             trainable.step()
-        # The driver removes them as soon as it is told of the error.
+        # The driver removes them as soon as the error is reported.
         (trial,) = tmp_path.glob("trial_*")
         CheckpointFolder(trial / CHECKPOINTS_FOLDER).clear()
     assert saved_epoch(tmp_path) is None
