@@ -1,7 +1,6 @@
 """Fractions of an accelerator, proven with a logical one and the device mapped to the CPU."""
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,14 +16,12 @@ from study.results.plans.plan_record import Estimate
 from study.search.space import SearchSpace, build_space
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
+from tests.cluster.meeting import meet
 from tests.tuner.command import ESTIMATE
 from tests.tuner.in_process import MARKS, ray_environment, search
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 GIB = 2**30
-
-_MEETING_SECONDS = 120.0
-"""Most seconds that a task waits for the others, whose processes take seconds to start."""
 
 pytestmark = MARKS
 
@@ -33,6 +30,8 @@ pytestmark = MARKS
 def nodes() -> Iterator[list[Node]]:
     """A cluster of one machine with 16 CPUs, one GPU and 128 GiB, all of them only logical."""
     with ray_environment():
+        # Workers that are started in advance would not be used by trials.
+        os.environ["RAY_prestart_worker_first_driver"] = "0"
         ray.init(
             address="local",
             num_cpus=16,
@@ -63,28 +62,13 @@ def request(nodes: list[Node], budget: str) -> dict[str, float]:
     ).request()
 
 
-def assigned(folder: Path, n_tasks: int) -> tuple[float, float, float]:
-    """Return the share of the device that a task got, and when it had it.
-
-    It ends a second after ``n_tasks`` tasks have begun.
-    """
-    began = time.time()
-    (folder / str(os.getpid())).touch()
-    until = time.monotonic() + _MEETING_SECONDS
-    while len(list(folder.iterdir())) < n_tasks and time.monotonic() < until:
-        time.sleep(0.1)
-    time.sleep(1.0)
-    share = ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0)
-    return share, began, time.time()
-
-
 def run(
     requests: list[dict[str, float]], folder: Path, *, meeting: int
 ) -> list[tuple[float, float, float]]:
     """Run tasks, each of which ends a second after ``meeting`` of them have begun."""
     folder.mkdir()
     tasks = [
-        ray.remote(assigned).options(
+        ray.remote(meet).options(
             num_gpus=request["GPU"], num_cpus=request["CPU"], memory=request["memory"]
         )
         for request in requests
