@@ -109,11 +109,11 @@ def test_a_search_and_the_examples(installed: Installed) -> None:
     cell = "smoke_50k_h1_threshold_1pct"
     plan = {"cells": [{"cell": cell, "estimate": ESTIMATE, "power": POWER}]}
     (installed.folder / "estimate.json").write_text(json.dumps(plan))
-    flags = "--search smoke --budget 50k --horizon 1 --trials 1 --max-epochs 1"
+    flags = "--search smoke --budget 50k --horizon 1 --trials 2 --max-epochs 1"
     said = installed.python(
         "-m", "study.tune", *flags.split(), "--estimate", "estimate.json", "--concurrency", "1"
     )
-    assert "trials      1 of 1" in said
+    assert "trials      2 of 2" in said
     assert (installed.folder / "ray_results" / cell).is_dir()
 
     notebook = json.loads((ROOT / "examples" / "read_a_search.ipynb").read_text())
