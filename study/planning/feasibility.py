@@ -49,7 +49,7 @@ def fitting_space(
 
 
 def begun_space(space: SearchSpace, begun: Mapping[str, Any]) -> SearchSpace:
-    """Return the space of a search that was begun, without what was left out of it then.
+    """Return the space of a search as it was begun: its schedules, and without what was left out.
 
     The memory that is free when a search starts decides which architectures fit. A search is
     resumed with those that it began with, on a larger machine too: its sampler has learnt from them
@@ -59,6 +59,10 @@ def begun_space(space: SearchSpace, begun: Mapping[str, Any]) -> SearchSpace:
         space: all architectures that the budgets allow.
         begun: the description of the search in ``cell.yaml``.
     """
+    epochs = begun["spec"]["train"].get("epochs")
+    if isinstance(epochs, int) and space.epochs not in (epochs, None):
+        # Longer schedules begin in the journal.
+        space = space.with_epochs(epochs)
     recorded = begun.get("left_out")
     if recorded is None:
         return space
