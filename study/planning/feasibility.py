@@ -7,6 +7,7 @@ from study.cluster.resources import Node, fits, most_bytes, needed_bytes, roomie
 from study.errors import SpecError, require
 from study.model.memory import step_memory
 from study.results.plans.plan_record import LeftOutRecord
+from study.search.cell_folder import begun_epochs
 from study.search.space import LeftOut, SearchSpace, TrialConfig
 
 
@@ -59,8 +60,8 @@ def begun_space(space: SearchSpace, begun: Mapping[str, Any]) -> SearchSpace:
         space: all architectures that the budgets allow.
         begun: the description of the search in ``cell.yaml``.
     """
-    epochs = begun["spec"]["train"].get("epochs")
-    if isinstance(epochs, int) and space.epochs not in (epochs, None):
+    epochs = begun_epochs(begun)
+    if epochs is not None and space.epochs not in (epochs, None):
         # Longer schedules begin in the journal.
         space = space.with_epochs(epochs)
     recorded = begun.get("left_out")

@@ -74,9 +74,8 @@ def as_begun(cell: Cell, before: Mapping[str, Any]) -> Cell:
     spec = before.get("spec")
     if not isinstance(spec, Mapping):
         return cell
-    begun, train = spec.get("search"), spec.get("train")
-    epochs = train.get("epochs") if isinstance(train, Mapping) else None
-    if isinstance(epochs, int) and epochs < (epochs_of(cell) or 0):
+    begun, epochs = spec.get("search"), begun_epochs(before)
+    if epochs is not None and epochs < (epochs_of(cell) or 0):
         cell = _with_epochs(cell, epochs)
     if not isinstance(begun, Mapping):
         return cell
@@ -113,6 +112,18 @@ def epochs_of(cell: Cell) -> int | None:
     """Return the length of every schedule of a cell; None if the length is searched."""
     dimension = cell.train.get("epochs")
     return int(str(dimension.value)) if isinstance(dimension, Fixed) else None
+
+
+def begun_epochs(before: Mapping[str, Any]) -> int | None:
+    """Return the length of the schedules that a search was begun with; None if it is searched.
+
+    Args:
+        before: the description of the search in ``cell.yaml``.
+    """
+    spec = before.get("spec")
+    train = spec.get("train") if isinstance(spec, Mapping) else None
+    epochs = train.get("epochs") if isinstance(train, Mapping) else None
+    return epochs if isinstance(epochs, int) else None
 
 
 def _with_epochs(cell: Cell, epochs: int) -> Cell:
@@ -269,37 +280,51 @@ def reopen(place: Place, cell: Cell, data: Dataset) -> CellFolder:
                 error=StudyError,
             )
         going_on = continued(journal, cell)
-        trials = going_on.search.trials
-        # The first command, repeated, resumes an extended search without taking trials back.
-        require(
-            cell.search.trials in (trials, before["spec"]["search"]["trials"]),
-            str(path),
-            f"has been asked for {trials} trials, and can be asked for more",
-            got=f"--trials {cell.search.trials}",
-            remedy=f"Give --trials {trials} or more, or leave it out.",
-            error=StudyError,
-        )
-        begun_epochs = before["spec"]["train"].get("epochs")
-        require(
-            epochs_of(cell) in (epochs_of(going_on), begun_epochs) or epochs_of(cell) is None,
-            str(path),
-            f"has been asked for schedules of {epochs_of(going_on)} epochs, and can be asked for "
-            "longer ones",
-            got=f"--max-epochs {epochs_of(cell)}",
-            remedy=f"Give --max-epochs {epochs_of(going_on)} or more, or leave it out.",
-            error=StudyError,
-        )
-        now = {"search": journal.search, **before}
-        # The specification stays the one that the search was begun with.
-        if trials != before["spec"]["search"]["trials"]:
-            now["trials"] = trials
-        if epochs_of(going_on) not in (begun_epochs, None):
-            now["epochs"] = epochs_of(going_on)
+        _require_no_less(cell, going_on, before, path)
+        now = {"search": journal.search, **before, **_raised(going_on, before)}
         if _cell_file(path) != now:
             write_cell(path, now)
         _publish(journal, place)
         _remove_stop_file(path)
     return CellFolder(place, journal, lock, going_on)
+
+
+def _require_no_less(cell: Cell, going_on: Cell, before: Mapping[str, Any], path: Path) -> None:
+    """Refuse fewer trials or epochs than a search has been asked for since it was begun.
+
+    The first command, repeated, resumes an extended search without taking anything back.
+    """
+    trials, epochs = going_on.search.trials, epochs_of(going_on)
+    require(
+        cell.search.trials in (trials, before["spec"]["search"]["trials"]),
+        str(path),
+        f"has been asked for {trials} trials, and can be asked for more",
+        got=f"--trials {cell.search.trials}",
+        remedy=f"Give --trials {trials} or more, or leave it out.",
+        error=StudyError,
+    )
+    require(
+        epochs_of(cell) in (epochs, begun_epochs(before)),
+        str(path),
+        f"has been asked for schedules of {epochs} epochs, and can be asked for longer ones",
+        got=f"--max-epochs {epochs_of(cell)}",
+        remedy=f"Give --max-epochs {epochs} or more, or leave it out.",
+        error=StudyError,
+    )
+
+
+def _raised(going_on: Cell, before: Mapping[str, Any]) -> dict[str, int]:
+    """Return the numbers that a search has been asked for since it was begun.
+
+    The specification in ``cell.yaml`` stays the one that the search was begun with.
+    """
+    raised: dict[str, int] = {}
+    if going_on.search.trials != before["spec"]["search"]["trials"]:
+        raised["trials"] = going_on.search.trials
+    epochs = epochs_of(going_on)
+    if epochs is not None and epochs != begun_epochs(before):
+        raised["epochs"] = epochs
+    return raised
 
 
 def _remove_stop_file(path: Path) -> None:
