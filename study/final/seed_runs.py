@@ -94,5 +94,6 @@ def cell_of_runs(cell: Cell, n_runs: int, seed: int) -> Cell:
         forced="none",
         seed=seed,
         max_failure_share=1.0,
+        keep_state_mib=0,
     )
     return dataclasses.replace(cell, search=search, start=None)

@@ -87,9 +87,14 @@ class CellPlan:
 
     @property
     def kept_checkpoint_bytes(self) -> int:
-        """Bytes that the best weights of all trials may take on the disk in the end."""
-        largest = max(count_parameters(config.model) for config in self.space.configs())
-        return self.cell.search.trials * _FLOAT_BYTES * largest
+        """Bytes that the best weights and kept states of all trials may take in the end."""
+        most = self.cell.search.keep_state_mib * 2**20
+        kept = []
+        for config in self.space.configs():
+            best = _FLOAT_BYTES * count_parameters(config.model)
+            state = _checkpoint_bytes(config) - best
+            kept.append(best + (state if state <= most else 0))
+        return self.cell.search.trials * max(kept)
 
     @property
     def baseline(self) -> BaselineRecord:

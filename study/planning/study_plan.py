@@ -20,6 +20,7 @@ from study.search.cell_folder import (
     as_begun,
     continued,
     differences_by_part,
+    epochs_of,
     read_folder,
     require_nothing_lost,
 )
@@ -184,7 +185,11 @@ def folder_state(
             granted_bytes={},
         )
         require_nothing_lost(path, ledger, journal.search)
-        is_complete = ledger.is_complete and ledger.trials >= cell.search.trials
+        is_complete = (
+            ledger.is_complete
+            and ledger.trials >= cell.search.trials
+            and (ledger.epochs_asked or 0) >= (epochs_of(cell) or 0)
+        )
     except StudyError as error:
         return "refused", str(error)
     differences = differences_by_part(before, cell, data, path)

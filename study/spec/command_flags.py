@@ -214,4 +214,7 @@ def _overrides(arguments: argparse.Namespace) -> Overrides:
         search={name: value for name, value in search.items() if value is not None},
         model={} if arguments.model is None else {"family": Fixed(arguments.model)},
         max_epochs=arguments.max_epochs,
+        # A sweep resumes its cells with the flags that it began them with.
+        may_lengthen=getattr(arguments, "resume", False)
+        and getattr(arguments, "sweep", None) is None,
     )

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, overload
 
 import torch
@@ -245,13 +245,21 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a saved state, bit for bit on the CPU; ``state`` is copied.
 
+        This trial's schedule may be longer than that of the state: it then goes on at the rate that
+        the longer one has at this step.
+
         On another kind of device than the one it was saved on, the dropout masks then differ.
 
         Raises: StudyError if the state is that of another trial.
         """
+        epochs = state["train_config"]["epochs"]
+        is_lengthened = epochs < self._config.epochs
         for name, own in (
             ("model_config", asdict(self._model_config)),
-            ("train_config", asdict(self._config)),
+            (
+                "train_config",
+                asdict(self._config) | ({"epochs": epochs} if is_lengthened else {}),
+            ),
             ("seed", self._seed),
         ):
             require(
@@ -281,6 +289,13 @@ class Trainer:
         self.micro_batch = min(self.micro_batch, state["micro_batch"])
         self._out_of_memory_count = max(self._out_of_memory_count, state["out_of_memory_count"])
         self.report = None if state["report"] is None else EpochReport.from_json(state["report"])
+        if is_lengthened and self.report is not None:
+            reason = self.report.stop_reason
+            self.report = replace(
+                self.report,
+                stop_reason=None if reason == "completed" else reason,
+                schedule_percent=100 * self._epoch // self._config.epochs,
+            )
         self._is_restored = False
 
     def _take_steps(
