@@ -7,7 +7,7 @@ made on the CPU instead.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
+
+from tests.recorded_graph import Graph, Mode
 
 _CPU = torch.device("cpu")
 _PEAK_BYTES = 123 * 2**20
@@ -78,6 +80,16 @@ class _Event:
         return 1.0
 
 
+class _Stream:
+    """A Stream of torch/cuda/streams.py, which is in the order of all others."""
+
+    def __init__(self, device: torch.device | None = None, priority: int = 0) -> None:
+        self.device = device
+
+    def wait_stream(self, stream: "_Stream") -> None:
+        assert stream.device == self.device
+
+
 @contextmanager
 def accelerator(kind: str) -> Iterator[Recorder]:
     """Make torch find one device of this kind, until the end of the block."""
@@ -114,6 +126,11 @@ def _stand_in_for_cuda(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.cuda, "_exchange_device", lambda index: 0)
     patch.setattr(torch.cuda, "_maybe_exchange_device", lambda index: 0)
     patch.setattr(torch.cuda, "Event", _Event)
+    patch.setattr(torch.cuda, "Stream", _Stream)
+    patch.setattr(torch.cuda, "current_stream", _Stream)
+    patch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    patch.setattr(torch.cuda, "graph_pool_handle", recorder.noting("graph_pool_handle", (0, 1)))
+    patch.setattr(torch.accelerator, "Graph", _graphs(recorder))
     returned = {
         "_cuda_getDevice": 0,
         "_cuda_synchronize": None,
@@ -124,6 +141,25 @@ def _stand_in_for_cuda(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
     }
     for name, value in returned.items():
         patch.setattr(torch._C, name, recorder.noting(name, value), raising=False)
+
+
+def _graphs(recorder: Recorder) -> type[Graph]:
+    class RecordedGraph(Graph):
+        def __init__(
+            self,
+            keep_graph: bool = False,
+            *,
+            pool: tuple[int, int] | None = None,
+            capture_error_mode: Mode = "default",
+        ) -> None:
+            recorder.noting("Graph")(pool, capture_error_mode)
+            super().__init__(keep_graph, pool=pool, capture_error_mode=capture_error_mode)
+
+        def replay(self) -> None:
+            recorder.noting("replay")()
+            super().replay()
+
+    return RecordedGraph
 
 
 def _stand_in_for_mps(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ from study.training.device import (
     supports_bf16,
 )
 from study.training.state_file import CheckpointError
+from study.training.step.graphs import graphs_of
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 
@@ -62,6 +63,8 @@ class TrialSettings:
     """The cell's folder, absolute; a trial keeps its checkpoints in its own folder there."""
     device: str | None
     """The device that the user chose; None takes the one that Ray assigned."""
+    capture: bool
+    """Are training steps captured as graphs of the device, where it can?"""
     share_bytes: Mapping[str, int]
     """Bytes of the device's memory that a training step may use, by budget."""
     store: WorkerStore | None = None
@@ -345,6 +348,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             micro_batch=first_micro_batch(trial, self._settings.share_bytes, bf16=bf16),
             seed=trial.seed,
             bf16=bf16,
+            graphs=graphs_of(self._device, is_wanted=self._settings.capture),
         )
 
     def _restore(self) -> tuple[str, ...]:
@@ -365,6 +369,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         worker = WorkerFacts(
             checkpoint_seconds=checkpoint_seconds,
             device=self._device.type,
+            capture=self._trainer.capture,
             optimizer=self._trainer.optimizer_record,
             assigned_cpus=self._resources["CPU"],
             assigned_gpus=self._resources["GPU"],
