@@ -82,7 +82,7 @@ class Graph:
 
 
 class RecordedGraphs:
-    """``study.training.step.graphs.Graphs`` of the CPU."""
+    """The CPU as ``study.training.step.graphs.Graphs``, with counts of what was done."""
 
     def __init__(self) -> None:
         self.n_captures = 0

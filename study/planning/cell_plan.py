@@ -137,10 +137,7 @@ def plan_cell(
     """
     where = trial_device(nodes, device)
     bf16 = supports_bf16(where)
-    if is_begun:
-        require_fits(space, nodes, bf16=bf16, label=cell.name)
-    else:
-        space = fitting_space(space, nodes, bf16=bf16, label=cell.name)
+    space = _fitting(space, nodes, bf16=bf16, label=cell.name, is_begun=is_begun)
     resources = _resources(space, nodes, bf16=bf16)
     sensitivity = _require_every_feature_read(space, data)
     at_once = _trials_at_once(concurrency, resources, cell)
@@ -161,6 +158,16 @@ def plan_cell(
         sensitivity=sensitivity, power=power or measure_power(data), estimate=estimate,
         temperature=measure(), times=times,
     )  # fmt: skip
+
+
+def _fitting(
+    space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label: str, is_begun: bool
+) -> SearchSpace:
+    """Return the space without what fits no node; a search that is begun must keep all of it."""
+    if not is_begun:
+        return fitting_space(space, nodes, bf16=bf16, label=label)
+    require_fits(space, nodes, bf16=bf16, label=label)
+    return space
 
 
 def trial_device(nodes: Sequence[Node], device: str | None) -> torch.device:

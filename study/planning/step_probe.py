@@ -228,7 +228,7 @@ class _Probe:
         bound_kernel_cache()
         torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
         self._device = resolve_device(float(assigned.get("GPU", 0.0)), device)
-        self._capture = capture
+        self._graphs = graphs_of(self._device, is_wanted=capture)
         self._data = TrainingData.of(data)
 
     def ready(self) -> None:
@@ -270,9 +270,8 @@ class _Probe:
             train_days=data.train_days[:windows],
             validation_days=data.validation_days if is_whole else data.validation_days[:windows],
         )
-        graphs = graphs_of(self._device, is_wanted=self._capture)
         # A captured step is timed once it is replayed, as nearly all steps of a trial are.
-        n_untimed = 1 if graphs is None else WARM_UP_RUNS + 1
+        n_untimed = 1 if self._graphs is None else WARM_UP_RUNS + 1
         trainer = Trainer(
             model=config.model,
             train=dataclasses.replace(
@@ -288,7 +287,7 @@ class _Probe:
             micro_batch=windows,
             seed=0,
             bf16=supports_bf16(self._device),
-            graphs=graphs,
+            graphs=self._graphs,
         )
         for _ in range(n_untimed):
             trainer.run_epoch()

@@ -143,8 +143,8 @@ class WorkerFacts:
     device: str
     """Kind of device, without its index, which has no meaning outside of the process."""
     capture: str | None
-    """``captured`` if training steps are replayed as graphs of the device, or ``eager`` with the
-    reason why they are not; None where none were to be captured."""
+    """The word ``captured`` if training steps are replayed as graphs of the device, or ``eager``
+    with the reason why they are not; None where none were to be captured."""
     optimizer: OptimizerRecord
     assigned_cpus: float
     """CPUs that Ray assigned to the trial."""

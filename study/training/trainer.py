@@ -136,7 +136,7 @@ class Trainer:
 
     @property
     def capture(self) -> str | None:
-        """``captured``, or why the work is run eagerly; None if none was to be captured."""
+        """The word ``captured``, or ``eager`` with the reason; None if nothing was to be so."""
         if self._replayer is None:
             return None
         failure = self._replayer.failure

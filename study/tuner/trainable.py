@@ -36,7 +36,7 @@ from study.training.device import (
     supports_bf16,
 )
 from study.training.state_file import CheckpointError
-from study.training.step.graphs import graphs_of
+from study.training.step.graphs import Graphs, graphs_of
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 
@@ -144,6 +144,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     """The trial that has begun last."""
     _trainer: Trainer
     _checkpoints: CheckpointFolder
+    _graphs: Graphs | None
+    """What captures the work of all its trials; None before the first, or if nothing does."""
     _replay: EpochReport | None
     """The last report of a restored trial, until it has been repeated."""
     _looked: float
@@ -176,6 +178,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self._asked = self._signed = 0.0
         self._is_stopped = False
         self._assigned = Assignment.from_flat(config)
+        self._graphs = None
         # It watches the machine of this worker; the search may run on another one.
         self._guard = ThermalGuard(degree_sources())
         self._guard.__enter__()
@@ -334,6 +337,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             self._show_life()
             self._mirror.pull(f"{trial.folder}/{CHECKPOINTS_FOLDER}")
         self._device = device
+        if self._graphs is None:
+            self._graphs = graphs_of(device, is_wanted=self._settings.capture)
         self._trainer = self._new_trainer(trial)
         self._notes = self._restore()
         self._replay = self._trainer.report
@@ -348,7 +353,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             micro_batch=first_micro_batch(trial, self._settings.share_bytes, bf16=bf16),
             seed=trial.seed,
             bf16=bf16,
-            graphs=graphs_of(self._device, is_wanted=self._settings.capture),
+            graphs=self._graphs,
         )
 
     def _restore(self) -> tuple[str, ...]:

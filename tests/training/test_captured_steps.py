@@ -125,7 +125,7 @@ def test_a_restored_trial_goes_on_captured(is_new: bool) -> None:
 @pytest.mark.parametrize("smallest", [33, 44])
 def test_memory_running_out_halves_the_micro_batch(smallest: int) -> None:
     # In the first step or, where only the 44 samples of an epoch's last step do not fit, once the
-    # steps of 64 have been captured: those graphs are given up for ones of 32.
+    # steps of 64 have been captured: the graphs are then freed before the micro-batch is halved.
     largest = 64 if smallest == 33 else 63
 
     def refuse(_: torch.nn.Module, arguments: tuple[Tensor]) -> None:
@@ -142,8 +142,44 @@ def test_memory_running_out_halves_the_micro_batch(smallest: int) -> None:
     reports = run_to_end(captured)
     assert trace(reports) == trace(run_to_end(eager))
     assert_same(captured, eager)
-    assert captured.capture == "captured"
+    has_graphs = smallest == 44
+    assert captured.capture == ("eager: OutOfMemoryError: planted" if has_graphs else "captured")
     assert (reports[-1].micro_batch, reports[-1].out_of_memory_count) == (32, 1)
+
+
+def test_graphs_give_way_to_a_step_that_fits_without_them() -> None:
+    graphs = RecordedGraphs()
+    eager, captured = (
+        full_trainer(each, micro_batch=64, model=WITH_DROPOUT) for each in (None, graphs)
+    )
+    held = 0
+
+    def refuse(_: torch.nn.Module, arguments: tuple[Tensor]) -> None:
+        nonlocal held
+        if len(arguments[0]) == 44 and graphs.n_captures > 0 and held == 0:
+            held = graphs.n_captures
+            raise torch.OutOfMemoryError("planted")
+
+    captured.model.layers[1].register_forward_pre_hook(refuse)
+    reports = run_to_end(captured)
+    assert held > 0
+    assert (reports[-1].micro_batch, reports[-1].out_of_memory_count) == (64, 0)
+    assert captured.capture == "eager: OutOfMemoryError: planted"
+    assert trace(reports) == trace(run_to_end(eager))
+    assert_same(captured, eager)
+
+
+def test_graphs_give_way_to_a_validation_that_fits_without_them() -> None:
+    eager, captured = (full_trainer(graphs) for graphs in (None, RecordedGraphs()))
+    calls = iter(range(100))
+
+    def refuse(module: torch.nn.Module, _: tuple[Tensor]) -> None:
+        if not module.training and next(calls) == 0:
+            raise torch.OutOfMemoryError("planted")
+
+    captured.model.layers[1].register_forward_pre_hook(refuse)
+    assert trace(run_to_end(captured)) == trace(run_to_end(eager))
+    assert captured.capture == "eager: OutOfMemoryError: planted"
 
 
 def test_memory_running_out_during_a_capture_leaves_an_eager_trial() -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from study.model.network import Network
+from study.training.device import is_out_of_memory
 from study.training.step.graphs import Replayer
 from study.training.windows import Windows
 
@@ -48,7 +49,12 @@ class Forward:
         def work() -> None:
             self._logit[:n].copy_(self._pass(self._days[:n], weights))
 
-        self._replayer.run(("forward", n), work)
+        try:
+            self._replayer.run(("forward", n), work)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or not self._replayer.gives_way(error):
+                raise
+            work()
         return self._logit[:n].clone()
 
     def _pass(self, days: Tensor, weights: Mapping[str, Tensor]) -> Tensor:

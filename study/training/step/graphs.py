@@ -9,8 +9,7 @@ import torch
 
 WARM_UP_RUNS = 2
 """Eager runs of a piece of work before it is captured: the libraries choose their kernels and make
-their workspaces in them. An own choice; the notes on CUDA graphs of torch warm up three times, for
-one capture of a whole loop."""
+their workspaces in them. An own choice; ``torch.cuda.make_graphed_callables`` has three."""
 
 
 class Graphs(Protocol):
@@ -31,13 +30,14 @@ class Graphs(Protocol):
 
 
 class DeviceGraphs:
-    """The graphs of a CUDA device.
+    """The graphs of a CUDA device; a process makes one such object and uses it for all its trials.
 
     All work, the eager runs before a capture included, runs on one side stream, because what
-    autograd and the libraries set up for a stream is valid for that stream alone. The graphs share
-    one pool of memory. That is safe in any order of replays, because no graph leaves a tensor in
-    the pool that is read after its replay: all results lie in tensors made outside of it. Another
-    thread may use the device during a capture, such as one that writes a checkpoint.
+    autograd and the libraries set up for a stream is valid for that stream alone, and cuBLAS keeps
+    a workspace for every stream that it has seen. The graphs of a trial share one pool of memory.
+    That is safe in any order of replays, because no graph leaves a tensor in the pool that is read
+    after its replay: all results lie in tensors made outside of it. Another thread may use the
+    device during a capture, such as one that writes a checkpoint.
 
     The kernels of dropout read seed and offset of the device's default generator from the device;
     a replay sets both and advances the generator by as much as eager work would, so that a state
@@ -74,7 +74,7 @@ class DeviceGraphs:
         return older.replay
 
     def forget(self) -> None:
-        """Begin a new pool: torch refuses one whose graphs have all been freed."""
+        """Begin a new pool, because torch refuses one whose graphs have all been freed."""
         self._pool = torch.cuda.graph_pool_handle()
 
 
@@ -91,6 +91,7 @@ class Replayer:
     """
 
     def __init__(self, graphs: Graphs) -> None:
+        graphs.forget()
         self._graphs = graphs
         self._replays: dict[Hashable, Callable[[], None]] = {}
         self._runs: Counter[Hashable] = Counter()
@@ -125,15 +126,28 @@ class Replayer:
         self._runs.clear()
         self._graphs.forget()
 
+    def gives_way(self, error: BaseException) -> bool:
+        """Free all graphs for good if memory ran out beside them; return whether there were any.
+
+        Eager work of other shapes has memory of its own beside that of the graphs, and must not
+        fail where a trial without graphs would not.
+        """
+        if not self._replays:
+            return False
+        self._give_up(error)
+        return True
+
     def _captured(self, work: Callable[[], None]) -> Callable[[], None] | None:
         try:
             return self._graphs.capture(work)
         except (RuntimeError, MemoryError) as error:
-            # The end of a broken capture raises an error of its own; the first one is the reason.
-            first: BaseException = error
-            while first.__context__ is not None:
-                first = first.__context__
-            line = next(iter(str(first).splitlines()), "")
-            self.failure = f"{type(first).__name__}: {line}"
-        self.forget()
+            self._give_up(error)
         return None
+
+    def _give_up(self, error: BaseException) -> None:
+        # The end of a broken capture raises an error of its own; the first one is the reason.
+        while error.__context__ is not None:
+            error = error.__context__
+        line = next(iter(str(error).splitlines()), "")
+        self.failure = f"{type(error).__name__}: {line}"
+        self.forget()

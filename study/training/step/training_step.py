@@ -161,13 +161,17 @@ class TrainingStep:
                     self._add_gradients(part, clock)
                 return
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or self.micro_batch == 1:
+                if not is_out_of_memory(error):
+                    raise
+                has_room = self._replayer is not None and self._replayer.gives_way(error)
+                if not has_room and self.micro_batch == 1:
                     raise
             # Outside of the except clause the error and the activations that it held are freed.
             self.forget()
             release_cached_memory(self._device)
-            self.reduce_micro_batch()
-            self.out_of_memory_count += 1
+            if not has_room:
+                self.reduce_micro_batch()
+                self.out_of_memory_count += 1
             self._model.dropout_generator.set_state(dropout)
             self._random.rewind_to(position)
 
