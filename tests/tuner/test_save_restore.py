@@ -12,8 +12,8 @@ from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
 from study.planning.cell_plan import CellPlan, plan_cell
 from study.results.epoch_report import EpochRecord
+from study.search.assignment import Assignment
 from study.search.space import build_space
-from study.search.trial_config import Assignment
 from study.spec.dimension import Fixed
 from study.spec.spec_file import load_study
 from study.training.state_file import CheckpointError

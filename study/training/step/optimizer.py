@@ -89,7 +89,7 @@ class AdamW:
                     [],
                     [self._n_steps] * len(gradients),
                     amsgrad=False,
-                    # Both are overloads of the kernel, of which the annotations know one.
+                    # An overload takes each of the two types, but none their union.
                     lr=self.learning_rate if rate is None else rate,  # type: ignore[arg-type]
                     beta1=self.betas[0],
                     beta2=self.betas[1],
