@@ -48,7 +48,14 @@ class _Elsewhere(TorchFunctionMode):
         self._kind = kind
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {name: self._moved(value) for name, value in (kwargs or {}).items()}
+        asked = kwargs or {}
+        given = {name: self._moved(value) for name, value in asked.items()}
+        if self._kind == "mps" and given != asked and given.get("dtype") == torch.float64:
+            # torch 2.13's aten/src/ATen/mps/EmptyTensor.cpp refuses it so.
+            raise TypeError(
+                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support "
+                "float64. Please use float32 instead."
+            )
         return func(*map(self._moved, args), **given)
 
     def _moved(self, value: Any) -> Any:

@@ -206,3 +206,5 @@ def test_the_stand_in_refuses_what_torch_refuses() -> None:
     # index, and torch/_utils.py _get_device_index raises this message without one.
     with accelerator("cuda"), pytest.raises(ValueError, match="specified index or an integer"):
         limit_memory(torch.device("cuda"), SHARE)
+    with accelerator("mps"), pytest.raises(TypeError, match="doesn't support float64"):
+        torch.zeros(3, dtype=torch.float64, device=torch.device("mps", 0))
