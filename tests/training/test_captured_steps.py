@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from study.model.architecture import FAMILY_NAMES
+from study.model.encoder import EncoderLayer
 from study.results.epoch_report import EpochReport
 from study.training.step.graphs import Graphs, graphs_of
 from study.training.trainer import Trainer
@@ -308,3 +309,19 @@ def test_the_stand_in_replays_kernels_and_not_python() -> None:
         graph.capture_begin()
     with pytest.raises(RuntimeError, match="without a preceding successful capture"):
         Graph().replay()
+
+
+@pytest.mark.slow
+def test_captured_steps_cast_their_weights_once_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On the CPU too the layer is composed of library kernels, as on an accelerator.
+    monkeypatch.setattr(EncoderLayer, "is_fused", False)
+    eager, captured = (
+        Trainer(
+            model=WITH_DROPOUT, train=FULL_TRAIN, data=DATA, device=CPU, micro_batch=24, seed=7,
+            bf16=True, graphs=graphs,
+        )
+        for graphs in (None, RecordedGraphs())
+    )  # fmt: skip
+    assert trace(run_to_end(captured)) == trace(run_to_end(eager))
+    assert_same(captured, eager)
+    assert captured.capture == "captured"

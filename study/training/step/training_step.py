@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from study.errors import require
+from study.model.linear import KeptCasts
 from study.model.network import Network, decay_groups
 from study.training.device import (
     DeviceRandomness,
@@ -89,12 +90,14 @@ class TrainingStep:
         """The sums of ``StepSums``, then the norm."""
         # The CPU's kernel reads the rate in float64, the CUDA kernel in float32.
         rate_type = torch.float64 if device.type == "cpu" else torch.float32
+        self._casts = KeptCasts(model.cast_maps(device) if model.bf16 else (), torch.bfloat16)
         self._rate = torch.zeros((), dtype=rate_type, device=device)
         self._share = torch.zeros((), device=device)
 
     def begin(self) -> None:
-        """Lower the flag, before the first of several steps."""
+        """Lower the flag and cast the weights as they are, before the first of several steps."""
         self._is_broken.zero_()
+        self._casts.refresh()
 
     def is_finite(self) -> bool:
         """Has every loss and every norm been finite since ``begin``? Waits for the device."""
@@ -208,7 +211,7 @@ class TrainingStep:
         return norm
 
     def _change(self, rate: Tensor | None, share: Tensor | float) -> None:
-        """Change the weights and their average by the gradients, which are then zero or freed.
+        """Change the weights, their casts and their average; gradients are then zero or freed.
 
         Args:
             rate: learning rate on the device; None takes the optimizer's.
@@ -219,6 +222,7 @@ class TrainingStep:
         else:
             clip_grads_with_norm_(self.parameters, self._config.clip_norm, self._judge())
             self.optimizer.step(self._is_broken, rate)
+        self._casts.refresh()
         if self._replayer is None or self._replayer.failure is not None:
             self.optimizer.zero_grad()
         else:
