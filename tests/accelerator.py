@@ -138,11 +138,13 @@ def _stand_in_for_cuda(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
     patch.setattr(torch.cuda, "graph_pool_handle", recorder.noting("graph_pool_handle", (0, 1)))
     patch.setattr(torch.accelerator, "Graph", _graphs(recorder))
+    patch.setattr(torch.cuda, "CUDAGraph", _older_graphs(recorder))
     returned = {
         "_cuda_getDevice": 0,
         "_cuda_synchronize": None,
         "_cuda_setMemoryFraction": None,
         "_cuda_emptyCache": None,
+        "_host_emptyCache": None,
         "_cuda_resetPeakMemoryStats": None,
         "_cuda_memoryStats": {"allocated_bytes": {"all": {"peak": _PEAK_BYTES}}},
     }
@@ -167,6 +169,25 @@ def _graphs(recorder: Recorder) -> type[Graph]:
             super().replay()
 
     return RecordedGraph
+
+
+def _older_graphs(recorder: Recorder) -> type[Graph]:
+    class CUDAGraph(Graph):
+        """A CUDAGraph of torch/cuda/graphs.py, which ``torch.cuda.graph`` captures."""
+
+        def __init__(self, keep_graph: bool = False) -> None:
+            super().__init__(keep_graph)
+
+        def capture_begin(
+            self,
+            pool: tuple[int, int] | None = None,
+            capture_error_mode: str = "global",
+            check_input_liveness: bool = False,
+        ) -> None:
+            recorder.noting("CUDAGraph")(pool, capture_error_mode)
+            super().capture_begin()
+
+    return CUDAGraph
 
 
 def _stand_in_for_mps(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,18 @@ def test_captured_steps_are_the_eager_ones(dropout: float, bf16: bool) -> None:
     assert report.validation.loss == pytest.approx(expected.validation.loss, abs=10 * tolerance)
 
 
+def test_a_torch_without_graphs_of_all_accelerators_captures_those_of_cuda(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("only CUDA has graphs")
+    expected = [accelerated(capture=True).run_epoch().train_loss]
+    monkeypatch.delattr(torch.accelerator, "Graph", raising=False)
+    trainer = accelerated(capture=True)
+    assert [trainer.run_epoch().train_loss] == pytest.approx(expected, abs=1e-4)
+    assert trainer.capture == "captured"
+
+
 def test_memory_running_out_during_a_capture_leaves_an_eager_trial() -> None:
     if not torch.cuda.is_available():
         pytest.skip("only CUDA has graphs")

@@ -88,9 +88,9 @@ class TrainingStep:
         self._is_broken = torch.zeros((), device=device)
         self._values = torch.zeros(4, device=device)
         """The sums of ``StepSums``, then the norm."""
+        self._casts = KeptCasts(model.cast_maps(device) if model.bf16 else (), torch.bfloat16)
         # The CPU's kernel reads the rate in float64, the CUDA kernel in float32.
         rate_type = torch.float64 if device.type == "cpu" else torch.float32
-        self._casts = KeptCasts(model.cast_maps(device) if model.bf16 else (), torch.bfloat16)
         self._rate = torch.zeros((), dtype=rate_type, device=device)
         self._share = torch.zeros((), device=device)
 
