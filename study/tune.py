@@ -145,6 +145,7 @@ def run(
         results=results,
         concurrency=at_once,
         device=arguments.device,
+        capture=arguments.capture == "auto",
         address=arguments.address,
         estimate=arguments.estimate,
         import_trials=arguments.import_trials,

@@ -52,6 +52,7 @@ def plan_cells(
     results: Path,
     *,
     device: str | None,
+    capture: bool,
     concurrency: int | None,
     driver_seconds: float,
 ) -> Iterator[CellOutlook]:
@@ -64,6 +65,7 @@ def plan_cells(
         nodes: the machines of the running Ray cluster.
         results: the results folder, absolute; it is read only.
         device: ``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns.
+        capture: are training steps captured as graphs of the device, where it can?
         concurrency: number of trials at once; None takes as many as fit.
         driver_seconds: seconds from a command's start to its first request to Ray.
 
@@ -84,7 +86,8 @@ def plan_cells(
             asked = known.cell
             key = (cell.budgets, space.shapes, min(concurrency or 0, asked.search.trials))
             plan = plan_cell(
-                asked, data, space, nodes, device=device, concurrency=concurrency,
+                asked, data, space, nodes,
+                device=device, capture=capture, concurrency=concurrency,
                 times=measured.get(key), driver_seconds=driver_seconds, is_begun=is_begun,
             )  # fmt: skip
         except StudyError as error:

@@ -155,6 +155,7 @@ def _worker(opened: OpenedSearch, trainable: type[CellTrainable]) -> Any:
     settings = TrialSettings(
         cell_folder=folder.path,
         device=plan.device,
+        capture=plan.capture,
         share_bytes=plan.share_bytes,
         store=folder.place.for_workers,
     )

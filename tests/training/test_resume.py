@@ -15,7 +15,7 @@ from study.errors import StudyError
 from study.model.architecture import FAMILY_NAMES
 from study.model.model_config import ModelConfig
 from study.training.device import supports_bf16
-from study.training.optimizer import learning_rate
+from study.training.step.optimizer import learning_rate
 from study.training.state_file import load, save
 from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer

@@ -40,7 +40,7 @@ class Faulty(CellTrainable):
             raise ValueError("a mistake before the first step")
         super()._begin(trial)
         if trial.number == OUT_OF_MEMORY:
-            self._trainer._accumulate = _no_memory  # type: ignore[method-assign, assignment]
+            self._trainer._training._propagate = _no_memory  # type: ignore[method-assign, assignment]
 
     def _step(self) -> StepResult:
         number = int(self.config["number"])

@@ -43,7 +43,9 @@ def trial(plan: CellPlan, number: int) -> dict[str, Any]:
 
 def worker(plan: CellPlan, folder: Path, number: int) -> Any:
     """Return an actor of the trainable, made as Tune makes one."""
-    settings = TrialSettings(cell_folder=folder, device="cpu", share_bytes=plan.share_bytes)
+    settings = TrialSettings(
+        cell_folder=folder, device="cpu", capture=False, share_bytes=plan.share_bytes
+    )
     prepared = ray.tune.with_parameters(
         CellTrainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
     )
