@@ -78,6 +78,7 @@ class Watchdog(Callback):  # type: ignore[misc]
         now = time.monotonic()
         if now - self._looked < _WATCH_SECONDS:
             return
+        self._looked = now
         self.look()
         running = [trial for trial in trials if trial.status == Trial.RUNNING]
         self._signs = {t.trial_id: self._sign(t, now) for t in running}
@@ -105,7 +106,6 @@ class Watchdog(Callback):  # type: ignore[misc]
         Raises:
             RayDiedError: a process of Ray has ended.
         """
-        self._looked = time.monotonic()
         # A lost or read-only file system is reported by the next record that is written.
         with suppress(OSError):
             self._lock.show_life()

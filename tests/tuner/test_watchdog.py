@@ -121,6 +121,21 @@ def test_a_worker_that_never_begins_is_ended_too(
     assert killed == ["worker of 0"]
 
 
+def test_the_last_trial_is_watched_while_the_searcher_is_asked_for_more(
+    run: Run, killed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog_module, "_WATCH_SECONDS", 0.05)
+    trial = watched(run)
+    watchdog = Watchdog(run.cell_folder(), STALL)
+    until = time.monotonic() + 3 * STALL
+    while time.monotonic() < until:
+        # The searcher looks whenever Tune has a free slot, just before each step.
+        watchdog.look()
+        watchdog.on_step_begin(0, [trial])
+        time.sleep(0.01)
+    assert killed == ["worker of 0"]
+
+
 def test_a_trial_without_a_worker_yet_is_left_alone(run: Run, killed: list[str]) -> None:
     trial = watched(run)
     trial.temporary_state.ray_actor = None
