@@ -6,7 +6,7 @@ from subprocess import run
 
 import pytest
 
-from tests.test_architecture import ALLOWED, ANALYSIS
+from tests.test_architecture import ALLOWED, ANALYSIS, OPTUNA, RAY, TORCH
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -88,6 +88,28 @@ def test_the_table_of_who_imports_whom_is_what_the_imports_may_be() -> None:
     }
     allowed = {**ALLOWED, "analysis": ANALYSIS}
     assert rows == {name: allowed[name] - GROUND for name in allowed.keys() - GROUND}
+
+
+def test_who_imports_a_large_package_is_what_the_page_of_architecture_says() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    said = re.findall(r"that\s+only ([^.]+?)\s+import (Ray|torch|Optuna)\b", text)
+    allowed = {"Ray": RAY, "torch": TORCH, "Optuna": OPTUNA}
+    assert {package: set(re.findall(r"`(\w+)`", parts)) for parts, package in said} == allowed
+
+
+def test_a_name_in_the_table_of_places_is_in_a_file_that_its_row_links_to() -> None:
+    page = ROOT / "docs" / "architecture.md"
+    table = page.read_text(encoding="utf-8").partition("## Where to find what")[2].split("\n## ")[0]
+    rows = [line.split("|")[2] for line in table.splitlines() if line.startswith("|")][2:]
+    assert len(rows) > 10
+    for row in rows:
+        linked = [page.parent / link for link in re.findall(r"\]\(([^)#]+\.py)\)", row)]
+        defined = set()
+        for path in linked:
+            defined |= set(re.findall(r"(?:class|def) (\w+)|^(\w+) = ", path.read_text(), re.M))
+        names = {name for pair in defined for name in pair}
+        for name in re.findall(r"`([A-Z_]\w+(?:\.\w+)?|[a-z]+_\w+)`", row):
+            assert set(name.split(".")) <= names, name
 
 
 def test_no_page_refers_to_a_text_outside_of_the_repository() -> None:

@@ -128,7 +128,8 @@ def _step(
     """Return damped Gauss-Newton steps on squares reweighted so that they equal Huber's loss."""
     weighted = weights * (delta / np.maximum(np.abs(residual), delta))
     gradient = np.einsum("bnp,bn->bp", jacobian, weighted * residual)
-    curvature = np.einsum("bnp,bn,bnq->bpq", jacobian, weighted, jacobian, optimize=True)
+    # A product of three by einsum would search the order of its parts on every call.
+    curvature = (jacobian * weighted[:, :, None]).transpose(0, 2, 1) @ jacobian
     scale = np.einsum("bpp->bp", curvature)
     # A parameter without effect must not make the system singular, nor residuals of zero.
     largest = np.maximum(scale.max(axis=1, keepdims=True), np.finfo(np.float64).tiny)

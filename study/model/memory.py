@@ -13,10 +13,9 @@ _FLOAT32, _BFLOAT16 = 4, 2
 
 _MIB = 2**20
 
-_FRAMEWORK_BYTES = 490 * _MIB
+_FRAMEWORK_BYTES = 415 * _MIB
 """Bytes of the interpreter, torch and Ray after the first use of their kernels. Measured with a
-trial of 84,000 parameters at four windows: 500 MiB in a Ray worker in bfloat16; in a process
-without Ray 488 MiB in bfloat16 and 466 MiB in float32."""
+trial of 84,000 parameters at four windows: 423 MiB in bfloat16 and 401 MiB in float32."""
 
 _HOLES = {_BFLOAT16: 0.3, _FLOAT32: 0.45}
 """Memory that is lost between activations and temporaries, as a share of these, by the bytes of an

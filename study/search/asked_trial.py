@@ -14,7 +14,7 @@ from study.results.records import (
     objective,
     objective_error,
 )
-from study.search.trial_config import Assignment
+from study.search.assignment import Assignment
 
 
 @dataclass(slots=True)

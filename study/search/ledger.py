@@ -18,11 +18,11 @@ from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
 from study.results.records import StopReason, TrialRecord, best_trial
 from study.search.asked_trial import trial_record
+from study.search.assignment import Assignment
 from study.search.earlier_trials import KnownTrial, TrialToRepeat
 from study.search.forced import Forced
 from study.search.search_state import MAY_PASS, FaultKind, SearchState
 from study.search.space import SearchSpace
-from study.search.trial_config import Assignment
 from study.spec.specification import SearchConfig
 
 _REASON_OF_FAULT: Mapping[FaultKind, StopReason] = {

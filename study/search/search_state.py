@@ -9,11 +9,11 @@ from study.results.epoch_report import EpochRecord
 from study.results.journal import Event, JournalError
 from study.results.records import TrialRecord, objective
 from study.search.asked_trial import AskedTrial
+from study.search.assignment import FORCED, Assignment
 from study.search.forced import Forced
 from study.search.rungs import Rungs
 from study.search.sampler import Sampler
 from study.search.space import SearchSpace, TrialConfig
-from study.search.trial_config import FORCED, Assignment
 from study.spec.specification import SearchConfig
 
 FaultKind = Literal["worker", "stall", "memory", "oom", "error"]

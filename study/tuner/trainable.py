@@ -21,7 +21,7 @@ from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.data.dataset import Dataset
 from study.model.memory import largest_micro_batch
 from study.results.epoch_report import EpochRecord, EpochReport, WorkerFacts
-from study.search.trial_config import Assignment
+from study.search.assignment import Assignment
 from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, STOP_FILE
 from study.storage.lease import WorkerStore, is_held
 from study.storage.lock import FolderLock, scratch_folder

@@ -11,8 +11,8 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from study.cluster.runtime import is_alive, ray_processes
+from study.search.assignment import Assignment
 from study.search.cell_folder import CellFolder
-from study.search.trial_config import Assignment
 
 _WATCH_SECONDS = 1.0
 """Seconds between two checks of Ray and of the running trials; an own choice."""

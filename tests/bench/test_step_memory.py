@@ -22,8 +22,8 @@ from study.model.memory import step_memory
 from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters
 from study.results.epoch_report import EpochRecord
+from study.search.assignment import Assignment
 from study.search.space import SearchSpace, Shape, TrialConfig, build_space
-from study.search.trial_config import Assignment
 from study.spec.dimension import Fixed
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study

@@ -86,6 +86,7 @@ def test_a_missing_source_lists_what_exists(sp500: Prices, tmp_path: Path) -> No
         load_prices(str(tmp_path / "far.csv"), folder)
 
 
+@pytest.mark.slow
 def test_what_was_accepted_of_an_import_is_not_accepted_of_its_edit(
     sp500: Prices, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def test_what_a_search_saw_is_not_changed_and_test_days_follow_it() -> None:
     assert found.labels[found.test_days].sum() == data.splits["test"].positives
 
 
+@pytest.mark.slow
 def test_labels_of_test_days_are_those_of_the_prices() -> None:
     found = open_holdout(CONFIG, build_dataset(CONFIG))
     bars = load_prices("sp500").frame

@@ -54,6 +54,7 @@ def test_a_command_refuses_the_families_that_there_are_none_of() -> None:
         make(family="autoformer")
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(
     family=st.sampled_from(FAMILY_NAMES),

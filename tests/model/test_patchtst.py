@@ -169,6 +169,7 @@ def test_bfloat16_stays_close_to_float32(head: Head) -> None:
     assert (a - b).abs().max() < 0.1 * a.std()
 
 
+@pytest.mark.slow
 def test_the_stream_stays_bounded_at_depth_256() -> None:
     model = make(n_layers=256).eval()
     x = model.embedding(model._patches(windows(model)))

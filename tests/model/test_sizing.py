@@ -44,6 +44,7 @@ def test_every_row_of_a_grid_counts_as_built(target: int, n_rows: int) -> None:
         assert built_count(config) == count
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     head=st.sampled_from(["last", "mean", "flatten"]),

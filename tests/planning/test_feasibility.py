@@ -94,10 +94,11 @@ def test_a_card_of_80_gb_keeps_all_of_2b_but_its_three_largest_shapes() -> None:
 def test_a_cell_is_infeasible_only_if_nothing_of_it_fits() -> None:
     smallest = min(needed(whole())) / GIB / 0.95
     assert len(at(whole(), smallest + 0.1).shapes) >= 1
-    with pytest.raises(InfeasibleError, match=r"some architecture must fit .* got 47\.6 to 75\.8"):
+    with pytest.raises(InfeasibleError, match=r"some architecture must fit .* got 47\.5 to 75\.7"):
         at(whole(), smallest - 0.1)
 
 
+@pytest.mark.slow
 def test_an_architecture_that_is_kept_can_take_a_step_with_what_it_is_granted() -> None:
     data = build_dataset(LARGE.data)
     nodes = [node(60, gpus=0)]
@@ -154,6 +155,7 @@ def test_a_search_goes_on_with_what_it_began_with_on_any_machine_that_has_room(
         require_fits(again, [node(60)], bf16=True, label="cell")
 
 
+@pytest.mark.slow
 def test_a_search_that_goes_on_on_a_larger_machine_is_the_undisturbed_one(tmp_path: Path) -> None:
     everything = build_space(simulated_search.CELL, n_features=25)
     limit = sorted(needed(everything))[len(everything.shapes) // 2]
@@ -186,6 +188,7 @@ def test_a_search_that_goes_on_on_a_larger_machine_is_the_undisturbed_one(tmp_pa
     assert {config.shape for config in undisturbed} <= set(left.shapes)
 
 
+@pytest.mark.slow
 def test_a_cell_that_cannot_run_is_described_with_the_keys_of_one_that_can(data: Dataset) -> None:
     nodes = [node(8, gpus=0)]
     small = PHASE6A.cell("2M", 1)

@@ -67,6 +67,7 @@ def test_too_few_trials_for_rungs_run_their_whole_schedules() -> None:
     assert run(MIXED[:5], search, slots=2).trained_share == 1.0
 
 
+@pytest.mark.slow
 def test_asha_saves_more_of_many_trials_than_of_few() -> None:
     few, some, many = share(8), share(30), share(200)
     assert 1.0 > few > some > many

@@ -119,6 +119,7 @@ def test_an_opened_journal_goes_on(tmp_path: Path) -> None:
     assert contents(folder) == contents(written(tmp_path / "at_once"))
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(JOURNAL_FILES),

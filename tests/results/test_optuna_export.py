@@ -56,6 +56,7 @@ def read(path: Path) -> optuna.Study:
     return study
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["study.db", "study.log"])
 def test_optuna_reads_every_trial_as_it_is_on_record(
     searched: tuple[Path, Ledger], name: str, capsys: pytest.CaptureFixture[str]

@@ -9,10 +9,10 @@ from study.cluster.resources import SearchResources, TrialResources
 from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
 from study.results.records import TrialRecord
+from study.search.assignment import Assignment
 from study.search.forced import forced_configurations
 from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
-from study.search.trial_config import Assignment
 from study.spec.spec_file import load_study
 from study.spec.specification import SearchConfig
 from tests.results.reports import epoch_record

@@ -8,10 +8,10 @@ import pytest
 
 from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
+from study.search.assignment import Assignment
 from study.search.forced import first_configurations
 from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
-from study.search.trial_config import Assignment
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell

@@ -245,6 +245,7 @@ def test_a_ledger_trains_them_after_the_forced_ones_and_knows_them_after_a_resta
     assert imported == [TrialConfig.from_flat(row.params) for row in new]
 
 
+@pytest.mark.slow
 def test_a_restart_between_imported_trials_goes_on_with_the_next(
     tmp_path: Path, old: Path, data: Dataset
 ) -> None:

@@ -69,6 +69,7 @@ def test_a_range_that_lacks_a_listed_value_is_refused(tmp_path: Path) -> None:
         first_configurations(space_of(cell), cell)
 
 
+@pytest.mark.slow
 def test_draws_stay_in_their_budget_and_reach_all_of_them() -> None:
     cell = cell_of()
     space = space_of(cell)

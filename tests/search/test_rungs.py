@@ -81,6 +81,7 @@ class Library:
         return SimpleNamespace(trial_id=name)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     # Some losses are drawn from a few values, so that ties occur.

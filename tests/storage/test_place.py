@@ -98,6 +98,7 @@ def test_what_a_worker_has_written_replaces_what_is_here(
     assert [file.name for file in folder.iterdir()] == ["best_0001.pt"]
 
 
+@pytest.mark.slow
 def test_a_store_that_does_not_answer_says_nothing_about_a_trial(tmp_path: Path) -> None:
     place = place_of("s3://bucket/p?endpoint_override=http://127.0.0.1:1", tmp_path / "cell")
     assert place.last_sign("trial_0000") is None

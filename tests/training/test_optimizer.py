@@ -52,6 +52,7 @@ def test_a_raised_flag_keeps_weights_and_moments_as_they_are() -> None:
     assert str(before) == str((weight.data, optimizer.state_dict()))
 
 
+@pytest.mark.slow
 def test_steps_are_those_of_torch_bit_for_bit() -> None:
     draw = torch.Generator().manual_seed(1)
 

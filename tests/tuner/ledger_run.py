@@ -7,9 +7,9 @@ from ray.tune.experiment import Trial
 
 from study.interruptions import Stop
 from study.results.journal import Journal
+from study.search.assignment import Assignment
 from study.search.cell_folder import CellFolder
 from study.search.ledger import Ledger
-from study.search.trial_config import Assignment
 from study.spec.specification import SearchConfig
 from study.storage.lock import FolderLock
 from study.storage.place import LocalPlace, Place

@@ -7,7 +7,7 @@ size of the networks, and a trial of 200 million parameters takes an hour on two
 import dataclasses
 import sys
 
-from study.search.trial_config import Assignment
+from study.search.assignment import Assignment
 from study.training.trainer import Trainer
 from study.tune import main
 from study.tuner.trainable import CellTrainable

@@ -12,8 +12,8 @@ import torch
 from study.data.dataset import Dataset, build_dataset
 from study.errors import SpecError
 from study.results.epoch_report import EpochRecord
+from study.search.assignment import Assignment
 from study.search.space import build_space
-from study.search.trial_config import Assignment
 from study.spec.spec_file import load_study
 from study.storage.layout import CHECKPOINTS_FOLDER
 from study.training.checkpoint import CheckpointFolder

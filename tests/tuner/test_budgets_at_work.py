@@ -14,9 +14,9 @@ from study.cluster.resources import SearchResources, TrialResources
 from study.cluster.runtime import cluster
 from study.planning.cell_plan import CellPlan
 from study.results.records import TrialRecord
+from study.search.assignment import Assignment
 from study.search.forced import Forced
 from study.search.space import build_space
-from study.search.trial_config import Assignment
 from study.spec.spec_file import load_study
 from study.tuner.trainable import CellTrainable
 from tests.tuner.command import SPACES

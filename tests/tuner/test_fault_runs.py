@@ -15,7 +15,7 @@ import ray
 from study.cluster.runtime import cluster
 from study.planning.cell_plan import CellPlan
 from study.results.records import TrialRecord
-from study.search.trial_config import Assignment
+from study.search.assignment import Assignment
 from study.spec.dimension import Fixed
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study

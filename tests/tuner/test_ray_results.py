@@ -108,6 +108,7 @@ def test_what_is_written_again_replaces_what_was_there(cell: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_example_prints_the_best_trial(cell: Path) -> None:
     records = [changed(each, value=0.5 - each.number / 100) for each in read_trials(cell)]
     write_ray_results(cell, records, CellTrainable)

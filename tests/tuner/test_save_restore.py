@@ -12,7 +12,7 @@ import ray
 from study.cluster.runtime import cluster
 from study.planning.cell_plan import CellPlan
 from study.results.epoch_report import EpochRecord
-from study.search.trial_config import Assignment
+from study.search.assignment import Assignment
 from study.spec.dimension import Fixed
 from study.spec.spec_file import load_study
 from study.training.state_file import CheckpointError

@@ -11,10 +11,10 @@ from ray.tune.search import Searcher
 from study.cluster.resources import SearchResources
 from study.interruptions import Stop
 from study.results.journal import Journal
+from study.search.assignment import Assignment
 from study.search.forced import Forced
 from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
-from study.search.trial_config import Assignment
 from study.spec.dimension import Fixed
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study

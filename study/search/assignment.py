@@ -1,4 +1,4 @@
-"""The assignment of a trial: all that a search sends to the worker that runs it."""
+"""The assignment of a trial: its configuration, and all else that its worker is sent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
