@@ -105,7 +105,8 @@ class SearchConfig:
     reduction_factor: float = 3.0
     """ASHA's eta: one trial in eta continues at each rung."""
     stall_minutes: float = 30.0
-    """Minutes without a training step after which a trial counts as stalled."""
+    """Minutes without a training step after which a trial counts as stalled. A worker that has not
+    reported an epoch of its trial yet has at least five."""
     max_failure_share: float = 0.5
     """Share of failed trials above which the search stops."""
     keep_state_mib: int = 64
