@@ -15,8 +15,8 @@ from study.errors import StudyError
 from study.model.architecture import FAMILY_NAMES
 from study.model.model_config import ModelConfig
 from study.training.device import supports_bf16
-from study.training.step.optimizer import learning_rate
 from study.training.state_file import load, save
+from study.training.step.optimizer import learning_rate
 from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer
 from tests.training.planted import CPU, DATA, MODEL, TRAIN, make_trainer, run_to_end, trace

@@ -115,7 +115,7 @@ def check_whole(here: Path) -> None:
         steps = [event.step for event in shown.Scalars("learning_rate")]
         assert steps == [epoch["epoch"] for epoch in epochs]
         left = {p.name[:4] for p in (folder / row["folder"]).glob("checkpoints/*")}
-        assert left <= {"best"}
+        assert left <= {"best", "stat"}
     with (here / "ray_results" / "experiment_results.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert Counter(row["run_id"] for row in table) == {f"{CELL}/{r['trial_id']}": 1 for r in rows}
