@@ -23,9 +23,11 @@ from study.data.dataset import Dataset
 from study.errors import SpecError
 from study.model.sizing import count_parameters, step_flops
 from study.planning.step_times import SHALLOW, LayerTimes, ProbeTime, StepTimes, layer_flops
+from study.results.epoch_report import EpochReport
 from study.search.space import SearchSpace, TrialConfig
 from study.training.checkpoint import CheckpointFolder
 from study.training.device import bound_kernel_cache, resolve_device, supports_bf16
+from study.training.step.graphs import WARM_UP_RUNS, graphs_of
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 
@@ -81,6 +83,7 @@ def measure_search(
     resources: SearchResources,
     *,
     device: str | None,
+    capture: bool,
     concurrency: int,
 ) -> dict[str, StepTimes]:
     """Time steps of each budget with its trials' resources; budgets of equal ones share the times.
@@ -90,6 +93,7 @@ def measure_search(
         data: a cell's data set; any horizon's.
         resources: resources that the search's trials request.
         device: the user's choice; None follows the assignment.
+        capture: are steps captured as graphs of the device, where it can?
         concurrency: number of trials that will run at once, if as many fit.
 
     Raises:
@@ -105,6 +109,7 @@ def measure_search(
             data,
             request=own.request(),
             device=device,
+            capture=capture,
             concurrency=min(concurrency, own.capacity),
         )
         times |= dict.fromkeys(budgets, found)
@@ -117,6 +122,7 @@ def measure_steps(
     *,
     request: dict[str, float],
     device: str | None,
+    capture: bool,
     concurrency: int,
 ) -> StepTimes:
     """Time a few steps of small, middle and large layers under the load that trials will meet.
@@ -129,6 +135,7 @@ def measure_steps(
         data: a cell's data set; any horizon's.
         request: resources of a trial.
         device: the user's choice; None follows the assignment.
+        capture: are steps captured as graphs of the device, where it can?
         concurrency: number of trials that will run at once.
 
     Raises:
@@ -137,7 +144,7 @@ def measure_steps(
     gpu, cpu, memory = (request.get(name, 0) for name in ("GPU", "CPU", "memory"))
     actor = ray.remote(_Probe).options(num_cpus=cpu, num_gpus=gpu, memory=memory, max_restarts=0)
     began = time.monotonic()
-    probes = [actor.remote(data, device) for _ in range(min(concurrency, _MOST_PROBES))]
+    probes = [actor.remote(data, device, capture) for _ in range(min(concurrency, _MOST_PROBES))]
     try:
         ray.get([probe.ready.remote() for probe in probes], timeout=_READY_SECONDS)
         worker_seconds = time.monotonic() - began
@@ -216,11 +223,12 @@ def _median(times: list[ProbeTime]) -> ProbeTime:
 class _Probe:
     """An actor with a trial's resources that times models."""
 
-    def __init__(self, data: Dataset, device: str | None) -> None:
+    def __init__(self, data: Dataset, device: str | None, capture: bool) -> None:
         assigned: dict[str, Any] = ray.get_runtime_context().get_assigned_resources()
         bound_kernel_cache()
         torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
         self._device = resolve_device(float(assigned.get("GPU", 0.0)), device)
+        self._graphs = graphs_of(self._device, is_wanted=capture)
         self._data = TrainingData.of(data)
 
     def ready(self) -> None:
@@ -262,13 +270,15 @@ class _Probe:
             train_days=data.train_days[:windows],
             validation_days=data.validation_days if is_whole else data.validation_days[:windows],
         )
+        # A captured step is timed once it is replayed, as nearly all steps of a trial are.
+        n_untimed = 1 if self._graphs is None else WARM_UP_RUNS + 1
         trainer = Trainer(
             model=config.model,
             train=dataclasses.replace(
                 config.train,
                 effective_batch=windows,
                 learning_rate=_PROBE_RATE,
-                epochs=1 + _MOST_TIMED,
+                epochs=n_untimed + _MOST_TIMED,
                 patience=None,
                 collapse_grace_share=1.0,
             ),
@@ -277,14 +287,16 @@ class _Probe:
             micro_batch=windows,
             seed=0,
             bf16=supports_bf16(self._device),
+            graphs=self._graphs,
         )
-        reports = [trainer.run_epoch()]
+        for _ in range(n_untimed):
+            trainer.run_epoch()
+        timed: list[EpochReport] = []
         began = time.monotonic()
-        while len(reports) < 1 + _FEWEST_TIMED or (
-            len(reports) < 1 + _MOST_TIMED and time.monotonic() - began < _TIMED_SECONDS
+        while len(timed) < _FEWEST_TIMED or (
+            len(timed) < _MOST_TIMED and time.monotonic() - began < _TIMED_SECONDS
         ):
-            reports.append(trainer.run_epoch())
-        timed = reports[1:]
+            timed.append(trainer.run_epoch())
         return (
             statistics.median(r.data_seconds + r.step_seconds for r in timed),
             statistics.median(r.validation_seconds for r in timed) / len(few.validation_days),

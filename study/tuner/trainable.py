@@ -37,6 +37,7 @@ from study.training.device import (
     supports_bf16,
 )
 from study.training.state_file import CheckpointError
+from study.training.step.graphs import Graphs, graphs_of
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 
@@ -63,6 +64,8 @@ class TrialSettings:
     """The cell's folder, absolute; a trial keeps its checkpoints in its own folder there."""
     device: str | None
     """The device that the user chose; None takes the one that Ray assigned."""
+    capture: bool
+    """Are training steps captured as graphs of the device, where it can?"""
     share_bytes: Mapping[str, int]
     """Bytes of the device's memory that a training step may use, by budget."""
     store: WorkerStore | None = None
@@ -137,6 +140,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     _trainer: Trainer
     _checkpoints: CheckpointFolder
     _writer: CheckpointWriter
+    _graphs: Graphs | None
+    """What captures the work of all its trials; None before the first, or if nothing does."""
     _repeat: EpochReport | None
     """The last report of a restored trial, until it has been repeated."""
     _rung_epochs: frozenset[int]
@@ -172,6 +177,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self._asked = self._signed = 0.0
         self._is_stopped = False
         self._assigned = Assignment.from_flat(config)
+        self._graphs = None
         # It watches the machine of this worker; the search may run on another one.
         self._guard = ThermalGuard(degree_sources())
         self._guard.__enter__()
@@ -354,6 +360,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             self._show_life()
             self._mirror.pull(f"{trial.folder}/{CHECKPOINTS_FOLDER}")
         self._device = device
+        if self._graphs is None:
+            self._graphs = graphs_of(device, is_wanted=self._settings.capture)
         self._trainer = self._new_trainer(trial)
         self._notes = self._restore()
         self._repeat = self._trainer.report
@@ -376,6 +384,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             micro_batch=first_micro_batch(trial, self._settings.share_bytes, bf16=bf16),
             seed=trial.seed,
             bf16=bf16,
+            graphs=self._graphs,
         )
 
     def _restore(self) -> tuple[str, ...]:
@@ -398,6 +407,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         worker = WorkerFacts(
             checkpoint_seconds=checkpoint_seconds,
             device=self._device.type,
+            capture=self._trainer.capture,
             optimizer=self._trainer.optimizer_record,
             assigned_cpus=self._resources["CPU"],
             assigned_gpus=self._resources["GPU"],

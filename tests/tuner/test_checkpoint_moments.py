@@ -66,6 +66,7 @@ def worker(
     chosen = TrialSettings(
         cell_folder=folder,
         device=None,
+        capture=False,
         share_bytes={trial.config.budget: 2**30},
         **{"checkpoint_seconds": SELDOM, **settings},
     )
@@ -234,7 +235,7 @@ def test_a_smaller_micro_batch_is_saved_at_once(
         steps(trainable, 1)
         assert saved_epoch(tmp_path) is None
         # It adds in another order, so that a replay from before would not give the same numbers.
-        trainable._trainer.reduce_micro_batch()
+        trainable._trainer._training.micro_batch = 128
         saved, following = steps(trainable, 2)
         assert (saved.is_saved, following.is_saved) == (True, False)
     assert saved_epoch(tmp_path) == 2
