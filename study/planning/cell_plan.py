@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from study.cluster.resources import Node, SearchResources, plan_search
+from study.cluster.resources import MOST_TIMED_PER_DEVICE, Node, SearchResources, plan_search
 from study.cluster.thermal import Temperature, measure
 from study.data.dataset import Dataset
 from study.data.evaluation.baselines import Baseline, score_baselines
@@ -15,6 +15,7 @@ from study.data.evaluation.power import Power, measure_power
 from study.errors import require
 from study.model.sensitivity import Sensitivity, require_sensitivity
 from study.model.sizing import count_parameters
+from study.planning.device_sharing import untimed_sharing
 from study.planning.feasibility import fitting_space, require_fits, step_bytes
 from study.planning.step_probe import measure_search
 from study.planning.step_times import StepTimes
@@ -107,6 +108,7 @@ def plan_cell(
     concurrency: int | None,
     estimate: Estimate | None = None,
     power: Power | None = None,
+    per_device: Mapping[str, int] | None = None,
     times: Mapping[str, StepTimes] | None = None,
     driver_seconds: float = 0.0,
     is_begun: bool = False,
@@ -123,6 +125,8 @@ def plan_cell(
         concurrency: number of trials at once; None takes as many as fit.
         estimate: the estimate of an earlier plan; None makes one.
         power: the power of an earlier plan; None measures it.
+        per_device: trials that share a device in an earlier plan, by budget; None times how many
+            train best, on an accelerator and unless ``concurrency`` is given.
         times: measured steps of the same architectures, by budget; None measures them.
         driver_seconds: seconds from the command's start to this call.
         is_begun: is ``space`` that of a search that is resumed?
@@ -137,12 +141,22 @@ def plan_cell(
         require_fits(space, nodes, bf16=bf16, label=cell.name)
     else:
         space = fitting_space(space, nodes, bf16=bf16, label=cell.name)
-    resources = _resources(space, nodes, bf16=bf16)
+    is_timed = where.type != "cpu" and concurrency is None and estimate is None
+    most = MOST_TIMED_PER_DEVICE if is_timed else untimed_sharing(concurrency, nodes)
+    shared = {shape.budget: most for shape in space.shapes} | dict(per_device or {})
+    resources = _resources(space, nodes, shared, bf16=bf16)
     sensitivity = _require_every_feature_read(space, data)
-    at_once = _trials_at_once(concurrency, resources, cell)
     forced, baselines = first_configurations(space, cell), score_baselines(data)
     if estimate is None:
-        times = times or measure_search(space, data, resources, device=device, concurrency=at_once)
+        times = times or measure_search(
+            space, data, resources, device=device,
+            concurrency=_trials_at_once(concurrency, resources, cell), times_sharing=is_timed,
+        )  # fmt: skip
+        best = {b: each.per_device for b, each in times.items() if each.per_device is not None}
+        resources = _resources(space, nodes, shared | best, bf16=bf16)
+    at_once = _trials_at_once(concurrency, resources, cell)
+    if estimate is None:
+        assert times is not None, "measured above"
         estimate = estimate_search(
             space, cell.search, data, forced, times, concurrency=at_once, resources=resources,
             driver_seconds=driver_seconds,
@@ -184,14 +198,16 @@ def _trials_at_once(concurrency: int | None, resources: SearchResources, cell: C
     return min(concurrency or resources.capacity, cell.search.trials)
 
 
-def _resources(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool) -> SearchResources:
+def _resources(
+    space: SearchSpace, nodes: Sequence[Node], per_device: Mapping[str, int], *, bf16: bool
+) -> SearchResources:
     """Return the resources of trials: those that the largest model of their budget needs."""
     batch = int(max(numbers(space.train["effective_batch"])))
     wanted: dict[str, int] = {}
     for config in space.configs():
         step = step_bytes(config, batch, bf16=bf16)
         wanted[config.budget] = max(step, wanted.get(config.budget, 0))
-    return plan_search(nodes, wanted)
+    return plan_search(nodes, wanted, per_device)
 
 
 def _record(baseline: Baseline) -> BaselineRecord:

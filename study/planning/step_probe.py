@@ -22,16 +22,31 @@ from study.cluster.resources import SearchResources, TrialResources
 from study.data.dataset import Dataset
 from study.errors import SpecError
 from study.model.sizing import count_parameters, step_flops
+from study.planning.device_sharing import measured_sharing
 from study.planning.step_times import SHALLOW, LayerTimes, ProbeTime, StepTimes, layer_flops
 from study.search.space import SearchSpace, TrialConfig
 from study.training.checkpoint import CheckpointFolder
-from study.training.device import bound_kernel_cache, resolve_device, supports_bf16
+from study.training.device import (
+    bound_kernel_cache,
+    release_cached_memory,
+    resolve_device,
+    supports_bf16,
+)
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 
 _MOST_PROBES = 8
 """Most probes that run at once. They slow each other down as trials that share a device do, and no
 more trials share one (``study.cluster.resources.MOST_TRIALS_PER_DEVICE``)."""
+
+_SHARED_STEPS = 4
+"""Steps per epoch of processes that train side by side: they check the time between epochs."""
+
+_SHARED_EPOCHS = 100_000
+"""Epochs of such a process, more than it can train in its time."""
+
+_SHARED_SECONDS = 0.4
+"""Seconds for which processes train side by side, for each number of them."""
 
 _READY_SECONDS = 300.0
 """Seconds that the probes may take to start: a cluster that is full of other work may have no room
@@ -82,6 +97,7 @@ def measure_search(
     *,
     device: str | None,
     concurrency: int,
+    times_sharing: bool = False,
 ) -> dict[str, StepTimes]:
     """Time steps of each budget with its trials' resources; budgets of equal ones share the times.
 
@@ -91,6 +107,7 @@ def measure_search(
         resources: resources that the search's trials request.
         device: the user's choice; None follows the assignment.
         concurrency: number of trials that will run at once, if as many fit.
+        times_sharing: is it to be timed how many trials train best on one accelerator?
 
     Raises:
         SpecError: a step could not be run.
@@ -106,6 +123,7 @@ def measure_search(
             request=own.request(),
             device=device,
             concurrency=min(concurrency, own.capacity),
+            shared_by=own.per_device if times_sharing and not own.exclusive else 0,
         )
         times |= dict.fromkeys(budgets, found)
     return times
@@ -118,6 +136,7 @@ def measure_steps(
     request: dict[str, float],
     device: str | None,
     concurrency: int,
+    shared_by: int = 0,
 ) -> StepTimes:
     """Time a few steps of small, middle and large layers under the load that trials will meet.
 
@@ -130,6 +149,8 @@ def measure_steps(
         request: resources of a trial.
         device: the user's choice; None follows the assignment.
         concurrency: number of trials that will run at once.
+        shared_by: the most trials that could share an accelerator, of which the best number is
+            found and then timed; below 2 nothing is tried.
 
     Raises:
         SpecError: a step could not be run.
@@ -137,10 +158,13 @@ def measure_steps(
     gpu, cpu, memory = (request.get(name, 0) for name in ("GPU", "CPU", "memory"))
     actor = ray.remote(_Probe).options(num_cpus=cpu, num_gpus=gpu, memory=memory, max_restarts=0)
     began = time.monotonic()
-    probes = [actor.remote(data, device) for _ in range(min(concurrency, _MOST_PROBES))]
+    probes = [
+        actor.remote(data, device) for _ in range(min(concurrency, shared_by or _MOST_PROBES))
+    ]
     try:
         ray.get([probe.ready.remote() for probe in probes], timeout=_READY_SECONDS)
         worker_seconds = time.monotonic() - began
+        per_device = _share(space, probes) if shared_by > 1 else None
         layers, checkpoints = _measure_layers(space, probes)
     except RayError as error:
         reason = str(error).strip().splitlines()[0]
@@ -151,7 +175,27 @@ def measure_steps(
     finally:
         for probe in probes:
             ray.kill(probe)
-    return StepTimes(layers=layers, checkpoints=checkpoints, worker_seconds=worker_seconds)
+    return StepTimes(
+        layers=layers, checkpoints=checkpoints, worker_seconds=worker_seconds,
+        per_device=per_device,
+    )  # fmt: skip
+
+
+def _share(space: SearchSpace, probes: list[Any]) -> int:
+    """Return how many of the probes train best side by side, and end the others."""
+
+    def prepare(config: TrialConfig) -> None:
+        ray.get([probe.prepare.remote(config) for probe in probes])
+
+    def rate(number: int) -> float:
+        return float(sum(ray.get([probe.rate.remote() for probe in probes[:number]])))
+
+    best = measured_sharing(space, len(probes), prepare, rate)
+    for probe in probes[best:]:
+        ray.kill(probe)
+    del probes[best:]
+    ray.get([probe.release.remote() for probe in probes])
+    return best
 
 
 def _measure_layers(
@@ -223,8 +267,40 @@ class _Probe:
         self._device = resolve_device(float(assigned.get("GPU", 0.0)), device)
         self._data = TrainingData.of(data)
 
+        self._side_by_side: Trainer | None = None
+        """The trainer of a process that trains beside others; None once none is tried."""
+        self._n_shared = 0
+        """Samples of an epoch of that trainer."""
+
     def ready(self) -> None:
         """Return once the worker is there."""
+
+    def prepare(self, config: TrialConfig) -> None:
+        """Be ready to train a model beside other processes."""
+        self._side_by_side = None
+        batch = config.train.effective_batch
+        few = dataclasses.replace(
+            self._data,
+            train_days=self._data.train_days[: _SHARED_STEPS * batch],
+            validation_days=self._data.validation_days[:_FEWEST_WINDOWS],
+        )
+        self._side_by_side = self._trainer(config, few, batch, epochs=_SHARED_EPOCHS)
+        self._n_shared = len(few.train_days)
+        self._side_by_side.run_epoch()
+
+    def rate(self) -> float:
+        """Return the samples that this process trains in a second, now."""
+        assert self._side_by_side is not None
+        began, n_samples = time.perf_counter(), 0
+        while time.perf_counter() - began < _SHARED_SECONDS:
+            self._side_by_side.run_epoch()
+            n_samples += self._n_shared
+        return n_samples / (time.perf_counter() - began)
+
+    def release(self) -> None:
+        """Give up the model that was trained beside others."""
+        self._side_by_side = None
+        release_cached_memory(self._device)
 
     def measure(self, config: TrialConfig, *, saves: bool) -> ProbeTime:
         """Time one model, and its checkpoint if it ``saves`` one."""
@@ -262,22 +338,7 @@ class _Probe:
             train_days=data.train_days[:windows],
             validation_days=data.validation_days if is_whole else data.validation_days[:windows],
         )
-        trainer = Trainer(
-            model=config.model,
-            train=dataclasses.replace(
-                config.train,
-                effective_batch=windows,
-                learning_rate=_PROBE_RATE,
-                epochs=1 + _MOST_TIMED,
-                patience=None,
-                collapse_grace_share=1.0,
-            ),
-            data=few,
-            device=self._device,
-            micro_batch=windows,
-            seed=0,
-            bf16=supports_bf16(self._device),
-        )
+        trainer = self._trainer(config, few, windows, epochs=1 + _MOST_TIMED)
         reports = [trainer.run_epoch()]
         began = time.monotonic()
         while len(reports) < 1 + _FEWEST_TIMED or (
@@ -289,6 +350,27 @@ class _Probe:
             statistics.median(r.data_seconds + r.step_seconds for r in timed),
             statistics.median(r.validation_seconds for r in timed) / len(few.validation_days),
             _checkpoint_seconds(trainer) if saves else None,
+        )
+
+    def _trainer(
+        self, config: TrialConfig, data: TrainingData, batch: int, *, epochs: int
+    ) -> Trainer:
+        """Return a trainer whose steps take ``batch`` windows each."""
+        return Trainer(
+            model=config.model,
+            train=dataclasses.replace(
+                config.train,
+                effective_batch=batch,
+                learning_rate=_PROBE_RATE,
+                epochs=epochs,
+                patience=None,
+                collapse_grace_share=1.0,
+            ),
+            data=data,
+            device=self._device,
+            micro_batch=batch,
+            seed=0,
+            bf16=supports_bf16(self._device),
         )
 
 

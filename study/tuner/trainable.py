@@ -16,6 +16,8 @@ import ray
 import torch
 from ray import tune
 
+from study.cluster.mps import blaming_daemon, join_daemon
+from study.cluster.resources import needed_bytes
 from study.cluster.sensors import degree_sources
 from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.data.dataset import Dataset
@@ -162,6 +164,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         it would look like the death of the worker.
         """
         bound_kernel_cache()
+        join_daemon(needed_bytes(max(settings.share_bytes.values())))
         self._data = TrainingData.of(data, baseline_losses)
         self._settings = settings
         self._stop_file = settings.cell_folder / STOP_FILE
@@ -228,7 +231,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """Run, save and report one epoch; pause within it if the search is to end."""
-        return self._step().write()
+        with blaming_daemon():
+            return self._step().write()
 
     def _step(self) -> StepResult:
         if self._assigned is not None:
