@@ -23,7 +23,7 @@ from study.results.store import read_trials
 from study.spec.command_flags import WORKING_COPY
 from study.spec.overrides import NO_OVERRIDES, Overrides
 from study.spec.spec_file import load_study
-from study.spec.specification import Cell
+from study.spec.specification import Cell, with_most_epochs
 from study.spec.specification import Study as Specification
 from study.storage.place import place_of
 from study.storage.search_place import require_place
@@ -110,6 +110,7 @@ class SearchableCell:
         self,
         *,
         trials: int | None = None,
+        max_epochs: int | None = None,
         resume: bool = False,
         fresh: bool = False,
         options: PlanOptions | None = None,
@@ -118,6 +119,8 @@ class SearchableCell:
 
         Args:
             trials: number of trials in all; None takes the search space's.
+            max_epochs: most epochs of a trial; None takes the search space's. With ``resume``,
+                trials that ran to their last epoch go on to this one.
             resume: resume the search that is there.
             fresh: begin anew, and move aside the search that is there.
             options: where it runs; None takes this machine, and as many trials at once as fit.
@@ -127,6 +130,9 @@ class SearchableCell:
                 ``fresh`` is true.
         """
         cell = self._asked(trials)
+        if max_epochs is not None:
+            epochs = with_most_epochs(cell.train["epochs"], max_epochs, may_lengthen=resume)
+            cell = dataclasses.replace(cell, train={**cell.train, "epochs": epochs})
         require(
             not (resume and fresh),
             "search()",

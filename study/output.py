@@ -63,8 +63,13 @@ class LastingOutput(io.TextIOBase):
         self._attempt(lambda stream: stream.flush())
 
     def isatty(self) -> bool:
-        """Does somebody look at the output now?"""
-        return self._stream is not None and self.lost is None and self._stream.isatty()
+        """Does somebody look at the output now? Nobody does once the stream has been closed.
+
+        Ray's colorama keeps this object, and asks when Python ends.
+        """
+        if self._stream is None or self.lost is not None or self._stream.closed:
+            return False
+        return self._stream.isatty()
 
     def fileno(self) -> int:
         """Return the descriptor of the stream."""

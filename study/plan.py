@@ -92,6 +92,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
             nodes,
             results,
             device=arguments.device,
+            capture=arguments.capture == "auto",
             concurrency=at_once,
             driver_seconds=process_seconds(),
         )

@@ -272,7 +272,7 @@ def _settings(
 _OF_A_CELL = (
     "search", "trials", "max_epochs", "metric", "early_stop_patience", "early_stop_threshold",
     "seed", "source", "tier", "vix", "without", "model", "task", "label", "normalization", "accept",
-    "concurrency", "device", "storage",
+    "concurrency", "device", "capture", "storage",
 )  # fmt: skip
 
 _OF_A_SELECTION = ("budgets", "horizons", "from")

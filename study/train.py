@@ -117,7 +117,12 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
         # Ray has replaced the handler of SIGTERM.
         interruptions.install()
-        place = Place(nodes=nodes, device=arguments.device, concurrency=at_once)
+        place = Place(
+            nodes=nodes,
+            device=arguments.device,
+            capture=arguments.capture == "auto",
+            concurrency=at_once,
+        )
         ended = train_cells(chosen.finalists, settings, place, interruptions, say, _report)
     return _conclude(ended, console, results, has_problems=bool(chosen.problems or ended.problems))
 

@@ -86,7 +86,8 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--resume",
         action="store_true",
-        help="go on with an interrupted search, or with an ended one that shall have more --trials",
+        help="go on with an interrupted search, or with an ended one that shall have more --trials"
+        " or longer schedules (--max-epochs)",
     )
     add("--fresh", action="store_true", help="start anew; an existing cell is moved aside")
     add("--import-trials", type=Path, metavar="FOLDER",
@@ -144,6 +145,7 @@ def run(
         results=results,
         concurrency=at_once,
         device=arguments.device,
+        capture=arguments.capture == "auto",
         address=arguments.address,
         estimate=arguments.estimate,
         import_trials=arguments.import_trials,

@@ -7,7 +7,7 @@ made on the CPU instead.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
+
+from tests.recorded_graph import Graph, Mode
 
 _CPU = torch.device("cpu")
 _PEAK_BYTES = 123 * 2**20
@@ -46,7 +48,14 @@ class _Elsewhere(TorchFunctionMode):
         self._kind = kind
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {name: self._moved(value) for name, value in (kwargs or {}).items()}
+        asked = kwargs or {}
+        given = {name: self._moved(value) for name, value in asked.items()}
+        if self._kind == "mps" and given != asked and given.get("dtype") == torch.float64:
+            # torch 2.13's aten/src/ATen/mps/EmptyTensor.cpp refuses it so.
+            raise TypeError(
+                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support "
+                "float64. Please use float32 instead."
+            )
         return func(*map(self._moved, args), **given)
 
     def _moved(self, value: Any) -> Any:
@@ -76,6 +85,16 @@ class _Event:
         if not (self._is_recorded and end_event._is_recorded):
             raise ValueError("Both events must be recorded before calculating elapsed time.")
         return 1.0
+
+
+class _Stream:
+    """A Stream of torch/cuda/streams.py, which is in the order of all others."""
+
+    def __init__(self, device: torch.device | None = None, priority: int = 0) -> None:
+        self.device = device
+
+    def wait_stream(self, stream: "_Stream") -> None:
+        assert stream.device == self.device
 
 
 @contextmanager
@@ -114,16 +133,61 @@ def _stand_in_for_cuda(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.cuda, "_exchange_device", lambda index: 0)
     patch.setattr(torch.cuda, "_maybe_exchange_device", lambda index: 0)
     patch.setattr(torch.cuda, "Event", _Event)
+    patch.setattr(torch.cuda, "Stream", _Stream)
+    patch.setattr(torch.cuda, "current_stream", _Stream)
+    patch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    patch.setattr(torch.cuda, "graph_pool_handle", recorder.noting("graph_pool_handle", (0, 1)))
+    patch.setattr(torch.accelerator, "Graph", _graphs(recorder))
+    patch.setattr(torch.cuda, "CUDAGraph", _older_graphs(recorder))
     returned = {
         "_cuda_getDevice": 0,
         "_cuda_synchronize": None,
         "_cuda_setMemoryFraction": None,
         "_cuda_emptyCache": None,
+        "_host_emptyCache": None,
         "_cuda_resetPeakMemoryStats": None,
         "_cuda_memoryStats": {"allocated_bytes": {"all": {"peak": _PEAK_BYTES}}},
     }
     for name, value in returned.items():
         patch.setattr(torch._C, name, recorder.noting(name, value), raising=False)
+
+
+def _graphs(recorder: Recorder) -> type[Graph]:
+    class RecordedGraph(Graph):
+        def __init__(
+            self,
+            keep_graph: bool = False,
+            *,
+            pool: tuple[int, int] | None = None,
+            capture_error_mode: Mode = "default",
+        ) -> None:
+            recorder.noting("Graph")(pool, capture_error_mode)
+            super().__init__(keep_graph, pool=pool, capture_error_mode=capture_error_mode)
+
+        def replay(self) -> None:
+            recorder.noting("replay")()
+            super().replay()
+
+    return RecordedGraph
+
+
+def _older_graphs(recorder: Recorder) -> type[Graph]:
+    class CUDAGraph(Graph):
+        """A CUDAGraph of torch/cuda/graphs.py, which ``torch.cuda.graph`` captures."""
+
+        def __init__(self, keep_graph: bool = False) -> None:
+            super().__init__(keep_graph)
+
+        def capture_begin(
+            self,
+            pool: tuple[int, int] | None = None,
+            capture_error_mode: str = "global",
+            check_input_liveness: bool = False,
+        ) -> None:
+            recorder.noting("CUDAGraph")(pool, capture_error_mode)
+            super().capture_begin()
+
+    return CUDAGraph
 
 
 def _stand_in_for_mps(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:

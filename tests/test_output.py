@@ -1,5 +1,6 @@
 """A standard output that may be gone, of real processes."""
 
+import io
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from study.output import lasting_output, open_console
+from study.output import LastingOutput, lasting_output, open_console
 from study.results.journal import Journal
 from study.results.status_snapshot import read_status
 from study.storage.driver_status import Driver, DriverStatus, at_work
@@ -177,3 +178,10 @@ def test_watching_into_a_pipe_prints_a_block_after_the_other(tmp_path: Path) -> 
     line = f"{tmp_path}: nothing has been run here yet."
     assert blocks.replace("\n", "").count(line.replace("\n", "")) >= 2
     assert "\x1b" not in blocks
+
+
+def test_nobody_looks_at_a_stream_that_has_been_closed() -> None:
+    stream = io.StringIO()
+    output = LastingOutput(stream)
+    stream.close()
+    assert not output.isatty()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from study.cluster.mps import end_daemon
+from study.cluster.accelerator.mps import end_daemon
 
 RAY_PROCESSES = frozenset({"raylet", "gcs_server"})
 """Children of the process that starts Ray, and parents of all others; without them it is dead."""

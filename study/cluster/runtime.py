@@ -14,10 +14,10 @@ import ray
 from ray._private import ray_constants
 
 from study.cluster import reaper
+from study.cluster.accelerator.devices import DeviceFacts, device_facts, nvidia_devices
+from study.cluster.accelerator.mps import mps_daemon, pipes_of
 from study.cluster.cpus import usable_cpus
-from study.cluster.devices import DeviceFacts, device_facts, nvidia_devices
 from study.cluster.loopback import keep_to_loopback, require_loopback
-from study.cluster.mps import mps_daemon, pipes_of
 from study.cluster.resources import Node
 from study.cluster.temporary import ray_folder
 from study.cluster.usable_memory import available_memory_bytes

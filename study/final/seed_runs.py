@@ -28,6 +28,8 @@ class Place:
     """Nodes of the running Ray cluster."""
     device: str | None
     """Device that the user chose; None follows what Ray assigns."""
+    capture: bool
+    """Are training steps captured as graphs of the device, where it can?"""
     concurrency: int | None
     """Most runs at once; None takes as many as fit."""
 
@@ -70,6 +72,7 @@ def train_configurations(
             space,
             place.nodes,
             device=place.device,
+            capture=place.capture,
             concurrency=place.concurrency,
             estimate=Estimate.from_json(searched["estimate"], str(path)),
             power=read_power(searched.get("power")),
@@ -94,5 +97,6 @@ def cell_of_runs(cell: Cell, n_runs: int, seed: int) -> Cell:
         forced="none",
         seed=seed,
         max_failure_share=1.0,
+        keep_state_mib=0,
     )
     return dataclasses.replace(cell, search=search, start=None)

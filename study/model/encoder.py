@@ -8,12 +8,7 @@ from torch import Tensor, nn
 
 from study.model.dropout import draw_mask, dropout, keep_probability
 from study.model.fused_layer import LayerOptions, LayerWeights, fused_layer, n_masked
-
-
-def linear(x: Tensor, layer: nn.Linear, dtype: torch.dtype) -> Tensor:
-    """Return ``layer(x)`` with operands in ``dtype``."""
-    bias = None if layer.bias is None else layer.bias.to(dtype)
-    return F.linear(x.to(dtype), layer.weight.to(dtype), bias)
+from study.model.linear import Linear
 
 
 class EncoderLayer(nn.Module):
@@ -33,11 +28,11 @@ class EncoderLayer(nn.Module):
         self.n_heads = n_heads
         self.dropout_rate = dropout_rate
         self.attention_norm = nn.LayerNorm(d_model)
-        self.query_key_value = nn.Linear(d_model, 3 * d_model)
-        self.attention_out = nn.Linear(d_model, d_model)
+        self.query_key_value = Linear(d_model, 3 * d_model)
+        self.attention_out = Linear(d_model, d_model)
         self.feed_forward_norm = nn.LayerNorm(d_model)
-        self.feed_forward_in = nn.Linear(d_model, d_ff)
-        self.feed_forward_out = nn.Linear(d_ff, d_model)
+        self.feed_forward_in = Linear(d_model, d_ff)
+        self.feed_forward_out = Linear(d_ff, d_model)
 
     def forward(
         self,
@@ -59,7 +54,7 @@ class EncoderLayer(nn.Module):
         Returns: float32 (B, N, D), or (B, 1, D) with ``last_only``.
         """
         dtype = torch.bfloat16 if bf16 else x_BND.dtype
-        if x_BND.device.type != "cpu" or not self.is_fused:
+        if self.is_composed_on(x_BND.device):
             return self.compose(x_BND, generator=generator, dtype=dtype, last_only=last_only)
         n_windows, n_tokens, d_model = x_BND.shape
         mask, keep = None, 1.0
@@ -70,6 +65,19 @@ class EncoderLayer(nn.Module):
             keep = keep_probability(self.dropout_rate)
         options = LayerOptions(self.n_heads, dtype, last_only, keep)
         return fused_layer(x_BND, mask, options, self._weights())
+
+    def is_composed_on(self, device: torch.device) -> bool:
+        """Is the layer composed of library kernels there?"""
+        return device.type != "cpu" or not self.is_fused
+
+    def linear_maps(self) -> tuple[Linear, ...]:
+        """Return the linear maps of the layer."""
+        return (
+            self.query_key_value,
+            self.attention_out,
+            self.feed_forward_in,
+            self.feed_forward_out,
+        )
 
     def _weights(self) -> LayerWeights:
         modules = (
@@ -98,25 +106,22 @@ class EncoderLayer(nn.Module):
         normed_BND = self.attention_norm(x_BND).to(dtype)
         mixed_BQD = self._attend(normed_BND, dtype, last_only=last_only)
         x_BQD = x_BND[:, -1:] if last_only else x_BND
-        x_BQD = x_BQD + drop(linear(mixed_BQD, self.attention_out, dtype))
-        hidden_BQM = linear(self.feed_forward_norm(x_BQD), self.feed_forward_in, dtype)
+        x_BQD = x_BQD + drop(self.attention_out.product(mixed_BQD, dtype))
+        hidden_BQM = self.feed_forward_in.product(self.feed_forward_norm(x_BQD), dtype)
         hidden_BQM = drop(F.gelu(hidden_BQM))
-        return x_BQD + drop(linear(hidden_BQM, self.feed_forward_out, dtype))
+        return x_BQD + drop(self.feed_forward_out.product(hidden_BQM, dtype))
 
     def _attend(self, normed_BND: Tensor, dtype: torch.dtype, *, last_only: bool) -> Tensor:
         """Mix the values of all tokens for every token, or for the last one alone; (B, Q, D)."""
         if last_only:
             d_model = normed_BND.shape[-1]
-            weight, bias = (
-                self.query_key_value.weight.to(dtype),
-                self.query_key_value.bias.to(dtype),
-            )
+            weight, bias = self.query_key_value.operands(dtype)
             # Two axes instead of three, for less memory: see fused_layer.
             query_BQD = F.linear(normed_BND[:, -1], weight[:d_model], bias[:d_model])[:, None]
             key_value = F.linear(normed_BND, weight[d_model:], bias[d_model:])
             key_BND, value_BND = key_value.chunk(2, dim=-1)
         else:
-            query_BQD, key_BND, value_BND = linear(normed_BND, self.query_key_value, dtype).chunk(
+            query_BQD, key_BND, value_BND = self.query_key_value.product(normed_BND, dtype).chunk(
                 3, dim=-1
             )
         mixed_BHQE = F.scaled_dot_product_attention(

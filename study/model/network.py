@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from study.errors import require
 from study.model.architecture import Architecture
 from study.model.dropout import dropout
-from study.model.encoder import EncoderLayer, linear
+from study.model.encoder import EncoderLayer
 from study.model.family import Family
+from study.model.linear import Linear
 
 _REVIN_EPSILON = 1e-5
 """Number that is added to a standard deviation before a division by it."""
@@ -78,7 +79,7 @@ class Network(nn.Module, Family):
         if c.revin:
             self.revin_gain = nn.Parameter(torch.empty(c.n_features))
             self.revin_shift = nn.Parameter(torch.empty(c.n_features))
-        self.embedding = nn.Linear(self.patch_width(c), c.d_model)
+        self.embedding = Linear(self.patch_width(c), c.d_model)
         self.position = nn.Parameter(torch.empty(n_tokens, c.d_model))
         self.layers = nn.ModuleList(
             self.layer_type(c.d_model, c.n_heads, c.d_ff, c.dropout) for _ in range(c.n_layers)
@@ -128,12 +129,21 @@ class Network(nn.Module, Family):
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         self.dropout_generator.manual_seed(seed)
 
+    def cast_maps(self, device: torch.device) -> list[Linear]:
+        """Return the linear maps whose weights a pass in bfloat16 casts by itself on ``device``.
+
+        The fused layer of the CPU is without them: it scales its weights before it casts them.
+        """
+        layers = [layer for layer in self.modules() if isinstance(layer, EncoderLayer)]
+        composed = [layer for layer in layers if layer.is_composed_on(device)]
+        return [self.embedding, *(linear for layer in composed for linear in layer.linear_maps())]
+
     def forward(self, x_BTF: Tensor) -> Prediction:
         """Predict from windows, float32 of shape (B, T, F), oldest day first."""
         c = self.config
         patch_BNP = self._patches(self._normalise(x_BTF) if c.revin else x_BTF)
         dtype = torch.bfloat16 if self.bf16 else x_BTF.dtype
-        x_BND = linear(patch_BNP, self.embedding, dtype) + self.position
+        x_BND = self.embedding.product(patch_BNP, dtype) + self.position
         x_BND = dropout(x_BND, c.dropout, training=self.training, generator=self.dropout_generator)
         for index, layer in enumerate(self.layers):
             last_only = c.head == "last" and index == c.n_layers - 1

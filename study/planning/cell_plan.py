@@ -51,6 +51,8 @@ class CellPlan:
     concurrency: int
     device: str | None
     """Device that the user chose; None follows what Ray assigns."""
+    capture: bool
+    """Are training steps captured as graphs of the device, where it can?"""
     device_type: str
     """Kind of device on which the trials will run: ``cpu``, ``cuda`` or ``mps``."""
     bf16: bool
@@ -88,9 +90,14 @@ class CellPlan:
 
     @property
     def kept_checkpoint_bytes(self) -> int:
-        """Bytes that the best weights of all trials may take on the disk in the end."""
-        largest = max(count_parameters(config.model) for config in self.space.configs())
-        return self.cell.search.trials * _FLOAT_BYTES * largest
+        """Bytes that the best weights and kept states of all trials may take in the end."""
+        most = self.cell.search.keep_state_mib * 2**20
+        kept = []
+        for config in self.space.configs():
+            best = _FLOAT_BYTES * count_parameters(config.model)
+            state = _checkpoint_bytes(config) - best
+            kept.append(best + (state if state <= most else 0))
+        return self.cell.search.trials * max(kept)
 
     @property
     def baseline(self) -> BaselineRecord:
@@ -106,6 +113,7 @@ def plan_cell(
     *,
     device: str | None,
     concurrency: int | None,
+    capture: bool = True,
     estimate: Estimate | None = None,
     power: Power | None = None,
     per_device: Mapping[str, int] | None = None,
@@ -123,6 +131,7 @@ def plan_cell(
         nodes: the machines of the running Ray cluster.
         device: ``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns.
         concurrency: number of trials at once; None takes as many as fit.
+        capture: are training steps captured as graphs of the device, where it can?
         estimate: the estimate of an earlier plan; None makes one.
         power: the power of an earlier plan; None measures it.
         per_device: trials that share a device in an earlier plan, by budget; None times how many
@@ -137,38 +146,56 @@ def plan_cell(
     """
     where = trial_device(nodes, device)
     bf16 = supports_bf16(where)
-    if is_begun:
-        require_fits(space, nodes, bf16=bf16, label=cell.name)
-    else:
-        space = fitting_space(space, nodes, bf16=bf16, label=cell.name)
+    space = _fitting(space, nodes, bf16=bf16, label=cell.name, is_begun=is_begun)
     is_timed = where.type != "cpu" and concurrency is None and estimate is None
-    most = MOST_TIMED_PER_DEVICE if is_timed else untimed_sharing(concurrency, nodes)
-    shared = {shape.budget: most for shape in space.shapes} | dict(per_device or {})
+    shared = _most_sharing(space, nodes, concurrency, is_timed=is_timed) | dict(per_device or {})
     resources = _resources(space, nodes, shared, bf16=bf16)
     sensitivity = _require_every_feature_read(space, data)
     forced, baselines = first_configurations(space, cell), score_baselines(data)
-    if estimate is None:
-        times = times or measure_search(
-            space, data, resources, device=device,
-            concurrency=_trials_at_once(concurrency, resources, cell), times_sharing=is_timed,
-        )  # fmt: skip
-        best = {b: each.per_device for b, each in times.items() if each.per_device is not None}
-        resources = _resources(space, nodes, shared | best, bf16=bf16)
     at_once = _trials_at_once(concurrency, resources, cell)
     if estimate is None:
-        assert times is not None, "measured above"
+        times = times or measure_search(
+            space, data, resources, device=device, capture=capture, concurrency=at_once,
+            times_sharing=is_timed,
+        )  # fmt: skip
+        resources = _resources(space, nodes, shared | _best_sharing(times), bf16=bf16)
+        at_once = _trials_at_once(concurrency, resources, cell)
         estimate = estimate_search(
             space, cell.search, data, forced, times, concurrency=at_once, resources=resources,
             driver_seconds=driver_seconds,
         )  # fmt: skip
     return CellPlan(
         cell=cell, data=data, space=space, forced=forced, resources=resources, concurrency=at_once,
-        device=device, device_type=where.type, bf16=bf16,
+        device=device, capture=capture, device_type=where.type, bf16=bf16,
         baselines=tuple(map(_record, baselines)),
         baseline_losses=next(b.losses for b in baselines if b.name == BASELINE_TO_BEAT),
         sensitivity=sensitivity, power=power or measure_power(data), estimate=estimate,
         temperature=measure(), times=times,
     )  # fmt: skip
+
+
+def _fitting(
+    space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label: str, is_begun: bool
+) -> SearchSpace:
+    """Return the space without what fits no node; a search that is begun must keep all of it."""
+    if not is_begun:
+        return fitting_space(space, nodes, bf16=bf16, label=label)
+    require_fits(space, nodes, bf16=bf16, label=label)
+    return space
+
+
+def _most_sharing(
+    space: SearchSpace, nodes: Sequence[Node], concurrency: int | None, *, is_timed: bool
+) -> dict[str, int]:
+    """Return the most trials that may share a device, by budget, before their gain is timed."""
+    most = MOST_TIMED_PER_DEVICE if is_timed else untimed_sharing(concurrency, nodes)
+    return {shape.budget: most for shape in space.shapes}
+
+
+def _best_sharing(times: Mapping[str, StepTimes]) -> dict[str, int]:
+    """Return how many trials share a device best, for the budgets of which that was timed."""
+    timed = {budget: each.per_device for budget, each in times.items()}
+    return {budget: number for budget, number in timed.items() if number is not None}
 
 
 def trial_device(nodes: Sequence[Node], device: str | None) -> torch.device:

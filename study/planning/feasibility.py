@@ -7,6 +7,7 @@ from study.cluster.resources import Node, fits, most_bytes, needed_bytes, roomie
 from study.errors import SpecError, require
 from study.model.memory import step_memory
 from study.results.plans.plan_record import LeftOutRecord
+from study.search.cell_folder import begun_epochs
 from study.search.space import LeftOut, SearchSpace, TrialConfig
 from study.text.byte_text import gib
 
@@ -60,7 +61,7 @@ def _remedy(nodes: Sequence[Node]) -> str:
 
 
 def begun_space(space: SearchSpace, begun: Mapping[str, Any]) -> SearchSpace:
-    """Return the space of a search that was begun, without what was left out of it then.
+    """Return the space of a search as it was begun: its schedules, and without what was left out.
 
     The memory that is free when a search starts decides which architectures fit. A search is
     resumed with those that it began with, on a larger machine too: its sampler has learnt from them
@@ -70,6 +71,10 @@ def begun_space(space: SearchSpace, begun: Mapping[str, Any]) -> SearchSpace:
         space: all architectures that the budgets allow.
         begun: the description of the search in ``cell.yaml``.
     """
+    epochs = begun_epochs(begun)
+    if epochs is not None and space.epochs not in (epochs, None):
+        # Longer schedules begin in the journal.
+        space = space.with_epochs(epochs)
     recorded = begun.get("left_out")
     if recorded is None:
         return space

@@ -34,6 +34,8 @@ class PlanOptions:
     """Number of trials at once; None takes as many as fit."""
     device: str | None = None
     """Kind of device, ``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns."""
+    capture: bool = True
+    """Are training steps captured as graphs of the device, where it can?"""
     address: str | None = None
     """Address of a running Ray cluster; None starts one."""
     estimate: Path | None = None
@@ -99,6 +101,7 @@ class PreparedCell:
             self.space,
             nodes,
             device=self.options.device,
+            capture=self.options.capture,
             concurrency=self.options.concurrency,
             estimate=estimate,
             power=power,

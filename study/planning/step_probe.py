@@ -24,6 +24,7 @@ from study.errors import SpecError
 from study.model.sizing import count_parameters, step_flops
 from study.planning.device_sharing import measured_sharing
 from study.planning.step_times import SHALLOW, LayerTimes, ProbeTime, StepTimes, layer_flops
+from study.results.epoch_report import EpochReport
 from study.search.space import SearchSpace, TrialConfig
 from study.training.checkpoint import CheckpointFolder
 from study.training.device import (
@@ -32,6 +33,7 @@ from study.training.device import (
     resolve_device,
     supports_bf16,
 )
+from study.training.step.graphs import WARM_UP_RUNS, graphs_of
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 
@@ -96,6 +98,7 @@ def measure_search(
     resources: SearchResources,
     *,
     device: str | None,
+    capture: bool,
     concurrency: int,
     times_sharing: bool = False,
 ) -> dict[str, StepTimes]:
@@ -106,6 +109,7 @@ def measure_search(
         data: a cell's data set; any horizon's.
         resources: resources that the search's trials request.
         device: the user's choice; None follows the assignment.
+        capture: are steps captured as graphs of the device, where it can?
         concurrency: number of trials that will run at once, if as many fit.
         times_sharing: is it to be timed how many trials train best on one accelerator?
 
@@ -122,6 +126,7 @@ def measure_search(
             data,
             request=own.request(),
             device=device,
+            capture=capture,
             concurrency=min(concurrency, own.capacity),
             shared_by=own.per_device if times_sharing and not own.exclusive else 0,
         )
@@ -135,6 +140,7 @@ def measure_steps(
     *,
     request: dict[str, float],
     device: str | None,
+    capture: bool,
     concurrency: int,
     shared_by: int = 0,
 ) -> StepTimes:
@@ -148,6 +154,7 @@ def measure_steps(
         data: a cell's data set; any horizon's.
         request: resources of a trial.
         device: the user's choice; None follows the assignment.
+        capture: are steps captured as graphs of the device, where it can?
         concurrency: number of trials that will run at once.
         shared_by: the most trials that could share an accelerator, of which the best number is
             found and then timed; below 2 nothing is tried.
@@ -159,7 +166,8 @@ def measure_steps(
     actor = ray.remote(_Probe).options(num_cpus=cpu, num_gpus=gpu, memory=memory, max_restarts=0)
     began = time.monotonic()
     probes = [
-        actor.remote(data, device) for _ in range(min(concurrency, shared_by or _MOST_PROBES))
+        actor.remote(data, device, capture)
+        for _ in range(min(concurrency, shared_by or _MOST_PROBES))
     ]
     try:
         ray.get([probe.ready.remote() for probe in probes], timeout=_READY_SECONDS)
@@ -260,11 +268,14 @@ def _median(times: list[ProbeTime]) -> ProbeTime:
 class _Probe:
     """An actor with a trial's resources that times models."""
 
-    def __init__(self, data: Dataset, device: str | None) -> None:
+    def __init__(self, data: Dataset, device: str | None, capture: bool) -> None:
         assigned: dict[str, Any] = ray.get_runtime_context().get_assigned_resources()
         bound_kernel_cache()
         torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
         self._device = resolve_device(float(assigned.get("GPU", 0.0)), device)
+        self._graphs = graphs_of(self._device, is_wanted=capture)
+        self._n_untimed = 1 if self._graphs is None else WARM_UP_RUNS + 1
+        """Steps after which all are alike."""
         self._data = TrainingData.of(data)
 
         self._side_by_side: Trainer | None = None
@@ -286,7 +297,8 @@ class _Probe:
         )
         self._side_by_side = self._trainer(config, few, batch, epochs=_SHARED_EPOCHS)
         self._n_shared = len(few.train_days)
-        self._side_by_side.run_epoch()
+        for _ in range(self._n_untimed):
+            self._side_by_side.run_epoch()
 
     def rate(self) -> float:
         """Return the samples that this process trains in a second, now."""
@@ -338,14 +350,16 @@ class _Probe:
             train_days=data.train_days[:windows],
             validation_days=data.validation_days if is_whole else data.validation_days[:windows],
         )
-        trainer = self._trainer(config, few, windows, epochs=1 + _MOST_TIMED)
-        reports = [trainer.run_epoch()]
+        # A captured step is timed once it is replayed, as nearly all steps of a trial are.
+        trainer = self._trainer(config, few, windows, epochs=self._n_untimed + _MOST_TIMED)
+        for _ in range(self._n_untimed):
+            trainer.run_epoch()
+        timed: list[EpochReport] = []
         began = time.monotonic()
-        while len(reports) < 1 + _FEWEST_TIMED or (
-            len(reports) < 1 + _MOST_TIMED and time.monotonic() - began < _TIMED_SECONDS
+        while len(timed) < _FEWEST_TIMED or (
+            len(timed) < _MOST_TIMED and time.monotonic() - began < _TIMED_SECONDS
         ):
-            reports.append(trainer.run_epoch())
-        timed = reports[1:]
+            timed.append(trainer.run_epoch())
         return (
             statistics.median(r.data_seconds + r.step_seconds for r in timed),
             statistics.median(r.validation_seconds for r in timed) / len(few.validation_days),
@@ -371,6 +385,7 @@ class _Probe:
             micro_batch=batch,
             seed=0,
             bf16=supports_bf16(self._device),
+            graphs=self._graphs,
         )
 
 

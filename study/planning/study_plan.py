@@ -20,6 +20,7 @@ from study.search.cell_folder import (
     as_begun,
     continued,
     differences_by_part,
+    epochs_of,
     read_folder,
     require_nothing_lost,
 )
@@ -51,6 +52,7 @@ def plan_cells(
     results: Path,
     *,
     device: str | None,
+    capture: bool,
     concurrency: int | None,
     driver_seconds: float,
 ) -> Iterator[CellOutlook]:
@@ -63,6 +65,7 @@ def plan_cells(
         nodes: the machines of the running Ray cluster.
         results: the results folder, absolute; it is read only.
         device: ``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns.
+        capture: are training steps captured as graphs of the device, where it can?
         concurrency: number of trials at once; None takes as many as fit.
         driver_seconds: seconds from a command's start to its first request to Ray.
 
@@ -83,7 +86,8 @@ def plan_cells(
             asked = known.cell
             key = (cell.budgets, space.shapes, min(concurrency or 0, asked.search.trials))
             plan = plan_cell(
-                asked, data, space, nodes, device=device, concurrency=concurrency,
+                asked, data, space, nodes,
+                device=device, capture=capture, concurrency=concurrency,
                 times=measured.get(key), driver_seconds=driver_seconds, is_begun=is_begun,
             )  # fmt: skip
         except StudyError as error:
@@ -184,7 +188,11 @@ def folder_state(
             granted_bytes={},
         )
         require_nothing_lost(path, ledger, journal.search)
-        is_complete = ledger.is_complete and ledger.trials >= cell.search.trials
+        is_complete = (
+            ledger.is_complete
+            and ledger.trials >= cell.search.trials
+            and (ledger.epochs_asked or 0) >= (epochs_of(cell) or 0)
+        )
     except StudyError as error:
         return "refused", str(error)
     differences = differences_by_part(before, cell, data, path)

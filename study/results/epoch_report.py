@@ -75,7 +75,8 @@ class EpochReport:
     gradient_norm: float | None
     """Mean global norm over the epoch's steps, before clipping; None if the epoch diverged."""
     data_seconds: float
-    """Seconds of gathering batches."""
+    """Seconds of gathering batches. Where steps are captured the gathering is part of the step, and
+    these are the seconds of handing over their days."""
     step_seconds: float
     """Seconds of the rest of the training part of the epoch."""
     validation_seconds: float
@@ -141,6 +142,9 @@ class WorkerFacts:
     """Seconds of saving the epoch; None in a report that a restored trial repeats."""
     device: str
     """Kind of device, without its index, which has no meaning outside of the process."""
+    capture: str | None
+    """The word ``captured`` if training steps are replayed as graphs of the device, or ``eager``
+    with the reason why they are not; None where none were to be captured."""
     optimizer: OptimizerRecord
     assigned_cpus: float
     """CPUs that Ray assigned to the trial."""

@@ -35,6 +35,8 @@ class AskedTrial:
     """Why it ends; None until its last epoch has been applied."""
     record: TrialRecord | None = None
     """Its record; None until it has ended."""
+    was_reopened: bool = False
+    """Had it ended, before it was given a longer schedule?"""
 
 
 def trial_record(

@@ -17,6 +17,7 @@ from study.results.journal import Journal
 from study.results.provenance import versions
 from study.results.store import read_cell, read_trials, write_cell
 from study.search.ledger import Ledger
+from study.spec.dimension import Fixed
 from study.spec.specification import Cell
 from study.storage.files import sync_folder, temporary_path
 from study.storage.layout import CELL_FILE, JOURNAL_FILES, LOCK_FILE, STOP_FILE
@@ -64,14 +65,18 @@ def identity(cell: Cell, data: Dataset, place: Path | str) -> dict[str, Any]:
 
 
 def as_begun(cell: Cell, before: Mapping[str, Any]) -> Cell:
-    """Return a cell with the number of trials that its search was begun with, if it asks for more.
+    """Return a cell with the trials and epochs that its search was begun with, if it asks for more.
 
     Args:
         cell: the cell as it is asked for now.
         before: the description of the search in ``cell.yaml``.
     """
     spec = before.get("spec")
-    begun = spec.get("search") if isinstance(spec, Mapping) else None
+    if not isinstance(spec, Mapping):
+        return cell
+    begun, epochs = spec.get("search"), begun_epochs(before)
+    if epochs is not None and epochs < (epochs_of(cell) or 0):
+        cell = _with_epochs(cell, epochs)
     if not isinstance(begun, Mapping):
         return cell
     trials, startup = begun.get("trials"), begun.get("startup_trials")
@@ -84,20 +89,45 @@ def as_begun(cell: Cell, before: Mapping[str, Any]) -> Cell:
 
 
 def continued(journal: Journal, cell: Cell) -> Cell:
-    """Return a cell with the settings its search was begun with, and its present number of trials.
+    """Return a cell with the settings its search was begun with, and its present trials and epochs.
 
-    The number never falls: it is the greatest of those with which the search was begun, was
-    extended since, and is asked for now.
+    Neither number falls: it is the greatest of those with which the search was begun, was extended
+    since, and is asked for now.
 
     Args:
         journal: the search's, not replayed yet.
         cell: the cell as it is asked for now.
     """
     begun: int = journal.first["cell"]["spec"]["search"]["trials"]
-    extended = journal.latest("extended")
+    extended, lengthened = journal.latest("extended"), journal.latest("lengthened")
     asked: int = begun if extended is None else extended["trials"]
     own = as_begun(cell, journal.first["cell"])
+    epochs = max(epochs_of(cell) or 0, 0 if lengthened is None else lengthened["epochs"])
+    if epochs > (epochs_of(own) or epochs):
+        own = _with_epochs(own, epochs)
     return _with_search(own, trials=max(asked, cell.search.trials))
+
+
+def epochs_of(cell: Cell) -> int | None:
+    """Return the length of every schedule of a cell; None if the length is searched."""
+    dimension = cell.train.get("epochs")
+    return int(str(dimension.value)) if isinstance(dimension, Fixed) else None
+
+
+def begun_epochs(before: Mapping[str, Any]) -> int | None:
+    """Return the length of the schedules that a search was begun with; None if it is searched.
+
+    Args:
+        before: the description of the search in ``cell.yaml``.
+    """
+    spec = before.get("spec")
+    train = spec.get("train") if isinstance(spec, Mapping) else None
+    epochs = train.get("epochs") if isinstance(train, Mapping) else None
+    return epochs if isinstance(epochs, int) else None
+
+
+def _with_epochs(cell: Cell, epochs: int) -> Cell:
+    return dataclasses.replace(cell, train={**cell.train, "epochs": Fixed(epochs)})
 
 
 def _with_search(cell: Cell, **changes: Any) -> Cell:
@@ -109,7 +139,7 @@ def differences_by_part(
 ) -> dict[str, list[str]]:
     """Return, for each part of ``identity``, a line per value that differs from the beginning.
 
-    More trials are no difference: a search may be extended at any time.
+    More trials or epochs are no difference: a search may be extended at any time.
     """
     return {
         part: _differences(before.get(part), now, part)
@@ -250,25 +280,51 @@ def reopen(place: Place, cell: Cell, data: Dataset) -> CellFolder:
                 error=StudyError,
             )
         going_on = continued(journal, cell)
-        trials = going_on.search.trials
-        # The first command, repeated, resumes an extended search without taking trials back.
-        require(
-            cell.search.trials in (trials, before["spec"]["search"]["trials"]),
-            str(path),
-            f"has been asked for {trials} trials, and can be asked for more",
-            got=f"--trials {cell.search.trials}",
-            remedy=f"Give --trials {trials} or more, or leave it out.",
-            error=StudyError,
-        )
-        now = {"search": journal.search, **before}
-        if trials != before["spec"]["search"]["trials"]:
-            # The specification stays the one that the search was begun with.
-            now["trials"] = trials
+        _require_no_less(cell, going_on, before, path)
+        now = {"search": journal.search, **before, **_raised(going_on, before)}
         if _cell_file(path) != now:
             write_cell(path, now)
         _publish(journal, place)
         _remove_stop_file(path)
     return CellFolder(place, journal, lock, going_on)
+
+
+def _require_no_less(cell: Cell, going_on: Cell, before: Mapping[str, Any], path: Path) -> None:
+    """Refuse fewer trials or epochs than a search has been asked for since it was begun.
+
+    The first command, repeated, resumes an extended search without taking anything back.
+    """
+    trials, epochs = going_on.search.trials, epochs_of(going_on)
+    require(
+        cell.search.trials in (trials, before["spec"]["search"]["trials"]),
+        str(path),
+        f"has been asked for {trials} trials, and can be asked for more",
+        got=f"--trials {cell.search.trials}",
+        remedy=f"Give --trials {trials} or more, or leave it out.",
+        error=StudyError,
+    )
+    require(
+        epochs_of(cell) in (epochs, begun_epochs(before)),
+        str(path),
+        f"has been asked for schedules of {epochs} epochs, and can be asked for longer ones",
+        got=f"--max-epochs {epochs_of(cell)}",
+        remedy=f"Give --max-epochs {epochs} or more, or leave it out.",
+        error=StudyError,
+    )
+
+
+def _raised(going_on: Cell, before: Mapping[str, Any]) -> dict[str, int]:
+    """Return the numbers that a search has been asked for since it was begun.
+
+    The specification in ``cell.yaml`` stays the one that the search was begun with.
+    """
+    raised: dict[str, int] = {}
+    if going_on.search.trials != before["spec"]["search"]["trials"]:
+        raised["trials"] = going_on.search.trials
+    epochs = epochs_of(going_on)
+    if epochs is not None and epochs != begun_epochs(before):
+        raised["epochs"] = epochs
+    return raised
 
 
 def _remove_stop_file(path: Path) -> None:
@@ -311,7 +367,7 @@ def require_nothing_lost(path: Path, ledger: Ledger, search: str) -> None:
     except StudyError:
         # Damaged records are no evidence; they are rebuilt from the journal.
         return
-    known = {record.number for record in ledger.records}
+    known = {*(record.number for record in ledger.records), *ledger.reopened()}
     lost = [record.number for record in recorded if record.number not in known]
     require(
         not lost,

@@ -107,6 +107,11 @@ class Ledger:
         return self._state.n_trials
 
     @property
+    def epochs_asked(self) -> int | None:
+        """The length of schedules to come, which ``lengthen`` raises; None if it is searched."""
+        return self._state.epochs
+
+    @property
     def converged(self) -> str | None:
         """Why the search ends before its last trial; None if it has not converged."""
         return self._state.converged
@@ -191,6 +196,26 @@ class Ledger:
         """
         assert trials > self.trials
         self._commit("extended", trials=trials)
+
+    def lengthen(self, epochs: int) -> None:
+        """Give schedules of this length to the trials to come, and to those that can go on.
+
+        A trial that ran to its last epoch goes on from its state, at the rate that a schedule of
+        this length has there. Trials that were stopped earlier stay ended, and rungs keep what they
+        hold.
+
+        Raises:
+            OSError: the journal cannot be written.
+        """
+        assert self.epochs_asked is not None
+        assert epochs > self.epochs_asked
+        self._commit("lengthened", epochs=epochs)
+        self._waiting = self._not_ended()
+
+    def reopened(self) -> list[int]:
+        """Return the numbers of the trials that had ended and go on, in order."""
+        trials = sorted(self._state.trials.items())
+        return [number for number, t in trials if t.was_reopened and t.record is None]
 
     def next(self) -> Assignment | None:
         """Return a trial to run now, interrupted ones first; None if there is none at the moment.

@@ -11,6 +11,7 @@ configuration. This sampler uses Optuna's ask-and-tell interface itself:
 """
 
 import sys
+from collections.abc import Mapping
 
 import numpy as np
 import optuna
@@ -42,6 +43,8 @@ class Sampler:
         self._study = optuna.create_study()
         self._open: dict[int, optuna.Trial] = {}
         """The Optuna trial of every running trial, by number."""
+        self._entered: dict[int, int] = {}
+        """Optuna's number of every trial that was last entered in its study, by number."""
         self._seen: set[TrialConfig] = set()
 
     def draw(self, number: int) -> TrialConfig | None:
@@ -66,7 +69,8 @@ class Sampler:
 
     def place(self, number: int, config: TrialConfig) -> None:
         """Enter a trial that starts."""
-        self._open[number] = self._enter(config)
+        self._open[number] = asked = self._enter(config)
+        self._entered[number] = asked.number
 
     def report(self, number: int, percent: int, value: float) -> None:
         """Record the best value of a trial after ``percent`` of its schedule."""
@@ -78,6 +82,29 @@ class Sampler:
     def tell(self, number: int, state: StateName, value: float | None) -> None:
         """Record how a trial ended."""
         self._tell(self._open.pop(number), state, value)
+
+    def lengthen(self, epochs: int, going_on: Mapping[int, TrialConfig]) -> None:
+        """Draw schedules of this length from now on, and enter the trials that go on anew.
+
+        A trial that Optuna has seen end cannot be opened again, so all others move to a new study.
+
+        Args:
+            epochs: length of the schedules to come.
+            going_on: new configurations, by number, of the trials that get it too.
+        """
+        reopened = {self._entered[number] for number in going_on}
+        others = [
+            trial
+            for trial in self._study.get_trials()
+            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            and trial.number not in reopened
+        ]
+        self._space = self._space.with_epochs(epochs)
+        self._seen = {config.with_epochs(epochs) for config in self._seen}
+        self._study = optuna.create_study()
+        self._study.add_trials(others)
+        for number, config in going_on.items():
+            self.place(number, config)
 
     def learn(
         self, config: TrialConfig, state: StateName, value: float | None, percent: int

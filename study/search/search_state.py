@@ -55,6 +55,8 @@ class SearchState:
         )
         """Source, group and configuration of the trials to run before any is drawn."""
         self.trials: dict[int, AskedTrial] = {}
+        self.epochs = space.epochs
+        """Length of the schedules to come; None if it is searched."""
         self.n_trials = search.trials
         """Number of trials that the search is to run in all. ASHA is used or not by the number with
         which the search was begun."""
@@ -82,6 +84,8 @@ class SearchState:
                 self._apply_learnt(event)
             case "extended":
                 self.n_trials = event["trials"]
+            case "lengthened":
+                self._apply_lengthened(event["epochs"])
             case "exhausted":
                 self.is_exhausted = True
             case "converged":
@@ -92,7 +96,13 @@ class SearchState:
         """Drop enqueued configurations that a trial has had already."""
         if self._may_repeat:
             return
-        asked = {trial.assignment.config for trial in self.trials.values()}
+        # Those that ASHA cut before the schedules were lengthened have had their configuration.
+        asked = {
+            trial.assignment.config.with_epochs(self.epochs)
+            if self.epochs is not None
+            else trial.assignment.config
+            for trial in self.trials.values()
+        }
         while self.enqueued and self.enqueued[0][2] in asked:
             self.enqueued.popleft()
 
@@ -162,6 +172,21 @@ class SearchState:
         # A trial without a score teaches the sampler nothing, even if it ran to its end.
         state = record.state if record.objective is not None else "FAIL"
         self.sampler.tell(record.number, state, record.objective)
+
+    def _apply_lengthened(self, epochs: int) -> None:
+        """Give longer schedules to what has run to its last epoch, still runs, or is to come."""
+        self.epochs = epochs
+        self.enqueued = deque(
+            (source, group, config.with_epochs(epochs)) for source, group, config in self.enqueued
+        )
+        going_on = {}
+        for number, trial in sorted(self.trials.items()):
+            if trial.record is None or trial.record.reason == "completed":
+                going_on[number] = config = trial.assignment.config.with_epochs(epochs)
+                trial.assignment = dataclasses.replace(trial.assignment, config=config)
+                trial.was_reopened |= trial.record is not None
+                trial.record = trial.end = None
+        self.sampler.lengthen(epochs, going_on)
 
     def _apply_learnt(self, event: Event) -> None:
         for row in event["known"]:

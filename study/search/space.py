@@ -97,6 +97,10 @@ class TrialConfig:
         flat = self.flat()
         return Shape(*(flat[field] for field in Shape._fields))
 
+    def with_epochs(self, epochs: int) -> "TrialConfig":
+        """Return the configuration with a schedule of this length."""
+        return dataclasses.replace(self, train=dataclasses.replace(self.train, epochs=epochs))
+
     def flat(self) -> dict[str, Any]:
         """Return all parts as one mapping of plain values; their field names never collide."""
         parts = {**dataclasses.asdict(self.model), **dataclasses.asdict(self.train)}
@@ -136,6 +140,16 @@ class SearchSpace:
         """Return the space without these architectures; at least one other must be left."""
         shapes = tuple(shape for shape in self.shapes if shape not in left_out.needed)
         return dataclasses.replace(self, shapes=shapes, left_out=left_out)
+
+    @property
+    def epochs(self) -> int | None:
+        """The length of every schedule; None if the length is searched."""
+        dimension = self.train.get("epochs")
+        return int(str(dimension.value)) if isinstance(dimension, Fixed) else None
+
+    def with_epochs(self, epochs: int) -> "SearchSpace":
+        """Return the space with schedules of this length."""
+        return dataclasses.replace(self, train={**self.train, "epochs": Fixed(epochs)})
 
     def of(self, shapes: Iterable[Shape]) -> "SearchSpace":
         """Return the space with these architectures alone."""

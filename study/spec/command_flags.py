@@ -89,6 +89,8 @@ def add_cluster_flags(flags: argparse.ArgumentParser) -> None:
     add = flags.add_argument
     add("--concurrency", default="auto", help="trials at once: a number or auto (default)")
     add("--device", choices=("cpu", "cuda", "mps"), help="default: what Ray assigns to a trial")
+    add("--capture", choices=("auto", "off"), default="auto",
+        help="training steps as graphs, where the device can (default: %(default)s)")  # fmt: skip
     add("--address", help="of a running Ray cluster (default: start one on this machine)")
     add("--storage", default=WORKING_COPY, metavar="FOLDER|URI",
         help="results folder (default: %(default)s), or s3://bucket/prefix with "
@@ -214,4 +216,7 @@ def _overrides(arguments: argparse.Namespace) -> Overrides:
         search={name: value for name, value in search.items() if value is not None},
         model={} if arguments.model is None else {"family": Fixed(arguments.model)},
         max_epochs=arguments.max_epochs,
+        # A sweep resumes its cells with the flags that it began them with.
+        may_lengthen=getattr(arguments, "resume", False)
+        and getattr(arguments, "sweep", None) is None,
     )

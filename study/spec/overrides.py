@@ -21,6 +21,8 @@ class Overrides:
     """Dimensions for fields of ModelConfig."""
     max_epochs: int | None = None
     """Number of epochs to which every schedule is cut; None cuts none."""
+    may_lengthen: bool = False
+    """May ``max_epochs`` be more than the study's, as for a search that is resumed?"""
 
     def __post_init__(self) -> None:
         """Check the number of epochs.

@@ -64,6 +64,7 @@ SEARCH_RULES: dict[str, Rule] = {
     # At most a year.
     "stall_minutes": above(0, 525_600),
     "max_failure_share": share(zero=False),
+    "keep_state_mib": whole(0, 1_000_000),
 }
 """Rule for the value of each field, whatever the values of the others are."""
 
@@ -104,9 +105,13 @@ class SearchConfig:
     reduction_factor: float = 3.0
     """ASHA's eta: one trial in eta continues at each rung."""
     stall_minutes: float = 30.0
-    """Minutes without a training step after which a trial counts as stalled."""
+    """Minutes without a training step after which a trial counts as stalled. A worker that has not
+    reported an epoch of its trial yet has at least five."""
     max_failure_share: float = 0.5
     """Share of failed trials above which the search stops."""
+    keep_state_mib: int = 64
+    """Largest state, in MiB, that a trial which ran to its last epoch keeps, so that it can go on
+    with a longer schedule; 0 keeps none."""
 
     def __post_init__(self) -> None:
         check_values(SEARCH_RULES, self, "Mend the search space or the flag.")
@@ -296,7 +301,9 @@ class Study:
         )
         train = dict(self.train)
         if overrides.max_epochs is not None:
-            train["epochs"] = _cut_epochs(train["epochs"], overrides.max_epochs)
+            train["epochs"] = with_most_epochs(
+                train["epochs"], overrides.max_epochs, may_lengthen=overrides.may_lengthen
+            )
         data = {
             "purge_days": max((horizon, *self.horizons)),
             **self.data,
@@ -322,8 +329,19 @@ class Study:
         return cell
 
 
-def _cut_epochs(dimension: Dimension, most: int) -> Dimension:
-    """Return the numbers of epochs cut to ``most``; equal ones are merged."""
+def with_most_epochs(dimension: Dimension, most: int, *, may_lengthen: bool) -> Dimension:
+    """Return the numbers of epochs cut to ``most``; equal ones are merged.
+
+    Args:
+        dimension: the numbers of epochs of a study.
+        most: the greatest number that is asked for.
+        may_lengthen: does a single number become ``most`` even if it is less?
+
+    Raises:
+        SpecError: the numbers are a range.
+    """
+    if may_lengthen and isinstance(dimension, Fixed):
+        return Fixed(most)
     require(
         not dimension.is_continuous,
         "train.epochs",

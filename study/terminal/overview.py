@@ -136,7 +136,7 @@ def _requirements(question: Question, contents: Contents, required: Requirements
     return {
         "device": f"{contents.device}, {contents.precision}; {'; '.join(requests(required))}",
         "disk": f"checkpoints take up to {size(required.running_checkpoint_bytes)} while trials "
-        f"run, the best weights {size(required.kept_checkpoint_bytes)} in the end",
+        f"run, at most {size(required.kept_checkpoint_bytes)} in the end",
         "time": f"{question.trials} trials, {seconds_per_epoch(estimate.epoch_seconds_min)} to "
         f"{seconds_per_epoch(estimate.epoch_seconds_max)} per epoch (measured steps): "
         f"the search takes about {duration(estimate.search_seconds_expected)} in all, "

@@ -145,6 +145,24 @@ class CheckpointFolder:
             )
         return None
 
+    def keep_newest(self, most_bytes: int) -> bool:
+        """Keep only the newest state of an ended trial and its best weights, so that it can go on.
+
+        Args:
+            most_bytes: size of the largest state that is kept.
+
+        Returns: False, with nothing removed, if that state is larger, torn or absent.
+        """
+        states = self._states()
+        if not states or not _is_whole(states[0]) or states[0].stat().st_size > most_bytes:
+            return False
+        if _read_best(states[0]) not in {path.name for path in self._bests()}:
+            return False
+        for path in states[1:]:
+            _remove(path)
+        self._sweep()
+        return True
+
     def keep_best(self) -> None:
         """Keep only the best weights that the newest state of an ended trial refers to.
 
@@ -162,12 +180,13 @@ class CheckpointFolder:
             _remove(path)
         self._drop_left_overs()
 
+    def has_state(self) -> bool:
+        """Is there a state of the written size? Loading it checks its hash."""
+        return any(_is_whole(path) for path in self._states()[:1])
+
     def has_best(self) -> bool:
         """Are there best weights of the written size? Loading them checks their hash."""
-        for path in self._bests():
-            record = read_sidecar(path)
-            return record is not None and record.get("bytes") == path.stat().st_size
-        return False
+        return any(_is_whole(path) for path in self._bests()[:1])
 
     def load_best(self) -> State:
         """Return the best weights of an ended trial with their epoch, scores, configuration, seed.
@@ -274,6 +293,12 @@ class CheckpointFolder:
 def _identity(best: State) -> State:
     """Return the values that identify a best epoch: all but its weights."""
     return {name: best[name] for name in ("epoch", "metrics")}
+
+
+def _is_whole(path: Path) -> bool:
+    """Is a file of the size that its sidecar says?"""
+    record = read_sidecar(path)
+    return record is not None and record.get("bytes") == path.stat().st_size
 
 
 def _read_best(state_path: Path) -> str | None:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -18,8 +18,6 @@ from torch import Tensor
 from study.errors import require
 
 DeviceName = Literal["cpu", "cuda", "mps"]
-
-T = TypeVar("T")
 
 # proc(5): 5 written to clear_refs resets VmHWM, the peak resident set in status.
 _LINUX_RESET = Path("/proc/self/clear_refs")
@@ -97,7 +95,7 @@ def absence(name: str) -> str:
     """
     if name == "cuda":
         try:
-            torch.cuda.init()
+            torch.cuda.init()  # type: ignore[no-untyped-call]
         except (AssertionError, RuntimeError) as error:
             return str(error).strip().splitlines()[0].split(". ")[0].rstrip(".")
         return "no device is visible"
@@ -298,15 +296,6 @@ class PhaseClock:
             began = time.perf_counter()
             yield
             self._host_seconds += time.perf_counter() - began
-
-    def around(self, items: Iterator[T]) -> Iterator[T]:
-        """Yield the items and time how long each takes to be made, but not how it is used."""
-        while True:
-            with self.running():
-                item = next(items, None)
-            if item is None:
-                return
-            yield item
 
     def seconds(self) -> float:
         """Return the total so far; call it after ``synchronise``."""

@@ -22,11 +22,23 @@ class WeightAverage:
         self.decay = decay
         self.weights = [w.detach().clone() for w in weights]
 
+    def share_of_newest(self, step: int) -> float:
+        """Return the share of the weights after optimizer step ``step``, counted from 1."""
+        return 1 - min(self.decay, (1 + step) / (10 + step))
+
     @torch.no_grad()
-    def update(self, weights: Sequence[Tensor], step: int) -> None:
-        """Update the average with the weights after optimizer step ``step``, counted from 1."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.weights, list(weights), 1 - decay)
+    def update(self, weights: Sequence[Tensor], share: float | Tensor) -> None:
+        """Move the average towards ``weights`` by a ``share``.
+
+        Args:
+            weights: the newest weights.
+            share: their share in the average: a number, or float32 () on the device, with which
+                torch 2.13 updates one tensor after the other instead of all in few kernels.
+        """
+        if isinstance(share, Tensor):
+            torch._foreach_lerp_(self.weights, list(weights), [share] * len(self.weights))
+        else:
+            torch._foreach_lerp_(self.weights, list(weights), share)
 
     @torch.no_grad()
     def load(self, weights: Sequence[Tensor]) -> None:

@@ -3,38 +3,32 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
 from typing import Any, overload
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from study.errors import require
 from study.model.families import family_of
 from study.model.model_config import ModelConfig
-from study.model.network import decay_groups
 from study.results.epoch_report import EpochReport, OptimizerRecord
 from study.training.device import (
     DeviceRandomness,
     PhaseClock,
-    is_out_of_memory,
     peak_memory_bytes,
-    release_cached_memory,
     reset_peak_memory,
     synchronise,
 )
-from study.training.epoch_progress import EpochProgress, StepSums, TrainMeans
-from study.training.kept_weights import BestWeights, WeightAverage, best_weights
-from study.training.losses import loss_sums
+from study.training.epoch_progress import EpochProgress, TrainMeans
+from study.training.kept_weights import BestWeights, best_weights
 from study.training.metrics import Metrics, evaluate
-from study.training.optimizer import (
-    build_optimizer,
-    learning_rate,
-    read_optimizer,
-)
 from study.training.seeds import derived_generator, derived_seed
+from study.training.step.forward import Forward
+from study.training.step.graphs import Graphs, Replayer
+from study.training.step.optimizer import learning_rate, read_optimizer
+from study.training.step.training_step import TrainingStep
 from study.training.stopping import EarlyStopping, is_collapsed
 from study.training.train_config import TrainConfig
 from study.training.windows import FloatArray, IndexArray, TrainingData, Windows
@@ -66,6 +60,7 @@ class Trainer:
         micro_batch: most samples in one forward and backward pass.
         seed: seed of the weights, the order of the samples and dropout.
         bf16: are matrix products in bfloat16? See ``study.training.device.supports_bf16``.
+        graphs: what captures the steps and the validation; None runs them eagerly.
 
     Raises: StudyError if the parts do not fit together.
     """
@@ -80,6 +75,7 @@ class Trainer:
         micro_batch: int,
         seed: int,
         bf16: bool,
+        graphs: Graphs | None = None,
     ) -> None:
         _require_fit(model, train, data, micro_batch, seed)
         self._model_config = model
@@ -87,8 +83,6 @@ class Trainer:
         self._data = data
         self._device = device
         self._seed = seed
-        self.micro_batch = min(micro_batch, train.effective_batch)
-
         self._windows = Windows(data, context_length=model.context_length, device=device)
         self._validation_labels = data.labels[data.validation_days]
         self._steps_per_epoch = math.ceil(len(data.train_days) / train.effective_batch)
@@ -102,16 +96,27 @@ class Trainer:
         self._device_random = DeviceRandomness(device, derived_seed(seed, "dropout"))
         self._shuffle = derived_generator(seed, "shuffle")
 
-        self._parameters = list(self.model.parameters())
-        self._optimizer = build_optimizer(*decay_groups(self.model), train)
-        self._average = (
-            WeightAverage(self._parameters, train.ema_decay) if train.ema_decay > 0 else None
+        self._replayer = None if graphs is None else Replayer(graphs)
+        self._training = TrainingStep(
+            self.model,
+            self._windows,
+            train,
+            device=device,
+            random=self._device_random,
+            micro_batch=micro_batch,
+            replayer=self._replayer,
+        )
+        self._forward = Forward(
+            self.model,
+            self._windows,
+            device=device,
+            most=self.micro_batch,
+            replayer=self._replayer,
         )
         self._stopping = EarlyStopping(train)
         self._best: BestWeights | None = None
         self._epoch = 0
         self._step = 0
-        self._out_of_memory_count = 0
         self._is_restored = False
         self._progress: EpochProgress | None = None
         """Progress of the epoch that has begun; None between epochs."""
@@ -122,7 +127,20 @@ class Trainer:
     @property
     def optimizer_record(self) -> OptimizerRecord:
         """The values that the optimizer object holds."""
-        return read_optimizer(self._optimizer)
+        return read_optimizer(self._training.optimizer)
+
+    @property
+    def micro_batch(self) -> int:
+        """Most samples in one forward and backward pass; halved whenever memory runs out."""
+        return self._training.micro_batch
+
+    @property
+    def capture(self) -> str | None:
+        """The word ``captured``, or ``eager`` with the reason; None if nothing was to be so."""
+        if self._replayer is None:
+            return None
+        failure = self._replayer.failure
+        return "captured" if failure is None else f"eager: {failure}"
 
     @overload
     def run_epoch(self, should_pause: None = None) -> EpochReport: ...
@@ -152,7 +170,7 @@ class Trainer:
             days = self._windows.shuffled(self._data.train_days, self._shuffle)
             self._progress = EpochProgress(days)
         progress = self._progress
-        with self._device_random.active():
+        with self._device_random.active(), self._graphs_active():
             is_finite = self._take_steps(progress, clock, should_pause)
         synchronise(self._device)
         trained_at = time.perf_counter()
@@ -183,12 +201,12 @@ class Trainer:
         """
         weights = self._evaluated_weights()
         self.model.eval()
-        with torch.no_grad():
+        with self._graphs_active():
             parts = [
-                functional_call(self.model, weights, (batch.x_BTF,)).logit_B
-                for batch in self._windows.batches(self._windows.days(days), self.micro_batch)
+                self._forward.logits(part, weights)
+                for part in torch.split(self._windows.days(days), self.micro_batch)
             ]
-        logit: FloatArray = torch.cat(parts).float().cpu().numpy()
+            logit: FloatArray = torch.cat(parts).float().cpu().numpy()
         return logit
 
     def restore_best(self) -> None:
@@ -196,22 +214,13 @@ class Trainer:
         if self._best is None:
             raise RuntimeError("Trainer: no epoch has been validated, so there are no best weights")
         self.model.load_state_dict(self._best.weights)
+        # The averaged weights are no longer what the forward pass reads.
+        self._training.forget()
         self._is_restored = True
 
     def best_weights(self) -> dict[str, Tensor] | None:
         """Return the weights of the best epoch by name, on the CPU, not copied; None before one."""
         return None if self._best is None else self._best.weights
-
-    def reduce_micro_batch(self) -> None:
-        """Halve the micro-batch, which changes nothing but the order of additions."""
-        require(
-            self.micro_batch > 1,
-            "Trainer",
-            "a micro-batch of one sample cannot be halved",
-            got=f"micro_batch={self.micro_batch}",
-            remedy="Give the trial a larger share of the device.",
-        )
-        self.micro_batch = (self.micro_batch + 1) // 2
 
     def state_dict(self) -> dict[str, Any]:
         """Return the whole state: tensors, numbers, strings, lists and dicts.
@@ -221,6 +230,7 @@ class Trainer:
         """
         if self._is_restored:
             raise RuntimeError("Trainer: the best weights were restored, the state is no more")
+        average = self._training.average
         return {
             "model_config": asdict(self._model_config),
             "train_config": asdict(self._config),
@@ -228,10 +238,10 @@ class Trainer:
             "epoch": self._epoch,
             "step": self._step,
             "micro_batch": self.micro_batch,
-            "out_of_memory_count": self._out_of_memory_count,
+            "out_of_memory_count": self._training.out_of_memory_count,
             "model": dict(self.model.state_dict()),
-            "optimizer": self._optimizer.state_dict(),
-            "average": None if self._average is None else self._average.weights,
+            "optimizer": self._training.optimizer.state_dict(),
+            "average": None if average is None else average.weights,
             "stopping": self._stopping.state_dict(),
             "partial": None if self._progress is None else self._progress.state_dict(),
             "best": None if self._best is None else self._best.state_dict(),
@@ -245,13 +255,21 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a saved state, bit for bit on the CPU; ``state`` is copied.
 
+        This trial's schedule may be longer than that of the state: it then goes on at the rate that
+        the longer one has at this step.
+
         On another kind of device than the one it was saved on, the dropout masks then differ.
 
         Raises: StudyError if the state is that of another trial.
         """
+        epochs = state["train_config"]["epochs"]
+        is_lengthened = epochs < self._config.epochs
         for name, own in (
             ("model_config", asdict(self._model_config)),
-            ("train_config", asdict(self._config)),
+            (
+                "train_config",
+                asdict(self._config) | ({"epochs": epochs} if is_lengthened else {}),
+            ),
             ("seed", self._seed),
         ):
             require(
@@ -262,11 +280,12 @@ class Trainer:
                 remedy="Load it into a trainer built from the same values.",
             )
         self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        training = self._training
+        training.optimizer.load_state_dict(state["optimizer"])
         # A step that an error or a divergence interrupted has left its gradients behind.
-        self._optimizer.zero_grad()
-        if self._average is not None:
-            self._average.load(state["average"])
+        training.forget()
+        if training.average is not None:
+            training.average.load(state["average"])
         self._stopping.load_state_dict(state["stopping"])
         partial = state["partial"]
         self._progress = partial and EpochProgress.from_state(partial, self._device)
@@ -278,9 +297,18 @@ class Trainer:
         self._epoch = state["epoch"]
         self._step = state["step"]
         # The smaller micro-batch fits: memory ran out before the state was saved, or since.
-        self.micro_batch = min(self.micro_batch, state["micro_batch"])
-        self._out_of_memory_count = max(self._out_of_memory_count, state["out_of_memory_count"])
+        training.micro_batch = min(training.micro_batch, state["micro_batch"])
+        training.out_of_memory_count = max(
+            training.out_of_memory_count, state["out_of_memory_count"]
+        )
         self.report = None if state["report"] is None else EpochReport.from_json(state["report"])
+        if is_lengthened and self.report is not None:
+            reason = self.report.stop_reason
+            self.report = replace(
+                self.report,
+                stop_reason=None if reason == "completed" else reason,
+                schedule_percent=100 * self._epoch // self._config.epochs,
+            )
         self._is_restored = False
 
     def _take_steps(
@@ -290,76 +318,36 @@ class Trainer:
 
         Returns: False if a loss or a gradient norm was not finite.
         """
-        checks_on_device = self._device.type == "cuda"
-        is_broken = torch.zeros((), device=self._device)
+        self._training.begin()
         steps = torch.split(progress.days, self._config.effective_batch)
         for step_days in steps[len(progress.norms) :]:
-            step_sums = self._gradients(step_days, clock)
-            gradients = [p.grad for p in self._parameters if p.grad is not None]
-            norm = get_total_norm(gradients)
-            is_broken.logical_or_(~torch.isfinite(step_sums.total + norm))
-            if not checks_on_device and bool(is_broken):
-                break
-            # Where the host knows the norm, gradients that need no clipping are not touched.
-            if checks_on_device or float(norm) > self._config.clip_norm:
-                clip_grads_with_norm_(self._parameters, self._config.clip_norm, norm)
-            self._optimizer.learning_rate = learning_rate(
-                self._step, self._total_steps, self._config
+            taken = self._training.take(
+                step_days,
+                learning_rate=learning_rate(self._step, self._total_steps, self._config),
+                number=self._step + 1,
+                clock=clock,
             )
-            self._optimizer.step(is_broken if checks_on_device else None)
-            self._optimizer.zero_grad()
+            if taken is None:
+                break
             self._step += 1
-            if self._average is not None:
-                self._average.update(self._parameters, self._step)
-            progress.sums.append(step_sums)
-            progress.norms.append(norm)
+            progress.sums.append(taken.sums)
+            progress.norms.append(taken.norm)
             is_last = len(progress.norms) == len(steps)
             if should_pause is not None and not is_last and should_pause():
                 break
-        return not bool(is_broken)
+        return self._training.is_finite()
 
-    def _gradients(self, days: Tensor, clock: PhaseClock) -> StepSums:
-        """Set the gradients of the mean loss over ``days``, in smaller parts if memory runs out."""
-        while True:
-            dropout = self.model.dropout_generator.get_state()
-            position = self._device_random.position()
-            try:
-                return self._accumulate(days, clock)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or self.micro_batch == 1:
-                    raise
-            # Outside of the except clause the error and the activations that it held are freed.
-            self._optimizer.zero_grad()
-            release_cached_memory(self._device)
-            self.reduce_micro_batch()
-            self._out_of_memory_count += 1
-            self.model.dropout_generator.set_state(dropout)
-            self._device_random.rewind_to(position)
-
-    def _accumulate(self, days: Tensor, clock: PhaseClock) -> StepSums:
-        weight = self._config.auxiliary_weight
-        zero = torch.zeros((), device=self._device)
-        log_loss, auxiliary, total = zero, zero, zero
-        batches = self._windows.batches(days, self.micro_batch)
-        for batch in clock.around(batches):
-            prediction = self.model(batch.x_BTF)
-            sums = loss_sums(
-                prediction.logit_B, batch.label_B, prediction.auxiliary_B, batch.auxiliary_B
-            )
-            loss = sums.total(weight)
-            torch.autograd.backward(loss / len(days))
-            log_loss = log_loss + sums.log_loss.detach()
-            total = total + loss.detach()
-            if sums.auxiliary is not None:
-                auxiliary = auxiliary + sums.auxiliary.detach()
-        return StepSums(log_loss, auxiliary, total)
+    def _graphs_active(self) -> AbstractContextManager[None]:
+        """Let the block run work that is captured, if any is."""
+        return nullcontext() if self._replayer is None else self._replayer.active()
 
     def _evaluated_weights(self) -> dict[str, Tensor]:
         """Return the weights that are validated and kept by name, not copied, without gradients."""
         names = [name for name, _ in self.model.named_parameters()]
-        if self._average is None or self._is_restored:
-            return dict(zip(names, (p.detach() for p in self._parameters), strict=True))
-        return dict(zip(names, self._average.weights, strict=True))
+        average, parameters = self._training.average, self._training.parameters
+        if average is None or self._is_restored:
+            return dict(zip(names, (p.detach() for p in parameters), strict=True))
+        return dict(zip(names, average.weights, strict=True))
 
     def _validate(self) -> Metrics | None:
         logit = self.predict(self._data.validation_days)
@@ -405,7 +393,7 @@ class Trainer:
             accumulation_steps=math.ceil(
                 min(config.effective_batch, len(progress.days)) / self.micro_batch
             ),
-            out_of_memory_count=self._out_of_memory_count,
+            out_of_memory_count=self._training.out_of_memory_count,
         )
 
 

@@ -1,6 +1,5 @@
 """The series on the device, and the windows that are cut from it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -167,8 +166,3 @@ class Windows:
         """Return the samples of ``days``, int64 (B,) on the device."""
         rows_BT = days[:, None] + self._offset_T
         return Batch(self._series[rows_BT], self._labels[days], self._auxiliary[days])
-
-    def batches(self, days: Tensor, size: int) -> Iterator[Batch]:
-        """Yield the samples of ``days`` in order, at most ``size`` at a time."""
-        for part in torch.split(days, size):
-            yield self.gather(part)

@@ -14,6 +14,7 @@ from ray.tune import Callback, TuneError
 from study.cluster.thermal import ThermalGuard
 from study.interruptions import Interruptions, Stop
 from study.results.records import TrialRecord
+from study.search.cell_folder import epochs_of
 from study.storage.layout import RAY_LOG_FILE
 from study.storage.lock import LockError, scratch_folder
 from study.tuner.faults import storage_problem
@@ -67,6 +68,7 @@ def search_cell(
             recorder.line(f"asked for {asked} trials, before {ledger.trials}")
             ledger.extend(asked)
         ledger.finish_due()
+        _lengthen(opened, recorder)
         recorder.repair()
         if not ledger.is_complete:
             with _ray_log_in(opened.folder.path):
@@ -93,6 +95,22 @@ def search_cell(
         is_fault=stop.is_fault,
         is_failing=ledger.too_many_failures() is not None,
     )
+
+
+def _lengthen(opened: OpenedSearch, recorder: Recorder) -> None:
+    """Give longer schedules to the trials that can go on, if they are asked for.
+
+    Raises:
+        StudyError: the state of a trial that would go on is gone.
+        OSError: the journal cannot be written.
+    """
+    ledger, before = opened.ledger, opened.ledger.epochs_asked
+    asked = epochs_of(opened.plan.cell)
+    if before is None or asked is None or asked <= before:
+        return
+    recorder.require_states()
+    recorder.line(f"asked for schedules of {asked} epochs, before {before}")
+    ledger.lengthen(asked)
 
 
 def _run(
@@ -137,6 +155,7 @@ def _worker(opened: OpenedSearch, trainable: type[CellTrainable]) -> Any:
     settings = TrialSettings(
         cell_folder=folder.path,
         device=plan.device,
+        capture=plan.capture,
         share_bytes=plan.share_bytes,
         store=folder.place.for_workers,
     )

@@ -17,7 +17,7 @@ from ray.exceptions import (
 )
 from ray.tune.experiment import Trial
 
-from study.cluster.mps import MpsError
+from study.cluster.accelerator.mps import MpsError
 from study.search.search_state import FaultKind
 from study.storage.lock import LockError
 from study.training.device import is_out_of_memory

@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from study.errors import StudyError, require
 from study.model.sizing import count_parameters
 from study.output import open_console
 from study.results.records import TrialRecord
@@ -52,6 +53,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._stop = opened.stop
         self._stalled = stalled
         self._share_bytes = plan.share_bytes
+        self._keep_state_mib = plan.cell.search.keep_state_mib
         self._bf16 = plan.bf16
         self._store = CellStore(self._folder, self._identity)
         self._place = opened.folder.place
@@ -82,6 +84,28 @@ class Recorder(Callback):  # type: ignore[misc]
             self._ledger.forget_epochs(record.number)
         self._store.write_trials(self._ledger.records)
         self.push()
+
+    def require_states(self) -> None:
+        """Refuse longer schedules unless every trial that ran to its last epoch has kept its state.
+
+        Raises:
+            StudyError: one has kept its best weights alone.
+        """
+        without = [
+            record.number
+            for record in self._ledger.records
+            if record.reason == "completed" and not self._checkpoints(record).has_state()
+        ]
+        require(
+            not without,
+            str(self._folder),
+            "a trial can only be given a longer schedule from its state, which is kept up to "
+            f"search.keep_state_mib={self._keep_state_mib}",
+            got=f"no state of trials {', '.join(map(str, without))}",
+            remedy="Train the best configurations anew with longer schedules: --fresh "
+            f"--import-trials {self._folder} --max-epochs N",
+            error=StudyError,
+        )
 
     def push(self) -> None:
         """Copy every changed file to the place of the cell.
@@ -233,13 +257,16 @@ class Recorder(Callback):  # type: ignore[misc]
         """Write a trial's last files; its record comes last and shows that all others exist."""
         view = self._views.pop(record.number, None) or self._open(record.number)
         view.events.close(ended=True)
+        may_go_on = record.reason == "completed" and self._keep_state_mib > 0
         if record.is_rankable:
             self._place.fetch_from_worker(
                 f"{record.folder}/{CHECKPOINTS_FOLDER}",
                 forget=self._checkpoints(record).clear,
-                only=lambda name: "best_" in name.rpartition("/")[2],
+                only=lambda name: may_go_on or "best_" in name.rpartition("/")[2],
             )
-            self._checkpoints(record).keep_best()
+            checkpoints, limit = self._checkpoints(record), self._keep_state_mib * 2**20
+            if not (may_go_on and checkpoints.keep_newest(limit)):
+                checkpoints.keep_best()
         else:
             self._checkpoints(record).clear()
         self._store.write_trial(record, self._ledger.epochs(record.number))

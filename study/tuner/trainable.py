@@ -16,7 +16,7 @@ import ray
 import torch
 from ray import tune
 
-from study.cluster.mps import blaming_daemon, join_daemon
+from study.cluster.accelerator.mps import blaming_daemon, join_daemon
 from study.cluster.resources import needed_bytes
 from study.cluster.sensors import degree_sources
 from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
@@ -38,6 +38,7 @@ from study.training.device import (
     supports_bf16,
 )
 from study.training.state_file import CheckpointError
+from study.training.step.graphs import Graphs, graphs_of
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 
@@ -64,6 +65,8 @@ class TrialSettings:
     """The cell's folder, absolute; a trial keeps its checkpoints in its own folder there."""
     device: str | None
     """The device that the user chose; None takes the one that Ray assigned."""
+    capture: bool
+    """Are training steps captured as graphs of the device, where it can?"""
     share_bytes: Mapping[str, int]
     """Bytes of the device's memory that a training step may use, by budget."""
     store: WorkerStore | None = None
@@ -143,6 +146,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     """The trial that has begun last."""
     _trainer: Trainer
     _checkpoints: CheckpointFolder
+    _graphs: Graphs | None
+    """What captures the work of all its trials; None before the first, or if nothing does."""
     _replay: EpochReport | None
     """The last report of a restored trial, until it has been repeated."""
     _looked: float
@@ -176,6 +181,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self._asked = self._signed = 0.0
         self._is_stopped = False
         self._assigned = Assignment.from_flat(config)
+        self._graphs = None
         # It watches the machine of this worker; the search may run on another one.
         self._guard = ThermalGuard(degree_sources())
         self._guard.__enter__()
@@ -335,6 +341,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             self._show_life()
             self._mirror.pull(f"{trial.folder}/{CHECKPOINTS_FOLDER}")
         self._device = device
+        if self._graphs is None:
+            self._graphs = graphs_of(device, is_wanted=self._settings.capture)
         self._trainer = self._new_trainer(trial)
         self._notes = self._restore()
         self._replay = self._trainer.report
@@ -349,6 +357,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             micro_batch=first_micro_batch(trial, self._settings.share_bytes, bf16=bf16),
             seed=trial.seed,
             bf16=bf16,
+            graphs=self._graphs,
         )
 
     def _restore(self) -> tuple[str, ...]:
@@ -369,6 +378,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         worker = WorkerFacts(
             checkpoint_seconds=checkpoint_seconds,
             device=self._device.type,
+            capture=self._trainer.capture,
             optimizer=self._trainer.optimizer_record,
             assigned_cpus=self._resources["CPU"],
             assigned_gpus=self._resources["GPU"],

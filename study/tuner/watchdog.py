@@ -17,6 +17,11 @@ from study.search.cell_folder import CellFolder
 _WATCH_SECONDS = 1.0
 """Seconds between two checks of Ray and of the running trials; an own choice."""
 
+_FIRST_EPOCH_SECONDS = 300.0
+"""Fewest seconds of silence after which a worker is ended that has not reported an epoch of its
+trial; an own choice. Until then it imports on use, which was seen to take 7 s on a busy machine,
+waits up to a minute for the worker of a killed driver, and builds and restores the model."""
+
 
 class RayDiedError(BaseException):
     """A process of Ray has died. Ray would catch an Exception, clean up and hang."""
@@ -37,9 +42,10 @@ class _Sign:
 class Watchdog(Callback):  # type: ignore[misc]
     """Detects what Ray does not: trials that make no step, and the death of Ray's processes.
 
-    It ends the worker of a trial that makes no step for too long; Ray then reports its death. If a
-    process of Ray has died, it ends the search at once: Ray would hang silently for a minute, and
-    then exit this process.
+    It ends the worker of a trial that makes no step for too long; Ray then reports its death. A
+    trial that has not reported an epoch since its worker took it is given time to begin, however
+    short that limit. If a process of Ray has died, it ends the search at once: Ray would hang
+    silently for a minute, and then exit this process.
 
     It also shows that the driver lives, by the time of the cell's lock file.
 
@@ -53,6 +59,7 @@ class Watchdog(Callback):  # type: ignore[misc]
         self._place = folder.place
         self._stall_seconds = stall_seconds
         self._signs: dict[str, _Sign] = {}
+        self._reported: set[str] = set()
         self._looked = 0.0
         self._ray: dict[str, psutil.Process] = {}
         self.stalled: dict[int, str] = {}
@@ -71,13 +78,27 @@ class Watchdog(Callback):  # type: ignore[misc]
         now = time.monotonic()
         if now - self._looked < _WATCH_SECONDS:
             return
+        self._looked = now
         self.look()
         running = [trial for trial in trials if trial.status == Trial.RUNNING]
         self._signs = {t.trial_id: self._sign(t, now) for t in running}
+        self._reported &= self._signs.keys()
         for trial in running:
             silent = now - self._signs[trial.trial_id].seen
-            if silent > self._stall_seconds:
+            if silent > self._limit_seconds(trial):
                 self._end_worker(trial, silent)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
+    ) -> None:
+        """Note that a trial has begun."""
+        self._reported.add(trial.trial_id)
+
+    def _limit_seconds(self, trial: Trial) -> float:
+        """Return the seconds without a step after which the worker of a trial is ended."""
+        if trial.trial_id in self._reported:
+            return self._stall_seconds
+        return max(self._stall_seconds, _FIRST_EPOCH_SECONDS)
 
     def look(self) -> None:
         """Show that the driver lives, and check the processes of Ray.
@@ -85,7 +106,6 @@ class Watchdog(Callback):  # type: ignore[misc]
         Raises:
             RayDiedError: a process of Ray has ended.
         """
-        self._looked = time.monotonic()
         # A lost or read-only file system is reported by the next record that is written.
         with suppress(OSError):
             self._lock.show_life()

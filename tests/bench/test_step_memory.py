@@ -178,7 +178,9 @@ def reports_of_worker(
     config: TrialConfig, data: Any, micro_batch: int, folder: Path
 ) -> list[EpochRecord]:
     """Return the reports of two epochs of a real trial, in a worker of its own."""
-    settings = TrialSettings(cell_folder=folder, device="cpu", share_bytes={config.budget: 2**40})
+    settings = TrialSettings(
+        cell_folder=folder, device="cpu", capture=False, share_bytes={config.budget: 2**40}
+    )
     worker = tune.with_parameters(
         CellTrainable,
         data=data,

@@ -1,8 +1,7 @@
 """Fractions of an accelerator, proven with a logical one and the device mapped to the CPU."""
 
-import time
+import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,12 @@ from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
 from study.model.memory import step_memory
 from study.planning.cell_plan import plan_cell
+from study.results.plans.plan_record import Estimate
 from study.search.space import SearchSpace, build_space
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
+from tests.cluster.meeting import meet
+from tests.tuner.command import ESTIMATE
 from tests.tuner.in_process import MARKS, ray_environment, search
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
@@ -28,6 +30,8 @@ pytestmark = MARKS
 def nodes() -> Iterator[list[Node]]:
     """A cluster of one machine with 16 CPUs, one GPU and 128 GiB, all of them only logical."""
     with ray_environment():
+        # Workers that are started in advance would not be used by trials.
+        os.environ["RAY_prestart_worker_first_driver"] = "0"
         ray.init(
             address="local",
             num_cpus=16,
@@ -58,22 +62,20 @@ def request(nodes: list[Node], budget: str) -> dict[str, float]:
     ).request()
 
 
-def assigned_while(seconds: float) -> tuple[float, float, float]:
-    """Return the share of the device that a task got, and when it had it."""
-    began = time.time()
-    time.sleep(seconds)
-    share = ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0)
-    return share, began, time.time()
-
-
-def run_together(requests: list[dict[str, float]]) -> list[tuple[float, float, float]]:
+def run(
+    requests: list[dict[str, float]], folder: Path, *, meeting: int
+) -> list[tuple[float, float, float]]:
+    """Run tasks, each of which ends a second after ``meeting`` of them have begun."""
+    folder.mkdir()
     tasks = [
-        ray.remote(assigned_while).options(
+        ray.remote(meet).options(
             num_gpus=request["GPU"], num_cpus=request["CPU"], memory=request["memory"]
         )
         for request in requests
     ]
-    found: list[tuple[float, float, float]] = ray.get([task.remote(3.0) for task in tasks])
+    found: list[tuple[float, float, float]] = ray.get(
+        [task.remote(folder, meeting) for task in tasks]
+    )
     return found
 
 
@@ -81,17 +83,19 @@ def overlap(one: tuple[float, float, float], other: tuple[float, float, float]) 
     return one[1] < other[2] and other[1] < one[2]
 
 
-def test_2m_trials_share_the_device_and_a_2b_trial_has_it_alone(nodes: list[Node]) -> None:
+def test_2m_trials_share_the_device_and_a_2b_trial_has_it_alone(
+    nodes: list[Node], tmp_path: Path
+) -> None:
     small, large = request(nodes, "2M"), request(nodes, "2B")
     assert small["GPU"] == 1 / MOST_TRIALS_PER_DEVICE
     assert large["GPU"] == 1
     assert large["CPU"] == 16
 
-    together = run_together([small, small, small])
+    together = run([small, small, small], tmp_path / "together", meeting=3)
     assert [share for share, *_ in together] == [1 / MOST_TRIALS_PER_DEVICE] * 3
     assert all(overlap(one, other) for one in together for other in together)
 
-    whole, *others = run_together([large, small, small])
+    whole, *others = run([large, small, small], tmp_path / "alone", meeting=1)
     assert whole[0] == 1
     assert not any(overlap(whole, other) for other in others)
 
@@ -101,9 +105,12 @@ def test_trials_of_a_cell_run_on_their_fraction(nodes: list[Node], tmp_path: Pat
     cell = study.cell("50k", 1, Overrides(search={"trials": 4}, max_epochs=1))
     data = build_dataset(cell.data)
     drawn_from = build_space(cell, n_features=25)
-    plan = plan_cell(cell, data, drawn_from, nodes, device="cpu", concurrency=2)
+    plan = plan_cell(
+        cell, data, drawn_from, nodes, device="cpu", concurrency=2,
+        estimate=Estimate.from_json(ESTIMATE, "made up"),
+    )  # fmt: skip
     assert plan.resources.by_budget["50k"].gpus == 1 / MOST_TRIALS_PER_DEVICE
-    outcome = search(replace(plan, concurrency=2), tmp_path / cell.name)
+    outcome = search(plan, tmp_path / cell.name)
     assert len(outcome.records) == 4
     assert {record.assigned_gpus for record in outcome.records} == {1 / MOST_TRIALS_PER_DEVICE}
     assert {record.device for record in outcome.records} == {"cpu"}

@@ -119,13 +119,20 @@ def program(path: Path, script: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("script", "problem"),
-    [("exit 3", "returned non-zero exit status 3"), ("exec sleep 60", "timed out after")],
+    ("script", "seconds", "problem"),
+    [
+        ("exit 3", 60.0, "returned non-zero exit status 3"),
+        ("exec sleep 60", 0.2, "timed out after"),
+    ],
 )
 def test_a_powermetrics_that_fails_or_hangs_is_a_problem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, problem: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+    seconds: float,
+    problem: str,
 ) -> None:
-    monkeypatch.setattr(sensors, "_POWERMETRICS_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(sensors, "_POWERMETRICS_TIMEOUT_SECONDS", seconds)
     source = PowerMetrics()
     source._program = program(tmp_path / "powermetrics", script)
     (reading,) = source()

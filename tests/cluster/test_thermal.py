@@ -20,7 +20,11 @@ from study.cluster.thermal import (
 from study.errors import SpecError
 
 READ = 0.01
+"""Seconds between two readings."""
 HOLD = 0.2
+"""Seconds for which heat or a reading counts, where a test waits for the end of it."""
+LONG_HOLD = 2.0
+"""The same where a test must look before it ends, on a machine that is busy."""
 
 
 class Sensor:
@@ -51,10 +55,10 @@ def state_of(*readings: Reading) -> str:
 
 
 def wait(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 5.0
-    while not holds() and time.monotonic() < until:
+    until = time.monotonic() + 60.0
+    while not holds():
+        assert time.monotonic() < until, "it did not come so far"
         time.sleep(READ)
-    assert holds()
 
 
 @pytest.mark.parametrize(
@@ -126,18 +130,17 @@ def test_the_guard_follows_the_sensor_and_holds_heat_for_a_while() -> None:
         assert guard.now().degrees == 61.0
         assert guard.hottest == 86.0
         assert guard.take_hottest() == 86.0
-        time.sleep(5 * READ)
-        assert guard.take_hottest() == 61.0
+        wait(lambda: guard.take_hottest() == 61.0)
         assert guard.hottest == 86.0
 
 
 def test_a_sensor_that_breaks_is_unknown_at_once_unless_it_was_hot() -> None:
     sensor = Sensor(*at(60.0))
-    with ThermalGuard([sensor], read_seconds=READ, hold_seconds=HOLD) as guard:
+    with ThermalGuard([sensor], read_seconds=READ, hold_seconds=LONG_HOLD) as guard:
         sensor.break_down()
         began = time.monotonic()
         wait(lambda: guard.now().state == "unknown")
-        assert time.monotonic() - began < HOLD
+        assert time.monotonic() - began < LONG_HOLD
         sensor.set(60.0)
         wait(lambda: guard.now().state == "normal")
         sensor.set(96.0)
@@ -149,7 +152,7 @@ def test_a_sensor_that_breaks_is_unknown_at_once_unless_it_was_hot() -> None:
 
 
 def test_what_workers_report_counts_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("study.cluster.thermal._STALE_SECONDS", HOLD)
+    monkeypatch.setattr("study.cluster.thermal._STALE_SECONDS", LONG_HOLD)
     with ThermalGuard([Sensor()], read_seconds=READ) as guard:
         assert guard.now().state == "unknown"
         guard.hear("node7", "GPU 0", 60.0)
@@ -187,7 +190,7 @@ def test_a_sensor_that_hangs_holds_nothing_up_and_is_unknown(
 
 
 def test_readings_of_a_sensor_that_begins_to_hang_grow_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("study.cluster.thermal._STALE_SECONDS", HOLD)
+    monkeypatch.setattr("study.cluster.thermal._STALE_SECONDS", LONG_HOLD)
     released = threading.Event()
     first = iter([at(60.0)])
 

@@ -1,8 +1,8 @@
 """The commands one after the other: a sweep, the final runs, the report and a prediction."""
 
 import json
-import os
 import statistics
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -10,18 +10,25 @@ import pandas as pd
 import pytest
 import yaml
 
+import analysis.__main__
+import study.predict
+import study.train
+from study.cluster.runtime import cluster
 from study.results.final_records import read_final, read_predictions
 from study.results.store import read_trials
 from study.storage.layout import FINAL_FOLDER, RECORD_FILE, REFIT_FOLDER
-from tests.preloaded import Command
 from tests.sweeping.command import cell_name, processes_in, run, start, write_plan
 from tests.tuner.command import wait_until, write_space
+from tests.tuner.in_process import MARKS, ray_environment
 
 TRIALS = 4
 HORIZONS = (1,)
-FLAGS = ("--seeds", "2", "--candidates", "2", "--selection-seeds", "2", "--budgets", "50k")
+FLAGS = (
+    "--seeds", "2", "--candidates", "2", "--selection-seeds", "2", "--budgets", "50k",
+    "--concurrency", "1",
+)  # fmt: skip
 
-pytestmark = pytest.mark.ray
+pytestmark = MARKS
 
 
 def final_folder(here: Path, horizon: int) -> Path:
@@ -37,32 +44,39 @@ def is_deserted(here: Path) -> bool:
     return not processes_in(here)
 
 
-def command(here: Path, module: str, *flags: str, expect: int = 0) -> str:
-    done = Command(module, flags, cwd=here, env={**os.environ, "HOME": str(here / "home")})
-    output, errors = done.communicate(timeout=300)
-    assert done.returncode == expect, output + errors
-    return output
+def done(main: Callable[[list[str]], int], *flags: str, expect: int = 0) -> None:
+    """Run a command in this process, in whose Ray it trains."""
+    assert main([*flags]) == expect
 
 
-def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(tmp_path: Path) -> None:
+def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_space(tmp_path, trials=TRIALS, scheduler="fifo", forced="none")
     space = yaml.safe_load((tmp_path / "tiny.yaml").read_text())
     space["horizons"] = list(HORIZONS)
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(space))
-    write_plan(tmp_path, trials=TRIALS, capacity=2, horizons=HORIZONS)
+    write_plan(tmp_path, trials=TRIALS, capacity=1, horizons=HORIZONS)
     run(tmp_path, "--plan", "plan.json", "--budgets", "50k")
 
     process = start(tmp_path, *FLAGS, module="study.train")
-    wait_until(partial(has_final_epoch, tmp_path), process)
+    wait_until(partial(has_final_epoch, tmp_path), process, seconds=240)
     process.kill()
     process.communicate()
     wait_until(partial(is_deserted, tmp_path), None)
     # Test labels choose nothing: they are unread until the winner's runs have ended.
     assert not (final_folder(tmp_path, 1) / "test_opened.txt").exists()
-    done = start(tmp_path, *FLAGS, module="study.train")
-    output, errors = done.communicate(timeout=300)
-    assert done.returncode == 0, output + errors
-    assert "Traceback" not in output + errors
+    monkeypatch.chdir(tmp_path)
+    with ray_environment(), cluster(None, use_accelerators=True):
+        _check_final_runs(tmp_path, capsys)
+
+
+def _check_final_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Check what follows the kill: the runs, a prediction, the report and a refit."""
+    again_flags = ("--search", "tiny.yaml", *FLAGS)
+    done(study.train.main, *again_flags)
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.out + printed.err
 
     for horizon in HORIZONS:
         folder = final_folder(tmp_path, horizon)
@@ -87,16 +101,16 @@ def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(tmp_path: Path
         assert set(counts.groupby("part").nunique()) == {1}
         assert set(table["model"]) > {"patchtst", "GJR-GARCH", "logistic", "constant"}
         assert set(table[table["model"] == "patchtst"]["seed"]) == {r.seed for r in runs}
-        _check_prediction(tmp_path, horizon, table)
+        capsys.readouterr()
+        done(study.predict.main, "--cell", cell_name(horizon), "--days", "40", "--json")
+        _check_prediction(tmp_path, horizon, table, capsys.readouterr().out)
 
-    again_flags = ("--search", "tiny.yaml", *FLAGS)
-    assert "complete before" in command(tmp_path, "study.train", *again_flags)
+    done(study.train.main, *again_flags)
+    assert "complete before" in capsys.readouterr().out
     # Runs on other days are refused, and no empty table is printed.
-    refused = command(
-        tmp_path, "study.train", *again_flags, "--refit", "train+validation", expect=1
-    )
-    assert "best baseline on test" not in refused
-    command(tmp_path, "analysis")
+    done(study.train.main, *again_flags, "--refit", "train+validation", expect=1)
+    assert "best baseline on test" not in capsys.readouterr().out
+    done(analysis.__main__.main)
     report = json.loads((tmp_path / "ray_results/report/report.json").read_text())
     assert report["missing"] == []
     assert set(report["sections"]["law"]["numbers"]) == {"1"}
@@ -109,7 +123,7 @@ def _check_refit(here: Path, flags: tuple[str, ...]) -> None:
     first = read_final(folder)
     assert first is not None
     (folder / RECORD_FILE).unlink()
-    command(here, "study.train", *flags, "--refit", "train+validation")
+    done(study.train.main, *flags, "--refit", "train+validation")
     record = read_final(folder)
     assert record is not None
     assert (record.winner, record.test_opened) == (first.winner, first.test_opened)
@@ -123,13 +137,12 @@ def _check_refit(here: Path, flags: tuple[str, ...]) -> None:
     table = read_predictions(folder / "predictions.parquet")
     # It has no predictions of the days that it was trained on.
     assert set(table[table["model"] == "patchtst"]["part"]) == {"test"}
-    command(here, "analysis")
+    done(analysis.__main__.main)
 
 
-def _check_prediction(here: Path, horizon: int, table: pd.DataFrame) -> None:
+def _check_prediction(here: Path, horizon: int, table: pd.DataFrame, output: str) -> None:
     """Check that the exported model gives the probabilities of the stored predictions."""
-    flags = ("--cell", cell_name(horizon), "--days", "40", "--json")
-    printed = json.loads(command(here, "study.predict", *flags))
+    printed = json.loads(output)
     card = json.loads((final_folder(here, horizon) / "model" / "model.json").read_text())
     own = table[(table["model"] == "patchtst") & (table["seed"] == card["origin"]["seed"])]
     stored = dict(zip(own["date"].dt.strftime("%Y-%m-%d"), own["p"], strict=True))
@@ -144,10 +157,10 @@ def _check_prediction(here: Path, horizon: int, table: pd.DataFrame) -> None:
 def test_final_runs_need_a_search_that_is_as_it_was(tmp_path: Path) -> None:
     write_space(tmp_path, trials=TRIALS)
     process = start(tmp_path, "--budgets", "50k", module="study.train")
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 2
     assert "must hold a search of one of the selected cells" in errors
     process = start(tmp_path, "--seeds", "0", module="study.train")
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 2
     assert "--seeds: must be at least 1 and at most 1,000, but got 0" in errors

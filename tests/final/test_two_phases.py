@@ -13,6 +13,7 @@ import study.predict
 import study.status
 import study.sweep
 import study.train
+from study.cluster.runtime import cluster
 from study.results.final_records import read_final
 from study.results.store import read_trials
 from study.storage.layout import FINAL_FOLDER, PLAN_FILE
@@ -24,7 +25,9 @@ pytestmark = MARKS
 ONE = "tiny-1_50k-100k_h1_threshold_1pct"
 TWO = ("tiny-2_50k_h1_threshold_1pct", "tiny-2_100k_h1_threshold_1pct")
 SEARCH = ("--search", "tiny.yaml")
-FINAL = (*SEARCH, "--seeds", "2", "--candidates", "1", "--selection-seeds", "1")
+# One trial at a time: each further worker imports Ray and torch for seconds.
+ONE_AT_A_TIME = (*SEARCH, "--concurrency", "1")
+FINAL = (*ONE_AT_A_TIME, "--seeds", "2", "--candidates", "1", "--selection-seeds", "1")
 
 
 def write_two_phases(here: Path) -> None:
@@ -75,7 +78,7 @@ def test_both_phases_from_the_sweep_to_a_prediction(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = here / "ray_results"
-    assert done(study.sweep.main, *SEARCH) == 0
+    assert done(study.sweep.main, *ONE_AT_A_TIME) == 0
     assert [len(read_trials(results / name)) for name in (ONE, *TWO)] == [4, 2, 2]
     assert {record.budget for record in read_trials(results / ONE)} == {"50k", "100k"}
     before = files_of(results)
@@ -86,7 +89,7 @@ def test_both_phases_from_the_sweep_to_a_prediction(
     for row in plan["cells"]:
         row["folder_state"] = "complete"
     (here / "plan.json").write_text(json.dumps(plan))
-    assert done(study.sweep.main, *SEARCH, "--plan", "plan.json") == 0
+    assert done(study.sweep.main, *ONE_AT_A_TIME, "--plan", "plan.json") == 0
     assert capsys.readouterr().out.count("complete before") == 3
     assert files_of(results) == before
     assert study.status.main(["tiny", "--json"]) == 0
@@ -95,11 +98,12 @@ def test_both_phases_from_the_sweep_to_a_prediction(
         (ONE, *TWO), "complete"
     )
 
-    # The later phase, then the winner of every budget of the first one.
-    assert done(study.train.main, *FINAL) == 0
     winners = results / FINAL_FOLDER
-    assert {path.parent.name for path in winners.glob("*/final.json")} == set(TWO)
-    assert done(study.train.main, *FINAL, "--phase", "1") == 0
+    with ray_environment(), cluster(None, use_accelerators=True):
+        # The later phase, then the winner of every budget of the first one.
+        assert study.train.main([*FINAL]) == 0
+        assert {path.parent.name for path in winners.glob("*/final.json")} == set(TWO)
+        assert study.train.main([*FINAL, "--phase", "1"]) == 0
     own = {f"{ONE}_50k": "50k", f"{ONE}_100k": "100k"}
     assert {path.parent.name for path in winners.glob("*/final.json")} == {*TWO, *own}
     for name, budget in own.items():

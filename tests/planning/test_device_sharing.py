@@ -1,5 +1,7 @@
 """The number of trials on an accelerator follows from how fast they train side by side."""
 
+from pathlib import Path
+
 import pytest
 
 from study.cluster.resources import MOST_TRIALS_PER_DEVICE, Node, plan_resources
@@ -16,7 +18,7 @@ from study.spec.spec_file import load_study
 
 
 def space() -> SearchSpace:
-    return build_space(load_study("search_spaces/phase6a.yaml").cell("2M", 3), n_features=25)
+    return build_space(load_study(Path("search_spaces/phase6a.yaml")).cell("2M", 3), n_features=25)
 
 
 def device(gpus: int = 1) -> Node:

@@ -204,7 +204,13 @@ def test_a_cell_that_cannot_run_is_described_with_the_keys_of_one_that_can(data:
 
 def test_a_plan_of_several_cells_says_which_cannot_run(tmp_path: Path) -> None:
     (found,) = plan_cells(
-        [LARGE], [node(24, gpus=0)], tmp_path, device="cpu", concurrency=None, driver_seconds=0.0
+        [LARGE],
+        [node(24, gpus=0)],
+        tmp_path,
+        device="cpu",
+        capture=True,
+        concurrency=None,
+        driver_seconds=0.0,
     )
     summary = found.row.summary
     assert (summary.feasible, found.row.folder_state) == (False, "new")

@@ -6,23 +6,29 @@ from pathlib import Path
 
 import pytest
 
+import study.plan
+import study.tune
+from study.cluster.runtime import cluster
 from tests.preloaded import Command
 from tests.tuner.command import SPACES, left_over
+from tests.tuner.in_process import MARKS, ray_environment
 
-pytestmark = pytest.mark.ray
+pytestmark = MARKS
 
 
 def run(here: Path, module: str, *flags: str) -> tuple[int, str, str]:
     process = Command(module, flags, cwd=here, env={**os.environ, "HOME": str(here)})
     try:
-        output, errors = process.communicate(timeout=240)
+        output, errors = process.communicate(timeout=400)
     finally:
         assert not left_over(process.pid), "Ray processes were left"
     assert process.returncode is not None
     return process.returncode, output, errors
 
 
-def test_an_infeasible_cell_is_a_row_of_the_plan_and_not_its_end(tmp_path: Path) -> None:
+def test_an_infeasible_cell_is_a_row_of_the_plan_and_not_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     space = (SPACES / "smoke.yaml").read_text()
     # Wide, so that few layers count two thousand billion parameters: no machine holds a step.
     space = space.replace("2M: 2_000_000", "2T: 2_000_000_000_000")
@@ -62,17 +68,18 @@ def test_an_infeasible_cell_is_a_row_of_the_plan_and_not_its_end(tmp_path: Path)
 
     # A search takes the estimate from the plan, and its folder is then known to be complete.
     (tmp_path / "plan.json").write_text(output)
-    cell_flags = ["--budget", "50k", "--horizon", "1", "--estimate", "plan.json"]
-    code, _, errors = run(tmp_path, "study.tune", *flags[:2], *flags[-4:], *cell_flags)
-    assert code == 0, errors
-    journal = tmp_path / "ray_results" / small["cell"] / "journal.jsonl"
-    created = json.loads(journal.read_text().splitlines()[0])["event"]["cell"]
-    assert created["estimate"] == small["estimate"]
-    before = sorted((p.name, p.stat().st_mtime_ns) for p in journal.parent.iterdir())
-    code, output, errors = run(
-        tmp_path, "study.plan", *flags[:2], "--budgets", "50k", "--horizons", "1", *flags[-4:]
-    )
-    assert code == 0, errors
+    monkeypatch.chdir(tmp_path)
+    of_a_cell = [*flags[:2], *flags[-4:], "--concurrency", "1"]
+    with ray_environment(), cluster(None, use_accelerators=True):
+        cell_flags = ["--budget", "50k", "--horizon", "1", "--estimate", "plan.json"]
+        assert study.tune.main([*of_a_cell, *cell_flags]) == 0
+        journal = tmp_path / "ray_results" / small["cell"] / "journal.jsonl"
+        created = json.loads(journal.read_text().splitlines()[0])["event"]["cell"]
+        assert created["estimate"] == small["estimate"]
+        before = sorted((p.name, p.stat().st_mtime_ns) for p in journal.parent.iterdir())
+        capsys.readouterr()
+        assert study.plan.main([*of_a_cell, "--budgets", "50k", "--horizons", "1"]) == 0
+    output = capsys.readouterr().out
     assert before == sorted((p.name, p.stat().st_mtime_ns) for p in journal.parent.iterdir())
     assert "1 complete" in output
     assert len(output.splitlines()) <= 24

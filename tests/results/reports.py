@@ -11,7 +11,7 @@ _OPTIMIZER = OptimizerRecord(
     n_decayed=1000, n_undecayed=10, is_fused=False,
 )  # fmt: skip
 _WORKER = WorkerFacts(
-    checkpoint_seconds=0.1, device="cpu", optimizer=_OPTIMIZER, assigned_cpus=1.0,
+    checkpoint_seconds=0.1, device="cpu", capture=None, optimizer=_OPTIMIZER, assigned_cpus=1.0,
     assigned_gpus=0.0, began=1.0, reported=1000.0, machine="here", temperature=None,
     temperature_source=None, temperature_max=None,
 )  # fmt: skip

@@ -71,6 +71,11 @@ def report(assignment: Assignment, epoch: int, *, of: int = EPOCHS) -> EpochReco
     )
 
 
+def n_epochs(assignment: Assignment) -> int:
+    """Return how many epochs a trial runs here: twice as many as its schedule has."""
+    return 2 * assignment.config.train.epochs
+
+
 def play(ledger: Ledger, order: random.Random, slots: int, saved: dict[int, int]) -> None:
     """Advance running trials in random order; ``saved`` holds the last saved epoch by trial."""
     running: dict[int, Assignment] = {}
@@ -84,7 +89,8 @@ def play(ledger: Ledger, order: random.Random, slots: int, saved: dict[int, int]
             epoch += 1
         # A checkpoint is written before its report, and its report is repeated after a restart.
         saved[number] = epoch
-        if ledger.epoch(number, report(running[number], epoch)):
+        assignment = running[number]
+        if ledger.epoch(number, report(assignment, epoch, of=n_epochs(assignment))):
             del running[number]
 
 

@@ -83,7 +83,7 @@ def test_two_searches_have_two_names(tmp_path: Path, data: Dataset) -> None:
     [
         ({"search": {"seed": 7}}, {}, "spec.search.seed was 42 and is 7"),
         ({"horizon": 3}, {}, "spec.data.horizon was 1 and is 3"),
-        ({"old": "epochs: 2", "new": "epochs: 3"}, {}, "spec.train.epochs was 2 and is 3"),
+        ({"old": "epochs: 2", "new": "epochs: 1"}, {}, "spec.train.epochs was 2 and is 1"),
         (
             {"old": "[0.1, 0.3]", "new": "[0.1, 0.4]"},
             {},

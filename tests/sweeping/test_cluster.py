@@ -5,14 +5,16 @@ The GPUs are logical, and the trials train on the CPU.
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.sweeping.command import TOKEN, Machines, cell_name, several_machines, start
+from tests.sweeping.held_cell import allow
 from tests.tuner.command import wait_until, write_space
 
-TRIALS = 3
+TRIALS = 2
 HORIZONS = (1, 3)
 
 pytestmark = pytest.mark.ray
@@ -24,17 +26,29 @@ def machines(tmp_path: Path) -> Iterator[Machines]:
         yield found
 
 
-def trials_begun(here: Path) -> int:
-    return len(list(here.glob("ray_results/tiny_50k_*/trial_*/result.json")))
+def all_have_begun(here: Path) -> bool:
+    begun = list(here.glob("ray_results/tiny_50k_*/trial_*/result.json"))
+    return len(begun) == TRIALS * len(HORIZONS)
+
+
+def has_fault(here: Path) -> bool:
+    """Has a search noticed that a worker of it is gone?"""
+    journals = here.glob("ray_results/tiny_50k_*/journal.jsonl")
+    return any(b'"fault": "worker"' in journal.read_bytes() for journal in journals)
 
 
 def test_a_sweep_goes_on_when_a_machine_dies(machines: Machines, tmp_path: Path) -> None:
-    write_space(tmp_path, trials=TRIALS, epochs=12, scheduler="fifo", forced="none")
+    write_space(tmp_path, trials=TRIALS, epochs=2, scheduler="fifo", forced="none")
+    allow(tmp_path, 1)
     flags = ["--budgets", "50k", "--horizons", *map(str, HORIZONS), "--device", "cpu"]
-    process = start(tmp_path, *flags, "--address", machines.address, **TOKEN)
-    wait_until(lambda: trials_begun(tmp_path) >= 3, process, seconds=240)
+    flags += ["--address", machines.address]
+    process = start(tmp_path, *flags, module="tests.sweeping.held_sweep", **TOKEN)
+    # Four trials on two machines with room for two each.
+    wait_until(partial(all_have_begun, tmp_path), process, seconds=400)
     machines.end_one()
-    output, errors = process.communicate(timeout=300)
+    wait_until(partial(has_fault, tmp_path), process, seconds=240)
+    allow(tmp_path, None)
+    output, errors = process.communicate(timeout=400)
     assert process.returncode == 0, output + errors
     assert "Traceback" not in output + errors
     faults = []

@@ -49,10 +49,11 @@ def test_a_killed_sweep_goes_on_from_the_store_on_another_machine(
     server: Server, tmp_path: Path
 ) -> None:
     write_space(tmp_path, trials=TRIALS, scheduler="fifo", forced="none")
-    write_plan(tmp_path, trials=TRIALS, capacity=2, horizons=HORIZONS)
+    # One after the other, so that one trial has ended and the other is at work.
+    write_plan(tmp_path, trials=TRIALS, capacity=1, horizons=HORIZONS)
     flags = ("--plan", "plan.json", "--storage", server.uri())
     process = start(tmp_path, *flags)
-    wait_until(partial(has_ended_trial, server), process)
+    wait_until(partial(has_ended_trial, server), process, seconds=240)
     process.kill()
     process.communicate()
     for other in processes_in(tmp_path):

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,14 @@ from typing import Any
 import psutil
 import pytest
 
+import study.status
+from tests.preloaded import Command
 from tests.sweeping.command import SWEEP, cell_name, processes_in, run, start, write_plan
-from tests.tuner.command import left_over, processes, wait_until, write_space
+from tests.sweeping.held_cell import allow
+from tests.tuner.command import left_over, wait_until, write_space
 
-TRIALS = 3
-EPOCHS = 3
+TRIALS = 2
+EPOCHS = 5
 HORIZONS = (1, 3)
 
 pytestmark = pytest.mark.ray
@@ -29,6 +30,11 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def held(here: Path) -> Command:
+    """Start a sweep whose trials wait until ``allow`` lets them train."""
+    return start(here, "--plan", "plan.json", module="tests.sweeping.held_sweep")
+
+
 def cell_folder(here: Path, horizon: int) -> Path:
     return here / "ray_results" / cell_name(horizon)
 
@@ -38,16 +44,18 @@ def epochs_of(here: Path, horizon: int) -> list[list[dict[str, Any]]]:
     return [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
 
 
-def n_epochs(here: Path) -> int:
-    return sum(len(epochs) for horizon in HORIZONS for epochs in epochs_of(here, horizon))
+def n_epochs(here: Path) -> list[int]:
+    """Return the number of epochs of each cell."""
+    return [sum(map(len, epochs_of(here, horizon))) for horizon in HORIZONS]
 
 
 def has_epochs(here: Path, count: int) -> bool:
-    return n_epochs(here) >= count
+    """Has each cell trained so many epochs?"""
+    return n_epochs(here) == [count] * len(HORIZONS)
 
 
 def check_whole(here: Path) -> None:
-    """What must hold of every cell at the end, whatever happened on the way."""
+    """Check what must hold of every cell at the end, whatever happened on the way."""
     for horizon in HORIZONS:
         rows = json.loads((cell_folder(here, horizon) / "all_trials.json").read_text())
         assert [row["number"] for row in rows] == list(range(TRIALS))
@@ -59,43 +67,73 @@ def check_whole(here: Path) -> None:
     assert len(table) == 1 + TRIALS * len(HORIZONS)
 
 
-def driver_of(here: Path, horizon: int) -> psutil.Process:
+def driver_of(here: Path, horizon: int) -> int:
+    """Return the number of the process that has claimed a cell last."""
     status = json.loads((cell_folder(here, horizon) / "status.json").read_text())
-    return psutil.Process(status["process"])
+    return int(status["process"])
 
 
-def states(here: Path, expect: int) -> dict[str, str]:
+def states(here: Path, capsys: pytest.CaptureFixture[str], expect: int) -> dict[str, str]:
     """Return the states of study.status: of each cell begun, and of the sweep."""
-    command = [sys.executable, "-m", "study.status", "--json"]
-    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
-    assert done.returncode == expect, done.stdout + done.stderr
-    found = json.loads(done.stdout)
+    capsys.readouterr()
+    assert study.status.main(["--storage", str(here / "ray_results"), "--json"]) == expect
+    found = json.loads(capsys.readouterr().out)
     return {cell["cell"]: cell["state"] for cell in found["cells"]} | dict(found["sweeps"])
+
+
+def is_logged(here: Path, words: str) -> bool:
+    return words in (here / "ray_results" / SWEEP / "log.txt").read_text()
 
 
 def has_none_left(here: Path) -> bool:
     return not processes_in(here)
 
 
-def test_cells_run_side_by_side_and_survive_the_death_of_a_driver_and_of_ray(here: Path) -> None:
-    process = start(here, "--plan", "plan.json")
-    wait_until(partial(has_epochs, here, 3), process)
-    driver_of(here, 3).kill()
-    wait_until(partial(has_epochs, here, 5), process)
+def test_a_sweep_survives_the_death_of_a_driver_of_ray_and_of_itself_and_is_interrupted(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    allow(here, 1)
+    process = held(here)
+    # Two cells at a time, one trial each: both have an epoch, and neither may go on.
+    wait_until(partial(has_epochs, here, 1), process, seconds=240)
+    assert set(states(here, capsys, 0).values()) == {"running"}
+    output = run(here, "--plan", "plan.json", expect=2)
+    assert f"process {process.pid} on" in output
+
+    killed = driver_of(here, 3)
+    psutil.Process(killed).kill()
+    wait_until(lambda: driver_of(here, 3) != killed, process, seconds=240)
+    allow(here, 2)
+    wait_until(partial(has_epochs, here, 2), process, seconds=240)
     (raylet,) = (p for p in processes_in(here) if p.name() == "raylet")
     raylet.kill()
+    wait_until(partial(is_logged, here, "Ray has died"), process, seconds=240)
+    allow(here, 3)
+    wait_until(partial(has_epochs, here, 3), process, seconds=240)
+    # As a terminal does it: to the whole group in its foreground.
+    os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, output + errors
-    assert has_none_left(here)
-    check_whole(here)
+    assert process.returncode == 130, output + errors
     assert f"{cell_name(3)}: broke off (its process ended with SIGKILL)" in output
     assert "Ray has died; the cells go on with another one" in output
+    assert "Go on with the same command" in output
     assert "Traceback" not in output + errors
-    # Two cells at a time, one trial each.
-    (first, second) = (sorted(e["reported"] for es in epochs_of(here, h) for e in es)
-                       for h in (1, 3))  # fmt: skip
-    assert first[0] < second[-1]
-    assert second[0] < first[-1]
+    assert has_none_left(here)
+    assert set(states(here, capsys, 0).values()) == {"interrupted"}
+    assert has_epochs(here, 3)
+
+    allow(here, 4)
+    process = held(here)
+    wait_until(partial(has_epochs, here, 4), process, seconds=240)
+    process.kill()
+    process.communicate()
+    wait_until(partial(has_none_left, here), None)
+    assert set(states(here, capsys, 1).values()) == {"dead"}
+
+    run(here, "--plan", "plan.json")
+    check_whole(here)
+    assert set(states(here, capsys, 0).values()) == {"complete"}
+    assert has_none_left(here)
 
     # All is there: nothing is run again.
     before = n_epochs(here)
@@ -105,68 +143,36 @@ def test_cells_run_side_by_side_and_survive_the_death_of_a_driver_and_of_ray(her
     assert n_epochs(here) == before
 
 
-def test_one_ctrl_c_and_a_kill_lose_nothing_and_leave_nothing(here: Path) -> None:
-    process = start(here, "--plan", "plan.json")
-    wait_until(partial(has_epochs, here, 2), process)
-    assert set(states(here, 0).values()) == {"running"}
-    # As a terminal does it: to the whole group in its foreground.
-    os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, output + errors
-    assert "Go on with the same command" in output
-    assert has_none_left(here)
-    assert set(states(here, 0).values()) == {"interrupted"}
-    saved = n_epochs(here)
-
-    process = start(here, "--plan", "plan.json")
-    wait_until(partial(has_epochs, here, saved + 2), process)
-    process.kill()
-    process.communicate()
-    wait_until(partial(has_none_left, here), None, seconds=10)
-    killed = states(here, 1)
-    assert killed[SWEEP] == "dead"
-    assert "dead" in [killed[cell_name(horizon)] for horizon in HORIZONS]
-
-    run(here, "--plan", "plan.json")
-    check_whole(here)
-    assert set(states(here, 0).values()) == {"complete"}
-    assert has_none_left(here)
-
-
-def test_an_exclusive_cell_overlaps_with_nothing_and_a_failed_one_stops_no_other(
-    here: Path,
+def test_no_cell_stops_another_not_one_that_is_alone_nor_one_that_fails_or_does_not_fit(
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_plan(here, trials=2, capacity=2, horizons=(1, 3, 5))
+    write_plan(here, trials=1, capacity=2, horizons=(1, 3, 5))
     plan = json.loads((here / "plan.json").read_text())
-    plan["cells"][1] |= {"exclusive": True, "capacity": 1}
-    # A folder that no search left.
-    cell_folder(here, 1).mkdir(parents=True)
-    (here / "plan.json").write_text(json.dumps(plan))
-    output = run(here, "--plan", "plan.json", "--trials", "2", expect=1)
-    lines = [line for line in output.splitlines() if line.strip().startswith("tiny_50k_h")]
-    assert [line.split()[1] for line in lines] == ["fail", "pass", "pass"]
-    assert "must hold the journal of a search" in output
-    third, fifth = ([e for es in epochs_of(here, h) for e in es] for h in (3, 5))
-    assert max(e["reported"] for e in third) < min(e["began"] for e in fifth)
-
-
-def test_a_cell_that_does_not_fit_is_left_out_by_name_and_the_others_run(here: Path) -> None:
-    write_plan(here, trials=2, capacity=2, horizons=(1, 3))
-    plan = json.loads((here / "plan.json").read_text())
+    plan["cells"][1] |= {"exclusive": True}
+    large = cell_name(1, "750k")
     nothing = dict.fromkeys(
         ["capacity", "concurrency", "exclusive", "estimate", "running_checkpoint_bytes",
          "kept_checkpoint_bytes", "trial_resources", "power"]
     )  # fmt: skip
-    plan["cells"][0] |= {**nothing, "feasible": False, "problem": f"{cell_name(1)}: 60 GiB of 20"}
+    problem = {"feasible": False, "problem": f"{large}: 60 GiB of 20"}
+    plan["cells"].insert(
+        0, plan["cells"][0] | {"cell": large, "budget": "750k"} | nothing | problem
+    )
     (here / "plan.json").write_text(json.dumps(plan))
-    output = run(here, "--plan", "plan.json", "--trials", "2", expect=1)
-    assert f"left out: {cell_name(1)}: 60 GiB of 20" in output
-    ends = [line for line in output.splitlines() if line.strip().startswith("tiny_50k_h")][-2:]
-    assert ["left out" in end for end in ends] == [True, False]
-    assert ends[1].split()[1] == "pass"
-    assert not cell_folder(here, 1).exists()
-    found = states(here, 0)
-    assert (found[cell_name(1)], found[cell_name(3)]) == ("left out", "complete")
+    # A folder that no search left.
+    cell_folder(here, 1).mkdir(parents=True)
+    output = run(here, "--plan", "plan.json", "--trials", "1", expect=1)
+    assert f"left out: {large}: 60 GiB of 20" in output
+    ends = [line for line in output.splitlines() if line.strip().startswith("tiny_")][-4:]
+    assert ["left out" in end for end in ends] == [True, False, False, False]
+    assert [end.split()[1] for end in ends[1:]] == ["fail", "pass", "pass"]
+    assert "must hold the journal of a search" in output
+    third, fifth = ([e for es in epochs_of(here, h) for e in es] for h in (3, 5))
+    assert max(e["reported"] for e in third) < min(e["began"] for e in fifth)
+    assert not (here / "ray_results" / large).exists()
+    found = states(here, capsys, 1)
+    assert found[large] == "left out"
+    assert [found[cell_name(horizon)] for horizon in (3, 5)] == ["complete"] * 2
 
 
 def test_a_problem_is_said_before_the_first_trial(here: Path) -> None:
@@ -178,7 +184,7 @@ def test_a_problem_is_said_before_the_first_trial(here: Path) -> None:
         problem="one step must fit, but got 40 GiB",
     )
     process = start(here, "--plan", "plan.json")
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=240)
     assert process.returncode == 2, output + errors
     assert errors.count("one step must fit, but got 40 GiB") == len(HORIZONS)
     assert not cell_folder(here, 1).exists()
@@ -187,11 +193,10 @@ def test_a_problem_is_said_before_the_first_trial(here: Path) -> None:
     assert not left_over(process.pid)
 
 
-def test_a_second_sweep_is_refused(here: Path) -> None:
+def test_a_sweep_that_is_ended_while_its_ray_starts_leaves_nothing(here: Path) -> None:
     process = start(here, "--plan", "plan.json")
     wait_until((here / "ray_results" / SWEEP / "log.txt").exists, process)
-    output = run(here, "--plan", "plan.json", expect=2)
-    assert f"process {process.pid} on" in output
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert not processes(process.pid)
+    process.communicate(timeout=240)
+    assert not left_over(process.pid)
+    wait_until(partial(has_none_left, here), None)

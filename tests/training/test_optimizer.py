@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.training.kept_weights import WeightAverage
-from study.training.optimizer import BETAS, EPS, build_optimizer, learning_rate
+from study.training.step.optimizer import BETAS, EPS, build_optimizer, learning_rate
 from study.training.train_config import TrainConfig
 
 CONFIG = TrainConfig(learning_rate=1e-3, epochs=1)
@@ -106,7 +106,9 @@ def test_the_average_follows_its_definition() -> None:
     expected = 0.0
     for step in range(1, 30):
         weight += 1
-        average.update([weight], step)
+        share = average.share_of_newest(step)
+        # A captured step reads the share from a tensor.
+        average.update([weight], torch.tensor(share) if step % 2 else share)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
     torch.testing.assert_close(average.weights[0], torch.full((3,), expected))

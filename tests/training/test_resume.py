@@ -16,6 +16,7 @@ from study.model.architecture import FAMILY_NAMES
 from study.model.model_config import ModelConfig
 from study.training.device import supports_bf16
 from study.training.state_file import load, save
+from study.training.step.optimizer import learning_rate
 from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer
 from tests.training.planted import CPU, DATA, MODEL, TRAIN, make_trainer, run_to_end, trace
@@ -361,3 +362,21 @@ def test_every_field_of_model_config_that_leaves_the_shape_changes_the_training(
     ):
         model: ModelConfig = replace(MODEL, **change)
         assert trace([make_trainer(model=model).run_epoch()]) != plain, change
+
+
+def test_an_ended_trial_goes_on_with_a_longer_schedule() -> None:
+    short, long = replace(FULL_TRAIN, epochs=4, patience=None), replace(FULL_TRAIN, patience=None)
+    first = make_trainer(model=FULL_MODEL, train=short, micro_batch=24)
+    last = run_to_end(first)[-1]
+    assert last.stop_reason == "completed"
+    second = make_trainer(model=FULL_MODEL, train=long, micro_batch=24)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert second.report == replace(last, stop_reason=None, schedule_percent=40)
+    reports = run_to_end(second)
+    assert [report.epoch for report in reports] == [5, 6, 7, 8, 9, 10]
+    assert reports[-1].stop_reason == "completed"
+    # The rate is that of a schedule of ten epochs at the same step, whose total is ten epochs' too.
+    for report in reports:
+        assert report.learning_rate == learning_rate(report.step - 1, 2 * reports[0].step, long)
+    with pytest.raises(StudyError, match="train_config"):
+        first.load_state_dict(second.state_dict())

@@ -57,6 +57,10 @@ def command(*flags: str) -> list[str]:
     return [sys.executable, "-m", "study.tune", *FLAGS, *flags]
 
 
+_WORKER_TITLES = ("ray::ResourceTrainable", "ray::CellTrainable")
+"""First words of a worker's command line within a step and between two, as Ray 2.60 sets them."""
+
+
 def start(here: Path, *flags: str, **environment: str) -> Command:
     env = {**os.environ, "HOME": str(here / "home"), "COLUMNS": "200", **environment}
     return Command("study.tune", [*FLAGS, *flags], cwd=here, env=env)
@@ -99,7 +103,7 @@ def workers(session: int) -> list[psutil.Process]:
     for process in processes(session):
         # A process may end meanwhile.
         with suppress(psutil.NoSuchProcess):
-            if "ray::ResourceTrainable" in " ".join(process.cmdline()):
+            if " ".join(process.cmdline()).startswith(_WORKER_TITLES):
                 found.append(process)
     return found
 

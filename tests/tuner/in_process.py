@@ -1,18 +1,25 @@
 """Runs a search in the process of the test, for cases that the command line cannot produce."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from study.cluster.resources import Node
+from study.data.dataset import build_dataset
+from study.data.evaluation.power import read_power
 from study.interruptions import interruptible
-from study.planning.cell_plan import CellPlan
+from study.planning.cell_plan import CellPlan, plan_cell
+from study.results.plans.plan_record import Estimate
+from study.search.space import build_space
+from study.spec.specification import Cell
 from study.storage.place import LocalPlace
 from study.tuner.claim import claim
 from study.tuner.experiment import SearchOutcome, search_cell
 from study.tuner.trainable import CellTrainable
+from tests.tuner.command import ESTIMATE, POWER
 
 MARKS = [
     pytest.mark.ray,
@@ -34,6 +41,20 @@ def ray_environment() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def planned(cell: Cell, nodes: Sequence[Node], *, concurrency: int) -> CellPlan:
+    """Plan a cell on its 25 features; no step is timed, which would take longer than its trials."""
+    return plan_cell(
+        cell,
+        build_dataset(cell.data),
+        build_space(cell, n_features=25),
+        nodes,
+        device="cpu",
+        concurrency=concurrency,
+        estimate=Estimate.from_json(ESTIMATE, "estimate"),
+        power=read_power(POWER),
+    )
 
 
 def search(

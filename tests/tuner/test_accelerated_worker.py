@@ -59,11 +59,13 @@ def cell() -> tuple[Dataset, Assignment]:
     return few, trial
 
 
-def worker(cell: tuple[Dataset, Assignment], folder: Path) -> CellTrainable:
+def worker(
+    cell: tuple[Dataset, Assignment], folder: Path, *, capture: bool = True
+) -> CellTrainable:
     """Return an actor's trainable before its first step, as Tune sets it up."""
     data, trial = cell
     settings = TrialSettings(
-        cell_folder=folder, device=None, share_bytes={trial.config.budget: 2**30}
+        cell_folder=folder, device=None, capture=capture, share_bytes={trial.config.budget: 2**30}
     )
     found = CellTrainable.__new__(CellTrainable)
     found.setup(trial.flat(), data=data, baseline_losses=None, settings=settings)  # type: ignore[arg-type]
@@ -138,6 +140,39 @@ def test_memory_running_out_on_an_accelerator_halves_the_micro_batch(
     assert len(emptied) == 2  # after the shortage, and after the trial
 
 
+@pytest.mark.slow
+@KINDS
+def test_steps_are_captured_where_the_device_can_and_give_the_same_epochs(
+    kind: str, cell: tuple[Dataset, Assignment], tmp_path: Path
+) -> None:
+    data, trial = cell
+    train = dataclasses.replace(trial.config.train, effective_batch=128)
+    config = dataclasses.replace(trial.config, train=train)
+    short = data, dataclasses.replace(trial, config=config)
+    with accelerator(kind) as device:
+        found = []
+        for capture in (True, False):
+            folder = tmp_path / str(capture)
+            folder.mkdir()
+            only = worker(short, folder, capture=capture)
+            found.append([epoch(only) for _ in range(2)])
+            only.cleanup()
+    captured, eager = found
+    for one, other in zip(captured, eager, strict=True):
+        # The rate of a captured step is float32, as the kernel of CUDA reads it.
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-5)
+        assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-4)
+        assert other.worker.capture is None
+        assert one.worker.capture == ("captured" if kind == "cuda" else None)
+    if kind == "cuda":
+        # The gradients of 128 samples, the change of the weights, and the validation's passes.
+        modes = set(device.calls["Graph"])
+        assert modes == {((0, 1), "thread_local")}
+        assert 3 <= len(device.calls["Graph"]) <= 4
+        # 16 steps of two graphs each, of which two are eager.
+        assert len(device.calls["replay"]) >= 2 * 14
+
+
 @KINDS
 def test_a_resolved_accelerator_is_the_device_of_its_tensors(kind: str) -> None:
     with accelerator(kind):
@@ -171,3 +206,5 @@ def test_the_stand_in_refuses_what_torch_refuses() -> None:
     # index, and torch/_utils.py _get_device_index raises this message without one.
     with accelerator("cuda"), pytest.raises(ValueError, match="specified index or an integer"):
         limit_memory(torch.device("cuda"), SHARE)
+    with accelerator("mps"), pytest.raises(TypeError, match="doesn't support float64"):
+        torch.zeros(3, dtype=torch.float64, device=torch.device("mps", 0))

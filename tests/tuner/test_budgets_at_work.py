@@ -12,8 +12,7 @@ import yaml
 
 from study.cluster.resources import SearchResources, TrialResources
 from study.cluster.runtime import cluster
-from study.data.dataset import build_dataset
-from study.planning.cell_plan import CellPlan, plan_cell
+from study.planning.cell_plan import CellPlan
 from study.results.records import TrialRecord
 from study.search.assignment import Assignment
 from study.search.forced import Forced
@@ -21,7 +20,7 @@ from study.search.space import build_space
 from study.spec.spec_file import load_study
 from study.tuner.trainable import CellTrainable
 from tests.tuner.command import SPACES
-from tests.tuner.in_process import MARKS, ray_environment, search
+from tests.tuner.in_process import MARKS, planned, ray_environment, search
 
 pytestmark = MARKS
 
@@ -86,16 +85,17 @@ class Spell:
         return self.began < other.ended and other.began < self.ended
 
 
-@pytest.fixture
-def plan(tmp_path: Path) -> Iterator[CellPlan]:
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CellPlan]:
     raw = yaml.safe_load((SPACES / "smoke.yaml").read_text())
     raw["budgets"] = {"40k": 40_000, "50k": 50_000, "80k": 80_000}
     raw["search"] |= {
         "across_budgets": True, "trials": len(ORDER), "forced": "none", "scheduler": "fifo",
         "max_failure_share": 1.0,
     }  # fmt: skip
-    (tmp_path / "space.yaml").write_text(yaml.safe_dump(raw))
-    cell = load_study(tmp_path / "space.yaml").cell_of_all(None, 1)
+    space_file = tmp_path_factory.mktemp("space") / "space.yaml"
+    space_file.write_text(yaml.safe_dump(raw))
+    cell = load_study(space_file).cell_of_all(None, 1)
     space = build_space(cell, n_features=25)
     with ray_environment():
         ray.init(
@@ -109,9 +109,7 @@ def plan(tmp_path: Path) -> Iterator[CellPlan]:
         )
         try:
             with cluster(None, use_accelerators=False) as nodes:
-                made = plan_cell(
-                    cell, build_dataset(cell.data), space, nodes, device="cpu", concurrency=2
-                )
+                made = planned(cell, nodes, concurrency=2)
                 shapes = {shape.budget: shape for shape in space.shapes}
                 yield replace(
                     made,

@@ -1,14 +1,16 @@
-"""A search that is killed repeatedly has the results of one that was left alone.
+"""A search that is killed repeatedly, and damaged, has the results of one that was left alone.
 
 CI kills it 20 times; ``make chaos KILLS=100`` kills it a hundred times.
 """
 
 import csv
 import json
+import os
 import random
 import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from study.search.ledger import Ledger
 from study.search.space import build_space
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
+from study.storage.layout import JOURNAL_FILES, STATUS_FILE
 from tests.preloaded import Command
 from tests.tuner.command import (
     CELL,
@@ -50,15 +53,30 @@ _OWN_TIME = {"started", "ended", "seconds", "peak_memory_bytes", "thermal_max_te
 """Fields of a record that differ between two runs of one trial."""
 
 
-@pytest.fixture
-def here(tmp_path: Path, kills: int) -> Path:
-    write_space(tmp_path, trials=trials_for(kills), epochs=EPOCHS)
-    return tmp_path
-
-
 def trials_for(kills: int) -> int:
     """Return a number of trials so large that the last kill still interrupts one."""
-    return max(8, 3 * kills // 4)
+    return max(8, kills // 2)
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """A search that nobody has touched."""
+
+    here: Path
+    """The folder with its space and its results; a test may change them."""
+    trials: int
+    """Number of its trials."""
+    outcome: dict[str, Any]
+    """Its results."""
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory, kills: int) -> Untouched:
+    here = tmp_path_factory.mktemp("untouched")
+    write_space(here, trials=trials_for(kills), epochs=EPOCHS)
+    run(here, "--concurrency", "1")
+    check_whole(here)
+    return Untouched(here, trials_for(kills), outcome(here))
 
 
 def cell_of(here: Path) -> Cell:
@@ -97,7 +115,7 @@ def check_whole(here: Path) -> None:
         steps = [event.step for event in shown.Scalars("learning_rate")]
         assert steps == [epoch["epoch"] for epoch in epochs]
         left = {p.name[:4] for p in (folder / row["folder"]).glob("checkpoints/*")}
-        assert left <= {"best"}
+        assert left <= {"best", "stat"}
     with (here / "ray_results" / "experiment_results.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert Counter(row["run_id"] for row in table) == {f"{CELL}/{r['trial_id']}": 1 for r in rows}
@@ -139,8 +157,40 @@ def kill(process: Command, *, with_ray: bool) -> None:
         stream.close()
 
 
-def kill_again_and_again(here: Path, kills: int, *flags: str, with_ray: bool) -> None:
-    """Start, kill and resume a search, then let it end; ended trials must never change."""
+def has_two_states(process: Command, here: Path) -> bool:
+    """Has a running trial saved two states, of which the newer one can be damaged?"""
+    return process.poll() == 0 or any(
+        len([*folder.glob("checkpoints/state_*.pt")]) >= 2
+        for folder in cell_folder(here).glob("trial_*")
+    )
+
+
+def damage(here: Path, draw: random.Random) -> None:
+    """Truncate every file but one copy of the journal and the older state of the last trial."""
+    folder = cell_folder(here)
+    for path in (
+        folder / draw.choice(JOURNAL_FILES),
+        *here.glob("ray_results/*.csv"),
+        *(p for p in folder.glob("*") if p.suffix in (".yaml", ".json")),
+        *folder.glob("trial_*/*.json"),
+        *folder.glob("trial_*/events*"),
+        *sorted(folder.glob("trial_*/checkpoints/state_*.pt"))[-1:],
+    ):
+        os.truncate(path, draw.randrange(path.stat().st_size or 1))
+
+
+def kill_again_and_again(
+    here: Path, kills: int, *flags: str, with_ray: bool, damaged: tuple[int, ...] = ()
+) -> None:
+    """Start, kill and resume a search, then let it end; ended trials must never change.
+
+    Args:
+        here: the folder with its space.
+        kills: number of kills.
+        flags: the command's.
+        with_ray: do all kills end Ray's processes too?
+        damaged: the kills after which the search's files are damaged.
+    """
     moments = random.Random(kills)
     before: list[TrialRecord] = []
     sessions = []
@@ -150,23 +200,30 @@ def kill_again_and_again(here: Path, kills: int, *flags: str, with_ray: bool) ->
         resumed = ["--resume"] if cell_folder(here).exists() else []
         process = start(here, *flags, *resumed)
         sessions.append(process.pid)
-        journal = cell_folder(here) / "journal.jsonl"
+        journal = cell_folder(here) / JOURNAL_FILES[0]
         began = time.monotonic()
-        if number % 4 == 3:
-            # Killed while it starts, when existing files must not change.
-            time.sleep(moments.uniform(0.0, 8.0))
+        if number in damaged:
+            wait_until(partial(has_two_states, process, here), process)
+        elif number % 5 not in (0, 2):
+            # Killed while it starts, when existing files must not change, or soon after.
+            time.sleep(moments.uniform(0.0, 5.0))
         else:
-            wanted = n_lines(journal) + moments.randint(1, 8)
+            wanted = n_lines(journal) + moments.randint(1, 6)
             wait_until(partial(has_come_to, process, journal, wanted), process)
             # Killed at once, while the records are written, or between two events.
             time.sleep(moments.choice([0.0, moments.uniform(0.0, 0.5)]))
-        # The test would have to wait for processes that outlive the last kills.
-        kill(process, with_ray=with_ray or number >= kills - _LAST_KILLS)
+        # The test would have to wait for processes that outlive the last kills, and a worker that
+        # has not yet exited would rewrite damaged files.
+        is_thorough = with_ray or number in damaged or number >= kills - _LAST_KILLS
+        kill(process, with_ray=is_thorough)
         seconds = time.monotonic() - began
         records = ledger(here).records if journal.exists() else []
         print(f"  kill {number + 1:>3} after {seconds:5.1f} s, {len(records):>2} trials ended")
         assert [r for r in records if r.number in {b.number for b in before}] == before
         before = records
+        if number in damaged:
+            assert not left_over(process.pid)
+            damage(here, moments)
     run(here, *flags, "--resume")
     check_whole(here)
     for session in sessions:
@@ -174,19 +231,51 @@ def kill_again_and_again(here: Path, kills: int, *flags: str, with_ray: bool) ->
         assert not left_over(session, patience_seconds=180)
 
 
-def test_a_search_killed_again_and_again_is_the_search_that_nobody_touched(
-    here: Path, tmp_path_factory: pytest.TempPathFactory, kills: int
+def test_a_search_killed_again_and_again_and_damaged_is_the_search_that_nobody_touched(
+    untouched: Untouched, tmp_path: Path, kills: int
 ) -> None:
-    untouched = tmp_path_factory.mktemp("untouched")
-    write_space(untouched, trials=trials_for(kills), epochs=EPOCHS)
-    run(untouched, "--concurrency", "1")
-    check_whole(untouched)
+    write_space(tmp_path, trials=untouched.trials, epochs=EPOCHS)
     # Workers outlive their driver for a while, and may still be writing when the next one starts.
-    kill_again_and_again(here, kills, "--concurrency", "1", with_ray=False)
-    found, expected = outcome(here), outcome(untouched)
-    for part in expected:
-        assert found[part] == expected[part], part
+    kill_again_and_again(
+        tmp_path,
+        kills,
+        *("--concurrency", "1"),
+        with_ray=False,
+        damaged=(kills // 3, 2 * kills // 3),
+    )
+    found = outcome(tmp_path)
+    for part, expected in untouched.outcome.items():
+        assert found[part] == expected, part
 
 
-def test_of_trials_side_by_side_none_is_lost_or_run_twice(here: Path, kills: int) -> None:
-    kill_again_and_again(here, max(1, kills // 4), "--concurrency", "2", with_ray=True)
+def test_of_trials_side_by_side_none_is_lost_or_run_twice(tmp_path: Path, kills: int) -> None:
+    kills = max(1, kills // 4)
+    write_space(tmp_path, trials=trials_for(kills), epochs=EPOCHS)
+    kill_again_and_again(tmp_path, kills, "--concurrency", "2", with_ray=True)
+
+
+def records_of(here: Path) -> dict[Path, bytes]:
+    """Return all records but status.json, which only names the last driver and its end."""
+    paths = cell_folder(here).rglob("*.json")
+    return {p: p.read_bytes() for p in paths if p.name != STATUS_FILE}
+
+
+def test_a_search_without_a_whole_journal_is_never_begun_anew_and_its_trials_are_imported(
+    untouched: Untouched,
+) -> None:
+    here = untouched.here
+    before = records_of(here)
+    for name in JOURNAL_FILES:
+        path = cell_folder(here) / name
+        os.truncate(path, path.stat().st_size // 2)
+    _, errors = run(here, "--resume", expect=2)
+    assert "--import-trials" in errors
+    assert records_of(here) == before
+
+    # Its first trial is then one that was imported.
+    space = here / "tiny.yaml"
+    space.write_text(space.read_text().replace("forced: extremes6", "forced: none"))
+    flags = ("--import-trials", str(cell_folder(here)), "--trials", "1", "--concurrency", "1")
+    output, _ = run(here, "--fresh", *flags)
+    assert f"the sampler knows {untouched.trials} old trials" in output
+    assert trials(here)[0]["source"].startswith("imported:")

@@ -21,7 +21,7 @@ def status_of(folder: Path) -> DriverStatus:
 
 
 def test_a_search_outlives_the_reader_of_its_output(tmp_path: Path) -> None:
-    write_space(tmp_path, trials=2, epochs=20, scheduler="fifo", forced="none")
+    write_space(tmp_path, trials=2, epochs=12, scheduler="fifo", forced="none")
     results = tmp_path / "ray_results"
     process = start(tmp_path, "--concurrency", "1")
     assert process.stdout is not None
@@ -34,7 +34,7 @@ def test_a_search_outlives_the_reader_of_its_output(tmp_path: Path) -> None:
         (cell,) = read_status(results).cells
         assert cell.state == "running"
         assert "nobody reads its output (Broken pipe); log.txt has it" in cell.warnings
-        assert process.wait(timeout=120) == 0
+        assert process.wait(timeout=240) == 0
         assert process.stderr.read() == ""
     finally:
         process.kill()

@@ -1,6 +1,7 @@
 """Ray's save and restore use the trial's own folder of checkpoints, with real Ray."""
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,15 @@ import pytest
 import ray
 
 from study.cluster.runtime import cluster
-from study.data.dataset import build_dataset
-from study.planning.cell_plan import CellPlan, plan_cell
+from study.planning.cell_plan import CellPlan
 from study.results.epoch_report import EpochRecord
 from study.search.assignment import Assignment
-from study.search.space import build_space
 from study.spec.dimension import Fixed
 from study.spec.spec_file import load_study
 from study.training.state_file import CheckpointError
 from study.tuner.trainable import CellTrainable, StepResult, TrialSettings
 from tests.tuner.command import SPACES
-from tests.tuner.in_process import MARKS, ray_environment
+from tests.tuner.in_process import MARKS, planned, ray_environment
 
 pytestmark = MARKS
 
@@ -28,10 +27,8 @@ pytestmark = MARKS
 def plan() -> Iterator[CellPlan]:
     cell = load_study(SPACES / "smoke.yaml").cell("50k", 1)
     cell = dataclasses.replace(cell, train={**cell.train, "epochs": Fixed(8)})
-    data = build_dataset(cell.data)
-    space = build_space(cell, n_features=25)
     with ray_environment(), cluster(None, use_accelerators=False) as nodes:
-        yield plan_cell(cell, data, space, nodes, device="cpu", concurrency=1)
+        yield planned(cell, nodes, concurrency=1)
 
 
 def trial(plan: CellPlan, number: int) -> dict[str, Any]:
@@ -43,7 +40,9 @@ def trial(plan: CellPlan, number: int) -> dict[str, Any]:
 
 def worker(plan: CellPlan, folder: Path, number: int) -> Any:
     """Return an actor of the trainable, made as Tune makes one."""
-    settings = TrialSettings(cell_folder=folder, device="cpu", share_bytes=plan.share_bytes)
+    settings = TrialSettings(
+        cell_folder=folder, device="cpu", capture=False, share_bytes=plan.share_bytes
+    )
     prepared = ray.tune.with_parameters(
         CellTrainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
     )
@@ -63,7 +62,7 @@ def content(folder: Path) -> dict[str, int]:
 def test_ray_saves_where_the_state_is_and_restores_from_there(
     plan: CellPlan, tmp_path: Path
 ) -> None:
-    cell, other = tmp_path / "cell", tmp_path / "other"
+    cell = tmp_path / "cell"
     cell.mkdir()
     first = worker(plan, cell, 0)
     ray.get(first.train.remote())
@@ -84,15 +83,15 @@ def test_ray_saves_where_the_state_is_and_restores_from_there(
     assert (repeated.epoch, repeated.train_loss) == (3, third.train_loss)
     assert third.epoch == second.epoch + 1
     assert epoch(ray.get(again.train.remote())).epoch == 4
+
+    # The same worker takes another trial, and then this one, whose state is lost.
+    assert ray.get(again.reset.remote(trial(plan, 1)))
+    with pytest.raises(CheckpointError, match="can be resumed from its own state"):
+        ray.get(again.restore.remote(saved))
+    assert ray.get(again.reset.remote(trial(plan, 0)))
+    for checkpoints in cell.glob("trial_0000_*/checkpoints"):
+        shutil.rmtree(checkpoints)
+    with pytest.raises(CheckpointError, match="must hold the state of epoch 2, but got that of 0"):
+        ray.get(again.restore.remote(saved))
     ray.get(again.stop.remote())
     ray.kill(again)
-
-    wrong = worker(plan, cell, 1)
-    with pytest.raises(CheckpointError, match="can be resumed from its own state"):
-        ray.get(wrong.restore.remote(saved))
-    ray.kill(wrong)
-    other.mkdir()
-    empty = worker(plan, other, 0)
-    with pytest.raises(CheckpointError, match="must hold the state of epoch 2, but got that of 0"):
-        ray.get(empty.restore.remote(saved))
-    ray.kill(empty)

@@ -66,12 +66,36 @@ def has_epoch(server: Server) -> bool:
     return journal in server.names() and b'"kind": "epoch"' in server.content(journal)
 
 
-def test_a_killed_search_goes_on_from_the_store_on_another_machine(
+def test_an_outage_pauses_a_search_which_goes_on_and_once_killed_on_another_machine(
     server: Server, here: Path
 ) -> None:
-    flags = ("--storage", server.uri(), "--concurrency", "1")
+    line = Line(server.port)
+    # The identity of a search includes the whole URI, so all commands use the port of the line.
+    flags = ("--storage", Server(line.port, server.log).uri(), "--concurrency", "1")
     process = start(here, *flags)
+    try:
+        wait_until(partial(has_epoch, server), process)
+    finally:
+        line.cut()
+    output, errors = process.communicate(timeout=90)
+    assert process.returncode == 1, output + errors
+    assert "stopped: " in output
+    assert output.rstrip().endswith("--resume")
+    assert "Traceback" not in output + errors
+    assert not left_over(process.pid)
+    line = Line(server.port, line.port)
+    try:
+        check_killed_search(server, here, flags)
+        check_other_machine(server, here, flags)
+    finally:
+        line.cut()
+
+
+def check_killed_search(server: Server, here: Path, flags: tuple[str, ...]) -> None:
+    """Resume a search after an outage, and kill it in its second trial."""
+    process = start(here, *flags, "--resume")
     wait_until(partial(is_in_a_second_trial, server), process)
+    assert "resumes after epoch" in (cell_folder(here) / "log.txt").read_text()
     # Suspended, because on a busy machine it might end before the other one is refused.
     process.send_signal(signal.SIGSTOP)
     _, errors = run(here, *flags, "--resume", expect=2)
@@ -80,10 +104,12 @@ def test_a_killed_search_goes_on_from_the_store_on_another_machine(
     process.communicate()
     # The next command stands for another machine, on which these workers do not run.
     wait_until(lambda: not workers(process.pid), None)
+
+
+def check_other_machine(server: Server, here: Path, flags: tuple[str, ...]) -> None:
+    """Resume the search where nothing of it is but what the store holds, a minute later."""
     before = json.loads(server.content(f"{CELL}/all_trials.json"))
     assert 1 <= len(before) < TRIALS
-
-    # The search moves to another machine, a minute later.
     shutil.rmtree(here / "ray_results")
     for left in (here / "temporary").glob("mss-*"):
         os.utime(left, (time.time() - 120,) * 2)
@@ -131,39 +157,6 @@ def check_store(server: Server, here: Path) -> None:
         assert weights.has_best() == (row["reason"] == "completed")
 
 
-def test_an_outage_pauses_the_search_and_loses_nothing(server: Server, here: Path) -> None:
-    line = Line(server.port)
-    # The identity of a search includes the whole URI, so both use one port.
-    flags = (
-        "--storage",
-        Server(line.port, server.log).uri(),
-        "--concurrency",
-        "1",
-        "--trials",
-        "1",
-    )
-    process = start(here, *flags)
-    try:
-        wait_until(partial(has_epoch, server), process)
-    finally:
-        line.cut()
-    output, errors = process.communicate(timeout=90)
-    assert process.returncode == 1, output + errors
-    assert "stopped: " in output
-    assert output.rstrip().endswith("--resume")
-    assert "Traceback" not in output + errors
-    assert not left_over(process.pid)
-    line = Line(server.port, line.port)
-    try:
-        output, _ = run(here, *flags, "--resume")
-    finally:
-        line.cut()
-    assert "resumes after epoch" in output
-    (row,) = trials(here)
-    assert [e["epoch"] for e in epochs_of(here, row)] == list(range(1, EPOCHS + 1))
-    check_store(server, here)
-
-
 def test_a_store_that_cannot_be_reached_is_one_line_before_anything_starts(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +166,8 @@ def test_a_store_that_cannot_be_reached_is_one_line_before_anything_starts(
     # No server listens on this port.
     uri = "s3://bucket/prefix?endpoint_override=http://127.0.0.1:1"
     output, errors = run(here, "--storage", uri, expect=2)
-    assert time.monotonic() - began < 15
+    # Retries of the library would take minutes.
+    assert time.monotonic() - began < 45
     assert output == ""
     assert len(errors.splitlines()) == 1
     assert "--storage: must be a bucket that can be reached" in errors

@@ -3,8 +3,6 @@
 import json
 import os
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from study.search.ledger import Ledger
 from study.search.space import build_space
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
+from tests.preloaded import Command
 from tests.tuner.command import ESTIMATE, POWER, SPACES, left_over
 
 ROOT = SPACES.parent
@@ -52,12 +51,10 @@ FIELDS = (
 
 def run(here: Path, module: str, *flags: str, expect: int = 0) -> str:
     """Run the search command in a folder, and check that no process outlives it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *flags],
-        cwd=here,
-        env={**os.environ, "HOME": str(here / "home"), "COLUMNS": "200", "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+    environment = {
+        **os.environ, "HOME": str(here / "home"), "COLUMNS": "200", "PYTHONPATH": str(ROOT)
+    }  # fmt: skip
+    process = Command(module, flags, cwd=here, env=environment)
     output, errors = process.communicate(timeout=600)
     assert not left_over(process.pid), "Ray processes were left"
     assert process.returncode == expect, output + errors
@@ -161,7 +158,7 @@ def write_small(here: Path) -> None:
 
 def test_the_second_phase_looks_at_the_two_best_budgets_only(tmp_path: Path) -> None:
     write_small(tmp_path)
-    flags = ("--search", "tiny.yaml", "--estimate", "estimate.json")
+    flags = ("--search", "tiny.yaml", "--estimate", "estimate.json", "--concurrency", "1")
     run(tmp_path, "study.tune", *flags)
     results = tmp_path / "ray_results"
     scores: dict[str, list[float]] = {}

@@ -34,6 +34,7 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     monkeypatch.setattr(ray, "kill", found.append)
     monkeypatch.setattr(watchdog_module, "_WATCH_SECONDS", 0.0)
+    monkeypatch.setattr(watchdog_module, "_FIRST_EPOCH_SECONDS", 0.0)
     return found
 
 
@@ -87,6 +88,51 @@ def test_an_old_sign_of_life_is_none_and_no_fault_of_the_new_worker(
     assert killed == []
     time.sleep(1.5 * STALL)
     watchdog.on_step_begin(0, [trial])
+    assert killed == ["worker of 0"]
+
+
+def test_the_short_limit_holds_once_the_worker_has_reported_an_epoch(
+    run: Run, killed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog_module, "_FIRST_EPOCH_SECONDS", 600.0)
+    begun, beginning = watched(run), watched(run)
+    watchdog = Watchdog(run.cell_folder(), STALL)
+    for trial in (begun, beginning):
+        # The report of an earlier worker is none of this one.
+        watchdog.on_trial_result(0, [], trial, {})
+        watchdog.on_step_begin(0, [])
+    watchdog.on_step_begin(0, [begun, beginning])
+    watchdog.on_trial_result(0, [], begun, {})
+    time.sleep(1.5 * STALL)
+    watchdog.on_step_begin(0, [begun, beginning])
+    assert killed == ["worker of 0"]
+
+
+def test_a_worker_that_never_begins_is_ended_too(
+    run: Run, killed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog_module, "_FIRST_EPOCH_SECONDS", 2 * STALL)
+    trial = watched(run)
+    watchdog = Watchdog(run.cell_folder(), 0.0)
+    watchdog.on_step_begin(0, [trial])
+    assert killed == []
+    time.sleep(2.5 * STALL)
+    watchdog.on_step_begin(0, [trial])
+    assert killed == ["worker of 0"]
+
+
+def test_the_last_trial_is_watched_while_the_searcher_is_asked_for_more(
+    run: Run, killed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog_module, "_WATCH_SECONDS", 0.05)
+    trial = watched(run)
+    watchdog = Watchdog(run.cell_folder(), STALL)
+    until = time.monotonic() + 3 * STALL
+    while time.monotonic() < until:
+        # The searcher looks whenever Tune has a free slot, just before each step.
+        watchdog.look()
+        watchdog.on_step_begin(0, [trial])
+        time.sleep(0.01)
     assert killed == ["worker of 0"]
 
 

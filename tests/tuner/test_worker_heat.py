@@ -12,17 +12,15 @@ import pytest
 from study.cluster.runtime import cluster
 from study.cluster.sensors import TEMPERATURE_FILE
 from study.cluster.thermal import measure
-from study.data.dataset import build_dataset
-from study.planning.cell_plan import CellPlan, plan_cell
+from study.planning.cell_plan import CellPlan
 from study.results.journal import Journal
-from study.search.space import build_space
 from study.spec.dimension import Fixed
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.training.checkpoint import CheckpointFolder
 from study.tuner.trainable import CellTrainable, StepResult
 from tests.tuner.command import SPACES
-from tests.tuner.in_process import MARKS, ray_environment, search
+from tests.tuner.in_process import MARKS, planned, ray_environment, search
 
 pytestmark = MARKS
 
@@ -53,13 +51,11 @@ def plan(tmp_path: Path) -> Iterator[CellPlan]:
     study = load_study(SPACES / "smoke.yaml")
     cell = study.cell("50k", 1, Overrides(search={"trials": 2, "forced": "none"}))
     cell = dataclasses.replace(cell, train={**cell.train, "epochs": Fixed(60)})
-    data = build_dataset(cell.data)
-    space = build_space(cell, n_features=25)
     with ray_environment():
         os.environ[TEMPERATURE_FILE] = str(file)
         with cluster(None, use_accelerators=False) as nodes:
             del os.environ[TEMPERATURE_FILE]
-            yield plan_cell(cell, data, space, nodes, device="cpu", concurrency=1)
+            yield planned(cell, nodes, concurrency=1)
 
 
 def test_a_worker_stops_the_search_when_its_own_machine_is_too_hot(

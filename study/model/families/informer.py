@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from study.model.architecture import Architecture
-from study.model.encoder import EncoderLayer, linear
+from study.model.encoder import EncoderLayer
 from study.model.family import layer_matrices
 from study.model.network import Network
 
@@ -74,7 +74,7 @@ class ProbSparseLayer(EncoderLayer):
 
     def _attend(self, normed_BND: Tensor, dtype: torch.dtype, *, last_only: bool) -> Tensor:
         # The last token needs all queries too: whether it attends depends on the others.
-        query, key, value = linear(normed_BND, self.query_key_value, dtype).chunk(3, dim=-1)
+        query, key, value = self.query_key_value.product(normed_BND, dtype).chunk(3, dim=-1)
         mixed_BHNE = prob_sparse_attention(
             self._split_heads(query), self._split_heads(key), self._split_heads(value), self.factor
         )

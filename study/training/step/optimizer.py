@@ -63,12 +63,15 @@ class AdamW:
         self._n_steps = torch.zeros((), device=device)
         """Steps taken, in float32 as the kernel reads it."""
 
-    def step(self, is_broken: Tensor | None = None) -> None:
+    def step(self, is_broken: Tensor | None = None, rate: Tensor | None = None) -> None:
         """Change the parameters by their gradients; those without one stay as they are.
 
         Args:
             is_broken: flag on the parameters' device, float32 (); the step changes nothing if it
                 is not zero. None always takes the step.
+            rate: the learning rate as a tensor of one number, which a captured step reads anew in
+                every replay: on CUDA float32 on the device, on the CPU float64. None takes
+                ``learning_rate``.
         """
         with torch.no_grad():
             self._n_steps += 1
@@ -86,7 +89,8 @@ class AdamW:
                     [],
                     [self._n_steps] * len(gradients),
                     amsgrad=False,
-                    lr=self.learning_rate,
+                    # An overload takes each of the two types, but none their union.
+                    lr=self.learning_rate if rate is None else rate,  # type: ignore[arg-type]
                     beta1=self.betas[0],
                     beta2=self.betas[1],
                     weight_decay=group.weight_decay,

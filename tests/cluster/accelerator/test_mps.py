@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from study.cluster import mps
+from study.cluster.accelerator import mps
 from study.errors import SpecError
 from study.tuner.faults import classify
 
@@ -105,7 +105,8 @@ def test_a_search_that_is_killed_leaves_no_daemon(
 ) -> None:
     folder = tmp_path / "m"
     code = (
-        "import sys, time; from pathlib import Path; from study.cluster import mps, reaper\n"
+        "import sys, time; from pathlib import Path\n"
+        "from study.cluster import reaper; from study.cluster.accelerator import mps\n"
         f"folder = Path({str(folder)!r})\n"
         "with reaper.reaping(mps.pipes_of(folder)), mps.mps_daemon(folder, n_gpus=1):\n"
         "    print('there', flush=True); time.sleep(60)\n"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pynvml
 
-from study.cluster import mps
+from study.cluster.accelerator import mps
 from study.errors import require
 
 

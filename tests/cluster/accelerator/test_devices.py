@@ -1,11 +1,12 @@
 """An accelerator that cannot be used, or only in part, is refused in one line with its reason."""
 
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 
-from study.cluster.devices import DeviceFacts
+from study.cluster.accelerator.devices import DeviceFacts
 from study.cluster.resources import Node
 from study.errors import SpecError
 from study.planning.feasibility import InfeasibleError, fitting_space
@@ -72,7 +73,7 @@ def test_a_device_that_is_there_is_no_absence() -> None:
 
 
 def test_memory_that_others_hold_is_named_beside_what_is_needed() -> None:
-    cell = load_study("search_spaces/phase6a.yaml").cell("200M", 1)
+    cell = load_study(Path("search_spaces/phase6a.yaml")).cell("200M", 1)
     node = Node(
         name="a", cpus=16, gpus=1, memory_bytes=2**37, device_bytes=2**30, unified_memory=False,
         held_bytes=79 * 2**30,
