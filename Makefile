@@ -10,7 +10,7 @@ KILLS ?= 100
 EXAMPLES ?= 10000
 PARALLEL = $(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
-.PHONY: help install tune sweep study tensorboard test fast check fuzz chaos bench lock
+.PHONY: help install tune sweep study tensorboard test fast check fuzz chaos bench gpu lock
 .DEFAULT_GOAL := help
 
 INSTALL = -m pip install --quiet --disable-pip-version-check
@@ -60,6 +60,11 @@ chaos: $(VENV)/installed ## kill searches and resume them; KILLS=100
 
 bench: $(VENV)/installed ## measure speed and memory against their bars
 	$(VENV)/bin/python -m pytest -m bench -s tests/bench $(ARGS)
+
+# Without a GPU all of it runs in tiny sizes, and the checks on the device are skipped.
+gpu: $(VENV)/installed ## check and time on a GPU in one go, in minutes
+	$(VENV)/bin/python -m tests.bench.gpu_table $(ARGS)
+	$(VENV)/bin/python -m pytest -q -m gpu tests/training/test_accelerator.py
 
 # The newest versions that pyproject.toml allows, as a fresh environment gets them.
 lock: ## write constraints.lock anew

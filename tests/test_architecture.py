@@ -65,6 +65,7 @@ MOST_FILES, MOST_LINES, MOST_FUNCTION_LINES = 15, 450, 60
 """Files of a package, lines of a file, and lines of a function from its ``def`` to its end."""
 
 LONG = {
+    "study/planning/cell_plan.py:plan_cell": "the order of a plan, half of it arguments",
     "study/model/fused_layer.py:_FusedLayer.forward": "one autograd node, read beside its backward",
     "study/model/fused_layer.py:_FusedLayer.backward": "one autograd node, read beside its forward",
 }

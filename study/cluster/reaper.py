@@ -1,4 +1,4 @@
-"""Ends a Ray together with the process that started it: ``python -m study.cluster.reaper PID``.
+"""Ends Ray and the MPS daemon with the process that started them, given by its number.
 
 A process that is killed ends nothing, and Ray's agents (2.60) live on for a minute after their
 raylet: they look for it, and then wait for its GCS to be told. This process is started before Ray,
@@ -12,8 +12,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
+
+from study.cluster.accelerator.mps import end_daemon
 
 RAY_PROCESSES = frozenset({"raylet", "gcs_server"})
 """Children of the process that starts Ray, and parents of all others; without them it is dead."""
@@ -29,10 +32,14 @@ _END_SECONDS = 10.0
 
 
 @contextmanager
-def reaping() -> Iterator[None]:
-    """Have every process of a Ray that is started inside of the block ended with the block."""
+def reaping(pipes: Path) -> Iterator[None]:
+    """Have every process of a Ray that is started inside of the block ended with the block.
+
+    Args:
+        pipes: the folder of an MPS daemon's pipes; a daemon that is started there ends too.
+    """
     with subprocess.Popen(
-        [sys.executable, "-m", "study.cluster.reaper", str(os.getpid())],
+        [sys.executable, "-m", "study.cluster.reaper", str(os.getpid()), str(pipes)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -71,7 +78,18 @@ def _children(process: psutil.Process, *, recursive: bool = False) -> list[psuti
 
 def main(argv: list[str]) -> int:
     """Watch until standard input ends, and end what was seen by then; returns the exit code."""
-    parent = psutil.Process(int(argv[0]))
+    with suppress(psutil.NoSuchProcess):
+        for process in _seen_until_the_end(psutil.Process(int(argv[0]))):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+    # Its clients have ended, or it would wait for them. The parent may have been killed before this
+    # process was there, and a daemon outlives it.
+    end_daemon(Path(argv[1]))
+    return 0
+
+
+def _seen_until_the_end(parent: psutil.Process) -> set[psutil.Process]:
+    """Watch until standard input ends, and return the processes of Ray that were there then."""
     seen: set[psutil.Process] = set()
     pause = _FIRST_PAUSE_SECONDS
     while True:
@@ -80,13 +98,9 @@ def main(argv: list[str]) -> int:
         # Process numbers are used again: psutil compares the time of the start too.
         seen = {process for process in seen if process.is_running()}
         if select.select([sys.stdin], [], [], pause)[0]:
-            break
+            return seen
         has_begun = len(seen) > len(own)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS) if has_begun else _FIRST_PAUSE_SECONDS
-    for process in seen:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    return 0
 
 
 if __name__ == "__main__":

@@ -8,8 +8,12 @@ from fractions import Fraction
 from study.text.byte_text import GIB
 
 MOST_TRIALS_PER_DEVICE = 8
-"""Trials that may share one accelerator: past a handful of processes time-slicing loses what
-sharing gains (measured 2.0x at 5 and 1.5x at 10 processes, Hydro OSDI'23 artefact)."""
+"""Trials that share an accelerator where their gain was not timed: past a handful of processes
+time-slicing loses what sharing gains (measured 2.0x at 5 and 1.5x at 10 processes, Hydro OSDI'23
+artefact)."""
+
+MOST_TIMED_PER_DEVICE = 16
+"""Most trials on an accelerator whose gain is timed; an own choice, as each needs a CPU core."""
 
 _HEADROOM = 1.25
 """Factor on the modelled step, which may be 15 % less than what is measured (at worst 4 % less over
@@ -42,6 +46,10 @@ class Node:
     """Memory of one accelerator; of the machine if it has none or shares its memory with it."""
     unified_memory: bool
     """Does an accelerator's memory count against the machine's (Apple, or no accelerator)?"""
+    held_bytes: int = 0
+    """Memory of an accelerator that other programs held at the start, in no other number here."""
+    mps: str | None = None
+    """State of NVIDIA's MPS daemon, in words; None without an NVIDIA device."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +65,11 @@ class TrialResources:
     """Does a trial take a whole node's device and memory?"""
     capacity: int
     """Trials that fit on the cluster at once."""
+
+    @property
+    def per_device(self) -> int:
+        """Trials that share an accelerator; 0 without one."""
+        return math.floor(1 / self.gpus + 1e-9) if self.gpus else 0
 
     @property
     def share(self) -> Fraction:
@@ -124,16 +137,29 @@ def needed_bytes(step: int) -> int:
     return int(step * _HEADROOM) + _REUSE_BYTES
 
 
-def plan_search(nodes: Sequence[Node], wanted_bytes: Mapping[str, int]) -> SearchResources:
+def plan_search(
+    nodes: Sequence[Node],
+    wanted_bytes: Mapping[str, int],
+    per_device: Mapping[str, int] | None = None,
+) -> SearchResources:
     """Return what the trials of a search ask for.
 
     Args:
         nodes: the machines of the cluster, at least one.
         wanted_bytes: by budget, the modelled bytes of a step of its largest architecture at its
             full batch.
+        per_device: by budget, the most trials that are to share an accelerator; budgets that are
+            not in it have at most ``MOST_TRIALS_PER_DEVICE``.
     """
     ascending = sorted(wanted_bytes, key=wanted_bytes.__getitem__)
-    own = {b: plan_resources(nodes, wanted_bytes=wanted_bytes[b]) for b in ascending}
+    own = {
+        b: plan_resources(
+            nodes,
+            wanted_bytes=wanted_bytes[b],
+            per_device=(per_device or {}).get(b, MOST_TRIALS_PER_DEVICE),
+        )
+        for b in ascending
+    }
     # The largest of those that are alike comes last and stays.
     shared = {(each.capacity, each.exclusive): each for each in own.values()}
     return SearchResources(
@@ -142,20 +168,23 @@ def plan_search(nodes: Sequence[Node], wanted_bytes: Mapping[str, int]) -> Searc
     )
 
 
-def plan_resources(nodes: Sequence[Node], *, wanted_bytes: int) -> TrialResources:
+def plan_resources(
+    nodes: Sequence[Node], *, wanted_bytes: int, per_device: int = MOST_TRIALS_PER_DEVICE
+) -> TrialResources:
     """Return the one request that every trial of a budget makes.
 
     Args:
         nodes: the machines of the cluster, at least one.
         wanted_bytes: modelled bytes of a step of the largest architecture at its full batch. If
             they are more than a node has, a trial takes what there is, and smaller micro-batches.
+        per_device: the most trials that share an accelerator; fewer do if memory or CPUs are few.
     """
     best = roomiest(nodes)
     need = needed_bytes(wanted_bytes)
     if need > _EXCLUSIVE_SHARE * best.device_bytes:
         return _exclusive(nodes, best, most_bytes(nodes))
     kind = [node for node in nodes if (node.gpus > 0) == (best.gpus > 0)]
-    return _shared(kind, best, need)
+    return _shared(kind, best, need, per_device)
 
 
 def _exclusive(nodes: Sequence[Node], node: Node, usable: int) -> TrialResources:
@@ -175,7 +204,7 @@ def _exclusive(nodes: Sequence[Node], node: Node, usable: int) -> TrialResources
     )
 
 
-def _shared(nodes: Sequence[Node], node: Node, need: int) -> TrialResources:
+def _shared(nodes: Sequence[Node], node: Node, need: int, most: int) -> TrialResources:
     if node.gpus == 0:
         share = _step_share(need)
         capacity = sum(_fits(n, cpus=1, gpus=0.0, memory=need) for n in nodes)
@@ -183,9 +212,7 @@ def _shared(nodes: Sequence[Node], node: Node, need: int) -> TrialResources:
             cpus=1, gpus=0.0, memory_bytes=need, share_bytes=share, exclusive=False,
             capacity=capacity,
         )  # fmt: skip
-    per_device = min(
-        MOST_TRIALS_PER_DEVICE, node.device_bytes // need, max(1, node.cpus // node.gpus)
-    )
+    per_device = min(most, node.device_bytes // need, max(1, node.cpus // node.gpus))
     # Ray counts in ten-thousandths and rounds up: 6 x 0.1667 would be more than a device.
     gpus = math.floor(10_000 / per_device) / 10_000
     cpus = max(1, node.cpus // (node.gpus * per_device))

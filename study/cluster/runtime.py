@@ -14,6 +14,8 @@ import ray
 from ray._private import ray_constants
 
 from study.cluster import reaper
+from study.cluster.accelerator.devices import DeviceFacts, device_facts, nvidia_devices
+from study.cluster.accelerator.mps import mps_daemon, pipes_of
 from study.cluster.cpus import usable_cpus
 from study.cluster.loopback import keep_to_loopback, require_loopback
 from study.cluster.resources import Node
@@ -86,7 +88,7 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _SETTINGS.items()})
     if ray.is_initialized():
-        yield _nodes()
+        yield _nodes(is_own=False)
         return
     # Ray's notices on starting; errors come as exceptions.
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -103,8 +105,11 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
                 if keep_to_loopback():
                     # Ray has read the variable already, when it was imported.
                     ray_constants.ENABLE_RAY_CLUSTER = False
-                options["_temp_dir"] = str(held.enter_context(ray_folder()))
-                held.enter_context(reaper.reaping())
+                folder = held.enter_context(ray_folder())
+                options["_temp_dir"] = str(folder)
+                daemon = folder.parent / "m"
+                held.enter_context(reaper.reaping(pipes_of(daemon)))
+                held.enter_context(mps_daemon(daemon, n_gpus=use_accelerators * nvidia_devices()))
             ray.init(**options)
         except SystemExit as error:
             # Ray's own handler, which takes SIGTERM while it starts.
@@ -115,7 +120,7 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
             raise _no_cluster(address, error) from error
         started = ray_processes()
         try:
-            yield _nodes()
+            yield _nodes(is_own=address is None)
         finally:
             if all(is_alive(process) for process in started):
                 ray.shutdown()
@@ -219,20 +224,26 @@ def is_alive(process: psutil.Process) -> bool:
     return reaper.name_of(process) is not None
 
 
-def _nodes() -> list[Node]:
+def _nodes(*, is_own: bool) -> list[Node]:
+    """Return what the machines offer; of an own cluster nobody else's memory is offered."""
     nodes = []
     for alive in (node for node in ray.nodes() if node["Alive"]):
         offered = alive["Resources"]
         memory, gpus = int(offered.get("memory", 0)), int(offered.get("GPU", 0))
-        device_bytes, unified = _device_memory(alive["NodeID"]) if gpus else (None, True)
+        facts = _device_facts(alive["NodeID"]) if gpus else DeviceFacts()
+        facts.require_usable(alive["NodeManagerHostname"])
+        total = memory if facts.total_bytes is None else facts.total_bytes
+        held = facts.held_bytes if is_own else 0
         nodes.append(
             Node(
                 name=alive["NodeManagerHostname"],
                 cpus=int(offered.get("CPU", 0)),
                 gpus=gpus,
                 memory_bytes=memory,
-                device_bytes=memory if device_bytes is None else device_bytes,
-                unified_memory=unified,
+                device_bytes=total - held,
+                unified_memory=facts.is_unified,
+                held_bytes=held,
+                mps=facts.mps,
             )
         )
     usable = [node for node in nodes if node.cpus >= 1 and node.memory_bytes > 0]
@@ -246,17 +257,11 @@ def _nodes() -> list[Node]:
     return usable
 
 
-def _device_memory(node_id: str) -> tuple[int | None, bool]:
-    """Ask a node for the memory of its accelerator; None if it is only a logical one."""
+def _device_facts(node_id: str) -> DeviceFacts:
+    """Ask a node for its accelerator."""
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node_id, soft=False)
     # It asks for no share of the device: trials of other cells may have taken all of it. Its
     # process sees every device, and would hand what it saw on to the trial that is next in there.
-    probe = ray.remote(num_cpus=0, max_calls=1)(_probe).options(scheduling_strategy=strategy)
-    found: tuple[int | None, bool] = ray.get(probe.remote())
+    probe = ray.remote(num_cpus=0, max_calls=1)(device_facts).options(scheduling_strategy=strategy)
+    found: DeviceFacts = ray.get(probe.remote())
     return found
-
-
-def _probe() -> tuple[int | None, bool]:
-    from study.training.device import accelerator_memory_bytes
-
-    return accelerator_memory_bytes()

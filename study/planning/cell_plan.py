@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from study.cluster.resources import Node, SearchResources, plan_search
+from study.cluster.resources import MOST_TIMED_PER_DEVICE, Node, SearchResources, plan_search
 from study.cluster.thermal import Temperature, measure
 from study.data.dataset import Dataset
 from study.data.evaluation.baselines import Baseline, score_baselines
@@ -15,6 +15,7 @@ from study.data.evaluation.power import Power, measure_power
 from study.errors import require
 from study.model.sensitivity import Sensitivity, require_sensitivity
 from study.model.sizing import count_parameters
+from study.planning.device_sharing import untimed_sharing
 from study.planning.feasibility import fitting_space, require_fits, step_bytes
 from study.planning.step_probe import measure_search
 from study.planning.step_times import StepTimes
@@ -115,6 +116,7 @@ def plan_cell(
     capture: bool = True,
     estimate: Estimate | None = None,
     power: Power | None = None,
+    per_device: Mapping[str, int] | None = None,
     times: Mapping[str, StepTimes] | None = None,
     driver_seconds: float = 0.0,
     is_begun: bool = False,
@@ -132,6 +134,8 @@ def plan_cell(
         capture: are training steps captured as graphs of the device, where it can?
         estimate: the estimate of an earlier plan; None makes one.
         power: the power of an earlier plan; None measures it.
+        per_device: trials that share a device in an earlier plan, by budget; None times how many
+            train best, on an accelerator and unless ``concurrency`` is given.
         times: measured steps of the same architectures, by budget; None measures them.
         driver_seconds: seconds from the command's start to this call.
         is_begun: is ``space`` that of a search that is resumed?
@@ -143,14 +147,19 @@ def plan_cell(
     where = trial_device(nodes, device)
     bf16 = supports_bf16(where)
     space = _fitting(space, nodes, bf16=bf16, label=cell.name, is_begun=is_begun)
-    resources = _resources(space, nodes, bf16=bf16)
+    is_timed = where.type != "cpu" and concurrency is None and estimate is None
+    shared = _most_sharing(space, nodes, concurrency, is_timed=is_timed) | dict(per_device or {})
+    resources = _resources(space, nodes, shared, bf16=bf16)
     sensitivity = _require_every_feature_read(space, data)
-    at_once = _trials_at_once(concurrency, resources, cell)
     forced, baselines = first_configurations(space, cell), score_baselines(data)
+    at_once = _trials_at_once(concurrency, resources, cell)
     if estimate is None:
         times = times or measure_search(
-            space, data, resources, device=device, capture=capture, concurrency=at_once
-        )
+            space, data, resources, device=device, capture=capture, concurrency=at_once,
+            times_sharing=is_timed,
+        )  # fmt: skip
+        resources = _resources(space, nodes, shared | _best_sharing(times), bf16=bf16)
+        at_once = _trials_at_once(concurrency, resources, cell)
         estimate = estimate_search(
             space, cell.search, data, forced, times, concurrency=at_once, resources=resources,
             driver_seconds=driver_seconds,
@@ -173,6 +182,20 @@ def _fitting(
         return fitting_space(space, nodes, bf16=bf16, label=label)
     require_fits(space, nodes, bf16=bf16, label=label)
     return space
+
+
+def _most_sharing(
+    space: SearchSpace, nodes: Sequence[Node], concurrency: int | None, *, is_timed: bool
+) -> dict[str, int]:
+    """Return the most trials that may share a device, by budget, before their gain is timed."""
+    most = MOST_TIMED_PER_DEVICE if is_timed else untimed_sharing(concurrency, nodes)
+    return {shape.budget: most for shape in space.shapes}
+
+
+def _best_sharing(times: Mapping[str, StepTimes]) -> dict[str, int]:
+    """Return how many trials share a device best, for the budgets of which that was timed."""
+    timed = {budget: each.per_device for budget, each in times.items()}
+    return {budget: number for budget, number in timed.items() if number is not None}
 
 
 def trial_device(nodes: Sequence[Node], device: str | None) -> torch.device:
@@ -202,14 +225,16 @@ def _trials_at_once(concurrency: int | None, resources: SearchResources, cell: C
     return min(concurrency or resources.capacity, cell.search.trials)
 
 
-def _resources(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool) -> SearchResources:
+def _resources(
+    space: SearchSpace, nodes: Sequence[Node], per_device: Mapping[str, int], *, bf16: bool
+) -> SearchResources:
     """Return the resources of trials: those that the largest model of their budget needs."""
     batch = int(max(numbers(space.train["effective_batch"])))
     wanted: dict[str, int] = {}
     for config in space.configs():
         step = step_bytes(config, batch, bf16=bf16)
         wanted[config.budget] = max(step, wanted.get(config.budget, 0))
-    return plan_search(nodes, wanted)
+    return plan_search(nodes, wanted, per_device)
 
 
 def _record(baseline: Baseline) -> BaselineRecord:

@@ -9,6 +9,7 @@ from study.model.memory import step_memory
 from study.results.plans.plan_record import LeftOutRecord
 from study.search.cell_folder import begun_epochs
 from study.search.space import LeftOut, SearchSpace, TrialConfig
+from study.text.byte_text import gib
 
 
 class InfeasibleError(SpecError):
@@ -43,10 +44,20 @@ def fitting_space(
         label,
         "a training step of some architecture must fit the memory of a node at micro-batch 1",
         got=found.numbers(),
-        remedy="Choose a smaller budget or a larger machine.",
+        remedy=_remedy(nodes),
         error=InfeasibleError,
     )
     return space.without(found)
+
+
+def _remedy(nodes: Sequence[Node]) -> str:
+    held = roomiest(nodes).held_bytes
+    if not held:
+        return "Choose a smaller budget or a larger machine."
+    return (
+        f"Other programs hold {gib(held, 1)} of the device: end them (nvidia-smi lists them), or "
+        "choose a smaller budget, or --device cpu."
+    )
 
 
 def begun_space(space: SearchSpace, begun: Mapping[str, Any]) -> SearchSpace:

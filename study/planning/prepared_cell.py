@@ -12,6 +12,7 @@ from study.cluster.runtime import cluster
 from study.data.dataset import Dataset, build_dataset
 from study.data.evaluation.power import read_power
 from study.planning.cell_plan import CellPlan, plan_cell, trial_device
+from study.planning.device_sharing import recorded_sharing
 from study.planning.feasibility import InfeasibleError, begun_space
 from study.planning.plan_summary import summary_without_plan
 from study.results.plans.plan_file import read_measurements
@@ -88,11 +89,12 @@ class PreparedCell:
             InfeasibleError: no architecture fits a node or, if the search was begun, one does not.
             SpecError: more trials are to run at once than fit, or the networks ignore a feature.
         """
-        estimate, power = None, None
+        estimate, power, per_device = None, None, None
         if self.known is not None:
             where = str(self.options.results / self.cell.name)
             estimate = Estimate.from_json(self.known["estimate"], where)
             power = read_power(self.known.get("power"))
+            per_device = recorded_sharing(self.known)
         return plan_cell(
             self.cell,
             self.data,
@@ -103,6 +105,7 @@ class PreparedCell:
             concurrency=self.options.concurrency,
             estimate=estimate,
             power=power,
+            per_device=per_device,
             driver_seconds=process_seconds(),
             is_begun=self.is_begun,
         )

@@ -22,11 +22,17 @@ from study.cluster.resources import SearchResources, TrialResources
 from study.data.dataset import Dataset
 from study.errors import SpecError
 from study.model.sizing import count_parameters, step_flops
+from study.planning.device_sharing import measured_sharing
 from study.planning.step_times import SHALLOW, LayerTimes, ProbeTime, StepTimes, layer_flops
 from study.results.epoch_report import EpochReport
 from study.search.space import SearchSpace, TrialConfig
 from study.training.checkpoint import CheckpointFolder
-from study.training.device import bound_kernel_cache, resolve_device, supports_bf16
+from study.training.device import (
+    bound_kernel_cache,
+    release_cached_memory,
+    resolve_device,
+    supports_bf16,
+)
 from study.training.step.graphs import WARM_UP_RUNS, graphs_of
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
@@ -34,6 +40,15 @@ from study.training.windows import TrainingData
 _MOST_PROBES = 8
 """Most probes that run at once. They slow each other down as trials that share a device do, and no
 more trials share one (``study.cluster.resources.MOST_TRIALS_PER_DEVICE``)."""
+
+_SHARED_STEPS = 4
+"""Steps per epoch of processes that train side by side: they check the time between epochs."""
+
+_SHARED_EPOCHS = 100_000
+"""Epochs of such a process, more than it can train in its time."""
+
+_SHARED_SECONDS = 0.4
+"""Seconds for which processes train side by side, for each number of them."""
 
 _READY_SECONDS = 300.0
 """Seconds that the probes may take to start: a cluster that is full of other work may have no room
@@ -85,6 +100,7 @@ def measure_search(
     device: str | None,
     capture: bool,
     concurrency: int,
+    times_sharing: bool = False,
 ) -> dict[str, StepTimes]:
     """Time steps of each budget with its trials' resources; budgets of equal ones share the times.
 
@@ -95,6 +111,7 @@ def measure_search(
         device: the user's choice; None follows the assignment.
         capture: are steps captured as graphs of the device, where it can?
         concurrency: number of trials that will run at once, if as many fit.
+        times_sharing: is it to be timed how many trials train best on one accelerator?
 
     Raises:
         SpecError: a step could not be run.
@@ -111,6 +128,7 @@ def measure_search(
             device=device,
             capture=capture,
             concurrency=min(concurrency, own.capacity),
+            shared_by=own.per_device if times_sharing and not own.exclusive else 0,
         )
         times |= dict.fromkeys(budgets, found)
     return times
@@ -124,6 +142,7 @@ def measure_steps(
     device: str | None,
     capture: bool,
     concurrency: int,
+    shared_by: int = 0,
 ) -> StepTimes:
     """Time a few steps of small, middle and large layers under the load that trials will meet.
 
@@ -137,6 +156,8 @@ def measure_steps(
         device: the user's choice; None follows the assignment.
         capture: are steps captured as graphs of the device, where it can?
         concurrency: number of trials that will run at once.
+        shared_by: the most trials that could share an accelerator, of which the best number is
+            found and then timed; below 2 nothing is tried.
 
     Raises:
         SpecError: a step could not be run.
@@ -144,10 +165,14 @@ def measure_steps(
     gpu, cpu, memory = (request.get(name, 0) for name in ("GPU", "CPU", "memory"))
     actor = ray.remote(_Probe).options(num_cpus=cpu, num_gpus=gpu, memory=memory, max_restarts=0)
     began = time.monotonic()
-    probes = [actor.remote(data, device, capture) for _ in range(min(concurrency, _MOST_PROBES))]
+    probes = [
+        actor.remote(data, device, capture)
+        for _ in range(min(concurrency, shared_by or _MOST_PROBES))
+    ]
     try:
         ray.get([probe.ready.remote() for probe in probes], timeout=_READY_SECONDS)
         worker_seconds = time.monotonic() - began
+        per_device = _share(space, probes) if shared_by > 1 else None
         layers, checkpoints = _measure_layers(space, probes)
     except RayError as error:
         reason = str(error).strip().splitlines()[0]
@@ -158,7 +183,27 @@ def measure_steps(
     finally:
         for probe in probes:
             ray.kill(probe)
-    return StepTimes(layers=layers, checkpoints=checkpoints, worker_seconds=worker_seconds)
+    return StepTimes(
+        layers=layers, checkpoints=checkpoints, worker_seconds=worker_seconds,
+        per_device=per_device,
+    )  # fmt: skip
+
+
+def _share(space: SearchSpace, probes: list[Any]) -> int:
+    """Return how many of the probes train best side by side, and end the others."""
+
+    def prepare(config: TrialConfig) -> None:
+        ray.get([probe.prepare.remote(config) for probe in probes])
+
+    def rate(number: int) -> float:
+        return float(sum(ray.get([probe.rate.remote() for probe in probes[:number]])))
+
+    best = measured_sharing(space, len(probes), prepare, rate)
+    for probe in probes[best:]:
+        ray.kill(probe)
+    del probes[best:]
+    ray.get([probe.release.remote() for probe in probes])
+    return best
 
 
 def _measure_layers(
@@ -229,10 +274,45 @@ class _Probe:
         torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
         self._device = resolve_device(float(assigned.get("GPU", 0.0)), device)
         self._graphs = graphs_of(self._device, is_wanted=capture)
+        self._n_untimed = 1 if self._graphs is None else WARM_UP_RUNS + 1
+        """Steps after which all are alike."""
         self._data = TrainingData.of(data)
+
+        self._side_by_side: Trainer | None = None
+        """The trainer of a process that trains beside others; None once none is tried."""
+        self._n_shared = 0
+        """Samples of an epoch of that trainer."""
 
     def ready(self) -> None:
         """Return once the worker is there."""
+
+    def prepare(self, config: TrialConfig) -> None:
+        """Be ready to train a model beside other processes."""
+        self._side_by_side = None
+        batch = config.train.effective_batch
+        few = dataclasses.replace(
+            self._data,
+            train_days=self._data.train_days[: _SHARED_STEPS * batch],
+            validation_days=self._data.validation_days[:_FEWEST_WINDOWS],
+        )
+        self._side_by_side = self._trainer(config, few, batch, epochs=_SHARED_EPOCHS)
+        self._n_shared = len(few.train_days)
+        for _ in range(self._n_untimed):
+            self._side_by_side.run_epoch()
+
+    def rate(self) -> float:
+        """Return the samples that this process trains in a second, now."""
+        assert self._side_by_side is not None
+        began, n_samples = time.perf_counter(), 0
+        while time.perf_counter() - began < _SHARED_SECONDS:
+            self._side_by_side.run_epoch()
+            n_samples += self._n_shared
+        return n_samples / (time.perf_counter() - began)
+
+    def release(self) -> None:
+        """Give up the model that was trained beside others."""
+        self._side_by_side = None
+        release_cached_memory(self._device)
 
     def measure(self, config: TrialConfig, *, saves: bool) -> ProbeTime:
         """Time one model, and its checkpoint if it ``saves`` one."""
@@ -271,25 +351,8 @@ class _Probe:
             validation_days=data.validation_days if is_whole else data.validation_days[:windows],
         )
         # A captured step is timed once it is replayed, as nearly all steps of a trial are.
-        n_untimed = 1 if self._graphs is None else WARM_UP_RUNS + 1
-        trainer = Trainer(
-            model=config.model,
-            train=dataclasses.replace(
-                config.train,
-                effective_batch=windows,
-                learning_rate=_PROBE_RATE,
-                epochs=n_untimed + _MOST_TIMED,
-                patience=None,
-                collapse_grace_share=1.0,
-            ),
-            data=few,
-            device=self._device,
-            micro_batch=windows,
-            seed=0,
-            bf16=supports_bf16(self._device),
-            graphs=self._graphs,
-        )
-        for _ in range(n_untimed):
+        trainer = self._trainer(config, few, windows, epochs=self._n_untimed + _MOST_TIMED)
+        for _ in range(self._n_untimed):
             trainer.run_epoch()
         timed: list[EpochReport] = []
         began = time.monotonic()
@@ -301,6 +364,28 @@ class _Probe:
             statistics.median(r.data_seconds + r.step_seconds for r in timed),
             statistics.median(r.validation_seconds for r in timed) / len(few.validation_days),
             _checkpoint_seconds(trainer) if saves else None,
+        )
+
+    def _trainer(
+        self, config: TrialConfig, data: TrainingData, batch: int, *, epochs: int
+    ) -> Trainer:
+        """Return a trainer whose steps take ``batch`` windows each."""
+        return Trainer(
+            model=config.model,
+            train=dataclasses.replace(
+                config.train,
+                effective_batch=batch,
+                learning_rate=_PROBE_RATE,
+                epochs=epochs,
+                patience=None,
+                collapse_grace_share=1.0,
+            ),
+            data=data,
+            device=self._device,
+            micro_batch=batch,
+            seed=0,
+            bf16=supports_bf16(self._device),
+            graphs=self._graphs,
         )
 
 

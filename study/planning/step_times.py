@@ -67,6 +67,8 @@ class StepTimes:
     """Parameters and seconds of the checkpoints that were written, ascending, at least one."""
     worker_seconds: float
     """Seconds from the request for workers until they are ready."""
+    per_device: int | None = None
+    """Trials on a device that train most samples a second; None where none was tried."""
 
     def epoch_seconds(self, config: TrialConfig, n_train: int, n_validation: int) -> float:
         """Return the seconds of an epoch of ``config`` without its report and its checkpoint."""

@@ -6,6 +6,7 @@ import platform
 import resource
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -60,7 +61,7 @@ def resolve_device(accelerator_share: float, override: str | None = None) -> tor
             is_present(override),
             "--device",
             "must be present on this machine",
-            got=f"device={override!r}",
+            got=f"device={override!r} ({absence(override)})",
             remedy="Choose cpu, or install a torch build for the device.",
         )
         return _device(override)
@@ -80,8 +81,34 @@ def resolve_device(accelerator_share: float, override: str | None = None) -> tor
 def is_present(name: str) -> bool:
     """Has this machine a device of this kind: ``cpu``, ``cuda`` or ``mps``?"""
     if name == "cuda":
-        return torch.cuda.is_available()
+        with warnings.catch_warnings():
+            # torch warns of a driver that it cannot use; ``absence`` has the reason.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.cuda.is_available()
     return name == "cpu" or torch.backends.mps.is_available()
+
+
+def absence(name: str) -> str:
+    """Return why torch finds no device of a kind on this machine, in torch's own words if it has.
+
+    A driver that is too old for the torch build, or none, is an error of ``torch.cuda.init``.
+    """
+    if name == "cuda":
+        try:
+            torch.cuda.init()  # type: ignore[no-untyped-call]
+        except (AssertionError, RuntimeError) as error:
+            return str(error).strip().splitlines()[0].split(". ")[0].rstrip(".")
+        return "no device is visible"
+    if sys.platform != "darwin":
+        return "only Apple's machines have it"
+    is_built = torch.backends.mps.is_built()
+    return "needs macOS 14 and Apple silicon" if is_built else "torch is built without it"
+
+
+def free_memory_bytes() -> int:
+    """Return the bytes of the first CUDA device that no program holds now."""
+    free, _ = torch.cuda.mem_get_info(0)
+    return int(free)
 
 
 def _device(name: str) -> torch.device:

@@ -14,7 +14,7 @@ from ray.tune import Callback, TuneError
 from study.cluster.thermal import ThermalGuard
 from study.interruptions import Interruptions, Stop
 from study.results.records import TrialRecord
-from study.search.cell_folder import epochs_of
+from study.search.cell_folder import epochs_of, present_epochs
 from study.search.rungs import milestones
 from study.storage.layout import RAY_LOG_FILE
 from study.storage.lock import LockError, scratch_folder
@@ -105,13 +105,13 @@ def _lengthen(opened: OpenedSearch, recorder: Recorder) -> None:
         StudyError: the state of a trial that would go on is gone.
         OSError: the journal cannot be written.
     """
-    ledger, before = opened.ledger, opened.ledger.epochs_asked
-    asked = epochs_of(opened.plan.cell)
+    # Final runs have schedules of their own, whatever their cell has.
+    before, asked = present_epochs(opened.folder.journal), epochs_of(opened.plan.cell)
     if before is None or asked is None or asked <= before:
         return
     recorder.require_states()
     recorder.line(f"asked for schedules of {asked} epochs, before {before}")
-    ledger.lengthen(asked)
+    opened.ledger.lengthen(asked)
 
 
 def _run(

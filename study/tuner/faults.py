@@ -17,6 +17,7 @@ from ray.exceptions import (
 )
 from ray.tune.experiment import Trial
 
+from study.cluster.accelerator.mps import MpsError
 from study.search.search_state import FaultKind
 from study.storage.lock import LockError
 from study.training.device import is_out_of_memory
@@ -80,6 +81,9 @@ def classify(error: BaseException, detail: str) -> Fault:
         return Fault("worker", f"its worker died: {_exit_detail(str(cause))}", detail)
     if isinstance(cause, RayError):
         # The worker's node, its process or its data set is lost.
+        return Fault("worker", message, detail)
+    if isinstance(cause, MpsError):
+        # Another trial's fault, perhaps: the retry trains without the daemon.
         return Fault("worker", message, detail)
     if is_out_of_memory(cause) or getattr(cause, "errno", None) == errno.ENOMEM:
         return Fault("oom", message, detail)

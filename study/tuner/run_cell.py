@@ -90,6 +90,8 @@ def run_cell(
             plan = prepared.plan(nodes)
             imported = prepared.imported_by(plan)
             print_header(console, plan, imported)
+            for state in sorted({node.mps for node in nodes if node.mps is not None}):
+                say(f"  MPS     {state}")
             if (note := place.note(shown(place.path))) is not None:
                 say(note)
             require_disk_room(place.checkpoint_disk, plan)

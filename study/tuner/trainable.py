@@ -16,6 +16,8 @@ import ray
 import torch
 from ray import tune
 
+from study.cluster.accelerator.mps import blaming_daemon, join_daemon
+from study.cluster.resources import needed_bytes
 from study.cluster.sensors import degree_sources
 from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.cluster.usable_memory import most_copied_bytes
@@ -166,6 +168,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         it would look like the death of the worker.
         """
         bound_kernel_cache()
+        join_daemon(needed_bytes(max(settings.share_bytes.values())))
         self._data = TrainingData.of(data, baseline_losses)
         self._settings = settings
         self._stop_file = settings.cell_folder / STOP_FILE
@@ -235,7 +238,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Run and report one epoch; save and pause if the search is to end."""
         try:
-            return self._step().write()
+            with blaming_daemon():
+                return self._step().write()
         except BaseException:
             # The driver removes the checkpoints of a trial that fails: none may be written later.
             self._end_writing()
