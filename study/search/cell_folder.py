@@ -99,10 +99,10 @@ def continued(journal: Journal, cell: Cell) -> Cell:
         cell: the cell as it is asked for now.
     """
     begun: int = journal.first["cell"]["spec"]["search"]["trials"]
-    extended = journal.latest("extended")
+    extended, lengthened = journal.latest("extended"), journal.latest("lengthened")
     asked: int = begun if extended is None else extended["trials"]
     own = as_begun(cell, journal.first["cell"])
-    epochs = max(epochs_of(cell) or 0, present_epochs(journal) or 0)
+    epochs = max(epochs_of(cell) or 0, 0 if lengthened is None else lengthened["epochs"])
     if epochs > (epochs_of(own) or epochs):
         own = _with_epochs(own, epochs)
     return _with_search(own, trials=max(asked, cell.search.trials))
@@ -124,19 +124,6 @@ def begun_epochs(before: Mapping[str, Any]) -> int | None:
     train = spec.get("train") if isinstance(spec, Mapping) else None
     epochs = train.get("epochs") if isinstance(train, Mapping) else None
     return epochs if isinstance(epochs, int) else None
-
-
-def present_epochs(journal: Journal) -> int | None:
-    """Return the length of the schedules that a search was last asked for; None if it is searched.
-
-    Args:
-        journal: the search's.
-    """
-    lengthened = journal.latest("lengthened")
-    if lengthened is None:
-        return begun_epochs(journal.first["cell"])
-    epochs: int = lengthened["epochs"]
-    return epochs
 
 
 def _with_epochs(cell: Cell, epochs: int) -> Cell:

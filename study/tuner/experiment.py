@@ -14,7 +14,7 @@ from ray.tune import Callback, TuneError
 from study.cluster.thermal import ThermalGuard
 from study.interruptions import Interruptions, Stop
 from study.results.records import TrialRecord
-from study.search.cell_folder import epochs_of, present_epochs
+from study.search.cell_folder import begun_epochs, epochs_of
 from study.search.rungs import milestones
 from study.storage.layout import RAY_LOG_FILE
 from study.storage.lock import LockError, scratch_folder
@@ -105,13 +105,14 @@ def _lengthen(opened: OpenedSearch, recorder: Recorder) -> None:
         StudyError: the state of a trial that would go on is gone.
         OSError: the journal cannot be written.
     """
-    # Final runs have schedules of their own, whatever their cell has.
-    before, asked = present_epochs(opened.folder.journal), epochs_of(opened.plan.cell)
-    if before is None or asked is None or asked <= before:
+    ledger, asked = opened.ledger, epochs_of(opened.plan.cell)
+    begun, before = begun_epochs(opened.folder.journal.first["cell"]), ledger.epochs_asked
+    # Final runs have schedules of their own, whatever those of their cell are.
+    if asked is None or begun is None or before is None or asked <= max(begun, before):
         return
     recorder.require_states()
     recorder.line(f"asked for schedules of {asked} epochs, before {before}")
-    opened.ledger.lengthen(asked)
+    ledger.lengthen(asked)
 
 
 def _run(
