@@ -91,12 +91,18 @@ class Recorder(Callback):  # type: ignore[misc]
 
         Raises:
             StudyError: one has kept its best weights alone.
+            OSError: the place cannot be read.
         """
-        without = [
-            record.number
-            for record in self._ledger.records
-            if record.reason == "completed" and not self._checkpoints(record).has_state()
-        ]
+        completed = [r for r in self._ledger.records if r.reason == "completed"]
+        for record in completed:
+            # Those that another machine has kept are in the store alone.
+            if not self._checkpoints(record).has_state():
+                self._place.fetch_from_worker(
+                    f"{record.folder}/{CHECKPOINTS_FOLDER}",
+                    forget=lambda: None,
+                    only=lambda name: True,
+                )
+        without = [r.number for r in completed if not self._checkpoints(r).has_state()]
         require(
             not without,
             str(self._folder),

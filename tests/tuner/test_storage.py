@@ -149,7 +149,13 @@ def check_store(server: Server, here: Path) -> None:
     only_here = {JOURNAL_FILES[1], "lock", "status.json", "experiment_results.csv"}
     names = set(server.names())
     assert f"{CELL}/{LEASE_FILE}" not in names
-    held = {name for name in names if not name.endswith("experiment_results.csv")}
+    held = {
+        name
+        for name in names
+        if not name.endswith("experiment_results.csv")
+        # The state with which an ended trial may go on is brought to the machine where it does.
+        and ("/checkpoints/state_" not in name or (here / "ray_results" / name).exists())
+    }
     files = {
         f"{CELL}/{path.relative_to(cell_folder(here))}"
         for path in cell_folder(here).rglob("*")
