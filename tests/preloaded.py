@@ -124,6 +124,8 @@ def _become(
             del sys.modules[name]
     # A process that was started in that folder has it as its first path.
     sys.path[0] = cwd if sys.path[0] == "" else sys.path[0]
+    added = env.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[1:1] = [folder for folder in added if folder and folder not in sys.path]
     code: Any = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

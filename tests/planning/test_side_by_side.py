@@ -1,24 +1,22 @@
 """Workers time side by side how many of them train best, as they would on an accelerator."""
 
-import os
 from pathlib import Path
-from unittest import mock
-
-import pytest
 
 from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
 from study.planning.step_probe import measure_steps
 from study.search.space import build_space
 from study.spec.spec_file import load_study
+from tests.tuner.in_process import MARKS, ray_environment
+
+pytestmark = MARKS
 
 
-@pytest.mark.ray
 def test_workers_find_their_best_number_and_the_steps_are_timed_with_it() -> None:
     cell = load_study(Path("search_spaces/smoke.yaml")).cell("750k", 1)
     data = build_dataset(cell.data)
     space = build_space(cell, n_features=len(data.feature_names))
-    with mock.patch.dict(os.environ), cluster(None, use_accelerators=False):
+    with ray_environment(), cluster(None, use_accelerators=False):
         times = measure_steps(
             space,
             data,

@@ -16,6 +16,8 @@ from study.results.plans.plan_file import PlannedCell
 from tests.preloaded import Command
 from tests.tuner.command import ESTIMATE, POWER, left_over
 
+ROOT = Path(__file__).parent.parent.parent
+
 SWEEP = "tiny_sweep"
 
 
@@ -90,6 +92,10 @@ def several_machines(home: Path, *, n_machines: int, n_cpus: int) -> Iterator[Ma
 
 def start(here: Path, *flags: str, module: str = "study.sweep", **environment: str) -> Command:
     env = {**os.environ, "HOME": str(here / "home"), "COLUMNS": "160", **environment}
+    if module.startswith("tests."):
+        # The tests are not installed, and neither this process nor its cells start beside them.
+        paths = [str(ROOT), env.get("PYTHONPATH", "")]
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     return Command(module, ["--search", "tiny.yaml", *flags], cwd=here, env=env)
 
 
