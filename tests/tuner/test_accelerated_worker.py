@@ -9,12 +9,10 @@ import pytest
 import ray
 import torch
 
-from study.data.dataset import Dataset, build_dataset
+from study.data.dataset import Dataset
 from study.errors import SpecError
 from study.results.epoch_report import EpochRecord
 from study.search.assignment import Assignment
-from study.search.space import build_space
-from study.spec.spec_file import load_study
 from study.storage.layout import CHECKPOINTS_FOLDER
 from study.training.checkpoint import CheckpointFolder
 from study.training.device import (
@@ -26,7 +24,7 @@ from study.training.device import (
 from study.training.trainer import Trainer
 from study.tuner.trainable import CellTrainable, StepResult, TrialSettings
 from tests.accelerator import accelerator
-from tests.tuner.command import SPACES
+from tests.tuner.small_trial import small_trial
 
 KINDS = pytest.mark.parametrize("kind", ["cuda", "mps"])
 SHARE = 0.25
@@ -40,23 +38,7 @@ SHORTAGES = {
 @pytest.fixture(scope="module")
 def cell() -> tuple[Dataset, Assignment]:
     """Return a data set, and a small trial on it."""
-    spec = load_study(SPACES / "smoke.yaml").cell("50k", 1)
-    data = build_dataset(spec.data)
-    space = build_space(spec, n_features=len(data.feature_names))
-    config = min(space.configs(), key=lambda config: config.model.n_layers)
-    train = dataclasses.replace(
-        config.train, epochs=3, effective_batch=512, patience=None, collapse_grace_share=1.0
-    )
-    trial = Assignment(
-        number=0,
-        source="sampled",
-        group=None,
-        seed=3,
-        config=dataclasses.replace(config, train=train),
-        micro_batch_limit=None,
-    )
-    few = dataclasses.replace(data, train_days=data.train_days[-1024:])
-    return few, trial
+    return small_trial(epochs=3)
 
 
 def worker(

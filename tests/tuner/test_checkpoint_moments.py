@@ -1,6 +1,5 @@
 """A worker saves its trial at the moments that need it, and trains the rest again, without Ray."""
 
-import dataclasses
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +10,9 @@ from typing import Any
 import pytest
 import ray
 
-from study.data.dataset import Dataset, build_dataset
+from study.data.dataset import Dataset
 from study.errors import StudyError
 from study.search.assignment import Assignment
-from study.search.space import build_space
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.storage.layout import CHECKPOINTS_FOLDER, STOP_FILE
@@ -24,6 +22,7 @@ from study.training.state_file import NoSpaceError
 from study.tuner.trainable import CellTrainable, StepResult, TrialSettings
 from tests.store import Line, Server, s3_server
 from tests.tuner.command import SPACES
+from tests.tuner.small_trial import small_trial
 
 EPOCHS = 6
 SELDOM = 3600.0
@@ -33,22 +32,7 @@ SELDOM = 3600.0
 @pytest.fixture(scope="module")
 def cell() -> tuple[Dataset, Assignment]:
     """Return a data set, and a small trial on it."""
-    spec = load_study(SPACES / "smoke.yaml").cell("50k", 1)
-    data = build_dataset(spec.data)
-    space = build_space(spec, n_features=len(data.feature_names))
-    config = min(space.configs(), key=lambda config: config.model.n_layers)
-    train = dataclasses.replace(
-        config.train, epochs=EPOCHS, effective_batch=512, patience=None, collapse_grace_share=1.0
-    )
-    trial = Assignment(
-        number=0,
-        source="sampled",
-        group=None,
-        seed=3,
-        config=dataclasses.replace(config, train=train),
-        micro_batch_limit=None,
-    )
-    return dataclasses.replace(data, train_days=data.train_days[-1024:]), trial
+    return small_trial(epochs=EPOCHS)
 
 
 @pytest.fixture(autouse=True)
