@@ -32,6 +32,7 @@ pytestmark = pytest.mark.ray
 
 TRIALS = 3
 EPOCHS = 8
+MORE_EPOCHS = 10
 
 
 @pytest.fixture
@@ -115,28 +116,36 @@ def check_killed_search(server: Server, here: Path, flags: tuple[str, ...]) -> N
 
 
 def check_other_machine(server: Server, here: Path, flags: tuple[str, ...]) -> None:
-    """Resume the search where nothing of it is but what the store holds, a minute later."""
+    """Resume it where nothing of it is but what the store holds, a minute later and longer."""
     before = json.loads(server.content(f"{CELL}/all_trials.json"))
     assert 1 <= len(before) < TRIALS
+    logs = {row["number"]: server.content(f"{CELL}/{row['folder']}/result.json") for row in before}
     shutil.rmtree(here / "ray_results")
     for left in (here / "temporary").glob("mss-*"):
         os.utime(left, (time.time() - 120,) * 2)
     _, errors = run(here, *flags, expect=2)
     assert "a cell is searched once" in errors
-    output, errors = run(here, *flags, "--resume")
+    output, errors = run(here, *flags, "--resume", "--max-epochs", str(MORE_EPOCHS))
     assert "resumes after epoch" in output
     assert errors == "", "exits are clean"
     assert CREDENTIALS["AWS_SECRET_ACCESS_KEY"] not in output + errors
 
     rows = trials(here)
     assert [row["number"] for row in rows] == list(range(TRIALS))
-    assert rows[: len(before)] == before
+    # A trial that had completed goes on from the state that the store has kept of it.
+    longer = {row["number"] for row in before if row["reason"] == "completed"}
+    assert longer
     for row in rows:
         assert row["reason"] in ("completed", "collapsed")
-        assert [e["epoch"] for e in epochs_of(here, row)] == list(range(1, EPOCHS + 1))
+        had_ended = row["number"] in logs and row["number"] not in longer
+        trained = EPOCHS if had_ended else MORE_EPOCHS
+        assert [e["epoch"] for e in epochs_of(here, row)] == list(range(1, trained + 1))
+        log = cell_folder(here) / row["folder"] / "result.json"
+        assert log.read_bytes().startswith(logs.get(row["number"], b""))
     events = (cell_folder(here) / JOURNAL_FILES[0]).read_text().splitlines()
     kinds = [json.loads(line)["event"]["kind"] for line in events]
-    assert kinds.count("asked") == kinds.count("ended") == TRIALS
+    assert kinds.count("asked") == TRIALS
+    assert kinds.count("ended") == TRIALS + len(longer)
     check_store(server, here)
     assert not list((here / "temporary").glob("mss-*"))
     for file in cell_folder(here).rglob("*"):
