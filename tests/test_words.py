@@ -5,6 +5,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,10 @@ _PATH = re.compile(r"\b(?:analysis|docs|search_spaces|study|tests)/[\w/.-]*\w")
 _DOTTED = re.compile(r"(?<![\w./])(?:analysis|study|tests)(?:\.\w+)+")
 
 
-def files() -> list[Path]:
-    return sorted(
-        path
-        for top in ("analysis", "examples", "study", "tests")
-        for path in ROOT.glob(f"{top}/**/*.py")
-    )
+def folders() -> list[Path]:
+    """Return every folder that holds modules."""
+    tops = ("analysis", "examples", "study", "tests")
+    return sorted({path.parent for top in tops for path in ROOT.glob(f"{top}/**/*.py")})
 
 
 def docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
@@ -84,6 +83,13 @@ def flaw(text: str) -> str | None:
     return None
 
 
+@cache
+def leads_somewhere(path: str) -> bool:
+    """Is there a file or folder of this path, which may hold a pattern?"""
+    return any(ROOT.glob(path))
+
+
+@cache
 def is_there(reference: str) -> bool:
     """Is a dotted name that of a module, or of something that a module defines?"""
     parts = reference.split(".")
@@ -106,7 +112,7 @@ def lost_reference(text: str) -> str | None:
     if (section := _SECTION.search(flat)) and not _YEAR.search(flat):
         return section[0]
     for path in _PATH.findall(flat):
-        if not any(ROOT.glob(path)):
+        if not leads_somewhere(path):
             return str(path)
     for name in _DOTTED.findall(flat):
         if not is_there(name):
@@ -114,19 +120,17 @@ def lost_reference(text: str) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_docstring_stands_without_the_name_above_it(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    flaws = [(text.lineno, flaw(str(text.value))) for text in docstrings(tree)]
-    assert [(line, what) for line, what in flaws if what] == []
-
-
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_a_docstring_or_comment_refers_to_is_in_the_repository(path: Path) -> None:
-    source = path.read_text(encoding="utf-8")
-    texts = [(text.lineno, str(text.value)) for text in docstrings(ast.parse(source))]
-    found = [(line, lost_reference(text)) for line, text in [*texts, *comments(source)]]
-    assert [(line, what) for line, what in found if what] == []
+@pytest.mark.parametrize("folder", folders(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_docstrings_stand_alone_and_refer_to_what_is_in_the_repository(folder: Path) -> None:
+    found = []
+    for path in sorted(folder.glob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        texts = [(text.lineno, str(text.value)) for text in docstrings(ast.parse(source))]
+        found += [(path.name, line, flaw(text)) for line, text in texts]
+        found += [
+            (path.name, line, lost_reference(text)) for line, text in [*texts, *comments(source)]
+        ]
+    assert [each for each in found if each[-1] is not None] == []
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def pairs(*, same: bool, noise: float = NOISE, seed: int = 0) -> list[Pair]:
 @pytest.mark.slow
 def test_noisy_ranks_of_equal_horizons_are_no_difference() -> None:
     noisy = []
-    for seed in range(12):
+    for seed in range(8):
         found = rank_agreement(pairs(same=True, noise=1.0, seed=seed))
         assert found is not None
         across, within, difference = found
@@ -33,7 +33,7 @@ def test_noisy_ranks_of_equal_horizons_are_no_difference() -> None:
         assert difference.value == pytest.approx(across.value - within.value)
         assert difference.high is not None
         noisy.append(difference.high < 0)
-    assert sum(noisy) <= 2
+    assert sum(noisy) <= 1
 
 
 def test_horizons_that_prefer_other_configurations_are_told_apart() -> None:

@@ -74,7 +74,7 @@ FULL = Sizes(
 )  # fmt: skip
 TINY = Sizes(
     steps=((16, 1, 2, 2, "-"), (8, 2, 2, 2, "-")),
-    batch=8, product=64, processes=(1, 2), together_seconds=0.2, seeds=1, trials=0,
+    batch=8, product=64, processes=(2,), together_seconds=0.2, seeds=1, trials=0,
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Bars with a fault at a place of one's choice, and markets that are unusual and right."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -9,8 +10,17 @@ import pandas as pd
 from study.data.checks.check_result import CheckResult
 from study.data.checks.price_checks import check_table
 from study.data.reading.tables import table_from_frame
+from study.data.sources import load_prices
 
 PRICES = ["Open", "High", "Low", "Close"]
+EMBEDDED = ("nasdaq", "sp500", "synthetic")
+"""Names of the markets that the project holds."""
+
+
+@cache
+def embedded(name: str) -> pd.DataFrame:
+    """Return the bars of an embedded market, read once; nothing may write to them."""
+    return load_prices(name).frame
 
 
 def results_of(frame: pd.DataFrame, accept: Sequence[str] = ()) -> dict[str, CheckResult]:

@@ -1,11 +1,12 @@
 """Bars that know the day after are reported, and bars of their own day are not."""
 
+from collections.abc import Callable
+
 import pandas as pd
 import pytest
 
-from study.data.sources import load_prices
 from study.data.synthetic import simulate_market
-from tests.data.bars import results_of, stock, thin_stock
+from tests.data.bars import embedded, results_of, stock, thin_stock
 
 CHECK = "look ahead"
 
@@ -15,13 +16,13 @@ def coin() -> pd.DataFrame:
     return bars.set_axis(pd.date_range("2015-01-01", periods=len(bars), name="Date"))
 
 
-MARKETS = {
-    "sp500": load_prices("sp500").frame,
-    "nasdaq": load_prices("nasdaq").frame,
-    "synthetic": load_prices("synthetic").frame,
-    "stock": stock(0),
-    "coin": coin(),
-    "thin stock": thin_stock(0),
+MARKETS: dict[str, Callable[[], pd.DataFrame]] = {
+    "sp500": lambda: embedded("sp500"),
+    "nasdaq": lambda: embedded("nasdaq"),
+    "synthetic": lambda: embedded("synthetic"),
+    "stock": lambda: stock(0),
+    "coin": coin,
+    "thin stock": lambda: thin_stock(0),
 }
 
 
@@ -35,7 +36,7 @@ def with_range_of_the_day_after(bars: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.slow
 @pytest.mark.parametrize("market", sorted(MARKETS))
 def test_bars_that_know_the_day_after_are_told(market: str) -> None:
-    bars = MARKETS[market]
+    bars = MARKETS[market]()
     assert results_of(bars)[CHECK].status == "ok"
     found = results_of(with_range_of_the_day_after(bars))[CHECK]
     assert found.status == "warning"
@@ -45,7 +46,7 @@ def test_bars_that_know_the_day_after_are_told(market: str) -> None:
 
 
 def test_a_close_of_the_day_before_is_told() -> None:
-    bars = MARKETS["sp500"]
+    bars = embedded("sp500")
     late = bars.assign(Close=bars["Close"].shift(1)).iloc[1:]
     late["High"] = late[["High", "Close"]].max(axis=1)
     late["Low"] = late[["Low", "Close"]].min(axis=1)
@@ -53,7 +54,7 @@ def test_a_close_of_the_day_before_is_told() -> None:
 
 
 def test_two_years_among_others_that_know_the_day_after_are_told() -> None:
-    bars = MARKETS["nasdaq"]
+    bars = embedded("nasdaq")
     mixed = bars.copy()
     mixed.loc["2008":"2009"] = with_range_of_the_day_after(bars).loc["2008":"2009"]
     assert "% of the bars from 2008-" in results_of(mixed)[CHECK].messages[0]

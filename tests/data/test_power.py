@@ -30,10 +30,12 @@ def test_the_smallest_difference_is_found_four_times_of_five() -> None:
     assert found.mean() == pytest.approx(0.8, abs=0.01)
 
 
+@pytest.mark.slow
 def test_longer_horizons_show_less(powers: dict[int, Power]) -> None:
     assert powers[5].log_loss_test > 1.3 * powers[1].log_loss_test
 
 
+@pytest.mark.slow
 def test_two_plausible_models_differ_as_much_as_was_measured_before(
     powers: dict[int, Power],
 ) -> None:

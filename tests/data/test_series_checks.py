@@ -10,10 +10,11 @@ from hypothesis import given, settings
 
 from study.data.data_config import ACCEPTABLE
 from study.data.prices import Prices, prices_from_frame
-from study.data.sources import load_prices
 from study.data.synthetic import simulate_market
 from study.errors import DataError
 from tests.data.bars import (
+    EMBEDDED,
+    embedded,
     every_calendar_day,
     refused,
     resampled,
@@ -25,7 +26,6 @@ from tests.data.bars import (
     with_cell,
 )
 
-MARKETS = {name: load_prices(name).frame for name in ("sp500", "nasdaq", "synthetic")}
 STRETCH = 400
 
 Plant = Callable[[pd.DataFrame, int], pd.DataFrame]
@@ -53,7 +53,7 @@ def weekdays_of(bars: pd.DataFrame) -> np.ndarray:
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
-    market=st.sampled_from(sorted(MARKETS)),
+    market=st.sampled_from(EMBEDDED),
     start=st.integers(0, 5031 - STRETCH),
     at=st.integers(20, STRETCH - 20),
     fault=st.sampled_from(sorted(PLANTED)),
@@ -61,7 +61,7 @@ def weekdays_of(bars: pd.DataFrame) -> np.ndarray:
 def test_a_fault_is_told_at_any_day_of_any_stretch_and_nothing_is_refused_without_it(
     market: str, start: int, at: int, fault: str
 ) -> None:
-    bars = MARKETS[market].iloc[start : start + STRETCH]
+    bars = embedded(market).iloc[start : start + STRETCH]
     assert refused(bars) == set()
     check, plant = PLANTED[fault]
     found = results_of(plant(bars, at))
@@ -79,7 +79,7 @@ def test_how_often_a_fault_is_refused(fault: str) -> None:
     check, plant = PLANTED[fault]
     generator = np.random.default_rng(1)
     hits = 0
-    for market in MARKETS.values():
+    for market in map(embedded, ("sp500", "nasdaq", "synthetic")):
         for start in generator.integers(0, len(market) - STRETCH, 20):
             bars = market.iloc[start : start + STRETCH]
             at = int(generator.integers(20, STRETCH - 20))
@@ -90,12 +90,12 @@ def test_how_often_a_fault_is_refused(fault: str) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(
-    market=st.sampled_from(sorted(MARKETS)),
+    market=st.sampled_from(EMBEDDED),
     start=st.integers(0, 5031 - STRETCH),
     at=st.integers(20, STRETCH - 20),
 )
 def test_a_volume_of_100_times_is_refused_or_told(market: str, start: int, at: int) -> None:
-    bars = MARKETS[market].iloc[start : start + STRETCH]
+    bars = embedded(market).iloc[start : start + STRETCH]
     day = f"{bars.index[at]:%Y-%m-%d}"
     if bars["Volume"].iloc[at] == 0:
         return
@@ -316,9 +316,9 @@ def test_another_unit_of_volume_is_told(sp500: Prices) -> None:
     assert "the usual volume changes near 2000-0" in found.messages[0]
 
 
-@pytest.mark.parametrize("market", sorted(MARKETS))
+@pytest.mark.parametrize("market", EMBEDDED)
 def test_a_volume_that_is_a_running_total_or_a_constant_is_refused(market: str) -> None:
-    bars = MARKETS[market].iloc[:800].astype(float)
+    bars = embedded(market).iloc[:800].astype(float)
     volume = bars["Volume"]
     within_months = volume.groupby(pd.DatetimeIndex(bars.index).to_period("M")).cumsum()
     later = volume.where(volume.index < volume.index[300], volume.iloc[300:].cumsum())
@@ -358,7 +358,7 @@ def test_a_market_that_was_closed_for_months_is_let_through(sp500: Prices) -> No
 def test_the_embedded_markets_have_no_new_warning() -> None:
     odd = {
         name: {check for check, each in results_of(bars).items() if each.status != "ok"}
-        for name, bars in MARKETS.items()
+        for name, bars in ((each, embedded(each)) for each in EMBEDDED)
     }
     assert odd == {
         "sp500": {"Open equals previous Close"},

@@ -74,13 +74,14 @@ def test_a_copied_state_is_pinned_and_resumes_as_it_was_when_the_device_goes_on(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 def test_captured_steps_are_the_eager_ones(dropout: float, bf16: bool) -> None:
     eager = accelerated(dropout=dropout, bf16=bf16)
     captured = accelerated(dropout=dropout, bf16=bf16, capture=True)
     tolerance = 1e-3 if bf16 else 1e-4
-    for _ in range(4):
+    for _ in range(2):
         expected, report = eager.run_epoch(), captured.run_epoch()
         assert captured.capture == ("captured" if torch.cuda.is_available() else None)
         assert report.train_loss == pytest.approx(expected.train_loss, abs=tolerance)
@@ -137,6 +138,7 @@ def test_a_host_that_reads_during_a_capture_leaves_an_eager_trial() -> None:
     assert report.train_loss == pytest.approx(accelerated().run_epoch().train_loss, abs=1e-4)
 
 
+@pytest.mark.slow
 @CAPTURE
 def test_dropout_has_a_separate_stream_that_is_resumed(capture: bool) -> None:
     torch.manual_seed(1)
@@ -155,6 +157,7 @@ def test_dropout_has_a_separate_stream_that_is_resumed(capture: bool) -> None:
     assert torch.equal(torch.rand(3, device=resolve_device(1.0)), after)
 
 
+@pytest.mark.slow
 @CAPTURE
 def test_a_paused_epoch_is_resumed_after_loading(capture: bool) -> None:
     straight = accelerated()

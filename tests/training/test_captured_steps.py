@@ -22,7 +22,7 @@ from tests.training.planted import CPU, DATA, MODEL, TRAIN, run_to_end, trace
 
 FULL = replace(MODEL, auxiliary_head=True, revin=True, last_day_skip=True)
 WITH_DROPOUT = replace(FULL, dropout=0.2)
-FULL_TRAIN = replace(TRAIN, auxiliary_weight=0.5, ema_decay=0.9, weight_decay=0.05, epochs=4)
+FULL_TRAIN = replace(TRAIN, auxiliary_weight=0.5, ema_decay=0.9, weight_decay=0.05, epochs=3)
 
 
 class NoGraphs(RecordedGraphs):
@@ -76,7 +76,7 @@ def test_a_captured_trial_is_the_eager_one(family: str, dropout: float) -> None:
     # Micro-batches of 24, 16 and, in the last step, 20; the change of the weights; validations of
     # 24 and 6. Each is run twice before it is captured.
     assert graphs.n_captures == 6
-    n_runs = 4 * (4 * 3 + 2) + 4 * 5 + 4 * 7
+    n_runs = 3 * (4 * 3 + 2) + 3 * 5 + 3 * 7
     assert graphs.n_replays == n_runs - 2 * 6
     eager.restore_best()
     captured.restore_best()
@@ -92,6 +92,7 @@ def test_without_an_average_or_an_auxiliary_output_it_is_the_eager_one_too() -> 
     assert captured.capture == "captured"
 
 
+@pytest.mark.slow
 def test_a_pause_after_every_step_changes_nothing() -> None:
     straight, paused = (full_trainer(RecordedGraphs(), model=WITH_DROPOUT) for _ in range(2))
     expected = run_to_end(straight)
@@ -104,6 +105,7 @@ def test_a_pause_after_every_step_changes_nothing() -> None:
     assert_same(paused, straight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_new", [False, True])
 def test_a_restored_trial_goes_on_captured(is_new: bool) -> None:
     straight = full_trainer(None, model=WITH_DROPOUT)
@@ -123,6 +125,7 @@ def test_a_restored_trial_goes_on_captured(is_new: bool) -> None:
     assert trainer.capture == "captured"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smallest", [33, 44])
 def test_memory_running_out_halves_the_micro_batch(smallest: int) -> None:
     # In the first step or, where only the 44 samples of an epoch's last step do not fit, once the
@@ -183,6 +186,7 @@ def test_graphs_give_way_to_a_validation_that_fits_without_them() -> None:
     assert captured.capture == "eager: OutOfMemoryError: planted"
 
 
+@pytest.mark.slow
 def test_memory_running_out_during_a_capture_leaves_an_eager_trial() -> None:
     eager, captured = (
         full_trainer(graphs, model=WITH_DROPOUT) for graphs in (None, RecordedGraphs())
@@ -201,6 +205,7 @@ def test_memory_running_out_during_a_capture_leaves_an_eager_trial() -> None:
     assert_same(captured, eager)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "forbidden",
     [

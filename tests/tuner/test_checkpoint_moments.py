@@ -83,6 +83,7 @@ def saved_epoch(folder: Path) -> int | None:
     return None if found is None else found.state["epoch"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_trains_again_and_finds_the_same_numbers(
     cell: tuple[Dataset, Assignment], tmp_path: Path
 ) -> None:
@@ -111,6 +112,7 @@ def test_a_rung_finds_the_state_on_the_disk(
     assert found == [(False, None), (True, 2), (True, 3), (False, 3), (False, 3), (True, 6)]
 
 
+@pytest.mark.slow
 def test_a_search_that_is_to_end_finds_every_epoch_on_the_disk(
     cell: tuple[Dataset, Assignment], tmp_path: Path
 ) -> None:
@@ -184,6 +186,7 @@ def test_nothing_is_written_after_the_error_of_a_trial(
     assert saved_epoch(tmp_path) is None
 
 
+@pytest.mark.slow
 def test_a_store_has_what_the_thread_has_written_and_its_loss_pauses_the_trial(
     cell: tuple[Dataset, Assignment], tmp_path: Path
 ) -> None:
