@@ -10,6 +10,7 @@ it have not needed. A part whose time is up says so below the lines that it has.
 
 import argparse
 import dataclasses
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ from contextlib import closing
 
 import torch
 
-from study.training.device import resolve_device
+from study.training.device import release_cached_memory, resolve_device
 from tests.bench.gpu import alternatives, profiles, side_by_side
 from tests.bench.gpu.commands import run_module
 from tests.bench.gpu.searches import Searches
@@ -71,15 +72,16 @@ def check_rows(sizes: Sizes, seconds: float) -> Rows:
     done = run_module("pytest", *flags, seconds=seconds)
     last = next(iter(done.output.strip().splitlines()[-1:]), "no output")
     if done.code:
-        raise RuntimeError(f"checks on the device: {last}\n{done.output}")
+        raise RuntimeError(f"{last}\n{done.output}\n{done.errors}")
     yield Row("checks on the device", last if done.code == 0 else "its time was up")
 
 
-def show(every: Iterable[Part], *, times: float) -> bool:
+def show(every: Iterable[Part], device: torch.device, *, times: float) -> bool:
     """Print the rows of all parts, each in its time; return whether none has failed.
 
     Args:
         every: the parts.
+        device: the device, of whose memory no part keeps any for the next ones.
         times: factor of the seconds that they have.
     """
     is_whole, spare = True, 0.0
@@ -100,6 +102,8 @@ def show(every: Iterable[Part], *, times: float) -> bool:
             print(f"{part.name} | {line} | | ", flush=True)
             print(text, file=sys.stderr, flush=True)
             is_whole = False
+        gc.collect()
+        release_cached_memory(device)
         spare = most - (time.monotonic() - began)
     return is_whole
 
@@ -117,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
     print(torch.cuda.get_device_name() if has_gpu else DRY)
     print(f"torch {torch.__version__}\n")
     print("what | measured | reference | bar", flush=True)
-    is_whole = show(parts(sizes, device), times=sizes.times)
+    is_whole = show(parts(sizes, device), device, times=sizes.times)
     if not has_gpu:
         print(f"\n{DRY}")
     return 0 if is_whole else 1

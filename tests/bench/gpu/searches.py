@@ -64,7 +64,9 @@ class Searches:
         yield Row(name, f"{taken}; {len(ended)} trials ended", "", "30 s")
         yield slot_row([*trials.values()])
         for record in ended:
-            epochs = trials[cell / record["folder"]]
+            epochs = trials.get(cell / record["folder"], [])
+            if not epochs:
+                continue
             shape = f"d{record['params']['d_model']} L{record['params']['n_layers']}"
             inside = [sum(epoch[phase] for phase in PHASES) for epoch in epochs]
             self.epoch_seconds.append((shape, statistics.fmean(inside)))
