@@ -26,6 +26,7 @@ from study.search.forced import Forced, first_configurations
 from study.search.space import SearchSpace, TrialConfig
 from study.spec.dimension import numbers
 from study.spec.specification import Cell
+from study.training.checkpoint_bytes import running_bytes
 from study.training.device import supports_bf16
 
 BASELINE_TO_BEAT = "logistic"
@@ -33,10 +34,6 @@ BASELINE_TO_BEAT = "logistic"
 
 _FLOAT_BYTES = 4
 """Bytes of a weight in a checkpoint: float32."""
-
-_CHECKPOINTS_PER_TRIAL = 3
-"""Most checkpoints of a running trial on the disk: two states, each with the best weights it refers
-to, and a third pair while it is written."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,9 +79,8 @@ class CellPlan:
         """Bytes that the checkpoints of the trials that run at once may take on the disk."""
         # No mixture of budgets takes more than the worst of them alone.
         return max(
-            _CHECKPOINTS_PER_TRIAL
-            * min(self.concurrency, self.resources.by_budget[config.budget].capacity)
-            * _checkpoint_bytes(config)
+            min(self.concurrency, self.resources.by_budget[config.budget].capacity)
+            * running_bytes(*_checkpoint_bytes(config))
             for config in self.space.configs()
         )
 
@@ -94,8 +90,7 @@ class CellPlan:
         most = self.cell.search.keep_state_mib * 2**20
         kept = []
         for config in self.space.configs():
-            best = _FLOAT_BYTES * count_parameters(config.model)
-            state = _checkpoint_bytes(config) - best
+            state, best = _checkpoint_bytes(config)
             kept.append(best + (state if state <= most else 0))
         return self.cell.search.trials * max(kept)
 
@@ -247,7 +242,7 @@ def _record(baseline: Baseline) -> BaselineRecord:
     )
 
 
-def _checkpoint_bytes(config: TrialConfig) -> int:
+def _checkpoint_bytes(config: TrialConfig) -> tuple[int, int]:
     """Return the bytes of a state (weights, two moments, average) and of its best weights."""
-    copies = 4 + (config.train.ema_decay > 0)
-    return copies * _FLOAT_BYTES * count_parameters(config.model)
+    weights = _FLOAT_BYTES * count_parameters(config.model)
+    return (3 + (config.train.ema_decay > 0)) * weights, weights

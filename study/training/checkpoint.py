@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.storage.files import make_way
+from study.training.checkpoint_bytes import MOST_SPARED_BYTES, states_kept
 from study.training.state_file import (
     CheckpointError,
     HostCopy,
@@ -69,16 +70,23 @@ class CheckpointFolder:
     ``state_00000123.pt`` is named by its optimizer step and holds all but the best weights.
     Those are in ``best_0004.pt``, named by the best epoch, written once for all the states that
     refer to it, and usable alone: it holds ``epoch``, ``metrics``, ``weights``, ``model_config``,
-    ``train_config`` and ``seed``. An older state is used if the newest is torn.
+    ``train_config`` and ``seed``. An older state is used if the newest is torn; of large states
+    only the newest is kept.
 
     Args:
         folder: the folder, made if absent; one trial writes to it at a time.
         keep: number of states to keep.
+        most_spared_bytes: size of the largest states of which more than one is kept.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 2) -> None:
+    def __init__(
+        self, folder: Path, *, keep: int = 2, most_spared_bytes: int = MOST_SPARED_BYTES
+    ) -> None:
         self._folder = folder
         self._keep = keep
+        self._most_spared_bytes = most_spared_bytes
+        self._newest: Path | None = None
+        """The state that this object has last written or read."""
         self._trusted_best: State | None = None
         """Epoch and metrics of the best file that this object has last written or verified. A file
         that a crashed process left may hold the weights of another run of the same epoch."""
@@ -100,6 +108,10 @@ class CheckpointFolder:
             self._folder.mkdir(exist_ok=True)
         path = self._folder / f"state_{state['step']:08d}.pt"
         best = state["best"]
+        kept = states_kept(state_bytes(state | {"best": None}), self._keep, self._most_spared_bytes)
+        if self._newest is not None and self._newest.exists():
+            # What a crash has left must not take room beside the state that is written.
+            self._prune(self._newest, kept)
         if best is None:
             self._require_space(state)
             self._write_state(state, path, None)
@@ -118,7 +130,8 @@ class CheckpointFolder:
                 self._trusted_best = identity
             self._write_state(light, path, best_path.name)
 
-        self._prune(path)
+        self._newest = path
+        self._prune(path, kept)
         return path
 
     def newest_intact(self, names: Collection[str] = _OF_A_STATE) -> Found | None:
@@ -143,6 +156,7 @@ class CheckpointFolder:
                 self._refused.add(path)
             else:
                 self._trusted_best = state["best"] and _identity(state["best"])
+                self._newest = path
                 return Found(state, tuple(problems))
         if problems:
             raise CheckpointError(
@@ -237,7 +251,7 @@ class CheckpointFolder:
             self._sweep()
             raise
 
-    def _prune(self, newest: Path) -> None:
+    def _prune(self, newest: Path, n_kept: int) -> None:
         """Remove states that are old, unreadable or later than ``newest``, and left-over files."""
         self._refused.discard(newest)
         kept = []
@@ -246,7 +260,7 @@ class CheckpointFolder:
                 _remove(path)
             else:
                 kept.append(path)
-        for path in kept[self._keep :]:
+        for path in kept[n_kept:]:
             _remove(path)
         self._sweep()
 

@@ -66,8 +66,11 @@ def slot_use(trials: list[list[dict[str, Any]]]) -> SlotUse:
 
 
 def epochs_of(cell: Path) -> list[list[dict[str, Any]]]:
-    files = sorted(cell.glob("trial_*/result.json"))
-    return [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
+    return [epochs_in(file) for file in sorted(cell.glob("trial_*/result.json"))]
+
+
+def epochs_in(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def test_a_cell_of_twelve_trials(tmp_path: Path) -> None:

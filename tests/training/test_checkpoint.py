@@ -25,18 +25,18 @@ from tests.results.conftest import full_disk
 from tests.training.planted import make_trainer, trace
 
 
-def trial_state(step: int, *, best_epoch: int | None, run: int = 0) -> State:
+def trial_state(step: int, *, best_epoch: int | None, run: int = 0, n_floats: int = 50) -> State:
     """Return a small state in the form of a trainer's; ``run`` numbers the runs of one trial."""
     best = None
     if best_epoch is not None:
         best = {
             "epoch": best_epoch,
             "metrics": {"loss": 1 / best_epoch + run, "auc": None},
-            "weights": {"w": torch.full((50,), float(best_epoch + 100 * run))},
+            "weights": {"w": torch.full((n_floats,), float(best_epoch + 100 * run))},
         }
     return {
         "step": step,
-        "model": {"w": torch.full((50,), float(step + 1000 * run))},
+        "model": {"w": torch.full((n_floats,), float(step + 1000 * run))},
         "best": best,
         "model_config": {"d_model": 8},
         "train_config": {"epochs": 4},
