@@ -111,8 +111,7 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
                 daemon = folder.parent / "m"
                 held.enter_context(reaper.reaping(pipes_of(daemon)))
                 held.enter_context(mps_daemon(daemon, n_gpus=use_accelerators * nvidia_devices()))
-            with _lean_start():
-                ray.init(**options)
+            _init(options)
         except SystemExit as error:
             # Ray's own handler, which takes SIGTERM while it starts.
             raise KeyboardInterrupt from error
@@ -146,20 +145,20 @@ def _options_of_a_start(use_accelerators: bool) -> dict[str, object]:
     return options if use_accelerators else options | {"num_gpus": 0}
 
 
-@contextmanager
-def _lean_start() -> Iterator[None]:
-    """Start no process of Ray that nothing here asks: each takes 80 MiB, and a core for 0.7 s.
+def _init(options: dict[str, object]) -> None:
+    """Start or join Ray, without two processes of it that nothing here asks.
 
     One asks a cloud for further machines; the other shows a driver what its workers print, which
-    ``log_to_driver`` turns off. ``ray start`` has a flag for each, but ``ray.init`` has none.
+    ``log_to_driver`` turns off. Each takes 80 MiB, and a core for 0.7 seconds. ``ray start`` has a
+    flag for each of them, but ``ray.init`` has none.
     """
     of_ray = parameter.RayParams
     lean = partial(of_ray, no_monitor=True, include_log_monitor=False)
-    parameter.RayParams = lean  # type: ignore[assignment, misc]
+    parameter.RayParams = lean
     try:
-        yield
+        ray.init(**options)
     finally:
-        parameter.RayParams = of_ray  # type: ignore[misc]
+        parameter.RayParams = of_ray
 
 
 def _no_cluster(address: str | None, error: Exception) -> SpecError:
