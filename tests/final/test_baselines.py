@@ -79,7 +79,7 @@ def test_on_a_planted_gjr_process_any_close_is_as_probable_as_it_comes_true() ->
     draw = np.random.default_rng(4)
 
     def after(variance: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        return w + (a + g * (moved < 0)) * moved**2 + b * variance
+        return np.asarray(w + (a + g * (moved < 0)) * moved**2 + b * variance)
 
     returns, variances = np.empty(n_days), np.empty(n_days)
     variance = np.array(1e-4)

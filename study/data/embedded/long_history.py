@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from study.data.checks.check_result import FEW_SHOWN, listed
 from study.data.embedded.arch_file import arch_file
 from study.data.reading.columns import BAR_COLUMNS, DATE_COLUMN, PRICES
 from study.errors import DataError, quoted, require
@@ -88,12 +89,12 @@ def join_bars(
     )
     prices = list(BAR_COLUMNS[PRICES])
     differ = (one[prices].round(_DECIMALS) != two[prices].round(_DECIMALS)).any(axis=1)
+    days = [f"{day:%Y-%m-%d}" for day in one.index[differ.to_numpy()]]
     require(
-        not differ.any(),
+        not days,
         where,
         f"both packages must have the same prices, to {_DECIMALS} decimals",
-        got=f"other ones on {differ.sum()} of {len(one)} days, the first "
-        f"{one.index[differ.to_numpy().argmax()]:%Y-%m-%d}",
+        got=f"other ones on {len(days)} of {len(one)} days: {listed(days, FEW_SHOWN)}",
         remedy=f"Install {quoted(REQUIREMENT)} and arch 8.0 again.",
         error=DataError,
     )

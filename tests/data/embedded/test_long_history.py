@@ -36,7 +36,7 @@ def test_it_begins_on_the_first_day_of_right_ranges_and_ends_with_2018(
     assert (len(older), f"{older.index[0]:%Y-%m-%d}") == (16_607, "1950-01-03")
     days = pd.DatetimeIndex(long.frame.index)
     assert (f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}") == ("1982-04-21", "2018-12-31")
-    assert (len(days), (days < "1999-01-01").sum()) == (9_254, 4_223)
+    assert (len(days), (days < pd.Timestamp("1999-01-01")).sum()) == (9_254, 4_223)
     for bars, part in (
         (older.loc["1982-04-21":"1998-12-31"], long.frame.loc[:"1998-12-31"]),
         (sp500.frame, long.frame.loc["1999-01-01":]),
@@ -72,10 +72,9 @@ def test_the_package_is_read_and_not_imported(long: Prices) -> None:
 def test_one_price_that_differs_in_the_fourth_decimal_stops_the_join(
     older: pd.DataFrame, sp500: Prices, column: str
 ) -> None:
-    day = older.index.get_loc(pd.Timestamp("2007-03-13"))
     changed = older.copy()
-    changed.iloc[day, changed.columns.get_loc(column)] += 1e-4
-    with pytest.raises(DataError, match="other ones on 1 of 4277 days, the first 2007-03-13"):
+    changed[column] += np.where(older.index == pd.Timestamp("2007-03-13"), 1e-4, 0.0)
+    with pytest.raises(DataError, match="other ones on 1 of 4277 days: 2007-03-13"):
         join_bars(changed, sp500.frame, "sp500-long")
 
 
