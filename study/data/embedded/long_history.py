@@ -62,7 +62,7 @@ def join_bars(
     The days that both cover must be the same, and so must the prices of every one of them, to four
     decimals. The newer bars are taken there: they have more decimals, they are those of the source
     ``sp500``, and where volumes differ the older ones are at fault. Of 52 such volumes 45 are off
-    by 400 shares, whatever their size; the others have a digit too few or another one, such as
+    by 400 shares, whatever their size; the others have other digits or one too few, such as
     536,200,000 on 2015-04-10 for 3,156,200,000.
 
     Args:
