@@ -42,6 +42,7 @@ ACCEPTABLE = (
     "repeated-stretch",
     "constant-prices",
     "level-shift",
+    "range-shift",
     "broken-bar",
     "broken-volume",
     "vix-future-days",
@@ -137,7 +138,8 @@ class DataConfig:
     horizon: int
     """Trading days ahead that the label looks, >= 1; the day itself is excluded."""
     source: str = "sp500"
-    """An embedded market (sp500, nasdaq), the name of an imported one, or a CSV/Parquet path."""
+    """An embedded market (sp500, sp500-long, nasdaq, synthetic), the name of an imported one, or a
+    CSV/Parquet path."""
     tier: Tier = "a25"
     """Named feature set."""
     vix: str | None = None

@@ -1,6 +1,5 @@
 """Loads prices from their sources: embedded markets, imported ones, files."""
 
-import importlib.util
 import os
 import re
 import tempfile
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from study.data.embedded.arch_file import arch_file
+from study.data.embedded.long_history import read_long_history
 from study.data.prices import Prices, prices_from_table
 from study.data.reading.file_cells import is_table_file, plain_name
 from study.data.reading.import_notes import ImportNotes
@@ -24,9 +25,18 @@ IMPORT_FOLDER = Path("ray_results/data")
 SYNTHETIC = "synthetic"
 """Name of the simulated market, whose best possible forecast is known."""
 
-EMBEDDED_SOURCES = ("sp500", "nasdaq", SYNTHETIC)
-"""Names of markets that need no file. The real ones are inside the installed package ``arch``;
-their provider is not named, so the files stay there and are not copied."""
+LONG_HISTORY = "sp500-long"
+"""Name of the S&P 500 of 1982 to 2018, which needs the extra ``history``."""
+
+EMBEDDED_SOURCES = ("sp500", "nasdaq", LONG_HISTORY, SYNTHETIC)
+"""Names of markets that need no file. The real ones are inside the installed packages ``arch`` and
+``great_tables``; their provider is not named, so the files stay there and are not copied."""
+
+_ORIGINS = {
+    SYNTHETIC: "study.data.synthetic",
+    LONG_HISTORY: "great_tables.data.sp500, arch.data.sp500",
+}
+"""Places that embedded markets are read from, of those that are not in ``arch`` alone."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """Pattern of the names of imported markets."""
@@ -47,7 +57,7 @@ def load_prices(
             rule.
     """
     if source in EMBEDDED_SOURCES:
-        origin = "study.data.synthetic" if source == SYNTHETIC else f"arch.data.{source}"
+        origin = _ORIGINS.get(source, f"arch.data.{source}")
         return prices_from_table(source, read_source(source), origin, accept)
     path = _source_path(source, import_folder)
     return prices_from_table(plain_name(path), read_table(path), str(path), accept)
@@ -156,21 +166,15 @@ def list_imported(folder: Path = IMPORT_FOLDER) -> tuple[str, ...]:
 
 
 def _embedded_table(name: str) -> BarTable:
+    understood: tuple[str, ...] = ()
     if name == SYNTHETIC:
         frame = default_market().prices.frame
+    elif name == LONG_HISTORY:
+        frame, note = read_long_history(name)
+        understood = (note,)
     else:
-        frame = pd.read_csv(embedded_file(name), index_col="Date", parse_dates=["Date"])
-    return replace(table_from_frame(frame, name), understood=())
-
-
-def embedded_file(name: str) -> Path:
-    """Return the file of a series inside the installed package ``arch``."""
-    # arch is located but not imported: it would import statsmodels and matplotlib, which takes
-    # seconds at every start and writes a font list into the home folder.
-    package = importlib.util.find_spec("arch")
-    assert package is not None
-    assert package.origin is not None
-    return Path(package.origin).parent / "data" / name / f"{name}.csv.gz"
+        frame = pd.read_csv(arch_file(name), index_col="Date", parse_dates=["Date"])
+    return replace(table_from_frame(frame, name), understood=understood)
 
 
 def _source_path(source: str, import_folder: Path) -> Path:

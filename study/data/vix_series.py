@@ -12,6 +12,7 @@ from study.data.arrays import DayArray, PriceArray, fingerprint_of
 from study.data.checks.price_checks import require_clean
 from study.data.checks.vix_checks import check_vix
 from study.data.data_config import EMBEDDED_VIX, EMBEDDED_VIX_RANGE
+from study.data.embedded.arch_file import arch_file
 from study.data.reading.columns import DATE_COLUMN
 from study.data.reading.columns import NAMES as COLUMN_NAMES
 from study.data.reading.file_cells import plain_name
@@ -20,7 +21,6 @@ from study.data.reading.read_options import AS_WRITTEN, ReadOptions
 from study.data.reading.value_table import ValueTable, read_values
 from study.data.sources import (
     IMPORT_FOLDER,
-    embedded_file,
     is_file,
     require_name,
     source_path,
@@ -73,7 +73,7 @@ def load_vix(
     """
     if source == EMBEDDED_VIX:
         # The file marks days without a value by a point and writes month first.
-        table = read_values(embedded_file("vix"), _VALUE_NAMES)
+        table = read_values(arch_file("vix"), _VALUE_NAMES)
         return _series(EMBEDDED_VIX, table, "arch.data.vix", "", accept)
     path = source_path(source, import_folder / _FOLDER)
     imported = ", ".join(list_vix(import_folder)) or "(none)"

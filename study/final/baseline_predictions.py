@@ -27,7 +27,14 @@ TRAILING_DAYS = 250
 """Trading days over which the trailing prior is a mean: about a year."""
 
 _RANGE_DAYS = (1, 5, 20)
-"""Trading days of the terms of the HAR model of volatility (Corsi 2009): day, week and month."""
+"""Trading days over which the ranges of a day, a week and a month are a mean."""
+
+_HAR_DAYS = (1, 5, 22)
+"""Trading days of the terms of the heterogeneous autoregressive model of realised volatility (HAR,
+Corsi 2009): day, week and month."""
+
+_LEAST_VOLATILITY = 1e-4
+"""Least realised volatility that has a logarithm here, a basis point: a close may stand still."""
 
 _TREES = 500
 """Number of trees of the forest."""
@@ -103,6 +110,20 @@ def _logistic_ranges(config: DataConfig, holdout: Holdout) -> PriceArray:
     return _fitted(make_pipeline(StandardScaler(), LogisticRegression()), inputs, holdout)
 
 
+def _har(config: DataConfig, holdout: Holdout) -> PriceArray:
+    """Fit a logistic regression on the log realised volatility of the last day, week and month.
+
+    Realised volatility is the root mean square of the log returns of closes; these are the terms of
+    the heterogeneous autoregressive model (Corsi 2009), in logarithms.
+    """
+    close = holdout.prices.frame["Close"].to_numpy()
+    squares = pd.Series(np.diff(np.log(close), prepend=np.nan) ** 2)
+    terms = [np.sqrt(squares.rolling(days).mean()) for days in _HAR_DAYS]
+    logs = [np.log(term.clip(lower=_LEAST_VOLATILITY)) for term in terms]
+    inputs = np.stack([each.to_numpy() for each in logs], axis=1)[holdout.bars]
+    return _fitted(make_pipeline(StandardScaler(), LogisticRegression()), inputs, holdout)
+
+
 def _logistic(config: DataConfig, holdout: Holdout) -> PriceArray:
     """Fit a logistic regression on all inputs of the day."""
     return _fitted(
@@ -133,6 +154,7 @@ BASELINES: Mapping[str, Baseline] = {
     "trailing prior": _trailing,
     "GJR-GARCH": _garch,
     "GJR-GARCH, Platt": _garch_platt,
+    "HAR": _har,
     "logistic, ranges": _logistic_ranges,
     "logistic": _logistic,
     "random forest": _forest,

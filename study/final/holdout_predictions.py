@@ -10,7 +10,7 @@ import pandas as pd
 from study.data.data_config import DataConfig
 from study.data.dataset import Dataset
 from study.data.holdout import Holdout
-from study.final.baseline_predictions import predict_baselines
+from study.final.baseline_predictions import BASELINES, predict_baselines
 from study.final.run_plan import RunPlan
 from study.final.searched_cell import SearchedCell
 from study.results.final_records import baseline_file, read_predictions, write_predictions
@@ -46,10 +46,10 @@ def predict_holdout(
     """
     config = search.finalist.cell.data
     own = [_of_run(record, runs_folder, holdout) for record in runs]
-    baselines = _of_baselines(config, search.data, holdout, results)
+    baselines = baselines_once(config, search.data, holdout, results)
     if not plan.holds_out_validation:
         later = dataclasses.replace(holdout, train_days=plan.days.train_days)
-        refitted = _of_baselines(config, plan.days, later, results)
+        refitted = baselines_once(config, plan.days, later, results)
         own = [_of_part(table, "test") for table in own]
         baselines = pd.concat([_of_part(baselines, "validation"), _of_part(refitted, "test")])
     return pd.concat([*own, baselines], ignore_index=True)
@@ -72,10 +72,17 @@ def _of_run(record: TrialRecord, runs: Path, holdout: Holdout) -> pd.DataFrame:
     return _table(config.family, record.seed, holdout, p)
 
 
-def _of_baselines(
+def baselines_once(
     config: DataConfig, data: Dataset, holdout: Holdout, results: Path
 ) -> pd.DataFrame:
-    """Return the baselines' predictions, read back if they were made for this data before."""
+    """Return the baselines' predictions, read back if the same ones were made for this data before.
+
+    Args:
+        config: the definition of the data set.
+        data: the data set, whose fingerprints name the file of the predictions.
+        holdout: the days that were held out, with their labels.
+        results: the results folder.
+    """
     file = baseline_file(
         results,
         {
@@ -83,6 +90,7 @@ def _of_baselines(
             "prices": data.fingerprint,
             "features": data.feature_hash,
             "n_train": len(holdout.train_days),
+            "baselines": list(BASELINES),
             "code": versions(),
         },
     )

@@ -255,10 +255,15 @@ class Recorder(Callback):  # type: ignore[misc]
         return _View(TrialEvents(folder, params, epochs, group=group), len(epochs))
 
     def _group(self, trial: str) -> str:
-        """Return TensorBoard's name of a trial: ``cell/trial``, or ``cell/runs/trial`` if final."""
+        """Return TensorBoard's name of a trial: ``cell/trial``, or ``cell/runs/trial`` if final.
+
+        The final runs of a search across budgets lie in a folder of each budget, whose name begins
+        with that of the cell.
+        """
         cell, parts = self._identity.name, self._folder.parts
-        below = parts[parts.index(cell) + 1 :] if cell in parts else parts[-1:]
-        return "/".join((cell, *below, trial))
+        own = [at for at, part in enumerate(parts) if part == cell or part.startswith(f"{cell}_")]
+        below = parts[own[-1] :] if own else (cell, *parts[-1:])
+        return "/".join((*below, trial))
 
     def _write_end(self, record: TrialRecord) -> None:
         """Write a trial's last files; its record comes last and shows that all others exist."""

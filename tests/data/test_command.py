@@ -24,7 +24,7 @@ def test_import_then_list_then_build(
     assert "Use it with --source mine" in capsys.readouterr().out
     assert main(["list", "--json", *folder]) == 0
     listed = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
-    assert set(listed) == {"sp500", "nasdaq", "synthetic", "mine"}
+    assert set(listed) == {"sp500", "nasdaq", "sp500-long", "synthetic", "mine"}
     assert listed["mine"]["fingerprint"] == listed["sp500"]["fingerprint"]
     assert main(["build", "--source", "mine", "--horizon", "3", "--json", *folder]) == 0
     built = json.loads(capsys.readouterr().out)

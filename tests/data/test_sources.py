@@ -81,7 +81,7 @@ def test_a_missing_source_lists_what_exists(sp500: Prices, tmp_path: Path) -> No
     with pytest.raises(DataError) as caught:
         load_prices("yours", folder)
     assert "got source=yours" in str(caught.value)
-    assert "embedded sp500, nasdaq, synthetic; imported mine" in str(caught.value)
+    assert "embedded sp500, nasdaq, sp500-long, synthetic; imported mine" in str(caught.value)
     with pytest.raises(DataError, match=r"files in .* near\.csv"):
         load_prices(str(tmp_path / "far.csv"), folder)
 

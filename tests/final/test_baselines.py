@@ -1,9 +1,13 @@
 """Baselines on the embedded market: known scores, closed forms, and no label of the future."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
@@ -67,6 +71,44 @@ def test_any_close_agrees_with_walks_that_are_drawn(horizon: int) -> None:
     assert found == pytest.approx(drawn, abs=4 * np.sqrt(0.25 / 200_000))
 
 
+@pytest.mark.slow
+def test_on_a_planted_gjr_process_any_close_is_as_probable_as_it_comes_true() -> None:
+    # Variance of the next day: w + (a + g [r < 0]) r^2 + b v, 1 % a day on average.
+    w, a, g, b = 2e-6, 0.03, 0.12, 0.89
+    n_days, horizon, n_walks = 6_000, 5, 2_000
+    draw = np.random.default_rng(4)
+
+    def after(variance: np.ndarray, moved: np.ndarray) -> np.ndarray:
+        return np.asarray(w + (a + g * (moved < 0)) * moved**2 + b * variance)
+
+    returns, variances = np.empty(n_days), np.empty(n_days)
+    variance = np.array(1e-4)
+    for day, normal in enumerate(draw.standard_normal(n_days)):
+        returns[day] = normal * np.sqrt(variance)
+        variance = variances[day] = after(variance, returns[day])
+    close = 100 * np.exp(np.cumsum(returns))
+    config = DataConfig(horizon=horizon, label_price="close")
+    found = path_probability(config, garch_variance(close, n_fitted=5_000, horizon=horizon)[1:])
+
+    # What comes of a day's state, by walks of the planted process: days that were not fitted.
+    days = np.arange(5_000, n_days - horizon, 5)
+    place, ahead = np.zeros((len(days), n_walks)), np.repeat(variances[days, None], n_walks, axis=1)
+    reached = np.zeros(place.shape, dtype=np.bool_)
+    for _ in range(horizon):
+        moved = draw.standard_normal(place.shape) * np.sqrt(ahead)
+        place, ahead = place + moved, after(ahead, moved)
+        reached |= place >= np.log1p(config.threshold)
+    true = reached.mean(axis=1)
+    # Where only the close of the last day is asked for, it is a quarter less probable.
+    assert (place >= np.log1p(config.threshold)).mean() < 0.8 * true.mean()
+    assert found[days - 1].mean() == pytest.approx(true.mean(), abs=0.02)
+    assert np.abs(found[days - 1] - true).max() < 0.08
+    labels = make_labels(
+        pd.DataFrame({"High": close, "Close": close}), kind="close", horizon=horizon, threshold=0.01
+    )
+    assert labels[days].mean() == pytest.approx(true.mean(), abs=0.1)
+
+
 def test_of_one_day_any_close_is_its_close() -> None:
     config = DataConfig(horizon=1, label_price="close")
     deviations = np.array([0.001, 0.01, 0.1])
@@ -100,6 +142,24 @@ def test_the_trailing_prior_knows_no_label_that_is_not_over(holdout: Holdout) ->
     day = int(holdout.test_days[100])
     known = holdout.labels[day - 3 - TRAILING_DAYS + 1 : day - 3 + 1]
     assert p[day] == pytest.approx(known.mean())
+
+
+def test_har_is_a_logistic_regression_on_the_realised_volatility_of_day_week_and_month(
+    holdout: Holdout,
+) -> None:
+    p = BASELINES["HAR"](DataConfig(horizon=3), holdout)
+    close = holdout.prices.frame["Close"].to_numpy()
+    returns = np.append(np.nan, np.diff(np.log(close)))
+
+    def terms(bar: int) -> list[float]:
+        past = [returns[bar - days + 1 : bar + 1] for days in (1, 5, 22)]
+        return [np.log(max(np.sqrt(np.mean(each**2)), 1e-4)) for each in past]
+
+    inputs = np.array([terms(int(bar)) for bar in holdout.bars])
+    train = holdout.train_days
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    model.fit(inputs[train], holdout.labels[train])
+    assert p == pytest.approx(model.predict_proba(inputs)[:, 1], abs=1e-9)
 
 
 def test_garch_on_a_day_does_not_depend_on_later_days() -> None:

@@ -1,6 +1,7 @@
 """The held-out days of a search: they follow its own days, and their labels are right."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from study.data.prices import prices_from_frame
 from study.data.sources import load_prices
 from study.data.splits import split_days
 from study.errors import DataError
+from study.final.baseline_predictions import BASELINES
+from study.final.holdout_predictions import baselines_once
 from study.final.run_plan import with_validation_days
 from study.training.windows import TrainingData
 
@@ -54,6 +57,23 @@ def test_other_prices_are_refused() -> None:
         open_holdout(CONFIG, data, other)
     same = dataclasses.replace(prices)
     assert len(open_holdout(CONFIG, data, same).features) == data.n_rows
+
+
+def test_predictions_kept_before_a_baseline_joined_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = build_dataset(CONFIG)
+    held = open_holdout(CONFIG, data)
+    for name in [each for each in BASELINES if each not in ("constant", "trailing prior", "HAR")]:
+        monkeypatch.delitem(BASELINES, name)
+
+    def models() -> list[str]:
+        return list(baselines_once(CONFIG, data, held, tmp_path)["model"].unique())
+
+    with monkeypatch.context() as before:
+        before.delitem(BASELINES, "HAR")
+        assert models() == ["constant", "trailing prior"]
+    assert models() == ["constant", "trailing prior", "HAR"]
 
 
 def test_training_on_validation_days_too_reaches_no_test_day() -> None:

@@ -158,13 +158,16 @@ def test_tensorboard_averages_no_two_trials(tmp_path: Path) -> None:
     folders = {results / cell.name: cell for cell in CELLS}
     for where in ("selection", "runs"):
         folders |= {results / "final" / cell.name / where: cell for cell in CELLS}
+    # Those of a search across budgets lie in a folder of each budget.
+    for budget in ("2M", "20M"):
+        folders[results / "final" / f"{CELLS[0].name}_{budget}" / "runs"] = CELLS[0]
     for folder, cell in folders.items():
         folder.parent.mkdir(parents=True, exist_ok=True)
         ledger = new_ledger(folder)
         play(ledger, random.Random(0), 1, {})
         recorder(folder, ledger, cell).repair()
     groups = session_groups(results)
-    assert len(groups) == 6 * 12
+    assert len(groups) == 8 * 12
     assert all(len(sessions) == 1 for sessions in groups.values())
     for cell in CELLS:
         named = {name.rpartition("/")[0] for name in groups if name.startswith(f"{cell.name}/")}

@@ -7,6 +7,7 @@ from study.data.checks import (
     ahead_checks,
     column_checks,
     filler_checks,
+    range_checks,
     row_checks,
     series_checks,
 )
@@ -51,6 +52,7 @@ _BETWEEN: tuple[tuple[str, _Check], ...] = (
     ("repeated-stretch", filler_checks.stretches_differ),
     ("constant-prices", filler_checks.prices_move),
     ("level-shift", series_checks.levels_hold),
+    ("range-shift", range_checks.ranges_stay_of_one_kind),
     ("broken-bar", series_checks.bars_fit_their_neighbours),
     (
         "broken-volume",
