@@ -175,6 +175,8 @@ def plan_cell(
             driver_seconds=driver_seconds,
             planning_seconds=time.monotonic() - began if is_searched_now else 0.0,
         )  # fmt: skip
+    else:
+        say("the baselines")
     baselines, power = judged()
     return CellPlan(
         cell=cell, data=data, space=space, forced=forced, resources=resources, concurrency=at_once,
