@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import NoReturn
 
 import psutil
@@ -113,12 +114,7 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
                     ray_constants.ENABLE_RAY_CLUSTER = False
                 folder = held.enter_context(ray_folder())
                 options["_temp_dir"] = str(folder)
-                daemon = folder.parent / "m"
-                held.enter_context(reaper.reaping(pipes_of(daemon)))
-                n_gpus = use_accelerators * nvidia_devices()
-                held.enter_context(mps_daemon(daemon, n_gpus=n_gpus))
-                if n_gpus:
-                    own_facts = held.enter_context(facts_meanwhile())
+                own_facts = _beside_ray(held, folder.parent / "m", use_accelerators)
             ray.init(**options)
         except SystemExit as error:
             # Ray's own handler, which takes SIGTERM while it starts.
@@ -136,6 +132,16 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
             else:
                 held.close()
                 _exit_without_ray()
+
+
+def _beside_ray(
+    held: ExitStack, daemon: Path, use_accelerators: bool
+) -> Callable[[], DeviceFacts] | None:
+    """Start what runs beside Ray; return what waits for the accelerator's facts, None without."""
+    held.enter_context(reaper.reaping(pipes_of(daemon)))
+    n_gpus = use_accelerators * nvidia_devices()
+    held.enter_context(mps_daemon(daemon, n_gpus=n_gpus))
+    return held.enter_context(facts_meanwhile()) if n_gpus else None
 
 
 def _options_of_a_start(use_accelerators: bool) -> dict[str, object]:
