@@ -7,8 +7,8 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,11 @@ from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 from study.storage.place import place_of
 from study.storage.search_place import require_place
+from study.terminal.overview import RAY_START, start_line
 
 if TYPE_CHECKING:
     # At run time it would cost a wrong flag and --help the seconds that torch takes.
+    from study.planning.early_ray import RayUse
     from study.planning.prepared_cell import PlanOptions
     from study.results.plans.plan_record import PlanSummary
     from study.tuner.run_cell import RunOptions
@@ -138,10 +140,31 @@ def run(
                 may_be_new=cell is not cells[0],
             )
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
-    from study.planning.prepared_cell import PlanOptions
-    from study.tuner.run_cell import RunOptions
+    if arguments.dry_run:
+        planning = _planning(arguments, results, at_once)
+        plans = [_dry_run(cell, planning, arguments, interruptions).to_json() for cell in cells]
+        if arguments.json:
+            shown = plans[0] if evidence is None else {"phase_1": evidence, "cells": plans}
+            print(json.dumps(shown, indent=2, allow_nan=False))
+        return Exit.OK
+    with _early_ray(arguments, interruptions) as ray:
+        from study.tuner.run_cell import RunOptions
 
-    planning = PlanOptions(
+        options = RunOptions(
+            planning=_planning(arguments, results, at_once),
+            resume=arguments.resume,
+            fresh=arguments.fresh,
+            sweep=arguments.sweep,
+            storage=storage,
+            resume_command=_resume_command(argv),
+        )
+        return _search(cells, options, interruptions, trainable, ray)
+
+
+def _planning(arguments: argparse.Namespace, results: Path, at_once: int | None) -> "PlanOptions":
+    from study.planning.prepared_cell import PlanOptions
+
+    return PlanOptions(
         results=results,
         concurrency=at_once,
         device=arguments.device,
@@ -150,21 +173,30 @@ def run(
         estimate=arguments.estimate,
         import_trials=arguments.import_trials,
     )
-    if arguments.dry_run:
-        plans = [_dry_run(cell, planning, arguments, interruptions).to_json() for cell in cells]
-        if arguments.json:
-            shown = plans[0] if evidence is None else {"phase_1": evidence, "cells": plans}
-            print(json.dumps(shown, indent=2, allow_nan=False))
-        return Exit.OK
-    options = RunOptions(
-        planning=planning,
-        resume=arguments.resume,
-        fresh=arguments.fresh,
-        sweep=arguments.sweep,
-        storage=storage,
-        resume_command=_resume_command(argv),
-    )
-    return _search(cells, options, interruptions, trainable)
+
+
+@contextmanager
+def _early_ray(
+    arguments: argparse.Namespace, interruptions: Interruptions
+) -> Iterator["RayUse | None"]:
+    """Start Ray while the libraries of a search are imported; None if they have been already."""
+    if "torch" in sys.modules:
+        yield None
+        return
+    open_console().print(start_line(RAY_START))
+    from study.cluster.runtime import cluster
+    from study.planning.early_ray import early_ray
+
+    ray = cluster(arguments.address, use_accelerators=arguments.device != "cpu")
+    with early_ray(ray, _import_search) as use:
+        # Ray has taken SIGTERM for itself.
+        interruptions.install()
+        yield use
+
+
+def _import_search() -> None:
+    """Import what a search needs: torch and Ray Tune are most of it."""
+    import study.tuner.run_cell  # noqa: F401
 
 
 def _check_flags(arguments: argparse.Namespace) -> None:
@@ -235,8 +267,9 @@ def _search(
     options: "RunOptions",
     interruptions: Interruptions,
     trainable: "type[CellTrainable] | None",
+    ray: "RayUse | None",
 ) -> Exit:
-    """Search cells one after the other; return how that ended."""
+    """Search cells one after the other; return how that ended. The first may use an early Ray."""
     from study.tuner.run_cell import RunStatus, run_cell
     from study.tuner.trainable import CellTrainable
 
@@ -244,7 +277,8 @@ def _search(
     for cell in cells:
         is_new = not (options.planning.results / cell.name).exists() and len(cells) > 1
         own = dataclasses.replace(options, resume=options.resume and not is_new)
-        ended = run_cell(cell, own, interruptions, trainable=trainable or CellTrainable)
+        ended = run_cell(cell, own, interruptions, trainable=trainable or CellTrainable, ray=ray)
+        ray = None
         status = status if ended is RunStatus.DONE else ended
         # A budget without a usable result says nothing of the next one.
         if ended is RunStatus.INTERRUPTED:

@@ -5,9 +5,10 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 import psutil
@@ -15,7 +16,12 @@ import ray
 from ray._private import parameter, ray_constants
 
 from study.cluster import reaper
-from study.cluster.accelerator.devices import DeviceFacts, device_facts, nvidia_devices
+from study.cluster.accelerator.devices import (
+    DeviceFacts,
+    device_facts,
+    facts_meanwhile,
+    nvidia_devices,
+)
 from study.cluster.accelerator.mps import mps_daemon, pipes_of
 from study.cluster.cpus import usable_cpus
 from study.cluster.loopback import keep_to_loopback, require_loopback
@@ -96,6 +102,7 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
     options: dict[str, object] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= _options_of_a_start(use_accelerators)
+    own_facts: Callable[[], DeviceFacts] | None = None
     with ExitStack() as held:
         try:
             if address is not None:
@@ -108,9 +115,7 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
                     ray_constants.ENABLE_RAY_CLUSTER = False
                 folder = held.enter_context(ray_folder())
                 options["_temp_dir"] = str(folder)
-                daemon = folder.parent / "m"
-                held.enter_context(reaper.reaping(pipes_of(daemon)))
-                held.enter_context(mps_daemon(daemon, n_gpus=use_accelerators * nvidia_devices()))
+                own_facts = _beside_ray(held, folder.parent / "m", use_accelerators)
             _init(options)
         except SystemExit as error:
             # Ray's own handler, which takes SIGTERM while it starts.
@@ -121,13 +126,23 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
             raise _no_cluster(address, error) from error
         started = ray_processes()
         try:
-            yield _nodes(is_own=address is None)
+            yield _nodes(is_own=address is None, own_facts=own_facts)
         finally:
             if all(is_alive(process) for process in started):
                 ray.shutdown()
             else:
                 held.close()
                 _exit_without_ray()
+
+
+def _beside_ray(
+    held: ExitStack, daemon: Path, use_accelerators: bool
+) -> Callable[[], DeviceFacts] | None:
+    """Start what runs beside Ray; return what waits for the accelerator's facts, None without."""
+    held.enter_context(reaper.reaping(pipes_of(daemon)))
+    n_gpus = use_accelerators * nvidia_devices()
+    held.enter_context(mps_daemon(daemon, n_gpus=n_gpus))
+    return held.enter_context(facts_meanwhile()) if n_gpus else None
 
 
 def _options_of_a_start(use_accelerators: bool) -> dict[str, object]:
@@ -241,13 +256,20 @@ def is_alive(process: psutil.Process) -> bool:
     return reaper.name_of(process) is not None
 
 
-def _nodes(*, is_own: bool) -> list[Node]:
-    """Return what the machines offer; of an own cluster nobody else's memory is offered."""
+def _nodes(*, is_own: bool, own_facts: Callable[[], DeviceFacts] | None = None) -> list[Node]:
+    """Return what the machines offer; of an own cluster nobody else's memory is offered.
+
+    Args:
+        is_own: was the cluster started here?
+        own_facts: returns the accelerator of the one node of such a cluster; None asks the nodes.
+    """
     nodes = []
     for alive in (node for node in ray.nodes() if node["Alive"]):
         offered = alive["Resources"]
         memory, gpus = int(offered.get("memory", 0)), int(offered.get("GPU", 0))
-        facts = _device_facts(alive["NodeID"]) if gpus else DeviceFacts()
+        facts = DeviceFacts()
+        if gpus:
+            facts = _device_facts(alive["NodeID"]) if own_facts is None else own_facts()
         facts.require_usable(alive["NodeManagerHostname"])
         total = memory if facts.total_bytes is None else facts.total_bytes
         held = facts.held_bytes if is_own else 0

@@ -1,7 +1,9 @@
 """Plans a cell: all that is measured before its first trial, and the resources of its trials."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -114,7 +116,9 @@ def plan_cell(
     per_device: Mapping[str, int] | None = None,
     times: Mapping[str, StepTimes] | None = None,
     driver_seconds: float = 0.0,
+    is_searched_now: bool = False,
     is_begun: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> CellPlan:
     """Check a cell against its data and the cluster, and measure the time it will take.
 
@@ -133,12 +137,16 @@ def plan_cell(
             train best, on an accelerator and unless ``concurrency`` is given.
         times: measured steps of the same architectures, by budget; None measures them.
         driver_seconds: seconds from the command's start to this call.
+        is_searched_now: does this command search the cell next, so that the time of this plan is
+            part of the search's?
         is_begun: is ``space`` that of a search that is resumed?
+        say: takes the name of each part that takes more than two seconds, before it begins.
 
     Raises:
         InfeasibleError: no architecture fits a node or, if the search ``is_begun``, one does not.
         SpecError: more trials are to run at once than fit, or the networks ignore a feature.
     """
+    began = time.monotonic()
     where = trial_device(nodes, device)
     bf16 = supports_bf16(where)
     space = _fitting(space, nodes, bf16=bf16, label=cell.name, is_begun=is_begun)
@@ -146,25 +154,31 @@ def plan_cell(
     shared = _most_sharing(space, nodes, concurrency, is_timed=is_timed) | dict(per_device or {})
     resources = _resources(space, nodes, shared, bf16=bf16)
     sensitivity = _require_every_feature_read(space, data)
-    forced, baselines = first_configurations(space, cell), score_baselines(data)
+    forced = first_configurations(space, cell)
     at_once = _trials_at_once(concurrency, resources, cell)
+    # Its seconds are those that workers need to start.
+    judged = functools.cache(lambda: (score_baselines(data), power or measure_power(data)))
     if estimate is None:
         times = times or measure_search(
             space, data, resources, device=device, capture=capture, concurrency=at_once,
-            times_sharing=is_timed,
+            times_sharing=is_timed, meanwhile=judged, say=say,
         )  # fmt: skip
         resources = _resources(space, nodes, shared | _best_sharing(times), bf16=bf16)
         at_once = _trials_at_once(concurrency, resources, cell)
         estimate = estimate_search(
             space, cell.search, data, forced, times, concurrency=at_once, resources=resources,
             driver_seconds=driver_seconds,
+            planning_seconds=time.monotonic() - began if is_searched_now else 0.0,
         )  # fmt: skip
+    else:
+        say("the baselines")
+    baselines, power = judged()
     return CellPlan(
         cell=cell, data=data, space=space, forced=forced, resources=resources, concurrency=at_once,
         device=device, capture=capture, device_type=where.type, bf16=bf16,
         baselines=tuple(map(_record, baselines)),
         baseline_losses=next(b.losses for b in baselines if b.name == BASELINE_TO_BEAT),
-        sensitivity=sensitivity, power=power or measure_power(data), estimate=estimate,
+        sensitivity=sensitivity, power=power, estimate=estimate,
         temperature=measure(), times=times,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """A cell with its data and its space: all that can be checked before Ray starts, and its plan."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,11 +79,14 @@ class PreparedCell:
         space = begun_space(self.space, begun)
         return dataclasses.replace(self, cell=continued, space=space, known=begun, is_begun=True)
 
-    def plan(self, nodes: Sequence[Node]) -> CellPlan:
+    def plan(
+        self, nodes: Sequence[Node], say: Callable[[str], None] = lambda line: None
+    ) -> CellPlan:
         """Check the cell against the cluster, and measure the time it will take.
 
         Args:
             nodes: the machines of the running Ray cluster.
+            say: takes the name of each part that takes more than two seconds, before it begins.
 
         Raises:
             InfeasibleError: no architecture fits a node or, if the search was begun, one does not.
@@ -107,7 +110,9 @@ class PreparedCell:
             power=power,
             per_device=per_device,
             driver_seconds=process_seconds(),
+            is_searched_now=True,
             is_begun=self.is_begun,
+            say=say,
         )
 
     def imported_by(self, plan: CellPlan) -> Imported | None:

@@ -23,6 +23,10 @@ class TrialCost:
     epochs: int
     """Number of epochs of its schedule."""
     epoch_seconds: float
+    """Seconds of each of its epochs."""
+    begin_seconds: float
+    """Seconds from the end of the trial before it in its slot to its own first epoch, and what that
+    takes beyond later ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,6 @@ def play(
     *,
     slots: int,
     resources: SearchResources,
-    trial_seconds: float,
     worker_seconds: float,
     rng: np.random.Generator,
 ) -> Played:
@@ -56,14 +59,12 @@ def play(
         search: ASHA's settings.
         slots: number of trials at once.
         resources: resources that trials request.
-        trial_seconds: seconds from the end of a slot's trial to the first step of its next.
         worker_seconds: seconds that are added where a worker must be started.
         rng: generator that draws the losses.
     """
     losses = rng.permutation(len(trials)).astype(float)
     cluster = _Cluster(resources, slots=slots, worker_seconds=worker_seconds)
-    playing = _Playing(trials, search, losses, cluster, trial_seconds=trial_seconds)
-    return playing.to_the_end()
+    return _Playing(trials, search, losses, cluster).to_the_end()
 
 
 class _Cluster:
@@ -115,13 +116,10 @@ class _Playing:
         search: SearchConfig,
         losses: npt.NDArray[np.float64],
         cluster: _Cluster,
-        *,
-        trial_seconds: float,
     ) -> None:
         self._trials = trials
         self._losses = losses
         self._cluster = cluster
-        self._trial_seconds = trial_seconds
         self._rungs = {trial.budget: Rungs(search) for trial in trials}
         rungs = next(iter(self._rungs.values()))
         self._milestones = [math.ceil(percent) for percent, _ in rungs.recorded()]
@@ -147,12 +145,12 @@ class _Playing:
     def _start_those_with_room(self) -> None:
         while self._n_started < len(self._trials):
             number = self._n_started
-            budget = self._trials[number].budget
-            if not self._cluster.has_room(budget):
+            trial = self._trials[number]
+            if not self._cluster.has_room(trial.budget):
                 return
             self._n_started += 1
-            worker_seconds = self._cluster.start(number, budget)
-            self._reach_next(number, 0, self._now + self._trial_seconds + worker_seconds)
+            worker_seconds = self._cluster.start(number, trial.budget)
+            self._reach_next(number, 0, self._now + worker_seconds + trial.begin_seconds)
 
     def _ends(self, number: int, epoch: int) -> bool:
         """Report a trial's loss to its rungs: has it ended, or do they stop it?"""

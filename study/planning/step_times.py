@@ -7,15 +7,18 @@ An epoch takes::
 where ``window`` and ``validation`` are seconds per sample, and ``step`` is seconds per optimizer
 step besides its samples (the optimizer, casts of the weights). Some epochs are saved too.
 
-These three depend on the number of layers and on the kind of layer: its width and feed-forward
+A trial begins with the building of its model, and its first steps and validations take longer than
+later ones: kernels are chosen, memory is taken, and a device that can captures each shape once.
+
+These times depend on the number of layers and on the kind of layer: its width and feed-forward
 ratio, through the floating-point operations per sample alone. Each kind that is measured is timed
 in a model of one layer and in a deep one, and each time is a straight line through these two over
 the number of layers. The time of one layer, and the slope for each further one, are interpolated
 linearly between the kinds, over the operations of a layer, and held constant beyond the smallest
 and the largest kind. A slope is never negative: only noise lets a deep model be faster.
 
-The time of a checkpoint is a straight line in the number of parameters, through the smallest and
-the largest one that was written.
+The times of a checkpoint, of writing and of copying it, are straight lines in the number of
+parameters, through the smallest and the largest one that was written.
 """
 
 import dataclasses
@@ -32,6 +35,19 @@ SHALLOW = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointTime:
+    """The measured times of one checkpoint."""
+
+    n_params: int
+    """Parameters of its model."""
+    written_seconds: float
+    """Time of writing it while training waits."""
+    copied_seconds: float
+    """Time that training loses where a thread writes it: that of the copy on a device with memory
+    of its own, and all of its writing on any other, whose processors train meanwhile."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeTime:
     """The measured times of one model."""
 
@@ -41,8 +57,11 @@ class ProbeTime:
     """Training time per optimizer step besides its samples; 0 where whole batches were timed."""
     validation_seconds: float
     """Validation time per sample."""
-    checkpoint_seconds: float | None
-    """Time of writing a checkpoint; None if it was too large to be written."""
+    begin_seconds: float
+    """Time of building the model, and that of a trial's first steps and validations beyond as many
+    later ones."""
+    checkpoint: CheckpointTime | None
+    """Times of a checkpoint; None if none was written."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,15 +82,19 @@ class StepTimes:
 
     layers: tuple[LayerTimes, ...]
     """The measured kinds of layer, ascending in operations, at least one."""
-    checkpoints: tuple[tuple[int, float], ...]
-    """Parameters and seconds of the checkpoints that were written, ascending, at least one."""
+    checkpoints: tuple[CheckpointTime, ...]
+    """The checkpoints that were written, ascending in parameters, at least one."""
     worker_seconds: float
-    """Seconds from the request for workers until they are ready."""
+    """Seconds from the request for workers until each has taken its first step: their processes,
+    their imports and the context of their device."""
     per_device: int | None = None
     """Trials on a device that train most samples a second; None where none was tried."""
 
     def epoch_seconds(self, config: TrialConfig, n_train: int, n_validation: int) -> float:
-        """Return the seconds of an epoch of ``config`` without its report and its checkpoint."""
+        """Return the seconds of an epoch of ``config`` without its report and its checkpoint.
+
+        The first epoch of a trial takes ``begin_seconds`` more.
+        """
         n_steps = -(-n_train // config.train.effective_batch)
         return (
             n_train * self._fitted("window_seconds", config.model)
@@ -79,11 +102,25 @@ class StepTimes:
             + n_validation * self._fitted("validation_seconds", config.model)
         )
 
-    def checkpoint_seconds(self, config: TrialConfig) -> float:
-        """Return the seconds of writing a checkpoint of ``config`` while training waits."""
-        (few, least), (many, most) = self.checkpoints[0], self.checkpoints[-1]
-        per_parameter = max(0.0, most - least) / (many - few) if many > few else 0.0
-        return max(0.0, least + per_parameter * (count_parameters(config.model) - few))
+    def begin_seconds(self, config: TrialConfig) -> float:
+        """Return the seconds that the begin of a trial of ``config`` takes in a running worker."""
+        return self._fitted("begin_seconds", config.model)
+
+    def checkpoint(self, config: TrialConfig) -> CheckpointTime:
+        """Return the times of a checkpoint of ``config``."""
+        n_params = count_parameters(config.model)
+        smallest, largest = self.checkpoints[0], self.checkpoints[-1]
+        further = n_params - smallest.n_params
+        span = max(1, largest.n_params - smallest.n_params)
+
+        def at_size(least: float, most: float) -> float:
+            return max(0.0, least + further * max(0.0, most - least) / span)
+
+        return CheckpointTime(
+            n_params=n_params,
+            written_seconds=at_size(smallest.written_seconds, largest.written_seconds),
+            copied_seconds=at_size(smallest.copied_seconds, largest.copied_seconds),
+        )
 
     def _fitted(self, name: str, model: ModelConfig) -> float:
         """Return one of the measured times for a model of any kind of layer and any depth."""

@@ -1,4 +1,13 @@
-"""How long a search will take: measured steps, simulated with the search's own rungs and slots."""
+"""How long a search will take: measured steps, simulated with the search's own rungs and slots.
+
+A search takes, from its command to its end:
+
+- the start of the command: imports, data, Ray, the MPS daemon, and the plan with its timed steps;
+- the simulated trials in their slots. The first of each slot waits for its worker. Each trial waits
+  for its model, its first steps and, on a device that captures them, its graphs. Each epoch has its
+  steps, its validation, its share of the checkpoints, and its report;
+- the end of the command.
+"""
 
 import dataclasses
 import functools
@@ -25,8 +34,8 @@ _REPORT_SECONDS = 0.01
 its answer through Ray, the journal, the records; measured by tests/bench/test_plan_time.py."""
 
 _TRIAL_SECONDS = 0.3
-"""Seconds from the end of a slot's trial to the first step of its next one in the same worker;
-measured by tests/bench/test_plan_time.py."""
+"""Seconds from the end of a slot's trial to the first step of its next one in the same worker, for
+a small model that is built in no time; measured by tests/bench/test_plan_time.py."""
 
 _END_SECONDS = 3.0
 """Seconds from the last trial's end to that of the command, for records and Ray's shutdown;
@@ -54,6 +63,7 @@ def estimate_search(
     concurrency: int,
     resources: SearchResources,
     driver_seconds: float,
+    planning_seconds: float,
 ) -> Estimate:
     """Simulate a search with measured steps.
 
@@ -65,7 +75,9 @@ def estimate_search(
         times: measured steps of this space's architectures, by budget.
         concurrency: number of trials at once.
         resources: resources that trials request.
-        driver_seconds: seconds from the command's start to its first request to Ray.
+        driver_seconds: seconds from the command's start to the beginning of its plan.
+        planning_seconds: seconds from there to its end, the timed steps included; 0 for a search
+            that is given the times.
     """
     cost = functools.partial(_cost, times=times, data=data, search=search)
     by_shape: dict[str, list[float]] = {}
@@ -81,14 +93,14 @@ def estimate_search(
         play,
         slots=concurrency,
         resources=resources,
-        trial_seconds=_TRIAL_SECONDS,
         worker_seconds=worker_seconds,
         rng=rng,
     )
     with_asha = [played(queue, search) for queue in queues]
     without = dataclasses.replace(search, scheduler="fifo")
     whole = [played(queue, without) for queue in queues]
-    around = driver_seconds + _END_SECONDS
+    start_seconds = driver_seconds + planning_seconds
+    around = start_seconds + _END_SECONDS
     return Estimate(
         epoch_seconds_min=seconds_by_row[0],
         epoch_seconds_median=seconds_by_row[len(seconds_by_row) // 2],
@@ -96,7 +108,8 @@ def estimate_search(
         search_seconds_expected=around + _mean(one.seconds for one in with_asha),
         search_seconds_most=around + _mean(one.seconds for one in whole),
         trained_share=_mean(one.trained_share for one in with_asha),
-        start_seconds=driver_seconds + worker_seconds,
+        start_seconds=start_seconds + worker_seconds,
+        planning_seconds=planning_seconds,
         epoch_seconds={name: statistics.fmean(found) for name, found in by_shape.items()},
     )
 
@@ -106,21 +119,28 @@ def _cost(
 ) -> TrialCost:
     epochs, measured = config.train.epochs, times[config.budget]
     seconds = measured.epoch_seconds(config, len(data.train_days), len(data.validation_days))
-    saved = measured.checkpoint_seconds(config) * saved_share(search, epochs, seconds)
-    return TrialCost(config.budget, epochs, seconds + saved + _REPORT_SECONDS)
+    waited, copied = saved_shares(search, epochs, seconds)
+    checkpoint = measured.checkpoint(config)
+    saved = waited * checkpoint.written_seconds + copied * checkpoint.copied_seconds
+    return TrialCost(
+        budget=config.budget,
+        epochs=epochs,
+        epoch_seconds=seconds + saved + _REPORT_SECONDS,
+        begin_seconds=_TRIAL_SECONDS + measured.begin_seconds(config),
+    )
 
 
-def saved_share(search: SearchConfig, epochs: int, epoch_seconds: float) -> float:
-    """Return the share of a trial's epochs whose state is written, at most.
+def saved_shares(search: SearchConfig, epochs: int, epoch_seconds: float) -> tuple[float, float]:
+    """Return the shares of a trial's epochs whose state is saved, at most.
 
-    Each counts as if training waited for it, though a thread writes some meanwhile: on the CPU it
-    takes its time from training.
+    Returns: the share of those whose state is on the disk before they are reported, and that of
+        those whose state a thread writes while the trial goes on.
     """
     if search.checkpoint_seconds == 0:
-        return 1.0
-    needed = rung_epochs(milestones(search), epochs) | {epochs}
-    due = epochs * min(1.0, epoch_seconds / search.checkpoint_seconds)
-    return min(1.0, (len(needed) + due) / epochs)
+        return 1.0, 0.0
+    waited = len(rung_epochs(milestones(search), epochs) | {epochs}) / epochs
+    due = min(1.0, epoch_seconds / search.checkpoint_seconds)
+    return waited, min(due, 1.0 - waited)
 
 
 def _queues(

@@ -20,10 +20,24 @@ from study.results.plans.plan_record import (
 )
 from study.results.records import BaselineRecord, TrialRecord
 from study.text.byte_text import gib, size
-from study.text.short_forms import architecture, duration
+from study.text.short_forms import architecture, counted, duration
 
 _NAMED = 6
 """Most widths and depths that are named where many are left out; --json names all."""
+
+
+RAY_START = "Ray and the libraries of a search"
+"""Name of the first part of a start."""
+
+
+def start_line(part: str) -> str:
+    """Return the line that is printed before a part of a start that takes more than two seconds."""
+    return f"  start   {part}"
+
+
+def training_start(n_workers: int) -> str:
+    """Return the name of the last part of a start."""
+    return f"{counted(n_workers, 'worker')}, to train trials"
 
 
 def print_plan(console: Console, plan: PlanSummary) -> None:

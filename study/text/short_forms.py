@@ -1,4 +1,4 @@
-"""The short forms in which a configuration and a duration are printed."""
+"""The short forms in which a configuration, a duration and a number of things are printed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +12,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things: 1 worker, 2 workers."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def architecture(params: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from study.errors import require
 from study.interruptions import Interruptions
 from study.output import open_console
 from study.planning.cell_plan import CellPlan
+from study.planning.early_ray import RayUse
 from study.planning.plan_summary import plan_summary
 from study.planning.prepared_cell import PlanOptions, prepare
 from study.results.records import best_trial
@@ -21,7 +22,13 @@ from study.search.earlier_trials import Imported
 from study.spec.specification import Cell
 from study.storage.driver_status import DriverState
 from study.storage.place import place_of
-from study.terminal.overview import print_plan, print_summary
+from study.terminal.overview import (
+    RAY_START,
+    print_plan,
+    print_summary,
+    start_line,
+    training_start,
+)
 from study.tuner.claim import Claim, claim, shown
 from study.tuner.experiment import SearchOutcome, search_cell
 from study.tuner.trainable import CellTrainable
@@ -59,6 +66,7 @@ def run_cell(
     interruptions: Interruptions,
     *,
     trainable: type[CellTrainable] = CellTrainable,
+    ray: RayUse | None = None,
 ) -> RunStatus:
     """Prepare, claim, plan, begin and search a cell, and print what happens.
 
@@ -69,6 +77,7 @@ def run_cell(
         options: the options of the run.
         interruptions: the signals and files with which the user ends the search.
         trainable: the class that a worker runs.
+        ray: a use of a Ray that has been started early; None starts one once the cell is claimed.
 
     Raises:
         StudyError: the data, the space, the folder or the cluster cannot serve the cell.
@@ -82,12 +91,17 @@ def run_cell(
     def say(line: str) -> None:
         console.print(line, soft_wrap=True)
 
+    def say_start(part: str) -> None:
+        say(start_line(part))
+
     with claim(place, cell, prepared.data, resume=options.resume, fresh=options.fresh) as claimed:
         prepared = prepared.resuming(claimed.earlier, claimed.continued)
-        with options.planning.cluster() as nodes:
+        if ray is None:
+            say_start(RAY_START)
+        with (ray or options.planning.cluster)() as nodes:
             # Ray has installed its own handler of SIGTERM.
             interruptions.install()
-            plan = prepared.plan(nodes)
+            plan = prepared.plan(nodes, say_start)
             imported = prepared.imported_by(plan)
             print_header(console, plan, imported)
             for state in sorted({node.mps for node in nodes if node.mps is not None}):
@@ -97,6 +111,7 @@ def run_cell(
             require_disk_room(place.checkpoint_disk, plan)
             slots_file = options.sweep and options.sweep / f"{cell.name}.slots"
             opened = claimed.begin(plan, imported=imported, slots_file=slots_file, say=say)
+            say_start(training_start(plan.concurrency))
             began = time.monotonic()
             outcome = search_cell(opened, interruptions, trainable=trainable)
             if outcome.is_fault or not outcome.is_complete:

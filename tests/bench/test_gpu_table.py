@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from tests.bench import gpu_table
 from tests.bench.gpu.alternatives import Buffers, attention, library, numbers, products
 from tests.bench.gpu.commands import run_module
-from tests.bench.gpu.searches import Searches
+from tests.bench.gpu.searches import Searches, plan_rows
 from tests.bench.gpu.sizes import FULL, TINY
 from tests.bench.gpu.timing import Row, Rows
 from tests.bench.gpu_table import MOST_SECONDS, Part, parts, show
@@ -115,6 +116,12 @@ def test_the_records_of_a_cell_that_did_not_end_give_its_rows(tmp_path: Path) ->
         "total": {"search_seconds_expected": 5400.0, "trials": 600, "cells_with_problem": 0},
         "cells": [{"estimate": {"epoch_seconds": {shape: taken / 2}}}, {"estimate": None}],
     }
+    assert not [*plan_rows(tmp_path / "none", 0.0, 1.0)]
+    estimate = {"start_seconds": 12.0, "search_seconds_expected": 50.0}
+    (cell / "cell.yaml").write_text(yaml.safe_dump({"estimate": estimate}))
+    first, error = plan_rows(tmp_path, epochs[0]["began"] - 15, 40.0)
+    assert (first.measured, first.reference) == ("15.0 s", "12.0 s planned")
+    assert (error.measured, error.reference) == ("-20%", "50 s planned")
     row = searches.study_row(plan)
     assert row.measured == "1.50 h planned for 600 trials, not taken"
     assert row.reference == "epochs above took 2.00 of their plan"

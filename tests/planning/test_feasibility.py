@@ -39,6 +39,7 @@ GIB = 2**30
 ESTIMATE = Estimate(
     epoch_seconds_min=1.0, epoch_seconds_median=2.0, epoch_seconds_max=3.5,
     search_seconds_expected=60.0, search_seconds_most=90.0, trained_share=0.6, start_seconds=10.0,
+    planning_seconds=4.0,
     epoch_seconds={},
 )  # fmt: skip
 

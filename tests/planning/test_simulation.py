@@ -12,7 +12,14 @@ from study.spec.specification import SearchConfig
 from tests.search.simulated_search import request
 
 FIFO = SearchConfig(trials=20, scheduler="fifo")
-MIXED = [TrialCost("2M", epochs=4 + i % 3, epoch_seconds=1.0 + i % 5) for i in range(20)]
+BEGIN = 0.5
+
+
+def trial(budget: str, epochs: int, epoch_seconds: float) -> TrialCost:
+    return TrialCost(budget, epochs, epoch_seconds, begin_seconds=BEGIN)
+
+
+MIXED = [trial("2M", epochs=4 + i % 3, epoch_seconds=1.0 + i % 5) for i in range(20)]
 
 
 TWO_CORES = SearchResources(
@@ -35,7 +42,6 @@ def run(
         search,
         slots=slots,
         resources=resources or SearchResources(by_budget={"2M": request(slots)}, n_nodes=1),
-        trial_seconds=0.5,
         worker_seconds=worker_seconds,
         rng=np.random.default_rng(seed),
     )
@@ -44,13 +50,13 @@ def run(
 def share(n_trials: int) -> float:
     """Return the mean share of epochs that ASHA leaves of many equal trials."""
     search = SearchConfig(trials=n_trials, grace_share=0.25, reduction_factor=3)
-    trials = [TrialCost("2M", epochs=12, epoch_seconds=1.0)] * n_trials
+    trials = [trial("2M", epochs=12, epoch_seconds=1.0)] * n_trials
     return float(np.mean([run(trials, search, slots=2, seed=s).trained_share for s in range(20)]))
 
 
 def test_one_slot_takes_the_sum() -> None:
     found = run(MIXED, FIFO, slots=1)
-    assert found.seconds == pytest.approx(sum(t.epochs * t.epoch_seconds + 0.5 for t in MIXED))
+    assert found.seconds == pytest.approx(sum(t.epochs * t.epoch_seconds + BEGIN for t in MIXED))
     assert found.trained_share == 1.0
 
 
@@ -78,20 +84,20 @@ def test_asha_saves_more_of_many_trials_than_of_few() -> None:
 
 def test_the_time_of_a_trial_that_is_judged_on_its_way_is_that_of_its_epochs() -> None:
     search = SearchConfig(trials=30, grace_share=0.25, reduction_factor=3)
-    found = run([TrialCost("2M", epochs=12, epoch_seconds=2.0)] * 30, search, slots=1)
+    found = run([trial("2M", epochs=12, epoch_seconds=2.0)] * 30, search, slots=1)
     assert found.trained_share < 1.0
     assert found.seconds == pytest.approx(found.trained_share * 30 * 12 * 2.0 + 30 * 0.5)
 
 
 def test_small_trials_run_side_by_side_and_a_large_one_alone_in_its_turn() -> None:
-    small, large = TrialCost("2M", 10, 1.0), TrialCost("200M", 10, 3.0)
+    small, large = trial("2M", 10, 1.0), trial("200M", 10, 3.0)
     found = run([small] * 3 + [large, small, small], FIFO, slots=2, resources=TWO_CORES)
     # Two, then one with which the large one waits, the large one, then two.
     assert found.seconds == pytest.approx(10.5 + 10.5 + 30.5 + 10.5)
 
 
 def test_a_worker_is_started_once_and_again_after_one_that_needs_its_room() -> None:
-    small, other, large = (TrialCost(b, 10, 1.0) for b in ("2M", "20M", "200M"))
+    small, other, large = (trial(b, 10, 1.0) for b in ("2M", "20M", "200M"))
 
     def seconds(*trials: TrialCost) -> float:
         found = run(trials, FIFO, slots=1, resources=TWO_CORES, worker_seconds=7.0)
@@ -104,8 +110,8 @@ def test_a_worker_is_started_once_and_again_after_one_that_needs_its_room() -> N
 
 def test_budgets_do_not_compete_on_the_clock_either() -> None:
     search = SearchConfig(trials=30, grace_share=0.25, reduction_factor=3)
-    one = [TrialCost("2M", epochs=12, epoch_seconds=1.0)] * 30
-    each = [TrialCost("2M" if i % 2 else "20M", 12, 1.0) for i in range(30)]
+    one = [trial("2M", epochs=12, epoch_seconds=1.0)] * 30
+    each = [trial("2M" if i % 2 else "20M", 12, 1.0) for i in range(30)]
     shares = [
         np.mean([run(t, search, slots=1, seed=s, resources=TWO_CORES).trained_share
                  for s in range(20)])

@@ -1,20 +1,31 @@
-"""What is made of measured steps, without measuring any."""
+"""What is made of measured times, without measuring any."""
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
 
+from study.cluster.resources import SearchResources
+from study.data.dataset import Dataset, build_dataset
 from study.errors import SpecError
 from study.model.sizing import count_parameters
-from study.planning.step_times import LayerTimes, ProbeTime, StepTimes, layer_flops
-from study.planning.time_estimate import saved_share
+from study.planning.step_times import (
+    CheckpointTime,
+    LayerTimes,
+    ProbeTime,
+    StepTimes,
+    layer_flops,
+)
+from study.planning.time_estimate import estimate_search, saved_shares
 from study.results.plans.plan_file import read_measurements
 from study.results.plans.plan_record import Estimate
 from study.search.space import SearchSpace, TrialConfig, build_space
+from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
-from study.spec.specification import SearchConfig
+from study.spec.specification import Cell, SearchConfig
+from tests.search.simulated_search import request
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 ESTIMATE = Estimate(
@@ -25,6 +36,7 @@ ESTIMATE = Estimate(
     search_seconds_most=90.0,
     trained_share=0.6,
     start_seconds=10.0,
+    planning_seconds=4.0,
     epoch_seconds={"d64 L3": 1.5},
 )
 
@@ -40,8 +52,13 @@ def linear(window_seconds: float, *, step_seconds: float = 0.0) -> ProbeTime:
         window_seconds=window_seconds,
         step_seconds=step_seconds,
         validation_seconds=window_seconds / 4,
-        checkpoint_seconds=0.1,
+        begin_seconds=0.0,
+        checkpoint=None,
     )
+
+
+def written(n_params: int, seconds: float, copied_seconds: float = 0.0) -> CheckpointTime:
+    return CheckpointTime(n_params=n_params, written_seconds=seconds, copied_seconds=copied_seconds)
 
 
 def test_layers_beyond_the_measured_ones_follow_a_straight_line(space: SearchSpace) -> None:
@@ -53,7 +70,7 @@ def test_layers_beyond_the_measured_ones_follow_a_straight_line(space: SearchSpa
             LayerTimes(layer_flops=w, deep_layers=8, shallow=linear(2 + w), deep=linear(2 + 8 * w))
             for w in (work[0], work[-1])
         ),
-        checkpoints=((1_000_000, 0.1), (2_000_000, 0.2)),
+        checkpoints=(written(1_000_000, 0.1), written(2_000_000, 0.2)),
         worker_seconds=0.0,
     )
 
@@ -74,20 +91,22 @@ def test_the_optimizer_counts_once_per_batch(space: SearchSpace) -> None:
         shallow=linear(0.0, step_seconds=3.0),
         deep=linear(0.0, step_seconds=3.0),
     )
-    times = StepTimes(layers=(layer,), checkpoints=((1, 0.0),), worker_seconds=0.0)
+    times = StepTimes(layers=(layer,), checkpoints=(written(1, 0.0),), worker_seconds=0.0)
     assert config.train.effective_batch == 256
     assert times.epoch_seconds(config, 257, 0) == pytest.approx(2 * 3.0)
 
 
 def test_few_short_epochs_are_saved_and_every_long_one() -> None:
     search = SearchConfig(trials=50, grace_share=0.25, reduction_factor=3, checkpoint_seconds=10.0)
-    # Two rungs and the end, and as much as ten seconds allow.
-    assert saved_share(search, 20, 0.5) == pytest.approx((3 + 1) / 20)
-    assert saved_share(search, 20, 0.0) == pytest.approx(3 / 20)
-    assert saved_share(search, 20, 60.0) == 1.0
-    assert saved_share(search, 1, 0.5) == 1.0
-    assert saved_share(dataclasses.replace(search, scheduler="fifo"), 20, 0.0) == 1 / 20
-    assert saved_share(dataclasses.replace(search, checkpoint_seconds=0.0), 20, 0.5) == 1.0
+    # Two rungs and the end are waited for; a thread writes as much as ten seconds allow.
+    assert saved_shares(search, 20, 0.5) == pytest.approx((3 / 20, 1 / 20))
+    assert saved_shares(search, 20, 0.0) == pytest.approx((3 / 20, 0.0))
+    assert saved_shares(search, 20, 60.0) == pytest.approx((3 / 20, 17 / 20))
+    assert saved_shares(search, 1, 0.5) == (1.0, 0.0)
+    without_rungs = dataclasses.replace(search, scheduler="fifo")
+    assert saved_shares(without_rungs, 20, 0.0) == (1 / 20, 0.0)
+    at_once = dataclasses.replace(search, checkpoint_seconds=0.0)
+    assert saved_shares(at_once, 20, 0.5) == (1.0, 0.0)
 
 
 def test_a_checkpoint_takes_as_long_as_its_parameters_say(space: SearchSpace) -> None:
@@ -96,9 +115,85 @@ def test_a_checkpoint_takes_as_long_as_its_parameters_say(space: SearchSpace) ->
         layer_flops=layer_flops(config.model), deep_layers=8, shallow=linear(0.0), deep=linear(0.0)
     )
     count = count_parameters(config.model)
-    measured = ((count - 100, 0.1), (count + 100, 0.3))
+    measured = (written(count - 100, 0.1, 0.02), written(count + 100, 0.3, 0.04))
     times = StepTimes(layers=(layer,), checkpoints=measured, worker_seconds=0.0)
-    assert times.checkpoint_seconds(config) == pytest.approx(0.2)
+    found = times.checkpoint(config)
+    assert found.written_seconds == pytest.approx(0.2)
+    assert found.copied_seconds == pytest.approx(0.03)
+
+
+TERMS = {
+    "window_seconds": 0.001, "step_seconds": 0.02, "validation_seconds": 0.0005,
+    "begin_seconds": 0.7, "written_seconds": 0.4, "copied_seconds": 0.1, "worker_seconds": 5.0,
+    "driver_seconds": 6.0, "planning_seconds": 9.0,
+}  # fmt: skip
+"""Made-up seconds of everything that a search is planned from, the same for all architectures."""
+
+
+def expected_seconds(cell: Cell, data: Dataset, **terms: float) -> float:
+    """Return the estimate of a search of one slot in which everything takes these times."""
+    space = build_space(cell, n_features=len(data.feature_names))
+    probe = ProbeTime(
+        checkpoint=None,
+        **{name: terms[name] for name in (
+            "window_seconds", "step_seconds", "validation_seconds", "begin_seconds",
+        )},
+    )  # fmt: skip
+    times = StepTimes(
+        layers=(LayerTimes(layer_flops=1.0, deep_layers=2, shallow=probe, deep=probe),),
+        checkpoints=(written(1, terms["written_seconds"], terms["copied_seconds"]),),
+        worker_seconds=terms["worker_seconds"],
+    )
+    estimate = estimate_search(
+        space, cell.search, data, (), {"750k": times}, concurrency=1,
+        resources=SearchResources(by_budget={"750k": request(1)}, n_nodes=1),
+        driver_seconds=terms["driver_seconds"], planning_seconds=terms["planning_seconds"],
+    )  # fmt: skip
+    start = terms["driver_seconds"] + terms["planning_seconds"] + terms["worker_seconds"]
+    assert estimate.start_seconds == pytest.approx(start)
+    assert estimate.planning_seconds == terms["planning_seconds"]
+    return estimate.search_seconds_expected
+
+
+@pytest.fixture(scope="module")
+def short() -> tuple[Cell, Dataset]:
+    search = {"trials": 3, "scheduler": "fifo", "checkpoint_seconds": 30.0}
+    cell = load_study(SPACES / "smoke.yaml").cell("750k", 1, Overrides(search=search))
+    return cell, build_dataset(cell.data)
+
+
+@pytest.mark.parametrize("term", [None, *TERMS])
+def test_the_time_of_a_search_is_the_sum_of_its_terms(
+    term: str | None, short: tuple[Cell, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All architectures take equally long, so that a few draws stand for all.
+    monkeypatch.setattr("study.planning.time_estimate._N_DRAWN", 2)
+    cell, data = short
+    terms = dict(TERMS)
+    if term is not None:
+        terms[term] += 1e-3
+    n_train, n_validation = len(data.train_days), len(data.validation_days)
+    epoch = (
+        n_train * terms["window_seconds"]
+        + math.ceil(n_train / 256) * terms["step_seconds"]
+        + n_validation * terms["validation_seconds"]
+    )
+    # The last of two epochs is saved before it is reported, and one every thirty seconds by a
+    # thread; a report takes a hundredth of a second.
+    trial = (
+        2 * (epoch + 0.01)
+        + terms["written_seconds"]
+        + 2 * epoch / 30.0 * terms["copied_seconds"]
+        # From one trial to the next.
+        + 0.3
+        + terms["begin_seconds"]
+    )
+    # The end of the command takes three seconds.
+    around = terms["driver_seconds"] + terms["planning_seconds"] + terms["worker_seconds"] + 3.0
+    found = expected_seconds(cell, data, **terms)
+    assert found == pytest.approx(around + 3 * trial, abs=1e-6)
+    if term is not None:
+        assert found > expected_seconds(cell, data, **TERMS)
 
 
 def test_an_estimate_survives_its_file(tmp_path: Path) -> None:
@@ -136,3 +231,10 @@ def test_an_estimate_with_a_hole_is_refused() -> None:
     for name in raw:
         with pytest.raises(SpecError, match="here: must hold the estimate of a plan"):
             Estimate.from_json({**raw, name: None}, "here")
+
+
+def test_an_estimate_of_an_older_version_knows_no_planning_time() -> None:
+    raw = dataclasses.asdict(ESTIMATE)
+    del raw["planning_seconds"]
+    older = dataclasses.replace(ESTIMATE, planning_seconds=0.0)
+    assert Estimate.from_json(raw, "here") == older

@@ -1,11 +1,17 @@
 """What a machine's accelerator offers, as a process on it sees it."""
 
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pynvml
 
 from study.cluster.accelerator import mps
-from study.errors import require
+from study.errors import SpecError, require
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,3 +71,38 @@ def device_facts() -> DeviceFacts:
         is_unified=is_unified,
         mps=mps.describe(),
     )
+
+
+@contextmanager
+def facts_meanwhile() -> Iterator[Callable[[], DeviceFacts]]:
+    """Read the facts of this machine's first accelerator in a process, while the block goes on.
+
+    The import of torch and the context of a device take seconds, in which Ray can start.
+
+    Yields: a function that waits for the process and returns the facts. It raises SpecError if the
+        process has failed. The process ends with the block at the latest.
+    """
+    command = [sys.executable, "-m", __name__]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+
+        def facts() -> DeviceFacts:
+            output, errors = process.communicate()
+            if process.returncode != 0:
+                last = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+                raise SpecError(
+                    f"Ray: the accelerator of this machine must be readable, but got {last}. "
+                    "Check the driver, or choose --device cpu."
+                )
+            return DeviceFacts(**json.loads(output))
+
+        try:
+            yield facts
+        finally:
+            process.kill()
+
+
+if __name__ == "__main__":
+    print(json.dumps(dataclasses.asdict(device_facts())))

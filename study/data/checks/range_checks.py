@@ -18,8 +18,8 @@ _LEAST_FACTOR, _LEAST_ERRORS = 1.3, 6.0
 standard errors it must be. Between adjoining years the ratio changes by a factor of up to 1.16 in
 the S&P 500 since 1982-04-21, 1.18 in the NASDAQ index, 1.15 in the synthetic market and 1.24 in
 AAPL, GOOG, IBM and MSFT of 2000 to 2013; where its noise is least, 1.1 may be 6.2 standard errors.
-Of 400 stocks of ten years whose returns have a t law of 3 degrees, 4 % reach 1.3, and none with 6
-standard errors (with 5, 1 in 400). The bars of ``great_tables`` change by 2.0 on 1982-04-21, which
+Of 300 stocks of ten years whose returns have a t law of 3 degrees, 4 % reach 1.3, and none with 6
+standard errors. The bars of ``great_tables`` change by 2.0 on 1982-04-21, which
 is 14. Bars of four markets, widened before a random day by a factor of 1.5, 1.75 and 2 as far as
 Open and Close allow, were refused within two weeks of that day in 50, 58 and 60 of 60 cases."""
 

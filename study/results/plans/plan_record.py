@@ -184,18 +184,24 @@ class Estimate:
     """Epochs that are trained with ASHA, as a share of all epochs of all schedules."""
     start_seconds: float
     """Part of both times that passes before the first trial's first step."""
+    planning_seconds: float
+    """Part of that time in which the command plans and times steps; 0 in a plan of several cells,
+    whose searches are given these times."""
     epoch_seconds: Mapping[str, float]
     """Time of an epoch by width and depth, as ``d64 L48``."""
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any], where: str) -> "Estimate":
+    def from_json(cls, raw: object, where: str) -> "Estimate":
         """Rebuild an estimate from plain values; other keys are ignored.
+
+        One of an older version has no planning time, which was no part of its times.
 
         Raises:
             SpecError: a key is missing or no number.
         """
         rule = f"{where}: must hold the estimate of a plan"
-        return rebuild(cls, raw, rule, "Write it with python -m study.plan --json.", SpecError)
+        known = {"planning_seconds": 0.0, **raw} if isinstance(raw, Mapping) else raw
+        return rebuild(cls, known, rule, "Write it with python -m study.plan --json.", SpecError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

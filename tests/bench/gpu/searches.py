@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from study.cluster.accelerator.mps import SETTING
+from study.results.store import read_cell
 from study.storage.layout import EPOCHS_FILE, TRIALS_FILE
 from tests.bench.gpu.commands import run_module
 from tests.bench.gpu.sizes import Sizes
@@ -43,13 +44,14 @@ class Searches:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             flags = ["--budget", "2M", "--horizon", "3", "--storage", folder]
             flags += ["--trials", str(self.sizes.trials)]
-            began = time.perf_counter()
+            began = time.time()
             done = run_module("study.tune", *flags, seconds=seconds, **{SETTING: setting})
-            taken = time.perf_counter() - began
+            taken = time.time() - began
             if done.code:
                 raise RuntimeError(f"{name}: {(done.errors or done.output)[-200:].strip()}")
             end = "to summary" if done.code == 0 else "its time was up"
             yield from self.rows_of(Path(folder), name, f"{taken:.0f} s, {end}")
+            yield from plan_rows(Path(folder), began, taken if done.code == 0 else None)
 
     def rows_of(self, results: Path, name: str, taken: str) -> Rows:
         """Read the records of the one cell in a results folder."""
@@ -101,6 +103,28 @@ class Searches:
         if ratios:
             reference = f"epochs above took {statistics.median(ratios):.2f} of their plan"
         return Row("600 trials of phase6a", measured, reference, "1 h")
+
+
+def plan_rows(results: Path, began: float, taken: float | None) -> Rows:
+    """Hold the time of the one cell of a results folder against the plan that it began with.
+
+    Args:
+        results: the folder.
+        began: when the command was started, in seconds since 1970.
+        taken: its seconds; None if it has not come to its end.
+    """
+    files = [*results.glob(f"*/trial_*/{EPOCHS_FILE}")]
+    firsts = [epochs[0]["began"] for file in files if (epochs := epochs_in(file))]
+    if not firsts:
+        return
+    start = min(firsts) - began
+    plan = read_cell(files[0].parent.parent, "estimate")["estimate"]
+    planned = f"{plan['start_seconds']:.1f} s planned"
+    yield Row("from the command to the first step", f"{start:.1f} s", planned, "15 s")
+    if taken is not None:
+        expected = plan["search_seconds_expected"]
+        error = f"{taken / expected - 1:+.0%}"
+        yield Row("the whole cell against its plan", error, f"{expected:.0f} s planned", "+-30 %")
 
 
 def slot_row(trials: Epochs) -> Row:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.cluster.accelerator.devices import DeviceFacts
+from study.cluster.accelerator.devices import DeviceFacts, device_facts, facts_meanwhile
 from study.cluster.resources import Node
 from study.errors import SpecError
 from study.planning.feasibility import InfeasibleError, fitting_space
@@ -56,6 +56,18 @@ def test_a_device_that_torch_cannot_use_is_refused_before_any_trial(too_old: Non
     facts = DeviceFacts(problem=absence("cuda"))
     with pytest.raises(SpecError, match=r"of here, but got The NVIDIA driver .* --device cpu"):
         facts.require_usable("here")
+
+
+@pytest.mark.slow
+def test_another_process_reads_the_facts_that_this_one_would() -> None:
+    with facts_meanwhile() as facts:
+        assert facts() == device_facts()
+
+
+def test_a_process_that_cannot_read_the_facts_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "false")
+    with facts_meanwhile() as facts, pytest.raises(SpecError, match=r"but got exit code 1\. Check"):
+        facts()
 
 
 def test_a_logical_device_is_no_fault() -> None:
