@@ -87,8 +87,8 @@ def score_table(scored: Sequence[tuple[str, Scores]], horizon: int, part: str) -
     scored = sorted(scored, key=lambda pair: pair[1].log_loss.value)
     return Table(
         columns=(
-            "model", "log-loss", "AUC", "skill, train prior", f"skill, {part} prior", "Brier", "ECE",
-            "accuracy", "majority accuracy",
+            "model", "log-loss", "AUC", "skill, train prior", f"skill, {part} prior", "Brier",
+            "ECE", "accuracy", "majority accuracy",
         ),
         rows=[
             [
