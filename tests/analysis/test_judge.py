@@ -183,7 +183,7 @@ def test_dates_that_are_a_day_off_are_warned_of(lag: int, said: str | None) -> N
     rows = np.arange(1, n + 1)
     days = resampled_day_counts(n, 1)
     found = date_warnings({"mine": seen[1:, rows + lag]}, study, ["own"], rows, days)
-    assert [said in each for each in found] == ([] if said is None else [True])
+    assert [said is not None and said in each for each in found] == ([] if said is None else [True])
 
 
 @pytest.mark.parametrize(("lag", "word"), [(-1, "late"), (1, "early")])
@@ -199,6 +199,6 @@ def test_answers_that_go_with_the_label_of_another_day_are_warned_of(lag: int, w
     assert f"its dates may be a day {word}" in said
     # It is no warning where the study's models do so too, or where nothing is to be seen.
     both = Predictions(dates=study.dates, y=study.y, p={"own": np.full((1, 302), 0.3)})
-    both.p["own"][:, rows] = mine  # type: ignore[index]
+    both.p["own"][:, rows] = mine
     quiet = {"mine": np.full((1, 300), 0.3)}
     assert date_warnings(quiet, study, ["own"], rows, days) == []
