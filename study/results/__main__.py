@@ -8,7 +8,7 @@ from pathlib import Path
 
 from study.command import Exit, command_parser, exit_code
 from study.errors import one_line, require
-from study.results.trial_query import Row, TrialRows, Value, in_order, read_trial_rows
+from study.results.tables.trial_query import Row, TrialRows, Value, in_order, read_trial_rows
 from study.storage.layout import CELL_FILE
 
 _RESULTS = Path("ray_results")

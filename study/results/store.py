@@ -6,7 +6,7 @@ best_params.json       the best so far, rewritten when a trial ends
 log.txt                the lines of the terminal, with the time
 <trial>/result.json    one line per epoch
 <trial>/metrics.json   the trial's record with its learning curve
-../experiment_results.csv   one line per run of every cell (``study.results.results_table``)
+../experiment_results.csv   one line per run of every cell (``study.results.tables.all_runs``)
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ from study.errors import StudyError, quoted, require
 from study.fields import is_folder_name, require_type
 from study.results.epoch_report import EpochRecord
 from study.results.records import CellDescription, Parameters, TrialRecord, best_trial, row_types
-from study.results.results_table import add_rows, replace_rows, table_text
 from study.results.scores import HoldoutScores
+from study.results.tables.all_runs import add_rows, replace_rows, table_text
 from study.storage.documents import load_json, load_yaml
 from study.storage.files import (
     append_line,
@@ -209,7 +209,8 @@ class CellStore:
         # An epoch has the same number of steps as any other.
         steps_per_epoch = curve[0]["step"] / curve[0]["epoch"]
         share, epochs = record.params["warmup_share"], record.params["epochs"]
-        return round(share * epochs * steps_per_epoch)
+        warmup_steps: int = round(share * epochs * steps_per_epoch)
+        return warmup_steps
 
     def _run_id(self, record: TrialRecord) -> str:
         return f"{self._identity.name}/{record.trial_id}"

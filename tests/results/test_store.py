@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from study.errors import StudyError
 from study.results.records import TrialRecord, best_trial, ranked
-from study.results.results_table import CSV_COLUMNS
 from study.results.scores import HoldoutScores
 from study.results.store import (
     CellIdentity,
@@ -21,6 +20,7 @@ from study.results.store import (
     read_trials,
     write_cell,
 )
+from study.results.tables.all_runs import CSV_COLUMNS
 from study.text.short_forms import architecture
 from tests.results.conftest import record
 from tests.results.damage import damaged
