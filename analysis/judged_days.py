@@ -77,6 +77,14 @@ def _days_of_table(path: Path, horizon: int | None, part: str) -> Days:
         remedy="Give that of the labels in the table: it sets how long blocks of days are.",
     )
     assert horizon is not None
+    require(
+        path.is_file(),
+        "--against",
+        "must be a table of predictions",
+        got=f"{quoted(str(path))}, which is no file",
+        remedy="Give predictions.parquet of a cell below final/, or a file of final/baselines.",
+        error=StudyError,
+    )
     table = read_predictions(path)
     validation, predictions = (
         predictions_of(table, each, path.name) for each in ("validation", part)

@@ -155,6 +155,9 @@ def test_the_study_and_its_horizon_must_be_there(judge: Judge, results: Path) ->
     assert "--storage: must be a results folder" in judge(
         text, "--storage", str(results / "none"), expect=2
     )
+    assert "--against: must be a table of predictions" in judge(
+        text, "--against", "x.parquet", "--horizon", "1", expect=2
+    )
     assert "--against: must stand without --study" in judge(
         text, "--against", "x.parquet", "--study", "demo", expect=2
     )
