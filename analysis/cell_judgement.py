@@ -117,7 +117,7 @@ def _judge_horizon(horizon: int, records: Sequence[CellRecords]) -> JudgedHorizo
     days = resampled_day_counts(len(tests[0].y), horizon)
     models = {c.budget: t.losses(c.model) for c, t in zip(records, tests, strict=True)}
     means = {budget: float(losses.mean()) for budget, losses in models.items()}
-    rivals = [_rival(cell) for cell in records]
+    rivals = [rival_of(cell) for cell in records]
     differences: dict[str, Difference] = {}
     for rival in sorted(set(rivals)):
         # The budgets that have the same rival are one family of comparisons.
@@ -146,7 +146,8 @@ def _judge_horizon(horizon: int, records: Sequence[CellRecords]) -> JudgedHorizo
     )
 
 
-def _rival(cell: CellRecords) -> str:
+def rival_of(cell: CellRecords) -> str:
+    """Return the baseline that a cell's winner is compared with: the best one on validation."""
     validation = cell.predictions("validation")
     return best_on(validation, [name for name in validation.p if name not in (cell.model, ORACLE)])
 

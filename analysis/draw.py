@@ -138,6 +138,11 @@ def _label_ticks(axes: Axes, figure: Figure) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
 
+    if figure.log_y:
+        # Losses lie within a tenth of each other: powers of ten would say nothing.
+        for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            set_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+
 
 def _short(value: float) -> str:
     """Return a count as people say it: 750k, 2M, 2B."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.answers.questions import answer, headline
 from analysis.answers.report_parts import plain
+from analysis.answers.searched_answer import found_sentences
 from analysis.cell_judgement import JudgedHorizon, judge_study
 from analysis.draw import draw
 from analysis.page import Report, to_html, to_markdown
@@ -110,7 +111,10 @@ def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:
     partial = [cell.search for cell in study.searches if not cell.is_complete]
     if partial:
         missing.append(f"incomplete searches: {', '.join(partial)}: run study.sweep again.")
-    summary = headline(horizons) or ["No final runs yet: nothing is said of test days."]
+    summary = headline(horizons) or [
+        "No final runs yet: nothing is said of test days.",
+        *found_sentences(study),
+    ]
     return Report(
         title=f"What the study {study.name} found",
         facts=facts,

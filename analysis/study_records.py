@@ -100,28 +100,42 @@ class CellRecords:
             StudyError: the models speak of different days.
         """
         assert self.table is not None
-        rows = self.table[self.table["part"] == part]
-        p: dict[str, list[Floats]] = {}
-        dates, y = np.empty(0), np.empty(0)
-        for (model, _), own in rows.groupby(["model", "seed"], dropna=False, sort=False):
-            own = own.sort_values("date")
-            days, labels = own["date"].to_numpy(), own["y"].to_numpy(np.float64)
-            if not p:
-                dates, y = days, labels
-            require(
-                np.array_equal(days, dates) and np.array_equal(labels, y),
-                self.name,
-                "every model must have been asked about the same days",
-                got=f"other days or labels of {quoted(model)}",
-                remedy="Remove its folder below final/ and run study.train again.",
-                error=StudyError,
-            )
-            p.setdefault(str(model), []).append(own["p"].to_numpy(np.float64))
-        return Predictions(
-            dates=dates.astype("datetime64[D]"),
-            y=y,
-            p={model: np.stack(seeds) for model, seeds in p.items()},
+        return predictions_of(self.table, part, self.name)
+
+
+def predictions_of(table: pd.DataFrame, part: str, where: str) -> Predictions:
+    """Return the predictions in a table for the days of a part, every model on the same days.
+
+    Args:
+        table: as ``read_predictions`` returns it.
+        part: validation or test.
+        where: what the table is of, as messages name it.
+
+    Raises:
+        StudyError: the models speak of different days.
+    """
+    rows = table[table["part"] == part]
+    p: dict[str, list[Floats]] = {}
+    dates, y = np.empty(0), np.empty(0)
+    for (model, _), own in rows.groupby(["model", "seed"], dropna=False, sort=False):
+        own = own.sort_values("date")
+        days, labels = own["date"].to_numpy(), own["y"].to_numpy(np.float64)
+        if not p:
+            dates, y = days, labels
+        require(
+            np.array_equal(days, dates) and np.array_equal(labels, y),
+            where,
+            "every model must have been asked about the same days",
+            got=f"other days or labels of {quoted(model)}",
+            remedy="Remove its folder below final/ and run study.train again.",
+            error=StudyError,
         )
+        p.setdefault(str(model), []).append(own["p"].to_numpy(np.float64))
+    return Predictions(
+        dates=dates.astype("datetime64[D]"),
+        y=y,
+        p={model: np.stack(seeds) for model, seeds in p.items()},
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

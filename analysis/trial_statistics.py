@@ -1,13 +1,16 @@
 """Statistics of the trials of a search."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import gammaln
-from scipy.stats import spearmanr
+from scipy.stats import beta, poisson, spearmanr
 
 from analysis.statistics.floats import Floats
-from analysis.statistics.interval import Estimate, estimate
+from analysis.statistics.interval import LEVEL, Estimate, estimate
 from study.results.records import TrialRecord
 
 _N_RESAMPLES = 500
@@ -90,3 +93,87 @@ def difference_of_best(
         ]
     )
     return estimate(best_of(first, k) - best_of(second, k), spread), k
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuningCurve:
+    """The median best (lowest) value of k independent trials, for k = 1, 2, ..."""
+
+    median: Floats
+    """Estimate for each k, shape (n,)."""
+    low: Floats
+    """Lower ends of a band that holds for all k at once; -inf where nothing bounds it below."""
+    high: Floats
+    """Upper ends of the band; inf where nothing bounds it above."""
+
+
+def tuning_curve(values: Floats) -> TuningCurve:
+    """Return how the median best of k trials falls with k, with an exact band.
+
+    The band is that of the distribution function through order statistics (Learned-Miller and
+    DeStefano 2008), read at the quantile 1 - 2^(-1/k), which is the median of the lowest of k
+    (Lourie, Cho and He 2024, https://arxiv.org/abs/2311.09480). It holds for every continuous
+    distribution if the trials are independent draws.
+
+    Args:
+        values: one per trial; inf for a trial without a usable one. At least one is finite.
+    """
+    n = len(values)
+    ordered = np.sort(values)
+    low_level, high_level = band_levels(n)
+    level = 1 - 0.5 ** (1 / np.arange(1, n + 1))
+    # The function steps to i / n at the i-th lowest value.
+    median = ordered[np.searchsorted(np.arange(1, n + 1) / n, level - 1e-12)]
+    padded = np.concatenate([[-np.inf], ordered, [np.inf]])
+    return TuningCurve(
+        median=median,
+        # Below the lowest value the function may be as high as the first level already.
+        low=padded[np.searchsorted(high_level, level)],
+        high=padded[1 + np.searchsorted(low_level, level)],
+    )
+
+
+@cache
+def band_levels(n: int) -> tuple[Floats, Floats]:
+    """Return bounds of the distribution function at each of n ordered draws from it.
+
+    Each is the equal-tailed interval of a beta distribution, of one level for all, at which all
+    hold at once with the confidence level of every interval.
+
+    Returns: lower and upper bounds, shape (n,), ascending.
+    """
+    rank = np.arange(1, n + 1)
+
+    def bounds(tail: float) -> tuple[Floats, Floats]:
+        law = beta(rank, n + 1 - rank)
+        return np.asarray(law.ppf(tail)), np.asarray(law.isf(tail))
+
+    least, most = (1 - LEVEL) / 2 / n, (1 - LEVEL) / 2
+    if n == 1:
+        return bounds(most)
+    tail = brentq(lambda each: band_coverage(*bounds(each)) - LEVEL, least, most, xtol=1e-12)
+    return bounds(float(tail))
+
+
+def band_coverage(low: Floats, high: Floats) -> float:
+    """Return the probability that n ordered uniform draws lie between bounds, each in its own.
+
+    The number of draws up to a point is followed from bound to bound, as that of a Poisson process
+    which has n in the end (Moscovich and Nadler 2017, https://arxiv.org/abs/1503.04363).
+
+    Args:
+        low: lower bounds, ascending, shape (n,).
+        high: upper bounds, ascending, shape (n,).
+    """
+    n = len(low)
+    counts = np.arange(n + 1)
+    # At a lower bound of the i-th draw fewer than i may be there, at its upper bound i or more.
+    points = [(at, counts < i) for i, at in enumerate(low, start=1)]
+    points += [(at, counts >= i) for i, at in enumerate(high, start=1)]
+    state, before = (counts == 0).astype(np.float64), 0.0
+    for at, is_allowed in sorted(points, key=lambda point: point[0]):
+        step = poisson.pmf(counts, n * (at - before))
+        state = np.convolve(state, step)[: n + 1] * is_allowed
+        before = float(at)
+    whole = np.convolve(state, poisson.pmf(counts, n * (1 - before)))[n]
+    return float(whole / poisson.pmf(n, n))

@@ -16,6 +16,8 @@ from analysis.answers.report_parts import (
     shown_estimate,
 )
 from analysis.cell_judgement import JudgedCell, JudgedHorizon, all_cells
+from analysis.holdout_scores import Scores
+from analysis.statistics.comparison import Difference
 from analysis.statistics.interval import Estimate
 
 
@@ -25,21 +27,11 @@ def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
     tables: list[Table] = []
     figures: list[Figure] = []
     for each in horizons:
-        for cell in each.cells:
-            difference = cell.difference
-            claim = (
-                "better" if difference.is_better
-                else "worse" if difference.is_worse
-                else "not told apart"
-            )  # fmt: skip
-            sentences.append(
-                f"{cell.records.budget}, {days_ahead(each.horizon)}: against {cell.rival} "
-                f"{claim}, {shown_estimate(difference.difference)} nats per day"
-                + ("" if difference.survives or not difference.excludes_zero
-                   else " (not after all comparisons)")
-                + "."
-            )  # fmt: skip
-        tables.append(_score_table(each))
+        sentences += [
+            difference_sentence(cell.records.budget, each.horizon, cell.difference)
+            for cell in each.cells
+        ]
+        tables.append(_horizon_scores(each))
         figures.append(_baseline_figure(each))
     return Section(
         name="baselines",
@@ -69,7 +61,17 @@ def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
     )  # fmt: skip
 
 
-def _score_table(each: JudgedHorizon) -> Table:
+def difference_sentence(name: str, horizon: int, difference: Difference) -> str:
+    """Return what may be said of a model and the one that it is compared with."""
+    is_lost = difference.excludes_zero and not difference.survives
+    return (
+        f"{name}, {days_ahead(horizon)}: against {difference.other} {difference.claim}, "
+        f"{shown_estimate(difference.difference)} nats per day"
+        f"{' (not after all comparisons)' if is_lost else ''}."
+    )
+
+
+def _horizon_scores(each: JudgedHorizon) -> Table:
     """Return a row per budget and, once, per baseline: all are judged on the same days."""
     scored = [(cell.records.budget, cell.own) for cell in each.cells]
     scored += [
@@ -77,11 +79,16 @@ def _score_table(each: JudgedHorizon) -> Table:
         for model, s in each.cells[0].scores.items()
         if model != each.cells[0].final.model
     ]
-    scored.sort(key=lambda pair: pair[1].log_loss.value)
+    return score_table(scored, each.horizon, "test")
+
+
+def score_table(scored: Sequence[tuple[str, Scores]], horizon: int, part: str) -> Table:
+    """Return a row for each model with its scores on the days of a part, the best model first."""
+    scored = sorted(scored, key=lambda pair: pair[1].log_loss.value)
     return Table(
         columns=(
-            "model", "log-loss", "AUC", "skill, train prior", "skill, test prior", "Brier", "ECE",
-            "accuracy", "majority accuracy",
+            "model", "log-loss", "AUC", "skill, train prior", f"skill, {part} prior", "Brier",
+            "ECE", "accuracy", "majority accuracy",
         ),
         rows=[
             [
@@ -91,7 +98,7 @@ def _score_table(each: JudgedHorizon) -> Table:
             for name, s in scored
         ],
         digits=3,
-        caption=f"{days_ahead(each.horizon).capitalize()}, {len(each.cells[0].test.y)} test days; "
+        caption=f"{days_ahead(horizon).capitalize()}, {scored[0][1].n_days} {part} days; "
         "95 % intervals over blocks of days and seeds. They are wide because days differ, for all "
         "models alike: models are compared by the paired differences above.",
     )  # fmt: skip

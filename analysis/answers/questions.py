@@ -20,6 +20,7 @@ from analysis.answers.search_answers import (
     listed_section,
     time_section,
 )
+from analysis.answers.searched_answer import found_section, more_trials_section
 from analysis.cell_judgement import JudgedHorizon, all_cells
 from analysis.study_records import StudyRecords
 
@@ -38,6 +39,7 @@ def answer(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> list[Secti
         if any(cell.over_oracle for cell in all_cells(horizons)):
             sections.insert(0, oracle_section(horizons))
     listed = listed_section(study)
+    sections.append(found_section(study))
     sections += [] if listed is None else [listed]
     sections += [
         depth_section(study),
@@ -45,6 +47,7 @@ def answer(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> list[Secti
         horizons_section(study),
         budget_section(study),
         coverage_section(study),
+        more_trials_section(study),
         importance_section(study),
         time_section(study),
         _criteria(study, horizons),

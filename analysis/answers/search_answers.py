@@ -1,6 +1,7 @@
 """Sections on the trials of the searches: shapes, coverage, settings and time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from analysis.answers.report_parts import (
     Table,
     days_ahead,
 )
+from analysis.answers.shape_tables import pairs_of_heads, styles_table
 from analysis.study_records import CellRecords, StudyRecords
 from analysis.trial_statistics import best_of_curve, correlations, difference_of_best
 from study.results.records import TrialRecord
@@ -37,7 +39,7 @@ def depth_section(study: StudyRecords) -> Section:
         middle = float(np.median([ratio(trial) for trial in cell.rankable]))
         return lambda trial: ratio(trial) > middle
 
-    return _grouped(
+    section = _grouped(
         study,
         name="depth",
         title="Does depth win over width?",
@@ -47,6 +49,7 @@ def depth_section(study: StudyRecords) -> Section:
         caption="Deep: layers / width above the cell's median. The expected best of equally many "
         "trials of either group; negative means that deep is better.",
     )
+    return replace(section, tables=[*section.tables, styles_table(study)])
 
 
 def heads_section(study: StudyRecords) -> Section:
@@ -56,7 +59,7 @@ def heads_section(study: StudyRecords) -> Section:
         middle = float(np.median([float(t.params["n_heads"]) for t in cell.rankable]))
         return lambda trial: float(trial.params["n_heads"]) > middle
 
-    return _grouped(
+    section = _grouped(
         study,
         name="heads",
         title="Do more heads help?",
@@ -65,6 +68,12 @@ def heads_section(study: StudyRecords) -> Section:
         split=split,
         caption="More: above the cell's median. The expected best of equally many trials of either "
         "group; negative means that more heads are better.",
+    )
+    sentences, tables = pairs_of_heads(study)
+    return replace(
+        section,
+        sentences=[*section.sentences, *sentences],
+        tables=[*section.tables, *tables],
     )
 
 

@@ -39,6 +39,11 @@ class Difference:
         """May it be called worse? Its interval alone decides."""
         return self.excludes_zero and self.difference.value > 0
 
+    @property
+    def claim(self) -> str:
+        """What may be said of the two, in words."""
+        return "better" if self.is_better else "worse" if self.is_worse else "not told apart"
+
 
 def paired_difference(model: Floats, other: Floats, days: Floats) -> Estimate:
     """Return the mean difference of two models' daily losses, nats.

@@ -14,6 +14,7 @@ from study.final.finalists import Finalist
 from study.final.holdout_predictions import predict_holdout
 from study.final.outcomes import FinalOutcome, FinalOutcomes, FinalSettings
 from study.final.run_plan import RunPlan, again, plan_runs
+from study.final.scored_runs import write_scored_runs
 from study.final.search_edges import edges
 from study.final.searched_cell import SearchedCell, read_searched_cell
 from study.final.seed_runs import Place, train_configurations
@@ -180,6 +181,9 @@ def train_cell(
     holdout = open_holdout(finalist.cell.data, search.data, import_folder=results / "data")
     table = predict_holdout(search, runs.plan, runs.usable, runs.folder, holdout, results)
     write_predictions(folder / PREDICTIONS_FILE, table)
+    write_scored_runs(
+        finalist.cell, runs.folder, runs.records, table, search.data.fingerprint, results
+    )
     if runs.usable:
         _export(finalist, runs, folder / MODEL_FOLDER)
     record = _record(search, selection, runs, opened)

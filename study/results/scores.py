@@ -1,4 +1,4 @@
-"""The scores of a model on the validation days, in the one form in which they are kept.
+"""The scores of a model on the held-out days, in the one form in which they are kept.
 
 None stands for a score that is undefined; no score is ever NaN or infinite.
 """
@@ -40,6 +40,18 @@ class Validation(EpochScores):
     """Greatest probability."""
     logit_sd: float
     """Standard deviation of the logits, ddof 0, by which a collapsed model is recognised."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HoldoutScores:
+    """Scores of one final run on the test days."""
+
+    accuracy: float
+    """Share of the days on which a probability from one half on meant a positive label."""
+    loss: float
+    """Mean log-loss, nats."""
+    auc: float | None
+    """Area under the ROC curve; None if a class is missing."""
 
 
 @final

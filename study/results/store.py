@@ -6,14 +6,11 @@ best_params.json       the best so far, rewritten when a trial ends
 log.txt                the lines of the terminal, with the time
 <trial>/result.json    one line per epoch
 <trial>/metrics.json   the trial's record with its learning curve
-../experiment_results.csv   one line per trial of every cell, append-only, keyed by run id
+../experiment_results.csv   one line per run of every cell (``study.results.tables.all_runs``)
 """
 
-import csv
 import dataclasses
-import io
 import json
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +20,11 @@ from study.errors import StudyError, quoted, require
 from study.fields import is_folder_name, require_type
 from study.results.epoch_report import EpochRecord
 from study.results.records import CellDescription, Parameters, TrialRecord, best_trial, row_types
+from study.results.scores import HoldoutScores
+from study.results.tables.all_runs import add_rows, replace_rows, table_text
 from study.storage.documents import load_json, load_yaml
 from study.storage.files import (
     append_line,
-    cut_torn_line,
     read_json,
     read_text,
     write_json,
@@ -39,28 +37,17 @@ from study.storage.layout import (
     EPOCHS_FILE,
     LOG_FILE,
     METRICS_FILE,
+    REFIT_FOLDER,
+    RUNS_FOLDER,
+    SELECTION_FOLDER,
     TABLE_FILE,
     TRIALS_FILE,
 )
-from study.storage.lock import FolderLock
-
-CSV_COLUMNS = (
-    # The columns of the study that this one replaces, in its order. Two stay empty in a search:
-    # test_accuracy (no test label is read) and data_md5 (see data_sha256).
-    "timestamp", "experiment", "phase", "budget", "task", "horizon", "timescale", "script_path",
-    "run_type", "status", "duration_seconds", "val_loss", "test_accuracy", "hyperparameters",
-    "error_message", "thermal_max_temp", "data_md5", "d_model", "n_layers", "n_heads", "d_ff",
-    "param_count",
-    # The columns that this study adds.
-    "run_id", "trial_number", "source", "reason", "val_loss_se", "difference_to_baseline",
-    "difference_se", "best_epoch", "epochs_trained", "skill", "auc",
-    "data_sha256", "search_phase", "group", "name", "metric", "objective", "objective_se",
-)  # fmt: skip
 
 _REMEDY = "Mend it with --resume."
 
-_TABLE_WAIT_SECONDS = 60.0
-"""Seconds to wait for another cell that writes its lines to the table, which takes milliseconds."""
+_RUN_TYPES = {SELECTION_FOLDER: "selection", RUNS_FOLDER: "final", REFIT_FOLDER: "final"}
+"""Kinds of runs by the name of their folder; in any other folder is a search."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,14 +110,37 @@ class CellStore:
         """Write the records of the whole cell: all trials, the best, and the table of all cells."""
         write_json(self.folder / TRIALS_FILE, [_row(record) for record in records])
         self._write_best(records)
-        # Other cells append to the same table.
-        with FolderLock(self._csv.parent, wait_seconds=_TABLE_WAIT_SECONDS):
-            self._append_csv(records)
+        add_rows(self._csv, [self._csv_row(record) for record in records])
+
+    def write_final_runs(
+        self, records: Sequence[TrialRecord], scores: Mapping[str, HoldoutScores], results: Path
+    ) -> None:
+        """Write the rows of a winner's runs with their scores on the test days.
+
+        They go into the table beside the runs and into that of all cells.
+
+        Args:
+            records: the runs.
+            scores: scores on the test days by trial id; a run without a result has none.
+            results: the results folder.
+        """
+        rows = []
+        for record in records:
+            row = self._csv_row(record)
+            if record.trial_id in scores:
+                own = scores[record.trial_id]
+                row |= {
+                    "test_accuracy": own.accuracy,
+                    "test_loss": own.loss,
+                    "test_auc": own.auc,
+                }
+            rows.append(row)
+        for path in (self._csv, results / TABLE_FILE):
+            replace_rows(path, rows)
 
     def table(self, records: Sequence[TrialRecord]) -> str:
         """Return this cell's part of the table of all cells."""
-        lines = [",".join(CSV_COLUMNS), *(_csv_line(self._csv_row(r)) for r in records)]
-        return "".join(f"{line}\n" for line in lines)
+        return table_text([self._csv_row(record) for record in records])
 
     def _metrics(self, record: TrialRecord) -> Path:
         return self.folder / record.folder / METRICS_FILE
@@ -169,6 +179,7 @@ class CellStore:
                 "batch_size": params["effective_batch"],
                 "weight_decay": params["weight_decay"],
                 "warmup_share": params["warmup_share"],
+                "warmup_steps": self._warmup_steps(best),
                 "dropout": params["dropout"],
             },
             "param_count": best.param_count,
@@ -190,25 +201,24 @@ class CellStore:
             "versions": dict(identity.versions),
         }
 
-    def _append_csv(self, records: Sequence[TrialRecord]) -> None:
-        if self._csv.exists():
-            cut_torn_line(self._csv)
-        logged = _csv_run_ids(self._csv)
-        if logged is None:
-            # The damaged table is kept under another name; this cell's rows are written again.
-            self._csv.rename(self._csv.with_name(f"damaged-{time.time_ns()}.csv"))
-        if not self._csv.exists():
-            append_line(self._csv, ",".join(CSV_COLUMNS))
-        for record in records:
-            if self._run_id(record) not in (logged or ()):
-                append_line(self._csv, _csv_line(self._csv_row(record)))
+    def _warmup_steps(self, record: TrialRecord) -> int | None:
+        """Return the number of steps over which a trial's rate rose; None if its log is lost."""
+        curve = (read_json(self._metrics(record)) or {}).get("learning_curve")
+        if not curve:
+            return None
+        # An epoch has the same number of steps as any other.
+        steps_per_epoch = curve[0]["step"] / curve[0]["epoch"]
+        share, epochs = record.params["warmup_share"], record.params["epochs"]
+        warmup_steps: int = round(share * epochs * steps_per_epoch)
+        return warmup_steps
 
     def _run_id(self, record: TrialRecord) -> str:
         return f"{self._identity.name}/{record.trial_id}"
 
-    def _csv_row(self, record: TrialRecord) -> list[object]:
+    def _csv_row(self, record: TrialRecord) -> dict[str, object]:
         identity, flat = self._identity, record.to_json()
-        row: dict[str, object] = {
+        run_type = _RUN_TYPES.get(self.folder.name, "hpo")
+        return {
             "timestamp": _stamp(record.ended),
             "experiment": identity.name,
             "phase": _phase(identity),
@@ -216,8 +226,8 @@ class CellStore:
             "task": identity.task,
             "horizon": identity.horizon,
             "timescale": "daily",
-            "script_path": "study.tune",
-            "run_type": "hpo",
+            "script_path": "study.tune" if run_type == "hpo" else "study.train",
+            "run_type": run_type,
             "status": "failed" if record.state == "FAIL" else "success",
             "duration_seconds": _rounded(record.duration_seconds, 3),
             "val_loss": record.value,
@@ -248,7 +258,6 @@ class CellStore:
             "objective": record.objective,
             "objective_se": record.objective_se,
         }
-        return [row.get(column) for column in CSV_COLUMNS]
 
 
 def write_cell(folder: Path, description: Mapping[str, Any]) -> None:
@@ -368,21 +377,6 @@ def _row(record: TrialRecord) -> dict[str, Any]:
     return {**record.to_json(), "state": record.state}
 
 
-def _csv_run_ids(path: Path) -> set[str] | None:
-    """Return the ids of the runs in the table of all cells; None if the table is damaged."""
-    if not path.exists():
-        return set()
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        try:
-            rows = csv.DictReader(file)
-            if tuple(rows.fieldnames or ()) != CSV_COLUMNS:
-                return None
-            return {row["run_id"] for row in rows if row.get("run_id")}
-        except csv.Error:
-            # One cause is a field of more than 131,072 characters, which no cell writes.
-            return None
-
-
 def _metrics(record: TrialRecord, epochs: Sequence[EpochRecord]) -> dict[str, Any]:
     return {**_row(record), "learning_curve": [epoch.to_json() for epoch in epochs]}
 
@@ -393,12 +387,6 @@ def _json_line(report: EpochRecord) -> str:
 
 def _json_lines(epochs: Sequence[EpochRecord]) -> str:
     return "".join(f"{_json_line(epoch)}\n" for epoch in epochs)
-
-
-def _csv_line(values: list[object]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(values)
-    return buffer.getvalue().replace("\n", " ")
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -16,7 +16,7 @@ import study.train
 from study.cluster.runtime import cluster
 from study.results.final_records import read_final, read_predictions
 from study.results.store import read_trials
-from study.storage.layout import FINAL_FOLDER, RECORD_FILE, REFIT_FOLDER
+from study.storage.layout import FINAL_FOLDER, RECORD_FILE, REFIT_FOLDER, TABLE_FILE
 from tests.sweeping.command import cell_name, processes_in, run, start, write_plan
 from tests.tuner.command import wait_until, write_space
 from tests.tuner.in_process import MARKS, ray_environment
@@ -101,6 +101,7 @@ def _check_final_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert set(counts.groupby("part").nunique()) == {1}
         assert set(table["model"]) > {"patchtst", "GJR-GARCH", "logistic", "constant"}
         assert set(table[table["model"] == "patchtst"]["seed"]) == {r.seed for r in runs}
+        _check_table_of_all_runs(tmp_path, table)
         capsys.readouterr()
         done(study.predict.main, "--cell", cell_name(horizon), "--days", "40", "--json")
         _check_prediction(tmp_path, horizon, table, capsys.readouterr().out)
@@ -115,6 +116,16 @@ def _check_final_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert report["missing"] == []
     assert set(report["sections"]["law"]["numbers"]) == {"1"}
     _check_refit(tmp_path, again_flags)
+
+
+def _check_table_of_all_runs(here: Path, table: pd.DataFrame) -> None:
+    """Check that the winner's runs are in the table of all runs, scored as they predict."""
+    rows = pd.read_csv(here / "ray_results" / TABLE_FILE)
+    assert rows["run_type"].tolist() == ["hpo"] * TRIALS + ["final"] * 2
+    assert rows["test_loss"].isna().tolist() == [True] * TRIALS + [False] * 2
+    test = table[(table["model"] == "patchtst") & (table["part"] == "test")]
+    right = ((test["p"] >= 0.5) == (test["y"] == 1)).groupby(test["seed"]).mean()
+    assert rows["test_accuracy"].dropna().tolist() == pytest.approx(right.tolist())
 
 
 def _check_refit(here: Path, flags: tuple[str, ...]) -> None:

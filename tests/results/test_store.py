@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 from study.errors import StudyError
 from study.results.records import TrialRecord, best_trial, ranked
+from study.results.scores import HoldoutScores
 from study.results.store import (
-    CSV_COLUMNS,
     CellIdentity,
     CellStore,
     read_cell,
     read_trials,
     write_cell,
 )
+from study.results.tables.all_runs import CSV_COLUMNS
 from study.text.short_forms import architecture
 from tests.results.conftest import record
 from tests.results.damage import damaged
@@ -196,6 +197,59 @@ def test_a_table_whose_header_is_damaged_is_moved_aside(folder: Path) -> None:
     assert table(folder).read_text() == whole
     (aside,) = folder.parent.glob("damaged-*.csv")
     assert aside.read_text() == damaged
+
+
+def test_a_table_of_fewer_columns_gets_the_others(folder: Path) -> None:
+    store = CellStore(folder, IDENTITY)
+    store.write_trials([record(0)])
+    lines = table(folder).read_text().splitlines()
+    ends = (",test_loss,test_auc", ",,")
+    short = [line.removesuffix(end) for line, end in zip(lines, ends, strict=True)]
+    table(folder).write_text("\n".join(short) + "\n")
+    store.write_trials([record(0), record(1)])
+    assert run_ids(folder) == ["id0", "id1"]
+    assert tuple(rows(folder)[0]) == CSV_COLUMNS
+    assert not list(folder.parent.glob("damaged-*"))
+
+
+def test_final_runs_have_their_kind_and_their_scores_on_test_days(folder: Path) -> None:
+    runs, results = folder / "runs", folder.parent
+    runs.mkdir()
+    CellStore(folder, IDENTITY).write_trials([record(0)])
+    trials = [record(5), record(6, reason="diverged", value=None)]
+    store = CellStore(runs, IDENTITY)
+    store.write_trials(trials)
+    scores = {"id5": HoldoutScores(accuracy=0.75, loss=0.4, auc=None)}
+    for _ in range(2):
+        # The second time is that of a command which was interrupted after the first.
+        store.write_final_runs(trials, scores, results)
+        text = (folder / "experiment_results.csv").read_text()
+        beside = list(csv.DictReader(text.splitlines()))
+        assert [row["run_type"] for row in rows(folder)] == ["hpo", "final", "final"]
+        assert rows(folder)[1:] == beside
+    shown = [[row[name] for name in ("test_accuracy", "test_loss", "test_auc")] for row in beside]
+    assert shown == [["0.75", "0.4", ""], ["", "", ""]]
+    assert {row["script_path"] for row in beside} == {"study.train"}
+    assert rows(folder)[0]["test_accuracy"] == ""
+
+
+def test_the_steps_of_the_warm_up_are_those_that_trained(folder: Path) -> None:
+    (folder / "trial_0000").mkdir()
+    store = CellStore(folder, IDENTITY)
+    store.write_trials([record(0)])
+
+    def training() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((folder / "best_params.json").read_text())["training"]
+        return found
+
+    # Its log is lost.
+    assert training()["warmup_steps"] is None
+    epochs = [epoch_record(epoch, loss=0.5, step=13 * epoch) for epoch in (1, 2)]
+    store.write_trial(record(0), epochs)
+    store.write_trials([record(0)])
+    # A tenth of 20 epochs of 13 steps.
+    assert training()["warmup_steps"] == 26
+    assert training()["warmup_share"] == 0.1
 
 
 @pytest.mark.parametrize("noise", [b"\xff\xfe", b"\x00", b'"'])

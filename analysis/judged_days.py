@@ -1,0 +1,185 @@
+"""The days on which somebody's probabilities are judged: those of a study, or of a table."""
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from analysis.cell_judgement import rival_of
+from analysis.statistics.comparison import best_on
+from analysis.study_records import CellRecords, Predictions, predictions_of, read_study
+from study.errors import StudyError, quoted, require
+from study.results.final_records import ORACLE, read_predictions
+
+_CONSTANT = "constant"
+"""Name of the baseline that answers with the base rate of the training days."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Days:
+    """The days of a part with the labels, and what models are compared with there."""
+
+    study: str
+    """Name of the study, or the table that is in its place."""
+    horizon: int
+    part: str
+    predictions: Predictions
+    """Labels and probabilities of winners, by budget, and of baselines on all days of the part."""
+    models: Sequence[str]
+    """Names among the predictions, winners first."""
+    rival: str
+    """Best baseline of the validation days."""
+    opponents: Sequence[str]
+    """Rival and winners, with each of which the models of a file are compared."""
+    train_prior: float
+    """Base rate of the training days."""
+    other_part: str
+    other_dates: np.ndarray
+    """Days of the other part, datetime64[D]."""
+
+
+def read_days(arguments: argparse.Namespace) -> Days:
+    """Return the days that the flags of the command name.
+
+    Raises:
+        StudyError: there are none, or there are several kinds and none is named.
+    """
+    study, storage, against = arguments.study, arguments.storage, arguments.against
+    if against is not None:
+        require(
+            study is None,
+            "--against",
+            "must stand without --study",
+            got=f"--study {quoted(study)}",
+            remedy="Leave one of them out.",
+        )
+        return _days_of_table(against, arguments.horizon, arguments.part)
+    require(
+        storage.is_dir(),
+        "--storage",
+        "must be a results folder",
+        got=quoted(str(storage)),
+        remedy="Give the folder that study.sweep wrote into, or --against FILE.parquet.",
+        error=StudyError,
+    )
+    return _days_of_study(storage, study, arguments.horizon, arguments.part)
+
+
+def _days_of_table(path: Path, horizon: int | None, part: str) -> Days:
+    require(
+        horizon is not None and horizon >= 1,
+        "--horizon",
+        "must be given with --against, a whole number of days from 1",
+        got="none" if horizon is None else str(horizon),
+        remedy="Give that of the labels in the table: it sets how long blocks of days are.",
+    )
+    assert horizon is not None
+    require(
+        path.is_file(),
+        "--against",
+        "must be a table of predictions",
+        got=f"{quoted(str(path))}, which is no file",
+        remedy="Give predictions.parquet of a cell below final/, or a file of final/baselines.",
+        error=StudyError,
+    )
+    table = read_predictions(path)
+    validation, predictions = (
+        predictions_of(table, each, path.name) for each in ("validation", part)
+    )
+    has_seed = set(table.loc[table["seed"].notna(), "model"])
+    baselines = [name for name in predictions.p if name not in has_seed and name != ORACLE]
+    require(
+        _CONSTANT in baselines and set(baselines) <= set(validation.p),
+        path.name,
+        f"must hold baselines on validation and {part} days, {_CONSTANT} among them",
+        got=quoted(sorted(baselines)),
+        remedy="Give a file that study.train wrote.",
+        error=StudyError,
+    )
+    winners = [name for name in predictions.p if name in has_seed]
+    rival = best_on(validation, baselines)
+    return Days(
+        study=path.name,
+        horizon=horizon,
+        part=part,
+        predictions=predictions,
+        models=[*winners, *(name for name in predictions.p if name not in has_seed)],
+        rival=rival,
+        opponents=[rival, *winners],
+        train_prior=float(predictions.p[_CONSTANT].mean()),
+        other_part=_other(part),
+        other_dates=predictions_of(table, _other(part), path.name).dates,
+    )
+
+
+def _days_of_study(results: Path, name: str | None, horizon: int | None, part: str) -> Days:
+    study = read_study(results, name)
+    trained = [cell for cell in study.cells if cell.final is not None]
+    there = sorted({cell.horizon for cell in trained})
+    title = f"{study.name}_{study.variant}"
+    require(
+        bool(trained),
+        title,
+        "must have final runs, whose records have the labels of the days",
+        got="none",
+        remedy="Run study.train first.",
+        error=StudyError,
+    )
+    require(
+        horizon in there or (horizon is None and len(there) == 1),
+        "--horizon",
+        f"must be one with final runs: {', '.join(map(str, there))}",
+        got="none" if horizon is None else str(horizon),
+        remedy="Name the one for which the probabilities are.",
+        error=StudyError,
+    )
+    cells = [cell for cell in trained if horizon is None or cell.horizon == horizon]
+    first = cells[0]
+    predictions, winners = _beside_each_other(cells, part)
+    rival = rival_of(first)
+    return Days(
+        study=title,
+        horizon=first.horizon,
+        part=part,
+        predictions=predictions,
+        models=[*winners, *(model for model in predictions.p if model not in winners)],
+        rival=rival,
+        opponents=[rival, *winners],
+        train_prior=float(first.searched["splits"]["train"]["base_rate"]),
+        other_part=_other(part),
+        other_dates=first.predictions(_other(part)).dates,
+    )
+
+
+def _beside_each_other(cells: Sequence[CellRecords], part: str) -> tuple[Predictions, list[str]]:
+    """Return the predictions of all cells on the same days, and the names of the winners.
+
+    Raises:
+        StudyError: two cells have different days.
+    """
+    first = cells[0].predictions(part)
+    baselines = {name: p for name, p in first.p.items() if name != cells[0].model}
+    twice = Counter(cell.budget for cell in cells)
+    winners = {}
+    for cell in cells:
+        own = cell.predictions(part)
+        require(
+            np.array_equal(own.dates, first.dates) and np.array_equal(own.y, first.y),
+            cell.name,
+            f"must have the days of {cells[0].name}",
+            got=f"other {part} days",
+            remedy="Name a study whose cells have the same days with --study.",
+            error=StudyError,
+        )
+        # With --refit a winner has seen the validation days, and has no prediction of them.
+        if cell.model in own.p:
+            winners[cell.budget if twice[cell.budget] == 1 else cell.name] = own.p[cell.model]
+    both = Predictions(dates=first.dates, y=first.y, p={**winners, **baselines})
+    return both, list(winners)
+
+
+def _other(part: str) -> str:
+    return "test" if part == "validation" else "validation"

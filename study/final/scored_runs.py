@@ -1,0 +1,57 @@
+"""Writes a winner's runs into the table of all runs, with their scores on the test days."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from study.data.evaluation.probability_scores import auc
+from study.results.provenance import versions
+from study.results.records import TrialRecord
+from study.results.scores import HoldoutScores
+from study.results.store import CellIdentity, CellStore
+from study.spec.specification import Cell
+
+
+def write_scored_runs(
+    cell: Cell, folder: Path, records: Sequence[TrialRecord], table: pd.DataFrame, fingerprint: str,
+    results: Path,
+) -> None:  # fmt: skip
+    """Write the rows of a winner's runs, those of their folder included.
+
+    Args:
+        cell: the cell that was searched, with the winner's budget alone.
+        folder: the folder of the runs.
+        records: the runs.
+        table: the predictions of the runs and the baselines.
+        fingerprint: sha256 of the prices.
+        results: the results folder.
+    """
+    identity = CellIdentity(
+        name=cell.name,
+        study=cell.study,
+        budget=cell.budget_label,
+        phase=cell.phase,
+        metric=cell.search.metric,
+        horizon=cell.data.horizon,
+        task=cell.data.task,
+        data_sha256=fingerprint,
+        versions=versions(),
+    )
+    test = table[table["part"] == "test"]
+    scores = {
+        record.trial_id: _scores(test[test["seed"] == record.seed])
+        for record in records
+        if record.is_rankable
+    }
+    CellStore(folder, identity).write_final_runs(records, scores, results)
+
+
+def _scores(days: pd.DataFrame) -> HoldoutScores:
+    p, y = days["p"].to_numpy(np.float64), days["y"].to_numpy(np.float64)
+    return HoldoutScores(
+        accuracy=float(np.mean((p >= 0.5) == (y == 1))),
+        loss=float(-np.mean(np.where(y == 1, np.log(p), np.log1p(-p)))),
+        auc=auc(p, y),
+    )

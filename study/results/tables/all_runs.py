@@ -1,0 +1,102 @@
+"""The one writer of the table of all runs, ``experiment_results.csv``, keyed by run id."""
+
+import csv
+import io
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from study.storage.files import append_line, cut_torn_line, write_text
+from study.storage.lock import FolderLock
+
+CSV_COLUMNS = (
+    # The columns of the study that this one replaces, in its order. data_md5 stays empty (see
+    # data_sha256), and so does test_accuracy in a search, which reads no test label.
+    "timestamp", "experiment", "phase", "budget", "task", "horizon", "timescale", "script_path",
+    "run_type", "status", "duration_seconds", "val_loss", "test_accuracy", "hyperparameters",
+    "error_message", "thermal_max_temp", "data_md5", "d_model", "n_layers", "n_heads", "d_ff",
+    "param_count",
+    # The columns that this study adds. Of these, too, a search leaves those of the test empty.
+    "run_id", "trial_number", "source", "reason", "val_loss_se", "difference_to_baseline",
+    "difference_se", "best_epoch", "epochs_trained", "skill", "auc",
+    "data_sha256", "search_phase", "group", "name", "metric", "objective", "objective_se",
+    "test_loss", "test_auc",
+)  # fmt: skip
+
+_HEADER = ",".join(CSV_COLUMNS)
+
+_KEY = "run_id"
+
+_WAIT_SECONDS = 60.0
+"""Seconds to wait for another cell that writes its lines to the table, which takes milliseconds."""
+
+Row = Mapping[str, object]
+"""Values of a run by column; a column that it lacks is empty."""
+
+
+def table_text(rows: Sequence[Row]) -> str:
+    """Return a table of these rows alone."""
+    return "".join(f"{line}\n" for line in (_HEADER, *map(_line, rows)))
+
+
+def add_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Append the rows whose runs are not in the table; a damaged table is moved aside first."""
+    with FolderLock(path.parent, wait_seconds=_WAIT_SECONDS):
+        logged = _prepare(path)
+        for row in rows:
+            if row[_KEY] not in logged:
+                append_line(path, _line(row))
+
+
+def replace_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows at the end of the table, without those that it has of the same runs."""
+    with FolderLock(path.parent, wait_seconds=_WAIT_SECONDS):
+        _prepare(path)
+        given = {row[_KEY] for row in rows}
+        kept = [row for row in _read(path) if row[_KEY] not in given]
+        write_text(path, table_text([*kept, *rows]))
+
+
+def _prepare(path: Path) -> Collection[object]:
+    """Make a table that rows can be appended to, and return the ids of the runs in it."""
+    if path.exists():
+        cut_torn_line(path)
+    logged = _run_ids(path)
+    if logged is None:
+        # It is kept under another name; the rows of the cell that asks are written again.
+        path.rename(path.with_name(f"damaged-{time.time_ns()}.csv"))
+    if not path.exists():
+        append_line(path, _HEADER)
+    return logged or ()
+
+
+def _run_ids(path: Path) -> set[str] | None:
+    """Return the ids of the runs in the table; None if it is damaged.
+
+    The header of an earlier version, which had fewer columns, is replaced.
+    """
+    if not path.exists():
+        return set()
+    try:
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            header = tuple(next(csv.reader(file), ()))
+        if _KEY in header and header == CSV_COLUMNS[: len(header)]:
+            if header != CSV_COLUMNS:
+                _, _, body = path.read_text(encoding="utf-8", errors="replace").partition("\n")
+                write_text(path, f"{_HEADER}\n{body}")
+            return {row[_KEY] for row in _read(path) if row.get(_KEY)}
+    except csv.Error:
+        # One cause is a field of more than 131,072 characters, which no cell writes.
+        pass
+    return None
+
+
+def _read(path: Path) -> Iterator[dict[str, str]]:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        yield from csv.DictReader(file)
+
+
+def _line(row: Row) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow([row.get(column) for column in CSV_COLUMNS])
+    return buffer.getvalue().replace("\n", " ")
