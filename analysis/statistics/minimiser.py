@@ -15,8 +15,9 @@ HUBER_DELTA = 1e-3
 2022)."""
 
 _MOST_STEPS = 100
-_MOST_ELEMENTS = 4_000_000
-"""Most elements of the derivatives of starts that are fitted side by side: 32 MB."""
+_MOST_ELEMENTS = 200_000
+"""Most elements of the derivatives of starts that are fitted side by side: 1.6 MB, which a
+processor's own memory holds."""
 
 _CONVERGED = 1e-9
 """Relative change of the objective between two accepted steps."""
@@ -24,6 +25,11 @@ _ROUNDING = 1e-26
 """Objective that is no more than the rounding of logs of losses: residuals of 1e-13."""
 
 _LESS_DAMPING, _MORE_DAMPING = 0.2, 5.0
+_TRUST_OUTSIDE = 1e4
+"""Share of the curvature of reweighted squares that a residual beyond ``delta`` keeps, per damping
+and at most 1. Huber's loss is a line there, without a curvature: with all of it steps are safe and
+converge by a constant factor, without it they are Newton's, which converge at once where they are
+short enough."""
 _LEAST_DAMPING, _MOST_DAMPING = 1e-9, 1e12
 _LEAST_SCALE = 1e-8
 """Least scale of a parameter without effect, relative to that of the one with the greatest."""
@@ -44,9 +50,9 @@ def minimise(
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Minimise the sum of weighted Huber losses from many starts at once.
 
-    Levenberg and Marquardt's steps on iteratively reweighted squares, all starts side by side:
-    ``scipy.optimize.least_squares`` takes one at a time, and a verdict needs thousands, several for
-    each resample.
+    Levenberg and Marquardt's steps, all starts side by side: ``scipy.optimize.least_squares`` takes
+    one at a time, and a verdict needs thousands, several for each resample. The first steps are of
+    iteratively reweighted squares, the last ones Newton's.
 
     Args:
         law: the form.
@@ -93,43 +99,62 @@ def _minimise(
     damping = np.full(len(theta), 1e-3)
     objective = np.full(len(theta), np.inf)
     active = np.arange(len(theta))
+    residual, jacobian = _residuals(law, x, y, theta, floor, held)
+    before = _objective(residual, weights, delta)
     for _ in range(_MOST_STEPS):
-        own = None if floor is None else floor[active]
-        y_own = y[active] if y.ndim == 2 else y
-        w_own = weights[active] if weights.ndim == 2 else weights
-        prediction, jacobian = log_losses_and_derivatives(law, x, theta[active], own)
-        if held is not None:
-            jacobian[np.arange(len(active)), :, held[active]] = 0.0
-        residual = y_own - prediction
-        before = _objective(residual, w_own, delta)
-        step = _step(residual, jacobian, w_own, damping[active], delta)
+        step = _step(residual, jacobian, weights, damping[active], delta)
         tried = bounded(law, theta[active] + step)
-        prediction, _ = log_losses_and_derivatives(law, x, tried, own)
-        after = _objective(y_own - prediction, w_own, delta)
+        moved, slopes = _residuals(law, x, y, tried, floor, None if held is None else held[active])
+        after = _objective(moved, weights, delta)
         is_better = after <= before
         theta[active[is_better]] = tried[is_better]
-        objective[active] = np.minimum(before, after)
+        objective[active] = np.where(is_better, after, before)
         factor = np.where(is_better, _LESS_DAMPING, _MORE_DAMPING)
         damping[active] = np.maximum(damping[active] * factor, _LEAST_DAMPING)
         # Converged when a step gains nothing, when none of any length does, or on the very runs.
         rests = is_better & (before - after <= _CONVERGED * before + _ROUNDING)
         rests |= objective[active] <= _ROUNDING
-        active = active[~(rests | (damping[active] > _MOST_DAMPING))]
+        goes_on = ~(rests | (damping[active] > _MOST_DAMPING))
+        active = active[goes_on]
         if not active.size:
             break
+        is_better = is_better[goes_on]
+        residual = np.where(is_better[:, None], moved[goes_on], residual[goes_on])
+        jacobian = np.where(is_better[:, None, None], slopes[goes_on], jacobian[goes_on])
+        before = objective[active]
+        y = y[goes_on] if y.ndim == 2 else y
+        weights = weights[goes_on] if weights.ndim == 2 else weights
+        floor = None if floor is None else floor[goes_on]
     converged = np.ones(len(theta), dtype=bool)
     converged[active] = False
     return theta, objective, converged
 
 
+def _residuals(
+    law: Law,
+    x: Floats,
+    y: Floats,
+    theta: Floats,
+    floor: Floats | None,
+    held: NDArray[np.int_] | None,
+) -> tuple[Floats, Floats]:
+    """Return residuals and the derivatives of the log losses; 0 by a parameter that is held."""
+    log_losses, jacobian = log_losses_and_derivatives(law, x, theta, floor)
+    if held is not None:
+        jacobian[np.arange(len(held)), held] = 0.0
+    return y - log_losses, jacobian
+
+
 def _step(
     residual: Floats, jacobian: Floats, weights: Floats, damping: Floats, delta: float
 ) -> Floats:
-    """Return damped Gauss-Newton steps on squares reweighted so that they equal Huber's loss."""
-    weighted = weights * (delta / np.maximum(np.abs(residual), delta))
-    gradient = np.einsum("bnp,bn->bp", jacobian, weighted * residual)
-    # A product of three by einsum would search the order of its parts on every call.
-    curvature = (jacobian * weighted[:, :, None]).transpose(0, 2, 1) @ jacobian
+    """Return damped steps on squares that are reweighted so that their slopes are Huber's."""
+    size = np.abs(residual)
+    weighted = weights * (delta / np.maximum(size, delta))
+    gradient = (jacobian @ (weighted * residual)[:, :, None])[:, :, 0]
+    trust = np.minimum(1.0, _TRUST_OUTSIDE * damping)[:, None]
+    weighted *= np.where(size <= delta, 1.0, trust)
+    curvature = (jacobian * weighted[:, None, :]) @ jacobian.transpose(0, 2, 1)
     scale = np.einsum("bpp->bp", curvature)
     # A parameter without effect must not make the system singular, nor residuals of zero.
     largest = np.maximum(scale.max(axis=1, keepdims=True), np.finfo(np.float64).tiny)
