@@ -45,7 +45,7 @@ def minimise(
     *,
     weights: Floats | None = None,
     floor: Floats | None = None,
-    held: NDArray[np.int_] | None = None,
+    held: NDArray[np.bool_] | None = None,
     delta: float = HUBER_DELTA,
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Minimise the sum of weighted Huber losses from many starts at once.
@@ -61,7 +61,7 @@ def minimise(
         starts: shape (n_starts, n_parameters).
         weights: of the runs, shape (n,) or (n_starts, n).
         floor: given ones, shape (n_starts,), in place of the law's.
-        held: of each start the parameter that stays as it is, shape (n_starts,).
+        held: parameters of each start that stay as they are, shape (n_starts, n_parameters).
         delta: Huber's.
 
     Returns: parameters, objectives, and which starts converged.
@@ -92,7 +92,7 @@ def _minimise(
     starts: Floats,
     weights: Floats,
     floor: Floats | None,
-    held: NDArray[np.int_] | None,
+    held: NDArray[np.bool_] | None,
     delta: float,
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     theta = starts.copy()
@@ -115,16 +115,17 @@ def _minimise(
         rests = is_better & (before - after <= _CONVERGED * before + _ROUNDING)
         rests |= objective[active] <= _ROUNDING
         goes_on = ~(rests | (damping[active] > _MOST_DAMPING))
-        active = active[goes_on]
-        if not active.size:
-            break
-        is_better = is_better[goes_on]
-        residual = np.where(is_better[:, None], moved[goes_on], residual[goes_on])
-        jacobian = np.where(is_better[:, None, None], slopes[goes_on], jacobian[goes_on])
+        moved[~is_better], slopes[~is_better] = residual[~is_better], jacobian[~is_better]
+        residual, jacobian = moved, slopes
+        if not goes_on.all():
+            active = active[goes_on]
+            if not active.size:
+                break
+            residual, jacobian = residual[goes_on], jacobian[goes_on]
+            y = y[goes_on] if y.ndim == 2 else y
+            weights = weights[goes_on] if weights.ndim == 2 else weights
+            floor = None if floor is None else floor[goes_on]
         before = objective[active]
-        y = y[goes_on] if y.ndim == 2 else y
-        weights = weights[goes_on] if weights.ndim == 2 else weights
-        floor = None if floor is None else floor[goes_on]
     converged = np.ones(len(theta), dtype=bool)
     converged[active] = False
     return theta, objective, converged
@@ -136,12 +137,12 @@ def _residuals(
     y: Floats,
     theta: Floats,
     floor: Floats | None,
-    held: NDArray[np.int_] | None,
+    held: NDArray[np.bool_] | None,
 ) -> tuple[Floats, Floats]:
     """Return residuals and the derivatives of the log losses; 0 by a parameter that is held."""
     log_losses, jacobian = log_losses_and_derivatives(law, x, theta, floor)
     if held is not None:
-        jacobian[np.arange(len(held)), held] = 0.0
+        jacobian[held] = 0.0
     return y - log_losses, jacobian
 
 
@@ -164,7 +165,13 @@ def _step(
     return np.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
 
 
-def _objective(residual: Floats, weights: Floats, delta: float) -> Floats:
+def huber(residual: Floats, delta: float) -> Floats:
+    """Return Huber's loss of each residual."""
     size = np.abs(residual)
-    huber = np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
-    return np.asarray((weights * huber).sum(axis=-1))
+    # The square of what is below delta, and a line of what is above it.
+    inner = np.minimum(size, delta)
+    return np.asarray(inner * (size - 0.5 * inner))
+
+
+def _objective(residual: Floats, weights: Floats, delta: float) -> Floats:
+    return np.asarray((weights * huber(residual, delta)).sum(axis=-1))

@@ -291,7 +291,11 @@ def test_on_a_plateau_alpha_is_a_range_and_so_is_its_interval() -> None:
         start = best.theta.copy()[None]
         start[0, 1] = exponent
         _, objective, _ = minimise(
-            POWER, np.log(sizes)[:, None] - best.centre, np.log(losses), start, held=np.array([1])
+            POWER,
+            np.log(sizes)[:, None] - best.centre,
+            np.log(losses),
+            start,
+            held=np.array([[False, True]]),
         )
         assert (objective[0] <= best.objective * (1 + 1e-5)) == is_as_good
     # The constant law is a median, here of twenty values; the right law has one optimum.
@@ -303,7 +307,7 @@ def test_on_a_plateau_alpha_is_a_range_and_so_is_its_interval() -> None:
 def test_what_is_held_stays_as_it_is() -> None:
     start = np.log([[0.3], [0.5]])
     theta, objectives, _ = minimise(
-        CONSTANT, np.empty((3, 0)), np.log([0.4, 0.5, 0.9]), start, held=np.array([0, 0])
+        CONSTANT, np.empty((3, 0)), np.log([0.4, 0.5, 0.9]), start, held=np.ones((2, 1), dtype=bool)
     )
     assert (theta == start).all()
     assert objectives[0] > objectives[1]
