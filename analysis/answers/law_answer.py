@@ -16,8 +16,9 @@ from analysis.answers.report_parts import (
     shown_estimate,
 )
 from analysis.cell_judgement import JudgedHorizon, all_cells
-from analysis.statistics.law_report import LawReport
+from analysis.statistics.law_report import FormReport, LawReport
 from analysis.statistics.run_resampling import LEAST_LEVELS
+from analysis.statistics.verdict import is_misspecified, told_apart
 from study.results.final_records import ORACLE
 
 _CURVE_POINTS = 60
@@ -99,7 +100,8 @@ def law_section(horizons: Sequence[JudgedHorizon]) -> Section:
                     "came to rest", "AICc",
                 ),
                 rows=rows,
-                caption="Fits to every final run, Huber loss on logs. AICc only where defined.",
+                caption="Fits to every final run, Huber loss on logs. AICc only where defined; "
+                "no exponent of a form that a floor explains better.",
             ),
             Table(
                 columns=("horizon", "budget", "less", "difference in log-loss"),
@@ -141,13 +143,22 @@ def _law_row(horizon: int, name: str, report: LawReport | None) -> list[Cell]:
     return [
         days_ahead(horizon),
         name,
-        form.estimates.get("alpha"),
+        _exponent(form),
         form.estimates["E"] if form.fit.law.has_floor else None,
         f"{form.fit.objective:.3g}",
         f"{form.fit.reached:.0%} of {form.fit.n_starts}",
         "yes" if form.fit.converged else "no",
         None if form.aicc is None else f"{form.aicc:.1f}",
     ]
+
+
+def _exponent(form: FormReport) -> Cell:
+    """Return the exponent of a form, or what fits as well; None where it is none of the runs'."""
+    if is_misspecified(form):
+        return None
+    if "alpha" in form.ranges:
+        return f"any, {' to '.join(told_apart(*form.ranges['alpha'], 4))}"
+    return form.estimates.get("alpha")
 
 
 def _law_numbers(each: JudgedHorizon) -> dict[str, object]:

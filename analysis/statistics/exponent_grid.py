@@ -42,6 +42,11 @@ class ExponentGrid:
     minima: NDArray[np.int_]
     """Numbers of the points that none of their neighbours is below."""
 
+    @property
+    def least(self) -> float | None:
+        """Least objective of a point; None without a point."""
+        return float(self.objectives.min()) if len(self.objectives) else None
+
 
 def project(law: Law, x: Floats, losses: Floats, *, delta: float) -> ExponentGrid:
     """Fit floor and coefficients at each point of the grid.

@@ -36,7 +36,8 @@ a parameter may be so badly known that its optimum is flatter than the first."""
 _FLAT_SHARE = 0.1
 """Share of a standard error: a narrower plateau changes no interval that can be read."""
 _WORTH_TELLING = 0.01
-"""Least width of a range of equally good values that is reported, relative to them."""
+"""Least width of a range of equally good values that is reported, relative to them; of floors,
+relative to the least loss if that is greater."""
 
 AXIS_NAMES = ("alpha", "beta")
 COEFFICIENT_NAMES = ("A", "B")
@@ -130,7 +131,8 @@ def _report(law: Law, runs: Runs, drawn: Resamples | None) -> FormReport:
         ranges={
             name: (float(each.min()), float(each.max()))
             for name, each in ends.items()
-            if np.ptp(each) > _WORTH_TELLING * np.abs(each).max()
+            if np.ptp(each)
+            > _WORTH_TELLING * max(np.abs(each).max(), runs.losses.min() if name == "E" else 0)
         },
         is_defined=True,
         aicc=_aicc(best),

@@ -52,8 +52,16 @@ def verdict_on(runs: Runs, slope: Estimate, p: float, form: FormReport) -> tuple
         )
     direction: Verdict = "scaling" if slope.value < 0 else "inverse scaling"
     moves = "falls" if slope.value < 0 else "rises"
+    if is_misspecified(form):
+        return "not identified", (
+            f"{of}: loss {moves} with size over the range measured ({interval}), but a law without "
+            f"a floor is misspecified: a floor explains more (p = {form.misspecified_p:.1g}), so "
+            "that no exponent is given."
+        )
     alpha = form.estimates["alpha"]
-    shown = f"alpha {_shown(alpha)}{not_unique(form, 'alpha')}"
+    shown = f"alpha {_shown(alpha)}"
+    if "alpha" in form.ranges:
+        shown = f"no alpha is the best, {_any_of(form, 'alpha')}"
     if not _is_identified(alpha):
         return "not identified", (
             f"{of}: loss {moves} with size over the range measured ({interval}), but the law is "
@@ -69,8 +77,17 @@ def not_unique(form: FormReport, name: str) -> str:
     """Return what is to be added to a number that is one of many which fit equally well."""
     if name not in form.ranges:
         return ""
-    low, high = form.ranges[name]
-    return f", not unique (any from {low:.4g} to {high:.4g} fits as well)"
+    low, high = told_apart(*form.ranges[name], 4)
+    return f", not unique (any from {low} to {high} fits as well)"
+
+
+def _any_of(form: FormReport, name: str) -> str:
+    """Return the range of a number of which none is the best, with the interval that holds it."""
+    low, high = told_apart(*form.ranges[name], 4)
+    estimate, interval = form.estimates[name], "no interval"
+    if estimate.low is not None and estimate.high is not None:
+        interval = "interval [{}, {}]".format(*told_apart(estimate.low, estimate.high, 4))
+    return f"any from {low} to {high} fits equally well ({interval})"
 
 
 def is_misspecified(form: FormReport) -> bool:

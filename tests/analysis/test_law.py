@@ -7,10 +7,16 @@ from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
 from analysis.statistics.floats import Floats
-from analysis.statistics.law import CONSTANT, POWER, SATURATING, Law
+from analysis.statistics.law import (
+    CONSTANT,
+    POWER,
+    SATURATING,
+    Law,
+    log_losses_and_derivatives,
+)
 from analysis.statistics.law_fit import fit, plateau, refit
 from analysis.statistics.law_judgement import judge
-from analysis.statistics.minimiser import HUBER_DELTA, minimise
+from analysis.statistics.minimiser import HUBER_DELTA, huber, minimise
 from analysis.statistics.run_resampling import Runs, permutation_p, resample, trend
 from analysis.statistics.verdict import is_misspecified
 
@@ -279,7 +285,10 @@ def test_on_a_plateau_alpha_is_a_range_and_so_is_its_interval() -> None:
     assert alpha.high is not None
     assert alpha.low <= low <= alpha.value <= high <= alpha.high
     assert alpha.se is None
-    assert f"not unique (any from {low:.4g} to {high:.4g} fits as well)" in report.sentence
+    # Of one alpha nothing is said: the output itself calls the form misspecified.
+    assert report.verdict == "not identified"
+    assert "misspecified: a floor explains more" in report.sentence
+    assert "alpha" not in report.sentence
     # Within the range the objective is that of the best fit, and outside it is not.
     best = power.fit
     for exponent, is_as_good in (
@@ -302,6 +311,53 @@ def test_on_a_plateau_alpha_is_a_range_and_so_is_its_interval() -> None:
     middle = np.sort(losses)[9:11]
     assert report.forms["constant"].ranges["E"] == pytest.approx(tuple(middle), abs=2e-3)
     assert report.forms["saturating"].ranges == {}
+
+
+def test_a_plateau_is_found_as_far_as_it_goes_without_a_measure_of_noise() -> None:
+    # Its half width is less than a step that could be rounding: the grid of exponents shows it.
+    sizes = np.repeat(np.geomspace(2e6, 2e9, 4), 2)[:, None]
+    losses = 0.45 + 0.2 * (sizes[:, 0] / 2e6) ** -0.25
+    best = fit(POWER, sizes, losses)
+    exponents = plateau(best, sizes, losses, np.full(2, 1e-2))[:, 1]
+    assert exponents.min() == pytest.approx(0.0324, abs=2e-4)
+    assert exponents.max() == pytest.approx(0.0508, abs=2e-4)
+
+
+@pytest.mark.parametrize("as_losses", [False, True])
+def test_no_point_of_the_grid_is_below_a_fit_or_that_of_a_resample(as_losses: bool) -> None:
+    draw = np.random.default_rng(1)
+    sizes = np.repeat(np.geomspace(1e6, 1e9, 6), 3)[:, None]
+    losses = planted(sizes[:, 0]) + draw.normal(0, 0.02, 18)
+    best = fit(SATURATING, sizes, losses)
+    assert best.grid.least is not None
+    assert best.objective <= best.grid.least
+    weights = None if as_losses else draw.multinomial(18, np.full(18, 1 / 18), 40).astype(float)
+    own = losses + draw.normal(0, 0.02, (40, 18)) if as_losses else losses
+    found = refit(best, sizes, own, weights=weights)
+    x = np.log(sizes) - best.centre
+    expected, _ = log_losses_and_derivatives(SATURATING, x, found, None)
+    reached = huber(np.log(own) - expected, HUBER_DELTA)
+    expected, _ = log_losses_and_derivatives(SATURATING, x, best.grid.theta, None)
+    grid = huber(np.log(np.atleast_2d(own))[:, None] - expected, HUBER_DELTA)
+    times = np.ones((40, 18)) if weights is None else weights
+    least = (times[:, None] * grid).sum(axis=2).min(axis=1)
+    assert ((times * reached).sum(axis=1) <= least * (1 + 1e-9)).all()
+
+
+def test_a_resample_whose_optimum_is_another_is_fitted_there() -> None:
+    # Without a floor one of two terms stands for it, and either may: a fit that stays at the first
+    # optimum knows of one exponent only.
+    law = Law(n_terms=2, has_floor=False)
+    draw = np.random.default_rng(0)
+    sizes = 10 ** draw.uniform([7, 9], [10, 11], (40, 2))
+    losses = (1.8 + 478 * sizes[:, 0] ** -0.347 + 2143 * sizes[:, 1] ** -0.367) * np.exp(
+        draw.normal(0, 0.005, 40)
+    )
+    best = fit(law, sizes, losses)
+    weights = draw.multinomial(40, np.full(40, 1 / 40), 60).astype(float)
+    alphas = refit(best, sizes, losses, weights=weights)[:, 1]
+    assert alphas.min() < 0.15
+    assert alphas.max() > 0.25
 
 
 def test_what_is_held_stays_as_it_is() -> None:
