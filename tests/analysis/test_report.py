@@ -67,7 +67,7 @@ def test_equal_models_are_no_effect(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_flagged_cells_are_left_out_of_the_law_and_named(tmp_path: Path) -> None:
-    edge = ["learning_rate = 0.01 is at the end 0.01 of its range"]
+    edge = ["dropout = 0.2 is at the end 0.2 of its range"]
     write_study(tmp_path, PLANTED, horizons=(1,), n_days=300, edges={2_000_000: edge})
     (horizon,) = judge_study(read_study(tmp_path, None))
     assert horizon.law is not None
@@ -75,7 +75,10 @@ def test_flagged_cells_are_left_out_of_the_law_and_named(tmp_path: Path) -> None
     assert horizon.law_of_all is not None
     assert set(horizon.law_of_all.runs.sizes[:, 0]) == set(PLANTED)
     (excluded,) = horizon.excluded
-    assert excluded.startswith("2000000: the winner is at the edge")
+    assert excluded == (
+        "2000000: the winner is at the edge of what was searched "
+        "(dropout = 0.2 is at the end 0.2 of its range; nothing was tried beside it)"
+    )
 
 
 @pytest.mark.slow
