@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.edge_judgement import judge_edges
+from analysis.edge_judgement import edge_remarks
 from analysis.holdout_scores import Scores, score_model
 from analysis.statistics.comparison import (
     Difference,
@@ -176,19 +176,12 @@ def _judge_cell(
         flags.append(
             f"the search is incomplete: {cell.n_ended} of {cell.searched['trials']} trials"
         )
-    edges = judge_edges(final, cell.rankable, cell.searched["spec"])
-    binding = [each.remark for each in edges if each.binds]
-    if binding:
-        flags.append(f"the winner is at the edge of what was searched ({', '.join(binding)})")
+    binding, notes = edge_remarks(final, cell.rankable, cell.searched["spec"])
+    flags += binding
     twins = [
         budget
         for budget, mean in means.items()
         if budget != cell.budget and abs(mean - means[cell.budget]) < _SAME_LOSS
-    ]
-    notes = [
-        f"the winner is at the edge of what was searched ({each.remark})"
-        for each in edges
-        if each.is_told and not each.binds
     ]
     if twins:
         notes.append(f"same loss to three decimals as {', '.join(twins)}")

@@ -5,7 +5,7 @@ is as good within the noise of seeds, the optimum may as well be inside.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,26 @@ class JudgedEdge:
     def is_told(self) -> bool:
         """Is it worth a remark?"""
         return self.binds or self.name != _ONLY_IF_IT_BINDS
+
+
+def edge_remarks(
+    final: FinalRecord, trials: Sequence[TrialRecord], spec: Mapping[str, Any]
+) -> tuple[list[str], list[str]]:
+    """Return the reason for which a winner's edges leave its cell out of the law, and remarks.
+
+    Args:
+        final: as for ``judge_edges``.
+        trials: as for ``judge_edges``.
+        spec: as for ``judge_edges``.
+
+    Returns: at most one reason, which names every edge that binds, and a remark on each that does
+    not.
+    """
+    edges = judge_edges(final, trials, spec)
+    binding = ", ".join(each.remark for each in edges if each.binds)
+    others = [each.remark for each in edges if each.is_told and not each.binds]
+    at = "the winner is at the edge of what was searched"
+    return [f"{at} ({binding})"] if binding else [], [f"{at} ({remark})" for remark in others]
 
 
 def judge_edges(
@@ -131,8 +151,8 @@ def _inner(
         for trial in trials
         if isinstance(trial.params.get(name), int | float)
     }
-    scales = {"uniform": float, "log_uniform": math.log}
-    kind = next(iter(dimension)) if isinstance(dimension, dict) else None
+    scales: dict[str, Callable[[float], float]] = {"uniform": float, "log_uniform": math.log}
+    kind = next(iter(dimension)) if isinstance(dimension, dict) else ""
     if kind in scales:
         scale = scales[kind]
         low, high = (scale(float(end)) for end in dimension[kind])

@@ -24,9 +24,9 @@ _FLOORS = (0.3, 0.95)
 """Floors from which those of a point of the grid are sought, as shares of the smallest loss. From
 both, 1 or 2 % of the points of a difficult law stay above their least objective, by 2 % at most."""
 
-_MOST_COMPARISONS = 100_000_000
-"""Most losses of resampled runs that are compared with the grid, about a second: of more, only
-every second, third or later point of the grid is looked at."""
+_MOST_COMPARISONS = 2_000_000
+"""Most losses of resampled runs that are compared with the grid, about 30 ms: of more, only every
+second, third or later point of the grid is looked at."""
 _SIDE_BY_SIDE = 500_000
 """Losses that are compared at a time: 4 MB."""
 

@@ -135,7 +135,7 @@ def refit(
 ) -> Floats:
     """Fit a law again to resampled runs, from where the first fit ended and from beside it.
 
-    No resample is fitted worse than by any point of the grid of exponents.
+    No resample is fitted worse than by any point of the grid of exponents that it is compared with.
 
     Args:
         best: the fit of all runs as they are.
