@@ -277,7 +277,8 @@ def _quality(form: FormReport) -> str:
     elif fit.reached < _SHOWN_SHARE:
         notes += ", which few starts found"
     if fit.law.n_terms:
-        notes += f"; no point of a grid of {len(fit.grid.objectives)} exponents is below it"
+        exponents = "exponents" if fit.law.n_terms == 1 else "pairs of exponents"
+        notes += f"; no point of a grid of {len(fit.grid.objectives)} {exponents} is below it"
     if is_misspecified(form):
         notes += (
             f"; misspecified: a floor explains more (p = {form.misspecified_p:.1g}), so that no "
