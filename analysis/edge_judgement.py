@@ -116,18 +116,19 @@ def _rise(
 ) -> tuple[float, float, str]:
     """Return how much more the best of the inner side loses, what noise explains, and its value.
 
-    Means of fresh seeds are compared if the inner side has one; else the losses of the search, of
-    which the winner's is the least of many.
+    If a trial of the inner side was trained again, it is compared with the winner's final runs: not
+    with the seeds by which the winner was chosen, which were lucky. Else the losses of the search
+    are compared, each of which is the least of many.
     """
     fresh = {each.trial: each for each in final.selection if each.mean_value is not None}
     again = [trial for trial in inner if trial.number in fresh]
-    if again and final.winner in fresh:
+    own = _run_values(final)
+    if again and own:
         best = min(again, key=lambda trial: fresh[trial.number].mean_value or math.inf)
-        own, other = fresh[final.winner], fresh[best.number]
-        assert own.mean_value is not None
+        other = fresh[best.number]
         assert other.mean_value is not None
-        difference = other.mean_value - own.mean_value
-        bound = noise.bound(len(own.values), len(other.values))
+        difference = other.mean_value - float(np.mean(own))
+        bound = noise.bound(len(own), len(other.values))
     else:
         best = min(inner, key=lambda trial: trial.value or math.inf)
         assert best.value is not None
@@ -175,12 +176,15 @@ def _seed_noise(final: FinalRecord) -> SeedNoise | None:
 
     None where no configuration has two of them.
     """
-    groups = [list(each.values) for each in final.selection]
-    if not final.with_validation:
-        groups.append(
-            [run.value for run in final.runs if run.is_rankable and run.value is not None]
-        )
+    groups = [*(list(each.values) for each in final.selection), _run_values(final)]
     groups = [group for group in groups if len(group) > 1]
     freedom = sum(len(group) - 1 for group in groups)
     squares = sum(float(np.var(group)) * len(group) for group in groups)
     return SeedNoise(sd=math.sqrt(squares / freedom), freedom=freedom) if freedom else None
+
+
+def _run_values(final: FinalRecord) -> list[float]:
+    """Return the validation losses of final runs; none if they have learned from those days."""
+    if final.with_validation:
+        return []
+    return [run.value for run in final.runs if run.is_rankable and run.value is not None]

@@ -72,7 +72,7 @@ def test_the_inner_side_of_a_range_is_the_quarter_before_its_end() -> None:
     assert "learning_rate = 0.005 has +0.0400" in found.remark
 
 
-def test_fresh_seeds_are_compared_where_both_sides_have_them() -> None:
+def test_final_runs_are_compared_with_the_fresh_seeds_of_the_inner_side() -> None:
     final = chosen(LAYERS, n_layers=16)
     other = SelectionRecord(
         trial=2, search_value=0.53, values=[0.511, 0.512], n_asked=2, mean_value=0.5115,
@@ -82,7 +82,15 @@ def test_fresh_seeds_are_compared_where_both_sides_have_them() -> None:
     found = only(final, tried(1, 0.50, n_layers=16), tried(2, 0.53, n_layers=8))
     # In the search they differed by .03, which was luck.
     assert not found.binds
-    assert "n_layers = 8 has -0.0035" in found.remark
+    assert "n_layers = 8 has +0.0015" in found.remark
+
+
+def test_final_runs_that_learned_from_the_validation_days_say_nothing_of_them() -> None:
+    final = dataclasses.replace(chosen(LAYERS, n_layers=16), with_validation=True)
+    other = dataclasses.replace(final.selection[0], trial=2)
+    final = dataclasses.replace(final, selection=[*final.selection, other])
+    found = only(final, tried(1, 0.50, n_layers=16), tried(2, 0.503, n_layers=8))
+    assert "n_layers = 8 has +0.0030" in found.remark
 
 
 def test_what_is_not_known_binds() -> None:

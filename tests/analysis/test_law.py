@@ -36,7 +36,7 @@ def seeds(n: int, noise: float, *, draw: np.random.Generator, **law: float) -> R
     return Runs(names=("n",), sizes=sizes[:, None], losses=losses)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     floor=st.floats(0.05, 2.0),
     excess=st.floats(0.02, 0.5),
