@@ -108,11 +108,11 @@ def test_a_form_that_is_called_misspecified_has_no_exponent(tmp_path: Path, fit:
 
 
 def test_equally_good_exponents_are_shown_as_a_range(tmp_path: Path, fit: Fit) -> None:
-    # Two sizes in the middle pull as hard to one side as those at the ends to the other.
+    # Sizes in the middle pull as hard to one side as those at the ends to the other.
     path = tmp_path / "plateau.csv"
-    sizes = np.repeat(np.geomspace(2e6, 2e9, 4), 5)
-    losses = 0.4 * (sizes / 2e6) ** -0.04 * np.exp(np.tile([-0.02, -0.01, 0.01, 0.02, 0.03], 4))
-    losses[5:15] *= 0.99
+    sizes = np.repeat(np.geomspace(2e6, 2e9, 8), 3)
+    losses = 0.4 * (sizes / 2e6) ** -0.04 * np.exp(np.tile([-0.004, 0, 0.004], 8))
+    losses[6:18] *= 1.02
     pd.DataFrame({"n": sizes, "loss": losses}).to_csv(path, index=False)
     shown = fit(str(path), "--n", "n", "--loss", "loss", "--floor", "none")
     found = json.loads(fit(str(path), "--n", "n", "--loss", "loss", "--floor", "none", "--json"))
