@@ -127,8 +127,8 @@ def describe(report: LawReport) -> dict[str, Any]:
         "n_runs": len(report.runs),
         "n_sizes": len(report.runs.levels),
         "resampled": report.resampled,
-        "trend": _plain(report.trend),
-        "permutation_p": report.permutation_p,
+        "trend": _plain(report.trend.slope),
+        "permutation_p": report.trend.p,
         "forms": {name: _describe_form(form) for name, form in report.forms.items()},
         "profile": [
             {"E": floor, "objective": objective, "alpha": alpha}

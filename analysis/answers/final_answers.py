@@ -33,7 +33,7 @@ def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
                 else "not told apart"
             )  # fmt: skip
             sentences.append(
-                f"{cell.records.budget}, {days_ahead(each.horizon)}: against {cell.rival} "
+                f"{cell.label}, {days_ahead(each.horizon)}: against {cell.rival} "
                 f"{claim}, {shown_estimate(difference.difference)} nats per day"
                 + ("" if difference.survives or not difference.excludes_zero
                    else " (not after all comparisons)")
@@ -71,7 +71,7 @@ def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
 
 def _score_table(each: JudgedHorizon) -> Table:
     """Return a row per budget and, once, per baseline: all are judged on the same days."""
-    scored = [(cell.records.budget, cell.own) for cell in each.cells]
+    scored = [(cell.label, cell.own) for cell in each.cells]
     scored += [
         (model, s)
         for model, s in each.cells[0].scores.items()
@@ -101,7 +101,7 @@ def _baseline_figure(each: JudgedHorizon) -> Figure:
     base = each.cells[0]
     baselines = [m for m in base.scores if m != base.final.model]
     baselines.sort(key=lambda m: base.scores[m].log_loss.value)
-    names = [*(cell.records.budget for cell in each.cells), *baselines]
+    names = [*(cell.label for cell in each.cells), *baselines]
     own = [cell.own.log_loss for cell in each.cells]
     others = [base.scores[m].log_loss for m in baselines]
     return Figure(
@@ -157,7 +157,7 @@ def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
             shrinkages.append(shrinkage)
         rows.append(
             [
-                cell.records.budget, days_ahead(cell.records.horizon), final.search_value,
+                cell.label, days_ahead(cell.records.horizon), final.search_value,
                 chosen.mean_value, validation, shrinkage, cell.own.log_loss,
             ]
         )  # fmt: skip
@@ -200,7 +200,7 @@ def calibration_section(horizons: Sequence[JudgedHorizon]) -> Section:
             s = cell.own
             rows += [
                 [
-                    cell.records.budget, days_ahead(each.horizon), s.ece, s.logit_sd, d.threshold,
+                    cell.label, days_ahead(each.horizon), s.ece, s.logit_sd, d.threshold,
                     round(d.said_yes), d.positives, d.precision, d.recall, d.accuracy,
                     d.majority_accuracy,
                 ]
@@ -208,7 +208,7 @@ def calibration_section(horizons: Sequence[JudgedHorizon]) -> Section:
             ]  # fmt: skip
         figures.append(_reliability_figure(each))
     collapsed = [
-        f"{cell.records.budget} {days_ahead(cell.records.horizon)}"
+        f"{cell.label} {days_ahead(cell.records.horizon)}"
         for cell in all_cells(horizons)
         if cell.own.is_next_to_constant
     ]
@@ -240,7 +240,7 @@ def calibration_section(horizons: Sequence[JudgedHorizon]) -> Section:
 def _reliability_figure(horizon: JudgedHorizon) -> Figure:
     curves = [
         Series(
-            name=cell.records.budget,
+            name=cell.label,
             x=[b.predicted for b in cell.own.reliability],
             y=[b.observed for b in cell.own.reliability],
             labels=[
@@ -270,7 +270,7 @@ def winners_section(horizons: Sequence[JudgedHorizon]) -> Section:
         share = final.param_count / final.budget_parameters
         rows.append(
             [
-                cell.records.budget, days_ahead(cell.records.horizon), _listed_as(cell),
+                cell.label, days_ahead(cell.records.horizon), _listed_as(cell),
                 final.param_count, f"{share:.0%}", p["d_model"], p["n_layers"], p["n_heads"],
                 p["n_layers"] / p["d_model"], f"{p['learning_rate']:.2e}", p.get("dropout"),
                 "; ".join(final.edges) or None,

@@ -77,13 +77,13 @@ def test_a_floor_that_is_given_is_used(table: Path, fit: Fit) -> None:
 def test_a_reader_sees_forms_intervals_and_a_verdict(table: Path, fit: Fit) -> None:
     pd.DataFrame(
         {
-            "n": np.repeat([1e6, 1e7, 1e8, 1e9], 3),
-            "loss": np.repeat([0.5, 0.45, 0.43, 0.42], 3)
-            + np.random.default_rng(0).normal(0, 1e-4, 12),
+            "n": np.repeat([1e5, 1e6, 1e7, 1e8, 1e9], 3),
+            "loss": np.repeat([0.6, 0.5, 0.45, 0.425, 0.4125], 3)
+            + np.random.default_rng(0).normal(0, 1e-4, 15),
         }
     ).to_csv(table, index=False)
     shown = fit(str(table), "--n", "n", "--loss", "loss")
-    for word in ("saturating", "alpha", "95 % interval", "largest size held out", "scaling: 4"):
+    for word in ("saturating", "alpha", "95 % interval", "largest size held out", "scaling: 5"):
         assert word in shown, shown
 
 
