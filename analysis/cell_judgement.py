@@ -1,17 +1,19 @@
 """The judgement of a study's cells: scores, comparisons, flags and laws."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.edge_judgement import edge_remarks
 from analysis.holdout_scores import Scores, score_model
 from analysis.statistics.comparison import (
     Difference,
     best_on,
     compare,
     confidence_set,
+    excludes_zero,
     paired_difference,
 )
 from analysis.statistics.day_resampling import daily_means, resampled_day_counts
@@ -20,11 +22,12 @@ from analysis.statistics.interval import Estimate
 from analysis.statistics.law_judgement import judge
 from analysis.statistics.law_report import LawReport
 from analysis.statistics.run_resampling import LEAST_LEVELS, Runs
+from analysis.statistics.trend import steps
 from analysis.study_records import CellRecords, Predictions, StudyRecords
 from study.results.final_records import ORACLE, FinalRecord
 
 _SAME_LOSS = 5e-4
-"""Difference in log-loss, nats, below which two budgets agree to three decimals: by chance, or
+"""Difference in log-loss, nats, below which two winners agree to three decimals: by chance, or
 because both models answer the same constant."""
 
 _FEWEST_SEEDS = 5
@@ -61,6 +64,11 @@ class JudgedCell:
         return self.records.name
 
     @property
+    def label(self) -> str:
+        """Budget, and which search of it if there are several, as a reader knows it."""
+        return self.records.label
+
+    @property
     def own(self) -> Scores:
         """Scores of the winner's runs."""
         return self.scores[self.final.model]
@@ -84,11 +92,12 @@ class JudgedHorizon:
     horizon: int
     cells: Sequence[JudgedCell]
     best_set: Sequence[str]
-    """Budgets among which the best is with 90 % confidence; equal ones as ``20k = 60k``."""
+    """Winners among which the best is with 90 % confidence on other days, by budget; equal ones as
+    ``20k = 60k``."""
     from_smallest: Sequence[Estimate]
-    """Loss of each cell less that of the smallest budget, paired by day."""
+    """Loss of each winner less that of the first of the smallest budget, paired by day."""
     pairs: Sequence[Difference]
-    """Each budget against the next smaller one."""
+    """Each budget against the next smaller one, as other searches might have it."""
     law: LawReport | None
     """Law of the cells that are not flagged; None with fewer than three of them."""
     law_of_all: LawReport | None
@@ -115,22 +124,21 @@ def judge_study(study: StudyRecords) -> list[JudgedHorizon]:
 def _judge_horizon(horizon: int, records: Sequence[CellRecords]) -> JudgedHorizon:
     tests = [cell.predictions("test") for cell in records]
     days = resampled_day_counts(len(tests[0].y), horizon)
-    models = {c.budget: t.losses(c.model) for c, t in zip(records, tests, strict=True)}
-    means = {budget: float(losses.mean()) for budget, losses in models.items()}
+    models = {c.label: t.losses(c.model) for c, t in zip(records, tests, strict=True)}
+    means = {label: float(losses.mean()) for label, losses in models.items()}
     rivals = [rival_of(cell) for cell in records]
     differences: dict[str, Difference] = {}
     for rival in sorted(set(rivals)):
-        # The budgets that have the same rival are one family of comparisons.
-        own = [c.budget for c, r in zip(records, rivals, strict=True) if r == rival]
+        # The winners that have the same rival are one family of comparisons.
+        own = [c.label for c, r in zip(records, rivals, strict=True) if r == rival]
         test = tests[rivals.index(rival)]
-        compared = compare({b: models[b] for b in own}, rival, test.losses(rival), days, horizon)
+        compared = compare({each: models[each] for each in own}, rival, test.losses(rival), days)
         differences |= {each.model: each for each in compared}
     cells = [
-        _judge_cell(cell, test, days, rival, differences[cell.budget], means)
+        _judge_cell(cell, test, days, rival, differences[cell.label], means)
         for cell, test, rival in zip(records, tests, rivals, strict=True)
     ]
     kept = [cell for cell in cells if not cell.flags]
-    pairs = [_pair(larger, smaller, days) for smaller, larger in itertools.pairwise(cells)]
     return JudgedHorizon(
         horizon=horizon,
         cells=cells,
@@ -139,10 +147,10 @@ def _judge_horizon(horizon: int, records: Sequence[CellRecords]) -> JudgedHorizo
             Estimate(value=0.0, low=None, high=None, se=None),
             *(paired_difference(c.losses, cells[0].losses, days) for c in cells[1:]),
         ],
-        pairs=pairs,
+        pairs=_pairs(cells, days),
         law=_law(kept, days),
         law_of_all=_law(cells, days) if len(kept) < len(cells) else None,
-        excluded=[f"{c.records.budget}: {'; '.join(c.flags)}" for c in cells if c.flags],
+        excluded=[f"{c.label}: {'; '.join(c.flags)}" for c in cells if c.flags],
     )
 
 
@@ -176,14 +184,13 @@ def _judge_cell(
         flags.append(
             f"the search is incomplete: {cell.n_ended} of {cell.searched['trials']} trials"
         )
-    if final.edges:
-        flags.append(f"the winner is at the edge of what was searched ({', '.join(final.edges)})")
+    binding, notes = edge_remarks(final, cell.rankable, cell.searched["spec"])
+    flags += binding
     twins = [
-        budget
-        for budget, mean in means.items()
-        if budget != cell.budget and abs(mean - means[cell.budget]) < _SAME_LOSS
+        label
+        for label, mean in means.items()
+        if label != cell.label and abs(mean - means[cell.label]) < _SAME_LOSS
     ]
-    notes = []
     if twins:
         notes.append(f"same loss to three decimals as {', '.join(twins)}")
     failed = [run for run in final.runs if not run.is_rankable]
@@ -211,27 +218,42 @@ def _judge_cell(
     )
 
 
-def _pair(larger: JudgedCell, smaller: JudgedCell, days: Floats) -> Difference:
-    difference: Estimate = paired_difference(larger.losses, smaller.losses, days)
-    assert difference.low is not None
-    assert difference.high is not None
-    return Difference(
-        model=larger.records.budget,
-        other=smaller.records.budget,
-        difference=difference,
-        excludes_zero=not difference.low <= 0 <= difference.high,
-        # Seeds are judged by the law, not one by one.
-        survives=False,
-    )
+def _pairs(cells: Sequence[JudgedCell], days: Floats) -> list[Difference]:
+    """Return each budget against the next smaller one."""
+    budgets = list(dict.fromkeys(cell.records.budget for cell in cells))
+    return [
+        Difference(
+            model=larger,
+            other=smaller,
+            difference=difference,
+            excludes_zero=excludes_zero(difference),
+            # Sizes are judged by the law, not one by one.
+            survives=False,
+        )
+        for (smaller, larger), difference in zip(
+            itertools.pairwise(budgets), steps(_runs(cells, days)), strict=True
+        )
+    ]
 
 
 def _law(cells: Sequence[JudgedCell], days: Floats) -> LawReport | None:
-    """Fit the law to every final run, resampling test days for all together, and seeds."""
-    if len(cells) < LEAST_LEVELS:
-        return None
-    sizes = np.concatenate([np.full(len(c.losses), float(c.final.param_count)) for c in cells])
-    losses = np.concatenate([cell.losses.mean(axis=1) for cell in cells])
-    resampled = np.concatenate([daily_means(cell.losses, days) for cell in cells], axis=1)
-    return judge(
-        Runs(names=("parameters",), sizes=sizes[:, None], losses=losses, resampled=resampled)
+    """Fit the law to every final run, resampling test days for all together, seeds and winners."""
+    budgets = {cell.records.budget for cell in cells}
+    return judge(_runs(cells, days)) if len(budgets) >= LEAST_LEVELS else None
+
+
+def _runs(cells: Sequence[JudgedCell], days: Floats) -> Runs:
+    """Return the final runs of cells, smaller budgets first."""
+    budgets = list(dict.fromkeys(cell.records.budget for cell in cells))
+
+    def of_each(value: Callable[[JudgedCell], float]) -> Floats:
+        return np.concatenate([np.full(len(cell.losses), value(cell)) for cell in cells])
+
+    return Runs(
+        names=("parameters",),
+        sizes=of_each(lambda cell: float(cell.final.param_count))[:, None],
+        losses=np.concatenate([cell.losses.mean(axis=1) for cell in cells]),
+        resampled=np.concatenate([daily_means(cell.losses, days) for cell in cells], axis=1),
+        budget=of_each(lambda cell: budgets.index(cell.records.budget)).astype(np.intp),
+        search=of_each(lambda cell: cell.records.search_number).astype(np.intp),
     )

@@ -116,15 +116,19 @@ def describe(report: LawReport) -> dict[str, Any]:
         "form": report.chosen,
         "verdict": report.verdict,
         "sentence": report.sentence,
-        "parameters": {name: e.value for name, e in chosen.estimates.items()},
-        "intervals": {
-            name: None if e.low is None else [e.low, e.high] for name, e in chosen.estimates.items()
+        "parameters": {
+            name: e.value if _is_one(chosen, name) else None for name, e in chosen.estimates.items()
         },
+        "intervals": {
+            name: None if e.low is None or _is_of_no_law(chosen, name) else [e.low, e.high]
+            for name, e in chosen.estimates.items()
+        },
+        "fit_equally_well": {name: list(ends) for name, ends in chosen.ranges.items()},
         "n_runs": len(report.runs),
         "n_sizes": len(report.runs.levels),
         "resampled": report.resampled,
-        "trend": _plain(report.trend),
-        "permutation_p": report.permutation_p,
+        "trend": _plain(report.trend.slope),
+        "permutation_p": report.trend.p,
         "forms": {name: _describe_form(form) for name, form in report.forms.items()},
         "profile": [
             {"E": floor, "objective": objective, "alpha": alpha}
@@ -145,7 +149,7 @@ def describe(report: LawReport) -> dict[str, Any]:
 
 _OF_A_FIT = (
     "objective", "n_starts", "reached", "converged", "aicc", "misspecified", "misspecified_p",
-    "fit_equally_well", "residuals",
+    "fit_equally_well", "residuals", "grid_points", "grid_objective", "only_the_grid_found_it",
 )  # fmt: skip
 
 
@@ -166,7 +170,20 @@ def _describe_form(form: FormReport) -> dict[str, Any]:
         "misspecified_p": form.misspecified_p,
         "fit_equally_well": {name: list(ends) for name, ends in form.ranges.items()},
         "residuals": form.fit.residuals.tolist(),
+        "grid_points": len(form.fit.grid.objectives),
+        "grid_objective": form.fit.grid.least,
+        "only_the_grid_found_it": form.fit.is_of_the_grid,
     }
+
+
+def _is_of_no_law(form: FormReport, name: str) -> bool:
+    """Is it a parameter of a power term that stands for a floor, which the form does not have?"""
+    return name != "E" and is_misspecified(form)
+
+
+def _is_one(form: FormReport, name: str) -> bool:
+    """Is there one value of a parameter that says something of the runs?"""
+    return name not in form.ranges and not _is_of_no_law(form, name)
 
 
 def _plain(estimate: Estimate) -> dict[str, float | None]:
@@ -217,7 +234,7 @@ def _show(console: Console, report: LawReport) -> None:
         shown = [n for n in form.estimates if n != "E" or form.fit.law.has_floor]
         for parameter in shown:
             first = name if parameter == shown[0] else ""
-            table.add_row(first, parameter, *_cells(form.estimates[parameter]))
+            table.add_row(first, parameter, *_cells(form, parameter))
     console.print(table)
     for name, form in report.forms.items():
         console.print(f"{name}: {_quality(form)}")
@@ -234,9 +251,14 @@ def _show(console: Console, report: LawReport) -> None:
     console.print(f": {report.sentence}")
 
 
-def _cells(estimate: Estimate) -> tuple[str, str, str]:
-    """Return a number, its interval and its standard error, as far as they are known."""
-    value = "-" if math.isnan(estimate.value) else f"{estimate.value:.6g}"
+def _cells(form: FormReport, name: str) -> tuple[str, str, str]:
+    """Return a parameter, its interval and its standard error, as far as they are known."""
+    estimate = form.estimates[name]
+    if _is_of_no_law(form, name) or math.isnan(estimate.value):
+        return "-", "-", "-"
+    value = f"{estimate.value:.6g}"
+    if name in form.ranges:
+        value = f"any, {' to '.join(told_apart(*form.ranges[name], 4))}"
     interval = "-"
     if estimate.low is not None and estimate.high is not None:
         interval = " to ".join(told_apart(estimate.low, estimate.high, 5))
@@ -250,10 +272,18 @@ def _quality(form: FormReport) -> str:
         return f"not defined: {fit.law.n_parameters} parameters need as many different sizes"
     aicc = "not defined" if form.aicc is None else f"{form.aicc:.1f}"
     notes = "" if fit.converged else ", did not come to rest"
-    if fit.reached < _SHOWN_SHARE:
+    if fit.is_of_the_grid:
+        notes += ", which only a grid of exponents found"
+    elif fit.reached < _SHOWN_SHARE:
         notes += ", which few starts found"
+    if fit.law.n_terms:
+        exponents = "exponents" if fit.law.n_terms == 1 else "pairs of exponents"
+        notes += f"; no point of a grid of {len(fit.grid.objectives)} {exponents} is below it"
     if is_misspecified(form):
-        notes += f"; misspecified: a floor explains more (p = {form.misspecified_p:.1g})"
+        notes += (
+            f"; misspecified: a floor explains more (p = {form.misspecified_p:.1g}), so that no "
+            "exponent is given"
+        )
     unique = "".join(
         f"; {name}{not_unique(form, name)}"
         for name in ("alpha", "beta", "E")

@@ -108,7 +108,6 @@ def judge_file(table: PredictionTable, days: Days) -> Judgement:
                 other,
                 common.losses(other),
                 samples,
-                days.horizon,
             )
         ],
     )

@@ -162,7 +162,7 @@ def _beside_each_other(cells: Sequence[CellRecords], part: str) -> tuple[Predict
     """
     first = cells[0].predictions(part)
     baselines = {name: p for name, p in first.p.items() if name != cells[0].model}
-    twice = Counter(cell.budget for cell in cells)
+    twice = Counter(cell.label for cell in cells)
     winners = {}
     for cell in cells:
         own = cell.predictions(part)
@@ -176,7 +176,7 @@ def _beside_each_other(cells: Sequence[CellRecords], part: str) -> tuple[Predict
         )
         # With --refit a winner has seen the validation days, and has no prediction of them.
         if cell.model in own.p:
-            winners[cell.budget if twice[cell.budget] == 1 else cell.name] = own.p[cell.model]
+            winners[cell.label if twice[cell.label] == 1 else cell.name] = own.p[cell.model]
     both = Predictions(dates=first.dates, y=first.y, p={**winners, **baselines})
     return both, list(winners)
 

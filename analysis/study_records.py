@@ -73,6 +73,17 @@ class CellRecords:
         return self.final.model
 
     @property
+    def search_number(self) -> int:
+        """Number of the search among the independent ones of its budget, the first being 0."""
+        runs = [] if self.final is None else self.final.runs
+        return next((run.search for run in runs), 0)
+
+    @property
+    def label(self) -> str:
+        """Label of the budget, and which further search of it, as a reader knows it."""
+        return f"{self.budget} (search {self.search_number})" if self.search_number else self.budget
+
+    @property
     def budget_parameters(self) -> int:
         """Number of parameters that the label stands for."""
         budgets = self.searched["spec"]["budgets"]
@@ -346,7 +357,9 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
         error=StudyError,
     )
     (key,) = chosen
-    ordered = sorted(cells[key], key=lambda c: (c.budget_parameters, c.horizon, c.name))
+    ordered = sorted(
+        cells[key], key=lambda c: (c.budget_parameters, c.horizon, c.search_number, c.name)
+    )
     same = ordered[0].searched["study"]
     return StudyRecords(
         name=key[0],

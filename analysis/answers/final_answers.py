@@ -28,8 +28,7 @@ def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
     figures: list[Figure] = []
     for each in horizons:
         sentences += [
-            difference_sentence(cell.records.budget, each.horizon, cell.difference)
-            for cell in each.cells
+            difference_sentence(cell.label, each.horizon, cell.difference) for cell in each.cells
         ]
         tables.append(_horizon_scores(each))
         figures.append(_baseline_figure(each))
@@ -73,7 +72,7 @@ def difference_sentence(name: str, horizon: int, difference: Difference) -> str:
 
 def _horizon_scores(each: JudgedHorizon) -> Table:
     """Return a row per budget and, once, per baseline: all are judged on the same days."""
-    scored = [(cell.records.budget, cell.own) for cell in each.cells]
+    scored = [(cell.label, cell.own) for cell in each.cells]
     scored += [
         (model, s)
         for model, s in each.cells[0].scores.items()
@@ -108,7 +107,7 @@ def _baseline_figure(each: JudgedHorizon) -> Figure:
     base = each.cells[0]
     baselines = [m for m in base.scores if m != base.final.model]
     baselines.sort(key=lambda m: base.scores[m].log_loss.value)
-    names = [*(cell.records.budget for cell in each.cells), *baselines]
+    names = [*(cell.label for cell in each.cells), *baselines]
     own = [cell.own.log_loss for cell in each.cells]
     others = [base.scores[m].log_loss for m in baselines]
     return Figure(
@@ -164,7 +163,7 @@ def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
             shrinkages.append(shrinkage)
         rows.append(
             [
-                cell.records.budget, days_ahead(cell.records.horizon), final.search_value,
+                cell.label, days_ahead(cell.records.horizon), final.search_value,
                 chosen.mean_value, validation, shrinkage, cell.own.log_loss,
             ]
         )  # fmt: skip
@@ -207,7 +206,7 @@ def calibration_section(horizons: Sequence[JudgedHorizon]) -> Section:
             s = cell.own
             rows += [
                 [
-                    cell.records.budget, days_ahead(each.horizon), s.ece, s.logit_sd, d.threshold,
+                    cell.label, days_ahead(each.horizon), s.ece, s.logit_sd, d.threshold,
                     round(d.said_yes), d.positives, d.precision, d.recall, d.accuracy,
                     d.majority_accuracy,
                 ]
@@ -215,7 +214,7 @@ def calibration_section(horizons: Sequence[JudgedHorizon]) -> Section:
             ]  # fmt: skip
         figures.append(_reliability_figure(each))
     collapsed = [
-        f"{cell.records.budget} {days_ahead(cell.records.horizon)}"
+        f"{cell.label} {days_ahead(cell.records.horizon)}"
         for cell in all_cells(horizons)
         if cell.own.is_next_to_constant
     ]
@@ -247,7 +246,7 @@ def calibration_section(horizons: Sequence[JudgedHorizon]) -> Section:
 def _reliability_figure(horizon: JudgedHorizon) -> Figure:
     curves = [
         Series(
-            name=cell.records.budget,
+            name=cell.label,
             x=[b.predicted for b in cell.own.reliability],
             y=[b.observed for b in cell.own.reliability],
             labels=[
@@ -277,7 +276,7 @@ def winners_section(horizons: Sequence[JudgedHorizon]) -> Section:
         share = final.param_count / final.budget_parameters
         rows.append(
             [
-                cell.records.budget, days_ahead(cell.records.horizon), _listed_as(cell),
+                cell.label, days_ahead(cell.records.horizon), _listed_as(cell),
                 final.param_count, f"{share:.0%}", p["d_model"], p["n_layers"], p["n_heads"],
                 p["n_layers"] / p["d_model"], f"{p['learning_rate']:.2e}", p.get("dropout"),
                 "; ".join(final.edges) or None,

@@ -16,8 +16,11 @@ from analysis.answers.report_parts import (
     shown_estimate,
 )
 from analysis.cell_judgement import JudgedHorizon, all_cells
-from analysis.statistics.law_report import LawReport
+from analysis.statistics.law_report import FormReport, LawReport
 from analysis.statistics.run_resampling import LEAST_LEVELS
+from analysis.statistics.trend import LEAST_SIZES
+from analysis.statistics.verdict import is_misspecified, told_apart
+from analysis.statistics.winner_noise import Components
 from study.results.final_records import ORACLE
 
 _CURVE_POINTS = 60
@@ -26,7 +29,7 @@ _CURVE_POINTS = 60
 def oracle_section(horizons: Sequence[JudgedHorizon]) -> Section:
     """Return the section on how far winners are from the best answer to a drawn market."""
     rows: list[list[Cell]] = [
-        [cell.records.budget, days_ahead(cell.records.horizon), cell.scores[ORACLE].log_loss,
+        [cell.label, days_ahead(cell.records.horizon), cell.scores[ORACLE].log_loss,
          cell.own.log_loss, cell.over_oracle, "LEAK" if cell.is_leak else "no"]
         for cell in all_cells(horizons)
         if cell.over_oracle is not None
@@ -71,10 +74,13 @@ def law_section(horizons: Sequence[JudgedHorizon]) -> Section:
             sentences.append(f"Left out of the law: {', and '.join(each.excluded)}.")
         if each.law_of_all is not None:
             sentences.append(f"With them: {each.law_of_all.sentence}")
+        judged = each.law or each.law_of_all
+        if judged is not None:
+            sentences.append(components_sentence(judged.trend.components))
         by_note: dict[str, list[str]] = {}
         for cell in each.cells:
             for note in cell.notes:
-                by_note.setdefault(note, []).append(cell.records.budget)
+                by_note.setdefault(note, []).append(cell.label)
         sentences += [
             f"{days_ahead(each.horizon)}, {', '.join(budgets)}: {note}."
             for note, budgets in by_note.items()
@@ -99,12 +105,14 @@ def law_section(horizons: Sequence[JudgedHorizon]) -> Section:
                     "came to rest", "AICc",
                 ),
                 rows=rows,
-                caption="Fits to every final run, Huber loss on logs. AICc only where defined.",
+                caption="Fits to every final run, Huber loss on logs. AICc only where defined; "
+                "no exponent of a form that a floor explains better.",
             ),
             Table(
                 columns=("horizon", "budget", "less", "difference in log-loss"),
                 rows=pairs,
-                caption="Each budget against the next smaller one, same test days.",
+                caption="Each budget against the next smaller one, same test days; intervals of "
+                "what other days, seeds and searches would give. Every search is one observation.",
             ),
         ],
         figures=figures,
@@ -115,10 +123,13 @@ def law_section(horizons: Sequence[JudgedHorizon]) -> Section:
 def law_sentence(each: JudgedHorizon) -> str:
     """Return what the law of a horizon says, in words."""
     if each.law is None:
-        n = len(each.cells)
+        n_kept, n = (
+            len({cell.records.budget for cell in cells})
+            for cells in ([cell for cell in each.cells if not cell.flags], each.cells)
+        )
         sentence = (
-            f"No law can be fitted: {n - len(each.excluded)} of {n} budgets with final runs may be "
-            f"in it, and {LEAST_LEVELS} are needed."
+            f"No law can be fitted: {n_kept} of {n} budgets with final runs may be "
+            f"in it, and {LEAST_LEVELS} are needed, {LEAST_SIZES} for a claim about size."
         )
         if each.law_of_all is not None:
             sentence += f" With the others: {each.law_of_all.verdict}."
@@ -132,7 +143,24 @@ def law_sentence(each: JudgedHorizon) -> str:
             f"(log error {held_out.log_error:+.4f})."
         )
     among = ", ".join(each.best_set)
-    return f"{sentence} With 90 % confidence the best budget is among: {among}."
+    return (
+        f"{sentence} Of these winners, as they were trained, the best on other days is with 90 % "
+        f"confidence among: {among}."
+    )
+
+
+def components_sentence(components: Components) -> str:
+    """Return what makes losses differ: days, seeds and winners, as far as they are measured."""
+    days, seeds, winners = components.days, components.seeds, components.winners
+    told = [
+        "days not resampled" if days is None
+        else f"days {shown_estimate(days)} (of a winner against the others)",
+        "seeds not measured, for no winner was trained twice" if seeds is None
+        else f"seeds {shown_estimate(seeds)}",
+        "winners not measured, for no budget was searched twice" if winners is None
+        else f"winners {shown_estimate(winners)} (of independent searches of a budget)",
+    ]  # fmt: skip
+    return f"Standard deviations of a loss, nats: {'; '.join(told)}."
 
 
 def _law_row(horizon: int, name: str, report: LawReport | None) -> list[Cell]:
@@ -141,7 +169,7 @@ def _law_row(horizon: int, name: str, report: LawReport | None) -> list[Cell]:
     return [
         days_ahead(horizon),
         name,
-        form.estimates.get("alpha"),
+        _exponent(form),
         form.estimates["E"] if form.fit.law.has_floor else None,
         f"{form.fit.objective:.3g}",
         f"{form.fit.reached:.0%} of {form.fit.n_starts}",
@@ -150,13 +178,27 @@ def _law_row(horizon: int, name: str, report: LawReport | None) -> list[Cell]:
     ]
 
 
+def _exponent(form: FormReport) -> Cell:
+    """Return the exponent of a form, or what fits as well; None where it is none of the runs'."""
+    if is_misspecified(form):
+        return None
+    if "alpha" in form.ranges:
+        return f"any, {' to '.join(told_apart(*form.ranges['alpha'], 4))}"
+    return form.estimates.get("alpha")
+
+
 def _law_numbers(each: JudgedHorizon) -> dict[str, object]:
     report = each.law
     return {
         "verdict": "not identified" if report is None else report.verdict,
         "sentence": law_sentence(each),
-        "trend": None if report is None else report.trend,
-        "permutation_p": None if report is None else report.permutation_p,
+        "trend": None if report is None else report.trend.slope,
+        "permutation_p": None if report is None else report.trend.p,
+        "components": {}
+        if report is None
+        else {
+            name: getattr(report.trend.components, name) for name in ("days", "seeds", "winners")
+        },
         "resampled": None if report is None else report.resampled,
         "n_runs": 0 if report is None else len(report.runs),
         "excluded": list(each.excluded),
@@ -185,13 +227,13 @@ def _law_figure(each: JudgedHorizon) -> Figure:
             low=[low_end(e) for e in each.from_smallest],
             high=[high_end(e) for e in each.from_smallest],
             labels=[
-                f"{cell.records.budget}: {shown_estimate(e)}"
+                f"{cell.label}: {shown_estimate(e)}"
                 for cell, e in zip(each.cells, each.from_smallest, strict=True)
             ],
         )
     ]
     seeds = [
-        (size, float(loss) - level, cell.records.budget)
+        (size, float(loss) - level, cell.label)
         for size, cell in zip(sizes, each.cells, strict=True)
         for loss in cell.losses.mean(axis=1)
     ]
@@ -222,7 +264,7 @@ def _law_figure(each: JudgedHorizon) -> Figure:
         y_label="nats per day",
         series=series,
         log_x=True,
-        alt=f"Test loss of {len(sizes)} budgets less that of the smallest, with 95 % intervals of "
+        alt=f"Test loss of {len(sizes)} winners less that of the smallest, with 95 % intervals of "
         "the paired difference.",
     )
 

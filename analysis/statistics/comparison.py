@@ -1,11 +1,10 @@
 """Comparisons of models on the same days, corrected for how many there are."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from arch.bootstrap import MCS, StepM
+from arch.bootstrap import MCS
 
 from analysis.statistics.day_resampling import N_RESAMPLES, daily_means, mean_over_seeds
 from analysis.statistics.floats import Floats
@@ -27,7 +26,7 @@ class Difference:
     difference: Estimate
     excludes_zero: bool
     survives: bool
-    """Is it better after all comparisons of its family (StepM, Romano and Wolf 2005)?"""
+    """Is it told apart, as better or as worse, after all comparisons of its family?"""
 
     @property
     def is_better(self) -> bool:
@@ -36,8 +35,14 @@ class Difference:
 
     @property
     def is_worse(self) -> bool:
-        """May it be called worse? Its interval alone decides."""
-        return self.excludes_zero and self.difference.value > 0
+        """May it be called worse?"""
+        return self.excludes_zero and self.survives and self.difference.value > 0
+
+
+def excludes_zero(difference: Estimate) -> bool:
+    """Has a difference an interval, and is zero outside of it?"""
+    low, high = difference.low, difference.high
+    return low is not None and high is not None and not low <= 0 <= high
 
     @property
     def claim(self) -> str:
@@ -60,7 +65,7 @@ def paired_difference(model: Floats, other: Floats, days: Floats) -> Estimate:
 
 
 def compare(
-    models: Mapping[str, Floats], other: str, losses: Floats, days: Floats, horizon: int
+    models: Mapping[str, Floats], other: str, losses: Floats, days: Floats
 ) -> list[Difference]:
     """Compare models with one other, all of them a family.
 
@@ -69,47 +74,50 @@ def compare(
         other: name of what they are compared with.
         losses: its daily losses, shape (n_seeds, n_days).
         days: samples of days.
-        horizon: of the labels, which sets the block length.
     """
-    names = list(models)
-    means = np.stack([models[name].mean(axis=0) for name in names], axis=1)
-    better = _superior(losses.mean(axis=0), means, horizon)
-    found = []
-    for index, name in enumerate(names):
-        difference = paired_difference(models[name], losses, days)
-        assert difference.low is not None
-        assert difference.high is not None
-        found.append(
-            Difference(
-                model=name,
-                other=other,
-                difference=difference,
-                excludes_zero=not difference.low <= 0 <= difference.high,
-                survives=index in better,
-            )
+    draw = np.random.default_rng(0)
+    against = mean_over_seeds(daily_means(losses, days), draw)
+    spreads = [mean_over_seeds(daily_means(own, days), draw) - against for own in models.values()]
+    differences = [
+        estimate(float(own.mean() - losses.mean()), spread)
+        for own, spread in zip(models.values(), spreads, strict=True)
+    ]
+    told_apart = _told_apart(differences, spreads)
+    return [
+        Difference(
+            model=name,
+            other=other,
+            difference=difference,
+            excludes_zero=excludes_zero(difference),
+            survives=index in told_apart,
         )
+        for index, (name, difference) in enumerate(zip(models, differences, strict=True))
+    ]
+
+
+def _told_apart(differences: Sequence[Estimate], spreads: Sequence[Floats]) -> set[int]:
+    """Return which differences are none of chance, in either direction, family-wise at 5 %.
+
+    The largest difference of the family, in standard errors, is held against what the largest one
+    is in samples of days and seeds; those beyond it leave the family, and the rest is judged again
+    (the step-down of Romano and Wolf 2005).
+    """
+    left = [
+        i for i, each in enumerate(differences) if each.se is not None and each.se > _EQUAL_NATS
+    ]
+    found: set[int] = set()
+    while left:
+        errors = np.array([differences[i].se for i in left], dtype=np.float64)
+        values = np.array([differences[i].value for i in left])
+        moves = np.stack([spreads[i] for i in left], axis=1) - values
+        critical = np.quantile(np.abs(moves / errors).max(axis=1), LEVEL)
+        beyond = {i for i, size in zip(left, np.abs(values / errors), strict=True)
+                  if size > critical}  # fmt: skip
+        if not beyond:
+            return found
+        found |= beyond
+        left = [i for i in left if i not in beyond]
     return found
-
-
-def _superior(benchmark: Floats, models: Floats, horizon: int) -> set[int]:
-    """Return the columns whose loss is lower than the benchmark's, family-wise at 5 %."""
-    # arch divides by the spread of the difference, which is zero for a model that equals it.
-    varied = [i for i in range(models.shape[1]) if np.std(models[:, i] - benchmark) > _EQUAL_NATS]
-    if not varied:
-        return set()
-    step = StepM(
-        benchmark,
-        models[:, varied],
-        size=1 - LEVEL,
-        block_size=block_days(horizon),
-        reps=N_RESAMPLES,
-        bootstrap="stationary",
-        seed=0,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        step.compute()
-    return {varied[column] for column in np.asarray(step.superior_models, dtype=np.intp)}
 
 
 def confidence_set(

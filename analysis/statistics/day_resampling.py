@@ -4,7 +4,6 @@ import numpy as np
 from arch.bootstrap import StationaryBootstrap
 
 from analysis.statistics.floats import Floats
-from analysis.statistics.seed_noise import draw_seeds
 from study.block_length import block_days
 
 N_RESAMPLES = 1000
@@ -40,3 +39,32 @@ def daily_means(values: Floats, days: Floats) -> Floats:
 def mean_over_seeds(values: Floats, draw: np.random.Generator) -> Floats:
     """Return the mean over seeds, as far as it is known, of scores (n_resamples, n_seeds)."""
     return np.asarray((draw_seeds(values, draw) if values.shape[1] > 1 else values).mean(axis=1))
+
+
+def draw_seeds(values: Floats, draw: np.random.Generator) -> Floats:
+    """Return the scores of seeds moved together, as far as their mean may be from that of all.
+
+    Seeds differ by what they are and by the noise of single days, which resampled days hold
+    already; only the rest is drawn. How far seeds differ is itself known badly from a few of them:
+    each sample draws their variance from what m - 1 degrees of freedom allow, takes the noise away,
+    and moves the mean by what is left (a generalised interval, Weerahandi 1993). Without noise the
+    mean is spread like Student's t. ``tests/bench/test_interval_coverage.py`` measures coverage.
+
+    Args:
+        values: scores in each sample of days, shape (n_resamples, n_seeds), two seeds at least.
+        draw: of the seeds.
+    """
+    n_seeds = values.shape[1]
+    known = values[np.isfinite(values).all(axis=1)]
+    if len(known) < 2:
+        return values
+    # What each seed is by itself, on all days, less the mean of all.
+    own = known.mean(axis=0) - known.mean()
+    centre = values.mean(axis=1, keepdims=True)
+    shape = (len(values), 1)
+    # The variance by which days move single seeds apart.
+    moves = known - known.mean(axis=1, keepdims=True) - own
+    day_variance = (moves**2).sum() / ((len(known) - 1) * (n_seeds - 1))
+    variance = (own**2).sum() / draw.chisquare(n_seeds - 1, size=shape) - day_variance
+    moved = np.sqrt(np.maximum(variance, 0) / n_seeds) * draw.standard_normal(shape)
+    return np.asarray(centre + moved + own)

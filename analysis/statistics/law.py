@@ -70,28 +70,38 @@ def log_predictions(law: Law, theta: Floats, centre: Floats, sizes: Floats) -> F
 def log_losses_and_derivatives(
     law: Law, x: Floats, theta: Floats, floor: Floats | None
 ) -> tuple[Floats, Floats]:
-    """Return log losses, shape (n_starts, n), and their derivatives by the parameters."""
+    """Return log losses, shape (n_starts, n), and their derivatives by the parameters.
+
+    Args:
+        law: the form.
+        x: centred log sizes, shape (n, n_terms).
+        theta: shape (n_starts, n_parameters).
+        floor: given ones, shape (n_starts,), in place of the law's.
+
+    Returns: the derivatives have the shape (n_starts, n_parameters, n).
+    """
     n_starts, n = len(theta), len(x)
-    columns = []
+    logs = np.empty((law.n_terms + 1, n_starts, n))
     for term in range(law.n_terms):
         level, exponent = theta[:, 2 * term, None], theta[:, 2 * term + 1, None]
-        columns.append(level - exponent * x[None, :, term])
+        np.subtract(level, exponent * x[None, :, term], out=logs[term])
     if law.has_floor:
-        columns.append(np.broadcast_to(theta[:, -1, None], (n_starts, n)))
+        logs[-1] = theta[:, -1, None]
     elif floor is not None:
         with np.errstate(divide="ignore"):
-            columns.append(np.broadcast_to(np.log(floor)[:, None], (n_starts, n)))
+            logs[-1] = np.log(floor)[:, None]
     elif law.floor is not None and law.floor > 0:
-        columns.append(np.full((n_starts, n), np.log(law.floor)))
-    terms = np.stack(columns)
-    top = terms.max(axis=0)
-    parts = np.exp(terms - top)
-    total = parts.sum(axis=0)
-    shares = parts / total
-    jacobian = np.empty((n_starts, n, law.n_parameters))
+        logs[-1] = np.log(law.floor)
+    else:
+        logs = logs[:-1]
+    top = logs.max(axis=0)
+    shares = np.exp(np.subtract(logs, top, out=logs), out=logs)
+    total = shares.sum(axis=0)
+    shares /= total
+    jacobian = np.empty((n_starts, law.n_parameters, n))
     for term in range(law.n_terms):
-        jacobian[:, :, 2 * term] = shares[term]
-        jacobian[:, :, 2 * term + 1] = -shares[term] * x[None, :, term]
+        jacobian[:, 2 * term] = shares[term]
+        np.multiply(shares[term], -x[None, :, term], out=jacobian[:, 2 * term + 1])
     if law.has_floor:
-        jacobian[:, :, -1] = shares[law.n_terms]
+        jacobian[:, -1] = shares[law.n_terms]
     return top + np.log(total), jacobian

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.statistics.exponent_grid import ExponentGrid, best_points, project
 from analysis.statistics.floats import Floats
 from analysis.statistics.law import (
     Law,
@@ -27,11 +28,16 @@ _START_FLOORS = (0.02, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.995)
 _START_SHARES = (0.2, 0.5, 0.8)
 """Shares of the first of two terms in what is above the floor, one per start."""
 
-_RESTART_FLOORS = (0.3, 0.9, 0.99)
-"""Floors from which a fit to resampled runs begins again, as shares of the smallest loss."""
+_RESTART_FLOOR = 0.3
+"""Floor from which a fit to resampled runs begins again, as a share of the smallest loss. With it
+and the grid 80 to 99 % of resamples of few noisy runs find the best of more such floors, and the
+others come so close that no interval is another."""
 
 _REACHED = 1e-6
 """Relative distance to the best objective at which a start has found it."""
+
+_MOST_MINIMA = 64
+"""Most minima of the grid of exponents, the least first, from which a fit begins too."""
 
 _END_FACTORS = (1.5, 1.1, 1.01)
 """Factors by which a step along a plateau grows, in turn: its ends are then known to a
@@ -59,6 +65,10 @@ class Fit:
     """Did the best start converge?"""
     residuals: Floats
     """Log of the measured less log of the fitted loss, per run."""
+    grid: ExponentGrid
+    """Best fits for given exponents: none of them is better than this fit."""
+    is_of_the_grid: bool
+    """Did only a minimum of the grid lead to the fit, and none of the starts?"""
 
     @property
     def exponents(self) -> Floats:
@@ -83,7 +93,7 @@ class Fit:
 
 
 def fit(law: Law, sizes: Floats, losses: Floats, *, delta: float = HUBER_DELTA) -> Fit:
-    """Fit a law from many starts.
+    """Fit a law from many starts, and from every minimum of a grid of exponents.
 
     Args:
         law: the form.
@@ -94,9 +104,12 @@ def fit(law: Law, sizes: Floats, losses: Floats, *, delta: float = HUBER_DELTA) 
     centre = np.log(sizes).mean(axis=0)
     x, y = np.log(sizes) - centre, np.log(losses)
     starts = _starts(law, x, losses)
-    theta, objectives, converged = minimise(law, x, y, starts, delta=delta)
+    grid = project(law, x, losses, delta=delta)
+    minima = grid.minima[np.argsort(grid.objectives[grid.minima], kind="stable")][:_MOST_MINIMA]
+    places = np.concatenate([starts, grid.theta[minima]])
+    theta, objectives, converged = minimise(law, x, y, places, delta=delta)
     best = int(np.argmin(objectives))
-    reached = _is_optimal(objectives, objectives[best], len(y))
+    reached = _is_optimal(objectives[: len(starts)], objectives[best], len(y))
     log_loss, _ = log_losses_and_derivatives(law, x, theta[best : best + 1], None)
     return Fit(
         law=law,
@@ -107,6 +120,8 @@ def fit(law: Law, sizes: Floats, losses: Floats, *, delta: float = HUBER_DELTA) 
         reached=float(reached.mean()),
         converged=bool(converged[best]),
         residuals=y - log_loss[0],
+        grid=grid,
+        is_of_the_grid=not reached.any(),
     )
 
 
@@ -119,6 +134,8 @@ def refit(
     delta: float = HUBER_DELTA,
 ) -> Floats:
     """Fit a law again to resampled runs, from where the first fit ended and from beside it.
+
+    No resample is fitted worse than by any point of the grid of exponents that it is compared with.
 
     Args:
         best: the fit of all runs as they are.
@@ -177,11 +194,14 @@ def _refits(
     law, x, y = best.law, np.log(sizes) - best.centre, np.log(losses)
     assert (weights is None) == (losses.ndim == 2)
     n_resamples = len(losses if weights is None else weights)
-    places = np.concatenate([places, _other_floors(best, float(np.min(losses)))])
-    found = [
-        minimise(law, x, y, np.tile(place, (n_resamples, 1)), weights=weights, delta=delta)[:2]
-        for place in places
-    ]
+    starts = [np.tile(place, (n_resamples, 1)) for place in places]
+    if law.n_terms:
+        starts.append(best_points(best.grid, law, x, y, weights, delta=delta))
+    if law.n_terms and law.has_floor:
+        other = best.theta.copy()
+        other[-1] = np.log(_RESTART_FLOOR * np.min(losses))
+        starts.append(np.tile(other, (n_resamples, 1)))
+    found = [minimise(law, x, y, each, weights=weights, delta=delta)[:2] for each in starts]
     return np.stack([theta for theta, _ in found]), np.stack([each for _, each in found])
 
 
@@ -205,27 +225,55 @@ def plateau(
     """
     x, y = np.log(sizes) - best.centre, np.log(losses)
 
-    def holds(parameters: NDArray[np.int_], moves: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-        starts = np.tile(best.theta, (len(moves), 1))
-        starts[np.arange(len(moves)), parameters] += moves
+    def holds(parameters: NDArray[np.int_], starts: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+        held = np.zeros(starts.shape, dtype=bool)
+        held[np.arange(len(starts)), parameters] = True
         starts = bounded(best.law, starts)
-        theta, objectives, _ = minimise(best.law, x, y, starts, held=parameters, delta=delta)
+        theta, objectives, _ = minimise(best.law, x, y, starts, held=held, delta=delta)
         return theta, _is_optimal(objectives, best.objective, len(y))
 
     parameters = np.repeat(np.arange(len(best.theta)), 2)
-    moves = np.repeat(steps, 2) * np.tile([-1.0, 1.0], len(best.theta))
-    ends, is_flat = holds(parameters, moves)
-    parameters, moves, ends = parameters[is_flat], moves[is_flat], ends[is_flat]
+    starts = np.tile(best.theta, (len(parameters), 1))
+    starts[np.arange(len(starts)), parameters] += np.repeat(steps, 2) * np.tile(
+        [-1.0, 1.0], len(best.theta)
+    )
+    ends, is_flat = holds(parameters, starts)
+    parameters, ends = parameters[is_flat], ends[is_flat]
+    # Wide as it may be, a plateau is not always found by small steps.
+    others = _ends_on_the_grid(best, len(y))
+    parameters = np.concatenate([parameters, np.repeat(_exponents(best.law), 2)[: len(others)]])
+    ends = np.concatenate([ends, others])
     for factor in _END_FACTORS:
         # As far as it goes by ever shorter steps.
-        open_ends = np.arange(len(moves))
+        open_ends = np.arange(len(ends))
         while open_ends.size:
-            theta, is_flat = holds(parameters[open_ends], moves[open_ends] * factor)
-            is_flat &= np.abs(moves[open_ends] * factor) <= _FARTHEST_END
+            rows = (open_ends, parameters[open_ends])
+            middle = best.theta[rows[1]]
+            starts = ends[open_ends]
+            starts[np.arange(len(starts)), rows[1]] = middle + factor * (ends[rows] - middle)
+            theta, is_flat = holds(rows[1], starts)
+            moves = np.abs(theta[np.arange(len(theta)), rows[1]] - middle)
+            # Where a bound of the exponents holds it back there is no end.
+            is_flat &= (moves > np.abs(ends[rows] - middle)) & (moves <= _FARTHEST_END)
             open_ends = open_ends[is_flat]
-            moves[open_ends] *= factor
             ends[open_ends] = theta[is_flat]
     return ends
+
+
+def _ends_on_the_grid(best: Fit, n: int) -> Floats:
+    """Return of each exponent the points of the grid with the least and greatest that fit as well.
+
+    Empty unless several points fit as well as the best fit of ``n`` runs.
+    """
+    fitting = best.grid.theta[_is_optimal(best.grid.objectives, best.objective, n)]
+    if len(fitting) < 2:
+        return fitting[:0]
+    columns = fitting[:, _exponents(best.law)].T
+    return np.concatenate([fitting[[c.argmin(), c.argmax()]] for c in columns])
+
+
+def _exponents(law: Law) -> NDArray[np.int_]:
+    return np.arange(1, 2 * law.n_terms, 2)
 
 
 def _starts(law: Law, x: Floats, losses: Floats) -> Floats:
@@ -246,13 +294,6 @@ def _starts(law: Law, x: Floats, losses: Floats) -> Floats:
             start = [value for pair in zip(levels, exponents, strict=True) for value in pair]
             starts.append([*start, *([np.log(floor)] if law.has_floor else [])])
     return np.array(starts)
-
-
-def _other_floors(best: Fit, least: float) -> Floats:
-    """Return where a resample may also have its optimum: with another floor."""
-    places = np.tile(best.theta, (len(_RESTART_FLOORS), 1))
-    places[:, -1] = np.log(np.multiply(_RESTART_FLOORS, least))
-    return places if best.law.has_floor and best.law.n_terms else places[:0]
 
 
 def _is_optimal(objectives: Floats, least: Floats | float, n: int) -> NDArray[np.bool_]:

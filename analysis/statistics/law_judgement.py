@@ -14,16 +14,15 @@ from analysis.statistics.law_report import FormReport, HeldOut, LawReport
 from analysis.statistics.minimiser import minimise
 from analysis.statistics.run_resampling import (
     LEAST_LEVELS,
+    Misfit,
     Resamples,
     Runs,
-    permutation_p,
     resample,
-    trend,
 )
+from analysis.statistics.trend import trend_of
 from analysis.statistics.verdict import verdict_on
 
 N_RESAMPLES = 1000
-N_PERMUTATIONS = 1999
 
 _N_PROFILE = 41
 
@@ -36,7 +35,8 @@ a parameter may be so badly known that its optimum is flatter than the first."""
 _FLAT_SHARE = 0.1
 """Share of a standard error: a narrower plateau changes no interval that can be read."""
 _WORTH_TELLING = 0.01
-"""Least width of a range of equally good values that is reported, relative to them."""
+"""Least width of a range of equally good values that is reported, relative to them; of floors,
+relative to the least loss if that is greater."""
 
 AXIS_NAMES = ("alpha", "beta")
 COEFFICIENT_NAMES = ("A", "B")
@@ -58,7 +58,6 @@ def judge(
         seed: of everything that is drawn.
     """
     n_axes = runs.sizes.shape[1]
-    drawn = resample(runs, n_resamples, seed=seed)
     laws = {
         "constant": CONSTANT,
         "power": Law(n_terms=n_axes, has_floor=False),
@@ -68,18 +67,17 @@ def judge(
     if not isinstance(floor, str):
         laws[chosen] = Law(n_terms=n_axes, has_floor=False, floor=floor)
     law = laws[chosen]
-    forms = {name: _report(each, runs, drawn) for name, each in laws.items()}
+    fits = {name: fit(each, _axes(each, runs), runs.losses) for name, each in laws.items()}
+    drawn = resample(runs, n_resamples, seed=seed, misfit=_misfit(fits["saturating"]))
+    forms = {name: _report(best, runs, drawn) for name, best in fits.items()}
     forms["power"] = _with_misspecification(forms["power"], forms["saturating"])
-    slopes = None if drawn is None else _trends(runs, drawn)[None]
-    slope = _estimate(float(trend(runs.sizes[:, 0], runs.losses)), slopes)
-    p = permutation_p(runs, N_PERMUTATIONS, seed=seed)
-    verdict, sentence = verdict_on(runs, slope, p, forms[chosen])
+    trend = trend_of(runs, seed=seed)
+    verdict, sentence = verdict_on(runs, trend, forms[chosen])
     return LawReport(
         runs=runs,
         forms=forms,
         chosen=chosen,
-        trend=slope,
-        permutation_p=p,
+        trend=trend,
         resampled=None if drawn is None else drawn.how,
         profile=_profile(runs, law)
         if law.has_floor and n_axes == 1 and forms[chosen].is_defined
@@ -101,8 +99,12 @@ def _is_defined(law: Law, runs: Runs) -> bool:
     )
 
 
-def _report(law: Law, runs: Runs, drawn: Resamples | None) -> FormReport:
-    best = fit(law, _axes(law, runs), runs.losses)
+def _misfit(best: Fit) -> Misfit:
+    return Misfit(residuals=best.residuals, n_parameters=best.law.n_parameters)
+
+
+def _report(best: Fit, runs: Runs, drawn: Resamples | None) -> FormReport:
+    law = best.law
     is_defined = _is_defined(law, runs)
     values = _numbers(law, best.theta, best.centre)
     if not is_defined:
@@ -130,7 +132,8 @@ def _report(law: Law, runs: Runs, drawn: Resamples | None) -> FormReport:
         ranges={
             name: (float(each.min()), float(each.max()))
             for name, each in ends.items()
-            if np.ptp(each) > _WORTH_TELLING * np.abs(each).max()
+            if np.ptp(each)
+            > _WORTH_TELLING * max(np.abs(each).max(), runs.losses.min() if name == "E" else 0)
         },
         is_defined=True,
         aicc=_aicc(best),
@@ -227,20 +230,6 @@ def _with_misspecification(power: FormReport, saturating: FormReport) -> FormRep
     return replace(power, misspecified_p=p)
 
 
-def _trends(runs: Runs, drawn: Resamples) -> Floats:
-    sizes = runs.sizes[:, 0]
-    if drawn.weights is None:
-        return trend(sizes, drawn.losses)
-    x, y, w = np.log(sizes), np.log(runs.losses), drawn.weights
-    total = w.sum(axis=1)
-    centred = x - (w @ x / total)[:, None]
-    squares = (w * centred**2).sum(axis=1)
-    # A resample of one size alone has no slope.
-    slopes = np.full(len(w), np.nan)
-    np.divide((w * centred * y).sum(axis=1), squares, out=slopes, where=squares > 0)
-    return slopes
-
-
 def _profile(runs: Runs, law: Law) -> list[tuple[float, float, float]]:
     """Return the best objective and exponent for each floor from 0 to below the least loss."""
     least = float(runs.losses.min())
@@ -271,7 +260,7 @@ def _held_out(runs: Runs, law: Law, n_resamples: int, seed: int) -> HeldOut | No
     at = _axes(law, runs)[rows]
     predicted = float(np.exp(np.mean(np.log(best.predict(at)))))
     measured = float(np.exp(np.mean(np.log(runs.losses[rows]))))
-    drawn = resample(rest, n_resamples, seed=seed)
+    drawn = resample(rest, n_resamples, seed=seed, misfit=_misfit(best))
     low = high = None
     if drawn is not None:
         _, theta = _refits(best, rest, drawn)

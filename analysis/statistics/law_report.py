@@ -8,6 +8,7 @@ import numpy as np
 from analysis.statistics.interval import Estimate
 from analysis.statistics.law_fit import Fit
 from analysis.statistics.run_resampling import Runs
+from analysis.statistics.trend import Trend
 
 Verdict = Literal["scaling", "inverse scaling", "no measurable effect", "not identified"]
 
@@ -68,9 +69,8 @@ class LawReport:
     forms: dict[str, FormReport]
     chosen: str
     """Name of the form on which the verdict rests."""
-    trend: Estimate
-    """Slope of log loss on log size."""
-    permutation_p: float
+    trend: Trend
+    """How loss moves with size, whatever the form."""
     resampled: str | None
     """Description of what was resampled for the intervals; None if nothing could be."""
     profile: list[tuple[float, float, float]]

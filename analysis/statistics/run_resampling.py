@@ -1,11 +1,12 @@
 """What a scaling law is fitted to: runs of known size and loss, and how they are resampled."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from analysis.statistics.floats import Floats
-from analysis.statistics.seed_noise import draw_seeds, draw_single_seeds
+from analysis.statistics.winner_noise import Winners, winners_of
 from study.errors import StudyError, require
 
 LEAST_LEVELS = 3
@@ -15,6 +16,9 @@ _LEVELS_PER_PARAMETER = 2
 """Sizes without repeats, per parameter, that make resampling them worth something: a choice of this
 project."""
 
+_LEAST_MISFIT = 1e-6
+"""Mean log residual below which a curve meets the losses as closely as it was fitted."""
+
 _LARGEST_LOG = 690.0
 """Greatest log of a loss that is drawn from little knowledge of the noise: a float ends at e to the
 709."""
@@ -22,19 +26,24 @@ _LARGEST_LOG = 690.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Runs:
-    """Runs of models, one row each; equal sizes are repeats with other seeds.
+    """Runs of models, one row each: seeds of the winners of searches.
 
     Args:
         names: of the axes of ``sizes``, as the user knows them.
         sizes: positive, shape (n, n_axes): parameters, or parameters and training samples.
         losses: positive, shape (n,).
         resampled: losses of the same runs on resampled test days, shape (n_resamples, n).
+        budget: number of the budget of each run, shape (n,); None where each size is one.
+        search: number of the search within its budget whose winner each run is, shape (n,); None
+            where each budget was searched once.
     """
 
     names: tuple[str, ...]
     sizes: Floats
     losses: Floats
     resampled: Floats | None = None
+    budget: np.ndarray | None = None
+    search: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name, column in zip((*self.names, "loss"), (*self.sizes.T, self.losses), strict=True):
@@ -57,23 +66,44 @@ class Runs:
         return np.unique(self.sizes, axis=0)
 
     @property
+    def budgets(self) -> np.ndarray:
+        """Number of the budget of each run, shape (n,)."""
+        if self.budget is not None:
+            return self.budget
+        _, level = np.unique(self.sizes, axis=0, return_inverse=True)
+        return np.asarray(level.ravel())
+
+    @property
     def members(self) -> list[np.ndarray]:
-        """Row numbers of the runs of each level."""
-        levels, level = np.unique(self.sizes, axis=0, return_inverse=True)
-        order = np.argsort(level.ravel(), kind="stable")
-        ends = np.cumsum(np.bincount(level.ravel(), minlength=len(levels)))
+        """Row numbers of the runs of each search of each budget."""
+        search = np.zeros(len(self), dtype=np.intp) if self.search is None else self.search
+        both = np.stack([self.budgets, search], axis=1)
+        found, unit = np.unique(both, axis=0, return_inverse=True)
+        order = np.argsort(unit.ravel(), kind="stable")
+        ends = np.cumsum(np.bincount(unit.ravel(), minlength=len(found)))
         return np.split(order, ends[:-1])
 
     def without(self, rows: np.ndarray) -> "Runs":
         """Return the runs that are not in these rows."""
         kept = np.setdiff1d(np.arange(len(self)), rows)
-        resampled = None if self.resampled is None else self.resampled[:, kept]
         return Runs(
             names=self.names,
             sizes=self.sizes[kept],
             losses=self.losses[kept],
-            resampled=resampled,
+            resampled=None if self.resampled is None else self.resampled[:, kept],
+            budget=None if self.budget is None else self.budget[kept],
+            search=None if self.search is None else self.search[kept],
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Misfit:
+    """What a curve leaves of the losses: a measure of all that varies from search to search."""
+
+    residuals: Floats
+    """Log of each loss less that of the curve."""
+    n_parameters: int
+    """Number of parameters of the curve."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,71 +118,86 @@ class Resamples:
     """Number of times that each run is in each resample, shape (n_resamples, n)."""
 
 
-def resample(runs: Runs, n_resamples: int, *, seed: int) -> Resamples | None:
-    """Resample runs as their noise comes: test days for all together, then seeds within a size.
+def resample(
+    runs: Runs, n_resamples: int, *, seed: int, misfit: Misfit | None = None
+) -> Resamples | None:
+    """Resample runs as their noise comes: test days for all together, then seeds, then winners.
 
-    The noise of sizes that were trained once is that of the others. Where few runs are repeats and
-    days are not resampled, runs of all sizes are resampled instead, if there are sizes enough.
+    The runs of a search share its winner, so they move together. The variance of seeds is pooled
+    over all searches that have several runs. That of winners is what the means of searches scatter
+    about a curve, less what days and seeds explain of it. How far each is known is drawn too, from
+    its degrees of freedom (a generalised interval, Weerahandi 1993). Where few runs are repeats
+    and days are not resampled, runs of all sizes are resampled instead, if there are sizes enough.
+
+    Args:
+        runs: any.
+        n_resamples: of the runs.
+        seed: of what is drawn.
+        misfit: of the curve; None leaves out what varies from search to search.
 
     Returns: None where nothing can be said: no repeats that differ, no resampled days, few sizes.
     """
     draw = np.random.default_rng(seed)
     members = runs.members
-    single = [rows[0] for rows in members if len(rows) == 1]
-    repeated = [rows for rows in members if len(rows) > 1]
     n_repeats = len(runs) - len(members)
-    if runs.resampled is None and single and n_repeats < len(members):
+    if runs.resampled is None and n_repeats < len(members) and _some_single(members):
         n_parameters = 2 * runs.sizes.shape[1] + 1
         if len(members) >= _LEVELS_PER_PARAMETER * n_parameters:
             n = len(runs)
             weights = draw.multinomial(n, np.full(n, 1 / n), n_resamples).astype(np.float64)
             return Resamples(how="runs of all sizes", losses=runs.losses, weights=weights)
-    if runs.resampled is None and not any(np.ptp(runs.losses[rows]) for rows in repeated):
-        return None
+    sources: list[str] = []
     if runs.resampled is None:
         logs = np.tile(np.log(runs.losses), (n_resamples, 1))
-        how = "seeds within a size"
     else:
-        rows = np.arange(n_resamples) % len(runs.resampled)
-        logs = np.log(runs.resampled[rows])
-        how = "blocks of test days, the same for all" + ", x seeds" * bool(repeated)
-    if repeated and single:
-        once = ", ".join(f"{size:.6g}" for size in runs.sizes[single, 0])
-        how += f" (trained once, so with the noise of the other sizes: {once})"
-        logs[:, single] = draw_single_seeds(
-            logs[:, single], [logs[:, rows] for rows in repeated], draw
-        )
-    elif single:
-        how += " (no size is repeated: the noise of seeds is not in the intervals)"
-    for rows in repeated:
-        logs[:, rows] = draw_seeds(logs[:, rows], draw)
+        logs = np.log(runs.resampled[np.arange(n_resamples) % len(runs.resampled)])
+        sources = ["blocks of test days, the same for all"]
+    on_days = None if runs.resampled is None else np.log(runs.resampled)
+    known = winners_of(np.log(runs.losses), on_days, members, runs.budgets)
+    if misfit is not None:
+        means = np.array([misfit.residuals[rows].mean() for rows in members])
+        misfit = replace(misfit, residuals=means)
+    seeds, winners = _variances(known, misfit, n_resamples, draw)
+    sources += ["seeds"] * bool(seeds.any()) + ["winners"] * bool(winners.any())
+    if not sources:
+        return None
+    moved = np.sqrt(seeds / known.n_runs + winners)
+    moved = moved * draw.standard_normal((n_resamples, len(members)))
+    for index, rows in enumerate(members):
+        logs[:, rows] += moved[:, [index]]
     return Resamples(
-        how=how, losses=np.exp(np.clip(logs, -_LARGEST_LOG, _LARGEST_LOG)), weights=None
+        how=" x ".join(sources),
+        losses=np.exp(np.clip(logs, -_LARGEST_LOG, _LARGEST_LOG)),
+        weights=None,
     )
 
 
-def trend(sizes: Floats, losses: Floats) -> Floats:
-    """Return the slope of log loss on log size, by least squares, of losses of shape (..., n).
+def _variances(
+    known: Winners, misfit: Misfit | None, n_resamples: int, draw: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Return the variances of seeds and of winners as they may be, each of shape (n_resamples, 1).
 
-    Of equal sizes it is NaN.
+    Args:
+        known: the winners.
+        misfit: of the curve, a residual per winner; None leaves out what varies from search to
+            search.
+        n_resamples: number of draws.
+        draw: of them.
     """
-    if len(np.unique(sizes)) < 2:
-        return np.full(losses.shape[:-1], np.nan)
-    x = np.log(sizes) - np.log(sizes).mean()
-    return np.asarray(np.log(losses) @ x / (x @ x))
+    shape = (n_resamples, 1)
+    seeds, winners = np.zeros(shape), np.zeros(shape)
+    if known.squares > 0:
+        drawn = known.squares / draw.chisquare(known.freedom, size=shape)
+        seeds = np.maximum(drawn - known.own_days, 0)
+    freedom = 0 if misfit is None else len(known.values) - misfit.n_parameters
+    if misfit is not None and freedom > 0:
+        squares = float((misfit.residuals**2).sum())
+        if np.sqrt(squares / len(known.values)) > _LEAST_MISFIT:
+            explained = known.day_variance + seeds * np.mean(1 / known.n_runs)
+            winners = np.maximum(squares / draw.chisquare(freedom, size=shape) - explained, 0)
+    return seeds, winners
 
 
-def permutation_p(runs: Runs, n_permutations: int, *, seed: int) -> float:
-    """Return how often sizes dealt out at random give a trend as steep, of either sign.
-
-    The observed deal counts as one of them, so that the least value is 1 / (n + 1). NaN of equal
-    sizes.
-    """
-    if len(np.unique(runs.sizes[:, 0])) < 2:
-        return float("nan")
-    draw = np.random.default_rng(seed)
-    sizes = runs.sizes[:, 0]
-    observed = abs(float(trend(sizes, runs.losses)))
-    dealt = draw.permuted(np.tile(runs.losses, (n_permutations, 1)), axis=1)
-    as_steep = np.abs(trend(sizes, dealt)) >= observed * (1 - 1e-12)
-    return float((1 + as_steep.sum()) / (1 + n_permutations))
+def _some_single(members: Sequence[np.ndarray]) -> bool:
+    """Was some winner trained once only?"""
+    return any(len(rows) == 1 for rows in members)

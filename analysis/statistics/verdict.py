@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from analysis.statistics.interval import LEVEL, Estimate
+from analysis.statistics.interval import Estimate
 from analysis.statistics.law_report import FormReport, Verdict
 from analysis.statistics.run_resampling import LEAST_LEVELS, Runs
+from analysis.statistics.trend import LEAST_SIZES, Trend
 
 MOST_HALF_WIDTH = 0.5
 """Half of the interval of alpha, as a share of alpha, beyond which a law is not identified. In
@@ -14,16 +15,18 @@ simulations with four sizes, a noise of 1 % of the excess at the smallest one st
 _MISSPECIFIED_P = 0.01
 
 
-def verdict_on(runs: Runs, slope: Estimate, p: float, form: FormReport) -> tuple[Verdict, str]:
-    """Return what follows from a fitted form, and the sentence that says so with its numbers.
+def verdict_on(runs: Runs, trend: Trend, form: FormReport) -> tuple[Verdict, str]:
+    """Return what follows from a trend and a fitted form, and the sentence with its numbers.
 
     Args:
         runs: what was fitted.
-        slope: of log loss on log size.
-        p: how often sizes dealt out at random give a slope as steep.
+        trend: of their losses over size.
         form: the form that is looked for.
     """
-    of = f"{_counted(len(runs.levels), 'size')}, {_counted(len(runs), 'run')}"
+    of = f"{_counted(trend.n_sizes, 'size')}, {_counted(len(runs), 'run')}"
+    n_searches = len(runs.members)
+    if n_searches > trend.n_sizes:
+        of = f"{_counted(trend.n_sizes, 'size')}, {n_searches} searches, {len(runs)} runs"
     for name, column in zip(runs.names, runs.sizes.T, strict=True):
         n_levels = len(np.unique(column))
         if n_levels < LEAST_LEVELS:
@@ -38,39 +41,71 @@ def verdict_on(runs: Runs, slope: Estimate, p: float, form: FormReport) -> tuple
         )
     if np.ptp(runs.losses) == 0:
         return "no measurable effect", f"{of}: all losses are equal."
-    if slope.low is None or slope.high is None:
-        none = "none repeated" if len(runs) == len(runs.levels) else "repeats without a difference"
+    interval = f"slope of log loss on log size {_shown(trend.slope)}, permutation p = {trend.p:.3f}"
+    missing = LEAST_SIZES - trend.n_sizes
+    if missing > 0:
         return "not identified", (
-            f"{of}, {none}: without a measure of the noise no interval can be given, and "
-            "whatever fits so few points well may be chance."
+            f"{of}: a claim about size needs at least {LEAST_SIZES} sizes, so {missing} more "
+            f"{'is' if missing == 1 else 'are'} missing ({interval})."
         )
-    interval = f"slope of log loss on log size {_shown(slope)}, permutation p = {p:.3f}"
-    if p >= 1 - LEVEL or slope.low <= 0 <= slope.high:
+    if trend.slope.low is None:
+        return "not identified", (
+            f"{of}: the losses lie on a line without any scatter; without a measure of the noise "
+            "no interval can be given, and whatever fits so few points well may be chance."
+        )
+    if not trend.is_told:
         return (
             "no measurable effect",
             f"{of}: no effect of size can be told from noise ({interval}).",
         )
-    direction: Verdict = "scaling" if slope.value < 0 else "inverse scaling"
-    moves = "falls" if slope.value < 0 else "rises"
-    alpha = form.estimates["alpha"]
-    shown = f"alpha {_shown(alpha)}{not_unique(form, 'alpha')}"
-    if not _is_identified(alpha):
-        return "not identified", (
-            f"{of}: loss {moves} with size over the range measured ({interval}), but the law is "
-            f"not identified: {shown}."
+    direction: Verdict = "scaling" if trend.slope.value < 0 else "inverse scaling"
+    identified, sentence = _of_the_law(
+        form, "falls" if direction == "scaling" else "rises", interval
+    )
+    return direction if identified else "not identified", f"{of}: {sentence}"
+
+
+def _of_the_law(form: FormReport, moves: str, interval: str) -> tuple[bool, str]:
+    """Return whether a law is identified whose loss moves with size, and the sentence on it.
+
+    Args:
+        form: the form that is looked for.
+        moves: what loss does with size.
+        interval: the slope with its interval, in words.
+    """
+    over = f"loss {moves} with size over the range measured ({interval})"
+    if is_misspecified(form):
+        return False, (
+            f"{over}, but a law without a floor is misspecified: a floor explains more "
+            f"(p = {form.misspecified_p:.1g}), so that no exponent is given."
         )
+    alpha = form.estimates["alpha"]
+    shown = f"alpha {_shown(alpha)}"
+    if "alpha" in form.ranges:
+        shown = f"no alpha is the best, {_any_of(form, 'alpha')}"
+    if not _is_identified(alpha):
+        return False, f"{over}, but the law is not identified: {shown}."
     floor = ""
     if form.fit.law.has_floor:
         floor = f", floor E {_shown(form.estimates['E'])}{not_unique(form, 'E')}"
-    return direction, f"{of}: loss {moves} with size ({interval}); {shown}{floor}."
+    return True, f"loss {moves} with size ({interval}); {shown}{floor}."
 
 
 def not_unique(form: FormReport, name: str) -> str:
     """Return what is to be added to a number that is one of many which fit equally well."""
     if name not in form.ranges:
         return ""
-    low, high = form.ranges[name]
-    return f", not unique (any from {low:.4g} to {high:.4g} fits as well)"
+    low, high = told_apart(*form.ranges[name], 4)
+    return f", not unique (any from {low} to {high} fits as well)"
+
+
+def _any_of(form: FormReport, name: str) -> str:
+    """Return the range of a number of which none is the best, with the interval that holds it."""
+    low, high = told_apart(*form.ranges[name], 4)
+    estimate, interval = form.estimates[name], "no interval"
+    if estimate.low is not None and estimate.high is not None:
+        interval = "interval [{}, {}]".format(*told_apart(estimate.low, estimate.high, 4))
+    return f"any from {low} to {high} fits equally well ({interval})"
 
 
 def is_misspecified(form: FormReport) -> bool:

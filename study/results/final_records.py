@@ -99,6 +99,8 @@ class RunRecord:
     best_epoch: int | None
     epochs_trained: int
     seconds: float | None
+    search: int = 0
+    """Number of the search whose winner it is, among the independent ones of the cell."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

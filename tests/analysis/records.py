@@ -51,15 +51,22 @@ def write_study(
     n_ended: int = N_TRIALS,
     edges: Mapping[int, list[str]] | None = None,
     market: str = "",
+    search: int = 0,
 ) -> None:
-    """Write a study whose model of each size answers with a planted noise."""
+    """Write a study whose model of each size answers with a planted noise.
+
+    Of several searches of a budget each is written by itself, with its number.
+    """
     for size, variance in variances.items():
         for horizon in horizons:
-            name = f"demo_{size}_h{horizon}_threshold_1pct{market}"
+            of_search = f"-{search}" if search else ""
+            name = f"demo_{size}{of_search}_h{horizon}_threshold_1pct{market}"
             _write_search(results, name, size, horizon, n_ended)
             if with_final:
                 own_edges = (edges or {}).get(size, [])
-                _write_final(results, name, size, horizon, variance, n_days, own_edges)
+                _write_final(
+                    results, name, size, horizon, variance, n_days, own_edges, search=search
+                )
 
 
 def write_search_across(
@@ -146,12 +153,12 @@ def _write_records(
 
 def _write_final(
     results: Path, name: str, size: int, horizon: int, variance: float, n_days: int,
-    edges: list[str],
+    edges: list[str], *, search: int = 0,
 ) -> None:  # fmt: skip
     p, y = oracle_days(2 * n_days)
     days = np.datetime64("2002-01-01") + np.arange(2 * n_days)
     models = {
-        FAMILY: answers(p, variance, N_SEEDS, size + horizon),
+        FAMILY: answers(p, variance, N_SEEDS, size + horizon + 100 * search),
         "logistic": answers(p, 0.3, 1, 5),
         "constant": np.full((1, 2 * n_days), y.mean()),
     }
@@ -169,7 +176,9 @@ def _write_final(
     ]  # fmt: skip
     folder = results / FINAL_FOLDER / name
     write_predictions(folder / PREDICTIONS_FILE, pd.concat(tables, ignore_index=True))
-    write_final(folder, final_record(name, size, horizon, edges=edges))
+    final = final_record(name, size, horizon, edges=edges)
+    runs = [dataclasses.replace(run, search=search) for run in final.runs]
+    write_final(folder, dataclasses.replace(final, runs=runs))
 
 
 def final_record(name: str, size: int, horizon: int, **changes: Any) -> FinalRecord:

@@ -77,14 +77,49 @@ def test_a_floor_that_is_given_is_used(table: Path, fit: Fit) -> None:
 def test_a_reader_sees_forms_intervals_and_a_verdict(table: Path, fit: Fit) -> None:
     pd.DataFrame(
         {
-            "n": np.repeat([1e6, 1e7, 1e8, 1e9], 3),
-            "loss": np.repeat([0.5, 0.45, 0.43, 0.42], 3)
-            + np.random.default_rng(0).normal(0, 1e-4, 12),
+            "n": np.repeat([1e5, 1e6, 1e7, 1e8, 1e9], 3),
+            "loss": np.repeat([0.6, 0.5, 0.45, 0.425, 0.4125], 3)
+            + np.random.default_rng(0).normal(0, 1e-4, 15),
         }
     ).to_csv(table, index=False)
     shown = fit(str(table), "--n", "n", "--loss", "loss")
-    for word in ("saturating", "alpha", "95 % interval", "largest size held out", "scaling: 4"):
+    for word in ("saturating", "alpha", "95 % interval", "largest size held out", "scaling: 5"):
         assert word in shown, shown
+
+
+def test_a_form_that_is_called_misspecified_has_no_exponent(tmp_path: Path, fit: Fit) -> None:
+    draw = np.random.default_rng(0)
+    sizes = np.repeat(np.geomspace(2e6, 2e9, 5), 3)
+    path = tmp_path / "floor.csv"
+    losses = 0.45 + 0.2 * (sizes / 2e6) ** -0.25 + draw.normal(0, 1e-3, 15)
+    pd.DataFrame({"n": sizes, "loss": losses}).to_csv(path, index=False)
+    flags = (str(path), "--n", "n", "--loss", "loss", "--floor", "none")
+    found = json.loads(fit(*flags, "--json"))
+    assert found["verdict"] == "not identified"
+    assert found["parameters"] == {"E": 0.0, "A": None, "alpha": None}
+    assert found["intervals"]["alpha"] is None
+    assert found["forms"]["power"]["misspecified"]
+    assert found["forms"]["power"]["grid_points"] == 301
+    shown = fit(*flags)
+    assert "so that no exponent is given." in shown
+    assert "no point of a grid of 301 exponents is below it" in shown
+    row = next(line.split() for line in shown.splitlines() if line.split()[:1] == ["alpha"])
+    assert row == ["alpha", "-", "-", "-"]
+
+
+def test_equally_good_exponents_are_shown_as_a_range(tmp_path: Path, fit: Fit) -> None:
+    # Sizes in the middle pull as hard to one side as those at the ends to the other.
+    path = tmp_path / "plateau.csv"
+    sizes = np.repeat(np.geomspace(2e6, 2e9, 8), 3)
+    losses = 0.4 * (sizes / 2e6) ** -0.04 * np.exp(np.tile([-0.004, 0, 0.004], 8))
+    losses[6:18] *= 1.02
+    pd.DataFrame({"n": sizes, "loss": losses}).to_csv(path, index=False)
+    shown = fit(str(path), "--n", "n", "--loss", "loss", "--floor", "none")
+    found = json.loads(fit(str(path), "--n", "n", "--loss", "loss", "--floor", "none", "--json"))
+    low, high = found["fit_equally_well"]["alpha"]
+    assert found["parameters"]["alpha"] is None
+    assert found["intervals"]["alpha"][0] <= low < high <= found["intervals"]["alpha"][1]
+    assert "no alpha is the best, any from" in shown
 
 
 @pytest.mark.parametrize(

@@ -142,12 +142,12 @@ def test_a_better_model_is_called_better_and_an_equal_one_is_not() -> None:
     told = of(y, good=said(p, 0.1), equal=said(p, 1.0, seed=2), rival=said(p, 1.0, seed=3))
     days = resampled_day_counts(2000, 1)
     models = {name: told.losses(name) for name in ("good", "equal")}
-    good, equal = compare(models, "rival", told.losses("rival"), days, 1)
+    good, equal = compare(models, "rival", told.losses("rival"), days)
     assert good.is_better
     assert not good.is_worse
     assert not equal.is_better
     assert not equal.is_worse
-    (reverse,) = compare({"rival": told.losses("rival")}, "good", told.losses("good"), days, 1)
+    (reverse,) = compare({"rival": told.losses("rival")}, "good", told.losses("good"), days)
     assert reverse.is_worse
     assert not reverse.is_better
     assert confidence_set({n: told.losses(n) for n in told.p}, 1) == [("good",)]
@@ -161,7 +161,6 @@ def test_a_model_that_equals_its_rival_is_not_told_apart() -> None:
         "other",
         told.losses("other"),
         resampled_day_counts(N_DAYS, 1),
-        1,
     )
     assert found.difference.value == 0
     assert not found.is_better

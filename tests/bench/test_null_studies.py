@@ -1,0 +1,133 @@
+"""How often studies without an effect of size claim one, and intervals hold the planted zero.
+
+Run by hand with ``make bench``. The runs of a budget share one winner, whose effect is planted in
+units of the seeds' spread; all runs are judged on the same days, whose losses are autocorrelated
+and heavy-tailed.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from scipy.signal import lfilter
+
+from analysis.statistics.comparison import compare
+from analysis.statistics.day_resampling import daily_means, resampled_day_counts
+from analysis.statistics.floats import Floats
+from analysis.statistics.interval import Estimate
+from analysis.statistics.run_resampling import Runs
+from analysis.statistics.trend import steps, trend_of
+
+N_STUDIES = 200
+SEED_SD = 0.002
+"""Standard deviation of a run's loss by its seed, nats: near that of the S&P 500 at horizon 1."""
+ERROR = (0.05 * 0.95 / N_STUDIES) ** 0.5
+"""Standard error of a share of 5 % among the studies of a design."""
+
+pytestmark = pytest.mark.bench
+
+
+def daily(
+    shape: tuple[int, int], spread: float, memory: float, draw: np.random.Generator
+) -> Floats:
+    """Return daily values with Student's t of four degrees and autocorrelation, a row each."""
+    steps = draw.standard_t(4, shape) * spread * ((1 - memory**2) / 2) ** 0.5
+    return np.asarray(lfilter([1.0], [1.0, -memory], steps, axis=1))
+
+
+def null_study(
+    counts: Sequence[int],
+    effect: float,
+    days: Floats,
+    draw: np.random.Generator,
+    *,
+    n_searches: int = 1,
+    tilt: float = 0.0,
+) -> Runs:
+    """Return runs of budgets between which nothing differs but their winners.
+
+    Args:
+        counts: runs of each search, by budget.
+        effect: standard deviation of winners in that of seeds.
+        days: samples of days.
+        draw: of everything.
+        n_searches: of each budget.
+        tilt: standard deviation of a daily loss that grows with log size, at either end.
+    """
+    per_search = np.repeat(counts, n_searches)
+    budget = np.repeat(np.repeat(np.arange(len(counts)), n_searches), per_search)
+    unit = np.repeat(np.arange(len(per_search)), per_search)
+    n, n_days = len(budget), days.shape[1]
+    levels = SEED_SD * (effect * draw.standard_normal(len(per_search))[unit]
+                        + draw.standard_normal(n))  # fmt: skip
+    common = 0.4 + daily((1, n_days), 0.5, 0.6, draw)
+    own = daily((n, n_days), 0.03, 0.1, draw)
+    sloped = np.linspace(-1, 1, len(counts))[budget][:, None] * daily((1, n_days), 1, 0.3, draw)
+    losses = common + own + tilt * sloped + levels[:, None]
+    return Runs(
+        names=("parameters",),
+        sizes=np.geomspace(2e4, 2e6, len(counts))[budget][:, None],
+        losses=losses.mean(axis=1),
+        resampled=daily_means(losses, days),
+        budget=budget,
+        search=unit,
+    )
+
+
+def holds_zero(found: Estimate) -> bool:
+    assert found.low is not None
+    assert found.high is not None
+    return found.low <= 0 <= found.high
+
+
+DESIGNS: dict[str, tuple[list[int], dict[str, float]]] = {
+    "3 budgets": ([5] * 3, {}),
+    "5 budgets": ([5] * 5, {}),
+    "8 budgets": ([5] * 8, {}),
+    "5 budgets, 2 searches": ([5] * 5, {"n_searches": 2}),
+    "5 budgets, one seed": ([1] * 5, {}),
+    "5, 5, 5 and 1 runs": ([5, 5, 5, 1], {}),
+    "5, 5, 5, 5 and 1 runs": ([5, 5, 5, 5, 1], {}),
+    "days that tell small from large": ([5] * 5, {"tilt": 0.08}),
+}
+
+
+@pytest.mark.parametrize("n_days", [712, 7_300])
+@pytest.mark.parametrize("design", DESIGNS)
+def test_nothing_is_claimed_where_nothing_is(design: str, n_days: int) -> None:
+    counts, more = DESIGNS[design]
+    days = resampled_day_counts(n_days, 1)[:300]
+    for effect in (0.0, 1.0, 2.0):
+        draw = np.random.default_rng(n_days)
+        held, told, steps_held = 0, 0, 0.0
+        for study in range(N_STUDIES):
+            runs = null_study(counts, effect, days, draw, **more)  # type: ignore[arg-type]
+            trend = trend_of(runs, seed=study)
+            held += holds_zero(trend.slope)
+            told += trend.is_told
+            if len(runs.members) > 3:
+                steps_held += float(np.mean([holds_zero(each) for each in steps(runs)]))
+        cover, claims, of_steps = (n / N_STUDIES for n in (held, told, steps_held))
+        print(
+            f"\n{design}, {n_days} days, winners {effect:g} seed sds: {claims:.1%} claim an effect;"
+            f" intervals hold zero in {cover:.1%} (slope)"
+            + (f" and {of_steps:.1%} (steps)" if steps_held else ""),
+            end="",
+        )
+        assert claims <= 0.05 + 2 * ERROR
+        assert 0.93 - 2 * ERROR <= cover <= 0.97 + 2 * ERROR
+        assert steps_held == 0 or of_steps >= 0.93 - 2 * ERROR
+
+
+def test_equal_models_are_seldom_called_better_or_worse() -> None:
+    draw = np.random.default_rng(0)
+    days = resampled_day_counts(712, 1)
+    called = 0
+    for _ in range(N_STUDIES):
+        own = daily((26, 712), 0.03, 0.1, draw) + SEED_SD * draw.standard_normal((26, 1))
+        rival = own[25:] - own[25:].mean() + daily((1, 712), 0.03, 0.1, draw).mean()
+        models = {f"{i}": own[5 * i : 5 * i + 5] for i in range(5)}
+        found = compare(models, "rival", rival, days)
+        called += any(each.is_better or each.is_worse for each in found)
+    print(f"\n{called / N_STUDIES:.1%} of families of five equal models have one told apart")
+    assert called / N_STUDIES <= 0.05 + 2 * ERROR
