@@ -252,7 +252,7 @@ def _profile(runs: Runs, law: Law) -> list[tuple[float, float, float]]:
 def _held_out(runs: Runs, law: Law, n_resamples: int, seed: int) -> HeldOut | None:
     """Predict the largest size from the others; None where too few are left for the form."""
     largest = runs.sizes[:, 0].max()
-    rows = np.flatnonzero(runs.sizes[:, 0] == largest)
+    rows = np.flatnonzero(np.isin(runs.budgets, runs.budgets[runs.sizes[:, 0] == largest]))
     rest = runs.without(rows)
     if not len(rest) or len(rest.levels) < LEAST_LEVELS or not _is_defined(law, rest):
         return None
@@ -265,8 +265,17 @@ def _held_out(runs: Runs, law: Law, n_resamples: int, seed: int) -> HeldOut | No
     if drawn is not None:
         _, theta = _refits(best, rest, drawn)
         assert theta is not None
-        freedom = max(1, len(rest) - law.n_parameters)
-        noise = np.sqrt(np.sum(best.residuals**2) / freedom / len(rows))
+        # What is measured has other runs, and another winner, than the rest.
+        means = np.array([best.residuals[each].mean() for each in rest.members])
+        noise = np.sqrt(
+            max(
+                np.sum(each**2) / max(1, len(each) - law.n_parameters) / n
+                for each, n in (
+                    (best.residuals, len(rows)),
+                    (means, len(runs.members) - len(means)),
+                )
+            )
+        )
         moved = noise * np.random.default_rng(seed).standard_normal(theta.shape[1])
         logs = np.stack([log_predictions(law, t, best.centre, at).mean(axis=1) for t in theta])
         spread = _estimate(float(np.log(predicted)), logs + moved)

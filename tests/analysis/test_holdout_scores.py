@@ -153,6 +153,23 @@ def test_a_better_model_is_called_better_and_an_equal_one_is_not() -> None:
     assert confidence_set({n: told.losses(n) for n in told.p}, 1) == [("good",)]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_one_of_many_must_be_further_away_to_be_called_better_or_worse(sign: int) -> None:
+    draw = np.random.default_rng(3)
+    rival = draw.gamma(2, 0.2, (1, N_DAYS))
+    moves = draw.standard_normal((20, N_DAYS)) * 0.05
+    moves -= moves.mean(axis=1, keepdims=True)
+    moves[0] += sign * 2.4 * 0.05 / N_DAYS**0.5
+    models = {str(i): rival + move for i, move in enumerate(moves)}
+    days = resampled_day_counts(N_DAYS, 1)
+    (alone,) = compare({"0": models["0"]}, "rival", rival, days)
+    assert (alone.is_worse, alone.is_better) == (sign > 0, sign < 0)
+    among = compare(models, "rival", rival, days)[0]
+    assert among.excludes_zero
+    assert not among.is_worse
+    assert not among.is_better
+
+
 def test_a_model_that_equals_its_rival_is_not_told_apart() -> None:
     p, y = market()
     told = of(y, one=said(p, 0.5, n_seeds=1), other=said(p, 0.5, n_seeds=1))
