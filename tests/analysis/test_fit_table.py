@@ -107,6 +107,7 @@ def test_a_form_that_is_called_misspecified_has_no_exponent(tmp_path: Path, fit:
     assert row == ["alpha", "-", "-", "-"]
 
 
+@pytest.mark.slow
 def test_equally_good_exponents_are_shown_as_a_range(tmp_path: Path, fit: Fit) -> None:
     # Sizes in the middle pull as hard to one side as those at the ends to the other.
     path = tmp_path / "plateau.csv"

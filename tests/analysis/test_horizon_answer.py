@@ -36,6 +36,7 @@ def test_noisy_ranks_of_equal_horizons_are_no_difference() -> None:
     assert sum(noisy) <= 1
 
 
+@pytest.mark.slow
 def test_horizons_that_prefer_other_configurations_are_told_apart() -> None:
     found = rank_agreement(pairs(same=False))
     assert found is not None

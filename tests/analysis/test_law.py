@@ -36,6 +36,7 @@ def seeds(n: int, noise: float, *, draw: np.random.Generator, **law: float) -> R
     return Runs(names=("n",), sizes=sizes[:, None], losses=losses)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     floor=st.floats(0.05, 2.0),

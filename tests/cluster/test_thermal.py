@@ -134,6 +134,7 @@ def test_the_guard_follows_the_sensor_and_holds_heat_for_a_while() -> None:
         assert guard.hottest == 86.0
 
 
+@pytest.mark.slow
 def test_a_sensor_that_breaks_is_unknown_at_once_unless_it_was_hot() -> None:
     sensor = Sensor(*at(60.0))
     with ThermalGuard([sensor], read_seconds=READ, hold_seconds=LONG_HOLD) as guard:
@@ -151,6 +152,7 @@ def test_a_sensor_that_breaks_is_unknown_at_once_unless_it_was_hot() -> None:
         wait(lambda: guard.now().state == "unknown")
 
 
+@pytest.mark.slow
 def test_what_workers_report_counts_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("study.cluster.thermal._STALE_SECONDS", LONG_HOLD)
     with ThermalGuard([Sensor()], read_seconds=READ) as guard:
@@ -189,6 +191,7 @@ def test_a_sensor_that_hangs_holds_nothing_up_and_is_unknown(
         wait(lambda: guard.now().state == "normal")
 
 
+@pytest.mark.slow
 def test_readings_of_a_sensor_that_begins_to_hang_grow_old(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("study.cluster.thermal._STALE_SECONDS", LONG_HOLD)
     released = threading.Event()

@@ -178,6 +178,7 @@ def test_weeks_and_months_are_no_days(sp500: Prices) -> None:
     assert f"{len(old)} of {len(old) + len(new)} rows" in message
 
 
+@pytest.mark.slow
 def test_most_days_of_every_year_must_be_there(sp500: Prices) -> None:
     bars = sp500.frame
     weekday = weekdays_of(bars)
@@ -206,6 +207,7 @@ def test_weeks_of_four_or_five_days_of_any_name_are_whole(sp500: Prices) -> None
         assert results_of(moved)["spacing"].status == "ok"
 
 
+@pytest.mark.slow
 def test_a_dropped_zone_is_seen_by_the_weekdays(sp500: Prices) -> None:
     bars = sp500.frame
     early, late = (bars.set_axis(bars.index + pd.Timedelta(days=each)) for each in (-1, 1))

@@ -52,6 +52,7 @@ def test_the_exact_probability_is_the_frequency(
         assert abs(label[tenth].mean() - expected) < 4 * error
 
 
+@pytest.mark.slow
 def test_no_baseline_beats_the_exact_answer() -> None:
     market = simulate_market(n_days=20_000, seed=3)
     dataset = build_dataset(DataConfig(horizon=1), market.prices)

@@ -59,6 +59,7 @@ def test_other_prices_are_refused() -> None:
     assert len(open_holdout(CONFIG, data, same).features) == data.n_rows
 
 
+@pytest.mark.slow
 def test_predictions_kept_before_a_baseline_joined_are_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

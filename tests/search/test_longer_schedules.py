@@ -63,6 +63,7 @@ def test_new_trials_have_the_longer_schedule_and_no_configuration_of_an_old_one(
     assert len({a.config.with_epochs(LONGER) for a in assignments}) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("life", [0, 1, 2, 5, 9, 14])
 def test_a_search_killed_after_it_was_lengthened_is_the_one_that_was_not(
     tmp_path: Path, life: int

@@ -41,6 +41,7 @@ def read(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 def test_another_machine_gets_what_was_pushed(
     server: Server, mirror: Mirror, tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ def test_captured_steps_are_the_eager_ones(dropout: float, bf16: bool) -> None:
     assert report.validation.loss == pytest.approx(expected.validation.loss, abs=10 * tolerance)
 
 
+@pytest.mark.slow
 def test_a_torch_without_graphs_of_all_accelerators_captures_those_of_cuda(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

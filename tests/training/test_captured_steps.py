@@ -173,6 +173,7 @@ def test_graphs_give_way_to_a_step_that_fits_without_them() -> None:
     assert_same(captured, eager)
 
 
+@pytest.mark.slow
 def test_graphs_give_way_to_a_validation_that_fits_without_them() -> None:
     eager, captured = (full_trainer(graphs) for graphs in (None, RecordedGraphs()))
     calls = iter(range(100))

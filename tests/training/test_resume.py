@@ -292,6 +292,7 @@ def test_the_state_of_another_trial_is_refused(other: dict[str, Any]) -> None:
         make_trainer(**arguments).load_state_dict(state)
 
 
+@pytest.mark.slow
 def test_same_seed_same_trace_other_seed_other_trace() -> None:
     def run(seed: int) -> list[dict[str, Any]]:
         trainer = full_trainer(seed=seed)
@@ -364,6 +365,7 @@ def test_every_field_of_model_config_that_leaves_the_shape_changes_the_training(
         assert trace([make_trainer(model=model).run_epoch()]) != plain, change
 
 
+@pytest.mark.slow
 def test_an_ended_trial_goes_on_with_a_longer_schedule() -> None:
     short, long = replace(FULL_TRAIN, epochs=4, patience=None), replace(FULL_TRAIN, patience=None)
     first = make_trainer(model=FULL_MODEL, train=short, micro_batch=24)

@@ -100,6 +100,7 @@ def test_a_worker_that_dies_trains_again_and_finds_the_same_numbers(
     assert saved_epoch(tmp_path) == EPOCHS
 
 
+@pytest.mark.slow
 def test_a_rung_finds_the_state_on_the_disk(
     cell: tuple[Dataset, Assignment], tmp_path: Path
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_search_that_is_to_end_finds_every_epoch_on_the_disk(
     assert losses([following])[0][0] == 3
 
 
+@pytest.mark.slow
 def test_the_interval_starts_a_write_that_the_trial_does_not_wait_for(
     cell: tuple[Dataset, Assignment], tmp_path: Path
 ) -> None:
@@ -141,6 +143,7 @@ def test_the_interval_starts_a_write_that_the_trial_does_not_wait_for(
     assert saved_epoch(tmp_path) == 3
 
 
+@pytest.mark.slow
 def test_without_an_interval_every_epoch_is_on_the_disk(
     cell: tuple[Dataset, Assignment], tmp_path: Path
 ) -> None:
@@ -151,6 +154,7 @@ def test_without_an_interval_every_epoch_is_on_the_disk(
             assert saved_epoch(tmp_path) == epoch
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_while_a_trial_goes_on_pauses_it(
     cell: tuple[Dataset, Assignment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +173,7 @@ def test_a_disk_that_is_full_while_a_trial_goes_on_pauses_it(
         assert "no room" in result.problem
 
 
+@pytest.mark.slow
 def test_nothing_is_written_after_the_error_of_a_trial(
     cell: tuple[Dataset, Assignment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +220,7 @@ def test_a_store_has_what_the_thread_has_written_and_its_loss_pauses_the_trial(
             line.cut()
 
 
+@pytest.mark.slow
 def test_a_smaller_micro_batch_is_saved_at_once(
     cell: tuple[Dataset, Assignment], tmp_path: Path
 ) -> None:
@@ -228,6 +234,7 @@ def test_a_smaller_micro_batch_is_saved_at_once(
     assert saved_epoch(tmp_path) == 2
 
 
+@pytest.mark.slow
 def test_the_interval_is_a_number_of_the_search() -> None:
     study = load_study(SPACES / "smoke.yaml")
     assert study.cell("50k", 1).search.checkpoint_seconds == 10.0

@@ -35,6 +35,7 @@ def state(place: LocalPlace) -> str | None:
     return None if status is None else status.state
 
 
+@pytest.mark.slow
 def test_a_cell_is_prepared_and_planned_without_flags(tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     file.write_text(

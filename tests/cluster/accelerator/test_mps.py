@@ -143,6 +143,7 @@ def test_a_search_does_without_a_program_that_fails(program: Path, tmp_path: Pat
         assert mps.describe() == "off, the daemon did not start"
 
 
+@pytest.mark.slow
 def test_a_daemon_of_the_user_is_used_and_left_running(program: Path, tmp_path: Path) -> None:
     with mps.mps_daemon(tmp_path / "first", n_gpus=1):
         started = members(mps.pipes_of(tmp_path / "first"))
@@ -151,6 +152,7 @@ def test_a_daemon_of_the_user_is_used_and_left_running(program: Path, tmp_path: 
         assert all(process.is_running() for process in started)
 
 
+@pytest.mark.slow
 def test_a_daemon_of_somebody_else_is_refused_in_one_line(
     program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +168,7 @@ def test_a_daemon_of_somebody_else_is_refused_in_one_line(
         assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_client_gets_a_limit_of_memory(
     program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +178,7 @@ def test_a_client_gets_a_limit_of_memory(
         assert os.environ["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] == "0=4096M"
 
 
+@pytest.mark.slow
 def test_after_a_fault_the_trial_is_retried_without_the_daemon(
     program: Path, tmp_path: Path
 ) -> None:
@@ -203,6 +207,7 @@ def test_a_daemon_that_was_killed_is_not_waited_for(program: Path, tmp_path: Pat
         assert not list(Path(os.environ[mps.PIPES]).iterdir())
 
 
+@pytest.mark.slow
 def test_running_out_of_memory_is_not_blamed_on_the_daemon(program: Path, tmp_path: Path) -> None:
     with mps.mps_daemon(tmp_path / "m", n_gpus=1):
         with pytest.raises(RuntimeError, match="memory"), mps.blaming_daemon():

@@ -126,6 +126,7 @@ def test_every_value_after_the_warm_up_is_finite(
     assert np.isfinite(inputs.to_numpy()).all()
 
 
+@pytest.mark.slow
 def test_no_two_features_and_no_two_inputs_tell_the_same(
     sp500: Prices, a200: dict[str, PriceArray]
 ) -> None:
@@ -238,6 +239,7 @@ def test_days_of_the_nasdaq_without_volume_have_values(nasdaq: Prices) -> None:
         assert features.loc[day, "volume_ratio_20d"] == 0
 
 
+@pytest.mark.slow
 def test_units_do_not_matter(sp500: Prices) -> None:
     scaled = sp500.frame.copy()
     scaled[["Open", "High", "Low", "Close"]] *= 8.0
@@ -262,6 +264,7 @@ def test_every_tier_builds_for_both_markets_in_seconds(market: str, tier: Tier) 
     assert dataset.feature_hash == feature_hash(tier)
 
 
+@pytest.mark.slow
 def test_the_test_part_opens_on_the_same_values(sp500: Prices, vix: VixSeries) -> None:
     for config in (
         DataConfig(horizon=3, tier="a200"),
