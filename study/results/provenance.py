@@ -1,5 +1,6 @@
 """The origin of a result: the versions, the commit and the code that made it."""
 
+import functools
 import hashlib
 import importlib.metadata
 import platform
@@ -15,6 +16,12 @@ _PACKAGES = ("ray", "optuna", "torch", "numpy", "pandas", "TA-Lib", "scikit-lear
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that matter, and a hash of this code."""
+    return dict(_versions())
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    # Read once: a process runs what it has loaded, whatever becomes of the files.
     found = {"python": platform.python_version()}
     found |= {name.lower(): importlib.metadata.version(name) for name in _PACKAGES}
     return {**found, "code": _code_hash()}
