@@ -38,11 +38,11 @@ study: $(VENV)/installed ## a small study from its sweep to its report
 tensorboard: $(VENV)/installed ## show the curves of all trials, live
 	$(VENV)/bin/tensorboard --logdir ray_results
 
-# A start of Ray mostly waits, so two of its tests at a time keep two cores busy. More of them would
+# A start of Ray often waits, so three of its tests at a time keep two cores busy. More of them would
 # each take all cores of a larger machine for theirs.
 test: $(VENV)/installed ## run all tests
 	$(PARALLEL) -m "not ray and not bench and not gpu"
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist worksteal \
+	$(VENV)/bin/python -m pytest --numprocesses 3 --dist worksteal \
 		-m "ray and not alone and not bench and not gpu"
 	$(VENV)/bin/python -m pytest -m alone $$(grep -rl mark.alone tests --include '*.py')
 

@@ -38,16 +38,16 @@ class Difference:
         """May it be called worse?"""
         return self.excludes_zero and self.survives and self.difference.value > 0
 
+    @property
+    def claim(self) -> str:
+        """What may be said of the two, in words."""
+        return "better" if self.is_better else "worse" if self.is_worse else "not told apart"
+
 
 def excludes_zero(difference: Estimate) -> bool:
     """Has a difference an interval, and is zero outside of it?"""
     low, high = difference.low, difference.high
     return low is not None and high is not None and not low <= 0 <= high
-
-    @property
-    def claim(self) -> str:
-        """What may be said of the two, in words."""
-        return "better" if self.is_better else "worse" if self.is_worse else "not told apart"
 
 
 def paired_difference(model: Floats, other: Floats, days: Floats) -> Estimate:

@@ -28,7 +28,7 @@ def test_a_search_outlives_the_reader_of_its_output(tmp_path: Path) -> None:
     assert process.stderr is not None
     try:
         # One line is read and the pipe closed, as `| head -1` does.
-        assert CELL in process.stdout.readline()
+        assert process.stdout.readline().startswith("  start ")
         process.stdout.close()
         wait_until(lambda: len(trials(tmp_path)) > 0, process)
         (cell,) = read_status(results).cells

@@ -144,7 +144,7 @@ def write_small(here: Path) -> None:
     raw["study"] = "tiny"
     raw["train"]["epochs"] = 2
     raw["model"]["n_layers"] = {"choice": [1, 2, 3]}
-    raw["search"] |= {"trials": 14, "across_budgets": True, "forced": "none", "startup_trials": 14}
+    raw["search"] |= {"trials": 10, "across_budgets": True, "forced": "none", "startup_trials": 10}
     raw["supplementary"] = two_phase["supplementary"] | {"trials": 2}
     (here / "tiny.yaml").write_text(yaml.safe_dump(raw))
     names = ["tiny-1_20k-60k-200k", *(f"tiny-2_{budget}" for budget in raw["budgets"])]
