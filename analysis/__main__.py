@@ -39,7 +39,7 @@ _JUDGE_EXAMPLES = """examples:
   python -m analysis judge predictions.csv --horizon 1 \\
       --against ray_results/final/baselines/0123456789abcdef.parquet
 
-A table has a row per day: date (2013-01-31, the day after whose close the answer is given), p (the
+A table has a row per day: date (2013-01-31, the last day whose close the answer knows), p (the
 probability of a positive label) and, if there are several, model and seed. Days that the file and
 the study have in common count, and all models are judged on the same ones.
 """

@@ -106,8 +106,10 @@ def _judge(
     difference, bound, beside = _rise(name, final, inner, noise)
     if difference > bound:
         verdict = f"the loss falls towards it: {beside} has {difference:+.4f}, noise explains"
+    elif difference < -bound:
+        verdict = f"it does not bind: {beside} is better by {-difference:.4f}, noise explains"
     else:
-        verdict = f"it does not bind: {beside} has {difference:+.4f}, within the noise of"
+        verdict = f"it is not told to bind: {beside} has {difference:+.4f}, within the noise of"
     return JudgedEdge(name=name, binds=difference > bound, remark=f"{edge}; {verdict} {bound:.4f}")
 
 
@@ -120,19 +122,18 @@ def _rise(
     with the seeds by which the winner was chosen, which were lucky. Else the losses of the search
     are compared, each of which is the least of many.
     """
-    fresh = {each.trial: each for each in final.selection if each.mean_value is not None}
-    again = [trial for trial in inner if trial.number in fresh]
+    fresh = {each.trial: each for each in final.selection}
+    means = {n: each.mean_value for n, each in fresh.items() if each.mean_value is not None}
+    again = [trial for trial in inner if trial.number in means]
     own = _run_values(final)
     if again and own:
-        best = min(again, key=lambda trial: fresh[trial.number].mean_value or math.inf)
-        other = fresh[best.number]
-        assert other.mean_value is not None
-        difference = other.mean_value - float(np.mean(own))
-        bound = noise.bound(len(own), len(other.values))
+        best = min(again, key=lambda trial: means[trial.number])
+        difference = means[best.number] - float(np.mean(own))
+        bound = noise.bound(len(own), len(fresh[best.number].values))
     else:
-        best = min(inner, key=lambda trial: trial.value or math.inf)
-        assert best.value is not None
-        difference, bound = best.value - final.search_value, noise.bound(1, 1)
+        values = {trial.number: trial.value for trial in inner if trial.value is not None}
+        best = min(inner, key=lambda trial: values[trial.number])
+        difference, bound = values[best.number] - final.search_value, noise.bound(1, 1)
     return difference, bound, f"{name} = {best.params[name]:.3g}"
 
 

@@ -13,7 +13,7 @@ _LEAST_TOGETHER = 0.5
 S&P 500 and one or three days ahead, two baselines on other inputs have .48 to .78 on the same day,
 and at most .39 a day apart."""
 
-_DATES = "A date is the day after whose close the answer is given."
+_DATES = "A date is the last day whose close the answer knows."
 
 _FEWEST_DAYS = 40
 """Pairs of days below which a correlation says too little to warn of anything."""

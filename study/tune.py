@@ -32,6 +32,7 @@ from study.terminal.overview import RAY_START, start_line
 
 if TYPE_CHECKING:
     # At run time it would cost a wrong flag and --help the seconds that torch takes.
+    from study.cluster.resources import Node
     from study.planning.early_ray import RayUse
     from study.planning.prepared_cell import PlanOptions
     from study.results.plans.plan_record import PlanSummary
@@ -187,10 +188,14 @@ def _early_ray(
     from study.cluster.runtime import cluster
     from study.planning.early_ray import early_ray
 
-    ray = cluster(arguments.address, use_accelerators=arguments.device != "cpu")
-    with early_ray(ray, _import_search) as use:
-        # Ray has taken SIGTERM for itself.
-        interruptions.install()
+    @contextmanager
+    def ray() -> Iterator[list["Node"]]:
+        with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
+            # Ray has taken SIGTERM for itself, and the imports may last for seconds more.
+            interruptions.install()
+            yield nodes
+
+    with early_ray(ray(), _import_search) as use:
         yield use
 
 

@@ -239,8 +239,8 @@ def more_trials_section(study: StudyRecords) -> Section:
         "are independent draws. "
         + (
             f"Of the {sum(len(drawn[cell.name]) for cell in cells)} trials {sum(n_random)} surely "
-            "were, at the random beginning of a search; what TPE drew later is better than such "
-            "draws, and makes the curve fall too early. Where the least has no bound, the best "
+            "were, at the random beginning of a search; what TPE drew later is no such "
+            "draw, and may make the curve fall too early. Where the least has no bound, the best "
             "that there is may be far below all that was found."
         )
         if cells

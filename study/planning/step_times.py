@@ -111,10 +111,12 @@ class StepTimes:
         n_params = count_parameters(config.model)
         smallest, largest = self.checkpoints[0], self.checkpoints[-1]
         further = n_params - smallest.n_params
-        span = max(1, largest.n_params - smallest.n_params)
+        span = largest.n_params - smallest.n_params
 
         def at_size(least: float, most: float) -> float:
-            return max(0.0, least + further * max(0.0, most - least) / span)
+            # Two models of equal size tell nothing of another one.
+            slope = max(0.0, most - least) / span if span > 0 else 0.0
+            return max(0.0, least + further * slope)
 
         return CheckpointTime(
             n_params=n_params,

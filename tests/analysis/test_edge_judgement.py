@@ -52,7 +52,9 @@ def test_an_inner_side_within_the_noise_does_not_bind_and_is_told() -> None:
     found = only(chosen(LAYERS, n_layers=16), *trials)
     assert not found.binds
     assert found.is_told
-    assert "it does not bind: n_layers = 8 has +0.0040, within the noise of 0.00" in found.remark
+    assert (
+        "it is not told to bind: n_layers = 8 has +0.0040, within the noise of 0.00" in found.remark
+    )
 
 
 @pytest.mark.parametrize(("loss", "binds"), [(0.501, False), (0.56, True)])

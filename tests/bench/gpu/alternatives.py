@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -159,8 +160,10 @@ def chains(
 
 def _compiled_rows(sizes: Sizes, device: torch.device) -> Rows:
     """Compile the chains for each width, in an empty cache and then again from it."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=folder),
+    ):
         for width in sizes.compiled_widths:
             work = partial(_train_chains, inputs=_chain_inputs(width, sizes.batch, device))
             seconds = []
@@ -180,7 +183,6 @@ def _compiled_rows(sizes: Sizes, device: torch.device) -> Rows:
             )
             what = f"elementwise chains of a layer, d{width}, with their gradients"
             yield _compared(what, "compiled", other, "library", ours)
-        del os.environ["TORCHINDUCTOR_CACHE_DIR"]
 
 
 def _chain_inputs(width: int, batch: int, device: torch.device) -> tuple[Tensor, ...]:
