@@ -2,20 +2,25 @@
 
 import json
 from collections.abc import Hashable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
+import yaml.constructor
 
 from study.errors import StudyError, cause, quoted
 
 _LARGEST_YAML = 2**20
-"""Most bytes of a YAML file. A search space has 3 kB and a cell.yaml 20; PyYAML reads half a
-megabyte a second."""
+"""Most bytes of a YAML file. A search space has 3 kB and a cell.yaml 20; in Python half a megabyte
+is read a second."""
 
 _MOST_VALUES = 100_000
 """Most values of a YAML file with every alias written out: nine short lines can stand for a
 billion."""
+
+_SHALLOW = 4096
+"""Most levels of a text for libyaml, each of which takes some hundred bytes of the stack."""
 
 _FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """Exceptions that parsers raise on text: PyYAML's tags end in ValueError (a 13th month, 5,000
@@ -48,8 +53,11 @@ def parse_yaml(text: str) -> Any:
         StudyError: it is none; the message has line and column as far as they are known.
     """
     try:
-        loader = _Loader(text)
-        return loader.get_single_data()
+        if _is_shallow(text):
+            # Its words for a fault are fewer and say less, so that the other one is asked for them.
+            with suppress(yaml.YAMLError):
+                return _QuickLoader(text).get_single_data()  # type: ignore[call-arg]
+        return _Loader(text).get_single_data()
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None) or getattr(problem, "context_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -112,12 +120,21 @@ def _said(problem: Exception) -> str:
     return cause(problem)
 
 
-class _Loader(yaml.SafeLoader):
+def _is_shallow(text: str) -> bool:
+    """Can the text not be nested so deeply that a parser without a limit of depth ends the process?
+
+    Every level of a block is a column further to the right, every other one opens a bracket.
+    """
+    brackets = text.count("[") + text.count("{")
+    return max(map(len, text.splitlines()), default=0) + brackets <= _SHALLOW
+
+
+class _Strict(yaml.constructor.SafeConstructor):
     """Refuses a key that is given twice: the second would silently win."""
 
     def get_single_node(self) -> Any:
         """Compose the document, or raise if its aliases stand for too much."""
-        node = super().get_single_node()
+        node = super().get_single_node()  # type: ignore[misc]
         if node is not None and _expanded(node, {}) > _MOST_VALUES:
             raise yaml.constructor.ConstructorError(
                 None,
@@ -152,6 +169,14 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+class _Loader(_Strict, yaml.SafeLoader):
+    """Reads any text, in Python."""
+
+
+class _QuickLoader(_Strict, yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
+    """Reads eight times as fast, with libyaml, without which PyYAML can be built too."""
 
 
 def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
