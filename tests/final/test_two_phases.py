@@ -17,7 +17,7 @@ from study.cluster.runtime import cluster
 from study.results.final_records import read_final
 from study.results.store import read_trials
 from study.storage.layout import FINAL_FOLDER, PLAN_FILE
-from tests.tuner.command import SPACES
+from tests.tuner.command import FEW_TOKENS, SPACES
 from tests.tuner.in_process import MARKS, ray_environment
 
 pytestmark = MARKS
@@ -35,6 +35,7 @@ def write_two_phases(here: Path) -> None:
     raw = yaml.safe_load((SPACES / "smoke.yaml").read_text())
     raw["study"], raw["budgets"], raw["horizons"] = "tiny", {"50k": 50_000, "100k": 100_000}, [1]
     raw["train"]["epochs"] = 2
+    raw["model"]["patch_stride"] = FEW_TOKENS
     raw["search"] |= {
         "trials": 4, "across_budgets": True, "forced": "none", "scheduler": "fifo",
     }  # fmt: skip

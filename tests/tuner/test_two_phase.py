@@ -17,7 +17,7 @@ from study.search.space import build_space
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from tests.preloaded import Command
-from tests.tuner.command import ESTIMATE, POWER, SPACES, left_over
+from tests.tuner.command import ESTIMATE, FEW_TOKENS, POWER, SPACES, left_over
 
 ROOT = SPACES.parent
 
@@ -143,6 +143,7 @@ def write_small(here: Path) -> None:
     two_phase = yaml.safe_load((SPACES / "two_phase.yaml").read_text())
     raw["study"] = "tiny"
     raw["train"]["epochs"] = 2
+    raw["model"]["patch_stride"] = FEW_TOKENS
     raw["model"]["n_layers"] = {"choice": [1, 2, 3]}
     raw["search"] |= {"trials": 10, "across_budgets": True, "forced": "none", "startup_trials": 10}
     raw["supplementary"] = two_phase["supplementary"] | {"trials": 2}
