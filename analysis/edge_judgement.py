@@ -17,7 +17,8 @@ from study.results.final_records import FinalRecord
 from study.results.records import TrialRecord
 
 _INNER = (0.05, 0.25)
-"""Shares of a range between which a value is on the inner side of an end."""
+"""Shares of a range between which a value is on the inner side of an end, an own choice: nearer
+it is at the end, and further other things differ."""
 
 _ONLY_IF_IT_BINDS = "n_heads"
 """Dimension whose edge is no remark unless it binds: the number of heads rarely changes a loss."""

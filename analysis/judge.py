@@ -25,9 +25,7 @@ from study.block_length import block_days
 from study.command import Exit
 from study.errors import StudyError, one_line, quoted, require
 from study.output import open_console
-
-_LEAST, _MOST = 1e-4, 1 - 1e-4
-"""Bounds of a probability, those of the baselines: one wrong answer of 0 would cost without end."""
+from study.results.final_records import LEAST_PROBABILITY, bounded
 
 _FEWEST_BLOCKS = 2
 """Blocks of days that the common days must fill: with fewer, resampled days are all alike."""
@@ -87,7 +85,8 @@ def judge_file(table: PredictionTable, days: Days) -> Judgement:
     notes = _notes(table, days, rows)
     if n_bounded:
         notes.append(
-            f"{n_bounded} probabilities nearer to 0 or 1 than {_LEAST} count as {_LEAST} from it, "
+            f"{n_bounded} probabilities nearer to 0 or 1 than {LEAST_PROBABILITY} count as "
+            f"{LEAST_PROBABILITY} from it, "
             "as those of the baselines do"
         )
     return Judgement(
@@ -215,9 +214,19 @@ def _on_days(
     n_bounded = 0
     for model, seeds in table.models.items():
         name = one_line(model)
+        if name in taken:
+            name = f"{name} ({table.where})"
+        require(
+            name not in found,
+            table.where,
+            "must give each model a name of its own",
+            got=f"{quoted(name)} again, but for spaces",
+            remedy="Rename one of them.",
+            error=StudyError,
+        )
         own = np.stack([each.p[np.isin(each.dates, dates)] for each in seeds.values()])
-        n_bounded += int(((own < _LEAST) | (own > _MOST)).sum())
-        found[f"{name} ({table.where})" if name in taken else name] = np.clip(own, _LEAST, _MOST)
+        found[name] = bounded(own)
+        n_bounded += int((found[name] != own).sum())
     return found, n_bounded
 
 

@@ -12,10 +12,7 @@ from analysis.cell_judgement import rival_of
 from analysis.statistics.comparison import best_on
 from analysis.study_records import CellRecords, Predictions, predictions_of, read_study
 from study.errors import StudyError, quoted, require
-from study.results.final_records import ORACLE, read_predictions
-
-_CONSTANT = "constant"
-"""Name of the baseline that answers with the base rate of the training days."""
+from study.results.final_records import CONSTANT, ORACLE, read_predictions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,14 +54,6 @@ def read_days(arguments: argparse.Namespace) -> Days:
             remedy="Leave one of them out.",
         )
         return _days_of_table(against, arguments.horizon, arguments.part)
-    require(
-        storage.is_dir(),
-        "--storage",
-        "must be a results folder",
-        got=quoted(str(storage)),
-        remedy="Give the folder that study.sweep wrote into, or --against FILE.parquet.",
-        error=StudyError,
-    )
     return _days_of_study(storage, study, arguments.horizon, arguments.part)
 
 
@@ -92,9 +81,9 @@ def _days_of_table(path: Path, horizon: int | None, part: str) -> Days:
     has_seed = set(table.loc[table["seed"].notna(), "model"])
     baselines = [name for name in predictions.p if name not in has_seed and name != ORACLE]
     require(
-        _CONSTANT in baselines and set(baselines) <= set(validation.p),
+        CONSTANT in baselines and set(baselines) <= set(validation.p),
         path.name,
-        f"must hold baselines on validation and {part} days, {_CONSTANT} among them",
+        f"must hold baselines on validation and {part} days, {CONSTANT} among them",
         got=quoted(sorted(baselines)),
         remedy="Give a file that study.train wrote.",
         error=StudyError,
@@ -109,7 +98,7 @@ def _days_of_table(path: Path, horizon: int | None, part: str) -> Days:
         models=[*winners, *(name for name in predictions.p if name not in has_seed)],
         rival=rival,
         opponents=[rival, *winners],
-        train_prior=float(predictions.p[_CONSTANT].mean()),
+        train_prior=float(predictions.p[CONSTANT].mean()),
         other_part=_other(part),
         other_dates=predictions_of(table, _other(part), path.name).dates,
     )

@@ -14,7 +14,6 @@ from analysis.draw import draw
 from analysis.page import Report, to_html, to_markdown
 from analysis.study_records import StudyRecords, read_study
 from study.command import Exit
-from study.errors import StudyError, quoted, require
 from study.output import open_console
 from study.storage.files import write_text
 
@@ -61,14 +60,6 @@ def report_study(results: Path, name: str | None = None) -> WrittenReport:
     Raises:
         StudyError: there is no such study, or its records cannot be read.
     """
-    require(
-        results.is_dir(),
-        "--storage",
-        "must be a results folder",
-        got=quoted(str(results)),
-        remedy="Give the folder that study.sweep wrote into.",
-        error=StudyError,
-    )
     study = read_study(results, name)
     report = build(study, judge_study(study))
     folder = results / REPORT_FOLDER

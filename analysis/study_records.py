@@ -339,6 +339,14 @@ def read_study(results: Path, name: str | None) -> StudyRecords:
     Raises:
         StudyError: there is none, or there are several and none was named.
     """
+    require(
+        results.is_dir(),
+        "--storage",
+        "must be a results folder",
+        got=quoted(str(results)),
+        remedy="Give the folder that study.sweep wrote into.",
+        error=StudyError,
+    )
     cells, problems = _cells_by_study(results)
     labels = {key: (key[0], f"{key[0]}_{key[2]}", f"{key[0]}{key[1]}_{key[2]}") for key in cells}
     chosen = [key for key, names in labels.items() if name is None or name in names]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import beta, linregress, t
+from scipy.stats import beta, linregress, norm, t
 
 from analysis.answers.report_parts import (
     Cell,
@@ -44,7 +44,7 @@ def found_section(study: StudyRecords) -> Section:
         params = best.params
         rows.append(
             [
-                cell.budget, days_ahead(cell.horizon), _loss(best), _less_baseline(best),
+                cell.label, days_ahead(cell.horizon), _loss(best), _less_baseline(best),
                 architecture(params), best.param_count, f"{params['learning_rate']:.2e}",
                 params["dropout"], best.best.auc, f"{best.number} of {len(cell.trials)}",
             ]
@@ -91,7 +91,7 @@ def found_sentences(study: StudyRecords) -> list[str]:
         less = _less_baseline(best)
         among = "" if len(cells) == 1 else f" of {len(cells)} budgets"
         sentences.append(
-            f"Validation, {days_ahead(horizon)}: the lowest loss{among} is that of {first.budget}, "
+            f"Validation, {days_ahead(horizon)}: the lowest loss{among} is that of {first.label}, "
             f"{shown_estimate(_loss(best))} nats per day"
             + ("" if less is None else f", {shown_estimate(less)} less the search's baseline")
             + f". It is the best of {sum(len(cell.trials) for cell in cells)} trials on the same "
@@ -117,18 +117,18 @@ def _with_error(value: float, se: float | None) -> Estimate:
     """Return a mean over days with the interval of a normal spread."""
     if se is None:
         return Estimate(value=value, low=None, high=None, se=None)
-    half = 1.96 * se
+    half = float(norm.ppf((1 + LEVEL) / 2)) * se
     return Estimate(value=value, low=value - half, high=value + half, se=se)
 
 
 def _matrix(study: StudyRecords) -> Table:
     """Return the least validation loss of every budget at every horizon."""
-    by_place = {(cell.budget, cell.horizon): cell for cell in study.cells if cell.rankable}
+    by_place = {(cell.label, cell.horizon): cell for cell in study.cells if cell.rankable}
     rows: list[list[Cell]] = []
-    for budget in dict.fromkeys(cell.budget for cell in study.cells):
-        row: list[Cell] = [budget]
+    for label in dict.fromkeys(cell.label for cell in study.cells):
+        row: list[Cell] = [label]
         for horizon in study.horizons:
-            cell = by_place.get((budget, horizon))
+            cell = by_place.get((label, horizon))
             row.append(None if cell is None else _loss(cell.rankable[0]))
         rows.append(row)
     return Table(
@@ -229,16 +229,12 @@ def more_trials_section(study: StudyRecords) -> Section:
         if len(drawn[cell.name]) >= _FEWEST_DRAWN and np.isfinite(drawn[cell.name]).any()
     ]
     rows = [row for cell in cells for row in _curve_rows(cell, drawn[cell.name])]
-    n_random = [
-        sum(trial.source == "sampled" and trial.number < _startup(cell) for trial in cell.trials)
-        for cell in cells
-    ]
     sentences = [
         "The median best of k trials, of those that the sampler drew; one without a usable result "
         "counts as worse than any. Its band is exact for any distribution of losses if trials "
         "are independent draws. "
         + (
-            f"Of the {sum(len(drawn[cell.name]) for cell in cells)} trials {sum(n_random)} surely "
+            f"Of the {sum(len(drawn[cell.name]) for cell in cells)} trials {_n_random(cells)} "
             "were, at the random beginning of a search; what TPE drew later is no such "
             "draw, and may make the curve fall too early. Where the least has no bound, the best "
             "that there is may be far below all that was found."
@@ -268,9 +264,15 @@ def more_trials_section(study: StudyRecords) -> Section:
     )
 
 
-def _startup(cell: CellRecords) -> int:
-    """Return the number of first trials that the sampler draws at random."""
-    return int(cell.searched["spec"].get("search", {}).get("startup_trials", 0))
+def _n_random(cells: Sequence[CellRecords]) -> str:
+    """Return how many trials the sampler has drawn at random, in words."""
+    n_random = 0
+    for cell in cells:
+        startup = cell.searched["spec"].get("search", {}).get("startup_trials")
+        if startup is None:
+            return "an unknown number"
+        n_random += sum(t.source == "sampled" and t.number < startup for t in cell.trials)
+    return f"{n_random} surely"
 
 
 def _drawn(cell: CellRecords) -> Floats:

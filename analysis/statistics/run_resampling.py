@@ -161,12 +161,15 @@ def resample(
     sources += ["seeds"] * bool(seeds.any()) + ["winners"] * bool(winners.any())
     if not sources:
         return None
+    how = " x ".join(sources)
+    if misfit is not None and len(members) <= misfit.n_parameters:
+        how += f" (winners not: {len(members)} tell nothing beside a curve with as many parameters)"
     moved = np.sqrt(seeds / known.n_runs + winners)
     moved = moved * draw.standard_normal((n_resamples, len(members)))
     for index, rows in enumerate(members):
         logs[:, rows] += moved[:, [index]]
     return Resamples(
-        how=" x ".join(sources),
+        how=how,
         losses=np.exp(np.clip(logs, -_LARGEST_LOG, _LARGEST_LOG)),
         weights=None,
     )

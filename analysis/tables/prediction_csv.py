@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from analysis.statistics.floats import Floats
-from analysis.tables.table_columns import matching, notation, number, position, unnamed_columns
+from analysis.tables.table_columns import (
+    matching,
+    notation,
+    number,
+    position,
+    require_rows,
+    unnamed_columns,
+)
 from study.errors import StudyError, quoted, require
 from study.fields import is_whole
 from study.text.number_text import DecimalMark, is_missing
@@ -62,14 +69,7 @@ def read_prediction_csv(path: Path) -> PredictionTable:
     for name in ("model", "seed"):
         if matching(name, table.header):
             at[name] = position(table, name, name)
-    require(
-        bool(table.rows),
-        table.where,
-        "must have rows",
-        got="a header alone",
-        remedy="Check the file.",
-        error=StudyError,
-    )
+    require_rows(table)
     mark = notation(table, (at["p"],))
     found: dict[str, dict[Seed, dict[np.datetime64, float]]] = {}
     lines: dict[tuple[str, Seed, np.datetime64], int] = {}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.statistics.floats import Floats
-from analysis.tables.table_columns import notation, number, position, unnamed_columns
+from analysis.tables.table_columns import notation, number, position, require_rows, unnamed_columns
 from study.errors import StudyError, quoted, require
 from study.text.number_text import DecimalMark
 from study.text.text_table import TextTable, read_text_table
@@ -55,14 +55,7 @@ def read_runs(path: Path, *, axes: tuple[str, ...], loss: str, group: str | None
         got=", ".join(map(quoted, (*axes, loss))),
         remedy="Name each once.",
     )
-    require(
-        bool(table.rows),
-        table.where,
-        "must have rows",
-        got="a header alone",
-        remedy="Check the file.",
-        error=StudyError,
-    )
+    require_rows(table)
     mark = notation(table, tuple(columns.values()))
     numbers = np.array(
         [[_positive(table, row, at, mark) for at in columns.values()]

@@ -55,6 +55,22 @@ def position(table: TextTable, name: str, role: str) -> int:
     return found[0]
 
 
+def require_rows(table: TextTable) -> None:
+    """Refuse a table without a row.
+
+    Raises:
+        StudyError: it has none.
+    """
+    require(
+        bool(table.rows),
+        table.where,
+        "must have rows",
+        got="a header alone",
+        remedy="Check the file.",
+        error=StudyError,
+    )
+
+
 def column_names(names: tuple[str, ...]) -> str:
     """Return the named columns as a message lists them."""
     named = [quoted(name) for name in names if not is_unnamed(name)]

@@ -21,7 +21,7 @@ from study.data.data_config import DataConfig
 from study.data.holdout import Holdout
 from study.data.sources import SYNTHETIC
 from study.data.synthetic import bayes_probability, next_variances
-from study.results.final_records import ORACLE
+from study.results.final_records import CONSTANT, ORACLE, bounded
 
 TRAILING_DAYS = 250
 """Trading days over which the trailing prior is a mean: about a year."""
@@ -46,9 +46,6 @@ _LEAF_DAYS = 20
 _PERCENT = 100.0
 """Factor of the returns: the documentation of arch advises percent, which scales its optimiser."""
 
-_LEAST, _MOST = 1e-4, 1 - 1e-4
-"""Bounds of a probability: a forest that predicts 0 and errs once would have an infinite loss."""
-
 _NODES = 128
 """Number of points of the quadrature of walks below a barrier."""
 
@@ -64,10 +61,7 @@ Baseline = Callable[[DataConfig, Holdout], PriceArray]
 
 def predict_baselines(config: DataConfig, holdout: Holdout) -> dict[str, PriceArray]:
     """Return the probabilities of each baseline for every day, by name; float64, (n_days,)."""
-    found = {
-        name: np.clip(predict(config, holdout), _LEAST, _MOST)
-        for name, predict in BASELINES.items()
-    }
+    found = {name: bounded(predict(config, holdout)) for name, predict in BASELINES.items()}
     if holdout.prices.name == SYNTHETIC and config.label_kind == "high":
         found[ORACLE] = _oracle(config, holdout)
     return found
@@ -96,7 +90,7 @@ def _garch(config: DataConfig, holdout: Holdout) -> PriceArray:
 
 def _garch_platt(config: DataConfig, holdout: Holdout) -> PriceArray:
     """Recalibrate GJR-GARCH by logistic regression on its own logit (Platt 1999)."""
-    closed = np.clip(_garch(config, holdout), _LEAST, _MOST)
+    closed = bounded(_garch(config, holdout))
     logit = np.log(closed) - np.log1p(-closed)
     return _fitted(LogisticRegression(C=np.inf), logit[:, None], holdout)
 
@@ -150,7 +144,7 @@ def _boosting(config: DataConfig, holdout: Holdout) -> PriceArray:
 
 
 BASELINES: Mapping[str, Baseline] = {
-    "constant": _constant,
+    CONSTANT: _constant,
     "trailing prior": _trailing,
     "GJR-GARCH": _garch,
     "GJR-GARCH, Platt": _garch_platt,

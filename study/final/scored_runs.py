@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from study.data.evaluation.probability_scores import auc
-from study.results.provenance import versions
 from study.results.records import TrialRecord
 from study.results.scores import HoldoutScores
-from study.results.store import CellIdentity, CellStore
+from study.results.store import CellStore
+from study.search.cell_folder import identity_in_records
 from study.spec.specification import Cell
 
 
@@ -28,17 +28,7 @@ def write_scored_runs(
         fingerprint: sha256 of the prices.
         results: the results folder.
     """
-    identity = CellIdentity(
-        name=cell.name,
-        study=cell.study,
-        budget=cell.budget_label,
-        phase=cell.phase,
-        metric=cell.search.metric,
-        horizon=cell.data.horizon,
-        task=cell.data.task,
-        data_sha256=fingerprint,
-        versions=versions(),
-    )
+    identity = identity_in_records(cell, fingerprint)
     test = table[table["part"] == "test"]
     scores = {
         record.trial_id: _scores(test[test["seed"] == record.seed])

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,6 +39,13 @@ ORACLE = "oracle"
 """Name of the exact probabilities of a simulated market: they bound every model, and are no
 baseline."""
 
+CONSTANT = "constant"
+"""Name of the baseline that answers with the base rate of the days that it was trained on."""
+
+LEAST_PROBABILITY = 1e-4
+"""Distance that a judged probability keeps from 0 and 1, an own choice: one wrong answer of 0 would
+cost without end."""
+
 COLUMNS = ("model", "seed", "part", "date", "p", "y")
 """Columns of a table of predictions. The model is a family of networks or a baseline, the part is
 validation or test, the seed is missing for a baseline, p is a probability and y the label."""
@@ -47,6 +55,11 @@ _KEY_DIGITS = 16
 
 _SEED_END = 2**63
 """Smallest number that is too large for a seed, which is a signed 64-bit integer in the table."""
+
+
+def bounded(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return probabilities that keep ``LEAST_PROBABILITY`` from 0 and 1, of any shape."""
+    return np.clip(p, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
 
 
 class SearchEnd(TypedDict):

@@ -15,7 +15,7 @@ from study.data.dataset import Dataset
 from study.errors import StudyError, require
 from study.results.journal import Journal
 from study.results.provenance import versions
-from study.results.store import read_cell, read_trials, write_cell
+from study.results.store import CellIdentity, read_cell, read_trials, write_cell
 from study.search.ledger import Ledger
 from study.spec.dimension import Fixed
 from study.spec.specification import Cell
@@ -132,6 +132,26 @@ def _with_epochs(cell: Cell, epochs: int) -> Cell:
 
 def _with_search(cell: Cell, **changes: Any) -> Cell:
     return dataclasses.replace(cell, search=dataclasses.replace(cell.search, **changes))
+
+
+def identity_in_records(cell: Cell, fingerprint: str) -> CellIdentity:
+    """Return the part of every record that names its cell.
+
+    Args:
+        cell: what is searched or trained.
+        fingerprint: sha256 of its prices.
+    """
+    return CellIdentity(
+        name=cell.name,
+        study=cell.study,
+        budget=cell.budget_label,
+        metric=cell.search.metric,
+        phase=cell.phase,
+        horizon=cell.data.horizon,
+        task=cell.data.task,
+        data_sha256=fingerprint,
+        versions=versions(),
+    )
 
 
 def differences_by_part(

@@ -19,9 +19,6 @@ _MOST_VALUES = 100_000
 """Most values of a YAML file with every alias written out: nine short lines can stand for a
 billion."""
 
-_SHALLOW = 4096
-"""Most levels of a text for libyaml, each of which takes some hundred bytes of the stack."""
-
 _FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """Exceptions that parsers raise on text: PyYAML's tags end in ValueError (a 13th month, 5,000
 digits), KeyError (``!!bool x``), AttributeError (``!!timestamp x``) or OverflowError, and what is
@@ -53,10 +50,9 @@ def parse_yaml(text: str) -> Any:
         StudyError: it is none; the message has line and column as far as they are known.
     """
     try:
-        if _is_shallow(text):
-            # Its words for a fault are fewer and say less, so that the other one is asked for them.
-            with suppress(yaml.YAMLError):
-                return _QuickLoader(text).get_single_data()  # type: ignore[call-arg]
+        # Its words for a fault are fewer and say less, so that the other one is asked for them.
+        with suppress(yaml.YAMLError):
+            return _QuickLoader(text).get_single_data()  # type: ignore[call-arg]
         return _Loader(text).get_single_data()
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None) or getattr(problem, "context_mark", None)
@@ -120,15 +116,6 @@ def _said(problem: Exception) -> str:
     return cause(problem)
 
 
-def _is_shallow(text: str) -> bool:
-    """Can the text not be nested so deeply that a parser without a limit of depth ends the process?
-
-    Every level of a block is a column further to the right, every other one opens a bracket.
-    """
-    brackets = text.count("[") + text.count("{")
-    return max(map(len, text.splitlines()), default=0) + brackets <= _SHALLOW
-
-
 class _Strict(yaml.constructor.SafeConstructor):
     """Refuses a key that is given twice: the second would silently win."""
 
@@ -176,7 +163,10 @@ class _Loader(_Strict, yaml.SafeLoader):
 
 
 class _QuickLoader(_Strict, yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
-    """Reads eight times as fast, with libyaml, without which PyYAML can be built too."""
+    """Reads eight times as fast, with libyaml, without which PyYAML can be built too.
+
+    libyaml refuses what is nested more than a thousand times, and does not run out of its stack.
+    """
 
 
 def _expanded(node: yaml.Node, known: dict[int, int]) -> int:

@@ -6,9 +6,13 @@ from typing import Self
 
 from study.interruptions import Stop
 from study.planning.cell_plan import CellPlan
-from study.results.provenance import versions
 from study.results.store import CellIdentity
-from study.search.cell_folder import CellFolder, as_begun, require_nothing_lost
+from study.search.cell_folder import (
+    CellFolder,
+    as_begun,
+    identity_in_records,
+    require_nothing_lost,
+)
 from study.search.earlier_trials import Imported
 from study.search.ledger import Ledger
 from study.tuner.slot_limit import Slots
@@ -70,15 +74,4 @@ class OpenedSearch:
     @property
     def identity(self) -> CellIdentity:
         """The part of every record of a trial that names its cell."""
-        cell = self.plan.cell
-        return CellIdentity(
-            name=cell.name,
-            study=cell.study,
-            budget=cell.budget_label,
-            metric=cell.search.metric,
-            phase=cell.phase,
-            horizon=cell.data.horizon,
-            task=cell.data.task,
-            data_sha256=self.plan.data.fingerprint,
-            versions=versions(),
-        )
+        return identity_in_records(self.plan.cell, self.plan.data.fingerprint)

@@ -57,6 +57,13 @@ def test_an_inner_side_within_the_noise_does_not_bind_and_is_told() -> None:
     )
 
 
+def test_an_inner_side_that_is_better_than_noise_explains_is_said_to_be() -> None:
+    trials = tried(1, 0.50, n_layers=16), tried(2, 0.47, n_layers=8)
+    found = only(chosen(LAYERS, n_layers=16), *trials)
+    assert not found.binds
+    assert "it does not bind: n_layers = 8 is better by 0.0300, noise explains" in found.remark
+
+
 @pytest.mark.parametrize(("loss", "binds"), [(0.501, False), (0.56, True)])
 def test_heads_are_an_edge_only_if_they_matter(loss: float, binds: bool) -> None:
     edge = "n_heads = 2 is the least of 4 choices"

@@ -170,6 +170,13 @@ def test_the_study_and_its_horizon_must_be_there(judge: Judge, results: Path) ->
     )
 
 
+def test_two_models_of_one_name_are_not_taken_for_one(judge: Judge, answers: pd.DataFrame) -> None:
+    mine = on(answers, "test")
+    # A name on two lines, which a sentence writes on one.
+    both = pd.concat([mine.assign(model=name) for name in ("my net", "my\nnet")])
+    assert "must give each model a name of its own, but got 'my net' again" in judge(both, expect=2)
+
+
 @pytest.mark.slow
 def test_answers_of_zero_and_one_are_bounded_and_said(judge: Judge, answers: pd.DataFrame) -> None:
     mine = on(answers, "test")

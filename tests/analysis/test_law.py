@@ -1,5 +1,7 @@
 """The fitter: planted laws are recovered, and what cannot be known is not claimed."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -223,6 +225,19 @@ def test_what_is_resampled_is_named_and_the_noise_of_seeds_is_pooled() -> None:
     # Four residuals of .1 and one parameter: a variance of .04 / 3.
     middle = np.diff(np.quantile(np.log(drawn.losses[:, 0]), [0.25, 0.75]))[0]
     assert middle == pytest.approx(2 * 0.765 * (0.04 / 3) ** 0.5, rel=0.2)
+
+
+def test_intervals_that_hold_no_winners_say_so() -> None:
+    draw = np.random.default_rng(1)
+    runs = uneven([5, 5, 5], 0.02, draw=draw)
+    left = Misfit(residuals=np.zeros(len(runs)), n_parameters=3)
+    drawn = resample(runs, 200, seed=0, misfit=left)
+    assert drawn is not None
+    assert drawn.how.startswith("seeds (winners not: 3 tell nothing")
+    free = dataclasses.replace(left, n_parameters=2)
+    drawn = resample(runs, 200, seed=0, misfit=free)
+    assert drawn is not None
+    assert drawn.how == "seeds"
 
 
 def test_fifteen_repeats_of_sixteen_runs_are_not_none() -> None:

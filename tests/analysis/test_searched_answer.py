@@ -1,5 +1,6 @@
 """What a search alone says: the best trials, lines through them, shapes, and what more may find."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -125,6 +126,10 @@ def test_a_failed_trial_counts_as_worse_than_any() -> None:
     assert [row[2] for row in table.rows] == [1, 2, 5, 8]
     assert table.rows[-1][4] == "no bound"
     assert "Of the 8 trials 5 surely were" in section.sentences[0]
+    spec = {name: each for name, each in own.searched["spec"].items() if name != "search"}
+    older = dataclasses.replace(own, searched={**own.searched, "spec": spec})
+    (sentence,) = more_trials_section(study(older)).sentences
+    assert "Of the 8 trials an unknown number were" in sentence
 
 
 def test_pairs_that_differ_in_heads_alone_come_first() -> None:

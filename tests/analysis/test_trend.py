@@ -1,5 +1,7 @@
 """The trend over size: every search is one observation, and chance is called chance."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.stats import linregress
@@ -70,6 +72,13 @@ def test_four_sizes_claim_nothing_and_five_do() -> None:
     assert not four.is_told
     # Two searches of each of four budgets are still four sizes.
     assert not trend_of(runs_of(np.repeat(means[:4], 2), n_searches=2)).is_told
+
+
+def test_one_order_in_twenty_is_not_below_one_in_twenty() -> None:
+    found = trend_of(runs_of(0.4 - 0.01 * np.arange(5) + np.array([0, 1e-4, 0, -1e-4, 0])))
+    assert dataclasses.replace(found, p=5 / 120).is_told
+    # In floats 1 - .95 is a little more than .05.
+    assert not dataclasses.replace(found, p=6 / 120).is_told
 
 
 def test_a_budget_with_one_run_weighs_as_much_as_its_run_is_worth() -> None:

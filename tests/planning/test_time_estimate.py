@@ -120,6 +120,10 @@ def test_a_checkpoint_takes_as_long_as_its_parameters_say(space: SearchSpace) ->
     found = times.checkpoint(config)
     assert found.written_seconds == pytest.approx(0.2)
     assert found.copied_seconds == pytest.approx(0.03)
+    # Two of equal size say nothing of a larger one, however their noise differs.
+    alike = (written(count - 100, 0.1, 0.02), written(count - 100, 0.3, 0.04))
+    found = dataclasses.replace(times, checkpoints=alike).checkpoint(config)
+    assert found.written_seconds == pytest.approx(0.1)
 
 
 TERMS = {

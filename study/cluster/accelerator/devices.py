@@ -13,6 +13,9 @@ import pynvml
 from study.cluster.accelerator import mps
 from study.errors import SpecError, require
 
+_FACTS_SECONDS = 120.0
+"""Seconds to wait for the facts, an own choice: the import of torch and a context take some ten."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceFacts:
@@ -73,6 +76,13 @@ def device_facts() -> DeviceFacts:
     )
 
 
+def _unreadable(got: str) -> SpecError:
+    return SpecError(
+        f"Ray: the accelerator of this machine must be readable, but got {got}. Check the driver, "
+        "or choose --device cpu."
+    )
+
+
 @contextmanager
 def facts_meanwhile() -> Iterator[Callable[[], DeviceFacts]]:
     """Read the facts of this machine's first accelerator in a process, while the block goes on.
@@ -89,14 +99,15 @@ def facts_meanwhile() -> Iterator[Callable[[], DeviceFacts]]:
     ) as process:  # fmt: skip
 
         def facts() -> DeviceFacts:
-            output, errors = process.communicate()
+            try:
+                output, errors = process.communicate(timeout=_FACTS_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise _unreadable(f"no answer within {_FACTS_SECONDS:.0f} s") from None
             if process.returncode != 0:
                 last = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
-                raise SpecError(
-                    f"Ray: the accelerator of this machine must be readable, but got {last}. "
-                    "Check the driver, or choose --device cpu."
-                )
-            return DeviceFacts(**json.loads(output))
+                raise _unreadable(last)
+            # A library may have printed before it.
+            return DeviceFacts(**json.loads(output.splitlines()[-1]))
 
         try:
             yield facts

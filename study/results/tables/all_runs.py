@@ -71,9 +71,9 @@ def _prepare(path: Path) -> Collection[object]:
 
 
 def _run_ids(path: Path) -> set[str] | None:
-    """Return the ids of the runs in the table; None if it is damaged.
+    """Bring the header of an earlier version up to date, and return the ids of the runs.
 
-    The header of an earlier version, which had fewer columns, is replaced.
+    Returns: None if the table is damaged.
     """
     if not path.exists():
         return set()

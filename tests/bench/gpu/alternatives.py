@@ -160,6 +160,7 @@ def chains(
 
 def _compiled_rows(sizes: Sizes, device: torch.device) -> Rows:
     """Compile the chains for each width, in an empty cache and then again from it."""
+    # Nothing is mocked: the user's own setting is back at the end, however that comes.
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=folder),

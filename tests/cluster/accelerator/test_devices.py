@@ -70,6 +70,27 @@ def test_a_process_that_cannot_read_the_facts_is_an_error(monkeypatch: pytest.Mo
         facts()
 
 
+def program(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o700)
+    return str(path)
+
+
+def test_a_driver_that_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", program(tmp_path / "hangs", "exec sleep 60"))
+    monkeypatch.setattr("study.cluster.accelerator.devices._FACTS_SECONDS", 0.1)
+    with facts_meanwhile() as facts, pytest.raises(SpecError, match=r"but got no answer within"):
+        facts()
+
+
+def test_what_a_library_prints_before_the_facts_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", program(tmp_path / "talks", "echo hello; echo '{}'"))
+    with facts_meanwhile() as facts:
+        assert facts() == DeviceFacts()
+
+
 def test_a_logical_device_is_no_fault() -> None:
     DeviceFacts().require_usable("here")
 
