@@ -9,13 +9,10 @@ It reads the labels of the test days: whatever is chosen after a look at them is
 import sys
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.data.holdout import open_holdout
-from study.final.baseline_predictions import predict_baselines
+from study.final.holdout_predictions import baseline_table
 from study.results.final_records import write_predictions
 
 
@@ -23,23 +20,10 @@ def main(source: str, horizon: int, file: Path) -> None:
     """Fit the baselines on the training days and write their answers on all others."""
     config = DataConfig(source=source, horizon=horizon, tier="a25")
     holdout = open_holdout(config, build_dataset(config))
-    parts = {"validation": holdout.validation_days, "test": holdout.test_days}
-    days = np.concatenate(list(parts.values()))
-    tables = [
-        pd.DataFrame(
-            {
-                "model": name,
-                "seed": pd.array([None] * len(days), dtype="Int64"),
-                "part": np.repeat(list(parts), [len(part) for part in parts.values()]),
-                "date": holdout.dates[days],
-                "p": p[days],
-                "y": holdout.labels[days].astype(np.int8),
-            }
-        )
-        for name, p in predict_baselines(config, holdout).items()
-    ]
-    write_predictions(file, pd.concat(tables, ignore_index=True))
-    print(f"{len(tables)} baselines on {len(days)} days of {source} written to {file}")
+    table = baseline_table(config, holdout)
+    write_predictions(file, table)
+    n_days = table["date"].nunique()
+    print(f"{table['model'].nunique()} baselines on {n_days} days of {source} written to {file}")
 
 
 if __name__ == "__main__":

@@ -96,12 +96,17 @@ def baselines_once(
     )
     if file.exists():
         return read_predictions(file)
+    table = baseline_table(config, holdout)
+    write_predictions(file, table)
+    return table
+
+
+def baseline_table(config: DataConfig, holdout: Holdout) -> pd.DataFrame:
+    """Return the predictions that every baseline makes of the validation and test days."""
     tables = [
         _table(name, None, holdout, p) for name, p in predict_baselines(config, holdout).items()
     ]
-    table = pd.concat(tables, ignore_index=True)
-    write_predictions(file, table)
-    return table
+    return pd.concat(tables, ignore_index=True)
 
 
 def _table(model: str, seed: int | None, holdout: Holdout, p: np.ndarray) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """The judge command: anybody's probabilities beside those of a study, from flags to words."""
 
 import json
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tests.analysis.records import oracle_days, write_study
 Judge = Callable[..., str]
 SIZES = {10_000: 0.5, 20_000: 0.2}
 N_DAYS = 120
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +119,21 @@ def test_a_table_of_predictions_can_stand_for_a_study(
     assert found["scores"]["mine"] == found["scores"]["logistic"]
     assert "patchtst" in found["scores"]
     assert "--horizon: must be given with --against" in judge(on(answers, "test"), *flags, expect=2)
+
+
+@pytest.mark.slow
+def test_the_example_writes_a_table_that_can_stand_for_a_study(
+    judge: Judge, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = runpy.run_path(str(EXAMPLES / "baselines_of_a_market.py"))
+    example["main"]("sp500", 1, tmp_path / "sp500_h1.parquet")
+    assert "9 baselines on 1424 days of sp500 written to" in capsys.readouterr().out
+    table = read_predictions(tmp_path / "sp500_h1.parquet")
+    har = on(table[table["model"] == "HAR"], "test").assign(model="HAR")
+    flags = ("--against", str(tmp_path / "sp500_h1.parquet"), "--horizon", "1", "--json")
+    found = json.loads(judge(har, *flags))
+    assert found["n_days"] == len(har) == 712
+    assert found["scores"]["HAR (mine.csv)"] == found["scores"]["HAR"]
 
 
 BROKEN = {
