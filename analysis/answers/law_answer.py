@@ -16,6 +16,7 @@ from analysis.answers.report_parts import (
     shown_estimate,
 )
 from analysis.cell_judgement import JudgedHorizon, all_cells
+from analysis.statistics.interval import Estimate
 from analysis.statistics.law_report import FormReport, LawReport
 from analysis.statistics.run_resampling import LEAST_LEVELS
 from analysis.statistics.trend import LEAST_SIZES
@@ -156,11 +157,16 @@ def components_sentence(components: Components) -> str:
         "days not resampled" if days is None
         else f"days {shown_estimate(days)} (of a winner against the others)",
         "seeds not measured, for no winner was trained twice" if seeds is None
-        else f"seeds {shown_estimate(seeds)}",
+        else f"seeds {_beyond(seeds, 'days')}",
         "winners not measured, for no budget was searched twice" if winners is None
-        else f"winners {shown_estimate(winners)} (of independent searches of a budget)",
+        else f"winners {_beyond(winners, 'seeds and days')} (of independent searches of a budget)",
     ]  # fmt: skip
     return f"Standard deviations of a loss, nats: {'; '.join(told)}."
+
+
+def _beyond(deviation: Estimate, others: str) -> str:
+    """Return a deviation in words; one that was taken away whole is none that is known to be 0."""
+    return f"none beyond {others}" if deviation.high == 0 else shown_estimate(deviation)
 
 
 def _law_row(horizon: int, name: str, report: LawReport | None) -> list[Cell]:

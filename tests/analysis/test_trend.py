@@ -7,9 +7,12 @@ import pytest
 from scipy.stats import linregress
 from scipy.stats import t as student
 
+from analysis.answers.law_answer import components_sentence
 from analysis.statistics.floats import Floats
+from analysis.statistics.interval import Estimate
 from analysis.statistics.run_resampling import Runs
 from analysis.statistics.trend import permutation_p, steps, trend_of
+from analysis.statistics.winner_noise import Components
 
 SIZES = np.geomspace(2e4, 2e6, 5)
 
@@ -109,6 +112,15 @@ def test_days_that_tell_small_from_large_widen_the_interval() -> None:
     # What moves all sizes alike moves no slope.
     assert on_days(np.ones(25)) == pytest.approx(trend_of(plain).slope.se)
     assert on_days(budget) == pytest.approx(0.02 / np.log(100) * 2, rel=0.1)
+
+
+def test_a_deviation_that_other_noise_explains_whole_is_not_said_to_be_zero() -> None:
+    none = Estimate(value=0.0, low=0.0, high=0.0, se=0.0)
+    some = Estimate(value=0.001, low=0.0, high=0.002, se=0.0005)
+    said = components_sentence(Components(days=some, seeds=none, winners=none))
+    assert "seeds none beyond days; winners none beyond seeds and days (of" in said
+    said = components_sentence(Components(days=some, seeds=some, winners=some))
+    assert said.count("0.0010 [0.0000, 0.0020]") == 3
 
 
 def test_components_are_what_is_planted() -> None:
