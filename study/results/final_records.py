@@ -112,8 +112,6 @@ class RunRecord:
     best_epoch: int | None
     epochs_trained: int
     seconds: float | None
-    search: int = 0
-    """Number of the search whose winner it is, among the independent ones of the cell."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,6 +148,8 @@ class FinalRecord:
     """UTC time at which test labels were first read for this cell."""
     with_validation: bool = False
     """Were the runs trained on validation days too? Their validation losses then say nothing."""
+    search_number: int = 1
+    """Number of the search whose winner it is, among the independent ones of the cell, from 1."""
 
     @property
     def is_usable(self) -> bool:

@@ -257,12 +257,12 @@ def test_two_equal_budgets_of_three_are_one_in_the_set_of_the_best(tmp_path: Pat
 
 @pytest.mark.slow
 def test_searches_of_a_budget_are_observations_and_winners_a_component(tmp_path: Path) -> None:
-    for search in range(2):
+    for number, more in ((1, 0.0), (2, 0.2)):
         # Winners differ by their noise, as architectures do.
-        noise = {10_000: 0.3 + 0.2 * search, 20_000: 0.3, 40_000: 0.4 - 0.2 * search}
-        write_study(tmp_path, noise, horizons=(1,), n_days=300, search=search)
+        noise = {10_000: 0.3 + more, 20_000: 0.3, 40_000: 0.4 - more}
+        write_study(tmp_path, noise, horizons=(1,), n_days=300, search_number=number)
     (horizon,) = judge_study(read_study(tmp_path, None))
-    labels = [f"{size}{of}" for size in (10_000, 20_000, 40_000) for of in ("", " (search 1)")]
+    labels = [f"{size}{of}" for size in (10_000, 20_000, 40_000) for of in ("", " (search 2)")]
     assert [cell.label for cell in horizon.cells] == labels
     assert [(pair.model, pair.other) for pair in horizon.pairs] == [
         ("20000", "10000"), ("40000", "20000"),

@@ -106,7 +106,7 @@ def test_a_reader_sees_the_columns_that_are_asked_for(query: Query) -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--where", "d_mode=1"), "--where 'd_mode=1': must be one of cell, study, horizon, num"),
+        (("--where", "d_mode=1"), "--where 'd_mode=1': must be one of cell, study, horizon, sea"),
         (("--where", "loss"), "must be COLUMN=VALUE, with =, !=, <, <=, > or >=, but got 'loss'"),
         (("--where", "loss<"), "must be COLUMN=VALUE"),
         (("--where", "loss<low"), "the column holds a number, or none, but got < 'low'; it has"),
