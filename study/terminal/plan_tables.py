@@ -135,8 +135,9 @@ def print_phase_two(console: Console, phase_two: PhaseTwoRecord) -> None:
         "horizon, around the best trials of the best budgets of phase 1",
     )
     for found in phase_two.horizons:
+        search = "" if found.search_number == 1 else f"search {found.search_number}: "
         for line in found.lines:
-            _fact(console, found.short_name, line)
+            _fact(console, f"h{found.horizon}", f"{search}{line}")
     for line in phase_two.waiting:
         console.print(Padding(Text(line, style="yellow"), _INDENT))
 

@@ -15,6 +15,7 @@ import pytest
 from analysis.__main__ import main
 from analysis.answers.law_answer import law_section
 from analysis.cell_judgement import judge_study
+from analysis.report import build
 from analysis.study_records import read_study
 from study.errors import StudyError
 from study.results.final_records import read_final, read_predictions, write_final, write_predictions
@@ -277,6 +278,27 @@ def test_searches_of_a_budget_are_observations_and_winners_a_component(tmp_path:
     assert winners.value > 0
     section = law_section([horizon])
     assert any("winners 0.0" in sentence for sentence in section.sentences)
+
+
+@pytest.mark.slow
+def test_no_table_and_no_curve_mixes_the_trials_of_two_searches(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_study(tmp_path, {10_000: 0.3}, n_days=60, search_number=number)
+    study = read_study(tmp_path, None)
+    found = build(study, judge_study(study))
+    assert found.facts[0].startswith("Study demo, threshold_1pct: 2 cells of 4 searches, ")
+    sections = {section.name: section for section in found.sections}
+    labels = ["10000", "10000 (search 2)"]
+    for name in ("found", "winners", "selection", "coverage", "time", "more_trials", "budget"):
+        table = sections[name].tables[-1]
+        assert {row[0] for row in table.rows} == set(labels), name
+    # Each of two horizons is compared with the other in the same search alone.
+    ranks = sections["horizons"].tables[0].rows
+    assert [row[:2] for row in ranks] == [[label, "1 and 3"] for label in labels]
+    (figure,) = sections["coverage"].figures
+    assert {each.name for each in figure.series} == {f"{of} h{h}" for of in labels for h in (1, 3)}
+    # Winners are a component although one size has no law.
+    assert any("winners" in sentence for sentence in sections["law"].sentences)
 
 
 _BROWSER = shutil.which("chromium")

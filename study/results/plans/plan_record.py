@@ -410,11 +410,6 @@ class PhaseTwoHorizon:
     budgets: Sequence[Mapping[str, Any]]
     """Evidence on each budget, as plain values."""
 
-    @property
-    def short_name(self) -> str:
-        """Return the horizon, and which further search of it is meant."""
-        return of_search(f"h{self.horizon}", self.search_number)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhaseTwoRecord:
