@@ -283,7 +283,7 @@ def test_searches_of_a_budget_are_observations_and_winners_a_component(tmp_path:
 @pytest.mark.slow
 def test_no_table_and_no_curve_mixes_the_trials_of_two_searches(tmp_path: Path) -> None:
     for number in (1, 2):
-        write_study(tmp_path, {10_000: 0.3}, n_days=60, search_number=number)
+        write_study(tmp_path, {10_000: 0.3}, n_days=60, n_ended=4, search_number=number)
     study = read_study(tmp_path, None)
     found = build(study, judge_study(study))
     assert found.facts[0].startswith("Study demo, threshold_1pct: 2 cells of 4 searches, ")
