@@ -149,6 +149,12 @@ def predictions_of(table: pd.DataFrame, part: str, where: str) -> Predictions:
     )
 
 
+def cells_or_cases(cells: Sequence[CellRecords]) -> str:
+    """Return the word for what is counted: cells, or cases if one was searched several times."""
+    n_cells = len({(cell.budget, cell.horizon) for cell in cells})
+    return "cells" if n_cells == len(cells) else "cases"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyRecords:
     """The cells of one study on one market and task, smaller budgets first."""
@@ -321,8 +327,9 @@ def _cells_by_study(
         searched = found[0].searched
         # Cells of other tasks or markets have other days and labels: they are studies of their own.
         _, _, variant = folder.name.partition(f"_h{searched['horizon']}_")
-        # Further searches of a cell belong to the study of the first one.
-        variant = variant.removesuffix(f"{SEARCH_SUFFIX}{found[0].search_number}")
+        if found[0].search_number > 1:
+            # Further searches of a cell belong to the study of the first one.
+            variant = variant.removesuffix(f"{SEARCH_SUFFIX}{found[0].search_number}")
         # Two phases search the same budgets in other ways, and so do searches across other budgets.
         phase, name_there = searched["phase"], searched["study"]
         study = name_there if phase is None else f"{name_there}-{phase}"

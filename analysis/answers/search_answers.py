@@ -14,7 +14,7 @@ from analysis.answers.report_parts import (
     days_ahead,
 )
 from analysis.answers.shape_tables import pairs_of_heads, styles_table
-from analysis.study_records import CellRecords, StudyRecords
+from analysis.study_records import CellRecords, StudyRecords, cells_or_cases
 from analysis.trial_statistics import best_of_curve, correlations, difference_of_best
 from study.results.records import TrialRecord
 from study.text.short_forms import architecture
@@ -109,8 +109,8 @@ def _grouped(
         name=name,
         title=title,
         sentences=[
-            f"In {len(rows) - n} of {len(rows)} cells nothing can be said; {first} is better in "
-            f"{told[first]}, {second} in {told[second]}. "
+            f"In {len(rows) - n} of {len(rows)} {cells_or_cases(study.cells)} nothing can be said; "
+            f"{first} is better in {told[first]}, {second} in {told[second]}. "
             f"About {0.05 * len(rows):.1f} such claims are expected by chance."
         ],
         tables=[

@@ -1,6 +1,7 @@
 """The independent searches of a cell: their names, their seeds, and where they are found."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import pytest
@@ -53,13 +54,12 @@ def test_a_name_must_have_room_for_the_number() -> None:
 
 
 def test_the_searches_of_a_cell_come_after_each_other() -> None:
-    chosen = {"budgets": ["2M", "20M"], "horizons": [1]}
-    cells = select_cells(STUDY, searches=2, **chosen)
+    chosen = functools.partial(select_cells, STUDY, budgets=["2M", "20M"], horizons=[1])
+    cells = chosen(searches=2)
     assert [(cell.budget_label, cell.search_number) for cell in cells] == [
         ("2M", 1), ("2M", 2), ("20M", 1), ("20M", 2),
     ]  # fmt: skip
-    later = select_cells(STUDY, searches=2, first="2M_h1_search2", **chosen)
-    assert later == cells[1:]
+    assert chosen(searches=2, first="2M_h1_search2") == cells[1:]
     with pytest.raises(SpecError, match="--searches: must lie between 1 and 100"):
         select_cells(STUDY, searches=0)
 
