@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         stop.file.unlink(missing_ok=True)
         console = open_console()
         log = SweepLog(console, folder)
-        log.say(*further_searches(selected, results))
+        log.say(*(further_searches(selected, results) if given is None else ()))
         temperature = measure()
         require_cool(temperature)
         guard = held.enter_context(ThermalGuard())

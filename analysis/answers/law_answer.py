@@ -76,7 +76,9 @@ def law_section(horizons: Sequence[JudgedHorizon]) -> Section:
         if each.law_of_all is not None:
             sentences.append(f"With them: {each.law_of_all.sentence}")
         if each.components is not None:
-            sentences.append(components_sentence(each.components))
+            is_of_all = each.law is None and each.law_of_all is None and bool(each.excluded)
+            shown = components_sentence(each.components)
+            sentences.append(f"With them: {shown[0].lower()}{shown[1:]}" if is_of_all else shown)
         by_note: dict[str, list[str]] = {}
         for cell in each.cells:
             for note in cell.notes:

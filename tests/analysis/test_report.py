@@ -297,8 +297,10 @@ def test_no_table_and_no_curve_mixes_the_trials_of_two_searches(tmp_path: Path) 
     assert [row[:2] for row in ranks] == [[label, "1 and 3"] for label in labels]
     (figure,) = sections["coverage"].figures
     assert {each.name for each in figure.series} == {f"{of} h{h}" for of in labels for h in (1, 3)}
-    # Winners are a component although one size has no law.
-    assert any("winners" in sentence for sentence in sections["law"].sentences)
+    # Winners are a component although one size has no law, and cells that no law would take count.
+    told_of_noise = [each for each in sections["law"].sentences if "deviations of a loss" in each]
+    assert [each.startswith("With them: ") for each in told_of_noise] == [True, True]
+    assert all("winners not measured" not in each for each in told_of_noise)
 
 
 _BROWSER = shutil.which("chromium")
