@@ -22,7 +22,7 @@ from analysis.answers.search_answers import (
 )
 from analysis.answers.searched_answer import found_section, more_trials_section
 from analysis.cell_judgement import JudgedHorizon, all_cells
-from analysis.study_records import StudyRecords
+from analysis.study_records import StudyRecords, cells_or_cases
 
 
 def answer(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> list[Section]:
@@ -73,9 +73,10 @@ def headline(horizons: Sequence[JudgedHorizon]) -> list[str]:
     better = [c for c in cells if c.difference.is_better]
     worse = [c for c in cells if c.difference.is_worse]
     if cells:
+        what = cells_or_cases([cell.records for cell in cells])
         found.append(
             f"Against the best baseline of validation, on test days: {len(better)} of {len(cells)} "
-            f"cells are better after all comparisons, {len(worse)} are worse, of the rest nothing "
+            f"{what} are better after all comparisons, {len(worse)} are worse, of the rest nothing "
             "can be said."
         )
     return found
