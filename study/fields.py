@@ -1,6 +1,7 @@
 """The values that a field of a configuration or of a record may hold: its type, and its rule."""
 
 import dataclasses
+import datetime
 import functools
 import math
 import types
@@ -116,6 +117,21 @@ def one_of(options: Sequence[str]) -> Rule:
 def text() -> Rule:
     """Return the rule of what is text."""
     return Rule("be text", lambda value: isinstance(value, str))
+
+
+def day() -> Rule:
+    """Return the rule of a day, as ISO text or as YAML reads it."""
+    return Rule("be a day as 1990-01-31", is_day)
+
+
+def is_day(value: object) -> bool:
+    """Is the value a date without a time, or the text of one in ISO order?"""
+    if isinstance(value, str):
+        try:
+            return datetime.date.fromisoformat(value).isoformat() == value
+        except ValueError:
+            return False
+    return isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
 
 
 def flag() -> Rule:

@@ -30,6 +30,7 @@ from study.data.splits import (
     Part,
     Splits,
     SplitSummary,
+    count_folds,
     require_answerable,
     split_days,
     summarise,
@@ -40,7 +41,7 @@ from study.errors import DataError, require
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
-    """One cell's data, all that a search may see. Arrays are read-only.
+    """One cell's data, all that a search, or a fold's training, may see. Arrays are read-only.
 
     The arrays end on the last validation day: features and labels of the test part are not in here.
     All that is known of the test part is its summary in ``splits``, with the number of its
@@ -64,6 +65,8 @@ class Dataset:
     """Row of each validation sample's day."""
     n_rows: int
     """Days with inputs in the whole history, the sealed test part included."""
+    n_folds: int
+    """Number of folds of the test days, 1 where days are cut by shares."""
     base_rate: float
     """Share of positives among the training samples."""
     context_length: int
@@ -86,14 +89,21 @@ class Dataset:
 
 
 def build_dataset(
-    config: DataConfig, prices: Prices | None = None, import_folder: Path = IMPORT_FOLDER
+    config: DataConfig,
+    prices: Prices | None = None,
+    import_folder: Path = IMPORT_FOLDER,
+    fold: int | None = None,
 ) -> Dataset:
     """Build the arrays of one cell.
+
+    A search is refused if its days cannot answer the question, or if its inputs drift; a fold has
+    to live with the days that it finds.
 
     Args:
         config: what to build.
         prices: bars to use in place of those that ``config.source`` names.
         import_folder: where imported markets and volatility indices live.
+        fold: number of the fold whose past is seen, from 0; None builds what a search sees.
 
     Raises:
         DataError: a source is missing or breaks a rule, is too short, cannot answer the question,
@@ -106,21 +116,24 @@ def build_dataset(
     n_dropped = _warm_up_within(prices, config.tier)
     usable = usable_bars(prices, config.tier, vix)
     left_out = _left_out(prices, usable, n_dropped, vix)
-    days = split_days(len(usable), config)
+    bars = prices.frame
+    all_dates = bars.index.to_numpy().astype("datetime64[D]")[usable]
+    days = split_days(all_dates, config, fold)
     n_visible = int(days.validation[-1]) + 1
 
     # Labels of the validation part end before the test part, thanks to the purge.
-    bars = prices.frame
     all_labels = make_labels(
         bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
     )[usable]
-    all_dates = bars.index.to_numpy().astype("datetime64[D]")[usable]
     splits = _summaries(days, all_labels, all_dates, config.horizon)
-    require_answerable(splits)
+    if fold is None:
+        require_answerable(splits)
 
     # Bars after the last validation day are cut off before the first feature is computed.
     visible = replace(prices, frame=bars.iloc[: usable[n_visible - 1] + 1])
     features, scaler, shift = _scaled_inputs(visible, config, vix, days)
+    if fold is None:
+        require_small_shift(shift, config.max_shift, config.normalization)
     ranges = log_range(bars["High"].to_numpy(), bars["Low"].to_numpy(), horizon=config.horizon)
     auxiliary = _standardise(ranges[usable[:n_visible]], days.train)
     return Dataset(
@@ -132,6 +145,7 @@ def build_dataset(
         train_days=_frozen(days.train),
         validation_days=_frozen(days.validation),
         n_rows=len(usable),
+        n_folds=count_folds(all_dates, config),
         base_rate=splits["train"].base_rate,
         context_length=config.context_length,
         horizon=config.horizon,
@@ -180,14 +194,13 @@ def _scaled_inputs(
     """Return the inputs of the days that a search may see, their scaler and their shift.
 
     Raises:
-        DataError: an input is undefined, constant, or drifts too far from training to validation.
+        DataError: an input is undefined or constant.
     """
     inputs = build_inputs(visible, config.tier, config.normalization, vix)
     # Every row that a training window holds; the same rows for every context length.
     train_rows = np.arange(days.train[0] - config.context_length + 1, days.train[-1] + 1)
     scaler = fit_scaler(inputs, train_rows, config.normalization)
     shift = measure_shift(inputs, train_rows, days.validation)
-    require_small_shift(shift, config.max_shift, config.normalization)
     return scale_inputs(inputs, scaler, config.normalization), scaler, shift
 
 
