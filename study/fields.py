@@ -120,18 +120,15 @@ def text() -> Rule:
 
 
 def day() -> Rule:
-    """Return the rule of a day, as ISO text or as YAML reads it."""
-    return Rule("be a day as 1990-01-31", is_day)
+    """Return the rule of a day in ISO order, as text."""
+    return Rule("be a day as 1990-01-31", lambda value: isinstance(value, str) and _is_day(value))
 
 
-def is_day(value: object) -> bool:
-    """Is the value a date without a time, or the text of one in ISO order?"""
-    if isinstance(value, str):
-        try:
-            return datetime.date.fromisoformat(value).isoformat() == value
-        except ValueError:
-            return False
-    return isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
+def _is_day(value: str) -> bool:
+    try:
+        return datetime.date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
 
 
 def flag() -> Rule:

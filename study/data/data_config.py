@@ -217,8 +217,6 @@ class DataConfig:
             got=f"purge_days={self.purge_days}, horizon={self.horizon}",
             remedy="Raise purge_days to the longest horizon of the study.",
         )
-        # A date where YAML has read it.
-        object.__setattr__(self, "first_test_day", str(self.first_test_day))
         self._check_sources()
         task_threshold(self.task)
 
