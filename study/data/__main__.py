@@ -159,6 +159,7 @@ def _build(arguments: argparse.Namespace) -> int:
                 "rows": len(dataset.dates),
                 "features": dataset.feature_names,
                 "base_rate": dataset.base_rate,
+                "fold_train_rows": dataset.fold_train_rows,
                 "splits": {part: asdict(each) for part, each in dataset.splits.items()},
                 "shift": dataset.shift,
                 "baselines": [asdict(score) for score in scores],

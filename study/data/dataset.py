@@ -65,8 +65,9 @@ class Dataset:
     """Row of each validation sample's day."""
     n_rows: int
     """Days with inputs in the whole history, the sealed test part included."""
-    n_folds: int
-    """Number of folds of the test days, 1 where days are cut by shares."""
+    fold_train_rows: tuple[int, ...]
+    """Number of training samples before each fold of test days, one where days are cut by shares.
+    """
     base_rate: float
     """Share of positives among the training samples."""
     context_length: int
@@ -86,6 +87,16 @@ class Dataset:
     source: str
     understood: str = ""
     """How the files were read, one line; empty for embedded ones."""
+
+    @property
+    def n_folds(self) -> int:
+        """Number of folds of the test days, 1 where days are cut by shares."""
+        return len(self.fold_train_rows)
+
+
+def _fold_train_rows(dates: DayArray, config: DataConfig) -> tuple[int, ...]:
+    folds = range(count_folds(dates, config))
+    return tuple(len(split_days(dates, config, fold).train) for fold in folds)
 
 
 def build_dataset(
@@ -145,7 +156,7 @@ def build_dataset(
         train_days=_frozen(days.train),
         validation_days=_frozen(days.validation),
         n_rows=len(usable),
-        n_folds=count_folds(all_dates, config),
+        fold_train_rows=_fold_train_rows(all_dates, config),
         base_rate=splits["train"].base_rate,
         context_length=config.context_length,
         horizon=config.horizon,

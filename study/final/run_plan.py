@@ -47,8 +47,8 @@ class RunPlan:
         if len(self.folds) == 1:
             return [self.configuration] * n_seeds
         own = [
-            dataclasses.replace(self.configuration, name=f"{self.configuration.name}, fold {fold}")
-            for fold in range(len(self.folds))
+            dataclasses.replace(self.configuration, name=f"{self.configuration.name}, {fold}")
+            for fold in (f"fold {n} of {len(self.folds)}" for n in range(1, len(self.folds) + 1))
         ]
         return own * n_seeds
 

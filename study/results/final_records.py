@@ -179,6 +179,12 @@ class FinalRecord:
         return any(run.is_rankable for run in self.runs)
 
     @property
+    def validation_losses(self) -> list[float]:
+        """Losses of its usable runs on the validation days that the search saw."""
+        own = (run for run in self.runs if run.fold == 0 and run.is_rankable)
+        return [run.value for run in own if run.value is not None]
+
+    @property
     def model(self) -> str:
         """Family of the winner, by which the predictions name it."""
         return str(self.params["family"])

@@ -31,6 +31,8 @@ class Question:
     tier: str
     normalization: str
     trials: int
+    epochs: int
+    """Length of the longest schedule."""
     scheduler: str
 
 
@@ -51,6 +53,9 @@ class InputRecord:
     """The data set of a cell."""
 
     n_rows: int
+    fold_train_rows: Sequence[int]
+    """Number of training samples before each fold of test days, one where days are cut by shares.
+    """
     n_features: int
     features: Sequence[str]
     splits: Mapping[str, SplitRecord]
