@@ -324,6 +324,7 @@ def _record(
         feature_hash=data.feature_hash,
         commit=commit(),
         versions=versions(),
+        search_number=cell.search_number,
         winner=trial.number,
         params=trial.params,
         param_count=trial.param_count,

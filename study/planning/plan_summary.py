@@ -108,6 +108,7 @@ def _question(cell: Cell) -> Question:
         cell=cell.name,
         study=cell.study,
         budget=cell.budget_label,
+        search_number=cell.search_number,
         phase=cell.phase,
         metric=cell.search.metric,
         horizon=cell.data.horizon,

@@ -114,8 +114,6 @@ class RunRecord:
     best_epoch: int | None
     epochs_trained: int
     seconds: float | None
-    search: int = 0
-    """Number of the search whose winner it is, among the independent ones of the cell."""
     fold: int = 0
     """Number of the fold of test days before which it was trained, from 0."""
 
@@ -172,6 +170,8 @@ class FinalRecord:
     """Folds of the test days, in order; none where days are cut by shares."""
     with_validation: bool = False
     """Were the runs trained on validation days too? Their validation losses then say nothing."""
+    search_number: int = 1
+    """Number of the search whose winner it is, among the independent ones of the cell, from 1."""
 
     @property
     def is_usable(self) -> bool:

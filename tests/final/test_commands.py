@@ -25,6 +25,9 @@ from tests.tuner.in_process import MARKS, ray_environment
 
 TRIALS = 4
 HORIZONS = (1,)
+SEARCH = 2
+"""Number of the search among those of its cell: what holds of a further one holds of the first."""
+
 FLAGS = (
     "--seeds", "2", "--candidates", "2", "--selection-seeds", "2", "--budgets", "50k",
     "--concurrency", "1",
@@ -33,8 +36,12 @@ FLAGS = (
 pytestmark = MARKS
 
 
+def searched(horizon: int) -> str:
+    return f"{cell_name(horizon)}_search{SEARCH}"
+
+
 def final_folder(here: Path, horizon: int) -> Path:
-    return here / "ray_results" / FINAL_FOLDER / cell_name(horizon)
+    return here / "ray_results" / FINAL_FOLDER / searched(horizon)
 
 
 def has_final_epoch(here: Path) -> bool:
@@ -58,7 +65,8 @@ def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(
     space = yaml.safe_load((tmp_path / "tiny.yaml").read_text())
     space["horizons"] = list(HORIZONS)
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(space))
-    write_plan(tmp_path, trials=TRIALS, capacity=1, horizons=HORIZONS)
+    of_search = {"cell": searched(1), "search_number": SEARCH}
+    write_plan(tmp_path, trials=TRIALS, capacity=1, horizons=HORIZONS, **of_search)
     run(tmp_path, "--plan", "plan.json", "--budgets", "50k")
 
     process = start(tmp_path, *FLAGS, module="study.train")
@@ -84,7 +92,8 @@ def _check_final_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         folder = final_folder(tmp_path, horizon)
         record = read_final(folder)
         assert record is not None
-        trials = read_trials(tmp_path / "ray_results" / cell_name(horizon))
+        assert record.search_number == SEARCH
+        trials = read_trials(tmp_path / "ray_results" / searched(horizon))
         best = sorted((t for t in trials if t.is_rankable), key=lambda t: (t.value, t.number))[:2]
         assert [s.trial for s in record.selection] == [t.number for t in best]
         again = read_trials(folder / "selection")
@@ -105,7 +114,7 @@ def _check_final_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert set(table[table["model"] == "patchtst"]["seed"]) == {r.seed for r in runs}
         _check_table_of_all_runs(tmp_path, table)
         capsys.readouterr()
-        done(study.predict.main, "--cell", cell_name(horizon), "--days", "40", "--json")
+        done(study.predict.main, "--cell", searched(horizon), "--days", "40", "--json")
         _check_prediction(tmp_path, horizon, table, capsys.readouterr().out)
 
     done(study.train.main, *again_flags)
@@ -116,6 +125,7 @@ def _check_final_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     done(analysis.__main__.main)
     report = json.loads((tmp_path / "ray_results/report/report.json").read_text())
     assert report["missing"] == []
+    assert report["sections"]["winners"]["tables"][0]["rows"][0][0] == f"50k (search {SEARCH})"
     assert set(report["sections"]["law"]["numbers"]) == {"1"}
     _check_refit(tmp_path, again_flags)
     _check_walk_forward(tmp_path, capsys)
@@ -124,6 +134,7 @@ def _check_final_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def _check_table_of_all_runs(here: Path, table: pd.DataFrame) -> None:
     """Check that the winner's runs are in the table of all runs, scored as they predict."""
     rows = pd.read_csv(here / "ray_results" / TABLE_FILE)
+    assert set(rows["search_number"]) == {SEARCH}
     assert rows["run_type"].tolist() == ["hpo"] * TRIALS + ["final"] * 2
     assert rows["test_loss"].isna().tolist() == [True] * TRIALS + [False] * 2
     test = table[(table["model"] == "patchtst") & (table["part"] == "test")]
