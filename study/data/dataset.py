@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from study.data.arrays import DayArray, IndexArray, PriceArray, SampleArray
 from study.data.checks.price_checks import require_clean
@@ -117,40 +118,31 @@ def build_dataset(
         fold: number of the fold whose past is seen, from 0; None builds what a search sees.
 
     Raises:
-        DataError: a source is missing or breaks a rule, is too short, cannot answer the question,
-            or its inputs drift too far from training to validation.
+        DataError: a source is missing, breaks a rule, is too short, or is refused as said above.
     """
     if prices is None:
         prices = load_prices(config.source, import_folder, config.accept)
     vix = vix_of(config, import_folder)
-    odd_vix = vix_warnings(config, vix, prices)
-    n_dropped = _warm_up_within(prices, config.tier)
-    usable = usable_bars(prices, config.tier, vix)
-    left_out = _left_out(prices, usable, n_dropped, vix)
+    warnings = prices.warnings + vix_warnings(config, vix, prices)
+    usable, left_out = _usable(prices, config, vix)
     bars = prices.frame
     all_dates = bars.index.to_numpy().astype("datetime64[D]")[usable]
     days = split_days(all_dates, config, fold)
     n_visible = int(days.validation[-1]) + 1
-
     # Labels of the validation part end before the test part, thanks to the purge.
-    all_labels = make_labels(
-        bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
-    )[usable]
+    all_labels = _labels(bars, config)[usable]
     splits = _summaries(days, all_labels, all_dates, config.horizon)
     if fold is None:
         require_answerable(splits)
-
     # Bars after the last validation day are cut off before the first feature is computed.
     visible = replace(prices, frame=bars.iloc[: usable[n_visible - 1] + 1])
     features, scaler, shift = _scaled_inputs(visible, config, vix, days)
     if fold is None:
         require_small_shift(shift, config.max_shift, config.normalization)
-    ranges = log_range(bars["High"].to_numpy(), bars["Low"].to_numpy(), horizon=config.horizon)
-    auxiliary = _standardise(ranges[usable[:n_visible]], days.train)
     return Dataset(
         features=_frozen(features),
         labels=_frozen(_of_parts(all_labels[:n_visible], days)),
-        auxiliary=_frozen(_of_parts(auxiliary, days)),
+        auxiliary=_frozen(_of_parts(_auxiliary(bars, config, usable[:n_visible], days), days)),
         dates=_frozen(all_dates[:n_visible].copy()),
         feature_names=scaler.names,
         train_days=_frozen(days.train),
@@ -163,12 +155,31 @@ def build_dataset(
         scaler=scaler,
         splits=splits,
         shift=shift,
-        warnings=prices.warnings + odd_vix + left_out,
+        warnings=warnings + left_out,
         fingerprint=data_fingerprint(prices, vix),
         feature_hash=feature_hash(config.tier),
         source=prices.name,
         understood=understood_files(prices, vix),
     )
+
+
+def _labels(bars: pd.DataFrame, config: DataConfig) -> SampleArray:
+    return make_labels(
+        bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
+    )
+
+
+def _usable(
+    prices: Prices, config: DataConfig, vix: VixSeries | None
+) -> tuple[IndexArray, tuple[str, ...]]:
+    """Return the rows of the bars that have inputs, and a line on those that lack the VIX.
+
+    Raises:
+        DataError: there are no such bars.
+    """
+    n_dropped = _warm_up_within(prices, config.tier)
+    usable = usable_bars(prices, config.tier, vix)
+    return usable, _left_out(prices, usable, n_dropped, vix)
 
 
 def _warm_up_within(prices: Prices, tier: Tier) -> int:
@@ -284,8 +295,13 @@ def _left_out(
     )
 
 
-def _standardise(target: PriceArray, train_days: IndexArray) -> SampleArray:
-    train = target[train_days]
+def _auxiliary(
+    bars: pd.DataFrame, config: DataConfig, rows: IndexArray, days: Splits
+) -> SampleArray:
+    """Return the log range of the days ahead of the given bars, standardised over training days."""
+    ranges = log_range(bars["High"].to_numpy(), bars["Low"].to_numpy(), horizon=config.horizon)
+    target: PriceArray = ranges[rows]
+    train = target[days.train]
     standardised: SampleArray = ((target - train.mean()) / train.std()).astype(np.float32)
     return standardised
 
