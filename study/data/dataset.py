@@ -120,8 +120,7 @@ def build_dataset(
     Raises:
         DataError: a source is missing, breaks a rule, is too short, or is refused as said above.
     """
-    if prices is None:
-        prices = load_prices(config.source, import_folder, config.accept)
+    prices = prices or load_prices(config.source, import_folder, config.accept)
     vix = vix_of(config, import_folder)
     warnings = prices.warnings + vix_warnings(config, vix, prices)
     usable, left_out = _usable(prices, config, vix)
