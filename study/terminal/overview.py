@@ -156,7 +156,7 @@ def _requirements(question: Question, contents: Contents, required: Requirements
         f"{seconds_per_epoch(estimate.epoch_seconds_max)} per epoch (measured steps): "
         f"the search takes about {duration(estimate.search_seconds_expected)} in all, "
         f"at most {duration(estimate.search_seconds_most)}",
-        **_folds(question, contents.inputs, required),
+        **folds(question, contents.inputs, required),
         "heat": _heat(required.temperature),
         "inputs": f"every feature changes the output, {least.feature} the least (by "
         f"{least.change:.2g})",
@@ -166,8 +166,11 @@ def _requirements(question: Question, contents: Contents, required: Requirements
     }
 
 
-def _folds(question: Question, inputs: InputRecord, required: Requirements) -> dict[str, str]:
-    """Return what training the winner before every fold costs; nothing where it is trained once."""
+def folds(question: Question, inputs: InputRecord, required: Requirements) -> dict[str, str]:
+    """Return what training the winner before every fold costs; nothing where it is trained once.
+
+    Times are those of a winner with the shortest and with the longest step of the space.
+    """
     rows, estimate = inputs.fold_train_rows, required.estimate
     if len(rows) == 1:
         return {}
