@@ -35,5 +35,5 @@ def test_what_is_neither_is_answered_with_the_names(
     given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SpecError, match="names are origin, phase6a, small, smoke, two_phase"):
+    with pytest.raises(SpecError, match="names are long, origin, phase6a, small, smoke, two_phase"):
         find_search_space(Path(given))
