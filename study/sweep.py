@@ -273,7 +273,8 @@ def _settings(
 
 _OF_A_CELL = (
     "search", "trials", "max_epochs", "metric", "early_stop_patience", "early_stop_threshold",
-    "seed", "source", "tier", "vix", "without", "model", "task", "label", "normalization", "accept",
+    "seed", "source", "tier", "vix", "without", "model", "task", "label", "normalization",
+    "splits", "accept",
     "concurrency", "device", "capture", "storage",
 )  # fmt: skip
 

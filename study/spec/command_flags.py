@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
+from study.data.data_config import SplitKind
 from study.errors import quoted, require
 from study.model.architecture import FAMILY_NAMES
 from study.results.records import Metric
@@ -64,6 +65,9 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
     add("--task", help="threshold_1pct, threshold_0.5pct, ..., or direction")
     add("--label", choices=("high", "close"), help="price that must reach the threshold")
     add("--normalization", help="relative, zscore, revin or none")
+    add("--splits", choices=get_args(SplitKind),
+        help="train winners once, or again before every fold of test days "
+        "(default: shares, and walk_forward for sp500-long)")  # fmt: skip
     add(
         "--accept",
         nargs="+",
@@ -220,6 +224,7 @@ def _overrides(arguments: argparse.Namespace) -> Overrides:
         "task": arguments.task,
         "label_price": arguments.label,
         "normalization": arguments.normalization,
+        "splits": arguments.splits,
         "accept": arguments.accept,
     }
     search = {

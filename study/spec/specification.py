@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from study.data.data_config import DataConfig
+from study.data.data_config import DataConfig, usual_splits
 from study.errors import quoted, require
 from study.fields import (
     Rule,
@@ -169,8 +169,8 @@ class Cell:
     def name(self) -> str:
         """Name of the cell's folder: ``<study>_<budget>_h<H>_<task>``.
 
-        Label price, market, tier and family follow where they are not the default, and the number
-        of a further search.
+        Label price, market, tier, splits and family follow where they are not the default, and the
+        number of a further search.
         """
         study = self.study if self.phase is None else f"{self.study}-{self.phase}"
         parts = [study, self.budget_label, f"h{self.data.horizon}", self.data.task]
@@ -180,6 +180,8 @@ class Cell:
             parts.append(re.sub(r"[^A-Za-z0-9.\-]+", "-", Path(self.data.source).stem))
         if self.data.tier != "a25":
             parts.append(self.data.tier)
+        if self.data.splits != usual_splits(self.data.source):
+            parts.append(str(self.data.splits).replace("_", "-"))
         family = self.model.get("family", Fixed(DEFAULT_FAMILY))
         if family != Fixed(DEFAULT_FAMILY):
             parts += map(str, family.values)

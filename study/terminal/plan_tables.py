@@ -17,6 +17,7 @@ from study.results.plans.plan_record import (
     Requirements,
 )
 from study.terminal.overview import (
+    folds,
     left_out,
     print_forced,
     requests,
@@ -75,6 +76,8 @@ def _print_requirements(
           f"{seconds_per_epoch(estimate.epoch_seconds_min)} at least, "
           f"{seconds_per_epoch(estimate.epoch_seconds_median)} median, "
           f"{seconds_per_epoch(estimate.epoch_seconds_max)} at most")  # fmt: skip
+    for name, text in folds(question, contents.inputs, required).items():
+        _fact(console, name, text)
     if len(required.budgets) > 1:
         console.print(_side_by_side(required.budgets))
         print_forced(console, required.forced)

@@ -34,6 +34,8 @@ class Question:
     tier: str
     normalization: str
     trials: int
+    epochs: int
+    """Length of the longest schedule."""
     scheduler: str
 
     @property
@@ -59,6 +61,9 @@ class InputRecord:
     """The data set of a cell."""
 
     n_rows: int
+    fold_train_rows: Sequence[int]
+    """Number of training samples before each fold of test days, one where days are cut by shares.
+    """
     n_features: int
     features: Sequence[str]
     splits: Mapping[str, SplitRecord]
