@@ -19,6 +19,7 @@ from analysis.cell_judgement import JudgedCell, JudgedHorizon, all_cells
 from analysis.holdout_scores import Scores
 from analysis.statistics.comparison import Difference
 from analysis.statistics.interval import Estimate
+from analysis.study_records import cells_or_cases
 
 
 def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
@@ -173,9 +174,9 @@ def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
         sentences.append(
             "A winner's loss in the search, by which it came among the candidates, was lower than "
             f"that of its final runs on the same validation days in {up} of {len(shrinkages)} "
-            f"cells; the final runs are {np.mean(shrinkages):+.4f} nats from it on average. A "
-            "positive number is the optimism of a best of many. Among the candidates the winner "
-            "was chosen by the mean loss of fresh seeds."
+            f"{_what(horizons)}; the final runs are {np.mean(shrinkages):+.4f} nats from it on "
+            "average. A positive number is the optimism of a best of many. Among the candidates "
+            "the winner was chosen by the mean loss of fresh seeds."
         )
     return Section(
         name="selection",
@@ -286,7 +287,7 @@ def winners_section(horizons: Sequence[JudgedHorizon]) -> Section:
         name="winners",
         title="Which architecture is best for each budget?",
         sentences=[
-            f"{len(rows)} cells have a winner; "
+            f"{len(rows)} {_what(horizons)} have a winner; "
             f"{sum(row[-1] is not None for row in rows)} of them lie at the edge of what was "
             "searched."
         ],
@@ -311,6 +312,10 @@ def winners_section(horizons: Sequence[JudgedHorizon]) -> Section:
             )
         ],
     )
+
+
+def _what(horizons: Sequence[JudgedHorizon]) -> str:
+    return cells_or_cases([cell.records for cell in all_cells(horizons)])
 
 
 def _listed_as(cell: JudgedCell) -> str | None:

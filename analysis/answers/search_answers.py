@@ -14,7 +14,7 @@ from analysis.answers.report_parts import (
     days_ahead,
 )
 from analysis.answers.shape_tables import pairs_of_heads, styles_table
-from analysis.study_records import CellRecords, StudyRecords
+from analysis.study_records import CellRecords, StudyRecords, cells_or_cases
 from analysis.trial_statistics import best_of_curve, correlations, difference_of_best
 from study.results.records import TrialRecord
 from study.text.short_forms import architecture
@@ -93,7 +93,7 @@ def _grouped(
     for cell in study.cells:
         found = difference_of_best(cell.rankable, split(cell)) if cell.rankable else None
         if found is None:
-            rows.append([cell.budget, days_ahead(cell.horizon), None, None, "too few trials"])
+            rows.append([cell.label, days_ahead(cell.horizon), None, None, "too few trials"])
             continue
         difference, k = found
         assert difference.low is not None
@@ -102,15 +102,15 @@ def _grouped(
         if difference.high < 0 or difference.low > 0:
             claim = first if difference.value < 0 else second
             told[claim] += 1
-        rows.append([cell.budget, days_ahead(cell.horizon), k, difference, claim])
+        rows.append([cell.label, days_ahead(cell.horizon), k, difference, claim])
         numbers[cell.name] = {"difference": difference, "k": k, "claim": claim}
     n = sum(told.values())
     return Section(
         name=name,
         title=title,
         sentences=[
-            f"In {len(rows) - n} of {len(rows)} cells nothing can be said; {first} is better in "
-            f"{told[first]}, {second} in {told[second]}. "
+            f"In {len(rows) - n} of {len(rows)} {cells_or_cases(study.cells)} nothing can be said; "
+            f"{first} is better in {told[first]}, {second} in {told[second]}. "
             f"About {0.05 * len(rows):.1f} such claims are expected by chance."
         ],
         tables=[
@@ -135,7 +135,7 @@ def budget_section(study: StudyRecords) -> Section:
         outside += int(((shares < _BUDGET_LOW) | (shares > _BUDGET_HIGH)).sum())
         best = cell.rankable[0].param_count / cell.budget_parameters if cell.rankable else None
         rows.append(
-            [cell.budget, days_ahead(cell.horizon), f"{shares.min():.0%}",
+            [cell.label, days_ahead(cell.horizon), f"{shares.min():.0%}",
              f"{np.median(shares):.0%}", f"{shares.max():.0%}",
              None if best is None else f"{best:.0%}"]
         )  # fmt: skip
@@ -165,7 +165,7 @@ def coverage_section(study: StudyRecords) -> Section:
         spread = float(np.ptp(values) / values.min()) if len(values) else None
         rows.append(
             [
-                cell.budget, days_ahead(cell.horizon), len(cell.trials), distinct, shapes,
+                cell.label, days_ahead(cell.horizon), len(cell.trials), distinct, shapes,
                 sum(t.source == "sampled" for t in cell.trials), reasons.count("asha"),
                 sum(not t.is_rankable for t in cell.trials),
                 None if spread is None else f"{spread:.1%}",
@@ -175,7 +175,7 @@ def coverage_section(study: StudyRecords) -> Section:
             curve = best_of_curve(values)
             series.append(
                 Series(
-                    name=f"{cell.budget} h{cell.horizon}",
+                    name=f"{cell.label} h{cell.horizon}",
                     x=list(range(1, len(curve) + 1)),
                     y=[e.value - float(values.min()) for e in curve],
                     is_line=True,
@@ -224,7 +224,7 @@ def importance_section(study: StudyRecords) -> Section:
             continue
         found = correlations(trials, [n for n in names if n in trials[0].params])
         ordered = sorted(found, key=lambda name: -abs(found[name].value))
-        rows += [[cell.budget, days_ahead(cell.horizon), name, found[name]] for name in ordered]
+        rows += [[cell.label, days_ahead(cell.horizon), name, found[name]] for name in ordered]
         numbers[cell.name] = found
     return Section(
         name="importance",
@@ -255,10 +255,10 @@ def listed_section(study: StudyRecords) -> Section | None:
         for trial in listed:
             name = str(trial.name)
             if places.get(trial.number) == 1:
-                best.append(f"{name} ({cell.budget}, {days_ahead(cell.horizon)})")
+                best.append(f"{name} ({cell.label}, {days_ahead(cell.horizon)})")
             rows.append(
                 [
-                    name, trial.group, cell.budget, days_ahead(cell.horizon), trial.param_count,
+                    name, trial.group, cell.label, days_ahead(cell.horizon), trial.param_count,
                     architecture(trial.params), trial.params["dropout"],
                     f"{trial.params['learning_rate']:.2e}", f"{trial.params['weight_decay']:g}",
                     trial.value, trial.reason, places.get(trial.number), len(cell.rankable),
@@ -302,7 +302,7 @@ def time_section(study: StudyRecords) -> Section:
         busy = sum(t.duration_seconds or 0.0 for t in trials)
         if estimate and search.is_complete:
             ratios.append(taken / estimate)
-        budgets = ", ".join(cell.budget for cell in cells)
+        budgets = ", ".join(cell.label for cell in cells)
         rows.append([budgets, days_ahead(search.horizon), _minutes(estimate), _minutes(taken),
                      _minutes(busy)])  # fmt: skip
     sentence = (
