@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from analysis.statistics.comparison import compare
+from analysis.statistics.comparison import compare, pairs_of
 from analysis.statistics.day_resampling import daily_means, resampled_day_counts
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate
@@ -127,7 +127,8 @@ def test_equal_models_are_seldom_called_better_or_worse() -> None:
         own = daily((26, 712), 0.03, 0.1, draw) + SEED_SD * draw.standard_normal((26, 1))
         rival = own[25:] - own[25:].mean() + daily((1, 712), 0.03, 0.1, draw).mean()
         models = {f"{i}": own[5 * i : 5 * i + 5] for i in range(5)}
-        found = compare(models, "rival", rival, days)
+        pairs = pairs_of(models, {"rival": rival}, days, draw)
+        found = compare([pair for own in pairs.values() for pair in own])
         called += any(each.is_better or each.is_worse for each in found)
     print(f"\n{called / N_STUDIES:.1%} of families of five equal models have one told apart")
     assert called / N_STUDIES <= 0.05 + 2 * ERROR

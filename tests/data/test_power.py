@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from study.block_length import block_days
+from study.block_length import block_days, smallest_difference
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
-from study.data.evaluation.power import Power, measure_power, sentences, smallest_difference
+from study.data.evaluation.power import Power, measure_power, sentences
 from study.data.evaluation.probability_scores import standard_error
 
 

@@ -3,12 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from study.block_length import block_days
+from study.block_length import block_days, smallest_difference
 from study.data.arrays import PriceArray
 from study.data.dataset import Dataset
 from study.data.evaluation.baselines import logistic_probability
@@ -18,11 +17,6 @@ from study.data.evaluation.probability_scores import (
     resampled_day_indices,
     standard_error,
 )
-
-DETECTABLE = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
-"""Standard errors that a true difference must measure, to be distinguished from zero at 5 %
-(two-sided) in four of five studies: 2.80, whose square is the 7.84 of the usual formula for sample
-sizes."""
 
 _EXPONENT_SHARE = 0.01
 """Noise per budget, of the excess loss of the smallest one, up to which a law that levels off shows
@@ -83,21 +77,14 @@ def measure_power(data: Dataset) -> Power:
     losses = [log_losses(logit, label) for logit in logits]
     constant = _logit(np.full(len(days), data.base_rate))
     gain = float((log_losses(constant, label) - losses[0]).mean())
-    effective = {part: data.splits[part].effective_size for part in ("validation", "test")}
+    rows = {part: data.splits[part].rows for part in ("validation", "test")}
     return _power(
         losses[1] - losses[0],
         _auc_error(logits, label, data.horizon),
         gain=gain,
         horizon=data.horizon,
-        test_factor=math.sqrt(effective["validation"] / effective["test"])
-        if effective["test"] > 0
-        else math.inf,
+        test_factor=math.sqrt(rows["validation"] / rows["test"]),
     )
-
-
-def smallest_difference(standard_error: float) -> float:
-    """Return the smallest true difference that a paired comparison with this error shows."""
-    return DETECTABLE * standard_error
 
 
 def _power(
