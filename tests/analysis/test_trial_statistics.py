@@ -38,17 +38,17 @@ def test_groups_are_compared_at_equal_effort() -> None:
     assert difference_of_best(trials, lambda trial: trial.number < 2) is None
 
 
-def test_groups_dealt_out_by_chance_are_seldom_told_apart() -> None:
+def test_groups_dealt_out_by_chance_are_told_apart_in_a_twentieth_of_cases() -> None:
     draw = np.random.default_rng(1)
     told = 0
-    for _ in range(300):
-        values = draw.gamma(2, 0.01, 36)
+    for _ in range(400):
+        values = draw.normal(0.5, 0.01, 40)
         trials = [record(number, value=float(value)) for number, value in enumerate(values)]
-        found = difference_of_best(trials, lambda trial: trial.number < 9)
+        found = difference_of_best(trials, lambda trial: trial.number < 10)
         assert found is not None
         told += found.is_told
-    # A share of 5 % is known to 1.3 by 300 studies; a bootstrap of the minimum has 14 to 16 %.
-    assert 0.02 <= told / 300 <= 0.075
+    # A share of 5 % is known to 1.1 by 400 studies; a bootstrap of the minimum has 14 to 16 %.
+    assert 0.03 <= told / 400 <= 0.07
 
 
 def test_equal_losses_tell_nothing_of_groups() -> None:
