@@ -10,6 +10,7 @@ import numpy as np
 from analysis.edge_judgement import edge_remarks
 from analysis.holdout_scores import Scores, score_model
 from analysis.statistics.comparison import (
+    EQUAL_NATS,
     Difference,
     Optimism,
     Pair,
@@ -118,7 +119,7 @@ class JudgedHorizon:
     equal ones as ``20k = 60k``."""
     effective_days: Mapping[str, float]
     """Independent days that the test days are worth for ``loss``, that of the best baseline there,
-    and for ``difference``, the median one of a winner to it."""
+    and for ``difference``, the median one of a winner to it; without those that do not vary."""
     smallest_difference: float | None
     """Smallest true difference between two winners that the test days show, nats, by the median
     error of their own paired differences; None with one winner."""
@@ -297,7 +298,7 @@ def _optimism(cell: CellRecords, test: Predictions, days: Floats) -> Optimism | 
     """Return how the winner's lead moves from validation to test days; None without predictions."""
     validation = cell.predictions("validation")
     reference = _reference(test)
-    # A final run that failed has no predictions, of either part.
+    # A winner that has learnt from the validation days has no predictions of them.
     if not {cell.model, reference} <= validation.p.keys():
         return None
     chosen = resampled_day_counts(len(validation.y), cell.horizon, seed=_VALIDATION_DRAW)
@@ -305,6 +306,9 @@ def _optimism(cell: CellRecords, test: Predictions, days: Floats) -> Optimism | 
         (part.losses(cell.model), part.losses(reference), samples)
         for part, samples in ((validation, chosen), (test, days))
     )
+    # The same runs must have answered on both parts, or seeds are not paired.
+    if len(one[0]) != len(two[0]):
+        return None
     return optimism(one, two, np.random.default_rng(zlib.crc32(cell.name.encode())))
 
 
@@ -318,7 +322,11 @@ def _effective_days(
     """Return what days are worth for a loss and for a difference, by the blocks' own error."""
     best = min(baselines.values(), key=lambda losses: float(losses.mean())).mean(axis=0)
     differences = [effective_days(losses.mean(axis=0) - best, days) for losses in winners.values()]
-    return {"loss": effective_days(best, days), "difference": float(np.median(differences))}
+    known = [each for each in differences if np.isfinite(each)]
+    found = {"loss": effective_days(best, days)}
+    if known:
+        found["difference"] = float(np.median(known))
+    return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
 def _smallest_difference(winners: Sequence[Floats], days: Floats) -> float | None:
@@ -326,7 +334,7 @@ def _smallest_difference(winners: Sequence[Floats], days: Floats) -> float | Non
     errors = [
         error
         for one, two in itertools.combinations(winners, 2)
-        if (error := paired_difference(one, two, days).se) is not None
+        if (error := paired_difference(one, two, days).se) is not None and error > EQUAL_NATS
     ]
     return smallest_difference(float(np.median(errors))) if errors else None
 

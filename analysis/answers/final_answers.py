@@ -87,15 +87,23 @@ def standing_sentence(name: str, horizon: int, standing: Standing) -> str:
 
 def _days_sentence(each: JudgedHorizon) -> str:
     """Return which models may be the best, what days are worth, and what they can show."""
-    n_days = len(each.cells[0].test.y)
-    of_loss, of_difference = (f"{each.effective_days[name]:.0f}" for name in ("loss", "difference"))
     said = (
         f"{days_ahead(each.horizon).capitalize()}, of winners and baselines as they were trained "
-        f"the best on other days is with 90 % confidence among: {', '.join(each.best_set)}. "
-        f"By the error of their own blocks the {n_days} test days show a mean loss as well as "
-        f"{of_loss} independent days would, and a difference to the best baseline as well as "
-        f"{of_difference}."
+        f"the best on other days is with 90 % confidence among: {', '.join(each.best_set)}."
     )
+    worth = [
+        f"{what} as well as {each.effective_days[name]:.0f} independent days would"
+        for name, what in (
+            ("loss", "a mean loss"),
+            ("difference", "a difference to the best baseline"),
+        )
+        if name in each.effective_days
+    ]
+    if worth:
+        said += (
+            f" By the error of their own blocks the {len(each.cells[0].test.y)} test days show "
+            f"{' and '.join(worth)}."
+        )
     if each.smallest_difference is not None:
         said += (
             " Two winners are told apart in four studies of five from a true difference of "

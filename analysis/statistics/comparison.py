@@ -12,7 +12,7 @@ from analysis.statistics.floats import Floats
 from analysis.statistics.interval import LEVEL, Estimate, estimate
 from study.block_length import block_days
 
-_EQUAL_NATS = 1e-9
+EQUAL_NATS = 1e-9
 """Difference between two losses of a day, nats, that rounding makes of equal answers. Models answer
 in float32, whose own rounding is a hundred times that."""
 
@@ -154,7 +154,7 @@ def _told_apart(pairs: Sequence[Pair]) -> set[int]:
     left = [
         i
         for i, each in enumerate(pairs)
-        if each.difference.se is not None and each.difference.se > _EQUAL_NATS
+        if each.difference.se is not None and each.difference.se > EQUAL_NATS
     ]
     found: set[int] = set()
     while left:
@@ -233,7 +233,7 @@ def confidence_set(
     daily = {name: losses.mean(axis=0) for name, losses in models.items()}
     for name, own in daily.items():
         for index, group in enumerate(groups):
-            if np.abs(own - daily[group[0]]).max() < _EQUAL_NATS:
+            if np.abs(own - daily[group[0]]).max() < EQUAL_NATS:
                 groups[index] = (*group, name)
                 break
         else:

@@ -104,6 +104,10 @@ def test_all_forms_are_written_and_agree(results: Path) -> None:
     for sentence in numbers["summary"]:
         assert sentence in text
         assert sentence in page
+    assert any(
+        fact.startswith("Every claim is of one market, sp500, and one period, 2000-01-03 to")
+        for fact in numbers["facts"]
+    )
     assert set(numbers["sections"]) >= {
         "law", "baselines", "selection", "calibration", "winners", "depth", "heads", "horizons",
         "budget", "coverage", "importance", "time", "criteria",
@@ -115,6 +119,8 @@ def test_all_forms_are_written_and_agree(results: Path) -> None:
         assert f"figures/{name}.png" in text
     difference = numbers["sections"]["baselines"]["numbers"]["demo_750000_h1_threshold_1pct"]
     assert difference["difference"]["low"] < difference["difference"]["value"]
+    assert set(difference["differences"]) == {"logistic", "constant"}
+    assert 0 < difference["effective_days"]["loss"] < difference["n_days"]
 
 
 @pytest.mark.slow

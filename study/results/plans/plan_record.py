@@ -237,8 +237,8 @@ class PowerRecord:
     def source(self) -> str:
         """Where the differences come from, in words."""
         return (
-            f"{self.share:g} ({self.share_low:g} to {self.share_high:g}) of those between logistic "
-            "regression and boosted trees here, the share measured on the S&P 500"
+            f"{self.share:g} of that between logistic regression and boosted trees; networks on the "
+            f"S&P 500 have {self.share_low:g} to {self.share_high:g}"
         )
 
     def shown(self, part: str) -> tuple[float | None, float | None]:
