@@ -75,8 +75,8 @@ def headline(horizons: Sequence[JudgedHorizon]) -> list[str]:
     if cells:
         found.append(
             f"Against all baselines, on test days: {len(better)} of {len(cells)} cells are better "
-            f"than each of them after all comparisons, {len(worse)} are worse than some, of the "
-            "rest nothing can be said."
+            f"than each of them after all comparisons, {len(worse)} are worse than some, the rest "
+            "are not told apart from at least one."
         )
     return found
 

@@ -235,10 +235,10 @@ class PowerRecord:
 
     @property
     def source(self) -> str:
-        """Where the differences come from, in words."""
+        """How the differences follow from what was measured, in words."""
         return (
-            f"{self.share:g} of that between logistic regression and boosted trees; networks on the "
-            f"S&P 500 have {self.share_low:g} to {self.share_high:g}"
+            f"{self.share:g} of that between logistic regression and boosted trees; networks on "
+            f"the S&P 500 have {self.share_low:g} to {self.share_high:g}"
         )
 
     def shown(self, part: str) -> tuple[float | None, float | None]:
