@@ -73,7 +73,7 @@ def standing_sentence(name: str, horizon: int, standing: Standing) -> str:
     if standing.is_better:
         claim = f"better than {'the one baseline' if n == 1 else f'each of {n} baselines'}"
     elif worse:
-        claim = f"worse than {', '.join(worse)}"
+        claim = f"worse than {'; '.join(worse)}"
     else:
         claim = f"not told apart from {'any' if rest == n else rest} of {n} baselines"
     also = f", better than {len(better)}" if better and not standing.is_better else ""
@@ -89,7 +89,7 @@ def _days_sentence(each: JudgedHorizon) -> str:
     """Return which models may be the best, what days are worth, and what they can show."""
     said = (
         f"{days_ahead(each.horizon).capitalize()}, of winners and baselines as they were trained "
-        f"the best on other days is with 90 % confidence among: {', '.join(each.best_set)}."
+        f"the best on other days is with 90 % confidence among: {'; '.join(each.best_set)}."
     )
     worth = [
         f"{what} as well as {each.effective_days[name]:.0f} independent days would"
