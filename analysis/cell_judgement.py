@@ -32,7 +32,8 @@ from analysis.statistics.interval import Estimate
 from analysis.statistics.law_judgement import judge
 from analysis.statistics.law_report import LawReport
 from analysis.statistics.run_resampling import LEAST_LEVELS, Runs
-from analysis.statistics.trend import steps
+from analysis.statistics.trend import components_of, steps
+from analysis.statistics.winner_noise import Components
 from analysis.study_records import CellRecords, Predictions, StudyRecords
 from study.block_length import smallest_difference
 from study.results.final_records import CONSTANT, LOGISTIC, ORACLE, FinalRecord
@@ -131,6 +132,9 @@ class JudgedHorizon:
     """Law of the cells that are not flagged; None with fewer than three of them."""
     law_of_all: LawReport | None
     """Law of all cells, flagged ones included; None if none is flagged."""
+    components: Components | None
+    """What makes losses differ, of the cells of the first of these laws that there is. Without any,
+    of all cells if a budget was searched several times, and else None."""
     excluded: Sequence[str]
     """Budgets left out, with the reason."""
 
@@ -220,6 +224,8 @@ def _judge_horizon(
         for cell, test in zip(days.records, days.tests, strict=True)
     ]
     kept = [cell for cell in cells if not cell.flags]
+    law = _law(kept, days.samples)
+    law_of_all = _law(cells, days.samples) if len(kept) < len(cells) else None
     return JudgedHorizon(
         horizon=horizon,
         cells=cells,
@@ -231,8 +237,9 @@ def _judge_horizon(
             *(paired_difference(c.losses, cells[0].losses, days.samples) for c in cells[1:]),
         ],
         pairs=_pairs(cells, days.samples),
-        law=_law(kept, days.samples),
-        law_of_all=_law(cells, days.samples) if len(kept) < len(cells) else None,
+        law=law,
+        law_of_all=law_of_all,
+        components=_components(law or law_of_all, cells, days.samples),
         excluded=[f"{c.label}: {'; '.join(c.flags)}" for c in cells if c.flags],
     )
 
@@ -361,6 +368,16 @@ def _law(cells: Sequence[JudgedCell], days: Floats) -> LawReport | None:
     """Fit the law to every final run, resampling test days for all together, seeds and winners."""
     budgets = {cell.records.budget for cell in cells}
     return judge(_runs(cells, days)) if len(budgets) >= LEAST_LEVELS else None
+
+
+def _components(
+    law: LawReport | None, cells: Sequence[JudgedCell], days: Floats
+) -> Components | None:
+    """Return what makes losses differ: of a law or, without any, of cells searched repeatedly."""
+    if law is not None:
+        return law.trend.components
+    found = components_of(_runs(cells, days))
+    return None if found.winners is None else found
 
 
 def _runs(cells: Sequence[JudgedCell], days: Floats) -> Runs:

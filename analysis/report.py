@@ -129,8 +129,12 @@ def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:
 
 
 def _counted(study: StudyRecords) -> str:
-    """Return how many cells there are, and in how many searches if these are fewer."""
-    cells, searches = len(study.cells), len(study.searches)
+    """Return how many cells there are, and of how many searches if that is another number.
+
+    One search may have the cells of several budgets, and several may be of the same cell.
+    """
+    cells = len({(cell.budget, cell.horizon) for cell in study.cells})
+    searches = len(study.searches)
     if cells == searches:
         return f"{cells} cells"
     return f"{cells} cells of {searches} search{'' if searches == 1 else 'es'}"

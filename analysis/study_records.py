@@ -22,7 +22,8 @@ from study.results.final_records import (
 from study.results.records import TrialRecord, ranked
 from study.results.store import read_cell, read_trials
 from study.storage.driver_status import is_search_complete
-from study.storage.layout import CELL_FILE, FINAL_FOLDER, PREDICTIONS_FILE
+from study.storage.layout import CELL_FILE, FINAL_FOLDER, PREDICTIONS_FILE, SEARCH_SUFFIX
+from study.text.short_forms import of_search
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,14 +75,13 @@ class CellRecords:
 
     @property
     def search_number(self) -> int:
-        """Number of the search among the independent ones of its budget, the first being 0."""
-        runs = [] if self.final is None else self.final.runs
-        return next((run.search for run in runs), 0)
+        """Number of the search among the independent ones of its budget, from 1."""
+        return int(self.searched.get("search_number", 1))
 
     @property
     def label(self) -> str:
         """Label of the budget, and which further search of it, as a reader knows it."""
-        return f"{self.budget} (search {self.search_number})" if self.search_number else self.budget
+        return of_search(self.budget, self.search_number)
 
     @property
     def budget_parameters(self) -> int:
@@ -147,6 +147,12 @@ def predictions_of(table: pd.DataFrame, part: str, where: str) -> Predictions:
         y=y,
         p={model: np.stack(seeds) for model, seeds in p.items()},
     )
+
+
+def cells_or_cases(cells: Sequence[CellRecords]) -> str:
+    """Return the word for what is counted: cells, or cases if one was searched several times."""
+    n_cells = len({(cell.budget, cell.horizon) for cell in cells})
+    return "cells" if n_cells == len(cells) else "cases"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -340,6 +346,9 @@ def _cells_by_study(
         searched = found[0].searched
         # Cells of other tasks or markets have other days and labels: they are studies of their own.
         _, _, variant = folder.name.partition(f"_h{searched['horizon']}_")
+        if found[0].search_number > 1:
+            # Further searches of a cell belong to the study of the first one.
+            variant = variant.removesuffix(f"{SEARCH_SUFFIX}{found[0].search_number}")
         # Two phases search the same budgets in other ways, and so do searches across other budgets.
         phase, name_there = searched["phase"], searched["study"]
         study = name_there if phase is None else f"{name_there}-{phase}"

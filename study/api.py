@@ -52,7 +52,12 @@ class Study:
         return cls(load_study(Path(name_or_path)), Path(results).resolve())
 
     def cell(
-        self, budget: str, horizon: int, overrides: Overrides = NO_OVERRIDES
+        self,
+        budget: str,
+        horizon: int,
+        overrides: Overrides = NO_OVERRIDES,
+        *,
+        search_number: int = 1,
     ) -> "SearchableCell":
         """Return the cell of one budget at one horizon.
 
@@ -60,11 +65,14 @@ class Study:
             budget: a label of the search space, such as ``2M``.
             horizon: number of trading days, >= 1.
             overrides: values that replace those of the file.
+            search_number: which of several independent searches of the cell, from 1; a further one
+                has a seed and a folder of its own.
 
         Raises:
             SpecError: the budget is unknown, or a value breaks its rule.
         """
-        return SearchableCell(self.specification.cell(budget, horizon, overrides), self.results)
+        cell = self.specification.cell(budget, horizon, overrides)
+        return SearchableCell(cell.of_search(search_number), self.results)
 
     def report(self) -> WrittenReport:
         """Judge every cell that has results, and write the report beside them.

@@ -1,6 +1,7 @@
 """The values that a field of a configuration or of a record may hold: its type, and its rule."""
 
 import dataclasses
+import datetime
 import functools
 import math
 import types
@@ -116,6 +117,18 @@ def one_of(options: Sequence[str]) -> Rule:
 def text() -> Rule:
     """Return the rule of what is text."""
     return Rule("be text", lambda value: isinstance(value, str))
+
+
+def day() -> Rule:
+    """Return the rule of a day in ISO order, as text."""
+    return Rule("be a day as 1990-01-31", lambda value: isinstance(value, str) and _is_day(value))
+
+
+def _is_day(value: str) -> bool:
+    try:
+        return datetime.date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
 
 
 def flag() -> Rule:

@@ -30,6 +30,7 @@ _EXAMPLES = """examples:
   python -m study.plan
   python -m study.plan --budgets 2M 20M --horizons 1 3
   python -m study.plan --from 20M_h3 --trials 20
+  python -m study.plan --searches 3
   python -m study.plan --search smoke --json > plan.json
   python -m study.tune --budget 2M --horizon 3 --estimate plan.json
   python -m study.plan --search search_spaces/two_phase.yaml   # both phases of a search of two
@@ -135,6 +136,7 @@ def phase_two(
         horizons.append(
             PhaseTwoHorizon(
                 horizon=second.first.data.horizon,
+                search_number=second.first.search_number,
                 lines=second.phase_one.lines(chosen),
                 budgets=[each.describe() for each in second.phase_one.budgets],
             )

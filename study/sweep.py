@@ -28,6 +28,7 @@ from study.spec.command_flags import (
     selected_cells,
     selected_phases,
 )
+from study.spec.selection import further_searches
 from study.spec.spec_file import load_study
 from study.spec.specification import Study
 from study.storage.driver_status import Driver, at_work
@@ -51,6 +52,7 @@ _EXAMPLES = """examples:
   python -m study.sweep --budgets 2M 20M --horizons 1 3
   python -m study.sweep --search smoke --budgets 50k 750k   # minutes
   python -m study.sweep --from 20M_h3                     # that cell and those after it
+  python -m study.sweep --searches 3                      # three independent searches of each cell
   python -m study.sweep --search search_spaces/two_phase.yaml   # phase 1, then phase 2
   python -m study.sweep --address auto --storage /mnt/shared/ray_results       # on a Ray cluster
 
@@ -92,7 +94,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
     """Plan the cells, print what speaks against them, run them, and print how they ended."""
     study = load_study(arguments.search)
     # A wrong flag is answered before anything starts.
-    selected_cells(arguments)
+    selected = selected_cells(arguments)
     phases = selected_phases(arguments, study)
     concurrency(arguments.concurrency)
     given = None if arguments.plan is None else StoredPlan.read(arguments.plan)
@@ -105,6 +107,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         stop.file.unlink(missing_ok=True)
         console = open_console()
         log = SweepLog(console, folder)
+        log.say(*(further_searches(selected, results) if given is None else ()))
         temperature = measure()
         require_cool(temperature)
         guard = held.enter_context(ThermalGuard())
@@ -124,20 +127,17 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
                 return Exit.USER_ERROR
             plans = [plan for plan in planned.cells if plan.phase == phase]
             findings = inspect(plans, results, temperature)
-            for note in findings.notes:
-                log.say(note)
+            log.say(*findings.notes)
             if findings.problems:
                 driver.end("failed", findings.problems[0])
                 _say_problems(findings.problems, _named(study, phase))
                 return Exit.USER_ERROR
-            for reason in findings.left_out.values():
-                log.say(f"left out: {reason}")
+            log.say(*(f"left out: {reason}" for reason in findings.left_out.values()))
             cells = [_cell_run(plan, phase, arguments, findings.left_out) for plan in plans]
             write_json(folder / PLAN_FILE, planned.to_json([c.plan for c in [*ran, *cells]]))
             if phase == 2:
                 missing = list(planned.waiting or ())
-                for line in missing:
-                    log.say(line)
+                log.say(*missing)
             interruptions.attach(stop)
             with _live(console, results, study.name):
                 sweep.run(cells)
@@ -215,6 +215,8 @@ def _cell_run(
         flags += _given(arguments, ["budgets"])
     if phase == 2:
         flags += ["--supplementary", "--param-budget", plan.budget]
+    if plan.search_number > 1:
+        flags += ["--search-number", str(plan.search_number)]
     cell = CellRun(name=plan.cell, plan=plan, flags=tuple(flags))
     if plan.folder_state == "complete":
         cell.end, cell.reason = "skip", "complete before"
@@ -271,11 +273,12 @@ def _settings(
 
 _OF_A_CELL = (
     "search", "trials", "max_epochs", "metric", "early_stop_patience", "early_stop_threshold",
-    "seed", "source", "tier", "vix", "without", "model", "task", "label", "normalization", "accept",
+    "seed", "source", "tier", "vix", "without", "model", "task", "label", "normalization",
+    "splits", "accept",
     "concurrency", "device", "capture", "storage",
 )  # fmt: skip
 
-_OF_A_SELECTION = ("budgets", "horizons", "from")
+_OF_A_SELECTION = ("budgets", "horizons", "from", "searches")
 
 
 def _given(arguments: argparse.Namespace, names: Sequence[str]) -> list[str]:

@@ -22,6 +22,7 @@ from study.spec.command_flags import (
     selected_cells,
     selected_phases,
 )
+from study.spec.selection import further_searches, searches_made
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell, Study
 
@@ -48,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         "test days beside what a sceptic would use instead.",
         _EXAMPLES,
     )
-    add_selection_flags(flags)
+    add_selection_flags(flags, searches="all that were made")
     add_study_flags(flags)
     add_cluster_flags(flags)
     add = flags.add_argument
@@ -77,11 +78,16 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     """Check the flags, then train cell after cell."""
     _require_counts(arguments)
-    study, cells = load_study(arguments.search), selected_cells(arguments)
+    study = load_study(arguments.search)
+    # A wrong flag is answered before the results folder is read.
+    selected_cells(arguments)
     phases = selected_phases(arguments, study)
     at_once = concurrency(arguments.concurrency)
     results = _results_folder(arguments)
+    cells = _cells(arguments, results)
     chosen = _chosen(arguments, study, cells, phases, results)
+    for line in further_searches(cells, results):
+        print(line)
     for line in chosen.notes:
         print(line)
     for problem in chosen.problems:
@@ -189,6 +195,18 @@ def _results_folder(arguments: argparse.Namespace) -> Path:
     return results
 
 
+def _cells(arguments: argparse.Namespace, results: Path) -> list[Cell]:
+    """Return the selected cells, without ``--searches`` once for each search that was made."""
+    cells = selected_cells(arguments)
+    if arguments.searches is not None:
+        return cells
+    return [
+        cell.of_search(number)
+        for cell in cells
+        for number in searches_made(cell, results) or [cell.search_number]
+    ]
+
+
 def _chosen(
     arguments: argparse.Namespace,
     study: Study,
@@ -202,7 +220,7 @@ def _chosen(
     budgets = arguments.budgets
     if budgets is not None and not any((results / cell.name).is_dir() for cell in cells):
         # No search has exactly these budgets: their winners are taken from the search of all.
-        cells = selected_cells(argparse.Namespace(**{**vars(arguments), "budgets": None}))
+        cells = _cells(argparse.Namespace(**{**vars(arguments), "budgets": None}), results)
     return finalists_across_budgets(
         study,
         cells,

@@ -48,6 +48,7 @@ _EXAMPLES = """examples:
   python -m study.tune --budget 2M --horizon 3
   python -m study.tune --budget 2M --horizon 3 --trials 20
   python -m study.tune --budget 2M --horizon 3 --trials 40 --resume   # 20 more
+  python -m study.tune --budget 2M --horizon 3 --search-number 2      # an independent one
   python -m study.tune --budget 20M --horizon 1 --dry-run
   python -m study.tune --search smoke --budget 2M --horizon 1
   python -m study.tune --budget 2M --horizon 3 --fresh \\
@@ -82,6 +83,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="BUDGET",
         help="with --supplementary: look at this budget in place of the two best",
     )
+    add("--search-number", type=int, default=1, metavar="N",
+        help="which of several independent searches of the cell; further ones have a seed and a "
+        "folder of their own (default: %(default)s)")  # fmt: skip
     add_study_flags(flags)
     add_cluster_flags(flags)
     estimate = "seconds per epoch that study.plan --json has measured; default: measure now"

@@ -22,6 +22,8 @@ def test_a_cell_is_planned_searched_extended_and_read(
     write_space(tmp_path, trials=8, epochs=2)
     study = Study.load(tmp_path / "tiny.yaml", results=tmp_path / "ray_results")
     cell = study.cell("50k", 3)
+    again = study.cell("50k", 3, search_number=2)
+    assert again.folder == cell.folder.with_name(f"{cell.folder.name}_search2")
     with pytest.raises(StudyError, match="must be at least 1 trading day, but got --horizon '3'"):
         study.cell("50k", "3")  # type: ignore[arg-type]
     assert cell.trials().empty

@@ -17,6 +17,7 @@ from analysis.cell_judgement import JudgedCell, JudgedHorizon, all_cells
 from analysis.holdout_scores import Scores
 from analysis.statistics.comparison import Standing
 from analysis.statistics.interval import Estimate
+from analysis.study_records import cells_or_cases
 
 
 def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
@@ -293,7 +294,7 @@ def winners_section(horizons: Sequence[JudgedHorizon]) -> Section:
         name="winners",
         title="Which architecture is best for each budget?",
         sentences=[
-            f"{len(rows)} cells have a winner; "
+            f"{len(rows)} {_what(horizons)} have a winner; "
             f"{sum(row[-1] is not None for row in rows)} of them lie at the edge of what was "
             "searched."
         ],
@@ -318,6 +319,10 @@ def winners_section(horizons: Sequence[JudgedHorizon]) -> Section:
             )
         ],
     )
+
+
+def _what(horizons: Sequence[JudgedHorizon]) -> str:
+    return cells_or_cases([cell.records for cell in all_cells(horizons)])
 
 
 def _listed_as(cell: JudgedCell) -> str | None:

@@ -1,4 +1,8 @@
-"""The section on whether the horizon changes which configuration is best."""
+"""The section on whether the horizon changes which configuration is best.
+
+Of several searches of a budget each is compared with the search of its number at other horizons,
+which draws from the same seed, and never with another search of its own horizon.
+"""
 
 import itertools
 from collections.abc import Sequence
@@ -29,28 +33,28 @@ Pair = tuple[TrialRecord, TrialRecord]
 
 def horizons_section(study: StudyRecords) -> Section:
     """Return the section on whether the horizon changes the answer."""
-    budgets = list(dict.fromkeys(cell.budget for cell in study.cells))
+    labels = list(dict.fromkeys(cell.label for cell in study.cells))
     ranks: list[list[Cell]] = []
     transfer: list[list[Cell]] = []
     numbers: dict[str, object] = {}
     below = []
-    for budget in budgets:
-        cells = [cell for cell in study.cells if cell.budget == budget]
+    for label in labels:
+        cells = [cell for cell in study.cells if cell.label == label]
         for first, second in itertools.combinations(cells, 2):
             pairs = _common(first, second)
             found = rank_agreement(pairs)
             name = f"{first.horizon} and {second.horizon}"
-            ranks.append([budget, name, len(pairs), *(found or (None, None, None))])
+            ranks.append([label, name, len(pairs), *(found or (None, None, None))])
             if found is not None:
                 across, ceiling, difference = found
-                numbers[f"{budget} h{first.horizon} h{second.horizon}"] = {
+                numbers[f"{label} h{first.horizon} h{second.horizon}"] = {
                     "across": across, "ceiling": ceiling, "difference": difference,
                     "n": len(pairs),
                 }  # fmt: skip
                 below.append(difference.high is not None and difference.high < 0)
             if pairs:
-                transfer += _transfer_rows(budget, (first, second), pairs)
-    spreads = [_spread_row(study, budget) for budget in budgets]
+                transfer += _transfer_rows(label, (first, second), pairs)
+    spreads = [_spread_row(study, label) for label in labels]
     return Section(
         name="horizons",
         title="Does the horizon change the answer?",
@@ -159,22 +163,22 @@ def _common(first: CellRecords, second: CellRecords) -> list[Pair]:
 
 
 def _transfer_rows(
-    budget: str, cells: tuple[CellRecords, CellRecords], pairs: Sequence[Pair]
+    label: str, cells: tuple[CellRecords, CellRecords], pairs: Sequence[Pair]
 ) -> list[list[Cell]]:
     losses = np.array([[trial.value for trial in pair] for pair in pairs], dtype=np.float64).T
     rows: list[list[Cell]] = []
     for own, other in ((0, 1), (1, 0)):
         best = int(np.argmin(losses[own]))
         regret = float(losses[other, best] - losses[other].min())
-        rows.append([budget, cells[own].horizon, cells[other].horizon, len(pairs), regret])
+        rows.append([label, cells[own].horizon, cells[other].horizon, len(pairs), regret])
     return rows
 
 
-def _spread_row(study: StudyRecords, budget: str) -> list[Cell] | None:
-    cells = [cell for cell in study.cells if cell.budget == budget and cell.rankable]
+def _spread_row(study: StudyRecords, label: str) -> list[Cell] | None:
+    cells = [cell for cell in study.cells if cell.label == label and cell.rankable]
     if len(cells) < 2:
         return None
-    row: list[Cell] = [budget]
+    row: list[Cell] = [label]
     for name in _SETTINGS:
         best = np.array([float(cell.rankable[0].params[name]) for cell in cells])
         within = [

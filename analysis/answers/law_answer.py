@@ -75,9 +75,10 @@ def law_section(horizons: Sequence[JudgedHorizon]) -> Section:
             sentences.append(f"Left out of the law: {', and '.join(each.excluded)}.")
         if each.law_of_all is not None:
             sentences.append(f"With them: {each.law_of_all.sentence}")
-        judged = each.law or each.law_of_all
-        if judged is not None:
-            sentences.append(components_sentence(judged.trend.components))
+        if each.components is not None:
+            is_of_all = each.law is None and each.law_of_all is None and bool(each.excluded)
+            shown = components_sentence(each.components)
+            sentences.append(f"With them: {shown[0].lower()}{shown[1:]}" if is_of_all else shown)
         by_note: dict[str, list[str]] = {}
         for cell in each.cells:
             for note in cell.notes:
@@ -197,10 +198,8 @@ def _law_numbers(each: JudgedHorizon) -> dict[str, object]:
         "trend": None if report is None else report.trend.slope,
         "permutation_p": None if report is None else report.trend.p,
         "components": {}
-        if report is None
-        else {
-            name: getattr(report.trend.components, name) for name in ("days", "seeds", "winners")
-        },
+        if each.components is None
+        else {name: getattr(each.components, name) for name in ("days", "seeds", "winners")},
         "resampled": None if report is None else report.resampled,
         "n_runs": 0 if report is None else len(report.runs),
         "excluded": list(each.excluded),

@@ -14,7 +14,7 @@ from analysis.answers.report_parts import (
     days_ahead,
 )
 from analysis.answers.shape_tables import pairs_of_heads, styles_table
-from analysis.study_records import CellRecords, StudyRecords
+from analysis.study_records import CellRecords, StudyRecords, cells_or_cases
 from analysis.trial_statistics import best_of_curve, correlations, difference_of_best
 from study.results.records import TrialRecord
 from study.text.short_forms import architecture
@@ -95,7 +95,7 @@ def _grouped(
         found = difference_of_best(cell.rankable, split(cell)) if cell.rankable else None
         if found is None:
             rows.append(
-                [cell.budget, days_ahead(cell.horizon), *[None] * 4, "too few trials"]
+                [cell.label, days_ahead(cell.horizon), *[None] * 4, "too few trials"]
             )  # fmt: skip
             continue
         n_tested += 1
@@ -106,7 +106,7 @@ def _grouped(
         by_chance = f"{found.low:.4f} to {found.high:.4f}"
         rows.append(
             [
-                cell.budget, days_ahead(cell.horizon), found.k, found.value, by_chance, found.p,
+                cell.label, days_ahead(cell.horizon), found.k, found.value, by_chance, found.p,
                 claim,
             ]
         )  # fmt: skip
@@ -119,8 +119,8 @@ def _grouped(
         name=name,
         title=title,
         sentences=[
-            f"In {len(rows) - n} of {len(rows)} cells nothing can be said; {first} is better in "
-            f"{told[first]}, {second} in {told[second]}. "
+            f"In {len(rows) - n} of {len(rows)} {cells_or_cases(study.cells)} nothing can be said; "
+            f"{first} is better in {told[first]}, {second} in {told[second]}. "
             f"At most {0.05 * n_tested:.1f} such claims are expected by chance."
         ],
         tables=[
@@ -149,7 +149,7 @@ def budget_section(study: StudyRecords) -> Section:
         outside += int(((shares < _BUDGET_LOW) | (shares > _BUDGET_HIGH)).sum())
         best = cell.rankable[0].param_count / cell.budget_parameters if cell.rankable else None
         rows.append(
-            [cell.budget, days_ahead(cell.horizon), f"{shares.min():.0%}",
+            [cell.label, days_ahead(cell.horizon), f"{shares.min():.0%}",
              f"{np.median(shares):.0%}", f"{shares.max():.0%}",
              None if best is None else f"{best:.0%}"]
         )  # fmt: skip
@@ -179,7 +179,7 @@ def coverage_section(study: StudyRecords) -> Section:
         spread = float(np.ptp(values) / values.min()) if len(values) else None
         rows.append(
             [
-                cell.budget, days_ahead(cell.horizon), len(cell.trials), distinct, shapes,
+                cell.label, days_ahead(cell.horizon), len(cell.trials), distinct, shapes,
                 sum(t.source == "sampled" for t in cell.trials), reasons.count("asha"),
                 sum(not t.is_rankable for t in cell.trials),
                 None if spread is None else f"{spread:.1%}",
@@ -189,7 +189,7 @@ def coverage_section(study: StudyRecords) -> Section:
             curve = best_of_curve(values)
             series.append(
                 Series(
-                    name=f"{cell.budget} h{cell.horizon}",
+                    name=f"{cell.label} h{cell.horizon}",
                     x=list(range(1, len(curve) + 1)),
                     y=[e.value - float(values.min()) for e in curve],
                     is_line=True,
@@ -238,7 +238,7 @@ def importance_section(study: StudyRecords) -> Section:
             continue
         found = correlations(trials, [n for n in names if n in trials[0].params])
         ordered = sorted(found, key=lambda name: -abs(found[name].value))
-        rows += [[cell.budget, days_ahead(cell.horizon), name, found[name]] for name in ordered]
+        rows += [[cell.label, days_ahead(cell.horizon), name, found[name]] for name in ordered]
         numbers[cell.name] = found
     return Section(
         name="importance",
@@ -269,10 +269,10 @@ def listed_section(study: StudyRecords) -> Section | None:
         for trial in listed:
             name = str(trial.name)
             if places.get(trial.number) == 1:
-                best.append(f"{name} ({cell.budget}, {days_ahead(cell.horizon)})")
+                best.append(f"{name} ({cell.label}, {days_ahead(cell.horizon)})")
             rows.append(
                 [
-                    name, trial.group, cell.budget, days_ahead(cell.horizon), trial.param_count,
+                    name, trial.group, cell.label, days_ahead(cell.horizon), trial.param_count,
                     architecture(trial.params), trial.params["dropout"],
                     f"{trial.params['learning_rate']:.2e}", f"{trial.params['weight_decay']:g}",
                     trial.value, trial.reason, places.get(trial.number), len(cell.rankable),
@@ -316,7 +316,7 @@ def time_section(study: StudyRecords) -> Section:
         busy = sum(t.duration_seconds or 0.0 for t in trials)
         if estimate and search.is_complete:
             ratios.append(taken / estimate)
-        budgets = ", ".join(cell.budget for cell in cells)
+        budgets = ", ".join(cell.label for cell in cells)
         rows.append([budgets, days_ahead(search.horizon), _minutes(estimate), _minutes(taken),
                      _minutes(busy)])  # fmt: skip
     sentence = (

@@ -21,7 +21,7 @@ from analysis.statistics.interval import LEVEL, Estimate
 from analysis.study_records import CellRecords, StudyRecords
 from analysis.trial_statistics import tuning_curve
 from study.results.records import TrialRecord
-from study.text.short_forms import architecture
+from study.text.short_forms import architecture, counted
 
 _SHOWN_TRIALS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 """Numbers of trials at which the curve of the best is tabled."""
@@ -92,7 +92,10 @@ def found_sentences(study: StudyRecords) -> list[str]:
         first = min(cells, key=lambda cell: (_loss(cell.rankable[0]).value, cell.name))
         best = first.rankable[0]
         less = _less_baseline(best)
-        among = "" if len(cells) == 1 else f" of {len(cells)} budgets"
+        n_budgets = len({cell.budget for cell in cells})
+        among = "" if len(cells) == 1 else f" of {counted(n_budgets, 'budget')}"
+        if len(cells) > n_budgets:
+            among = f" of {len(cells)} searches{among}"
         sentences.append(
             f"Validation, {days_ahead(horizon)}: the lowest loss{among} is that of {first.label}, "
             f"{shown_estimate(_loss(best))} nats per day"
@@ -191,7 +194,7 @@ def _loss_figures(study: StudyRecords) -> list[Figure]:
             continue
         losses = [_loss(cell.rankable[0]) for cell in cells]
         others = [
-            (trial.param_count, trial.value, cell.budget)
+            (trial.param_count, trial.value, cell.label)
             for cell in cells
             for trial in cell.rankable[1:]
             if trial.value is not None
@@ -210,7 +213,7 @@ def _loss_figures(study: StudyRecords) -> list[Figure]:
                         low=[low_end(loss) for loss in losses],
                         high=[high_end(loss) for loss in losses],
                         labels=[
-                            f"{cell.budget}: {shown_estimate(loss)}"
+                            f"{cell.label}: {shown_estimate(loss)}"
                             for cell, loss in zip(cells, losses, strict=True)
                         ],
                     ),
@@ -224,7 +227,8 @@ def _loss_figures(study: StudyRecords) -> list[Figure]:
                 ],
                 log_x=True,
                 log_y=True,
-                alt=f"Validation loss of the trials of {len(cells)} budgets against their number "
+                alt="Validation loss of the trials of "
+                f"{len({cell.budget for cell in cells})} budgets against their number "
                 "of parameters, on log scales.",
             )
         )
@@ -302,7 +306,7 @@ def _curve_rows(cell: CellRecords, losses: Floats) -> list[list[Cell]]:
     curve, n = tuning_curve(losses), len(losses)
     return [
         [
-            cell.budget, days_ahead(cell.horizon), k, _finite(curve.median[k - 1]),
+            cell.label, days_ahead(cell.horizon), k, _finite(curve.median[k - 1]),
             _finite(curve.low[k - 1]), _finite(curve.high[k - 1]),
         ]
         for k in sorted({*(k for k in _SHOWN_TRIALS if k < n), n})
@@ -326,7 +330,7 @@ def _curve_figure(horizon: int, searches: Sequence[tuple[CellRecords, Floats]]) 
         y_label="validation loss, nats per day",
         series=[
             Series(
-                name=cell.budget,
+                name=cell.label,
                 x=[float(k) for k in range(1, len(curve.median) + 1)],
                 y=np.clip(curve.median, bottom, top).tolist(),
                 low=np.clip(curve.low, bottom, top).tolist(),

@@ -8,6 +8,7 @@ from analysis.answers.report_parts import Cell, Section, Table, days_ahead, show
 from analysis.cell_judgement import JudgedCell, JudgedHorizon, all_cells
 from analysis.statistics.comparison import mean_excess
 from analysis.statistics.interval import Estimate
+from analysis.study_records import cells_or_cases
 
 
 def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
@@ -15,19 +16,20 @@ def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
     cells = all_cells(horizons)
     judged = [cell.optimism for cell in cells if cell.optimism is not None]
     mean = mean_excess(judged) if judged else None
+    what = cells_or_cases([cell.records for cell in cells])
     shrinkages = [value for cell in cells if (value := _shrinkage(cell)) is not None]
     sentences = [
         "No final run answers for validation days of which it has not learnt, so that nothing is "
         "said of optimism."
         if mean is None
-        else optimism_sentence(mean, len(judged))
+        else optimism_sentence(mean, f"{len(judged)} {what}")
     ]
     if shrinkages:
         up = sum(value > 0 for value in shrinkages)
         sentences.append(
             f"Fresh seeds on the same validation days are {np.mean(shrinkages):+.4f} nats from the "
-            f"searched run on average, above it in {up} of {len(shrinkages)} cells. That shows the "
-            "luck of one seed alone: what a configuration owes to these days all its seeds share."
+            f"searched run on average, above it in {up} of {len(shrinkages)} {what}. That shows "
+            "the luck of one seed: what a configuration owes to these days all its seeds share."
         )
     return Section(
         name="selection",
@@ -49,12 +51,17 @@ def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
     )  # fmt: skip
 
 
-def optimism_sentence(mean: Estimate, n_cells: int) -> str:
-    """Return what may be said of the mean optimism of the winners of so many cells."""
+def optimism_sentence(mean: Estimate, counted: str) -> str:
+    """Return what may be said of the mean optimism of winners.
+
+    Args:
+        mean: of them.
+        counted: how many they are, such as ``6 cells``.
+    """
     moved = (
         f"From the validation days, on which they were chosen, to the test days the winners move "
         f"by {shown_estimate(mean)} nats per day against a baseline that was not chosen, the "
-        f"same runs on both (mean of {n_cells} {'cell' if n_cells == 1 else 'cells'})"
+        f"same runs on both (mean of {counted})"
     )
     if mean.low is None or mean.high is None or mean.low <= 0 <= mean.high:
         return f"{moved}: no optimism can be seen."
@@ -74,9 +81,8 @@ def _shrinkage(cell: JudgedCell) -> float | None:
 
 def _validation_mean(cell: JudgedCell) -> float | None:
     """Return the mean validation loss of the final runs; None if they have learnt from these."""
-    final = cell.final
-    values = [run.value for run in final.runs if run.value is not None and run.is_rankable]
-    return float(np.mean(values)) if values and not final.with_validation else None
+    values = cell.final.validation_losses
+    return float(np.mean(values)) if values and not cell.final.with_validation else None
 
 
 def _losses(cells: Sequence[JudgedCell]) -> Table:

@@ -32,7 +32,7 @@ def styles_table(study: StudyRecords) -> Table:
             if values:
                 rows.append(
                     [
-                        cell.budget, days_ahead(cell.horizon), name, len(values), min(values),
+                        cell.label, days_ahead(cell.horizon), name, len(values), min(values),
                         float(np.median(values)), max(values),
                     ]
                 )  # fmt: skip
@@ -55,7 +55,7 @@ def pairs_of_heads(study: StudyRecords) -> tuple[list[str], list[Table]]:
         return ["No two usable trials of a cell have the same shape and other heads."], []
     rows: list[list[Cell]] = [
         [
-            cell.budget, days_ahead(cell.horizon), f"d{more.params['d_model']} "
+            cell.label, days_ahead(cell.horizon), f"d{more.params['d_model']} "
             f"L{more.params['n_layers']}", fewer.params["n_heads"], more.params["n_heads"],
             fewer.value, more.value, _difference(fewer, more),
             "heads alone" if _is_controlled(fewer, more) else "training too",

@@ -56,17 +56,26 @@ def trend_of(runs: Runs, *, seed: int = 0) -> Trend:
         runs: any.
         seed: of the permutations that are drawn where there are too many to try all.
     """
-    members = runs.members
-    sizes = runs.sizes[[rows[0] for rows in members], 0]
-    resampled = None if runs.resampled is None else np.log(runs.resampled)
-    winners = winners_of(np.log(runs.losses), resampled, members, runs.budgets)
+    sizes = runs.sizes[[rows[0] for rows in runs.members], 0]
+    winners = _winners_in_logs(runs)
     return Trend(
         slope=_slope(winners, sizes),
         p=permutation_p(sizes, winners.values, seed=seed),
         n_sizes=min(len(np.unique(winners.budget)), len(np.unique(sizes))),
-        # A small difference of logs is that share of the loss.
-        components=winners.components(float(np.exp(winners.values.mean()))),
+        components=components_of(runs),
     )
+
+
+def components_of(runs: Runs) -> Components:
+    """Return what makes the losses of runs differ, in the units of the loss."""
+    winners = _winners_in_logs(runs)
+    # A small difference of logs is that share of the loss.
+    return winners.components(float(np.exp(winners.values.mean())))
+
+
+def _winners_in_logs(runs: Runs) -> Winners:
+    resampled = None if runs.resampled is None else np.log(runs.resampled)
+    return winners_of(np.log(runs.losses), resampled, runs.members, runs.budgets)
 
 
 def _slope(winners: Winners, sizes: Floats) -> Estimate:

@@ -16,6 +16,7 @@ from study.data.data_config import (
     EMBEDDED_VIX,
     DataConfig,
     Normalization,
+    SplitKind,
     require_acceptable,
 )
 from study.data.dataset import build_dataset
@@ -138,6 +139,11 @@ def _build(arguments: argparse.Namespace) -> int:
         test_share=arguments.test_share,
         purge_days=arguments.purge_days,
         embargo_days=arguments.embargo_days,
+        splits=arguments.splits,
+        first_test_day=arguments.first_test_day,
+        fold_days=arguments.fold_days,
+        validation_days=arguments.validation_days,
+        window_days=arguments.window_days,
         max_shift=arguments.max_shift,
         accept=tuple(arguments.accept),
     )
@@ -153,6 +159,7 @@ def _build(arguments: argparse.Namespace) -> int:
                 "rows": len(dataset.dates),
                 "features": dataset.feature_names,
                 "base_rate": dataset.base_rate,
+                "fold_train_rows": dataset.fold_train_rows,
                 "splits": {part: asdict(each) for part, each in dataset.splits.items()},
                 "shift": dataset.shift,
                 "baselines": [asdict(score) for score in scores],
@@ -292,12 +299,21 @@ def _add_build_flags(build: argparse.ArgumentParser) -> None:
         default=default.normalization,
         help="how features become inputs (%(default)s)",
     )
+    build.add_argument(
+        "--splits",
+        choices=get_args(SplitKind),
+        help="train once or walk forward (shares, and walk_forward for sp500-long)",
+    )
     for flag, kind, value, help_ in (
         ("--context-length", int, default.context_length, "days a model sees"),
         ("--validation-share", float, default.validation_share, "share of the days"),
         ("--test-share", float, default.test_share, "share of the days, the latest"),
         ("--purge-days", int, default.purge_days, "days left out before a border"),
         ("--embargo-days", int, default.embargo_days, "days left out after a border"),
+        ("--first-test-day", str, default.first_test_day, "walking forward: first test day"),
+        ("--fold-days", int, default.fold_days, "walking forward: test days of a fold"),
+        ("--validation-days", int, default.validation_days, "walking forward: of a fold's past"),
+        ("--window-days", int, default.window_days, "walking forward: days of a past, or all"),
         ("--max-shift", float, default.max_shift, "largest input drift, in train sd"),
     ):
         build.add_argument(flag, type=kind, default=value, help=f"{help_} (%(default)s)")

@@ -11,6 +11,7 @@ from study.fields import (
     above,
     between,
     check_values,
+    day,
     one_of,
     or_none,
     require_type,
@@ -22,6 +23,7 @@ Normalization = Literal["relative", "zscore", "revin", "none"]
 LabelKind = Literal["high", "close", "direction"]
 Tier = Literal["a25", "a50", "a100", "a200", "c"]
 FeatureSource = Literal["ohlcv", "vix"]
+SplitKind = Literal["shares", "walk_forward"]
 
 TIER_SOURCES: dict[Tier, tuple[FeatureSource, ...]] = {
     "a25": ("ohlcv",),
@@ -60,6 +62,9 @@ EMBEDDED_VIX = "embedded"
 EMBEDDED_VIX_RANGE = "2014-01-03 to 2019-01-03"
 """First and last day of the volatility index inside the installed package ``arch``."""
 
+LONG_HISTORY = "sp500-long"
+"""Name of the S&P 500 of 1982 to 2018, which needs the extra ``history``."""
+
 _MOST_DAYS = 100_000
 """Largest count of days: four hundred years of trading days."""
 
@@ -77,6 +82,11 @@ DATA_RULES: dict[str, Rule] = {
     "test_share": between(0, 0.5),
     "purge_days": whole(0, _MOST_DAYS),
     "embargo_days": whole(0, _MOST_DAYS),
+    "splits": or_none(one_of(get_args(SplitKind))),
+    "first_test_day": day(),
+    "fold_days": whole(1, _MOST_DAYS),
+    "validation_days": whole(1, _MOST_DAYS),
+    "window_days": or_none(whole(1, _MOST_DAYS)),
     "max_shift": above(0, 1_000_000),
 }
 """Rules of the fields' values, each by itself."""
@@ -131,6 +141,11 @@ def require_acceptable(names: Sequence[str]) -> None:
     )
 
 
+def usual_splits(source: str) -> SplitKind:
+    """Return how the days of a market become parts if nothing else is asked for."""
+    return "walk_forward" if source == LONG_HISTORY else "shares"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
     """The data set of one cell. Equal configs and equal prices give bit-equal arrays."""
@@ -165,6 +180,21 @@ class DataConfig:
     of the study, which keeps the evaluation days the same for every horizon."""
     embargo_days: int = 5
     """Days dropped after a border, on top of the purge."""
+    splits: SplitKind | None = None
+    """How days become parts: ``shares`` cuts them once, ``walk_forward`` trains the winner again
+    before every fold of test days. None takes ``walk_forward`` for sp500-long, ``shares`` for any
+    other market. The fields up to ``window_days`` are of ``walk_forward`` alone, the two shares of
+    ``shares``."""
+    first_test_day: str = "1990-01-01"
+    """ISO date from which on days are test days; a search sees earlier ones only."""
+    fold_days: int = 731
+    """Test days of a fold: the 7,303 days of sp500-long from 1990 on are ten folds of it."""
+    validation_days: int = 520
+    """Latest days of a fold's past that validate, purge and embargo included: about two years,
+    which are worth a hundred independent labels at a horizon of 5 days."""
+    window_days: int | None = None
+    """Days of a fold's past that it is trained and validated on, the latest ones; None takes all,
+    a window that expands."""
     max_shift: float = 3.0
     """Largest allowed |validation mean - train mean| of a model input, in train standard
     deviations; larger fails the build."""
@@ -177,6 +207,8 @@ class DataConfig:
         # A list where a record was read again; in one order, so that equal choices are equal.
         object.__setattr__(self, "accept", tuple(sorted(set(self.accept))))
         require_acceptable(self.accept)
+        if self.splits is None:
+            object.__setattr__(self, "splits", usual_splits(self.source))
         check_values(DATA_RULES, self, "Mend the search space or the flag.")
         require(
             self.purge_days >= self.horizon,
@@ -213,6 +245,11 @@ class DataConfig:
             got=f"vix={quoted(self.vix)}",
             remedy="Leave it out, or choose tier c.",
         )
+
+    @property
+    def walks_forward(self) -> bool:
+        """Are the test days cut into folds, before each of which the winner is trained again?"""
+        return self.splits == "walk_forward"
 
     @property
     def label_kind(self) -> LabelKind:

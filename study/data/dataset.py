@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from study.data.arrays import DayArray, IndexArray, PriceArray, SampleArray
 from study.data.checks.price_checks import require_clean
@@ -30,6 +31,7 @@ from study.data.splits import (
     Part,
     Splits,
     SplitSummary,
+    count_folds,
     require_answerable,
     split_days,
     summarise,
@@ -40,7 +42,7 @@ from study.errors import DataError, require
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
-    """One cell's data, all that a search may see. Arrays are read-only.
+    """One cell's data, all that a search, or a fold's training, may see. Arrays are read-only.
 
     The arrays end on the last validation day: features and labels of the test part are not in here.
     All that is known of the test part is its summary in ``splits``, with the number of its
@@ -65,6 +67,9 @@ class Dataset:
     """Row of each validation sample's day."""
     n_rows: int
     """Days with inputs in the whole history, the sealed test part included."""
+    fold_train_rows: tuple[int, ...]
+    """Number of training samples before each fold of test days, one where days are cut by shares.
+    """
     base_rate: float
     """Share of positives among the training samples."""
     context_length: int
@@ -85,66 +90,96 @@ class Dataset:
     understood: str = ""
     """How the files were read, one line; empty for embedded ones."""
 
+    @property
+    def n_folds(self) -> int:
+        """Number of folds of the test days, 1 where days are cut by shares."""
+        return len(self.fold_train_rows)
+
+
+def _fold_train_rows(dates: DayArray, config: DataConfig) -> tuple[int, ...]:
+    folds = range(count_folds(dates, config))
+    return tuple(len(split_days(dates, config, fold).train) for fold in folds)
+
 
 def build_dataset(
-    config: DataConfig, prices: Prices | None = None, import_folder: Path = IMPORT_FOLDER
+    config: DataConfig,
+    prices: Prices | None = None,
+    import_folder: Path = IMPORT_FOLDER,
+    fold: int | None = None,
 ) -> Dataset:
     """Build the arrays of one cell.
+
+    A search is refused if its days cannot answer the question, or if its inputs drift; a fold has
+    to live with the days that it finds.
 
     Args:
         config: what to build.
         prices: bars to use in place of those that ``config.source`` names.
         import_folder: where imported markets and volatility indices live.
+        fold: number of the fold whose past is seen, from 0; None builds what a search sees.
 
     Raises:
-        DataError: a source is missing or breaks a rule, is too short, cannot answer the question,
-            or its inputs drift too far from training to validation.
+        DataError: a source is missing, breaks a rule, is too short, or is refused as said above.
     """
-    if prices is None:
-        prices = load_prices(config.source, import_folder, config.accept)
+    prices = prices or load_prices(config.source, import_folder, config.accept)
     vix = vix_of(config, import_folder)
-    odd_vix = vix_warnings(config, vix, prices)
-    n_dropped = _warm_up_within(prices, config.tier)
-    usable = usable_bars(prices, config.tier, vix)
-    left_out = _left_out(prices, usable, n_dropped, vix)
-    days = split_days(len(usable), config)
-    n_visible = int(days.validation[-1]) + 1
-
-    # Labels of the validation part end before the test part, thanks to the purge.
+    warnings = prices.warnings + vix_warnings(config, vix, prices)
+    usable, left_out = _usable(prices, config, vix)
     bars = prices.frame
-    all_labels = make_labels(
-        bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
-    )[usable]
     all_dates = bars.index.to_numpy().astype("datetime64[D]")[usable]
+    days = split_days(all_dates, config, fold)
+    n_visible = int(days.validation[-1]) + 1
+    # Labels of the validation part end before the test part, thanks to the purge.
+    all_labels = _labels(bars, config)[usable]
     splits = _summaries(days, all_labels, all_dates, config.horizon)
-    require_answerable(splits)
-
+    if fold is None:
+        require_answerable(splits)
     # Bars after the last validation day are cut off before the first feature is computed.
     visible = replace(prices, frame=bars.iloc[: usable[n_visible - 1] + 1])
     features, scaler, shift = _scaled_inputs(visible, config, vix, days)
-    ranges = log_range(bars["High"].to_numpy(), bars["Low"].to_numpy(), horizon=config.horizon)
-    auxiliary = _standardise(ranges[usable[:n_visible]], days.train)
+    if fold is None:
+        require_small_shift(shift, config.max_shift, config.normalization)
     return Dataset(
         features=_frozen(features),
         labels=_frozen(_of_parts(all_labels[:n_visible], days)),
-        auxiliary=_frozen(_of_parts(auxiliary, days)),
+        auxiliary=_frozen(_of_parts(_auxiliary(bars, config, usable[:n_visible], days), days)),
         dates=_frozen(all_dates[:n_visible].copy()),
         feature_names=scaler.names,
         train_days=_frozen(days.train),
         validation_days=_frozen(days.validation),
         n_rows=len(usable),
+        fold_train_rows=_fold_train_rows(all_dates, config),
         base_rate=splits["train"].base_rate,
         context_length=config.context_length,
         horizon=config.horizon,
         scaler=scaler,
         splits=splits,
         shift=shift,
-        warnings=prices.warnings + odd_vix + left_out,
+        warnings=warnings + left_out,
         fingerprint=data_fingerprint(prices, vix),
         feature_hash=feature_hash(config.tier),
         source=prices.name,
         understood=understood_files(prices, vix),
     )
+
+
+def _labels(bars: pd.DataFrame, config: DataConfig) -> SampleArray:
+    return make_labels(
+        bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
+    )
+
+
+def _usable(
+    prices: Prices, config: DataConfig, vix: VixSeries | None
+) -> tuple[IndexArray, tuple[str, ...]]:
+    """Return the rows of the bars that have inputs, and a line on those that lack the VIX.
+
+    Raises:
+        DataError: there are no such bars.
+    """
+    n_dropped = _warm_up_within(prices, config.tier)
+    usable = usable_bars(prices, config.tier, vix)
+    return usable, _left_out(prices, usable, n_dropped, vix)
 
 
 def _warm_up_within(prices: Prices, tier: Tier) -> int:
@@ -181,14 +216,13 @@ def _scaled_inputs(
     """Return the inputs of the days that a search may see, their scaler and their shift.
 
     Raises:
-        DataError: an input is undefined, constant, or drifts too far from training to validation.
+        DataError: an input is undefined or constant.
     """
     inputs = build_inputs(visible, config.tier, config.normalization, vix)
     # Every row that a training window holds; the same rows for every context length.
     train_rows = np.arange(days.train[0] - config.context_length + 1, days.train[-1] + 1)
     scaler = fit_scaler(inputs, train_rows, config.normalization)
     shift = measure_shift(inputs, train_rows, days.validation)
-    require_small_shift(shift, config.max_shift, config.normalization)
     return scale_inputs(inputs, scaler, config.normalization), scaler, shift
 
 
@@ -261,8 +295,13 @@ def _left_out(
     )
 
 
-def _standardise(target: PriceArray, train_days: IndexArray) -> SampleArray:
-    train = target[train_days]
+def _auxiliary(
+    bars: pd.DataFrame, config: DataConfig, rows: IndexArray, days: Splits
+) -> SampleArray:
+    """Return the log range of the days ahead of the given bars, standardised over training days."""
+    ranges = log_range(bars["High"].to_numpy(), bars["Low"].to_numpy(), horizon=config.horizon)
+    target: PriceArray = ranges[rows]
+    train = target[days.train]
     standardised: SampleArray = ((target - train.mean()) / train.std()).astype(np.float32)
     return standardised
 

@@ -19,7 +19,10 @@ from study.errors import DataError, require
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Holdout:
-    """A cell's whole history, the test part included; its rows continue those of its data set."""
+    """A cell's whole history, the test part included; its rows continue those of its data set.
+
+    Of a fold, the inputs are scaled as in its own training, and the days are its own.
+    """
 
     prices: Prices
     features: SampleArray
@@ -40,14 +43,16 @@ def open_holdout(
     dataset: Dataset,
     prices: Prices | None = None,
     import_folder: Path = IMPORT_FOLDER,
+    fold: int | None = None,
 ) -> Holdout:
     """Return inputs and labels of all days of a cell, of the test part too.
 
     Args:
         config: of the cell.
-        dataset: its data set, whose scaler and rows are kept.
+        dataset: its data set, or that of the fold, whose scaler and rows are kept.
         prices: bars to use in place of those that ``config.source`` names.
         import_folder: where imported markets and volatility indices live.
+        fold: number of the fold, from 0; None returns the test days of all.
 
     Raises:
         DataError: the prices are not those of the data set.
@@ -66,8 +71,8 @@ def open_holdout(
     )
     bars = usable_bars(prices, config.tier, vix)
     features = known_inputs(config, dataset, prices, vix)
-    n_days = len(features)
-    days = split_days(n_days, config)
+    dates = prices.frame.index.to_numpy().astype("datetime64[D]")[bars]
+    days = split_days(dates, config, fold)
     labels = make_labels(
         prices.frame, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
     )[bars]
@@ -79,7 +84,7 @@ def open_holdout(
         prices=prices,
         features=features,
         labels=labels,
-        dates=prices.frame.index.to_numpy().astype("datetime64[D]")[bars],
+        dates=dates,
         bars=bars,
         train_days=dataset.train_days,
         validation_days=days.validation,

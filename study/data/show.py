@@ -109,6 +109,12 @@ def dataset(built: Dataset, config: DataConfig, scores: Sequence[Baseline]) -> N
             f"{summary.effective_size:.0f}",
         )
     console.print(parts)
+    if built.n_folds > 1:
+        rows = built.fold_train_rows
+        console.print(
+            f"the test days are {built.n_folds} folds of {config.fold_days}, before each of which "
+            f"the winner is trained again, on {min(rows)} to {max(rows)} days"
+        )
     worst = sorted(built.shift, key=lambda name: -abs(built.shift[name]))[:_SHIFTS_SHOWN]
     shifts = _table("largest shifts, training to validation", "input", ">train sd")
     for name in worst:

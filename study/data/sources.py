@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from study.data.data_config import LONG_HISTORY
 from study.data.embedded.arch_file import arch_file
 from study.data.embedded.long_history import read_long_history
 from study.data.prices import Prices, prices_from_table
@@ -24,9 +25,6 @@ IMPORT_FOLDER = Path("ray_results/data")
 
 SYNTHETIC = "synthetic"
 """Name of the simulated market, whose best possible forecast is known."""
-
-LONG_HISTORY = "sp500-long"
-"""Name of the S&P 500 of 1982 to 2018, which needs the extra ``history``."""
 
 EMBEDDED_SOURCES = ("sp500", "nasdaq", LONG_HISTORY, SYNTHETIC)
 """Names of markets that need no file. The real ones are inside the installed packages ``arch`` and

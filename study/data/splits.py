@@ -49,32 +49,33 @@ class SplitSummary:
     last_day: str
 
 
-def split_days(n_days: int, config: DataConfig) -> Splits:
+def split_days(dates: DayArray, config: DataConfig, fold: int | None = None) -> Splits:
     """Cut the days into consecutive parts: train, validation, test.
 
-    The borders depend on the shares only. The last ``purge_days`` before a border (and before the
-    end) and the first ``embargo_days`` after one are left out. Windows may reach back over a
-    border, since past inputs are no leak, so validation and test are the same days for every
-    horizon up to ``purge_days``, context and normalization; the context only delays the first
-    training day.
+    Windows may reach back over a border, since past inputs are no leak, so validation and test are
+    the same days for every horizon up to ``purge_days``, context and normalization; the context
+    only delays the first training day.
+
+    With shares, the borders depend on the shares only. The last ``purge_days`` before a border (and
+    before the end) and the first ``embargo_days`` after one are left out.
+
+    Walking forward, a fold's past ends ``purge_days`` and ``embargo_days`` before its first test
+    day, so that no test day is lost between two folds; its latest ``validation_days`` validate. The
+    last days of the history, whose labels are not known, are left out.
 
     Args:
-        n_days: days with inputs.
-        config: shares, purge, embargo and context.
+        dates: days with inputs, ascending.
+        config: kind and size of the parts, purge, embargo and context.
+        fold: number of the fold, from 0; None returns what a search needs: training and validation
+            of the first fold, and the test days of all.
 
     Raises:
         DataError: a part would be empty, or validation could not be reached by a whole context.
     """
-    n_test = round(n_days * config.test_share)
-    n_validation = round(n_days * config.validation_share)
-    validation_start = n_days - n_test - n_validation
-    test_start = n_days - n_test
-    first_validation = validation_start + config.embargo_days
-    splits = Splits(
-        train=np.arange(config.context_length - 1, validation_start - config.purge_days),
-        validation=np.arange(first_validation, test_start - config.purge_days),
-        test=np.arange(test_start + config.embargo_days, n_days - config.purge_days),
-    )
+    if config.walks_forward:
+        splits = _walk(dates, config, fold)
+    else:
+        splits = _by_shares(len(dates), config)
     sizes = {
         "train": len(splits.train),
         "validation": len(splits.validation),
@@ -84,11 +85,67 @@ def split_days(n_days: int, config: DataConfig) -> Splits:
         all(sizes.values()),
         "splits",
         "every part must keep days after context, purge and embargo",
-        got=", ".join(f"{part}={size}" for part, size in sizes.items()) + f" of {n_days} days",
-        remedy="Give a longer history, or lower context_length, purge_days or embargo_days.",
+        got=", ".join(f"{part}={size}" for part, size in sizes.items()) + f" of {len(dates)} days",
+        remedy="Give a longer history, or lower context_length, purge_days or embargo_days."
+        if not config.walks_forward
+        else f"There are days from {dates[0] if len(dates) else 'none'} to "
+        f"{dates[-1] if len(dates) else 'none'}: move first_test_day={config.first_test_day}, or "
+        "lower validation_days, context_length, purge_days or embargo_days.",
         error=DataError,
     )
     return splits
+
+
+def count_folds(dates: DayArray, config: DataConfig) -> int:
+    """Return the number of folds of test days; 1 where days are cut by shares."""
+    return len(_fold_starts(dates, config)) if config.walks_forward else 1
+
+
+def _by_shares(n_days: int, config: DataConfig) -> Splits:
+    n_test = round(n_days * config.test_share)
+    n_validation = round(n_days * config.validation_share)
+    validation_start = n_days - n_test - n_validation
+    test_start = n_days - n_test
+    return Splits(
+        train=np.arange(config.context_length - 1, validation_start - config.purge_days),
+        validation=np.arange(
+            validation_start + config.embargo_days, test_start - config.purge_days
+        ),
+        test=np.arange(test_start + config.embargo_days, n_days - config.purge_days),
+    )
+
+
+def _walk(dates: DayArray, config: DataConfig, fold: int | None) -> Splits:
+    """Return the parts of a fold, or those of the first one with the test days of all."""
+    starts, end = _fold_starts(dates, config), len(dates) - config.purge_days
+    number = fold or 0
+    gap = config.purge_days + config.embargo_days
+    test_start = starts[number] if number < len(starts) else end
+    validation_start = test_start - config.validation_days
+    first = 0 if config.window_days is None else max(0, test_start - config.window_days)
+    is_last = fold is None or number + 1 >= len(starts)
+    return Splits(
+        train=np.arange(
+            first + config.context_length - 1, max(0, validation_start - config.purge_days)
+        ),
+        validation=np.arange(
+            max(0, validation_start + config.embargo_days), max(0, test_start - gap)
+        ),
+        test=np.arange(test_start, end if is_last else starts[number + 1]),
+    )
+
+
+def _fold_starts(dates: DayArray, config: DataConfig) -> list[int]:
+    """Return the row of each fold's first test day.
+
+    Days at the end that are fewer than half a fold belong to the fold before.
+    """
+    first = int(np.searchsorted(dates, np.datetime64(config.first_test_day, "D")))
+    starts = list(range(first, len(dates) - config.purge_days, config.fold_days))
+    is_short = (
+        len(starts) > 1 and len(dates) - config.purge_days - starts[-1] < config.fold_days / 2
+    )
+    return starts[:-1] if is_short else starts
 
 
 def effective_size(labels: SampleArray, horizon: int) -> float:

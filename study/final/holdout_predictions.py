@@ -1,7 +1,8 @@
 """Probabilities of the final runs and of the baselines for the days that were held out."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from study.data.data_config import DataConfig
 from study.data.dataset import Dataset
-from study.data.holdout import Holdout
+from study.data.holdout import Holdout, open_holdout
 from study.final.baseline_predictions import BASELINES, predict_baselines
 from study.final.run_plan import RunPlan
 from study.final.searched_cell import SearchedCell
@@ -24,35 +25,77 @@ from study.training.metrics import probability
 from study.training.prediction import predict_logits
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HoldoutAnswers:
+    """Probabilities of the final runs of a cell and of its baselines."""
+
+    table: pd.DataFrame
+    """Predictions of every seed that has a run of each fold, then those of the baselines."""
+    of_runs: Mapping[str, pd.DataFrame]
+    """Predictions of each run for the days of its own fold, by trial id."""
+
+
 def predict_holdout(
     search: SearchedCell,
     plan: RunPlan,
     runs: Sequence[TrialRecord],
     runs_folder: Path,
-    holdout: Holdout,
     results: Path,
-) -> pd.DataFrame:
-    """Return the predictions of all runs, then those of the baselines.
+) -> HoldoutAnswers:
+    """Open the test days and return what the runs and the baselines answer there.
 
-    The baselines of the test days are fitted on the training days of the runs.
+    The baselines of a fold are fitted on the training days of its runs. Of the validation days,
+    those that the search saw are in the table: a baseline is chosen by them.
 
     Args:
         search: the search of the winner.
         plan: how its runs were trained.
         runs: its runs that have a usable result.
         runs_folder: the folder of the runs.
-        holdout: the validation and test days, with their labels.
         results: the results folder, in which predictions of baselines are kept.
     """
-    config = search.finalist.cell.data
-    own = [_of_run(record, runs_folder, holdout) for record in runs]
-    baselines = baselines_once(config, search.data, holdout, results)
+    config, n_folds = search.finalist.cell.data, search.data.n_folds
+    own: dict[str, pd.DataFrame] = {}
+    baselines: list[pd.DataFrame] = []
+    for number, data in enumerate(plan.folds):
+        fold = number if n_folds > 1 else None
+        holdout = open_holdout(config, data, import_folder=results / "data", fold=fold)
+        for run in runs:
+            if plan.fold_of(run.number) == number:
+                table = _of_run(run, runs_folder, holdout)
+                own[run.trial_id] = table if plan.holds_out_validation else _of_part(table, "test")
+        found = baselines_once(config, data, holdout, results, fold=fold)
+        if number == 0:
+            baselines.append(_validation_of_baselines(search, plan, found, results, fold=fold))
+        baselines.append(_of_part(found, "test"))
+    seeds = [_of_series(series, own) for series in plan.whole_series(runs)]
+    return HoldoutAnswers(table=pd.concat([*seeds, *baselines], ignore_index=True), of_runs=own)
+
+
+def _validation_of_baselines(
+    search: SearchedCell, plan: RunPlan, found: pd.DataFrame, results: Path, *, fold: int | None
+) -> pd.DataFrame:
+    """Return what baselines that have not seen the validation days answer there.
+
+    Args:
+        search: the search of the winner.
+        plan: how its runs were trained.
+        found: predictions of the baselines that were fitted on the training days of the runs.
+        results: the results folder.
+        fold: number of the first fold; None where days are cut by shares.
+    """
     if not plan.holds_out_validation:
-        later = dataclasses.replace(holdout, train_days=plan.days.train_days)
-        refitted = baselines_once(config, plan.days, later, results)
-        own = [_of_part(table, "test") for table in own]
-        baselines = pd.concat([_of_part(baselines, "validation"), _of_part(refitted, "test")])
-    return pd.concat([*own, baselines], ignore_index=True)
+        config = search.finalist.cell.data
+        holdout = open_holdout(config, search.data, import_folder=results / "data", fold=fold)
+        found = baselines_once(config, search.data, holdout, results, fold=fold)
+    return _of_part(found, "validation")
+
+
+def _of_series(series: Sequence[TrialRecord], own: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the predictions of the runs of one seed, one of each fold, under the first one's."""
+    first, *later = (own[run.trial_id] for run in series)
+    tables = [first, *(_of_part(table, "test") for table in later)]
+    return pd.concat(tables, ignore_index=True).assign(seed=first["seed"].iloc[0])
 
 
 def _of_part(table: pd.DataFrame, part: str) -> pd.DataFrame:
@@ -73,7 +116,7 @@ def _of_run(record: TrialRecord, runs: Path, holdout: Holdout) -> pd.DataFrame:
 
 
 def baselines_once(
-    config: DataConfig, data: Dataset, holdout: Holdout, results: Path
+    config: DataConfig, data: Dataset, holdout: Holdout, results: Path, *, fold: int | None
 ) -> pd.DataFrame:
     """Return the baselines' predictions, read back if the same ones were made for this data before.
 
@@ -82,6 +125,7 @@ def baselines_once(
         data: the data set, whose fingerprints name the file of the predictions.
         holdout: the days that were held out, with their labels.
         results: the results folder.
+        fold: number of the fold, from 0; None where days are cut by shares.
     """
     file = baseline_file(
         results,
@@ -89,6 +133,7 @@ def baselines_once(
             "data": dataclasses.asdict(config),
             "prices": data.fingerprint,
             "features": data.feature_hash,
+            "fold": fold,
             "n_train": len(holdout.train_days),
             "baselines": list(BASELINES),
             "code": versions(),

@@ -24,24 +24,63 @@ class RunPlan:
     folder: str
     """Name of the folder of these runs."""
     configuration: Forced
-    days: Dataset
-    """The data set on whose training days it is trained."""
+    folds: tuple[Dataset, ...]
+    """The data sets on whose training days it is trained, one for each fold of test days."""
     space: SearchSpace
     holds_out_validation: bool
     """Are the validation days held out? If not, they cannot judge a run."""
 
     def best(self, runs: Sequence[TrialRecord]) -> TrialRecord:
-        """Return the run to export: the best on validation days, or the first without them."""
-        return min(runs, key=_by_value) if self.holds_out_validation else runs[0]
+        """Return the run to export: the best on validation days, or the first without them.
+
+        It is one of the last fold that has a run.
+        """
+        last = max(self.fold_of(run.number) for run in runs)
+        own = [run for run in runs if self.fold_of(run.number) == last]
+        return min(own, key=_by_value) if self.holds_out_validation else own[0]
+
+    def given(self, n_seeds: int) -> list[Forced]:
+        """Return the configuration for every run: for each seed the folds in order.
+
+        More seeds add runs at the end, so that runs keep their numbers.
+        """
+        if len(self.folds) == 1:
+            return [self.configuration] * n_seeds
+        own = [
+            dataclasses.replace(self.configuration, name=f"{self.configuration.name}, {fold}")
+            for fold in (f"fold {n} of {len(self.folds)}" for n in range(1, len(self.folds) + 1))
+        ]
+        return own * n_seeds
+
+    def fold_of(self, number: int) -> int:
+        """Return the fold of a run by its number."""
+        return number % len(self.folds)
+
+    def whole_series(self, runs: Sequence[TrialRecord]) -> list[list[TrialRecord]]:
+        """Return the runs of each seed that has one of every fold, in the order of the folds."""
+        n_folds = len(self.folds)
+        series: dict[int, list[TrialRecord]] = {}
+        for run in sorted(runs, key=lambda run: run.number):
+            series.setdefault(run.number // n_folds, []).append(run)
+        return [own for own in series.values() if len(own) == n_folds]
 
 
-def plan_runs(search: SearchedCell, best: Candidate, *, with_validation: bool) -> RunPlan:
-    """Return how a winner is trained: as in the search, or on the validation days too."""
+def plan_runs(
+    search: SearchedCell, best: Candidate, folds: Sequence[Dataset], *, with_validation: bool
+) -> RunPlan:
+    """Return how a winner is trained: as in the search, or on the validation days too.
+
+    Args:
+        search: the search of the winner.
+        best: the winner.
+        folds: the data set of each fold of test days.
+        with_validation: is it trained on the validation days too?
+    """
     if not with_validation:
         return RunPlan(
             folder=RUNS_FOLDER,
             configuration=again(best.trial),
-            days=search.data,
+            folds=tuple(folds),
             space=search.space,
             holds_out_validation=True,
         )
@@ -49,7 +88,7 @@ def plan_runs(search: SearchedCell, best: Candidate, *, with_validation: bool) -
     return RunPlan(
         folder=REFIT_FOLDER,
         configuration=Forced(name=source_of(best.trial), config=config),
-        days=with_validation_days(search.data),
+        folds=tuple(map(with_validation_days, folds)),
         space=with_schedule(search.space, config.train),
         holds_out_validation=False,
     )

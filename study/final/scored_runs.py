@@ -1,6 +1,6 @@
 """Writes a winner's runs into the table of all runs, with their scores on the test days."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,8 @@ from study.spec.specification import Cell
 
 
 def write_scored_runs(
-    cell: Cell, folder: Path, records: Sequence[TrialRecord], table: pd.DataFrame, fingerprint: str,
-    results: Path,
+    cell: Cell, folder: Path, records: Sequence[TrialRecord], answers: Mapping[str, pd.DataFrame],
+    fingerprint: str, results: Path,
 ) -> None:  # fmt: skip
     """Write the rows of a winner's runs, those of their folder included.
 
@@ -24,16 +24,13 @@ def write_scored_runs(
         cell: the cell that was searched, with the winner's budget alone.
         folder: the folder of the runs.
         records: the runs.
-        table: the predictions of the runs and the baselines.
+        answers: the predictions of each usable run, by trial id.
         fingerprint: sha256 of the prices.
         results: the results folder.
     """
     identity = identity_in_records(cell, fingerprint)
-    test = table[table["part"] == "test"]
     scores = {
-        record.trial_id: _scores(test[test["seed"] == record.seed])
-        for record in records
-        if record.is_rankable
+        trial_id: _scores(table[table["part"] == "test"]) for trial_id, table in answers.items()
     }
     CellStore(folder, identity).write_final_runs(records, scores, results)
 

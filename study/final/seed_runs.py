@@ -36,7 +36,7 @@ class Place:
 
 def train_configurations(
     cell: Cell,
-    data: Dataset,
+    folds: Sequence[Dataset],
     space: SearchSpace,
     given: Sequence[Forced],
     path: Path,
@@ -50,7 +50,7 @@ def train_configurations(
 
     Args:
         cell: the cell that the configurations belong to.
-        data: its data set.
+        folds: the data sets that runs take in turn: run n has the one of number n modulo theirs.
         space: its search space.
         given: named configurations; equal ones differ by their seed.
         path: folder of these runs.
@@ -65,6 +65,7 @@ def train_configurations(
     own = cell_of_runs(cell, len(given), seed)
     # Only the given architectures must fit, and they alone decide the resources.
     space = space.of(slot.config.shape for slot in given if slot.config is not None)
+    data = folds[0]
     with claim(LocalPlace(path), own, data, resume=path.exists()) as claimed:
         plan = plan_cell(
             own,
@@ -78,7 +79,7 @@ def train_configurations(
             power=read_power(searched.get("power")),
             is_begun=True,
         )
-        plan = dataclasses.replace(plan, forced=tuple(given), may_repeat=True)
+        plan = dataclasses.replace(plan, forced=tuple(given), may_repeat=True, folds=tuple(folds))
         outcome = search_cell(claimed.begin(plan), interruptions)
         if outcome.is_complete:
             claimed.end("complete", None)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from study.data.dataset import Dataset
-from study.data.holdout import open_holdout
+from study.data.dataset import Dataset, build_dataset
 from study.errors import StudyError, require
 from study.final.candidates import Candidate, best_trials, candidates, winner
 from study.final.export import ExportedModel, export_model
@@ -21,6 +20,7 @@ from study.final.seed_runs import Place, train_configurations
 from study.interruptions import Interruptions
 from study.results.final_records import (
     FinalRecord,
+    FoldRecord,
     RunRecord,
     SelectionRecord,
     read_final,
@@ -89,7 +89,13 @@ class _Stage:
     interruptions: Interruptions
 
     def train(
-        self, given: Sequence[Forced], folder: Path, *, seed: int, days: Dataset, space: SearchSpace
+        self,
+        given: Sequence[Forced],
+        folder: Path,
+        *,
+        seed: int,
+        folds: Sequence[Dataset],
+        space: SearchSpace,
     ) -> Sequence[TrialRecord]:
         """Train each configuration once, or resume those that have not ended.
 
@@ -99,7 +105,7 @@ class _Stage:
         cell = self.search.finalist.cell
         outcome = train_configurations(
             cell,
-            days,
+            folds,
             space,
             given,
             folder,
@@ -178,11 +184,10 @@ def train_cell(
         )
     opened = _open_test(folder)
     say(f"{name}: the choice is made; test labels are read since {opened}")
-    holdout = open_holdout(finalist.cell.data, search.data, import_folder=results / "data")
-    table = predict_holdout(search, runs.plan, runs.usable, runs.folder, holdout, results)
-    write_predictions(folder / PREDICTIONS_FILE, table)
+    answers = predict_holdout(search, runs.plan, runs.usable, runs.folder, results)
+    write_predictions(folder / PREDICTIONS_FILE, answers.table)
     write_scored_runs(
-        finalist.cell, runs.folder, runs.records, table, search.data.fingerprint, results
+        finalist.cell, runs.folder, runs.records, answers.of_runs, search.data.fingerprint, results
     )
     if runs.usable:
         _export(finalist, runs, folder / MODEL_FOLDER)
@@ -224,7 +229,9 @@ def _select(stage: _Stage, settings: FinalSettings, say: Callable[[str], None]) 
     )
     folder = stage.folder / SELECTION_FOLDER
     given = [again(trial) for trial in chosen for _ in range(n_seeds)]
-    records = stage.train(given, folder, seed=_SELECTION_SEED, days=search.data, space=search.space)
+    records = stage.train(
+        given, folder, seed=_SELECTION_SEED, folds=[search.data], space=search.space
+    )
     found = candidates(chosen, records, n_seeds)
     return Selection(candidates=found, best=winner(found, str(folder)))
 
@@ -242,11 +249,27 @@ def _train_winner(
         f"{best.mean_value:.4f} (in the search {best.trial.value:.4f}); it is trained with "
         f"{settings.n_seeds} more seeds"
     )
-    plan = plan_runs(stage.search, best, with_validation=settings.with_validation)
+    folds = _folds(stage, settings)
+    plan = plan_runs(stage.search, best, folds, with_validation=settings.with_validation)
     folder = stage.folder / plan.folder
-    given = [plan.configuration] * settings.n_seeds
-    records = stage.train(given, folder, seed=_RUNS_SEED, days=plan.days, space=plan.space)
+    given = plan.given(settings.n_seeds)
+    records = stage.train(given, folder, seed=_RUNS_SEED, folds=plan.folds, space=plan.space)
     return WinnerRuns(plan=plan, folder=folder, records=records)
+
+
+def _folds(stage: _Stage, settings: FinalSettings) -> list[Dataset]:
+    """Return the data set of each fold of test days.
+
+    A later fold is trained on the test days of earlier ones, so that they are open from here on.
+    """
+    data, config = stage.search.data, stage.search.finalist.cell.data
+    if data.n_folds == 1:
+        return [data]
+    _open_test(stage.folder)
+    imported = settings.results / "data"
+    return [
+        build_dataset(config, import_folder=imported, fold=fold) for fold in range(data.n_folds)
+    ]
 
 
 def _open_test(folder: Path) -> str:
@@ -258,7 +281,8 @@ def _open_test(folder: Path) -> str:
 
 
 def _export(finalist: Finalist, runs: WinnerRuns, folder: Path) -> None:
-    best, data = runs.plan.best(runs.usable), runs.plan.days
+    best = runs.plan.best(runs.usable)
+    data = runs.plan.folds[runs.plan.fold_of(best.number)]
     state = CheckpointFolder(runs.folder / best.folder / CHECKPOINTS_FOLDER).load_best()
     export_model(
         folder,
@@ -300,12 +324,16 @@ def _record(
         feature_hash=data.feature_hash,
         commit=commit(),
         versions=versions(),
+        search_number=cell.search_number,
         winner=trial.number,
         params=trial.params,
         param_count=trial.param_count,
         search_value=trial.value,
         selection=[_selection_record(candidate) for candidate in selection.candidates],
-        runs=[_run_record(record) for record in runs.records],
+        runs=[
+            _run_record(record, fold=runs.plan.fold_of(record.number)) for record in runs.records
+        ],
+        folds=[_fold_record(data) for data in runs.plan.folds] if data.n_folds > 1 else [],
         splits=search.described["splits"],
         search=search.end,
         edges=edges(trial.params, finalist.ranges),
@@ -315,7 +343,21 @@ def _record(
     )
 
 
-def _run_record(record: TrialRecord) -> RunRecord:
+def _fold_record(data: Dataset) -> FoldRecord:
+    train, validation, test = (data.splits[part] for part in ("train", "validation", "test"))
+    return FoldRecord(
+        first_train_day=train.first_day,
+        last_train_day=train.last_day,
+        n_train=train.rows,
+        base_rate=data.base_rate,
+        n_validation=validation.rows,
+        first_test_day=test.first_day,
+        last_test_day=test.last_day,
+        n_test=test.rows,
+    )
+
+
+def _run_record(record: TrialRecord, *, fold: int) -> RunRecord:
     return RunRecord(
         seed=record.seed,
         trial_id=record.trial_id,
@@ -325,6 +367,7 @@ def _run_record(record: TrialRecord) -> RunRecord:
         best_epoch=record.best and record.best.epoch,
         epochs_trained=record.epochs_trained,
         seconds=record.duration_seconds,
+        fold=fold,
     )
 
 

@@ -30,6 +30,7 @@ from study.spec.dimension import numbers
 from study.spec.specification import Cell
 from study.training.checkpoint_bytes import running_bytes
 from study.training.device import supports_bf16
+from study.training.windows import TrainingData
 
 BASELINE_TO_BEAT = "logistic"
 """Name of the baseline that the terminal shows beside the best trial so far."""
@@ -70,6 +71,20 @@ class CellPlan:
     """Measured steps by budget, if the estimate was made here."""
     may_repeat: bool = False
     """May forced configurations be equal?"""
+    folds: tuple[Dataset, ...] = ()
+    """Data sets of final runs, which take them in turn by their numbers; empty: all trials have
+    ``data``."""
+
+    @property
+    def training_data(self) -> tuple[TrainingData, ...]:
+        """The samples that trials take in turn by their numbers: those of a search have the same.
+
+        Only ``data`` comes with the losses of its baseline to beat.
+        """
+        return tuple(
+            TrainingData.of(data, self.baseline_losses if data is self.data else None)
+            for data in self.folds or (self.data,)
+        )
 
     @property
     def share_bytes(self) -> dict[str, int]:

@@ -30,6 +30,7 @@ from study.results.plans.plan_record import (
 )
 from study.search.forced import Forced
 from study.search.space import SearchSpace, TrialConfig
+from study.spec.dimension import numbers
 from study.spec.specification import Budget, Cell
 from study.text.short_forms import architecture
 from study.training.device import supports_bf16
@@ -107,6 +108,7 @@ def _question(cell: Cell) -> Question:
         cell=cell.name,
         study=cell.study,
         budget=cell.budget_label,
+        search_number=cell.search_number,
         phase=cell.phase,
         metric=cell.search.metric,
         horizon=cell.data.horizon,
@@ -116,6 +118,7 @@ def _question(cell: Cell) -> Question:
         tier=cell.data.tier,
         normalization=cell.data.normalization,
         trials=cell.search.trials,
+        epochs=int(max(numbers(cell.train["epochs"]))),
         scheduler=cell.search.scheduler,
     )
 
@@ -131,6 +134,7 @@ def _contents(data: Dataset, space: SearchSpace, *, device: str, bf16: bool) -> 
     return Contents(
         inputs=InputRecord(
             n_rows=data.n_rows,
+            fold_train_rows=data.fold_train_rows,
             n_features=len(data.feature_names),
             features=tuple(data.feature_names),
             splits={

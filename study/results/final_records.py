@@ -51,7 +51,9 @@ cost without end."""
 
 COLUMNS = ("model", "seed", "part", "date", "p", "y")
 """Columns of a table of predictions. The model is a family of networks or a baseline, the part is
-validation or test, the seed is missing for a baseline, p is a probability and y the label."""
+validation or test, the seed is missing for a baseline, p is a probability and y the label. Walking
+forward, the seed is that of the first fold's run, and the validation days are those of the search.
+"""
 
 _KEY_DIGITS = 16
 """Number of digits of a sha256 that name a file of baselines."""
@@ -115,8 +117,24 @@ class RunRecord:
     best_epoch: int | None
     epochs_trained: int
     seconds: float | None
-    search: int = 0
-    """Number of the search whose winner it is, among the independent ones of the cell."""
+    fold: int = 0
+    """Number of the fold of test days before which it was trained, from 0."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoldRecord:
+    """A fold of test days, and what the winner was trained on before it. Days are ISO dates."""
+
+    first_train_day: str
+    last_train_day: str
+    n_train: int
+    """Number of training samples, those of validation included if it was trained on them too."""
+    base_rate: float
+    """Share of positives among them."""
+    n_validation: int
+    first_test_day: str
+    last_test_day: str
+    n_test: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,13 +169,23 @@ class FinalRecord:
     """Differences to the versions and settings of the search, which the user has allowed."""
     test_opened: str
     """UTC time at which test labels were first read for this cell."""
+    folds: Sequence[FoldRecord] = ()
+    """Folds of the test days, in order; none where days are cut by shares."""
     with_validation: bool = False
     """Were the runs trained on validation days too? Their validation losses then say nothing."""
+    search_number: int = 1
+    """Number of the search whose winner it is, among the independent ones of the cell, from 1."""
 
     @property
     def is_usable(self) -> bool:
         """Has at least one of its runs a result?"""
         return any(run.is_rankable for run in self.runs)
+
+    @property
+    def validation_losses(self) -> list[float]:
+        """Losses of its usable runs on the validation days that the search saw."""
+        own = (run for run in self.runs if run.fold == 0 and run.is_rankable)
+        return [run.value for run in own if run.value is not None]
 
     @property
     def model(self) -> str:

@@ -281,6 +281,7 @@ class CellDescription(TypedDict, total=False):
     search: str
     cell: str
     study: str
+    search_number: int
     phase: int | None
     spec: SpecDescription
     data_sha256: str

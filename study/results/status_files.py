@@ -54,6 +54,8 @@ class Description:
 
     budget: str | None
     horizon: int | None
+    search_number: int
+    """Number of the search among the independent ones of the cell, from 1."""
     n_trials: int | None
     """Number of trials that are asked for."""
     n_train: int | None
@@ -79,6 +81,8 @@ class Description:
         return cls(
             budget=_as_text(raw.get("budget")),
             horizon=_as_whole(raw.get("horizon")),
+            # The only search of a cell had no number in earlier versions.
+            search_number=_as_whole(raw.get("search_number")) or 1,
             n_trials=_as_whole(
                 _as_dict(raw.get("search")).get("trials") or raw.get("trials"),
             ),

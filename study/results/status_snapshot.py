@@ -91,6 +91,8 @@ class CellStatus:
     cell: str
     budget: str | None
     horizon: int | None
+    search_number: int
+    """Number of the search among the independent ones of the cell, from 1."""
     state: CellState
     reason: str | None
     asked: int | None
@@ -270,6 +272,7 @@ def _cell(folder: Path, planned: Description | None, now: float, closed: str | N
         cell=one_line(folder.name),
         budget=description.budget,
         horizon=description.horizon,
+        search_number=description.search_number,
         state=state,
         reason=reason,
         asked=description.n_trials,

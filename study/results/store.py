@@ -66,6 +66,8 @@ class CellIdentity:
     task: str
     data_sha256: str
     versions: Mapping[str, str]
+    search_number: int = 1
+    """Number of the search among the independent ones of the cell, from 1."""
 
 
 class CellStore:
@@ -257,6 +259,7 @@ class CellStore:
             "metric": identity.metric,
             "objective": record.objective,
             "objective_se": record.objective_se,
+            "search_number": identity.search_number,
         }
 
 

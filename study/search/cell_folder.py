@@ -151,6 +151,7 @@ def identity_in_records(cell: Cell, fingerprint: str) -> CellIdentity:
         task=cell.data.task,
         data_sha256=fingerprint,
         versions=versions(),
+        search_number=cell.search_number,
     )
 
 

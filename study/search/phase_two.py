@@ -265,8 +265,10 @@ def second_phases(
 
 
 def in_order(cells: Iterable[Cell]) -> list[Cell]:
-    """Return cells of one budget each, smaller budgets first, then shorter horizons."""
-    return sorted(cells, key=lambda cell: (cell.budget.target, cell.data.horizon))
+    """Return cells of one budget each: smaller budgets, then shorter horizons, then by search."""
+    return sorted(
+        cells, key=lambda cell: (cell.budget.target, cell.data.horizon, cell.search_number)
+    )
 
 
 def supplementary_cell(cell: Cell, plan: Supplementary, best: TrialRecord, trials: int) -> Cell:

@@ -4,11 +4,13 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
+from study.data.data_config import SplitKind
 from study.errors import quoted, require
 from study.model.architecture import FAMILY_NAMES
 from study.results.records import Metric
 from study.spec.dimension import Fixed
 from study.spec.overrides import Overrides
+from study.spec.search_number import require_search_number
 from study.spec.search_space_file import SHIPPED, names
 from study.spec.selection import select_cells
 from study.spec.spec_file import load_study
@@ -63,6 +65,9 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
     add("--task", help="threshold_1pct, threshold_0.5pct, ..., or direction")
     add("--label", choices=("high", "close"), help="price that must reach the threshold")
     add("--normalization", help="relative, zscore, revin or none")
+    add("--splits", choices=get_args(SplitKind),
+        help="train winners once, or again before every fold of test days "
+        "(default: shares, and walk_forward for sp500-long)")  # fmt: skip
     add(
         "--accept",
         nargs="+",
@@ -71,8 +76,13 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
     )
 
 
-def add_selection_flags(flags: argparse.ArgumentParser) -> None:
-    """Add the flags that select cells of a study."""
+def add_selection_flags(flags: argparse.ArgumentParser, *, searches: str = "1") -> None:
+    """Add the flags that select cells of a study.
+
+    Args:
+        flags: the command's.
+        searches: what the number of searches is without its flag, for the help.
+    """
     add = flags.add_argument
     add("--budgets", nargs="+", metavar="BUDGET",
         help="labels of parameter budgets, as 2M 20M (default: all of the file)")  # fmt: skip
@@ -80,6 +90,9 @@ def add_selection_flags(flags: argparse.ArgumentParser) -> None:
         help="trading days ahead, as 1 3 5 (default: those of the file)")  # fmt: skip
     add("--from", dest="first", metavar="CELL",
         help="leave out the cells before this one, as 20M_h3")  # fmt: skip
+    add("--searches", type=int, metavar="K",
+        help="independent searches of each cell, with a seed, a folder and a winner each "
+        f"(default: {searches})")  # fmt: skip
     add("--phase", type=int, choices=(1, 2),
         help="of a search of two phases (default: both)")  # fmt: skip
 
@@ -100,11 +113,14 @@ def add_cluster_flags(flags: argparse.ArgumentParser) -> None:
 def one_cell(arguments: argparse.Namespace) -> Cell:
     """Return the cell that the flags name.
 
-    The flags are ``--budget`` and ``--horizon``, or ``--budgets`` where the budget is searched.
+    The flags are ``--budget`` and ``--horizon``, or ``--budgets`` where the budget is searched, and
+    ``--search-number``.
 
     Raises:
         SpecError: a value breaks its rule, or a flag is missing or not allowed for this space.
     """
+    number = arguments.search_number
+    require_search_number(number, "--search-number")
     study = load_study(arguments.search)
     if study.across_budgets:
         require(
@@ -114,7 +130,8 @@ def one_cell(arguments: argparse.Namespace) -> Cell:
             got=f"--budget {quoted(arguments.budget)}",
             remedy="Write --budgets, with one or several labels, or leave it out for all.",
         )
-        return study.cell_of_all(arguments.budgets, arguments.horizon, _overrides(arguments))
+        cell = study.cell_of_all(arguments.budgets, arguments.horizon, _overrides(arguments))
+        return cell.of_search(number)
     require(
         arguments.budgets is None,
         "--budgets",
@@ -131,7 +148,8 @@ def one_cell(arguments: argparse.Namespace) -> Cell:
             remedy=f"{study.path} has the budgets {', '.join(study.budgets)} and the horizons "
             f"{', '.join(map(str, study.horizons))}.",
         )
-    return study.cell(arguments.budget, arguments.horizon, _overrides(arguments))
+    cell = study.cell(arguments.budget, arguments.horizon, _overrides(arguments))
+    return cell.of_search(number)
 
 
 def selected_cells(arguments: argparse.Namespace) -> list[Cell]:
@@ -145,6 +163,7 @@ def selected_cells(arguments: argparse.Namespace) -> list[Cell]:
         budgets=arguments.budgets,
         horizons=arguments.horizons,
         first=arguments.first,
+        searches=1 if arguments.searches is None else arguments.searches,
         overrides=_overrides(arguments),
     )
 
@@ -205,6 +224,7 @@ def _overrides(arguments: argparse.Namespace) -> Overrides:
         "task": arguments.task,
         "label_price": arguments.label,
         "normalization": arguments.normalization,
+        "splits": arguments.splits,
         "accept": arguments.accept,
     }
     search = {

@@ -1,6 +1,7 @@
 """Reads the YAML file of a study, and refuses unknown keys and values of a wrong type."""
 
 import dataclasses
+import datetime
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def load_study(path: Path) -> Study:
     budgets = _budgets(raw, where)
     horizons = _horizons(raw["horizons"], where)
     tolerance = _tolerance(raw["tolerance"], where)
-    data, search = _section(raw, "data", where), _section(raw, "search", where)
+    data, search = _with_days(_section(raw, "data", where)), _section(raw, "search", where)
     data_fields = _names(DataConfig, leave_out=("horizon",))
     _check_keys(data, expected=data_fields, required=(), where=f"{where}: data")
     search_fields = _names(SearchConfig)
@@ -250,6 +251,14 @@ def _check_keys(
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _with_days(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a section with days as text, which YAML reads as dates where they are not quoted."""
+    return {
+        name: f"{value:%Y-%m-%d}" if type(value) is datetime.date else value
+        for name, value in section.items()
+    }
 
 
 def _check_fields(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from study.data.data_config import DataConfig
+from study.data.data_config import DataConfig, usual_splits
 from study.errors import quoted, require
 from study.fields import (
     Rule,
@@ -25,6 +25,8 @@ from study.model.architecture import DEFAULT_FAMILY, check_family
 from study.results.records import Metric
 from study.spec.dimension import Choice, Dimension, Fixed, Scalar, numbers
 from study.spec.overrides import NO_OVERRIDES, Overrides
+from study.spec.search_number import SEED_END, require_search_number, seed_of_search
+from study.storage.layout import SEARCH_SUFFIX
 
 SHAPE_FIELDS = ("d_model", "n_layers", "n_heads", "d_ff_ratio")
 """Fields of ModelConfig that decide the number of parameters."""
@@ -46,7 +48,7 @@ _LONGEST_FOLDER = 200
 
 SEARCH_RULES: dict[str, Rule] = {
     "trials": whole(1, 100_000),
-    "seed": Rule("lie in [0, 2**31)", whole(0, 2**31 - 1).holds),
+    "seed": Rule("lie in [0, 2**31)", whole(0, SEED_END - 1).holds),
     "forced": one_of(get_args(ForcedSet)),
     "across_budgets": flag(),
     "metric": one_of(get_args(Metric)),
@@ -149,6 +151,8 @@ class Cell:
     """1 or 2 in a search of two phases."""
     start: Mapping[str, Scalar] | None = None
     """Searched values of the trial of phase 1 from which a phase 2 starts."""
+    search_number: int = 1
+    """Number of the search among the independent ones of the same budget and horizon, from 1."""
 
     @property
     def budget_label(self) -> str:
@@ -165,7 +169,8 @@ class Cell:
     def name(self) -> str:
         """Name of the cell's folder: ``<study>_<budget>_h<H>_<task>``.
 
-        Label price, market, tier and family follow where they are not the default.
+        Label price, market, tier, splits and family follow where they are not the default, and the
+        number of a further search.
         """
         study = self.study if self.phase is None else f"{self.study}-{self.phase}"
         parts = [study, self.budget_label, f"h{self.data.horizon}", self.data.task]
@@ -175,13 +180,37 @@ class Cell:
             parts.append(re.sub(r"[^A-Za-z0-9.\-]+", "-", Path(self.data.source).stem))
         if self.data.tier != "a25":
             parts.append(self.data.tier)
+        if self.data.splits != usual_splits(self.data.source):
+            parts.append(str(self.data.splits).replace("_", "-"))
         family = self.model.get("family", Fixed(DEFAULT_FAMILY))
         if family != Fixed(DEFAULT_FAMILY):
             parts += map(str, family.values)
-        return "_".join(parts)
+        suffix = f"{SEARCH_SUFFIX}{self.search_number}" if self.search_number > 1 else ""
+        return "_".join(parts) + suffix
+
+    def of_search(self, number: int) -> "Cell":
+        """Return the cell as another of its independent searches, with the seed of that search.
+
+        Args:
+            number: number of the search, from 1; this cell must be the first search.
+
+        Raises:
+            SpecError: the number is refused, or the name of the cell becomes too long.
+        """
+        assert self.search_number == 1
+        require_search_number(number, "search_number")
+        seed = seed_of_search(self.search.seed, number)
+        cell = dataclasses.replace(
+            self, search_number=number, search=dataclasses.replace(self.search, seed=seed)
+        )
+        _check_name(cell, "search_number")
+        return cell
 
     def resolved(self) -> dict[str, Any]:
-        """Return the whole cell as plain values, for ``cell.yaml`` and for comparison."""
+        """Return the whole cell as plain values, for ``cell.yaml`` and for comparison.
+
+        The number of the search is part of the cell's name, and decides the seed.
+        """
         return {
             "study": self.study,
             "budgets": [dataclasses.asdict(budget) for budget in self.budgets],

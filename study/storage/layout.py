@@ -1,5 +1,9 @@
 """The name of every file and folder that a study leaves on a disk or in a store."""
 
+SEARCH_SUFFIX = "_search"
+"""The folder of a further search of a cell has the name of the first one's, this, and the number of
+the search, from 2: ``phase6a_2M_h3_threshold_1pct_search2``."""
+
 CELL_FILE = "cell.yaml"
 """A cell's folder holds it: what the cell is, and on what it was run."""
 

@@ -23,11 +23,12 @@ class SweepLog:
         self._console = console
         self._path = folder / LOG_FILE
 
-    def say(self, text: str) -> None:
-        """Print and log one event."""
+    def say(self, *texts: str) -> None:
+        """Print and log events, a line each."""
         now = datetime.now().astimezone()
-        self._console.print(Text(f"{now:%H:%M:%S} {text}"), soft_wrap=True)
-        # A sweep that cannot log any more continues: its searches report what is wrong with the
-        # disk.
-        with suppress(OSError):
-            append_line(self._path, f"{now:%Y-%m-%d %H:%M:%S%z} {text}")
+        for text in texts:
+            self._console.print(Text(f"{now:%H:%M:%S} {text}"), soft_wrap=True)
+            # A sweep that cannot log any more continues: its searches report what is wrong with the
+            # disk.
+            with suppress(OSError):
+                append_line(self._path, f"{now:%Y-%m-%d %H:%M:%S%z} {text}")

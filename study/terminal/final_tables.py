@@ -31,13 +31,12 @@ def final_table(records: Sequence[FinalRecord], results: Path) -> Table:
         }
         best = min(others, key=lambda model: others[model])
         chosen = next(s for s in record.selection if s.trial == record.winner)
-        values = [run.value for run in record.runs if run.value is not None and run.is_rankable]
         table.add_row(
             record.cell,
             architecture(record.params),
             f"{record.search_value:.4f}",
             "-" if chosen.mean_value is None else f"{chosen.mean_value:.4f}",
-            _mean_and_spread(values),
+            _mean_and_spread(record.validation_losses),
             _mean_and_spread(own),
             f"{others[best]:.4f} {best}",
         )

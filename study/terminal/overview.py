@@ -12,6 +12,7 @@ from study.results.plans.plan_record import (
     Contents,
     ForcedRecord,
     GridRecord,
+    InputRecord,
     PlanSummary,
     Question,
     Requirements,
@@ -157,12 +158,31 @@ def _requirements(question: Question, contents: Contents, required: Requirements
         f"{seconds_per_epoch(estimate.epoch_seconds_max)} per epoch (measured steps): "
         f"the search takes about {duration(estimate.search_seconds_expected)} in all, "
         f"at most {duration(estimate.search_seconds_most)}",
+        **folds(question, contents.inputs, required),
         "heat": _heat(required.temperature),
         "inputs": f"every feature changes the output, {least.feature} the least (by "
         f"{least.change:.2g})",
         "power": "validation shows a difference between two networks from about "
         f"{power.log_loss_validation:.4f} nat{auc} on ({power.source}); logistic regression gains "
         f"{power.gain:.4f} nat on a constant",
+    }
+
+
+def folds(question: Question, inputs: InputRecord, required: Requirements) -> dict[str, str]:
+    """Return what training the winner before every fold costs; nothing where it is trained once.
+
+    Times are those of a winner with the shortest and with the longest step of the space.
+    """
+    rows, estimate = inputs.fold_train_rows, required.estimate
+    if len(rows) == 1:
+        return {}
+    # An epoch of a fold takes the time of the search's as often as it has the search's samples.
+    epochs = question.epochs * sum(rows) / rows[0] / required.concurrency
+    seconds = (epochs * estimate.epoch_seconds_min, epochs * estimate.epoch_seconds_max)
+    return {
+        "folds": f"{len(rows)} of test days: with each seed the winner is trained {len(rows)} "
+        f"times, on {min(rows):,} to {max(rows):,} days, in {duration(seconds[0])} to "
+        f"{duration(seconds[1])} if no training stops early"
     }
 
 

@@ -17,6 +17,7 @@ from study.results.plans.plan_record import (
     Requirements,
 )
 from study.terminal.overview import (
+    folds,
     left_out,
     print_forced,
     requests,
@@ -31,7 +32,7 @@ _INDENT = (0, 0, 0, 2)
 
 
 def print_budget(console: Console, rows: Sequence[PlanRow]) -> None:
-    """Print the cells of one budget: what they share, then a line per horizon."""
+    """Print the cells of one budget: what they share, then a line per horizon and search."""
     first = next((row for row in rows if row.summary.problem is None), rows[0]).summary
     question = first.question
     phase = "" if question.phase is None else f"phase {question.phase}, "
@@ -45,7 +46,7 @@ def print_budget(console: Console, rows: Sequence[PlanRow]) -> None:
         console.print(table)
     for row in rows:
         for problem in filter(None, (row.summary.problem, row.folder_problem)):
-            line = f"h{row.summary.question.horizon} cannot run: {problem}"
+            line = f"{row.summary.question.short_name} cannot run: {problem}"
             console.print(Padding(Text(line, style="yellow"), _INDENT))
 
 
@@ -75,6 +76,8 @@ def _print_requirements(
           f"{seconds_per_epoch(estimate.epoch_seconds_min)} at least, "
           f"{seconds_per_epoch(estimate.epoch_seconds_median)} median, "
           f"{seconds_per_epoch(estimate.epoch_seconds_max)} at most")  # fmt: skip
+    for name, text in folds(question, contents.inputs, required).items():
+        _fact(console, name, text)
     if len(required.budgets) > 1:
         console.print(_side_by_side(required.budgets))
         print_forced(console, required.forced)
@@ -92,7 +95,7 @@ def _horizons(rows: Sequence[PlanRow]) -> Table:
         if required is not None:
             estimate = required.estimate
             table.add_row(
-                f"h{row.summary.question.horizon}",
+                row.summary.question.short_name,
                 row.folder_state,
                 duration(estimate.search_seconds_expected),
                 duration(estimate.search_seconds_most),
@@ -135,8 +138,9 @@ def print_phase_two(console: Console, phase_two: PhaseTwoRecord) -> None:
         "horizon, around the best trials of the best budgets of phase 1",
     )
     for found in phase_two.horizons:
+        search = "" if found.search_number == 1 else f"search {found.search_number}: "
         for line in found.lines:
-            _fact(console, f"h{found.horizon}", line)
+            _fact(console, f"h{found.horizon}", f"{search}{line}")
     for line in phase_two.waiting:
         console.print(Padding(Text(line, style="yellow"), _INDENT))
 

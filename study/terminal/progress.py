@@ -38,7 +38,8 @@ class Progress:
         log: receives every line too.
         total: number of trials asked for.
         slots: number of trials that run at once, for the estimate of the time left.
-        baseline: baseline to beat, shown beside the best.
+        baseline: baseline to beat, shown beside the best; None if trials have different days, so
+            that there is no best.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Progress:
         *,
         total: int,
         slots: int,
-        baseline: BaselineRecord,
+        baseline: BaselineRecord | None,
     ) -> None:
         self._console = console
         self._log = log
@@ -144,6 +145,8 @@ class Progress:
 
     def _best_so_far(self) -> str:
         counted = f"{len(self._ended)}/{self._total}"
+        if self._baseline is None:
+            return counted
         baseline = f"{self._baseline.name} {self._baseline.log_loss:.4f}"
         if self._best is None or self._best.value is None:
             return f"{counted}, no usable value yet, {baseline}"

@@ -10,7 +10,7 @@ from rich.text import Text
 from study.errors import one_line
 from study.results.status_snapshot import CellStatus, StudyStatus
 from study.text.byte_text import gib
-from study.text.short_forms import duration
+from study.text.short_forms import duration, of_search
 
 _STYLES = {
     "running": "green", "complete": "green", "waiting": "dim", "left out": "dim",
@@ -82,7 +82,7 @@ def _trials(cells: Sequence[CellStatus]) -> Table:
         for trial in cell.running:
             total, took = trial.epochs, trial.epoch_seconds
             table.add_row(
-                f"{cell.budget or '?'} h{cell.horizon or '?'}",
+                of_search(f"{cell.budget or '?'} h{cell.horizon or '?'}", cell.search_number),
                 str(trial.number),
                 # Width, depth, heads: the rest does not change how long it takes or what it needs.
                 " ".join((trial.architecture or "?").split()[:3]),

@@ -19,6 +19,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def of_search(text: str, search_number: int) -> str:
+    """Return the short name of a cell, with which further search of it is meant: 2M (search 2)."""
+    return text if search_number == 1 else f"{text} (search {search_number})"
+
+
 def architecture(params: Mapping[str, Any]) -> str:
     """Return every architecture value of a flat configuration in a short form, heads included."""
     d_ff = params["d_ff_ratio"] * params["d_model"]

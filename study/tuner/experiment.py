@@ -163,9 +163,7 @@ def _worker(opened: OpenedSearch, trainable: type[CellTrainable]) -> Any:
         checkpoint_seconds=plan.cell.search.checkpoint_seconds,
         milestones=milestones(plan.cell.search),
     )
-    worker = tune.with_parameters(
-        trainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
-    )
+    worker = tune.with_parameters(trainable, data=plan.training_data, settings=settings)
     requests = {budget: each.request() for budget, each in plan.resources.by_budget.items()}
     return tune.with_resources(worker, lambda config: requests[config["budget"]])
 

@@ -66,7 +66,7 @@ class Recorder(Callback):  # type: ignore[misc]
             self._store.log,
             total=plan.cell.search.trials,
             slots=plan.concurrency,
-            baseline=plan.baseline,
+            baseline=plan.baseline if len(plan.training_data) == 1 else None,
         )
 
     def repair(self) -> None:

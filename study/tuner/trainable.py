@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import ray
 import torch
 from ray import tune
@@ -21,7 +19,6 @@ from study.cluster.resources import needed_bytes
 from study.cluster.sensors import degree_sources
 from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.cluster.usable_memory import most_copied_bytes
-from study.data.dataset import Dataset
 from study.results.epoch_report import EpochRecord, EpochReport, WorkerFacts
 from study.search.assignment import Assignment, first_micro_batch
 from study.search.rungs import rung_epochs
@@ -135,6 +132,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     store when it begins; a checkpoint is written when it is in the store.
     """
 
+    _data: Sequence[TrainingData]
+    """The samples that trials take in turn by their numbers."""
     _assigned: Assignment | None
     """The trial that begins with the next step; None once it has begun."""
     _at_work: Assignment
@@ -158,8 +157,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self,
         config: dict[str, Any],
         *,
-        data: Dataset,
-        baseline_losses: npt.NDArray[np.float64],
+        data: Sequence[TrainingData],
         settings: TrialSettings,
     ) -> None:
         """Take the cell's data from the object store.
@@ -169,7 +167,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         """
         bound_kernel_cache()
         join_daemon(needed_bytes(max(settings.share_bytes.values())))
-        self._data = TrainingData.of(data, baseline_losses)
+        self._data = data
         self._settings = settings
         self._stop_file = settings.cell_folder / STOP_FILE
         self._held = ExitStack()
@@ -383,7 +381,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         return Trainer(
             model=trial.config.model,
             train=trial.config.train,
-            data=self._data,
+            data=self._data[trial.number % len(self._data)],
             device=self._device,
             micro_batch=first_micro_batch(trial, self._settings.share_bytes, bf16=bf16),
             seed=trial.seed,

@@ -18,7 +18,7 @@ from study.results.final_records import (
 )
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity, CellStore, write_cell
-from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE
+from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE, SEARCH_SUFFIX
 from tests.results.conftest import PARAMS, record
 
 N_SEEDS = 5
@@ -51,22 +51,23 @@ def write_study(
     n_ended: int = N_TRIALS,
     edges: Mapping[int, list[str]] | None = None,
     market: str = "",
-    search: int = 0,
+    search_number: int = 1,
 ) -> None:
     """Write a study whose model of each size answers with a planted noise.
 
     Of several searches of a budget each is written by itself, with its number.
     """
+    suffix = f"{SEARCH_SUFFIX}{search_number}" if search_number > 1 else ""
     for size, variance in variances.items():
         for horizon in horizons:
-            of_search = f"-{search}" if search else ""
-            name = f"demo_{size}{of_search}_h{horizon}_threshold_1pct{market}"
-            _write_search(results, name, size, horizon, n_ended)
+            name = f"demo_{size}_h{horizon}_threshold_1pct{market}{suffix}"
+            _write_search(results, name, size, horizon, n_ended, search_number)
             if with_final:
                 own_edges = (edges or {}).get(size, [])
                 _write_final(
-                    results, name, size, horizon, variance, n_days, own_edges, search=search
-                )
+                    results, name, size, horizon, variance, n_days, own_edges,
+                    search_number=search_number,
+                )  # fmt: skip
 
 
 def write_search_across(
@@ -100,7 +101,9 @@ def write_search_across(
     return name
 
 
-def _write_search(results: Path, name: str, size: int, horizon: int, n_ended: int) -> None:
+def _write_search(
+    results: Path, name: str, size: int, horizon: int, n_ended: int, search_number: int
+) -> None:
     draw = np.random.default_rng(size)
     trials = [
         record(
@@ -120,12 +123,15 @@ def _write_search(results: Path, name: str, size: int, horizon: int, n_ended: in
         )
         for number in range(n_ended)
     ]
-    _write_records(results / name, [size], horizon, trials, phase=None, n_asked=N_TRIALS)
+    _write_records(
+        results / name, [size], horizon, trials, phase=None, n_asked=N_TRIALS,
+        search_number=search_number,
+    )  # fmt: skip
 
 
 def _write_records(
     folder: Path, sizes: Sequence[int], horizon: int, trials: list[TrialRecord], *,
-    phase: int | None, n_asked: int,
+    phase: int | None, n_asked: int, search_number: int = 1,
 ) -> None:  # fmt: skip
     folder.mkdir(parents=True)
     split = {
@@ -139,6 +145,7 @@ def _write_records(
             "search": "abcd1234", "cell": folder.name, "study": "demo", "budget": label,
             "horizon": horizon, "source": "sp500", "data_sha256": "0123456789abcdef",
             "trials": n_asked, "estimate": {"search_seconds_expected": 300.0}, "phase": phase,
+            "search_number": search_number,
             "spec": {"budgets": [{"label": str(size), "target": size} for size in sizes]},
             "splits": {part: split for part in ("train", "validation", "test")},
         },
@@ -153,12 +160,12 @@ def _write_records(
 
 def _write_final(
     results: Path, name: str, size: int, horizon: int, variance: float, n_days: int,
-    edges: list[str], *, search: int = 0,
+    edges: list[str], *, search_number: int = 1,
 ) -> None:  # fmt: skip
     p, y = oracle_days(2 * n_days)
     days = np.datetime64("2002-01-01") + np.arange(2 * n_days)
     models = {
-        FAMILY: answers(p, variance, N_SEEDS, size + horizon + 100 * search),
+        FAMILY: answers(p, variance, N_SEEDS, size + horizon + 100 * (search_number - 1)),
         "logistic": answers(p, 0.3, 1, 5),
         "constant": np.full((1, 2 * n_days), y.mean()),
     }
@@ -176,9 +183,8 @@ def _write_final(
     ]  # fmt: skip
     folder = results / FINAL_FOLDER / name
     write_predictions(folder / PREDICTIONS_FILE, pd.concat(tables, ignore_index=True))
-    final = final_record(name, size, horizon, edges=edges)
-    runs = [dataclasses.replace(run, search=search) for run in final.runs]
-    write_final(folder, dataclasses.replace(final, runs=runs))
+    final = final_record(name, size, horizon, edges=edges, search_number=search_number)
+    write_final(folder, final)
 
 
 def final_record(name: str, size: int, horizon: int, **changes: Any) -> FinalRecord:

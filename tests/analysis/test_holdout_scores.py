@@ -242,10 +242,14 @@ def test_a_lead_that_days_gave_is_optimism_and_one_that_lasts_is_none() -> None:
         return one.excess
 
     lucky, lasting, late = found(-0.01, 0.0), found(-0.01, -0.01), found(0.0, -0.01)
-    assert optimism_sentence(lucky, 2).endswith("as far as the periods are alike.")
-    assert "0.0100 [0.00" in optimism_sentence(lucky, 2)
-    assert optimism_sentence(lasting, 1).endswith("(mean of 1 cell): no optimism can be seen.")
-    assert "do better where nothing was chosen, so that no optimism" in optimism_sentence(late, 2)
+    assert optimism_sentence(lucky, "2 cells").endswith("as far as the periods are alike.")
+    assert "0.0100 [0.00" in optimism_sentence(lucky, "2 cells")
+    assert optimism_sentence(lasting, "1 cell").endswith(
+        "(mean of 1 cell): no optimism can be seen."
+    )
+    assert "do better where nothing was chosen, so that no optimism" in optimism_sentence(
+        late, "2 cells"
+    )
 
 
 def test_days_that_hang_together_are_worth_fewer() -> None:

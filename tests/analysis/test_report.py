@@ -15,6 +15,7 @@ import pytest
 from analysis.__main__ import main
 from analysis.answers.law_answer import law_section
 from analysis.cell_judgement import judge_study
+from analysis.report import build
 from analysis.study_records import read_study
 from study.errors import StudyError
 from study.results.final_records import read_final, read_predictions, write_final, write_predictions
@@ -279,12 +280,12 @@ def test_two_equal_budgets_of_three_are_one_in_the_set_of_the_best(tmp_path: Pat
 
 @pytest.mark.slow
 def test_searches_of_a_budget_are_observations_and_winners_a_component(tmp_path: Path) -> None:
-    for search in range(2):
+    for number, more in ((1, 0.0), (2, 0.2)):
         # Winners differ by their noise, as architectures do.
-        noise = {10_000: 0.3 + 0.2 * search, 20_000: 0.3, 40_000: 0.4 - 0.2 * search}
-        write_study(tmp_path, noise, horizons=(1,), n_days=300, search=search)
+        noise = {10_000: 0.3 + more, 20_000: 0.3, 40_000: 0.4 - more}
+        write_study(tmp_path, noise, horizons=(1,), n_days=300, search_number=number)
     (horizon,) = judge_study(read_study(tmp_path, None))
-    labels = [f"{size}{of}" for size in (10_000, 20_000, 40_000) for of in ("", " (search 1)")]
+    labels = [f"{size}{of}" for size in (10_000, 20_000, 40_000) for of in ("", " (search 2)")]
     assert [cell.label for cell in horizon.cells] == labels
     assert [(pair.model, pair.other) for pair in horizon.pairs] == [
         ("20000", "10000"), ("40000", "20000"),
@@ -299,6 +300,29 @@ def test_searches_of_a_budget_are_observations_and_winners_a_component(tmp_path:
     assert winners.value > 0
     section = law_section([horizon])
     assert any("winners 0.0" in sentence for sentence in section.sentences)
+
+
+@pytest.mark.slow
+def test_no_table_and_no_curve_mixes_the_trials_of_two_searches(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_study(tmp_path, {10_000: 0.3}, n_days=60, n_ended=4, search_number=number)
+    study = read_study(tmp_path, None)
+    found = build(study, judge_study(study))
+    assert found.facts[0].startswith("Study demo, threshold_1pct: 2 cells of 4 searches, ")
+    sections = {section.name: section for section in found.sections}
+    labels = ["10000", "10000 (search 2)"]
+    for name in ("found", "winners", "selection", "coverage", "time", "more_trials", "budget"):
+        table = sections[name].tables[-1]
+        assert {row[0] for row in table.rows} == set(labels), name
+    # Each of two horizons is compared with the other in the same search alone.
+    ranks = sections["horizons"].tables[0].rows
+    assert [row[:2] for row in ranks] == [[label, "1 and 3"] for label in labels]
+    (figure,) = sections["coverage"].figures
+    assert {each.name for each in figure.series} == {f"{of} h{h}" for of in labels for h in (1, 3)}
+    # Winners are a component although one size has no law, and cells that no law would take count.
+    told_of_noise = [each for each in sections["law"].sentences if "deviations of a loss" in each]
+    assert [each.startswith("With them: ") for each in told_of_noise] == [True, True]
+    assert all("winners not measured" not in each for each in told_of_noise)
 
 
 _BROWSER = shutil.which("chromium")

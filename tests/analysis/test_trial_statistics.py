@@ -38,6 +38,7 @@ def test_groups_are_compared_at_equal_effort() -> None:
     assert difference_of_best(trials, lambda trial: trial.number < 2) is None
 
 
+@pytest.mark.slow
 def test_groups_dealt_out_by_chance_are_told_apart_in_a_twentieth_of_cases() -> None:
     draw = np.random.default_rng(1)
     told = 0

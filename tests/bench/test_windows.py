@@ -12,11 +12,10 @@ import pytest
 from scipy.stats import chi2
 
 from study.block_length import block_days
-from study.data.data_config import DataConfig
+from study.data.data_config import LONG_HISTORY, DataConfig
 from study.data.dataset import build_dataset
 from study.data.evaluation.probability_scores import standard_error
 from study.data.holdout import Holdout, open_holdout
-from study.data.sources import LONG_HISTORY
 from study.final.baseline_predictions import BASELINES
 from study.results.final_records import LOGISTIC, bounded
 
@@ -37,7 +36,7 @@ def losses(model: str, config: DataConfig, whole: Holdout, days: np.ndarray) -> 
 
 @pytest.mark.parametrize("horizon", [1, 3, 5])
 def test_windows_differ_by_more_than_their_own_error(horizon: int) -> None:
-    config = DataConfig(source=LONG_HISTORY, horizon=horizon, tier="a25")
+    config = DataConfig(source=LONG_HISTORY, horizon=horizon, tier="a25", splits="shares")
     whole = open_holdout(config, build_dataset(config))
     n_days = int(np.isfinite(whole.labels).sum())
     starts = range(FIRST_TRAINING_DAYS, n_days - WINDOW_DAYS, WINDOW_DAYS)

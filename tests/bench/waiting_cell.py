@@ -7,9 +7,10 @@ core has next to nothing to do.
 import dataclasses
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from study.data.dataset import Dataset
+from study.training.windows import TrainingData
 from study.tune import main
 from study.tuner.trainable import CellTrainable
 
@@ -23,8 +24,8 @@ TRAIN_DAYS = 1024
 class WaitingTrainable(CellTrainable):
     """A trial whose epochs take the time of the simulated device, and next to none of a core."""
 
-    def setup(self, config: dict[str, Any], *, data: Dataset, **given: Any) -> None:
-        few = dataclasses.replace(data, train_days=data.train_days[-TRAIN_DAYS:])
+    def setup(self, config: dict[str, Any], *, data: Sequence[TrainingData], **given: Any) -> None:
+        few = [dataclasses.replace(each, train_days=each.train_days[-TRAIN_DAYS:]) for each in data]
         super().setup(config, data=few, **given)
 
     def step(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import statistics
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import yaml
 import analysis.__main__
 import study.predict
 import study.train
+import study.tune
 from study.cluster.runtime import cluster
 from study.results.final_records import read_final, read_predictions
 from study.results.store import read_trials
@@ -23,6 +25,9 @@ from tests.tuner.in_process import MARKS, ray_environment
 
 TRIALS = 4
 HORIZONS = (1,)
+SEARCH = 2
+"""Number of the search among those of its cell: what holds of a further one holds of the first."""
+
 FLAGS = (
     "--seeds", "2", "--candidates", "2", "--selection-seeds", "2", "--budgets", "50k",
     "--concurrency", "1",
@@ -31,8 +36,12 @@ FLAGS = (
 pytestmark = MARKS
 
 
+def searched(horizon: int) -> str:
+    return f"{cell_name(horizon)}_search{SEARCH}"
+
+
 def final_folder(here: Path, horizon: int) -> Path:
-    return here / "ray_results" / FINAL_FOLDER / cell_name(horizon)
+    return here / "ray_results" / FINAL_FOLDER / searched(horizon)
 
 
 def has_final_epoch(here: Path) -> bool:
@@ -56,7 +65,8 @@ def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(
     space = yaml.safe_load((tmp_path / "tiny.yaml").read_text())
     space["horizons"] = list(HORIZONS)
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(space))
-    write_plan(tmp_path, trials=TRIALS, capacity=1, horizons=HORIZONS)
+    of_search = {"cell": searched(1), "search_number": SEARCH}
+    write_plan(tmp_path, trials=TRIALS, capacity=1, horizons=HORIZONS, **of_search)
     run(tmp_path, "--plan", "plan.json", "--budgets", "50k")
 
     process = start(tmp_path, *FLAGS, module="study.train")
@@ -82,7 +92,8 @@ def _check_final_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         folder = final_folder(tmp_path, horizon)
         record = read_final(folder)
         assert record is not None
-        trials = read_trials(tmp_path / "ray_results" / cell_name(horizon))
+        assert record.search_number == SEARCH
+        trials = read_trials(tmp_path / "ray_results" / searched(horizon))
         best = sorted((t for t in trials if t.is_rankable), key=lambda t: (t.value, t.number))[:2]
         assert [s.trial for s in record.selection] == [t.number for t in best]
         again = read_trials(folder / "selection")
@@ -103,7 +114,7 @@ def _check_final_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert set(table[table["model"] == "patchtst"]["seed"]) == {r.seed for r in runs}
         _check_table_of_all_runs(tmp_path, table)
         capsys.readouterr()
-        done(study.predict.main, "--cell", cell_name(horizon), "--days", "40", "--json")
+        done(study.predict.main, "--cell", searched(horizon), "--days", "40", "--json")
         _check_prediction(tmp_path, horizon, table, capsys.readouterr().out)
 
     done(study.train.main, *again_flags)
@@ -114,13 +125,16 @@ def _check_final_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     done(analysis.__main__.main)
     report = json.loads((tmp_path / "ray_results/report/report.json").read_text())
     assert report["missing"] == []
+    assert report["sections"]["winners"]["tables"][0]["rows"][0][0] == f"50k (search {SEARCH})"
     assert set(report["sections"]["law"]["numbers"]) == {"1"}
     _check_refit(tmp_path, again_flags)
+    _check_walk_forward(tmp_path, capsys)
 
 
 def _check_table_of_all_runs(here: Path, table: pd.DataFrame) -> None:
     """Check that the winner's runs are in the table of all runs, scored as they predict."""
     rows = pd.read_csv(here / "ray_results" / TABLE_FILE)
+    assert set(rows["search_number"]) == {SEARCH}
     assert rows["run_type"].tolist() == ["hpo"] * TRIALS + ["final"] * 2
     assert rows["test_loss"].isna().tolist() == [True] * TRIALS + [False] * 2
     test = table[(table["model"] == "patchtst") & (table["part"] == "test")]
@@ -149,6 +163,37 @@ def _check_refit(here: Path, flags: tuple[str, ...]) -> None:
     # It has no predictions of the days that it was trained on.
     assert set(table[table["model"] == "patchtst"]["part"]) == {"test"}
     done(analysis.__main__.main)
+
+
+def _check_walk_forward(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Check a winner that is trained again before each of two folds of test days."""
+    space = yaml.safe_load((here / "tiny.yaml").read_text())
+    space["study"] = "walk"
+    space["data"] |= {"splits": "walk_forward", "first_test_day": date(2009, 1, 2)}
+    space["data"] |= {"fold_days": 1300}
+    (here / "walk.yaml").write_text(yaml.safe_dump(space))
+    flags = ("--search", "walk.yaml", "--trials", "2")
+    name = "walk_50k_h1_threshold_1pct_walk-forward"
+    done(study.tune.main, *flags, "--budget", "50k", "--horizon", "1")
+    assert "folds   2 of test days: with each seed the winner is" in capsys.readouterr().out
+    done(study.train.main, *flags, "--budgets", "50k", "--horizons", "1", "--seeds", "2",
+         "--candidates", "1", "--selection-seeds", "1")  # fmt: skip
+    folder = here / "ray_results" / FINAL_FOLDER / name
+    record = read_final(folder)
+    assert record is not None
+    assert [run.fold for run in record.runs] == [0, 1, 0, 1]
+    first, second = record.folds
+    assert (first.first_test_day, first.n_test) == ("2009-01-02", 1300)
+    assert first.last_train_day < first.first_test_day < second.last_train_day
+    # Each fold has validation days of its own, on which seeds agree more than folds do.
+    (one, two), (three, four) = (
+        [run.value or 0.0 for run in record.runs[k : k + 2]] for k in (0, 2)
+    )
+    assert max(abs(one - three), abs(two - four)) < min(abs(one - two), abs(three - four))
+    table = read_predictions(folder / "predictions.parquet")
+    own = table[(table["model"] == "patchtst") & (table["part"] == "test")]
+    assert own.groupby("seed").size().tolist() == [first.n_test + second.n_test] * 2
+    done(analysis.__main__.main, "--study", "walk")
 
 
 def _check_prediction(here: Path, horizon: int, table: pd.DataFrame, output: str) -> None:

@@ -114,6 +114,30 @@ def test_the_later_phase_is_taken_where_it_has_been_searched(tmp_path: Path) -> 
     assert finalist.ranges["learning_rate"] == cells["20M"].train["learning_rate"]
 
 
+def test_a_further_search_goes_on_from_its_own_first_phase(tmp_path: Path) -> None:
+    again = FIRST.of_search(2)
+    write(tmp_path, FIRST, USABLE)
+    # What one search found best is what the other found worst.
+    write(tmp_path, again, [
+        *(trial(n, "2M", 0.20 + 0.01 * n) for n in range(3)),
+        *(trial(n, "20M", 0.40 + 0.01 * n) for n in range(3, 6)),
+    ])  # fmt: skip
+    phases = [
+        PhaseTwo.read(STUDY, cell, tmp_path, trials=None, metric=None) for cell in (FIRST, again)
+    ]
+    assert [each.phase_one.budgets[0].budget for each in phases] == ["20M", "2M"]
+    (cell,) = phases[1].cells(phases[1].phase_one.budgets[:1])
+    assert cell.name == "two-phase-2_2M_h1_threshold_1pct_search2"
+    assert cell.search.seed == again.search.seed
+    write(tmp_path, cell, USABLE[:3])
+    found = finalists_across_budgets(
+        STUDY, [again], tmp_path, phases=(1, 2), budgets=None, trials=None, metric=None,
+        may_differ=False,
+    )  # fmt: skip
+    assert names(found) == [cell.name]
+    assert names(chosen(tmp_path)) == [f"{FIRST.name}_2M", f"{FIRST.name}_20M"]
+
+
 def test_phase_two_alone_is_not_replaced_by_phase_one(tmp_path: Path) -> None:
     write(tmp_path, FIRST, USABLE)
     found = chosen(tmp_path, phases=(2,))

@@ -29,7 +29,7 @@ def test_what_a_search_saw_is_not_changed_and_test_days_follow_it() -> None:
     assert np.array_equal(found.features[:n], data.features)
     assert np.array_equal(found.validation_days, data.validation_days)
     assert found.test_days[0] > data.validation_days[-1] + CONFIG.horizon
-    assert np.array_equal(found.test_days, split_days(len(found.features), CONFIG).test)
+    assert np.array_equal(found.test_days, split_days(found.dates, CONFIG).test)
     assert len(found.test_days) == data.splits["test"].rows
     assert found.labels[found.test_days].sum() == data.splits["test"].positives
 
@@ -69,7 +69,7 @@ def test_predictions_kept_before_a_baseline_joined_are_made_anew(
         monkeypatch.delitem(BASELINES, name)
 
     def models() -> list[str]:
-        return list(baselines_once(CONFIG, data, held, tmp_path)["model"].unique())
+        return list(baselines_once(CONFIG, data, held, tmp_path, fold=None)["model"].unique())
 
     with monkeypatch.context() as before:
         before.delitem(BASELINES, "HAR")

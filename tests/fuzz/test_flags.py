@@ -52,6 +52,7 @@ _OF_STUDY = (
 )  # fmt: skip
 _OF_SELECTION = (
     "--budgets", "--horizons", "--from", "--trials", "--seed", "--task", "--phase", "--accept",
+    "--searches",
 )  # fmt: skip
 _OF_BUILD = (
     "--source", "--horizon", "--task", "--label", "--normalization", "--context-length", "--vix",
@@ -63,7 +64,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], list[str], tuple[str, ...]
     "tune": (
         planned(tune, command_flags.one_cell),
         ["--search", SMOKE, "--budget", "50k", "--horizon", "1"],
-        (*_OF_STUDY, "--budget", "--horizon", "--device", "--param-budget"),
+        (*_OF_STUDY, "--budget", "--horizon", "--device", "--param-budget", "--search-number"),
     ),
     "sweep": (planned(sweep, command_flags.selected_cells), ["--search", SMOKE], _OF_SELECTION),
     "plan": (planned(plan, command_flags.selected_cells), ["--search", SMOKE], _OF_SELECTION),

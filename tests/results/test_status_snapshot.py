@@ -106,12 +106,14 @@ def test_a_planned_cell_waits_and_running_trials_are_told(tmp_path: Path) -> Non
     estimate = {"search_seconds_expected": 100.0, "epoch_seconds": {"d64 L2": 0.5}}
     cells = [
         {"cell": "demo_2M_h1", "budget": "2M", "trials": ASKED, "estimate": estimate},
-        {"cell": "demo_20M_h1", "budget": "20M", "trials": ASKED, "estimate": estimate},
-    ]
+        {"cell": "demo_20M_h1_search2", "budget": "20M", "trials": ASKED, "estimate": estimate,
+         "search_number": 2},
+    ]  # fmt: skip
     write_json(sweep / "plan.json", {"cells": cells})
     status = read_status(tmp_path)
     at_work, waiting = status.cells
     assert (at_work.state, waiting.state) == ("running", "waiting")
+    assert (at_work.search_number, waiting.search_number) == (1, 2)
     (trial,) = at_work.running
     assert (trial.number, trial.epoch, trial.epochs) == (2, 15, 20)
     assert trial.epoch_seconds == pytest.approx(1.1)

@@ -14,10 +14,10 @@ from tests.results.conftest import PARAMS, record
 Query = Callable[..., str]
 
 
-def write_search(results: Path, study: str, trials: list[Any]) -> Path:
+def write_search(results: Path, study: str, trials: list[Any], **described: Any) -> Path:
     folder = results / f"{study}_2M_h1_direction"
     folder.mkdir()
-    write_cell(folder, {"study": study, "horizon": 1})
+    write_cell(folder, {"study": study, "horizon": 1, **described})
     identity = CellIdentity(
         name=folder.name, study=study, budget="2M", phase=None, metric="log_loss", horizon=1,
         task="direction", data_sha256="abc", versions={},
@@ -35,7 +35,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [record(0, value=0.7), record(1, value=0.5, params=wide),
          record(2, value=None, reason="diverged", message="no finite loss")],
     )  # fmt: skip
-    write_search(path, "two", [record(0, value=0.55, params=wide)])
+    write_search(path, "two", [record(0, value=0.55, params=wide)], search_number=2)
     (path / "final").mkdir()
     return path
 
@@ -73,6 +73,9 @@ def conditions(*given: str) -> list[str]:
         (("last_day_skip=false",), 4),
         (("budget=2M", "study=two"), 1),
         (("learning_rate<=1e-3",), 4),
+        # A search without a number is the only one of its cell.
+        (("search_number=1",), 3),
+        (("search_number=2", "study=two"), 1),
     ],
 )
 def test_trials_that_hold_every_condition_are_counted(
@@ -106,7 +109,7 @@ def test_a_reader_sees_the_columns_that_are_asked_for(query: Query) -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--where", "d_mode=1"), "--where 'd_mode=1': must be one of cell, study, horizon, num"),
+        (("--where", "d_mode=1"), "--where 'd_mode=1': must be one of cell, study, horizon, sea"),
         (("--where", "loss"), "must be COLUMN=VALUE, with =, !=, <, <=, > or >=, but got 'loss'"),
         (("--where", "loss<"), "must be COLUMN=VALUE"),
         (("--where", "loss<low"), "the column holds a number, or none, but got < 'low'; it has"),

@@ -36,6 +36,15 @@ def test_a_cell_is_searched_by_the_command_that_a_user_would_give(
     assert cell.end is None
 
 
+def test_a_further_search_is_asked_for_by_its_number() -> None:
+    arguments = parser().parse_args(["--searches", "2"])
+    numbers = []
+    for changes in ({}, {"search_number": 2}):
+        cell = _cell_run(planned("cell", **changes), None, arguments, {})
+        numbers.append(tune_parser().parse_args([*cell.flags]).search_number)
+    assert numbers == [1, 2]
+
+
 def test_what_is_complete_or_does_not_fit_is_not_begun() -> None:
     arguments = parser().parse_args([])
     done = _cell_run(planned("a", folder_state="complete"), 1, arguments, {})

@@ -39,9 +39,13 @@ def cell_folder(here: Path, horizon: int) -> Path:
     return here / "ray_results" / cell_name(horizon)
 
 
-def epochs_of(here: Path, horizon: int) -> list[list[dict[str, Any]]]:
-    files = sorted(cell_folder(here, horizon).glob("trial_*/result.json"))
+def epochs_in(folder: Path) -> list[list[dict[str, Any]]]:
+    files = sorted(folder.glob("trial_*/result.json"))
     return [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
+
+
+def epochs_of(here: Path, horizon: int) -> list[list[dict[str, Any]]]:
+    return epochs_in(cell_folder(here, horizon))
 
 
 def n_epochs(here: Path) -> list[int]:
@@ -149,6 +153,9 @@ def test_no_cell_stops_another_not_one_that_is_alone_nor_one_that_fails_or_does_
     write_plan(here, trials=1, capacity=2, horizons=(1, 3, 5))
     plan = json.loads((here / "plan.json").read_text())
     plan["cells"][1] |= {"exclusive": True}
+    # The last one is another search of that cell.
+    again = f"{cell_name(3)}_search2"
+    plan["cells"][2] |= {"horizon": 3, "cell": again, "search_number": 2}
     large = cell_name(1, "750k")
     nothing = dict.fromkeys(
         ["capacity", "concurrency", "exclusive", "estimate", "running_checkpoint_bytes",
@@ -167,12 +174,17 @@ def test_no_cell_stops_another_not_one_that_is_alone_nor_one_that_fails_or_does_
     assert ["left out" in end for end in ends] == [True, False, False, False]
     assert [end.split()[1] for end in ends[1:]] == ["fail", "pass", "pass"]
     assert "must hold the journal of a search" in output
-    third, fifth = ([e for es in epochs_of(here, h) for e in es] for h in (3, 5))
-    assert max(e["reported"] for e in third) < min(e["began"] for e in fifth)
+    folders = [here / "ray_results" / name for name in (cell_name(3), again)]
+    third, last = ([e for es in epochs_in(folder) for e in es] for folder in folders)
+    assert max(e["reported"] for e in third) < min(e["began"] for e in last)
+    # Another search of a cell draws other configurations, and trains them from other weights.
+    one, other = (json.loads((folder / "all_trials.json").read_text())[0] for folder in folders)
+    assert other["seed"] - one["seed"] == 10_000_000
+    assert other["params"] != one["params"]
     assert not (here / "ray_results" / large).exists()
     found = states(here, capsys, 1)
     assert found[large] == "left out"
-    assert [found[cell_name(horizon)] for horizon in (3, 5)] == ["complete"] * 2
+    assert [found[folder.name] for folder in folders] == ["complete"] * 2
 
 
 def test_a_problem_is_said_before_the_first_trial(here: Path) -> None:

@@ -1,5 +1,6 @@
 """What a plan says of a search of two phases, without a cluster."""
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -27,6 +28,11 @@ NODE = Node(
 )  # fmt: skip
 
 
+def of_second_search(row: PlanRow) -> PlanRow:
+    question = dataclasses.replace(row.summary.question, search_number=2)
+    return dataclasses.replace(row, summary=dataclasses.replace(row.summary, question=question))
+
+
 def test_budgets_are_side_by_side_with_what_is_listed_and_phase_two_is_counted(
     tmp_path: Path,
 ) -> None:
@@ -43,13 +49,15 @@ def test_budgets_are_side_by_side_with_what_is_listed_and_phase_two_is_counted(
     stored = PlannedCell.from_json(row.to_json())
     assert (stored.cell, stored.phase, stored.demand is not None) == (FIRST.name, 1, True)
     shown = Console(file=io.StringIO(), width=120)
-    print_budget(shown, [row])
+    print_budget(shown, [row, of_second_search(row)])
     arguments = parser().parse_args(["--search", str(SPACES / "two_phase.yaml"), "--trials", "7"])
     cells, told = phase_two(arguments, STUDY, [FIRST], tmp_path)
     print_phase_two(shown, told)
     assert isinstance(shown.file, io.StringIO)
     lines = shown.file.getvalue().splitlines()
     assert lines[0] == "two-phase phase 1, 2M-20M"
+    planned = [line.split() for line in lines if line.split()[-1:] == ["GiB"] and "new" in line]
+    assert [line[: line.index("new")] for line in planned] == [["h1"], ["h1", "(search", "2)"]]
     rows = {line.split()[0]: line.split() for line in lines if line.strip()}
     # Of the eighteen nine are of 2M and three of 20M.
     assert rows["2M"][-1] == "9"

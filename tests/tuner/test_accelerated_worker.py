@@ -22,6 +22,7 @@ from study.training.device import (
     supports_bf16,
 )
 from study.training.trainer import Trainer
+from study.training.windows import TrainingData
 from study.tuner.trainable import CellTrainable, StepResult, TrialSettings
 from tests.accelerator import accelerator
 from tests.tuner.small_trial import small_trial
@@ -50,7 +51,7 @@ def worker(
         cell_folder=folder, device=None, capture=capture, share_bytes={trial.config.budget: 2**30}
     )
     found = CellTrainable.__new__(CellTrainable)
-    found.setup(trial.flat(), data=data, baseline_losses=None, settings=settings)  # type: ignore[arg-type]
+    found.setup(trial.flat(), data=[TrainingData.of(data)], settings=settings)
     return found
 
 

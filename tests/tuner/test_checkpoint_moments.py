@@ -19,6 +19,7 @@ from study.storage.layout import CHECKPOINTS_FOLDER, STOP_FILE
 from study.storage.place import StoredPlace
 from study.training.checkpoint import CheckpointFolder
 from study.training.state_file import NoSpaceError
+from study.training.windows import TrainingData
 from study.tuner.trainable import CellTrainable, StepResult, TrialSettings
 from tests.store import Line, Server, s3_server
 from tests.tuner.command import SPACES
@@ -55,7 +56,7 @@ def worker(
         **{"checkpoint_seconds": SELDOM, **settings},
     )
     found = CellTrainable.__new__(CellTrainable)
-    found.setup(trial.flat(), data=data, baseline_losses=None, settings=chosen)  # type: ignore[arg-type]
+    found.setup(trial.flat(), data=[TrainingData.of(data)], settings=chosen)
     try:
         yield found
     finally:

@@ -43,9 +43,7 @@ def worker(plan: CellPlan, folder: Path, number: int) -> Any:
     settings = TrialSettings(
         cell_folder=folder, device="cpu", capture=False, share_bytes=plan.share_bytes
     )
-    prepared = ray.tune.with_parameters(
-        CellTrainable, data=plan.data, baseline_losses=plan.baseline_losses, settings=settings
-    )
+    prepared = ray.tune.with_parameters(CellTrainable, data=plan.training_data, settings=settings)
     return ray.remote(num_cpus=1)(prepared).remote(config=trial(plan, number))
 
 

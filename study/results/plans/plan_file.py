@@ -24,6 +24,7 @@ class _Cell(TypedDict):
     budget: str
     horizon: int
     phase: NotRequired[int | None]
+    search_number: NotRequired[int]
     trials: int
     feasible: bool | None
     problem: str | None
@@ -78,6 +79,8 @@ class PlannedCell:
     budget: str
     horizon: int
     phase: int | None
+    search_number: int
+    """Number of the search among the independent ones of the cell, from 1."""
     trials: int
     feasible: bool | None
     """Can a node train some of its architectures? None if that is not known."""
@@ -109,6 +112,7 @@ class PlannedCell:
             budget=raw["budget"],
             horizon=raw["horizon"],
             phase=raw.get("phase"),
+            search_number=raw.get("search_number", 1),
             trials=raw["trials"],
             feasible=raw["feasible"],
             problem=raw["problem"],

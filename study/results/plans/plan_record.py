@@ -8,6 +8,7 @@ from typing import Any, Literal
 from study.errors import SpecError
 from study.fields import rebuild
 from study.results.records import BaselineRecord
+from study.text.short_forms import of_search
 
 FolderState = Literal["new", "complete", "partial", "refused"]
 """State of a cell's folder: absent, every trial ended, some are left, or not to be resumed."""
@@ -21,6 +22,8 @@ class Question:
     """Name of the cell and of its folder."""
     study: str
     budget: str
+    search_number: int
+    """Number of the search among the independent ones of the cell, from 1."""
     phase: int | None
     metric: str
     horizon: int
@@ -31,7 +34,14 @@ class Question:
     tier: str
     normalization: str
     trials: int
+    epochs: int
+    """Length of the longest schedule."""
     scheduler: str
+
+    @property
+    def short_name(self) -> str:
+        """Return the horizon, and which further search of it is meant."""
+        return of_search(f"h{self.horizon}", self.search_number)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +61,9 @@ class InputRecord:
     """The data set of a cell."""
 
     n_rows: int
+    fold_train_rows: Sequence[int]
+    """Number of training samples before each fold of test days, one where days are cut by shares.
+    """
     n_features: int
     features: Sequence[str]
     splits: Mapping[str, SplitRecord]
@@ -409,6 +422,8 @@ class PhaseTwoHorizon:
     """The evidence that the records of phase 1 give on the second phase of one horizon."""
 
     horizon: int
+    search_number: int
+    """Number of the search of phase 1, from 1."""
     lines: Sequence[str]
     budgets: Sequence[Mapping[str, Any]]
     """Evidence on each budget, as plain values."""

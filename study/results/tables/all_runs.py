@@ -20,7 +20,7 @@ CSV_COLUMNS = (
     "run_id", "trial_number", "source", "reason", "val_loss_se", "difference_to_baseline",
     "difference_se", "best_epoch", "epochs_trained", "skill", "auc",
     "data_sha256", "search_phase", "group", "name", "metric", "objective", "objective_se",
-    "test_loss", "test_auc",
+    "test_loss", "test_auc", "search_number",
 )  # fmt: skip
 
 _HEADER = ",".join(CSV_COLUMNS)

@@ -204,6 +204,7 @@ def _row(name: str, cell: Mapping[str, Any], trial: TrialRecord) -> dict[str, Va
     params = {key: value for key, value in trial.params.items() if key not in own}
     return {
         "cell": name, "study": cell.get("study"), "horizon": cell.get("horizon"),
+        "search_number": cell.get("search_number", 1),
         **own, "state": trial.state, "seconds": trial.duration_seconds,
         **{key: value for key, value in params.items() if _is_single(value)},
     }  # fmt: skip
