@@ -22,7 +22,7 @@ from analysis.answers.search_answers import (
 from analysis.answers.searched_answer import found_section, more_trials_section
 from analysis.answers.selection_answer import selection_section
 from analysis.cell_judgement import JudgedHorizon, all_cells
-from analysis.study_records import StudyRecords
+from analysis.study_records import StudyRecords, cells_or_cases
 
 
 def answer(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> list[Section]:
@@ -73,8 +73,9 @@ def headline(horizons: Sequence[JudgedHorizon]) -> list[str]:
     better = [c for c in cells if c.standing.is_better]
     worse = [c for c in cells if c.standing.is_worse]
     if cells:
+        what = cells_or_cases([cell.records for cell in cells])
         found.append(
-            f"Against all baselines, on test days: {len(better)} of {len(cells)} cells are better "
+            f"Against all baselines, on test days: {len(better)} of {len(cells)} {what} are better "
             f"than each of them after all comparisons, {len(worse)} are worse than some, the rest "
             "are not told apart from at least one."
         )
