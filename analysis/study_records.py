@@ -274,6 +274,7 @@ def _read_final_runs(folder: Path) -> tuple[FinalRecord | None, pd.DataFrame | N
         error=StudyError,
     )
     _require_rivals(final, table, path)
+    _require_both_labels(table, path)
     return final, table
 
 
@@ -293,6 +294,24 @@ def _require_rivals(final: FinalRecord, table: pd.DataFrame, path: Path) -> None
         remedy="Remove its folder below final/ and run study.train again.",
         error=StudyError,
     )
+
+
+def _require_both_labels(table: pd.DataFrame, path: Path) -> None:
+    """Refuse days with one kind of label alone, on which no skill and no AUC is defined.
+
+    Raises:
+        StudyError: all labels of a part are 0, or all are 1.
+    """
+    for part, own in table.groupby("part", sort=False):
+        kinds = own["y"].unique()
+        require(
+            len(kinds) > 1,
+            str(path),
+            f"{part} days must have days with a positive and days with a negative label",
+            got=f"{own['date'].nunique()} days, all with label {kinds[0]}",
+            remedy="It is left out: give a longer history, or a task whose answer varies more.",
+            error=StudyError,
+        )
 
 
 def _models(table: pd.DataFrame, part: str) -> list[str]:
