@@ -20,8 +20,8 @@ from study.storage.layout import FINAL_FOLDER, RUNS_FOLDER
 from study.training.device import supports_bf16
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
-from tests.tuner.command import SPACES
 from tests.preloaded import Command
+from tests.tuner.command import SPACES
 
 SEEDS = int(os.environ.get("FOLD_SEEDS", "2"))
 """Number of seeds: of five, as study.train takes them, the runs last half an hour on two cores."""
