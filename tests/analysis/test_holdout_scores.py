@@ -275,13 +275,13 @@ def test_a_lead_that_days_gave_is_optimism_and_one_that_lasts_is_none() -> None:
 
 def test_days_that_hang_together_are_worth_fewer() -> None:
     draw = np.random.default_rng(0)
-    noise = draw.standard_normal(4_000)
-    days = resampled_day_counts(4_000, 1)
-    assert effective_days(noise, days) == pytest.approx(4_000, rel=0.2)
+    noise = draw.standard_normal(2_400)
+    days = resampled_day_counts(2_400, 1)
+    assert effective_days(noise, days) == pytest.approx(2_400, rel=0.2)
     # A mean of five days in a row knows a fifth as much.
-    slow = np.convolve(draw.standard_normal(4_004), np.ones(5), mode="valid")
-    assert effective_days(slow, days) == pytest.approx(800, rel=0.25)
-    assert np.isnan(effective_days(np.ones(4_000), days))
+    slow = np.convolve(draw.standard_normal(2_404), np.ones(5), mode="valid")
+    assert effective_days(slow, days) == pytest.approx(480, rel=0.25)
+    assert np.isnan(effective_days(np.ones(2_400), days))
 
 
 def test_a_model_that_equals_its_rival_is_not_told_apart() -> None:

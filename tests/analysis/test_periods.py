@@ -61,12 +61,12 @@ def test_every_decade_is_judged_by_its_own_days(tmp_path: Path) -> None:
         f"the standard error of one is {reached:.4f} nats ({reached:.4f} to {reached:.4f} over 1 "
         "pair) between means of 5 runs"
     )
-    *_, days = baselines_section([judged]).sentences
-    assert "Blocks have 20 days on average. " in days
-    assert days.endswith(f"{said}; the plan foretold {FORETOLD:.4f} between single runs.")
+    *_, text = baselines_section([judged]).sentences
+    assert "Blocks have 20 days on average. " in text
+    assert text.endswith(f"{said}; the plan foretold {FORETOLD:.4f} between single runs.")
     # Plans of before foretold the difference of two simple models, without a share.
-    for cell in judged.cells:
-        del cell.records.searched["power"]["share"]
+    for winner in judged.cells:
+        del winner.records.searched["power"]["share"]
     assert baselines_section([judged]).sentences[-1].endswith(f"{said}.")
 
 
