@@ -38,6 +38,17 @@ def test_a_winner_of_folds_is_judged_for_luck_on_the_days_of_the_first(tmp_path:
     assert "to the test days of the first fold (2002-10-28 to 2003-02-24) the winners" in sentence
 
 
+def test_the_luck_of_all_winners_is_judged_on_the_same_samples_of_days(tmp_path: Path) -> None:
+    # Horizon 10 has blocks of 40 days, and horizon 1 alone has blocks of 20.
+    write_study(tmp_path, {1000: 0.02}, horizons=(1, 10), n_days=300)
+    study = read_study(tmp_path, None)
+    one, ten = (cell.optimism for each in judge_study(study) for cell in each.cells)
+    assert one is not None
+    assert ten is not None
+    # Only the noise of the answers differs. With blocks of its own each has .55 here.
+    assert np.corrcoef(one.spread, ten.spread)[0, 1] > 0.9
+
+
 def test_cells_of_a_horizon_with_other_test_days_are_refused_in_one_line(tmp_path: Path) -> None:
     write_study(tmp_path, {1000: 0.02, 4000: 1.5}, horizons=(1,), n_days=50)
     study = read_study(tmp_path, None)
