@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     _require_counts(arguments)
     study = load_study(arguments.search)
     # A wrong flag is answered before the results folder is read.
-    selected_cells(arguments)
+    selected_cells(_with(arguments, first=None))
     phases = selected_phases(arguments, study)
     at_once = concurrency(arguments.concurrency)
     results = _results_folder(arguments)
@@ -197,14 +197,17 @@ def _results_folder(arguments: argparse.Namespace) -> Path:
 
 def _cells(arguments: argparse.Namespace, results: Path) -> list[Cell]:
     """Return the selected cells, without ``--searches`` once for each search that was made."""
-    cells = selected_cells(arguments)
     if arguments.searches is not None:
-        return cells
-    return [
-        cell.of_search(number)
-        for cell in cells
-        for number in searches_made(cell, results) or [cell.search_number]
-    ]
+        return selected_cells(arguments)
+    once = selected_cells(_with(arguments, first=None))
+    made = {cell.of_search(n).name for cell in once for n in searches_made(cell, results)}
+    most = max((n for cell in once for n in searches_made(cell, results)), default=1)
+    cells = selected_cells(_with(arguments, searches=most))
+    return [cell for cell in cells if cell.name in made or cell.search_number == 1]
+
+
+def _with(arguments: argparse.Namespace, **changes: object) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(arguments), **changes})
 
 
 def _chosen(

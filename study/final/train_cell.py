@@ -75,8 +75,13 @@ class WinnerRuns:
 
     @property
     def usable(self) -> list[TrialRecord]:
-        """The runs that have a result."""
-        return [record for record in self.records if record.is_rankable]
+        """The runs that have a result; one that collapsed answers for the days of its fold."""
+        may_collapse = len(self.plan.folds) > 1
+        return [
+            record
+            for record in self.records
+            if record.is_rankable or (may_collapse and record.reason == "collapsed")
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -298,7 +303,7 @@ def _export(finalist: Finalist, runs: WinnerRuns, folder: Path) -> None:
                 "validation_loss": best.value,
                 "base_rate": data.base_rate,
                 "data_sha256": data.fingerprint,
-                "last_training_day": data.splits["train"].last_day,
+                "last_training_day": str(data.dates[data.train_days[-1]]),
                 "commit": commit(),
             },
             weights=state["weights"],
@@ -344,11 +349,13 @@ def _record(
 
 
 def _fold_record(data: Dataset) -> FoldRecord:
-    train, validation, test = (data.splits[part] for part in ("train", "validation", "test"))
+    validation, test = data.splits["validation"], data.splits["test"]
+    # A refit has learnt from the validation days too, of which the summary of a part knows nothing.
+    days = data.dates[data.train_days]
     return FoldRecord(
-        first_train_day=train.first_day,
-        last_train_day=train.last_day,
-        n_train=train.rows,
+        first_train_day=str(days[0]),
+        last_train_day=str(days[-1]),
+        n_train=len(days),
         base_rate=data.base_rate,
         n_validation=validation.rows,
         first_test_day=test.first_day,

@@ -178,8 +178,21 @@ class FinalRecord:
 
     @property
     def is_usable(self) -> bool:
-        """Has at least one of its runs a result?"""
-        return any(run.is_rankable for run in self.runs)
+        """Has at least one seed a result, of each fold if there are several?"""
+        return self.n_whole_seeds > 0
+
+    @property
+    def n_whole_seeds(self) -> int:
+        """Number of seeds that answer for all test days.
+
+        Walking forward, a run that collapsed answers too: seeds must not be chosen by it.
+        """
+        if not self.folds:
+            return sum(run.is_rankable for run in self.runs)
+        answers = [run.is_rankable or run.reason == "collapsed" for run in self.runs]
+        n_folds = len(self.folds)
+        seeds = (answers[k : k + n_folds] for k in range(0, len(answers), n_folds))
+        return sum(len(own) == n_folds and all(own) for own in seeds)
 
     @property
     def validation_losses(self) -> list[float]:
