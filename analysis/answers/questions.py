@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from analysis.answers.data_answer import data_sections
 from analysis.answers.final_answers import (
     baselines_section,
     calibration_section,
@@ -31,6 +32,7 @@ def answer(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> list[Secti
     if horizons:
         sections += [
             law_section(horizons),
+            *data_sections(horizons),
             baselines_section(horizons),
             selection_section(horizons),
             calibration_section(horizons),
