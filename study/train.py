@@ -86,14 +86,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     """Check the flags, then train cell after cell."""
     _require_counts(arguments)
-    shares = data_shares(arguments)
-    require(
-        not shares or arguments.refit == "none",
-        "--data-shares",
-        "needs validation days that no run is trained on",
-        got=f"--refit {arguments.refit}",
-        remedy="Leave out one of the two.",
-    )
+    shares = _data_shares(arguments)
     study = load_study(arguments.search)
     # A wrong flag is answered before the results folder is read.
     selected_cells(arguments)
@@ -128,16 +121,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     def say(line: str) -> None:
         console.print(line, soft_wrap=True)
 
-    settings = FinalSettings(
-        results=results,
-        n_candidates=arguments.candidates,
-        n_selection_seeds=arguments.selection_seeds,
-        n_seeds=arguments.seeds,
-        with_validation=arguments.refit == "train+validation",
-        may_differ=arguments.allow_differences,
-        data_shares=shares,
-        data_choice=arguments.data_choice,
-    )
+    settings = _settings(arguments, results, shares)
     with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
         # Ray has replaced the handler of SIGTERM.
         interruptions.install()
@@ -198,6 +182,39 @@ def _require_counts(arguments: argparse.Namespace) -> None:
             got=str(value),
             remedy="Leave it out.",
         )
+
+
+def _data_shares(arguments: argparse.Namespace) -> tuple[float, ...]:
+    """Return the shares of the training days, below 1, on which winners are trained too.
+
+    Raises:
+        StudyError: a share is refused, or winners are trained on the validation days too.
+    """
+    shares = data_shares(arguments)
+    require(
+        not shares or arguments.refit == "none",
+        "--data-shares",
+        "needs validation days that no run is trained on",
+        got=f"--refit {arguments.refit}",
+        remedy="Leave out one of the two.",
+    )
+    return shares
+
+
+def _settings(
+    arguments: argparse.Namespace, results: Path, shares: Sequence[float]
+) -> FinalSettings:
+    """Return the settings that the flags name."""
+    return FinalSettings(
+        results=results,
+        n_candidates=arguments.candidates,
+        n_selection_seeds=arguments.selection_seeds,
+        n_seeds=arguments.seeds,
+        with_validation=arguments.refit == "train+validation",
+        may_differ=arguments.allow_differences,
+        data_shares=shares,
+        data_choice=arguments.data_choice,
+    )
 
 
 def _results_folder(arguments: argparse.Namespace) -> Path:

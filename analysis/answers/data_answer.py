@@ -66,7 +66,7 @@ def _section(found: Sequence[JudgedData]) -> Section:
             ),
             Table(
                 columns=("horizon", "days", "form", "alpha", "beta", "E", "AICc"),
-                rows=[row for each in found for row in _law_rows(each)],
+                rows=[row for each in found for row in law_rows(each)],
                 caption="Fits of E + A N^-alpha + B D^-beta to every run, N parameters and D "
                 "samples, Huber loss on logs; no exponent of a form that a floor explains better.",
             ),
@@ -85,11 +85,15 @@ def data_sentence(each: JudgedData) -> str:
     if each.law is None:
         shares = ", ".join(f"{share:g}" for share in each.shares) or "none"
         return (
-            f"No law of size and data can be fitted: {each.n_budgets} budgets and "
-            f"{len(each.shares)} shares ({shares}) may be in it, and {LEAST_LEVELS} of each are "
-            f"needed, {LEAST_SIZES} budgets for a claim about size."
+            f"No law of size and data can be fitted: {_counted(each.n_budgets, 'budget')} and "
+            f"{_counted(len(each.shares), 'share')} ({shares}) may be in it, and {LEAST_LEVELS} of "
+            f"each are needed, {LEAST_SIZES} budgets for a claim about size."
         )
     return f"{each.law.verdict}. {each.law.sentence} {_resampled(each.law)}"
+
+
+def _counted(n: int, thing: str) -> str:
+    return f"{n} {thing}{'s' * (n != 1)}"
 
 
 def _resampled(law: LawReport) -> str:
@@ -109,7 +113,8 @@ def _has_exponents(law: LawReport) -> bool:
     return law.trend.n_sizes >= LEAST_SIZES and law.forms[law.chosen].is_defined
 
 
-def _law_rows(each: JudgedData) -> list[list[Cell]]:
+def law_rows(each: JudgedData) -> list[list[Cell]]:
+    """Return the exponents of each form that is defined; none with too few sizes for a claim."""
     if each.law is None or not _has_exponents(each.law):
         return []
     return [

@@ -300,7 +300,9 @@ def write_share(folder: Path, record: ShareRecord) -> None:
         folder: the folder of the cell's final runs.
         record: the record.
     """
-    write_json(share_folder(folder, record.name) / SHARE_FILE, dataclasses.asdict(record))
+    own = share_folder(folder, record.name)
+    own.mkdir(parents=True, exist_ok=True)
+    write_json(own / SHARE_FILE, dataclasses.asdict(record))
 
 
 def read_share(folder: Path, name: str) -> ShareRecord | None:
