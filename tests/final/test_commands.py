@@ -209,12 +209,12 @@ def _check_shares(folder: Path, flags: tuple[str, ...]) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     whole = read_final(folder)
     done(study.train.main, *flags, "--budgets", "50k", "--horizons", "1", "--seeds", "1",
-         "--data-shares", "0.5", "1")  # fmt: skip
+         "--data-shares", "0.9", "1")  # fmt: skip
     assert {path: path.read_bytes() for path in before} == before
-    record = read_share(folder, "recent_0.5")
+    record = read_share(folder, "recent_0.9")
     assert whole is not None
     assert record is not None
-    assert record.n_train == [round(0.5 * fold.n_train) for fold in whole.folds]
+    assert record.n_train == [round(0.9 * fold.n_train) for fold in whole.folds]
     assert record.winner == whole.winner
     assert [(run.fold, run.seed) for run in record.runs] == [
         (run.fold, run.seed) for run in whole.runs[:2]
