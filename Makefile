@@ -39,11 +39,13 @@ tensorboard: $(VENV)/installed ## show the curves of all trials, live
 	$(VENV)/bin/tensorboard --logdir ray_results
 
 # A start of Ray often waits, so three of its tests at a time keep two cores busy. More of them would
-# each take all cores of a larger machine for theirs.
+# each take all cores of a larger machine for theirs. They are collected from their own files, which
+# name the mark or the list of marks it is in: that saves each process the imports of all others.
 test: $(VENV)/installed ## run all tests
 	$(PARALLEL) -m "not ray and not bench and not gpu"
 	$(VENV)/bin/python -m pytest --numprocesses 3 --dist worksteal \
-		-m "ray and not alone and not bench and not gpu"
+		-m "ray and not alone and not bench and not gpu" \
+		$$(grep -rlE 'mark\.ray|\bMARKS\b' tests --include 'test_*.py')
 	$(VENV)/bin/python -m pytest -m alone $$(grep -rl mark.alone tests --include '*.py')
 
 fast: $(VENV)/installed ## run the quick tests; ARGS="-k name" for some of them

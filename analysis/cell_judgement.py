@@ -1,6 +1,7 @@
 """The judgement of a study's cells: scores, comparisons, flags and laws."""
 
 import itertools
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,14 +10,23 @@ import numpy as np
 from analysis.edge_judgement import edge_remarks
 from analysis.holdout_scores import Scores, score_model
 from analysis.statistics.comparison import (
+    EQUAL_NATS,
     Difference,
-    best_on,
+    Optimism,
+    Pair,
+    Standing,
     compare,
     confidence_set,
     excludes_zero,
+    optimism,
     paired_difference,
+    pairs_of,
 )
-from analysis.statistics.day_resampling import daily_means, resampled_day_counts
+from analysis.statistics.day_resampling import (
+    daily_means,
+    effective_days,
+    resampled_day_counts,
+)
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate
 from analysis.statistics.law_judgement import judge
@@ -25,13 +35,17 @@ from analysis.statistics.run_resampling import LEAST_LEVELS, Runs
 from analysis.statistics.trend import components_of, steps
 from analysis.statistics.winner_noise import Components
 from analysis.study_records import CellRecords, Predictions, StudyRecords
-from study.results.final_records import ORACLE, FinalRecord
+from study.block_length import smallest_difference
+from study.results.final_records import CONSTANT, LOGISTIC, ORACLE, FinalRecord
 
 _SAME_LOSS = 5e-4
 """Difference in log-loss, nats, below which two winners agree to three decimals: by chance, or
 because both models answer the same constant."""
 
 _FEWEST_SEEDS = 5
+
+_VALIDATION_DRAW = 1
+"""Seed of the samples of validation days: those of the test days, which are other days, have 0."""
 
 _LEAK_ERRORS = 3
 """Standard errors by which a model may beat the exact answer: more, and its inputs know the
@@ -45,13 +59,13 @@ class JudgedCell:
     records: CellRecords
     final: FinalRecord
     test: Predictions
-    train_prior: float
     scores: Mapping[str, Scores]
     """Scores on the test days, by model."""
-    rival: str
-    """Baseline with the lowest loss on the validation days: chosen without the test."""
-    difference: Difference
-    """Difference of the winner to the rival, on the test days."""
+    standing: Standing
+    """The winner beside every baseline on the test days, one family over all cells of the study."""
+    optimism: Optimism | None
+    """How much the winner loses on the test days of what it had on those on which it was chosen;
+    None where it was trained on these."""
     over_oracle: Estimate | None
     """Loss less that of the exact answer, where the market is drawn; None on a real one."""
     flags: Sequence[str]
@@ -75,6 +89,14 @@ class JudgedCell:
         return self.scores[self.final.model]
 
     @property
+    def reference(self) -> str:
+        """Baseline by which validation and test days are compared, fixed before any day was seen.
+
+        The best baseline of the validation days would owe them something itself.
+        """
+        return _reference(self.test)
+
+    @property
     def is_leak(self) -> bool:
         """Is it better than the best possible answer by more than chance allows?"""
         over = self.over_oracle
@@ -93,8 +115,14 @@ class JudgedHorizon:
     horizon: int
     cells: Sequence[JudgedCell]
     best_set: Sequence[str]
-    """Winners among which the best is with 90 % confidence on other days, by budget; equal ones as
-    ``20k = 60k``."""
+    """Winners, by budget, and baselines among which the best is with 90 % confidence on other days;
+    equal ones as ``20k = 60k``."""
+    effective_days: Mapping[str, float]
+    """Independent days that the test days are worth for ``loss``, that of the best baseline there,
+    and for ``difference``, the median one of a winner to it; without those that do not vary."""
+    smallest_difference: float | None
+    """Smallest true difference between two winners that the test days show, nats, by the median
+    error of their own paired differences; None with one winner."""
     from_smallest: Sequence[Estimate]
     """Loss of each winner less that of the first of the smallest budget, paired by day."""
     pairs: Sequence[Difference]
@@ -117,66 +145,114 @@ def all_cells(horizons: Sequence[JudgedHorizon]) -> list[JudgedCell]:
 
 def judge_study(study: StudyRecords) -> list[JudgedHorizon]:
     """Judge the cells of a study that have final runs."""
-    found = []
-    for horizon in study.horizons:
-        records = [cell for cell in study.of_horizon(horizon) if cell.final is not None]
-        if records:
-            found.append(_judge_horizon(horizon, records))
-    return found
+    by_horizon = {
+        horizon: [cell for cell in study.of_horizon(horizon) if cell.final is not None]
+        for horizon in study.horizons
+    }
+    days = {
+        horizon: _HorizonDays.of(horizon, records)
+        for horizon, records in by_horizon.items()
+        if records
+    }
+    # A reader looks at all budgets, horizons and baselines, so they are one family.
+    pairs = {
+        (horizon, name): own for horizon, each in days.items() for name, own in each.pairs().items()
+    }
+    family = iter(compare([pair for own in pairs.values() for pair in own]))
+    standings = {
+        key: Standing(differences=list(itertools.islice(family, len(own))))
+        for key, own in pairs.items()
+    }
+    return [_judge_horizon(each, standings) for each in days.values()]
 
 
-def _judge_horizon(horizon: int, records: Sequence[CellRecords]) -> JudgedHorizon:
-    tests = [cell.predictions("test") for cell in records]
-    days = resampled_day_counts(len(tests[0].y), horizon)
-    models = {c.label: t.losses(c.model) for c, t in zip(records, tests, strict=True)}
-    means = {label: float(losses.mean()) for label, losses in models.items()}
-    rivals = [rival_of(cell) for cell in records]
-    differences: dict[str, Difference] = {}
-    for rival in sorted(set(rivals)):
-        # The winners that have the same rival are one family of comparisons.
-        own = [c.label for c, r in zip(records, rivals, strict=True) if r == rival]
-        test = tests[rivals.index(rival)]
-        compared = compare({each: models[each] for each in own}, rival, test.losses(rival), days)
-        differences |= {each.model: each for each in compared}
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _HorizonDays:
+    """The test days of a horizon, and what its winners and baselines lose on them."""
+
+    horizon: int
+    records: Sequence[CellRecords]
+    tests: Sequence[Predictions]
+    """Predictions of each cell for the test days."""
+    samples: Floats
+    """Samples of the days."""
+
+    @classmethod
+    def of(cls, horizon: int, records: Sequence[CellRecords]) -> "_HorizonDays":
+        """Read the predictions of cells of one horizon."""
+        tests = [cell.predictions("test") for cell in records]
+        samples = resampled_day_counts(len(tests[0].y), horizon)
+        return cls(horizon=horizon, records=records, tests=tests, samples=samples)
+
+    @property
+    def winners(self) -> dict[str, Floats]:
+        """Daily losses of the winners, by budget."""
+        return {
+            cell.label: test.losses(cell.model)
+            for cell, test in zip(self.records, self.tests, strict=True)
+        }
+
+    @property
+    def baselines(self) -> dict[str, Floats]:
+        """Daily losses of the baselines."""
+        return _baseline_losses(self.records[0], self.tests[0])
+
+    def pairs(self) -> dict[str, list[Pair]]:
+        """Return by budget the pairs of its winner with every baseline of its own record."""
+        found: dict[str, list[Pair]] = {}
+        draw = np.random.default_rng(0)
+        for cell, test in zip(self.records, self.tests, strict=True):
+            own = {cell.label: test.losses(cell.model)}
+            found |= pairs_of(own, _baseline_losses(cell, test), self.samples, draw)
+        return found
+
+
+def _baseline_losses(cell: CellRecords, predictions: Predictions) -> dict[str, Floats]:
+    return {
+        name: predictions.losses(name) for name in predictions.p if name not in (cell.model, ORACLE)
+    }
+
+
+def _judge_horizon(
+    days: _HorizonDays, standings: Mapping[tuple[int, str], Standing]
+) -> JudgedHorizon:
+    horizon, winners, baselines = days.horizon, days.winners, days.baselines
+    means = {label: float(losses.mean()) for label, losses in winners.items()}
     cells = [
-        _judge_cell(cell, test, days, rival, differences[cell.label], means)
-        for cell, test, rival in zip(records, tests, rivals, strict=True)
+        _judge_cell(cell, test, days.samples, standings[horizon, cell.label], means)
+        for cell, test in zip(days.records, days.tests, strict=True)
     ]
     kept = [cell for cell in cells if not cell.flags]
-    law, law_of_all = _law(kept, days), _law(cells, days) if len(kept) < len(cells) else None
+    law = _law(kept, days.samples)
+    law_of_all = _law(cells, days.samples) if len(kept) < len(cells) else None
     return JudgedHorizon(
         horizon=horizon,
         cells=cells,
-        best_set=[" = ".join(group) for group in confidence_set(models, horizon)],
+        best_set=[" = ".join(group) for group in confidence_set({**winners, **baselines}, horizon)],
+        effective_days=_effective_days(winners, baselines, days.samples),
+        smallest_difference=_smallest_difference(list(winners.values()), days.samples),
         from_smallest=[
             Estimate(value=0.0, low=None, high=None, se=None),
-            *(paired_difference(c.losses, cells[0].losses, days) for c in cells[1:]),
+            *(paired_difference(c.losses, cells[0].losses, days.samples) for c in cells[1:]),
         ],
-        pairs=_pairs(cells, days),
+        pairs=_pairs(cells, days.samples),
         law=law,
         law_of_all=law_of_all,
-        components=_components(law or law_of_all, cells, days),
+        components=_components(law or law_of_all, cells, days.samples),
         excluded=[f"{c.label}: {'; '.join(c.flags)}" for c in cells if c.flags],
     )
-
-
-def rival_of(cell: CellRecords) -> str:
-    """Return the baseline that a cell's winner is compared with: the best one on validation."""
-    validation = cell.predictions("validation")
-    return best_on(validation, [name for name in validation.p if name not in (cell.model, ORACLE)])
 
 
 def _judge_cell(
     cell: CellRecords,
     test: Predictions,
     days: Floats,
-    rival: str,
-    difference: Difference,
+    standing: Standing,
     means: Mapping[str, float],
 ) -> JudgedCell:
     final = cell.final
     assert final is not None
-    train_prior = float(cell.searched["splits"]["train"]["base_rate"])
+    train_prior = test.train_prior(float(cell.searched["splits"]["train"]["base_rate"]))
     scores = {model: score_model(test, model, train_prior, days) for model in test.p}
     own = scores[final.model]
     flags = []
@@ -212,16 +288,60 @@ def _judge_cell(
         records=cell,
         final=final,
         test=test,
-        train_prior=train_prior,
         scores=scores,
-        rival=rival,
-        difference=difference,
+        standing=standing,
+        optimism=None if final.with_validation else _optimism(cell, test, days),
         over_oracle=paired_difference(test.losses(final.model), test.losses(ORACLE), days)
         if ORACLE in test.p
         else None,
         flags=flags,
         notes=notes,
     )
+
+
+def _optimism(cell: CellRecords, test: Predictions, days: Floats) -> Optimism | None:
+    """Return how the winner's lead moves from validation to test days; None without predictions."""
+    validation = cell.predictions("validation")
+    reference = _reference(test)
+    # A winner that has learnt from the validation days has no predictions of them.
+    if not {cell.model, reference} <= validation.p.keys():
+        return None
+    chosen = resampled_day_counts(len(validation.y), cell.horizon, seed=_VALIDATION_DRAW)
+    one, two = (
+        (part.losses(cell.model), part.losses(reference), samples)
+        for part, samples in ((validation, chosen), (test, days))
+    )
+    # The same runs must have answered on both parts, or seeds are not paired.
+    if len(one[0]) != len(two[0]):
+        return None
+    return optimism(one, two, np.random.default_rng(zlib.crc32(cell.name.encode())))
+
+
+def _reference(predictions: Predictions) -> str:
+    return LOGISTIC if LOGISTIC in predictions.p else CONSTANT
+
+
+def _effective_days(
+    winners: Mapping[str, Floats], baselines: Mapping[str, Floats], days: Floats
+) -> dict[str, float]:
+    """Return what days are worth for a loss and for a difference, by the blocks' own error."""
+    best = min(baselines.values(), key=lambda losses: float(losses.mean())).mean(axis=0)
+    differences = [effective_days(losses.mean(axis=0) - best, days) for losses in winners.values()]
+    known = [each for each in differences if np.isfinite(each)]
+    found = {"loss": effective_days(best, days)}
+    if known:
+        found["difference"] = float(np.median(known))
+    return {name: value for name, value in found.items() if np.isfinite(value)}
+
+
+def _smallest_difference(winners: Sequence[Floats], days: Floats) -> float | None:
+    """Return the smallest true difference that these winners' own paired errors would show."""
+    errors = [
+        error
+        for one, two in itertools.combinations(winners, 2)
+        if (error := paired_difference(one, two, days).se) is not None and error > EQUAL_NATS
+    ]
+    return smallest_difference(float(np.median(errors))) if errors else None
 
 
 def _pairs(cells: Sequence[JudgedCell], days: Floats) -> list[Difference]:

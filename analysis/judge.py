@@ -11,12 +11,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table as TextTable
 
-from analysis.answers.final_answers import difference_sentence, score_table
+from analysis.answers.final_answers import score_table, standing_sentence
 from analysis.answers.report_parts import Table, days_ahead, plain, shown
 from analysis.holdout_scores import Scores, score_model
 from analysis.judge_dates import date_warnings
 from analysis.judged_days import Days, read_days
-from analysis.statistics.comparison import Difference, compare
+from analysis.statistics.comparison import Difference, Standing, compare, pairs_of
 from analysis.statistics.day_resampling import resampled_day_counts
 from analysis.statistics.floats import Floats
 from analysis.study_records import Predictions
@@ -48,15 +48,18 @@ class Judgement:
     scores: Mapping[str, Scores]
     """Scores of every model, the file's first."""
     differences: Sequence[Difference]
-    """Each model of the file against the best baseline, then against each winner."""
+    """Each model of the file against each baseline and each winner, in one family."""
 
     @property
     def sentences(self) -> list[str]:
-        """What may be said of each model of the file beside the best baseline."""
+        """What may be said of each model of the file beside all baselines."""
+        by_model: dict[str, list[Difference]] = {}
+        for each in self.differences:
+            if each.other in self.days.baselines:
+                by_model.setdefault(each.model, []).append(each)
         return [
-            difference_sentence(each.model, self.days.horizon, each)
-            for each in self.differences
-            if each.other == self.days.rival
+            standing_sentence(model, self.days.horizon, Standing(differences=own))
+            for model, own in by_model.items()
         ]
 
 
@@ -96,20 +99,21 @@ def judge_file(table: PredictionTable, days: Days) -> Judgement:
         notes=notes,
         warnings=date_warnings(given, days.predictions, days.models, rows, samples),
         scores={
-            name: score_model(common, name, days.train_prior, samples)
+            name: score_model(common, name, days.train_prior[rows], samples)
             for name in (*given, *days.models)
         },
-        differences=[
-            difference
-            for other in days.opponents
-            for difference in compare(
-                {name: common.losses(name) for name in given},
-                other,
-                common.losses(other),
-                samples,
-            )
-        ],
+        differences=_differences(given, common, days, samples),
     )
+
+
+def _differences(
+    given: Mapping[str, Floats], common: Predictions, days: Days, samples: Floats
+) -> list[Difference]:
+    """Compare each model of a file with each baseline and each winner, as one family."""
+    others = {name: common.losses(name) for name in (*days.baselines, *days.winners)}
+    models = {name: common.losses(name) for name in given}
+    pairs = pairs_of(models, others, samples, np.random.default_rng(0))
+    return compare([pair for own in pairs.values() for pair in own])
 
 
 def _runs(table: PredictionTable) -> list[tuple[str, Answers]]:
@@ -244,7 +248,7 @@ def _described(file: Path, found: Judgement) -> dict[str, Any]:
     days = found.days
     return {
         "file": str(file), "study": days.study, "horizon": days.horizon, "part": days.part,
-        "rival": days.rival, "n_days": found.n_days, "notes": list(found.notes),
+        "baselines": list(days.baselines), "n_days": found.n_days, "notes": list(found.notes),
         "warnings": list(found.warnings), "sentences": found.sentences,
         "differences": [
             {"model": d.model, "other": d.other, "difference": d.difference, "claim": d.claim}
@@ -266,7 +270,8 @@ def _show(console: Console, found: Judgement) -> None:
     console.soft_wrap = True
     console.print(
         f"{found.where}, {found.n_days} {days.part} days of {days.study}, "
-        f"{days_ahead(days.horizon)}; the best baseline of validation is {days.rival}"
+        f"{days_ahead(days.horizon)}; {len(days.baselines)} baselines and {len(days.winners)} "
+        "winners on the same days"
     )
     for note in found.notes:
         console.print(f"note: {note}")
@@ -279,11 +284,11 @@ def _show(console: Console, found: Judgement) -> None:
         columns=("model", "less", "difference in log-loss", "claim"),
         rows=[[each.model, each.other, each.difference, each.claim] for each in found.differences],
         caption="Paired by day; 95 % intervals over blocks of days and seeds. Better: after all "
-        "comparisons of the file's models with the same other.",
+        "comparisons of the file's models with all others.",
     )
     _print_table(console, paired)
     scores = score_table(list(found.scores.items()), days.horizon, days.part)
-    _print_table(console, _with_columns(scores, (0, 1, 2, 4, 6)))
+    _print_table(console, _with_columns(scores, (0, 1, 2, 3, 6)))
 
 
 def _with_columns(table: Table, kept: Sequence[int]) -> Table:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.cell_judgement import rival_of
-from analysis.statistics.comparison import best_on
+from analysis.statistics.floats import Floats
 from analysis.study_records import CellRecords, Predictions, predictions_of, read_study
 from study.errors import StudyError, quoted, require
 from study.results.final_records import CONSTANT, ORACLE, read_predictions
@@ -27,12 +26,11 @@ class Days:
     """Labels and probabilities of winners, by budget, and of baselines on all days of the part."""
     models: Sequence[str]
     """Names among the predictions, winners first."""
-    rival: str
-    """Best baseline of the validation days."""
-    opponents: Sequence[str]
-    """Rival and winners, with each of which the models of a file are compared."""
-    train_prior: float
-    """Base rate of the training days."""
+    baselines: Sequence[str]
+    """Baselines, with each of which the models of a file are compared, as with each winner."""
+    winners: Sequence[str]
+    train_prior: Floats
+    """Base rate of the training days, for each day, shape (n_days,)."""
     other_part: str
     other_dates: np.ndarray
     """Days of the other part, datetime64[D]."""
@@ -89,16 +87,15 @@ def _days_of_table(path: Path, horizon: int | None, part: str) -> Days:
         error=StudyError,
     )
     winners = [name for name in predictions.p if name in has_seed]
-    rival = best_on(validation, baselines)
     return Days(
         study=path.name,
         horizon=horizon,
         part=part,
         predictions=predictions,
         models=[*winners, *(name for name in predictions.p if name not in has_seed)],
-        rival=rival,
-        opponents=[rival, *winners],
-        train_prior=float(predictions.p[CONSTANT].mean()),
+        baselines=baselines,
+        winners=winners,
+        train_prior=predictions.p[CONSTANT][0],
         other_part=_other(part),
         other_dates=predictions_of(table, _other(part), path.name).dates,
     )
@@ -128,16 +125,15 @@ def _days_of_study(results: Path, name: str | None, horizon: int | None, part: s
     cells = [cell for cell in trained if horizon is None or cell.horizon == horizon]
     first = cells[0]
     predictions, winners = _beside_each_other(cells, part)
-    rival = rival_of(first)
     return Days(
         study=title,
         horizon=first.horizon,
         part=part,
         predictions=predictions,
         models=[*winners, *(model for model in predictions.p if model not in winners)],
-        rival=rival,
-        opponents=[rival, *winners],
-        train_prior=float(first.searched["splits"]["train"]["base_rate"]),
+        baselines=[name for name in predictions.p if name not in {*winners, ORACLE}],
+        winners=winners,
+        train_prior=predictions.train_prior(float(first.searched["splits"]["train"]["base_rate"])),
         other_part=_other(part),
         other_dates=first.predictions(_other(part)).dates,
     )

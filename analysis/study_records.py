@@ -14,6 +14,7 @@ from analysis.statistics.floats import Floats
 from analysis.tables.share_runs import ShareRuns, read_share_runs
 from study.errors import StudyError, quoted, require
 from study.results.final_records import (
+    CONSTANT,
     ORACLE,
     FinalRecord,
     final_name,
@@ -42,6 +43,17 @@ class Predictions:
         """Return the log-loss of every day, nats, shape (n_seeds, n_days)."""
         p = self.p[model]
         return np.asarray(-np.where(self.y == 1, np.log(p), np.log1p(-p)))
+
+    def train_prior(self, otherwise: float) -> Floats:
+        """Return the base rate of the training days for every day, shape (n_days,).
+
+        Walking forward, each fold has its own, which is what the constant answers.
+
+        Args:
+            otherwise: the rate where there is no such baseline.
+        """
+        answers = self.p.get(CONSTANT)
+        return np.full(len(self.y), otherwise) if answers is None else answers[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +299,7 @@ def _read_final_runs(folder: Path) -> tuple[FinalRecord | None, pd.DataFrame | N
         error=StudyError,
     )
     _require_rivals(final, table, path)
+    _require_both_labels(table, path)
     return final, table
 
 
@@ -306,6 +319,24 @@ def _require_rivals(final: FinalRecord, table: pd.DataFrame, path: Path) -> None
         remedy="Remove its folder below final/ and run study.train again.",
         error=StudyError,
     )
+
+
+def _require_both_labels(table: pd.DataFrame, path: Path) -> None:
+    """Refuse days with one kind of label alone, on which no skill and no AUC is defined.
+
+    Raises:
+        StudyError: all labels of a part are 0, or all are 1.
+    """
+    for part, own in table.groupby("part", sort=False):
+        kinds = own["y"].unique()
+        require(
+            len(kinds) > 1,
+            str(path),
+            f"{part} days must have days with a positive and days with a negative label",
+            got=f"{own['date'].nunique()} days, all with label {kinds[0]}",
+            remedy="It is left out: give a longer history, or a task whose answer varies more.",
+            error=StudyError,
+        )
 
 
 def _models(table: pd.DataFrame, part: str) -> list[str]:

@@ -145,8 +145,10 @@ def phase_two(
                 budgets=[each.describe() for each in second.phase_one.budgets],
             )
         )
+    # Each search of phase 1 has a phase 2 of its own.
+    n_firsts = max(first.search_number for first in firsts)
     return in_order(cells), PhaseTwoRecord(
-        searches_per_horizon=min(N_BUDGETS, len(firsts[0].budgets)),
+        searches_per_horizon=n_firsts * min(N_BUDGETS, len(firsts[0].budgets)),
         trials=study.supplementary.trials if trials is None else trials,
         horizons=horizons,
         waiting=waiting,

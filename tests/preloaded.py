@@ -7,6 +7,7 @@ signalled and killed like one that ``python -m`` has started, through the interf
 """
 
 import atexit
+import gc
 import io
 import multiprocessing
 import os
@@ -108,6 +109,8 @@ def _become(
 ) -> None:
     """Turn this process into the one that ``python -m`` would have started."""
     os.setsid()
+    # What the server has imported stays: no collection of garbage needs to search it.
+    gc.freeze()
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)

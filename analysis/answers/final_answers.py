@@ -1,8 +1,6 @@
-"""Sections on final runs and the test days: baselines, luck of selection, calibration, winners."""
+"""Sections on final runs and the test days: baselines, calibration, winners."""
 
 from collections.abc import Sequence
-
-import numpy as np
 
 from analysis.answers.report_parts import (
     Cell,
@@ -17,7 +15,7 @@ from analysis.answers.report_parts import (
 )
 from analysis.cell_judgement import JudgedCell, JudgedHorizon, all_cells
 from analysis.holdout_scores import Scores
-from analysis.statistics.comparison import Difference
+from analysis.statistics.comparison import Standing
 from analysis.statistics.interval import Estimate
 from analysis.study_records import cells_or_cases
 
@@ -29,9 +27,10 @@ def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
     figures: list[Figure] = []
     for each in horizons:
         sentences += [
-            difference_sentence(cell.label, each.horizon, cell.difference) for cell in each.cells
+            standing_sentence(cell.label, each.horizon, cell.standing) for cell in each.cells
         ]
-        tables.append(_horizon_scores(each))
+        sentences.append(_days_sentence(each))
+        tables += [_differences(each), _horizon_scores(each)]
         figures.append(_baseline_figure(each))
     return Section(
         name="baselines",
@@ -41,11 +40,16 @@ def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
         figures=figures,
         numbers={
             cell.name: {
-                "rival": cell.rival,
-                "difference": cell.difference.difference,
-                "is_better": cell.difference.is_better,
+                "hardest": cell.standing.hardest.other,
+                "difference": cell.standing.hardest.difference,
+                "is_better": cell.standing.is_better,
+                "is_worse": cell.standing.is_worse,
+                "differences": {
+                    each.other: {"difference": each.difference, "claim": each.claim}
+                    for each in cell.standing.differences
+                },
                 "n_days": len(cell.test.y),
-                "effective_days": cell.final.splits["test"]["effective_size"],
+                "effective_days": each.effective_days,
                 "scores": {
                     model: {
                         "log_loss": s.log_loss, "skill_train_prior": s.skill_train_prior,
@@ -61,13 +65,66 @@ def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
     )  # fmt: skip
 
 
-def difference_sentence(name: str, horizon: int, difference: Difference) -> str:
-    """Return what may be said of a model and the one that it is compared with."""
-    is_lost = difference.excludes_zero and not difference.survives
+def standing_sentence(name: str, horizon: int, standing: Standing) -> str:
+    """Return what may be said of a model beside a whole set of baselines."""
+    n, hardest = len(standing.differences), standing.hardest
+    worse = [each.other for each in standing.differences if each.is_worse]
+    better = [each.other for each in standing.differences if each.is_better]
+    rest = n - len(worse) - len(better)
+    if standing.is_better:
+        claim = f"better than {'the one baseline' if n == 1 else f'each of {n} baselines'}"
+    elif worse:
+        claim = f"worse than {'; '.join(worse)}"
+    else:
+        claim = f"not told apart from {'any' if rest == n else rest} of {n} baselines"
+    also = f", better than {len(better)}" if better and not standing.is_better else ""
+    is_lost = hardest.excludes_zero and not hardest.survives
     return (
-        f"{name}, {days_ahead(horizon)}: against {difference.other} {difference.claim}, "
-        f"{shown_estimate(difference.difference)} nats per day"
+        f"{name}, {days_ahead(horizon)}: {claim}{also}; against {hardest.other}, the best of them "
+        f"on these days, {shown_estimate(hardest.difference)} nats per day"
         f"{' (not after all comparisons)' if is_lost else ''}."
+    )
+
+
+def _days_sentence(each: JudgedHorizon) -> str:
+    """Return which models may be the best, what days are worth, and what they can show."""
+    said = (
+        f"{days_ahead(each.horizon).capitalize()}, of winners and baselines as they were trained "
+        f"the best on other days is with 90 % confidence among: {'; '.join(each.best_set)}."
+    )
+    worth = [
+        f"{what} as well as {each.effective_days[name]:.0f} independent days would"
+        for name, what in (
+            ("loss", "a mean loss"),
+            ("difference", "a difference to the best baseline"),
+        )
+        if name in each.effective_days
+    ]
+    if worth:
+        said += (
+            f" By the error of their own blocks the {len(each.cells[0].test.y)} test days show "
+            f"{' and '.join(worth)}."
+        )
+    if each.smallest_difference is not None:
+        said += (
+            " Two winners are told apart in four studies of five from a true difference of "
+            f"{each.smallest_difference:.4f} nats on, by their own paired differences here."
+        )
+    return said
+
+
+def _differences(each: JudgedHorizon) -> Table:
+    """Return the difference of each winner to each baseline, the hardest baseline first."""
+    return Table(
+        columns=("budget", "less", "difference in log-loss", "claim"),
+        rows=[
+            [cell.label, one.other, one.difference, one.claim]
+            for cell in each.cells
+            for one in sorted(cell.standing.differences, key=lambda one: -one.difference.value)
+        ],
+        caption=f"{days_ahead(each.horizon).capitalize()}, test days: paired by day, with 95 % "
+        "intervals over blocks of days and seeds. Claims hold after the comparisons of all "
+        "winners with all baselines at all horizons.",
     )
 
 
@@ -87,12 +144,12 @@ def score_table(scored: Sequence[tuple[str, Scores]], horizon: int, part: str) -
     scored = sorted(scored, key=lambda pair: pair[1].log_loss.value)
     return Table(
         columns=(
-            "model", "log-loss", "AUC", "skill, train prior", f"skill, {part} prior", "Brier",
+            "model", "log-loss", "AUC", f"skill, {part} prior", "skill, train prior", "Brier",
             "ECE", "accuracy", "majority accuracy",
         ),
         rows=[
             [
-                name, s.log_loss, s.auc, s.skill_train_prior, s.skill_own_prior, s.brier, s.ece,
+                name, s.log_loss, s.auc, s.skill_own_prior, s.skill_train_prior, s.brier, s.ece,
                 s.decisions[0].accuracy, s.decisions[0].majority_accuracy,
             ]
             for name, s in scored
@@ -146,56 +203,6 @@ def _with_intervals(
         ],
         is_reference=is_reference,
     )
-
-
-def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
-    """Return the section on how much of a winner was luck."""
-    rows: list[list[Cell]] = []
-    shrinkages = []
-    for cell in all_cells(horizons):
-        final = cell.final
-        chosen = next(s for s in final.selection if s.trial == final.winner)
-        values = [run.value for run in final.runs if run.value is not None and run.is_rankable]
-        if final.with_validation:
-            values = []
-        validation = float(np.mean(values)) if values else None
-        shrinkage = None if validation is None else validation - final.search_value
-        if shrinkage is not None:
-            shrinkages.append(shrinkage)
-        rows.append(
-            [
-                cell.label, days_ahead(cell.records.horizon), final.search_value,
-                chosen.mean_value, validation, shrinkage, cell.own.log_loss,
-            ]
-        )  # fmt: skip
-    sentences = []
-    if shrinkages:
-        up = sum(value > 0 for value in shrinkages)
-        sentences.append(
-            "A winner's loss in the search, by which it came among the candidates, was lower than "
-            f"that of its final runs on the same validation days in {up} of {len(shrinkages)} "
-            f"{_what(horizons)}; the final runs are {np.mean(shrinkages):+.4f} nats from it on "
-            "average. A positive number is the optimism of a best of many. Among the candidates "
-            "the winner was chosen by the mean loss of fresh seeds."
-        )
-    return Section(
-        name="selection",
-        title="How much of a winner was luck?",
-        sentences=sentences,
-        tables=[
-            Table(
-                columns=(
-                    "budget", "horizon", "search", "fresh seeds (choice)", "final runs",
-                    "shrinkage", "test",
-                ),
-                rows=rows,
-                caption="Validation losses, in nats: of the trial in the search, of the fresh runs "
-                "that chose it, of the final runs; then the loss on test days, which are other "
-                "days with another base rate.",
-            )
-        ],
-        numbers={"mean_shrinkage": float(np.mean(shrinkages)) if shrinkages else None},
-    )  # fmt: skip
 
 
 def calibration_section(horizons: Sequence[JudgedHorizon]) -> Section:

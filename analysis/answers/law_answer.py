@@ -144,11 +144,7 @@ def law_sentence(each: JudgedHorizon) -> str:
             f" The largest size, predicted from the others, is {words} its interval "
             f"(log error {held_out.log_error:+.4f})."
         )
-    among = ", ".join(each.best_set)
-    return (
-        f"{sentence} Of these winners, as they were trained, the best on other days is with 90 % "
-        f"confidence among: {among}."
-    )
+    return sentence
 
 
 def components_sentence(components: Components) -> str:
@@ -253,7 +249,11 @@ def _law_figure(each: JudgedHorizon) -> Figure:
     if each.law is not None:
         series.append(_fitted_line(each.law, level))
     rivals = sorted(
-        {(cell.rival, cell.scores[cell.rival].log_loss.value - level) for cell in each.cells}
+        {
+            (name, cell.scores[name].log_loss.value - level)
+            for cell in each.cells
+            for name in (cell.standing.hardest.other,)
+        }
     )
     series += [
         Series(

@@ -6,11 +6,11 @@ from analysis.answers.data_answer import data_sections
 from analysis.answers.final_answers import (
     baselines_section,
     calibration_section,
-    selection_section,
     winners_section,
 )
 from analysis.answers.horizon_answer import horizons_section
 from analysis.answers.law_answer import law_section, law_sentence, oracle_section
+from analysis.answers.period_answer import periods_section
 from analysis.answers.report_parts import Cell, Section, Table, days_ahead
 from analysis.answers.search_answers import (
     budget_section,
@@ -22,8 +22,9 @@ from analysis.answers.search_answers import (
     time_section,
 )
 from analysis.answers.searched_answer import found_section, more_trials_section
+from analysis.answers.selection_answer import selection_section
 from analysis.cell_judgement import JudgedHorizon, all_cells
-from analysis.study_records import StudyRecords
+from analysis.study_records import StudyRecords, cells_or_cases
 
 
 def answer(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> list[Section]:
@@ -38,6 +39,8 @@ def answer(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> list[Secti
             calibration_section(horizons),
             winners_section(horizons),
         ]
+        periods = periods_section(horizons)
+        sections[2:2] = [] if periods is None else [periods]
         if any(cell.over_oracle for cell in all_cells(horizons)):
             sections.insert(0, oracle_section(horizons))
     listed = listed_section(study)
@@ -72,13 +75,14 @@ def headline(horizons: Sequence[JudgedHorizon]) -> list[str]:
         found.insert(
             0, f"LEAK: better than the best possible answer by three errors: {', '.join(leaks)}."
         )
-    better = [c for c in cells if c.difference.is_better]
-    worse = [c for c in cells if c.difference.is_worse]
+    better = [c for c in cells if c.standing.is_better]
+    worse = [c for c in cells if c.standing.is_worse]
     if cells:
+        what = cells_or_cases([cell.records for cell in cells])
         found.append(
-            f"Against the best baseline of validation, on test days: {len(better)} of {len(cells)} "
-            f"cells are better after all comparisons, {len(worse)} are worse, of the rest nothing "
-            "can be said."
+            f"Against all baselines, on test days: {len(better)} of {len(cells)} {what} are better "
+            f"than each of them after all comparisons, {len(worse)} are worse than some, the rest "
+            "are not told apart from at least one."
         )
     return found
 
@@ -98,8 +102,8 @@ def _criteria(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> Section
             sum(s.skill_own_prior.low is not None and s.skill_own_prior.low > 0 for s in own),
             len(own),
         ),
-        "cells better than their rival after all comparisons": (
-            sum(c.difference.is_better for c in cells), len(cells),
+        "cells better than every baseline after all comparisons": (
+            sum(c.standing.is_better for c in cells), len(cells),
         ),
         "horizons with an identified law": (
             sum(h.law is not None and h.law.verdict in ("scaling", "inverse scaling")

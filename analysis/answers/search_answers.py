@@ -90,20 +90,30 @@ def _grouped(
     rows: list[list[Cell]] = []
     told = {first: 0, second: 0}
     numbers = {}
+    n_tested = 0
     for cell in study.cells:
         found = difference_of_best(cell.rankable, split(cell)) if cell.rankable else None
         if found is None:
-            rows.append([cell.label, days_ahead(cell.horizon), None, None, "too few trials"])
+            rows.append(
+                [cell.label, days_ahead(cell.horizon), *[None] * 4, "too few trials"]
+            )  # fmt: skip
             continue
-        difference, k = found
-        assert difference.low is not None
-        assert difference.high is not None
+        n_tested += 1
         claim = "not told apart"
-        if difference.high < 0 or difference.low > 0:
-            claim = first if difference.value < 0 else second
+        if found.is_told:
+            claim = first if found.value < 0 else second
             told[claim] += 1
-        rows.append([cell.label, days_ahead(cell.horizon), k, difference, claim])
-        numbers[cell.name] = {"difference": difference, "k": k, "claim": claim}
+        by_chance = f"{found.low:.4f} to {found.high:.4f}"
+        rows.append(
+            [
+                cell.label, days_ahead(cell.horizon), found.k, found.value, by_chance, found.p,
+                claim,
+            ]
+        )  # fmt: skip
+        numbers[cell.name] = {
+            "difference": found.value, "by_chance": [found.low, found.high], "p": found.p,
+            "k": found.k, "claim": claim,
+        }  # fmt: skip
     n = sum(told.values())
     return Section(
         name=name,
@@ -111,17 +121,21 @@ def _grouped(
         sentences=[
             f"In {len(rows) - n} of {len(rows)} {cells_or_cases(study.cells)} nothing can be said; "
             f"{first} is better in {told[first]}, {second} in {told[second]}. "
-            f"About {0.05 * len(rows):.1f} such claims are expected by chance."
+            f"At most {0.05 * n_tested:.1f} such claims are expected by chance."
         ],
         tables=[
             Table(
-                columns=("budget", "horizon", "trials of each", f"{first} less {second}", "claim"),
+                columns=(
+                    "budget", "horizon", "trials of each", f"{first} less {second}", "by chance",
+                    "p", "claim",
+                ),
                 rows=rows,
-                caption=caption,
+                caption=f"{caption} By chance: the middle 95 % where the same trials are dealt "
+                "out to two groups of these sizes anew, which takes them for independent draws.",
             )
         ],
         numbers=numbers,
-    )
+    )  # fmt: skip
 
 
 def budget_section(study: StudyRecords) -> Section:

@@ -45,8 +45,9 @@ def found_section(study: StudyRecords) -> Section:
         rows.append(
             [
                 cell.label, days_ahead(cell.horizon), _loss(best), _less_baseline(best),
-                architecture(params), best.param_count, f"{params['learning_rate']:.2e}",
-                params["dropout"], best.best.auc, f"{best.number} of {len(cell.trials)}",
+                _fresh(cell, best), architecture(params), best.param_count,
+                f"{params['learning_rate']:.2e}", params["dropout"], best.best.auc,
+                f"{best.number} of {len(cell.trials)}",
             ]
         )  # fmt: skip
     return Section(
@@ -57,14 +58,16 @@ def found_section(study: StudyRecords) -> Section:
             _matrix(study),
             Table(
                 columns=(
-                    "budget", "horizon", "validation loss", "less the baseline", "architecture",
-                    "parameters", "learning rate", "dropout", "AUC", "trial",
+                    "budget", "horizon", "validation loss", "less the baseline",
+                    "fresh seeds", "architecture", "parameters", "learning rate", "dropout", "AUC",
+                    "trial",
                 ),
                 rows=rows,
                 digits=3,
                 caption="The best trial of each budget on the validation days by which it was "
                 "chosen, with 95 % intervals over days. The baseline is that of the search; the "
-                "difference is paired by day.",
+                "difference is paired by day. Fresh seeds: mean of the same configuration trained "
+                "again, on the same days; free of the luck of a seed, but not of that of the days.",
             ),
         ],
         figures=_loss_figures(study),
@@ -114,6 +117,14 @@ def _less_baseline(trial: TrialRecord) -> Estimate | None:
     if trial.best.difference is None:
         return None
     return _with_error(trial.best.difference, trial.best.difference_se)
+
+
+def _fresh(cell: CellRecords, trial: TrialRecord) -> float | None:
+    """Return the mean validation loss of a trial with fresh seeds; None without such runs."""
+    if cell.final is None:
+        return None
+    again = (each for each in cell.final.selection if each.trial == trial.number)
+    return next((each.mean_value for each in again), None)
 
 
 def _with_error(value: float, se: float | None) -> Estimate:

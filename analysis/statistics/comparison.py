@@ -1,5 +1,6 @@
 """Comparisons of models on the same days, corrected for how many there are."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,10 +10,9 @@ from arch.bootstrap import MCS
 from analysis.statistics.day_resampling import N_RESAMPLES, daily_means, mean_over_seeds
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import LEVEL, Estimate, estimate
-from analysis.study_records import Predictions
 from study.block_length import block_days
 
-_EQUAL_NATS = 1e-9
+EQUAL_NATS = 1e-9
 """Difference between two losses of a day, nats, that rounding makes of equal answers. Models answer
 in float32, whose own rounding is a hundred times that."""
 
@@ -50,6 +50,40 @@ def excludes_zero(difference: Estimate) -> bool:
     return low is not None and high is not None and not low <= 0 <= high
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """A model beside a whole set of others on the same days, none of which was chosen before."""
+
+    differences: Sequence[Difference]
+    """Differences to each of the others, one at least, judged in one family."""
+
+    @property
+    def hardest(self) -> Difference:
+        """The difference to the one of the others that has the lowest loss on these days."""
+        return max(self.differences, key=lambda each: each.difference.value)
+
+    @property
+    def is_better(self) -> bool:
+        """May it be called better than every one of them?"""
+        return all(each.is_better for each in self.differences)
+
+    @property
+    def is_worse(self) -> bool:
+        """May it be called worse than some of them?"""
+        return any(each.is_worse for each in self.differences)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Pair:
+    """Two models on the same days, whose difference is a member of a family of comparisons."""
+
+    model: str
+    other: str
+    difference: Estimate
+    spread: Floats
+    """Differences in samples of days and seeds, shape (n_resamples,)."""
+
+
 def paired_difference(model: Floats, other: Floats, days: Floats) -> Estimate:
     """Return the mean difference of two models' daily losses, nats.
 
@@ -58,58 +92,75 @@ def paired_difference(model: Floats, other: Floats, days: Floats) -> Estimate:
         other: shape (n_other_seeds, n_days).
         days: samples of days, the same for both.
     """
-    draw = np.random.default_rng(0)
-    spread = mean_over_seeds(daily_means(model, days), draw)
-    spread = spread - mean_over_seeds(daily_means(other, days), draw)
-    return estimate(float(model.mean() - other.mean()), spread)
+    ((pair,),) = pairs_of({"": model}, {"": other}, days, np.random.default_rng(0)).values()
+    return pair.difference
 
 
-def compare(
-    models: Mapping[str, Floats], other: str, losses: Floats, days: Floats
-) -> list[Difference]:
-    """Compare models with one other, all of them a family.
+def pairs_of(
+    models: Mapping[str, Floats],
+    others: Mapping[str, Floats],
+    days: Floats,
+    draw: np.random.Generator,
+) -> dict[str, list[Pair]]:
+    """Return by name the pairs that each model makes with all others.
 
     Args:
         models: daily losses by name, each of shape (n_seeds, n_days).
-        other: name of what they are compared with.
-        losses: its daily losses, shape (n_seeds, n_days).
-        days: samples of days.
+        others: daily losses of what they are compared with, likewise.
+        days: samples of days, the same for all.
+        draw: of the seeds, which are not those of another model.
     """
-    draw = np.random.default_rng(0)
-    against = mean_over_seeds(daily_means(losses, days), draw)
-    spreads = [mean_over_seeds(daily_means(own, days), draw) - against for own in models.values()]
-    differences = [
-        estimate(float(own.mean() - losses.mean()), spread)
-        for own, spread in zip(models.values(), spreads, strict=True)
-    ]
-    told_apart = _told_apart(differences, spreads)
+    own, against = (
+        {name: mean_over_seeds(daily_means(losses, days), draw) for name, losses in each.items()}
+        for each in (models, others)
+    )
+    found: dict[str, list[Pair]] = {name: [] for name in models}
+    for name, other in itertools.product(models, others):
+        spread = own[name] - against[other]
+        value = float(models[name].mean() - others[other].mean())
+        found[name].append(
+            Pair(model=name, other=other, difference=estimate(value, spread), spread=spread)
+        )
+    return found
+
+
+def compare(pairs: Sequence[Pair]) -> list[Difference]:
+    """Judge pairs of models as one family of comparisons.
+
+    Samples of pairs on the same days are drawn together. Those of other horizons have the same
+    samples where days and blocks are the same, and independent ones elsewhere.
+    """
+    told_apart = _told_apart(pairs)
     return [
         Difference(
-            model=name,
-            other=other,
-            difference=difference,
-            excludes_zero=excludes_zero(difference),
+            model=pair.model,
+            other=pair.other,
+            difference=pair.difference,
+            excludes_zero=excludes_zero(pair.difference),
             survives=index in told_apart,
         )
-        for index, (name, difference) in enumerate(zip(models, differences, strict=True))
+        for index, pair in enumerate(pairs)
     ]
 
 
-def _told_apart(differences: Sequence[Estimate], spreads: Sequence[Floats]) -> set[int]:
+def _told_apart(pairs: Sequence[Pair]) -> set[int]:
     """Return which differences are none of chance, in either direction, family-wise at 5 %.
 
     The largest difference of the family, in standard errors, is held against what the largest one
     is in samples of days and seeds; those beyond it leave the family, and the rest is judged again
-    (the step-down of Romano and Wolf 2005).
+    (the step-down of Romano and Wolf 2005, https://doi.org/10.1111/j.1468-0262.2005.00615.x, which
+    White's reality check and Hansen's test of superior ability do for the best model alone).
     """
     left = [
-        i for i, each in enumerate(differences) if each.se is not None and each.se > _EQUAL_NATS
+        i
+        for i, each in enumerate(pairs)
+        if each.difference.se is not None and each.difference.se > EQUAL_NATS
     ]
     found: set[int] = set()
     while left:
-        errors = np.array([differences[i].se for i in left], dtype=np.float64)
-        values = np.array([differences[i].value for i in left])
-        moves = np.stack([spreads[i] for i in left], axis=1) - values
+        errors = np.array([pairs[i].difference.se for i in left], dtype=np.float64)
+        values = np.array([pairs[i].difference.value for i in left])
+        moves = np.stack([pairs[i].spread for i in left], axis=1) - values
         critical = np.quantile(np.abs(moves / errors).max(axis=1), LEVEL)
         beyond = {i for i, size in zip(left, np.abs(values / errors), strict=True)
                   if size > critical}  # fmt: skip
@@ -118,6 +169,56 @@ def _told_apart(differences: Sequence[Estimate], spreads: Sequence[Floats]) -> s
         found |= beyond
         left = [i for i in left if i not in beyond]
     return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Optimism:
+    """A model beside another on the days on which it was chosen, and on days that came later."""
+
+    chosen: Estimate
+    """Difference on the days of the choice, nats per day: negative is better."""
+    later: Estimate
+    """Difference on the later days."""
+    excess: Estimate
+    """Difference on the later days less that on the days of the choice: above zero the model looked
+    better than it is, if the two periods are alike."""
+    spread: Floats
+    """Values of ``excess`` in samples of days and seeds, shape (n_resamples,)."""
+
+
+def optimism(
+    chosen: tuple[Floats, Floats, Floats],
+    later: tuple[Floats, Floats, Floats],
+    draw: np.random.Generator,
+) -> Optimism:
+    """Return how much a model loses against another from the days of the choice to later ones.
+
+    The same runs answer on both, so that seeds are paired too. The samples of the two parts must be
+    independent, as different days are.
+
+    Args:
+        chosen: losses of the model, shape (n_seeds, n_days), of the other, and samples of days, on
+            the days of the choice.
+        later: the same on later days, with the same seeds in the same order.
+        draw: of the seeds.
+    """
+    values, spreads = [], []
+    for model, other, days in (chosen, later):
+        values.append(model.mean(axis=1) - other.mean())
+        spreads.append(daily_means(model, days) - daily_means(other, days).mean(axis=1)[:, None])
+    before, after = (
+        estimate(float(value.mean()), mean_over_seeds(spread, draw))
+        for value, spread in zip(values, spreads, strict=True)
+    )
+    moved = mean_over_seeds(spreads[1] - spreads[0], draw)
+    excess = estimate(float((values[1] - values[0]).mean()), moved)
+    return Optimism(chosen=before, later=after, excess=excess, spread=moved)
+
+
+def mean_excess(each: Sequence[Optimism]) -> Estimate:
+    """Return the mean optimism of several models, whose samples of days are the same ones."""
+    value = float(np.mean([one.excess.value for one in each]))
+    return estimate(value, np.mean([one.spread for one in each], axis=0))
 
 
 def confidence_set(
@@ -132,7 +233,7 @@ def confidence_set(
     daily = {name: losses.mean(axis=0) for name, losses in models.items()}
     for name, own in daily.items():
         for index, group in enumerate(groups):
-            if np.abs(own - daily[group[0]]).max() < _EQUAL_NATS:
+            if np.abs(own - daily[group[0]]).max() < EQUAL_NATS:
                 groups[index] = (*group, name)
                 break
         else:
@@ -146,8 +247,3 @@ def confidence_set(
     )  # fmt: skip
     found.compute()
     return [groups[index] for index in np.sort(np.asarray(found.included, dtype=np.intp))]
-
-
-def best_on(predictions: Predictions, models: Sequence[str]) -> str:
-    """Return the model with the lowest mean loss on the days of a part."""
-    return min(models, key=lambda model: (float(predictions.losses(model).mean()), model))

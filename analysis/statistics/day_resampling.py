@@ -36,6 +36,25 @@ def daily_means(values: Floats, days: Floats) -> Floats:
     return np.asarray(days @ values.T / values.shape[1])
 
 
+def effective_days(values: Floats, days: Floats) -> float:
+    """Return how many independent days would show the mean of daily values as well as these do.
+
+    The variance of single days over that of the mean in samples of blocks of days (the effective
+    sample size of a correlated series, Kish 1965). Counting how labels overlap sees no calm and
+    stormy months, and takes nearly equal labels of neighbouring days for one.
+
+    Args:
+        values: of the days, shape (n_days,), not all equal.
+        days: samples of blocks of days.
+
+    Returns: at most the number of days; NaN where all values are equal.
+    """
+    variance = float(daily_means(values[None], days).var(ddof=1))
+    if variance <= 0 or np.ptp(values) == 0:
+        return float("nan")
+    return min(float(values.var(ddof=1)) / variance, float(len(values)))
+
+
 def mean_over_seeds(values: Floats, draw: np.random.Generator) -> Floats:
     """Return the mean over seeds, as far as it is known, of scores (n_resamples, n_seeds)."""
     return np.asarray((draw_seeds(values, draw) if values.shape[1] > 1 else values).mean(axis=1))

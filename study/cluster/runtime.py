@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import psutil
 import ray
+from ray._private import node as ray_node
 from ray._private import parameter, ray_constants
 
 from study.cluster import reaper
@@ -116,7 +117,8 @@ def cluster(address: str | None, *, use_accelerators: bool) -> Iterator[list[Nod
                 folder = held.enter_context(ray_folder())
                 options["_temp_dir"] = str(folder)
                 own_facts = _beside_ray(held, folder.parent / "m", use_accelerators)
-            _init(options)
+            with lean_start():
+                ray.init(**options)
         except SystemExit as error:
             # Ray's own handler, which takes SIGTERM while it starts.
             raise KeyboardInterrupt from error
@@ -160,20 +162,26 @@ def _options_of_a_start(use_accelerators: bool) -> dict[str, object]:
     return options if use_accelerators else options | {"num_gpus": 0}
 
 
-def _init(options: dict[str, object]) -> None:
-    """Start or join Ray, without two processes of it that nothing here asks.
+@contextmanager
+def lean_start() -> Iterator[None]:
+    """Have what starts Ray in this block leave out three of its processes that nothing here asks.
 
-    One asks a cloud for further machines; the other shows a driver what its workers print, which
-    ``log_to_driver`` turns off. Each takes 80 MiB, and a core for 0.7 seconds. ``ray start`` has a
-    flag for each of them, but ``ray.init`` has none.
+    One asks a cloud for further machines; one shows a driver what its workers print, which
+    ``log_to_driver`` turns off; one serves the dashboard, and idles where that is off, but Ray
+    waits for it. Each takes 80 MiB, and a core for 0.7 seconds. ``ray start`` has flags for the
+    first two, but ``ray.init`` has none.
     """
-    of_ray = parameter.RayParams
-    lean = partial(of_ray, no_monitor=True, include_log_monitor=False)
-    parameter.RayParams = lean
+    of_ray, start_api_server = parameter.RayParams, ray_node.Node.start_api_server
+    parameter.RayParams = partial(of_ray, no_monitor=True, include_log_monitor=False)
+    ray_node.Node.start_api_server = _start_no_api_server
     try:
-        ray.init(**options)
+        yield
     finally:
-        parameter.RayParams = of_ray
+        parameter.RayParams, ray_node.Node.start_api_server = of_ray, start_api_server
+
+
+def _start_no_api_server(_node: object, **_options: object) -> None:
+    """Start nothing, where a ``Node`` of ``ray._private.node`` starts the dashboard's process."""
 
 
 def _no_cluster(address: str | None, error: Exception) -> SpecError:

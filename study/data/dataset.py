@@ -47,7 +47,8 @@ class Dataset:
 
     The arrays end on the last validation day: features and labels of the test part are not in here.
     All that is known of the test part is its summary in ``splits``, with the number of its
-    positives, because without it nobody can say whether the study can be answered at all.
+    positives and what its days are worth, because without these nobody can say whether the study
+    can be answered at all.
     """
 
     features: SampleArray

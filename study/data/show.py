@@ -135,7 +135,7 @@ def _baselines(scores: Sequence[Baseline]) -> Table:
             loss if score.log_loss_se is None else f"{loss} +- {score.log_loss_se:.4f}",
             auc if score.auc_se is None else f"{auc} +- {score.auc_se:.3f}",
             f"{score.brier:.4f}",
-            f"{score.skill:+.3f}",
+            "-" if score.skill_own_base_rate is None else f"{score.skill_own_base_rate:+.3f}",
         )
     return table
 

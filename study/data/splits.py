@@ -5,8 +5,10 @@ from typing import Literal
 
 import numpy as np
 
+from study.block_length import block_days
 from study.data.arrays import DayArray, IndexArray, SampleArray
 from study.data.data_config import DataConfig
+from study.data.evaluation.probability_scores import standard_error
 from study.errors import DataError, require
 
 Part = Literal["train", "validation", "test"]
@@ -40,8 +42,8 @@ class SplitSummary:
     base_rate: float
     """Share of positives; nan without rows."""
     effective_size: float
-    """Sum of the labels' average uniqueness: what the overlapping labels are worth in independent
-    ones."""
+    """Number of independent labels that would show the base rate as well, by the error of blocks of
+    days."""
     first_day: str
     """ISO date of the first sample, empty without rows."""
     last_day: str
@@ -146,18 +148,26 @@ def _fold_starts(dates: DayArray, config: DataConfig) -> list[int]:
     return starts[:-1] if is_short else starts
 
 
-def effective_size(days: IndexArray, horizon: int) -> float:
-    """Return the sum of average uniqueness of overlapping labels.
+def effective_size(labels: SampleArray, horizon: int) -> float:
+    """Return how many independent labels would show their share as well as these do.
 
-    The label of day t covers days t+1..t+horizon. A day covered by c labels gives each of them 1/c;
-    a label's uniqueness is its mean over its days (Lopez de Prado, Advances in Financial Machine
-    Learning, 4.3). About len(days) / horizon for consecutive days.
+    The variance of single labels over the squared standard error that blocks of days give to their
+    mean is the effective size of a correlated sample (Kish 1965, Survey Sampling).
+    Labels that overlap are alike, and so are those of a calm month; counting overlaps sees the
+    first alone, and takes overlapping labels for more alike than they are.
+
+    Args:
+        labels: of consecutive sample days, 0 or 1.
+        horizon: trading days that a label covers.
+
+    Returns: at most the number of labels. Where blocks give no error, because there is one kind of
+        label or fewer than two blocks, the number of labels that do not overlap.
     """
-    if not len(days):
-        return 0.0
-    covered = (days - days[0])[:, None] + np.arange(horizon)
-    concurrency = np.bincount(covered.ravel())
-    return float((1 / concurrency[covered]).mean(axis=1).sum())
+    values = labels.astype(np.float64)
+    error = standard_error(values, block_days(horizon))
+    if error is None or error == 0:
+        return float(-(-len(values) // horizon))
+    return min(float(values.var()) / error**2, float(len(values)))
 
 
 def summarise(days: IndexArray, labels: SampleArray, dates: DayArray, horizon: int) -> SplitSummary:
@@ -174,7 +184,7 @@ def summarise(days: IndexArray, labels: SampleArray, dates: DayArray, horizon: i
         rows=len(days),
         positives=positives,
         base_rate=positives / len(days) if len(days) else float("nan"),
-        effective_size=effective_size(days, horizon),
+        effective_size=effective_size(labels[days], horizon),
         first_day=str(dates[days[0]]) if len(days) else "",
         last_day=str(dates[days[-1]]) if len(days) else "",
     )

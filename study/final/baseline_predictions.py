@@ -21,7 +21,7 @@ from study.data.data_config import DataConfig
 from study.data.holdout import Holdout
 from study.data.sources import SYNTHETIC
 from study.data.synthetic import bayes_probability, next_variances
-from study.results.final_records import CONSTANT, ORACLE, bounded
+from study.results.final_records import CONSTANT, LOGISTIC, ORACLE, bounded
 
 TRAILING_DAYS = 250
 """Trading days over which the trailing prior is a mean: about a year."""
@@ -150,7 +150,7 @@ BASELINES: Mapping[str, Baseline] = {
     "GJR-GARCH, Platt": _garch_platt,
     "HAR": _har,
     "logistic, ranges": _logistic_ranges,
-    "logistic": _logistic,
+    LOGISTIC: _logistic,
     "random forest": _forest,
     "gradient boosting": _boosting,
 }

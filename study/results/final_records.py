@@ -44,6 +44,9 @@ baseline."""
 CONSTANT = "constant"
 """Name of the baseline that answers with the base rate of the days that it was trained on."""
 
+LOGISTIC = "logistic"
+"""Name of logistic regression on all inputs of the last day, the baseline of every search."""
+
 LEAST_PROBABILITY = 1e-4
 """Distance that a judged probability keeps from 0 and 1, an own choice: one wrong answer of 0 would
 cost without end."""

@@ -20,6 +20,7 @@ from study.results.plans.plan_record import (
     TemperatureRecord,
 )
 from study.results.records import BaselineRecord, TrialRecord
+from study.results.scores import skill_on
 from study.text.byte_text import gib, size
 from study.text.short_forms import architecture, counted, duration
 
@@ -58,7 +59,8 @@ def print_plan(console: Console, plan: PlanSummary) -> None:
         console.print(Text(f"  {name:<8}{text}"), soft_wrap=True)
     console.print(_splits(contents.inputs.splits))
     if required is not None:
-        console.print(_baselines(required.baselines))
+        validation = contents.inputs.splits["validation"]
+        console.print(_baselines(required.baselines, validation.base_rate))
     if contents.inputs.understood:
         console.print(Text(f"  read    {contents.inputs.understood}"), soft_wrap=True)
     for warning in contents.inputs.warnings:
@@ -160,8 +162,8 @@ def _requirements(question: Question, contents: Contents, required: Requirements
         "heat": _heat(required.temperature),
         "inputs": f"every feature changes the output, {least.feature} the least (by "
         f"{least.change:.2g})",
-        "power": "validation shows a difference between two models from "
-        f"{power.log_loss_validation:.4f} nat{auc} on; logistic regression gains "
+        "power": "validation shows a difference between two networks from about "
+        f"{power.log_loss_validation:.4f} nat{auc} on ({power.source}); logistic regression gains "
         f"{power.gain:.4f} nat on a constant",
     }
 
@@ -260,7 +262,7 @@ def print_summary(
     console.print(Text(plan.question.cell, style="bold"))
     lines = [
         f"trials      {len(records)} of {plan.question.trials} in {duration(seconds)}: {ends}",
-        *_best(records, best, metric=plan.question.metric, baseline_name=baseline_name),
+        *best_lines(records, best, metric=plan.question.metric, baseline_name=baseline_name),
         *(
             f"{baseline.name:<11} {with_error(baseline.log_loss, baseline.log_loss_se)} "
             "on the same days"
@@ -273,9 +275,17 @@ def print_summary(
         console.print(Text(f"  {line}"), soft_wrap=True)
 
 
-def _best(
+def best_lines(
     records: Sequence[TrialRecord], best: TrialRecord | None, *, metric: str, baseline_name: str
 ) -> list[str]:
+    """Return what is said of the best trial: its loss, its skill on the same days, its distance.
+
+    Args:
+        records: all trials, of which it is the best.
+        best: the trial; None if none has a usable result.
+        metric: what trials were scored by.
+        baseline_name: the forecast to beat.
+    """
     scores = None if best is None else best.best
     if best is None or scores is None:
         values = [record.value for record in records if record.value is not None]
@@ -288,12 +298,19 @@ def _best(
     return [
         *lines,
         f"best        {with_error(scores.loss, scores.loss_se)} validation log-loss (trial "
-        f"{best.number}, epoch {scores.epoch}), skill {scores.skill:+.3f} against the base "
-        f"rate, AUC {auc}",
+        f"{best.number}, epoch {scores.epoch}), skill {_shown_skill(scores.skill_own_base_rate)} "
+        f"against the base rate of these days, AUC {auc}",
         f"            {with_error(scores.difference, scores.difference_se, sign=True)} against "
         f"{baseline_name} (negative is better; the best of {len(records)} is optimistic)",
+        "            fresh seeds: not trained yet; study.train trains the best again, and what it "
+        "gives is the value to report",
         f"            {architecture(best.params)}, {best.param_count:,} parameters",
     ]
+
+
+def _shown_skill(value: float | None) -> str:
+    """Return a skill with its sign, or a dash where it is undefined."""
+    return "-" if value is None else f"{value:+.3f}"
 
 
 def number(value: float | None, *, sign: bool = False) -> str:
@@ -328,7 +345,8 @@ def split_cells(part: SplitRecord) -> tuple[str, ...]:
     )
 
 
-def _baselines(baselines: Sequence[BaselineRecord]) -> Table:
+def _baselines(baselines: Sequence[BaselineRecord], base_rate: float) -> Table:
+    """Return a line for each baseline, with its skill against the base rate of the same days."""
     table = Table(box=None, padding=(0, 1))
     table.add_column("baseline on the validation days", no_wrap=True)
     for heading in ("log-loss", "standard error", "skill", "AUC"):
@@ -338,7 +356,7 @@ def _baselines(baselines: Sequence[BaselineRecord]) -> Table:
             baseline.name,
             f"{baseline.log_loss:.4f}",
             number(baseline.log_loss_se),
-            f"{baseline.skill:+.3f}",
+            _shown_skill(skill_on(baseline.log_loss, base_rate)),
             "-" if baseline.auc is None else f"{baseline.auc:.3f}",
         )
     return table

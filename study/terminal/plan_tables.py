@@ -209,8 +209,11 @@ def print_power(console: Console, rows: Sequence[PlanRow]) -> None:
                 "" if auc is None else f"{auc:.3f}",
             )
     console.print(table)
-    _fact(console, "", "log-loss, AUC: the smallest true difference between two models that the "
-          "part shows (5 %, four times of five)")  # fmt: skip
+    source = next(required.power.source for _, required in by_horizon.values())
+    _fact(console, "", "log-loss, AUC: the smallest true difference between two networks that the "
+          f"part shows (5 %, four times of five): {source}")  # fmt: skip
+    _fact(console, "", "effective: independent days that would show the base rate as well, by the "
+          "error of blocks of days")  # fmt: skip
     for _, (_, required) in sorted(by_horizon.items()):
         for sentence in required.power.sentences:
             console.print(Padding(Text(sentence), _INDENT))

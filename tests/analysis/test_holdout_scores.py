@@ -7,15 +7,27 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
+from analysis.answers.selection_answer import optimism_sentence
 from analysis.holdout_scores import aucs, calibration_errors, score_model
-from analysis.statistics.comparison import compare, confidence_set, paired_difference
+from analysis.statistics.comparison import (
+    Difference,
+    Standing,
+    compare,
+    confidence_set,
+    mean_excess,
+    optimism,
+    paired_difference,
+    pairs_of,
+)
 from analysis.statistics.day_resampling import (
     N_RESAMPLES,
     daily_means,
+    effective_days,
     mean_over_seeds,
     resampled_day_counts,
 )
 from analysis.statistics.floats import Floats
+from analysis.statistics.interval import Estimate
 from analysis.study_records import Predictions
 from study.results.auc import auc_standard_error
 
@@ -35,6 +47,12 @@ def said(p: Floats, noise: float, n_seeds: int = 5, seed: int = 1) -> Floats:
     draw = np.random.default_rng(seed)
     logit = np.log(p) - np.log1p(-p) + noise * draw.standard_normal((n_seeds, len(p)))
     return np.asarray(1 / (1 + np.exp(-logit)))
+
+
+def beside(models: dict[str, Floats], others: dict[str, Floats], days: Floats) -> list[Difference]:
+    """Return the differences of models to others, all of them one family."""
+    pairs = pairs_of(models, others, days, np.random.default_rng(0))
+    return compare([pair for own in pairs.values() for pair in own])
 
 
 def of(y: Floats, **models: Floats) -> Predictions:
@@ -63,7 +81,9 @@ def test_the_auc_of_a_sample_of_days_is_that_of_its_days(levels: list[float], se
 def test_scores_are_those_of_scikit_learn() -> None:
     p, y = market()
     model = said(p, 0.5)
-    found = score_model(of(y, patchtst=model), "patchtst", 0.25, resampled_day_counts(N_DAYS, 1))
+    found = score_model(
+        of(y, patchtst=model), "patchtst", np.full(N_DAYS, 0.25), resampled_day_counts(N_DAYS, 1)
+    )
     assert found.log_loss.value == pytest.approx(np.mean([log_loss(y, seed) for seed in model]))
     assert found.auc.value == pytest.approx(np.mean([roc_auc_score(y, seed) for seed in model]))
     assert found.brier.value == pytest.approx(np.mean([brier_score_loss(y, s) for s in model]))
@@ -84,7 +104,9 @@ def test_a_constant_at_the_base_rate_is_a_collapse() -> None:
     y[:118] = 1
     y = np.random.default_rng(0).permutation(y)
     constant = np.full((1, 1000), 0.118)
-    found = score_model(of(y, patchtst=constant), "patchtst", 0.118, resampled_day_counts(1000, 1))
+    found = score_model(
+        of(y, patchtst=constant), "patchtst", np.full(1000, 0.118), resampled_day_counts(1000, 1)
+    )
     assert found.log_loss.value == pytest.approx(0.3629, abs=5e-5)
     assert found.is_next_to_constant
     assert found.auc.value == 0.5
@@ -142,12 +164,12 @@ def test_a_better_model_is_called_better_and_an_equal_one_is_not() -> None:
     told = of(y, good=said(p, 0.1), equal=said(p, 1.0, seed=2), rival=said(p, 1.0, seed=3))
     days = resampled_day_counts(2000, 1)
     models = {name: told.losses(name) for name in ("good", "equal")}
-    good, equal = compare(models, "rival", told.losses("rival"), days)
+    good, equal = beside(models, {"rival": told.losses("rival")}, days)
     assert good.is_better
     assert not good.is_worse
     assert not equal.is_better
     assert not equal.is_worse
-    (reverse,) = compare({"rival": told.losses("rival")}, "good", told.losses("good"), days)
+    (reverse,) = beside({"rival": told.losses("rival")}, {"good": told.losses("good")}, days)
     assert reverse.is_worse
     assert not reverse.is_better
     assert confidence_set({n: told.losses(n) for n in told.p}, 1) == [("good",)]
@@ -162,21 +184,95 @@ def test_one_of_many_must_be_further_away_to_be_called_better_or_worse(sign: int
     moves[0] += sign * 2.4 * 0.05 / N_DAYS**0.5
     models = {str(i): rival + move for i, move in enumerate(moves)}
     days = resampled_day_counts(N_DAYS, 1)
-    (alone,) = compare({"0": models["0"]}, "rival", rival, days)
+    (alone,) = beside({"0": models["0"]}, {"rival": rival}, days)
     assert (alone.is_worse, alone.is_better) == (sign > 0, sign < 0)
-    among = compare(models, "rival", rival, days)[0]
+    among = beside(models, {"rival": rival}, days)[0]
     assert among.excludes_zero
     assert not among.is_worse
     assert not among.is_better
 
 
+def test_better_is_better_than_each_of_all_and_worse_is_worse_than_one() -> None:
+    p, y = market(n=2000)
+    told = of(
+        y,
+        good=said(p, 0.1),
+        middle=said(p, 0.6, seed=2),
+        weak=said(p, 1.5, n_seeds=1, seed=3),
+        twin=said(p, 0.1, n_seeds=1, seed=4),
+    )
+    losses = {name: told.losses(name) for name in told.p}
+    days = resampled_day_counts(2000, 1)
+
+    def standing(model: str, *others: str) -> Standing:
+        chosen = {name: losses[name] for name in others}
+        return Standing(differences=beside({model: losses[model]}, chosen, days))
+
+    assert standing("good", "middle", "weak").is_better
+    # Better than two of three, and not told apart from the third: not better than the set.
+    among = standing("good", "middle", "weak", "twin")
+    assert [each.claim for each in among.differences] == ["better", "better", "not told apart"]
+    assert not among.is_better
+    assert not among.is_worse
+    assert among.hardest.other == "twin"
+    middle = standing("middle", "good", "weak")
+    assert middle.is_worse
+    assert not middle.is_better
+    assert middle.hardest.other == "good"
+
+
+def test_a_lead_that_days_gave_is_optimism_and_one_that_lasts_is_none() -> None:
+    draw = np.random.default_rng(0)
+    rival = draw.gamma(2, 0.2, (1, 2 * N_DAYS))
+    moves = 0.05 * draw.standard_normal((5, 2 * N_DAYS))
+    parts = (slice(0, N_DAYS), slice(N_DAYS, None))
+    for part in parts:
+        moves[:, part] -= moves[:, part].mean(axis=1, keepdims=True)
+    days = [resampled_day_counts(N_DAYS, 1, seed=1), resampled_day_counts(N_DAYS, 1)]
+
+    def found(chosen: float, later: float) -> Estimate:
+        own = rival + moves
+        own[:, parts[0]] += chosen
+        own[:, parts[1]] += later
+        before, after = (
+            (own[:, part], rival[:, part], samples)
+            for part, samples in zip(parts, days, strict=True)
+        )
+        one = optimism(before, after, np.random.default_rng(2))
+        assert one.chosen.value == pytest.approx(chosen, abs=1e-12)
+        assert one.later.value == pytest.approx(later, abs=1e-12)
+        # The mean of a model and its equal is known no better than one of them.
+        assert mean_excess([one, one]) == one.excess
+        return one.excess
+
+    lucky, lasting, late = found(-0.01, 0.0), found(-0.01, -0.01), found(0.0, -0.01)
+    assert optimism_sentence(lucky, "2 cells").endswith("as far as the periods are alike.")
+    assert "0.0100 [0.00" in optimism_sentence(lucky, "2 cells")
+    assert optimism_sentence(lasting, "1 cell").endswith(
+        "(mean of 1 cell): no optimism can be seen."
+    )
+    assert "do better where nothing was chosen, so that no optimism" in optimism_sentence(
+        late, "2 cells"
+    )
+
+
+def test_days_that_hang_together_are_worth_fewer() -> None:
+    draw = np.random.default_rng(0)
+    noise = draw.standard_normal(4_000)
+    days = resampled_day_counts(4_000, 1)
+    assert effective_days(noise, days) == pytest.approx(4_000, rel=0.2)
+    # A mean of five days in a row knows a fifth as much.
+    slow = np.convolve(draw.standard_normal(4_004), np.ones(5), mode="valid")
+    assert effective_days(slow, days) == pytest.approx(800, rel=0.25)
+    assert np.isnan(effective_days(np.ones(4_000), days))
+
+
 def test_a_model_that_equals_its_rival_is_not_told_apart() -> None:
     p, y = market()
     told = of(y, one=said(p, 0.5, n_seeds=1), other=said(p, 0.5, n_seeds=1))
-    (found,) = compare(
+    (found,) = beside(
         {"one": told.losses("one")},
-        "other",
-        told.losses("other"),
+        {"other": told.losses("other")},
         resampled_day_counts(N_DAYS, 1),
     )
     assert found.difference.value == 0

@@ -57,7 +57,7 @@ def test_a_planted_law_is_found_with_enough_days(tmp_path: Path) -> None:
     assert horizon.law.verdict in ("scaling", "not identified")
     assert "falls with size" in horizon.law.sentence
     # Noise of .3 is that of the baseline, which .5 cannot beat and .047 does.
-    assert [horizon.cells[i].difference.is_better for i in (0, 4)] == [False, True]
+    assert [horizon.cells[i].standing.is_better for i in (0, 4)] == [False, True]
     assert horizon.best_set == ["2000000000"]
 
 
@@ -105,6 +105,10 @@ def test_all_forms_are_written_and_agree(results: Path) -> None:
     for sentence in numbers["summary"]:
         assert sentence in text
         assert sentence in page
+    assert any(
+        fact.startswith("Every claim is of one market, sp500, and one period, 2000-01-03 to")
+        for fact in numbers["facts"]
+    )
     assert set(numbers["sections"]) >= {
         "law", "baselines", "selection", "calibration", "winners", "depth", "heads", "horizons",
         "budget", "coverage", "importance", "time", "criteria",
@@ -116,6 +120,8 @@ def test_all_forms_are_written_and_agree(results: Path) -> None:
         assert f"figures/{name}.png" in text
     difference = numbers["sections"]["baselines"]["numbers"]["demo_750000_h1_threshold_1pct"]
     assert difference["difference"]["low"] < difference["difference"]["value"]
+    assert set(difference["differences"]) == {"logistic", "constant"}
+    assert 0 < difference["effective_days"]["loss"] < difference["n_days"]
 
 
 @pytest.mark.slow
@@ -241,6 +247,22 @@ def test_a_winner_without_a_usable_final_run_is_named_and_left_out(tmp_path: Pat
     (line,) = found["missing"]
     assert line.startswith("demo_20000_h1_threshold_1pct: some final run must have a usable result")
     assert "3 collapsed, 1 error, 1 oom" in line
+    assert set(found["sections"]["baselines"]["numbers"]) == {"demo_10000_h1_threshold_1pct"}
+
+
+@pytest.mark.slow
+def test_days_with_one_kind_of_label_are_said_in_one_line(tmp_path: Path) -> None:
+    write_study(tmp_path, {10_000: 0.3, 20_000: 0.2}, horizons=(1,), n_days=100)
+    path = tmp_path / FINAL_FOLDER / "demo_20000_h1_threshold_1pct" / "predictions.parquet"
+    table = read_predictions(path)
+    write_predictions(path, table.assign(y=table["y"].where(table["part"] == "validation", 0)))
+    found = told(tmp_path)
+    (line,) = found["missing"]
+    assert line == (
+        f"{path}: test days must have days with a positive and days with a negative label, but got "
+        "100 days, all with label 0. It is left out: give a longer history, or a task whose answer "
+        "varies more."
+    )
     assert set(found["sections"]["baselines"]["numbers"]) == {"demo_10000_h1_threshold_1pct"}
 
 

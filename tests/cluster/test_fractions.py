@@ -1,6 +1,5 @@
 """Fractions of an accelerator, proven with a logical one and the device mapped to the CPU."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,17 +7,15 @@ import pytest
 import ray
 
 from study.cluster.resources import MOST_TRIALS_PER_DEVICE, Node, plan_resources
-from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
 from study.model.memory import step_memory
 from study.planning.cell_plan import plan_cell
 from study.results.plans.plan_record import Estimate
 from study.search.space import SearchSpace, build_space
-from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from tests.cluster.meeting import meet
 from tests.tuner.command import ESTIMATE
-from tests.tuner.in_process import MARKS, ray_environment, search
+from tests.tuner.in_process import MARKS, ray_of, search, tiny_cell
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 GIB = 2**30
@@ -29,24 +26,8 @@ pytestmark = MARKS
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[list[Node]]:
     """A cluster of one machine with 16 CPUs, one GPU and 128 GiB, all of them only logical."""
-    with ray_environment():
-        # Workers that are started in advance would not be used by trials.
-        os.environ["RAY_prestart_worker_first_driver"] = "0"
-        ray.init(
-            address="local",
-            num_cpus=16,
-            num_gpus=1,
-            _memory=128 * GIB,
-            include_dashboard=False,
-            object_store_memory=200 * 2**20,
-            logging_level="ERROR",
-            log_to_driver=False,
-        )
-        try:
-            with cluster(None, use_accelerators=True) as found:
-                yield found
-        finally:
-            ray.shutdown()
+    with ray_of(n_cpus=16, n_gpus=1, memory_bytes=128 * GIB) as found:
+        yield found
 
 
 def space(budget: str) -> SearchSpace:
@@ -101,8 +82,7 @@ def test_2m_trials_share_the_device_and_a_2b_trial_has_it_alone(
 
 
 def test_trials_of_a_cell_run_on_their_fraction(nodes: list[Node], tmp_path: Path) -> None:
-    study = load_study(SPACES / "smoke.yaml")
-    cell = study.cell("50k", 1, Overrides(search={"trials": 4}, max_epochs=1))
+    cell = tiny_cell(epochs=1, trials=4)
     data = build_dataset(cell.data)
     drawn_from = build_space(cell, n_features=25)
     plan = plan_cell(

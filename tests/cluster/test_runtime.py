@@ -56,7 +56,8 @@ def test_a_killed_driver_takes_its_ray_along_which_nobody_else_could_reach() -> 
             assert names >= {"raylet", "gcs_server"}
             agents = [p for p, line in zip(family, lines, strict=True) if "Agent" in line]
             assert len(agents) == 2
-            assert not [line for line in lines if "monitor.py" in line], "two idle processes"
+            idle = ("monitor.py", "dashboard.py")
+            assert not [line for line in lines if any(name in line for name in idle)]
             addresses = set().union(*map(listening, [psutil.Process(driver.pid), *family]))
             assert addresses
             assert addresses <= set(LOOPBACK)

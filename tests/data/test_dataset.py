@@ -155,7 +155,7 @@ def test_a_validation_part_that_is_too_small_is_refused(sp500: Prices) -> None:
     with pytest.raises(DataError, match=r"at least 50 positives.*larger validation_share"):
         build_dataset(DataConfig(horizon=1, validation_share=0.03), sp500)
     with pytest.raises(DataError, match=r"effective sample size of at least 100.*shorter horizon"):
-        build_dataset(DataConfig(horizon=5, validation_share=0.09), sp500)
+        build_dataset(DataConfig(horizon=10, purge_days=10, validation_share=0.05), sp500)
 
 
 def test_a_short_history_is_refused(market: SyntheticMarket) -> None:

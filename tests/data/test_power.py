@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from study.block_length import block_days
+from study.block_length import block_days, smallest_difference
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
-from study.data.evaluation.power import Power, measure_power, sentences, smallest_difference
+from study.data.evaluation.power import Power, measure_power, sentences
 from study.data.evaluation.probability_scores import standard_error
 
 
@@ -43,6 +43,10 @@ def test_two_plausible_models_differ_as_much_as_was_measured_before(
     for power in powers.values():
         assert 0.11 <= power.difference_sd <= 0.31
         assert power.log_loss_validation == pytest.approx(2.80 * power.log_loss_se, rel=0.01)
+        # Two networks differ by less than half as much: tests/bench/test_network_difference.py.
+        simple = power.log_loss_se / power.share
+        assert 0.0045 <= simple <= 0.011
+        assert 0 < power.share_low < power.share < power.share_high < 1
         assert power.auc_validation is not None
         assert 0.01 < power.auc_validation < 0.2
         # Parts of equal length, and no test label read.

@@ -9,18 +9,21 @@ import sys
 
 from ray.cluster_utils import Cluster
 
+from study.cluster.runtime import lean_start
+
 MEMORY_BYTES = 6 * 2**30
 
 
 def main() -> None:
     n_machines, n_cpus = map(int, sys.argv[1:])
     small = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
-    try:
+    with lean_start():
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
         machines = [
             cluster.add_node(num_cpus=n_cpus, num_gpus=1, memory=MEMORY_BYTES, **small)
             for _ in range(n_machines)
         ]
+    try:
         print(cluster.address, flush=True)
         for _ in sys.stdin:
             cluster.remove_node(machines.pop(), allow_graceful=False)

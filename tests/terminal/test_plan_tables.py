@@ -51,6 +51,8 @@ def test_budgets_are_side_by_side_with_what_is_listed_and_phase_two_is_counted(
     shown = Console(file=io.StringIO(), width=120)
     print_budget(shown, [row, of_second_search(row)], (0.25, 0.5))
     arguments = parser().parse_args(["--search", str(SPACES / "two_phase.yaml"), "--trials", "7"])
+    _, of_two = phase_two(arguments, STUDY, [FIRST, FIRST.of_search(2)], tmp_path)
+    assert (of_two.searches_per_horizon, len(of_two.waiting)) == (4, 2)
     cells, told = phase_two(arguments, STUDY, [FIRST], tmp_path)
     print_phase_two(shown, told)
     assert isinstance(shown.file, io.StringIO)

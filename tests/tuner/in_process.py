@@ -1,25 +1,32 @@
 """Runs a search in the process of the test, for cases that the command line cannot produce."""
 
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
 
 from study.cluster.resources import Node
+from study.cluster.runtime import cluster, lean_start
 from study.data.dataset import build_dataset
 from study.data.evaluation.power import read_power
 from study.interruptions import interruptible
 from study.planning.cell_plan import CellPlan, plan_cell
 from study.results.plans.plan_record import Estimate
 from study.search.space import build_space
+from study.spec.dimension import Fixed
+from study.spec.overrides import Overrides
+from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 from study.storage.place import LocalPlace
 from study.tuner.claim import claim
 from study.tuner.experiment import SearchOutcome, search_cell
 from study.tuner.trainable import CellTrainable
-from tests.tuner.command import ESTIMATE, POWER
+from tests.tuner.command import ESTIMATE, FEW_TOKENS, POWER, SPACES
 
 MARKS = [
     pytest.mark.ray,
@@ -41,6 +48,40 @@ def ray_environment() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextmanager
+def ray_of(*, n_cpus: int, n_gpus: int = 0, memory_bytes: int) -> Iterator[list[Node]]:
+    """Run a Ray of one machine whose parts are only logical, and yield its nodes."""
+    with ray_environment():
+        # Workers that are started in advance would not be used by trials.
+        os.environ["RAY_prestart_worker_first_driver"] = "0"
+        with lean_start():
+            ray.init(
+                address="local",
+                num_cpus=n_cpus,
+                num_gpus=n_gpus,
+                _memory=memory_bytes,
+                include_dashboard=False,
+                object_store_memory=200 * 2**20,
+                logging_level="ERROR",
+                log_to_driver=False,
+            )
+        try:
+            with cluster(None, use_accelerators=n_gpus > 0) as found:
+                yield found
+        finally:
+            ray.shutdown()
+
+
+def tiny_cell(*, epochs: int, **search: Any) -> Cell:
+    """Return a cell whose trials have three tokens, so that an epoch takes a tenth of a second."""
+    cell = load_study(SPACES / "smoke.yaml").cell("50k", 1, Overrides(search=search))
+    return dataclasses.replace(
+        cell,
+        model={**cell.model, "patch_stride": Fixed(FEW_TOKENS)},
+        train={**cell.train, "epochs": Fixed(epochs)},
+    )
 
 
 def planned(cell: Cell, nodes: Sequence[Node], *, concurrency: int) -> CellPlan:

@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-import ray
 import yaml
 
 from study.cluster.resources import SearchResources, TrialResources
-from study.cluster.runtime import cluster
 from study.planning.cell_plan import CellPlan
 from study.results.records import TrialRecord
 from study.search.assignment import Assignment
@@ -19,8 +17,8 @@ from study.search.forced import Forced
 from study.search.space import build_space
 from study.spec.spec_file import load_study
 from study.tuner.trainable import CellTrainable
-from tests.tuner.command import SPACES
-from tests.tuner.in_process import MARKS, planned, ray_environment, search
+from tests.tuner.command import FEW_TOKENS, SPACES
+from tests.tuner.in_process import MARKS, planned, ray_of, search
 
 pytestmark = MARKS
 
@@ -89,6 +87,7 @@ class Spell:
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CellPlan]:
     raw = yaml.safe_load((SPACES / "smoke.yaml").read_text())
     raw["budgets"] = {"40k": 40_000, "50k": 50_000, "80k": 80_000}
+    raw["model"]["patch_stride"] = FEW_TOKENS
     raw["search"] |= {
         "across_budgets": True, "trials": len(ORDER), "forced": "none", "scheduler": "fifo",
         "max_failure_share": 1.0,
@@ -97,30 +96,17 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CellPlan]:
     space_file.write_text(yaml.safe_dump(raw))
     cell = load_study(space_file).cell_of_all(None, 1)
     space = build_space(cell, n_features=25)
-    with ray_environment():
-        ray.init(
-            address="local",
-            num_cpus=2,
-            _memory=8 * GIB,
-            include_dashboard=False,
-            object_store_memory=200 * 2**20,
-            logging_level="ERROR",
-            log_to_driver=False,
+    with ray_of(n_cpus=2, memory_bytes=8 * GIB) as nodes:
+        made = planned(cell, nodes, concurrency=2)
+        shapes = {shape.budget: shape for shape in space.shapes}
+        yield replace(
+            made,
+            resources=SearchResources(
+                by_budget={"40k": SMALL, "50k": SMALL, "80k": LARGE}, n_nodes=1
+            ),
+            forced=tuple(Forced(name=b, config=space.forced(shapes[b])) for b in ORDER),
+            may_repeat=True,
         )
-        try:
-            with cluster(None, use_accelerators=False) as nodes:
-                made = planned(cell, nodes, concurrency=2)
-                shapes = {shape.budget: shape for shape in space.shapes}
-                yield replace(
-                    made,
-                    resources=SearchResources(
-                        by_budget={"40k": SMALL, "50k": SMALL, "80k": LARGE}, n_nodes=1
-                    ),
-                    forced=tuple(Forced(name=b, config=space.forced(shapes[b])) for b in ORDER),
-                    may_repeat=True,
-                )
-        finally:
-            ray.shutdown()
 
 
 def test_small_budgets_share_the_machine_and_a_large_one_has_it_alone_in_its_turn(

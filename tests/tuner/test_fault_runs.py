@@ -16,12 +16,8 @@ from study.cluster.runtime import cluster
 from study.planning.cell_plan import CellPlan
 from study.results.records import TrialRecord
 from study.search.assignment import Assignment
-from study.spec.dimension import Fixed
-from study.spec.overrides import Overrides
-from study.spec.spec_file import load_study
 from study.tuner.trainable import CellTrainable, StepResult
-from tests.tuner.command import SPACES
-from tests.tuner.in_process import MARKS, planned, ray_environment, search
+from tests.tuner.in_process import MARKS, planned, ray_environment, search, tiny_cell
 
 pytestmark = MARKS
 
@@ -80,13 +76,13 @@ them three times, and an epoch takes a second on a busy machine."""
 
 @pytest.fixture(scope="module")
 def plan() -> Iterator[CellPlan]:
-    study = load_study(SPACES / "smoke.yaml")
-    search = {
-        "trials": TRIALS, "scheduler": "fifo", "stall_minutes": STALL_MINUTES,
-        "max_failure_share": 1.0,
-    }  # fmt: skip
-    cell = study.cell("50k", 1, Overrides(search=search))
-    cell = dataclasses.replace(cell, train={**cell.train, "epochs": Fixed(4)})
+    cell = tiny_cell(
+        epochs=4,
+        trials=TRIALS,
+        scheduler="fifo",
+        stall_minutes=STALL_MINUTES,
+        max_failure_share=1.0,
+    )
     with ray_environment(), cluster(None, use_accelerators=False) as nodes:
         yield planned(cell, nodes, concurrency=2)
 

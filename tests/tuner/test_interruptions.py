@@ -17,7 +17,9 @@ import pytest
 
 from study.storage.layout import STATUS_FILE, STOP_FILE
 from study.training.checkpoint import CheckpointFolder
+from tests.sweeping.command import start as start_module
 from tests.tuner.command import (
+    FLAGS,
     cell_folder,
     command,
     epochs_of,
@@ -69,15 +71,13 @@ def check_ended_gracefully(output: str, code: int | None) -> None:
 
 
 def test_a_signal_pauses_trials_between_two_steps(tmp_path: Path) -> None:
-    # Trials of 2M parameters and eleven tokens: an epoch takes seconds, so that the signal arrives
-    # within one. Which one depends on the machine.
-    write_space(tmp_path, trials=1, epochs=6, patch_stride=5, scheduler="fifo", forced="none")
-    large = ("--budget", "2M")
-    folder = tmp_path / "ray_results" / "tiny_2M_h3_threshold_1pct"
+    write_space(tmp_path, trials=1, epochs=6, scheduler="fifo", forced="none")
     before = 0
     for number in (signal.SIGTERM, signal.SIGUSR1):
-        process = start(tmp_path, *large, *(["--resume"] if before else []))
+        resumed = ["--resume"] if before else []
+        process = start_module(tmp_path, *FLAGS, *resumed, module="tests.tuner.slow_cell")
         wait_until(partial(has_epochs, tmp_path, before + 1), process)
+        # An epoch of slow steps takes more than two seconds, so that the signal arrives within one.
         time.sleep(0.4)
         os.kill(process.pid, number)
         output, errors = process.communicate(timeout=60)
@@ -85,18 +85,17 @@ def test_a_signal_pauses_trials_between_two_steps(tmp_path: Path) -> None:
         assert (f"resumes after epoch {before}" in output) == (before > 0)
         assert "ending: running trials save themselves" in errors
         assert not left_over(process.pid)
-        (checkpoints,) = folder.glob("trial_*/checkpoints")
+        (checkpoints,) = cell_folder(tmp_path).glob("trial_*/checkpoints")
         found = CheckpointFolder(checkpoints).newest_intact()
         assert found is not None
         before = n_epochs(tmp_path)
         assert found.state["epoch"] == before
         assert len(found.state["partial"]["norms"]) >= 1
 
-    output, _ = run(tmp_path, *large, "--resume")
+    output, _ = run(tmp_path, "--resume")
     assert f"resumes after epoch {before}" in output
-    (log,) = folder.glob("trial_*/result.json")
-    epochs = [json.loads(line)["epoch"] for line in log.read_text().splitlines()]
-    assert epochs == list(range(1, 7))
+    (row,) = trials(tmp_path)
+    assert [epoch["epoch"] for epoch in epochs_of(tmp_path, row)] == list(range(1, 7))
 
 
 def test_the_key_q_ends_gracefully(here: Path) -> None:

@@ -18,12 +18,10 @@ from study.results.plans.plan_record import Estimate
 from study.results.records import TrialRecord
 from study.search.space import build_space
 from study.spec.dimension import Fixed
-from study.spec.overrides import Overrides
-from study.spec.spec_file import load_study
 from study.training.checkpoint import CheckpointFolder
 from study.tuner.trainable import CellTrainable, StepResult
-from tests.tuner.command import ESTIMATE, SPACES
-from tests.tuner.in_process import MARKS, ray_environment, search
+from tests.tuner.command import ESTIMATE
+from tests.tuner.in_process import MARKS, ray_environment, search, tiny_cell
 
 pytestmark = MARKS
 
@@ -43,8 +41,7 @@ class KilledOnce(CellTrainable):
 
 @pytest.fixture(scope="module")
 def plan() -> Iterator[CellPlan]:
-    settings = {"trials": TRIALS, "scheduler": "fifo", "forced": "none"}
-    cell = load_study(SPACES / "smoke.yaml").cell("50k", 1, Overrides(search=settings))
+    cell = tiny_cell(epochs=2, trials=TRIALS, scheduler="fifo", forced="none")
     data = build_dataset(cell.data)
     space = build_space(cell, n_features=25)
     estimate = json.loads(json.dumps(ESTIMATE))

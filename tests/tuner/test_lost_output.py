@@ -8,8 +8,9 @@ import pytest
 
 from study.results.status_snapshot import read_status
 from study.storage.driver_status import DriverStatus
-from tests.sweeping.command import SWEEP, cell_name, write_plan
-from tests.tuner.command import CELL, left_over, start, trials, wait_until, write_space
+from tests.sweeping.command import SWEEP, cell_name, start, write_plan
+from tests.sweeping.held_cell import allow
+from tests.tuner.command import CELL, FLAGS, left_over, wait_until, write_space
 
 pytestmark = pytest.mark.ray
 
@@ -21,19 +22,23 @@ def status_of(folder: Path) -> DriverStatus:
 
 
 def test_a_search_outlives_the_reader_of_its_output(tmp_path: Path) -> None:
-    write_space(tmp_path, trials=2, epochs=12, scheduler="fifo", forced="none")
+    write_space(tmp_path, trials=2, epochs=3, scheduler="fifo", forced="none")
     results = tmp_path / "ray_results"
-    process = start(tmp_path, "--concurrency", "1")
+    allow(tmp_path, 1)
+    flags = (*FLAGS, "--concurrency", "1")
+    process = start(tmp_path, *flags, module="tests.sweeping.held_cell")
     assert process.stdout is not None
     assert process.stderr is not None
     try:
         # One line is read and the pipe closed, as `| head -1` does.
         assert process.stdout.readline().startswith("  start ")
         process.stdout.close()
-        wait_until(lambda: len(trials(tmp_path)) > 0, process)
+        # Its first trial has an epoch, and may not go on.
+        wait_until(lambda: any(results.glob("*/trial_*/result.json")), process)
         (cell,) = read_status(results).cells
         assert cell.state == "running"
         assert "nobody reads its output (Broken pipe); log.txt has it" in cell.warnings
+        allow(tmp_path, None)
         assert process.wait(timeout=240) == 0
         assert process.stderr.read() == ""
     finally:

@@ -1,6 +1,5 @@
 """Ray's save and restore use the trial's own folder of checkpoints, with real Ray."""
 
-import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,20 +12,16 @@ from study.cluster.runtime import cluster
 from study.planning.cell_plan import CellPlan
 from study.results.epoch_report import EpochRecord
 from study.search.assignment import Assignment
-from study.spec.dimension import Fixed
-from study.spec.spec_file import load_study
 from study.training.state_file import CheckpointError
 from study.tuner.trainable import CellTrainable, StepResult, TrialSettings
-from tests.tuner.command import SPACES
-from tests.tuner.in_process import MARKS, planned, ray_environment
+from tests.tuner.in_process import MARKS, planned, ray_environment, tiny_cell
 
 pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
 def plan() -> Iterator[CellPlan]:
-    cell = load_study(SPACES / "smoke.yaml").cell("50k", 1)
-    cell = dataclasses.replace(cell, train={**cell.train, "epochs": Fixed(8)})
+    cell = tiny_cell(epochs=8)
     with ray_environment(), cluster(None, use_accelerators=False) as nodes:
         yield planned(cell, nodes, concurrency=1)
 

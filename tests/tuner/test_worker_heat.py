@@ -1,6 +1,5 @@
 """A worker reads a sensor that its driver cannot, with real Ray."""
 
-import dataclasses
 import os
 import socket
 import time
@@ -14,13 +13,9 @@ from study.cluster.sensors import TEMPERATURE_FILE
 from study.cluster.thermal import measure
 from study.planning.cell_plan import CellPlan
 from study.results.journal import Journal
-from study.spec.dimension import Fixed
-from study.spec.overrides import Overrides
-from study.spec.spec_file import load_study
 from study.training.checkpoint import CheckpointFolder
 from study.tuner.trainable import CellTrainable, StepResult
-from tests.tuner.command import SPACES
-from tests.tuner.in_process import MARKS, planned, ray_environment, search
+from tests.tuner.in_process import MARKS, planned, ray_environment, search, tiny_cell
 
 pytestmark = MARKS
 
@@ -48,9 +43,7 @@ def plan(tmp_path: Path) -> Iterator[CellPlan]:
     """Return a plan on a Ray whose workers read a sensor that this process does not."""
     file = tmp_path / "temperature"
     file.write_text("60")
-    study = load_study(SPACES / "smoke.yaml")
-    cell = study.cell("50k", 1, Overrides(search={"trials": 2, "forced": "none"}))
-    cell = dataclasses.replace(cell, train={**cell.train, "epochs": Fixed(60)})
+    cell = tiny_cell(epochs=60, trials=2, forced="none")
     with ray_environment():
         os.environ[TEMPERATURE_FILE] = str(file)
         with cluster(None, use_accelerators=False) as nodes:

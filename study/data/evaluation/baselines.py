@@ -37,6 +37,9 @@ class Baseline:
     """Mean squared error of the probability."""
     skill: float
     """1 - log_loss / log loss of the constant at the training base rate."""
+    skill_own_base_rate: float | None
+    """1 - log_loss / log loss of the constant at the base rate of the validation days; None if
+    their labels are of one kind."""
 
 
 def score_baselines(dataset: Dataset) -> tuple[Baseline, Baseline]:
@@ -97,4 +100,12 @@ def _score(
         auc_se=float(defined.std(ddof=1)) if len(defined) > 1 else None,
         brier=float(((probability - answer) ** 2).mean()),
         skill=1 - float(losses.mean()) / reference,
+        skill_own_base_rate=_own_skill(float(losses.mean()), float(answer.mean())),
     )
+
+
+def _own_skill(loss: float, rate: float) -> float | None:
+    """Return the skill of a loss against the constant at the share of positives of its days."""
+    if rate in (0, 1):
+        return None
+    return 1 + loss / float(rate * np.log(rate) + (1 - rate) * np.log1p(-rate))

@@ -229,7 +229,7 @@ class TemperatureRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PowerRecord:
-    """Smallest differences between two models that the days can show, in nats and in AUC."""
+    """Smallest differences between two networks that the days can show, in nats and in AUC."""
 
     difference_sd: float
     log_loss_se: float
@@ -239,7 +239,20 @@ class PowerRecord:
     auc_validation: float | None
     auc_test: float | None
     gain: float
+    share: float
+    """Error between two networks as a share of that between logistic regression and small trees, by
+    which the plan scales what it measures."""
+    share_low: float
+    share_high: float
     sentences: Sequence[str]
+
+    @property
+    def source(self) -> str:
+        """How the differences follow from what was measured, in words."""
+        return (
+            f"{self.share:g} of that between logistic regression and boosted trees; networks on "
+            f"the S&P 500 have {self.share_low:g} to {self.share_high:g}"
+        )
 
     def shown(self, part: str) -> tuple[float | None, float | None]:
         """Return the smallest differences in log-loss and AUC of a part; None where unknown."""

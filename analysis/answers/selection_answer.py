@@ -1,0 +1,125 @@
+"""The section on how much of a winner was luck."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.answers.report_parts import Cell, Section, Table, days_ahead, shown_estimate
+from analysis.cell_judgement import JudgedCell, JudgedHorizon, all_cells
+from analysis.statistics.comparison import mean_excess
+from analysis.statistics.interval import Estimate
+from analysis.study_records import cells_or_cases
+
+
+def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
+    """Return the section on how much of a winner was luck."""
+    cells = all_cells(horizons)
+    judged = [cell.optimism for cell in cells if cell.optimism is not None]
+    mean = mean_excess(judged) if judged else None
+    what = cells_or_cases([cell.records for cell in cells])
+    shrinkages = [value for cell in cells if (value := _shrinkage(cell)) is not None]
+    sentences = [
+        "No final run answers for validation days of which it has not learnt, so that nothing is "
+        "said of optimism."
+        if mean is None
+        else optimism_sentence(mean, f"{len(judged)} {what}")
+    ]
+    if shrinkages:
+        up = sum(value > 0 for value in shrinkages)
+        sentences.append(
+            f"Fresh seeds on the same validation days are {np.mean(shrinkages):+.4f} nats from the "
+            f"searched run on average, above it in {up} of {len(shrinkages)} {what}. That shows "
+            "the luck of one seed: what a configuration owes to these days all its seeds share."
+        )
+    return Section(
+        name="selection",
+        title="How much of a winner was luck?",
+        sentences=sentences,
+        tables=[_losses(cells), _leads(cells)] if judged else [_losses(cells)],
+        numbers={
+            "mean_shrinkage": float(np.mean(shrinkages)) if shrinkages else None,
+            "mean_optimism": mean,
+            "optimism": {
+                cell.name: {
+                    "validation": cell.optimism.chosen, "test": cell.optimism.later,
+                    "optimism": cell.optimism.excess,
+                }
+                for cell in cells
+                if cell.optimism is not None
+            },
+        },
+    )  # fmt: skip
+
+
+def optimism_sentence(mean: Estimate, counted: str) -> str:
+    """Return what may be said of the mean optimism of winners.
+
+    Args:
+        mean: of them.
+        counted: how many they are, such as ``6 cells``.
+    """
+    moved = (
+        f"From the validation days, on which they were chosen, to the test days the winners move "
+        f"by {shown_estimate(mean)} nats per day against a baseline that was not chosen, the "
+        f"same runs on both (mean of {counted})"
+    )
+    if mean.low is None or mean.high is None or mean.low <= 0 <= mean.high:
+        return f"{moved}: no optimism can be seen."
+    if mean.value < 0:
+        return (
+            f"{moved}: they do better where nothing was chosen, so that no optimism can be seen, "
+            "and the two periods differ."
+        )
+    return f"{moved}: they looked so much better than they are, as far as the periods are alike."
+
+
+def _shrinkage(cell: JudgedCell) -> float | None:
+    """Return the loss of the final runs less that of the searched run, on the same days."""
+    mean = _validation_mean(cell)
+    return None if mean is None else mean - cell.final.search_value
+
+
+def _validation_mean(cell: JudgedCell) -> float | None:
+    """Return the mean validation loss of the final runs; None if they have learnt from these."""
+    values = cell.final.validation_losses
+    return float(np.mean(values)) if values and not cell.final.with_validation else None
+
+
+def _losses(cells: Sequence[JudgedCell]) -> Table:
+    rows: list[list[Cell]] = []
+    for cell in cells:
+        final = cell.final
+        chosen = next(s for s in final.selection if s.trial == final.winner)
+        rows.append(
+            [
+                cell.label, days_ahead(cell.records.horizon), final.search_value,
+                chosen.mean_value, _validation_mean(cell), _shrinkage(cell), cell.own.log_loss,
+            ]
+        )  # fmt: skip
+    return Table(
+        columns=(
+            "budget", "horizon", "search", "fresh seeds (choice)", "final runs",
+            "final runs less search", "test",
+        ),
+        rows=rows,
+        caption="Validation losses, in nats: of the trial in the search, of the fresh runs "
+        "that chose it, of the final runs; then the loss on test days, which are other "
+        "days with another base rate.",
+    )  # fmt: skip
+
+
+def _leads(cells: Sequence[JudgedCell]) -> Table:
+    return Table(
+        columns=("budget", "horizon", "less", "validation", "test", "test less validation"),
+        rows=[
+            [
+                cell.label, days_ahead(cell.records.horizon), cell.reference,
+                cell.optimism.chosen, cell.optimism.later, cell.optimism.excess,
+            ]
+            for cell in cells
+            if cell.optimism is not None
+        ],
+        caption="Mean difference of the final runs to a baseline that no day has chosen, paired by "
+        "day; 95 % intervals over blocks of days and seeds, the same seeds on both parts. Above "
+        "zero in the last column a winner looked better where it was chosen.",
+    )  # fmt: skip
