@@ -33,7 +33,6 @@ def answer(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> list[Secti
     if horizons:
         sections += [
             law_section(horizons),
-            *data_sections(horizons),
             baselines_section(horizons),
             selection_section(horizons),
             calibration_section(horizons),
@@ -41,6 +40,7 @@ def answer(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> list[Secti
         ]
         periods = periods_section(horizons)
         sections[2:2] = [] if periods is None else [periods]
+        sections[1:1] = data_sections(horizons)
         if any(cell.over_oracle for cell in all_cells(horizons)):
             sections.insert(0, oracle_section(horizons))
     listed = listed_section(study)

@@ -119,7 +119,9 @@ def _on_share(cell: JudgedCell, share: ShareRuns, days: Floats) -> JudgedShare:
     problem: str | None = "no run has a usable result"
     if share.table is not None:
         test = predictions_of(share.table, "test", f"{cell.name} {record.name}")
-        scores = score_model(test, cell.final.model, cell.train_prior, days)
+        base_rate = float(cell.records.searched["splits"]["train"]["base_rate"])
+        prior = cell.test.train_prior(base_rate)
+        scores = score_model(test, cell.final.model, prior, days)
         losses, test_loss = test.losses(cell.final.model), scores.log_loss
         less_all = paired_difference(losses, cell.losses, days)
         problem = "the runs say no more than a constant" if scores.is_next_to_constant else None

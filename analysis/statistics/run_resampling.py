@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -173,18 +174,9 @@ def resample(
     else:
         logs = np.log(runs.resampled[np.arange(n_resamples) % len(runs.resampled)])
         sources = ["blocks of test days, the same for all"]
-    on_days = None if runs.resampled is None else np.log(runs.resampled)
-    repeats = runs.repeats
-    known = winners_of(np.log(runs.losses), on_days, members, runs.budgets, repeats)
+    units = _Units.of(runs)
     if misfit is not None:
-        misfit = replace(misfit, residuals=group_means(misfit.residuals, repeats))
-    units = _Units(
-        winners=known,
-        own=repeats_of(members, repeats),
-        n_runs=np.array([len(rows) for rows in repeats], dtype=np.float64),
-        days=None if on_days is None else group_means(on_days, repeats),
-        n_further_axes=runs.sizes.shape[1] - 1 if len(repeats) > len(members) else 0,
-    )
+        misfit = replace(misfit, residuals=group_means(misfit.residuals, runs.repeats))
     noise = _variances(units, misfit, n_resamples, draw)
     sources += ["seeds"] * bool(noise.seeds.any()) + ["winners"] * bool(noise.winners.any())
     sources += ["shares of the days"] * bool(noise.amounts.any())
@@ -193,33 +185,12 @@ def resample(
     how = " x ".join(sources)
     if misfit is not None and len(members) <= units.n_parameters(misfit):
         how += f" (winners not: {len(members)} tell nothing beside a curve with as many parameters)"
-    if units.n_further_axes:
-        own_noise = noise.seeds / units.n_runs + noise.amounts
-        _move(logs, repeats, own_noise, draw)
-        _move(logs, members, np.tile(noise.winners, len(members)), draw)
-    else:
-        _move(logs, members, noise.seeds / known.n_runs + noise.winners, draw)
+    _move_runs(logs, runs, units, noise, draw)
     return Resamples(
         how=how,
         losses=np.exp(np.clip(logs, -_LARGEST_LOG, _LARGEST_LOG)),
         weights=None,
     )
-
-
-def _move(
-    logs: Floats, groups: Sequence[np.ndarray], variances: Floats, draw: np.random.Generator
-) -> None:
-    """Add normal noise to log losses, the same to all runs of a group.
-
-    Args:
-        logs: shape (n_resamples, n_runs); changed in place.
-        groups: rows of the runs of each group.
-        variances: shape (n_resamples, n_groups).
-        draw: of the noise.
-    """
-    moved = np.sqrt(variances) * draw.standard_normal((len(logs), len(groups)))
-    for index, rows in enumerate(groups):
-        logs[:, rows] += moved[:, [index]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,6 +206,19 @@ class _Units:
     """Mean log losses of each set on resampled days, shape (n_resamples, n_sets); None without."""
     n_further_axes: int
     """Number of axes along which the sets of a winner differ: 0 or 1."""
+
+    @classmethod
+    def of(cls, runs: Runs) -> Self:
+        """Return the sets of runs, and the winners that they belong to."""
+        on_days = None if runs.resampled is None else np.log(runs.resampled)
+        members, repeats = runs.members, runs.repeats
+        return cls(
+            winners=winners_of(np.log(runs.losses), on_days, members, runs.budgets, repeats),
+            own=repeats_of(members, repeats),
+            n_runs=np.array([len(rows) for rows in repeats], dtype=np.float64),
+            days=None if on_days is None else group_means(on_days, repeats),
+            n_further_axes=runs.sizes.shape[1] - 1 if len(repeats) > len(members) else 0,
+        )
 
     def n_parameters(self, misfit: Misfit) -> int:
         """Return the number of a curve's parameters that winners decide between them.
@@ -269,6 +253,33 @@ class _Variances:
     """Variance of a winner by its search, whatever it was trained on."""
     amounts: Floats
     """Variance of a winner's loss with one amount of data against its others; 0 with one amount."""
+
+
+def _move_runs(
+    logs: Floats, runs: Runs, units: _Units, noise: _Variances, draw: np.random.Generator
+) -> None:
+    """Add the noise of seeds, winners and their amounts of data to log losses, in place."""
+    if units.n_further_axes:
+        _move(logs, runs.repeats, noise.seeds / units.n_runs + noise.amounts, draw)
+        _move(logs, runs.members, np.tile(noise.winners, len(runs.members)), draw)
+    else:
+        _move(logs, runs.members, noise.seeds / units.winners.n_runs + noise.winners, draw)
+
+
+def _move(
+    logs: Floats, groups: Sequence[np.ndarray], variances: Floats, draw: np.random.Generator
+) -> None:
+    """Add normal noise to log losses, the same to all runs of a group.
+
+    Args:
+        logs: shape (n_resamples, n_runs); changed in place.
+        groups: rows of the runs of each group.
+        variances: shape (n_resamples, n_groups).
+        draw: of the noise.
+    """
+    moved = np.sqrt(variances) * draw.standard_normal((len(logs), len(groups)))
+    for index, rows in enumerate(groups):
+        logs[:, rows] += moved[:, [index]]
 
 
 def _variances(
