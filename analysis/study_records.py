@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics.floats import Floats
-from analysis.tables.share_runs import ShareRuns, read_share_runs
+from analysis.tables.share_predictions import ShareRuns, read_share_runs
 from study.errors import StudyError, quoted, require
 from study.results.final_records import (
     CONSTANT,
