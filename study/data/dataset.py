@@ -119,8 +119,8 @@ def build_dataset(
 ) -> Dataset:
     """Build the arrays of one cell.
 
-    A search is refused if its days cannot answer the question, or if its inputs drift; a fold has
-    to live with the days that it finds, and so has a share.
+    A search is refused if its days cannot answer the question, or if its inputs drift; a fold and a
+    share have to live with the days that they find.
 
     Args:
         config: what to build.
@@ -136,18 +136,15 @@ def build_dataset(
     vix = vix_of(config, import_folder)
     warnings = prices.warnings + vix_warnings(config, vix, prices)
     usable, left_out = _usable(prices, config, vix)
-    bars = prices.frame
-    all_dates = bars.index.to_numpy().astype("datetime64[D]")[usable]
+    bars, all_dates = prices.frame, prices.frame.index.to_numpy().astype("datetime64[D]")[usable]
     days = _days(all_dates, config, fold, share)
-    n_visible = int(days.validation[-1]) + 1
+    n_visible, is_of_search = int(days.validation[-1]) + 1, fold is None and share is None
     # Labels of the validation part end before the test part, thanks to the purge.
     all_labels = _labels(bars, config)[usable]
     splits = _summaries(days, all_labels, all_dates, config.horizon)
-    is_of_search = fold is None and share is None
     if is_of_search:
         require_answerable(splits)
-    # Bars after the last validation day are cut off before the first feature is computed.
-    visible = replace(prices, frame=bars.iloc[: usable[n_visible - 1] + 1])
+    visible = _up_to(prices, int(usable[n_visible - 1]))
     features, scaler, shift = _scaled_inputs(visible, config, vix, days)
     if is_of_search:
         require_small_shift(shift, config.max_shift, config.normalization)
@@ -173,6 +170,11 @@ def build_dataset(
         source=prices.name,
         understood=understood_files(prices, vix),
     )
+
+
+def _up_to(prices: Prices, last_bar: int) -> Prices:
+    """Return the bars up to a row: none after the last validation day makes a feature."""
+    return replace(prices, frame=prices.frame.iloc[: last_bar + 1])
 
 
 def _labels(bars: pd.DataFrame, config: DataConfig) -> SampleArray:
