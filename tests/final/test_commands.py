@@ -16,7 +16,12 @@ import study.predict
 import study.train
 import study.tune
 from study.cluster.runtime import cluster
-from study.results.final_records import read_final, read_predictions
+from study.results.final_records import (
+    read_final,
+    read_predictions,
+    read_share,
+    share_folder,
+)
 from study.results.store import read_trials
 from study.storage.layout import FINAL_FOLDER, RECORD_FILE, REFIT_FOLDER, TABLE_FILE
 from tests.sweeping.command import cell_name, processes_in, run, start, write_plan
@@ -191,7 +196,30 @@ def _check_walk_forward(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = read_predictions(folder / "predictions.parquet")
     own = table[(table["model"] == "patchtst") & (table["part"] == "test")]
     assert own.groupby("seed").size().tolist() == [first.n_test + second.n_test] * 2
+    _check_shares(folder, flags)
     done(analysis.__main__.main, "--study", "walk")
+    report = json.loads((here / "ray_results/report/report.json").read_text())
+    assert "1 recent" in report["sections"]["data"]["numbers"]
+
+
+def _check_shares(folder: Path, flags: tuple[str, ...]) -> None:
+    """Check that a share is trained beside runs that have ended, of which nothing changes."""
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    whole = read_final(folder)
+    done(study.train.main, *flags, "--budgets", "50k", "--horizons", "1", "--seeds", "1",
+         "--data-shares", "0.9", "1")  # fmt: skip
+    assert {path: path.read_bytes() for path in before} == before
+    record = read_share(folder, "recent_0.9")
+    assert whole is not None
+    assert record is not None
+    assert record.n_train == [round(0.9 * fold.n_train) for fold in whole.folds]
+    assert record.winner == whole.winner
+    assert [(run.fold, run.seed) for run in record.runs] == [
+        (run.fold, run.seed) for run in whole.runs[:2]
+    ]
+    own = read_predictions(share_folder(folder, record.name) / "predictions.parquet")
+    assert set(own["model"]) == {"patchtst"}
+    assert (own["part"] == "test").sum() == sum(fold.n_test for fold in whole.folds)
 
 
 def _check_prediction(here: Path, horizon: int, table: pd.DataFrame, output: str) -> None:
