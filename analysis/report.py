@@ -107,6 +107,7 @@ def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:
         )
     missing = list(study.problems)
     missing += [cell.final_problem for cell in study.cells if cell.final_problem is not None]
+    missing += [problem for cell in study.cells for problem in cell.share_problems]
     without = [c.name for c in study.cells if c.final is None and c.final_problem is None]
     if without:
         phase = first.searched["phase"]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics.floats import Floats
+from analysis.tables.share_predictions import ShareRuns, read_share_runs
 from study.errors import StudyError, quoted, require
 from study.results.final_records import (
     CONSTANT,
@@ -87,6 +88,10 @@ class CellRecords:
     """Predictions of the final runs and the baselines; None without any."""
     final_problem: str | None
     """Reason for which final runs that are there are not judged."""
+    shares: Sequence[ShareRuns] = ()
+    """Runs of the winner on shares of the training days."""
+    share_problems: Sequence[str] = ()
+    """Reasons for which runs on shares that are there are not judged."""
 
     @property
     def model(self) -> str:
@@ -252,8 +257,14 @@ def _read_cell(results: Path, folder: Path) -> list[CellRecords]:
     for budget in budgets:
         name = final_name(folder.name, budget, len(budgets))
         final, table, problem = None, None, None
+        shares: list[ShareRuns] = []
+        share_problems: list[str] = []
         try:
             final, table = _read_final_runs(results / FINAL_FOLDER / name)
+            if final is not None and table is not None:
+                shares, share_problems = read_share_runs(
+                    results / FINAL_FOLDER / name, final, table
+                )
         except StudyError as error:
             # The search's own records, and its other budgets, are none the worse.
             problem = str(error)
@@ -269,6 +280,8 @@ def _read_cell(results: Path, folder: Path) -> list[CellRecords]:
                 final=final,
                 table=table,
                 final_problem=problem,
+                shares=shares,
+                share_problems=share_problems,
             )
         )
     return found

@@ -16,9 +16,11 @@ from study.results.plans.plan_record import PhaseTwoHorizon, PhaseTwoRecord
 from study.search.phase_two import N_BUDGETS, in_order, second_phases
 from study.spec.command_flags import (
     add_cluster_flags,
+    add_data_share_flag,
     add_selection_flags,
     add_study_flags,
     concurrency,
+    data_shares,
     places,
     selected_cells,
     selected_phases,
@@ -31,6 +33,7 @@ _EXAMPLES = """examples:
   python -m study.plan --budgets 2M 20M --horizons 1 3
   python -m study.plan --from 20M_h3 --trials 20
   python -m study.plan --searches 3
+  python -m study.plan --data-shares 0.25 0.5 1
   python -m study.plan --search smoke --json > plan.json
   python -m study.tune --budget 2M --horizon 3 --estimate plan.json
   python -m study.plan --search search_spaces/two_phase.yaml   # both phases of a search of two
@@ -50,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add_selection_flags(flags)
     add_study_flags(flags)
     add_cluster_flags(flags)
+    add_data_share_flag(flags)
     flags.add_argument("--json", action="store_true", help="print the plan for programs")
     return flags
 
@@ -73,7 +77,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     if 2 in phases:
         later, second = phase_two(arguments, study, firsts, results)
         cells += later
-    at_once = concurrency(arguments.concurrency)
+    at_once, shares = concurrency(arguments.concurrency), data_shares(arguments)
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
     from study.cluster.runtime import cluster
     from study.planning.study_plan import plan_cells, total
@@ -101,7 +105,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
             of_budget = list(group)
             outlooks += of_budget
             if not arguments.json:
-                print_budget(console, [outlook.row for outlook in of_budget])
+                print_budget(console, [outlook.row for outlook in of_budget], shares)
                 console.print()
     rows, sums = [outlook.row for outlook in outlooks], total(outlooks)
     if arguments.json:

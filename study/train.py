@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from study.command import Exit, command_parser, exit_code
+from study.data.data_share import DATA_CHOICES
 from study.errors import StudyError, quoted, require
 from study.final.finalists import Chosen, finalists_across_budgets, ordinary_finalists
 from study.final.outcomes import FinalOutcomes, FinalSettings
@@ -15,9 +16,11 @@ from study.interruptions import Interruptions, interruptible
 from study.output import lasting_output, open_console
 from study.spec.command_flags import (
     add_cluster_flags,
+    add_data_share_flag,
     add_selection_flags,
     add_study_flags,
     concurrency,
+    data_shares,
     places,
     selected_cells,
     selected_phases,
@@ -35,6 +38,7 @@ _EXAMPLES = """examples:
   python -m study.train --search smoke --seeds 3
   python -m study.train --search two_phase             # the winners of phase 2
   python -m study.train --search two_phase --phase 1   # of every budget
+  python -m study.train --data-shares 0.25 0.5 1       # also on less of the past
 
 The flags that define a study (--search, --trials, --source, ...) must be those of its search. What
 has ended is not trained again, so the same command goes on after an interruption.
@@ -60,6 +64,10 @@ def parser() -> argparse.ArgumentParser:
         help="fresh seeds for each of them (default: %(default)s)")  # fmt: skip
     add("--refit", choices=("none", "train+validation"), default="none",
         help="train the winner, and the baselines, on the validation days too")  # fmt: skip
+    add_data_share_flag(flags)
+    add("--data-choice", choices=DATA_CHOICES, default="recent",
+        help="days of a share: the latest ones, or blocks of days drawn from all of the past "
+        "(default: %(default)s)")  # fmt: skip
     add("--allow-differences", action="store_true",
         help="go on although code, data or settings have changed since the search")  # fmt: skip
     return flags
@@ -78,9 +86,10 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     """Check the flags, then train cell after cell."""
     _require_counts(arguments)
+    shares = _data_shares(arguments)
     study = load_study(arguments.search)
     # A wrong flag is answered before the results folder is read.
-    selected_cells(arguments)
+    selected_cells(_with(arguments, first=None))
     phases = selected_phases(arguments, study)
     at_once = concurrency(arguments.concurrency)
     results = _results_folder(arguments)
@@ -112,14 +121,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     def say(line: str) -> None:
         console.print(line, soft_wrap=True)
 
-    settings = FinalSettings(
-        results=results,
-        n_candidates=arguments.candidates,
-        n_selection_seeds=arguments.selection_seeds,
-        n_seeds=arguments.seeds,
-        with_validation=arguments.refit == "train+validation",
-        may_differ=arguments.allow_differences,
-    )
+    settings = _settings(arguments, results, shares)
     with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
         # Ray has replaced the handler of SIGTERM.
         interruptions.install()
@@ -136,11 +138,14 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
 def _conclude(ended: FinalOutcomes, console: Console, results: Path, *, has_problems: bool) -> int:
     """Print a line per cell that has ended, and return the exit code."""
     # final_tables imports pandas, which takes seconds.
-    from study.terminal.final_tables import final_table
+    from study.terminal.final_tables import final_table, share_table
 
     if ended.records:
         console.print()
         console.print(final_table(ended.records, results))
+    if ended.shares:
+        console.print()
+        console.print(share_table(ended.shares, ended.records, results))
     unfinished = ended.unfinished
     if unfinished is not None:
         console.print(
@@ -149,6 +154,7 @@ def _conclude(ended: FinalOutcomes, console: Console, results: Path, *, has_prob
         )
         return Exit.FAILED if unfinished.is_fault else Exit.INTERRUPTED
     without = [record.cell for record in ended.records if not record.is_usable]
+    without += [f"{each.cell} on {each.share:g}" for each in ended.shares if not each.is_usable]
     if without:
         console.print(
             f"\nno usable final run of {', '.join(without)}: every one failed or collapsed",
@@ -178,6 +184,39 @@ def _require_counts(arguments: argparse.Namespace) -> None:
         )
 
 
+def _data_shares(arguments: argparse.Namespace) -> tuple[float, ...]:
+    """Return the shares of the training days, below 1, on which winners are trained too.
+
+    Raises:
+        StudyError: a share is refused, or winners are trained on the validation days too.
+    """
+    shares = data_shares(arguments)
+    require(
+        not shares or arguments.refit == "none",
+        "--data-shares",
+        "needs validation days that no run is trained on",
+        got=f"--refit {arguments.refit}",
+        remedy="Leave out one of the two.",
+    )
+    return shares
+
+
+def _settings(
+    arguments: argparse.Namespace, results: Path, shares: Sequence[float]
+) -> FinalSettings:
+    """Return the settings that the flags name."""
+    return FinalSettings(
+        results=results,
+        n_candidates=arguments.candidates,
+        n_selection_seeds=arguments.selection_seeds,
+        n_seeds=arguments.seeds,
+        with_validation=arguments.refit == "train+validation",
+        may_differ=arguments.allow_differences,
+        data_shares=shares,
+        data_choice=arguments.data_choice,
+    )
+
+
 def _results_folder(arguments: argparse.Namespace) -> Path:
     """Return the results folder.
 
@@ -197,14 +236,17 @@ def _results_folder(arguments: argparse.Namespace) -> Path:
 
 def _cells(arguments: argparse.Namespace, results: Path) -> list[Cell]:
     """Return the selected cells, without ``--searches`` once for each search that was made."""
-    cells = selected_cells(arguments)
     if arguments.searches is not None:
-        return cells
-    return [
-        cell.of_search(number)
-        for cell in cells
-        for number in searches_made(cell, results) or [cell.search_number]
-    ]
+        return selected_cells(arguments)
+    once = selected_cells(_with(arguments, first=None))
+    made = {cell.of_search(n).name for cell in once for n in searches_made(cell, results)}
+    most = max((n for cell in once for n in searches_made(cell, results)), default=1)
+    cells = selected_cells(_with(arguments, searches=most))
+    return [cell for cell in cells if cell.name in made or cell.search_number == 1]
+
+
+def _with(arguments: argparse.Namespace, **changes: object) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(arguments), **changes})
 
 
 def _chosen(

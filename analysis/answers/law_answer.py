@@ -172,7 +172,7 @@ def _law_row(horizon: int, name: str, report: LawReport | None) -> list[Cell]:
     return [
         days_ahead(horizon),
         name,
-        _exponent(form),
+        exponent_of(form, "alpha"),
         form.estimates["E"] if form.fit.law.has_floor else None,
         f"{form.fit.objective:.3g}",
         f"{form.fit.reached:.0%} of {form.fit.n_starts}",
@@ -181,13 +181,13 @@ def _law_row(horizon: int, name: str, report: LawReport | None) -> list[Cell]:
     ]
 
 
-def _exponent(form: FormReport) -> Cell:
-    """Return the exponent of a form, or what fits as well; None where it is none of the runs'."""
+def exponent_of(form: FormReport, name: str) -> Cell:
+    """Return an exponent of a form, or what fits as well; None where it is none of the runs'."""
     if is_misspecified(form):
         return None
-    if "alpha" in form.ranges:
-        return f"any, {' to '.join(told_apart(*form.ranges['alpha'], 4))}"
-    return form.estimates.get("alpha")
+    if name in form.ranges:
+        return f"any, {' to '.join(told_apart(*form.ranges[name], 4))}"
+    return form.estimates.get(name)
 
 
 def _law_numbers(each: JudgedHorizon) -> dict[str, object]:

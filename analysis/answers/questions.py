@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from analysis.answers.data_answer import data_sections
 from analysis.answers.final_answers import (
     baselines_section,
     calibration_section,
@@ -39,6 +40,7 @@ def answer(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> list[Secti
         ]
         periods = periods_section(horizons)
         sections[2:2] = [] if periods is None else [periods]
+        sections[1:1] = data_sections(horizons)
         if any(cell.over_oracle for cell in all_cells(horizons)):
             sections.insert(0, oracle_section(horizons))
     listed = listed_section(study)

@@ -75,7 +75,7 @@ def components_of(runs: Runs) -> Components:
 
 def _winners_in_logs(runs: Runs) -> Winners:
     resampled = None if runs.resampled is None else np.log(runs.resampled)
-    return winners_of(np.log(runs.losses), resampled, runs.members, runs.budgets)
+    return winners_of(np.log(runs.losses), resampled, runs.members, runs.budgets, runs.repeats)
 
 
 def _slope(winners: Winners, sizes: Floats) -> Estimate:
@@ -91,7 +91,7 @@ def steps(runs: Runs) -> list[Estimate]:
     tells how searches differ beside the line and the step, so there is no interval.
     """
     members = runs.members
-    winners = winners_of(runs.losses, runs.resampled, members, runs.budgets)
+    winners = winners_of(runs.losses, runs.resampled, members, runs.budgets, runs.repeats)
     sizes = runs.sizes[[rows[0] for rows in members], 0]
     shares = [(winners.budget == each) / np.sum(winners.budget == each)
               for each in np.unique(winners.budget)]  # fmt: skip

@@ -8,7 +8,7 @@ from analysis.statistics.run_resampling import LEAST_LEVELS, Runs
 from analysis.statistics.trend import LEAST_SIZES, Trend
 
 MOST_HALF_WIDTH = 0.5
-"""Half of the interval of alpha, as a share of alpha, beyond which a law is not identified. In
+"""Half of the interval of an exponent, as a share of it, beyond which a law is not identified. In
 simulations with four sizes, a noise of 1 % of the excess at the smallest one stays below it and of
 4 % does not."""
 
@@ -79,16 +79,21 @@ def _of_the_law(form: FormReport, moves: str, interval: str) -> tuple[bool, str]
             f"{over}, but a law without a floor is misspecified: a floor explains more "
             f"(p = {form.misspecified_p:.1g}), so that no exponent is given."
         )
-    alpha = form.estimates["alpha"]
-    shown = f"alpha {_shown(alpha)}"
-    if "alpha" in form.ranges:
-        shown = f"no alpha is the best, {_any_of(form, 'alpha')}"
-    if not _is_identified(alpha):
+    exponents = [name for name in ("alpha", "beta") if name in form.estimates]
+    shown = ", ".join(_exponent(form, name) for name in exponents)
+    if not all(_is_identified(form.estimates[name]) for name in exponents):
         return False, f"{over}, but the law is not identified: {shown}."
     floor = ""
     if form.fit.law.has_floor:
         floor = f", floor E {_shown(form.estimates['E'])}{not_unique(form, 'E')}"
     return True, f"loss {moves} with size ({interval}); {shown}{floor}."
+
+
+def _exponent(form: FormReport, name: str) -> str:
+    """Return an exponent with its interval, or the range of those that fit as well."""
+    if name in form.ranges:
+        return f"no {name} is the best, {_any_of(form, name)}"
+    return f"{name} {_shown(form.estimates[name])}"
 
 
 def not_unique(form: FormReport, name: str) -> str:
@@ -117,11 +122,11 @@ def _counted(n: int, thing: str) -> str:
     return f"{n} {thing}{'s' * (n != 1)}"
 
 
-def _is_identified(alpha: Estimate) -> bool:
-    if alpha.low is None or alpha.high is None:
+def _is_identified(exponent: Estimate) -> bool:
+    if exponent.low is None or exponent.high is None:
         return False
-    has_sign = alpha.low > 0 or alpha.high < 0
-    return has_sign and alpha.high - alpha.low <= 2 * MOST_HALF_WIDTH * abs(alpha.value)
+    has_sign = exponent.low > 0 or exponent.high < 0
+    return has_sign and exponent.high - exponent.low <= 2 * MOST_HALF_WIDTH * abs(exponent.value)
 
 
 def _shown(estimate: Estimate) -> str:

@@ -48,17 +48,17 @@ class Winners:
     budget: np.ndarray
     """Number of the budget of each winner, shape (n_winners,)."""
     values: Floats
-    """Mean over the runs of each winner, shape (n_winners,)."""
+    """Mean over the runs of each winner, whatever they were trained on, shape (n_winners,)."""
     n_runs: Floats
     """Number of runs of each winner."""
     days: Floats | None
     """Covariance of the means by resampled days, shape (n_winners, n_winners); None without."""
     squares: float
-    """Sum over all runs of the squared differences to the mean of their winner."""
+    """Sum over all runs of the squared differences to the mean of their repeats."""
     freedom: int
-    """Degrees of freedom of ``squares``: runs less winners."""
+    """Degrees of freedom of ``squares``: runs less sets of repeats."""
     own_days: float
-    """Variance by which days move single runs of a winner apart."""
+    """Variance by which days move single repeats apart."""
 
     @property
     def seed_variance(self) -> float:
@@ -168,43 +168,62 @@ class Winners:
 
 
 def winners_of(
-    values: Floats, resampled: Floats | None, members: Sequence[np.ndarray], budget: np.ndarray
+    values: Floats,
+    resampled: Floats | None,
+    members: Sequence[np.ndarray],
+    budget: np.ndarray,
+    repeats: Sequence[np.ndarray],
 ) -> Winners:
-    """Return the winners of runs.
+    """Return the winners of runs; the mean of one is that of the means of its repeats.
 
     Args:
         values: of the runs, shape (n_runs,).
         resampled: values of the same runs on resampled days, shape (n_resamples, n_runs).
         members: rows of the runs of each winner.
         budget: number of the budget of each run.
+        repeats: rows of the runs that differ in their seed alone; each winner has one set of them,
+            or one for each amount of training data.
     """
+    own_repeats = repeats_of(members, repeats)
     n_runs = np.array([len(rows) for rows in members], dtype=np.float64)
-    means = _means(values, members)
-    winner = np.empty(len(values), dtype=np.intp)
-    for index, rows in enumerate(members):
-        winner[rows] = index
-    freedom = len(values) - len(members)
+    means = group_means(values, repeats)
+    repeat = np.empty(len(values), dtype=np.intp)
+    for index, rows in enumerate(repeats):
+        repeat[rows] = index
+    freedom = len(values) - len(repeats)
     days, own_days = None, 0.0
     if resampled is not None and len(resampled) > 1:
-        on_days = _means(resampled, members)
-        days = np.atleast_2d(np.cov(on_days, rowvar=False))
+        on_days = group_means(resampled, repeats)
+        days = np.atleast_2d(np.cov(group_means(on_days, own_repeats), rowvar=False))
         if freedom:
-            own = resampled - on_days[:, winner]
+            own = resampled - on_days[:, repeat]
             own_days = float(((own - own.mean(axis=0)) ** 2).sum()) / (len(own) - 1) / freedom
     return Winners(
         budget=budget[[rows[0] for rows in members]],
-        values=means,
+        values=group_means(means, own_repeats),
         n_runs=n_runs,
         days=days,
-        squares=float(((values - means[winner]) ** 2).sum()),
+        squares=float(((values - means[repeat]) ** 2).sum()),
         freedom=freedom,
         own_days=own_days,
     )
 
 
-def _means(values: Floats, members: Sequence[np.ndarray]) -> Floats:
-    """Return the means of the runs of each winner, shape (..., n_winners)."""
-    return np.stack([values[..., rows].mean(axis=-1) for rows in members], axis=-1)
+def repeats_of(members: Sequence[np.ndarray], repeats: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the numbers of the sets of repeats that each winner has.
+
+    Args:
+        members: rows of the runs of each winner.
+        repeats: rows of the runs of each set, all of one winner.
+    """
+    winner = {int(row): index for index, rows in enumerate(members) for row in rows}
+    owner = np.array([winner[int(rows[0])] for rows in repeats])
+    return [np.flatnonzero(owner == index) for index in range(len(members))]
+
+
+def group_means(values: Floats, groups: Sequence[np.ndarray]) -> Floats:
+    """Return the mean of each group of values along the last axis, shape (..., n_groups)."""
+    return np.stack([values[..., rows].mean(axis=-1) for rows in groups], axis=-1)
 
 
 def _residual_maker(

@@ -310,7 +310,12 @@ def _add_build_flags(build: argparse.ArgumentParser) -> None:
         ("--test-share", float, default.test_share, "share of the days, the latest"),
         ("--purge-days", int, default.purge_days, "days left out before a border"),
         ("--embargo-days", int, default.embargo_days, "days left out after a border"),
-        ("--first-test-day", str, default.first_test_day, "walking forward: first test day"),
+        (
+            "--first-test-day",
+            str,
+            default.first_test_day,
+            "walking forward: first test day, or by market",
+        ),
         ("--fold-days", int, default.fold_days, "walking forward: test days of a fold"),
         ("--validation-days", int, default.validation_days, "walking forward: of a fold's past"),
         ("--window-days", int, default.window_days, "walking forward: days of a past, or all"),

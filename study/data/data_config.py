@@ -62,6 +62,15 @@ EMBEDDED_VIX = "embedded"
 EMBEDDED_VIX_RANGE = "2014-01-03 to 2019-01-03"
 """First and last day of the volatility index inside the installed package ``arch``."""
 
+OF_SHARES = ("validation_share", "test_share")
+"""Fields of DataConfig that only ``shares`` reads."""
+
+OF_WALKS = ("first_test_day", "fold_days", "validation_days", "window_days")
+"""Fields of DataConfig that only ``walk_forward`` reads."""
+
+SPLIT_FIELDS = ("splits", "purge_days", "embargo_days", *OF_SHARES, *OF_WALKS)
+"""Fields of DataConfig that decide which days train, validate and test."""
+
 LONG_HISTORY = "sp500-long"
 """Name of the S&P 500 of 1982 to 2018, which needs the extra ``history``."""
 
@@ -83,7 +92,7 @@ DATA_RULES: dict[str, Rule] = {
     "purge_days": whole(0, _MOST_DAYS),
     "embargo_days": whole(0, _MOST_DAYS),
     "splits": or_none(one_of(get_args(SplitKind))),
-    "first_test_day": day(),
+    "first_test_day": or_none(day()),
     "fold_days": whole(1, _MOST_DAYS),
     "validation_days": whole(1, _MOST_DAYS),
     "window_days": or_none(whole(1, _MOST_DAYS)),
@@ -185,10 +194,11 @@ class DataConfig:
     before every fold of test days. None takes ``walk_forward`` for sp500-long, ``shares`` for any
     other market. The fields up to ``window_days`` are of ``walk_forward`` alone, the two shares of
     ``shares``."""
-    first_test_day: str = "1990-01-01"
-    """ISO date from which on days are test days; a search sees earlier ones only."""
+    first_test_day: str | None = None
+    """ISO date from which on days are test days; a search sees earlier ones only. None takes
+    1990-01-01 for sp500-long, and of any other market the later half of its days."""
     fold_days: int = 731
-    """Test days of a fold: the 7,303 days of sp500-long from 1990 on are ten folds of it."""
+    """Test days of a fold: the 7,302 days of sp500-long from 1990 on are ten folds of it."""
     validation_days: int = 520
     """Latest days of a fold's past that validate, purge and embargo included: about two years,
     which are worth a hundred independent labels at a horizon of 5 days."""
@@ -209,6 +219,8 @@ class DataConfig:
         require_acceptable(self.accept)
         if self.splits is None:
             object.__setattr__(self, "splits", usual_splits(self.source))
+        if self.first_test_day is None and self.walks_forward and self.source == LONG_HISTORY:
+            object.__setattr__(self, "first_test_day", "1990-01-01")
         check_values(DATA_RULES, self, "Mend the search space or the flag.")
         require(
             self.purge_days >= self.horizon,
@@ -218,7 +230,21 @@ class DataConfig:
             remedy="Raise purge_days to the longest horizon of the study.",
         )
         self._check_sources()
+        self._check_window()
         task_threshold(self.task)
+
+    def _check_window(self) -> None:
+        if not self.walks_forward or self.window_days is None:
+            return
+        needed = self.validation_days + self.context_length + self.purge_days
+        require(
+            self.window_days > needed,
+            "DataConfig",
+            "window_days must leave training days: it must be more than validation_days, "
+            "context_length and purge_days together",
+            got=f"window_days={self.window_days}, the others {needed}",
+            remedy="Raise window_days, or lower the others.",
+        )
 
     def _check_sources(self) -> None:
         where, sources = "DataConfig", TIER_SOURCES[self.tier]

@@ -13,6 +13,7 @@ from study.data.arrays import DayArray, IndexArray, PriceArray, SampleArray
 from study.data.checks.price_checks import require_clean
 from study.data.checks.vix_timing import check_vix_timing
 from study.data.data_config import DataConfig, Tier
+from study.data.data_share import DataShare
 from study.data.features import VIX_LOOK_BACK, feature_hash
 from study.data.inputs import (
     Scaler,
@@ -96,9 +97,17 @@ class Dataset:
         return len(self.fold_train_rows)
 
 
-def _fold_train_rows(dates: DayArray, config: DataConfig) -> tuple[int, ...]:
+def _fold_train_rows(
+    dates: DayArray, config: DataConfig, share: DataShare | None
+) -> tuple[int, ...]:
     folds = range(count_folds(dates, config))
-    return tuple(len(split_days(dates, config, fold).train) for fold in folds)
+    return tuple(len(_days(dates, config, fold, share).train) for fold in folds)
+
+
+def _days(dates: DayArray, config: DataConfig, fold: int | None, share: DataShare | None) -> Splits:
+    """Return the days of each part, of the training days those of the share."""
+    days = split_days(dates, config, fold)
+    return days if share is None else replace(days, train=share.of(days.train, config.horizon))
 
 
 def build_dataset(
@@ -106,17 +115,19 @@ def build_dataset(
     prices: Prices | None = None,
     import_folder: Path = IMPORT_FOLDER,
     fold: int | None = None,
+    share: DataShare | None = None,
 ) -> Dataset:
     """Build the arrays of one cell.
 
-    A search is refused if its days cannot answer the question, or if its inputs drift; a fold has
-    to live with the days that it finds.
+    A search is refused if its days cannot answer the question, or if its inputs drift; a fold and a
+    share have to live with the days that they find.
 
     Args:
         config: what to build.
         prices: bars to use in place of those that ``config.source`` names.
         import_folder: where imported markets and volatility indices live.
         fold: number of the fold whose past is seen, from 0; None builds what a search sees.
+        share: the part of the training days that is trained on; None takes all of them.
 
     Raises:
         DataError: a source is missing, breaks a rule, is too short, or is refused as said above.
@@ -125,19 +136,17 @@ def build_dataset(
     vix = vix_of(config, import_folder)
     warnings = prices.warnings + vix_warnings(config, vix, prices)
     usable, left_out = _usable(prices, config, vix)
-    bars = prices.frame
-    all_dates = bars.index.to_numpy().astype("datetime64[D]")[usable]
-    days = split_days(all_dates, config, fold)
-    n_visible = int(days.validation[-1]) + 1
+    bars, all_dates = prices.frame, prices.frame.index.to_numpy().astype("datetime64[D]")[usable]
+    days = _days(all_dates, config, fold, share)
+    n_visible, is_of_search = int(days.validation[-1]) + 1, fold is None and share is None
     # Labels of the validation part end before the test part, thanks to the purge.
     all_labels = _labels(bars, config)[usable]
     splits = _summaries(days, all_labels, all_dates, config.horizon)
-    if fold is None:
+    if is_of_search:
         require_answerable(splits)
-    # Bars after the last validation day are cut off before the first feature is computed.
-    visible = replace(prices, frame=bars.iloc[: usable[n_visible - 1] + 1])
+    visible = _up_to(prices, int(usable[n_visible - 1]))
     features, scaler, shift = _scaled_inputs(visible, config, vix, days)
-    if fold is None:
+    if is_of_search:
         require_small_shift(shift, config.max_shift, config.normalization)
     return Dataset(
         features=_frozen(features),
@@ -148,7 +157,7 @@ def build_dataset(
         train_days=_frozen(days.train),
         validation_days=_frozen(days.validation),
         n_rows=len(usable),
-        fold_train_rows=_fold_train_rows(all_dates, config),
+        fold_train_rows=_fold_train_rows(all_dates, config, share),
         base_rate=splits["train"].base_rate,
         context_length=config.context_length,
         horizon=config.horizon,
@@ -161,6 +170,11 @@ def build_dataset(
         source=prices.name,
         understood=understood_files(prices, vix),
     )
+
+
+def _up_to(prices: Prices, last_bar: int) -> Prices:
+    """Return the bars up to a row: none after the last validation day makes a feature."""
+    return replace(prices, frame=prices.frame.iloc[: last_bar + 1])
 
 
 def _labels(bars: pd.DataFrame, config: DataConfig) -> SampleArray:
@@ -215,12 +229,17 @@ def _scaled_inputs(
 ) -> tuple[SampleArray, Scaler, dict[str, float]]:
     """Return the inputs of the days that a search may see, their scaler and their shift.
 
+    The scaler knows the rows that training windows hold and no others, those of a share too: with
+    statistics of days that a share leaves out, its runs would have learnt from more data than they
+    are counted with. In return, inputs of two shares differ a little where they have a day in
+    common.
+
     Raises:
         DataError: an input is undefined or constant.
     """
     inputs = build_inputs(visible, config.tier, config.normalization, vix)
-    # Every row that a training window holds; the same rows for every context length.
-    train_rows = np.arange(days.train[0] - config.context_length + 1, days.train[-1] + 1)
+    # Those of all training days are the same rows for every context length.
+    train_rows = np.unique(days.train[:, None] - np.arange(config.context_length))
     scaler = fit_scaler(inputs, train_rows, config.normalization)
     shift = measure_shift(inputs, train_rows, days.validation)
     return scale_inputs(inputs, scaler, config.normalization), scaler, shift

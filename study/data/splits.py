@@ -90,7 +90,8 @@ def split_days(dates: DayArray, config: DataConfig, fold: int | None = None) -> 
         if not config.walks_forward
         else f"There are days from {dates[0] if len(dates) else 'none'} to "
         f"{dates[-1] if len(dates) else 'none'}: move first_test_day={config.first_test_day}, or "
-        "lower validation_days, context_length, purge_days or embargo_days.",
+        "lower validation_days, context_length, purge_days or embargo_days"
+        f"{'' if config.window_days is None else ', or raise window_days'}.",
         error=DataError,
     )
     return splits
@@ -140,7 +141,9 @@ def _fold_starts(dates: DayArray, config: DataConfig) -> list[int]:
 
     Days at the end that are fewer than half a fold belong to the fold before.
     """
-    first = int(np.searchsorted(dates, np.datetime64(config.first_test_day, "D")))
+    first = len(dates) // 2
+    if config.first_test_day is not None:
+        first = int(np.searchsorted(dates, np.datetime64(config.first_test_day, "D")))
     starts = list(range(first, len(dates) - config.purge_days, config.fold_days))
     is_short = (
         len(starts) > 1 and len(dates) - config.purge_days - starts[-1] < config.fold_days / 2

@@ -81,9 +81,13 @@ def _trailing(config: DataConfig, holdout: Holdout) -> PriceArray:
 
 def _garch(config: DataConfig, holdout: Holdout) -> PriceArray:
     """Return the label's probability on a Brownian path with the variances of GJR-GARCH."""
-    last = int(holdout.bars[holdout.train_days[-1]])
+    first, last = (int(holdout.bars[holdout.train_days[end]]) for end in (0, -1))
     variance = garch_variance(
-        holdout.prices.frame["Close"].to_numpy(), n_fitted=last + 1, horizon=config.horizon
+        holdout.prices.frame["Close"].to_numpy(),
+        # Earlier bars, which have no inputs, are known too, unless only a window is.
+        first_fitted=0 if config.window_days is None else first,
+        n_fitted=last + 1,
+        horizon=config.horizon,
     )
     return path_probability(config, variance[holdout.bars])
 
@@ -157,13 +161,16 @@ BASELINES: Mapping[str, Baseline] = {
 """Baselines by name, in the order of how much they learn from the training days."""
 
 
-def garch_variance(close: PriceArray, *, n_fitted: int, horizon: int) -> PriceArray:
+def garch_variance(
+    close: PriceArray, *, n_fitted: int, horizon: int, first_fitted: int = 0
+) -> PriceArray:
     """Return the variances of the next log returns as GJR-GARCH(1,1,1) with t errors expects them.
 
     Args:
         close: closing price of every day, shape (n_days,).
-        n_fitted: number of first days, to which the model is fitted; later days are only filtered.
+        n_fitted: row after the last day to which the model is fitted; later ones are only filtered.
         horizon: number of days ahead.
+        first_fitted: row of the first of these days.
 
     Returns: for every day the variances of the days ahead, shape (n_days, horizon), given the
         prices up to that day; NaN on the first day.
@@ -176,7 +183,7 @@ def garch_variance(close: PriceArray, *, n_fitted: int, horizon: int) -> PriceAr
     with warnings.catch_warnings():
         # The optimiser warns of a flat optimum, whose forecasts are as good.
         warnings.simplefilter("ignore")
-        fitted = model(returns[: n_fitted - 1]).fit(disp="off")  # type: ignore[attr-defined]
+        fitted = model(returns[first_fitted : n_fitted - 1]).fit(disp="off")  # type: ignore[attr-defined]
         filtered = model(returns).fix(fitted.params)  # type: ignore[attr-defined]
         forecast = filtered.forecast(horizon=horizon, start=0, reindex=False)
     ahead = forecast.variance.to_numpy() / _PERCENT**2

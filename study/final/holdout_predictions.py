@@ -54,22 +54,65 @@ def predict_holdout(
         runs_folder: the folder of the runs.
         results: the results folder, in which predictions of baselines are kept.
     """
-    config, n_folds = search.finalist.cell.data, search.data.n_folds
+    config = search.finalist.cell.data
     own: dict[str, pd.DataFrame] = {}
     baselines: list[pd.DataFrame] = []
     for number, data in enumerate(plan.folds):
-        fold = number if n_folds > 1 else None
-        holdout = open_holdout(config, data, import_folder=results / "data", fold=fold)
-        for run in runs:
-            if plan.fold_of(run.number) == number:
-                table = _of_run(run, runs_folder, holdout)
-                own[run.trial_id] = table if plan.holds_out_validation else _of_part(table, "test")
+        fold, holdout = _open(search, plan, number, results)
+        own |= _of_fold(plan, number, runs, runs_folder, holdout)
         found = baselines_once(config, data, holdout, results, fold=fold)
         if number == 0:
             baselines.append(_validation_of_baselines(search, plan, found, results, fold=fold))
         baselines.append(_of_part(found, "test"))
     seeds = [_of_series(series, own) for series in plan.whole_series(runs)]
     return HoldoutAnswers(table=pd.concat([*seeds, *baselines], ignore_index=True), of_runs=own)
+
+
+def predict_runs(
+    search: SearchedCell,
+    plan: RunPlan,
+    runs: Sequence[TrialRecord],
+    runs_folder: Path,
+    results: Path,
+) -> pd.DataFrame:
+    """Return what runs answer on the validation and test days, without any baseline.
+
+    Args:
+        search: the search of the winner.
+        plan: how its runs were trained.
+        runs: its runs that have a usable result; some seed must have one of each fold.
+        runs_folder: the folder of the runs.
+        results: the results folder.
+    """
+    own: dict[str, pd.DataFrame] = {}
+    for number in range(len(plan.folds)):
+        _, holdout = _open(search, plan, number, results)
+        own |= _of_fold(plan, number, runs, runs_folder, holdout)
+    seeds = [_of_series(series, own) for series in plan.whole_series(runs)]
+    return pd.concat(seeds, ignore_index=True)
+
+
+def _open(
+    search: SearchedCell, plan: RunPlan, number: int, results: Path
+) -> tuple[int | None, Holdout]:
+    """Return the number of a fold, None where days are cut by shares, and its opened days."""
+    fold = number if search.data.n_folds > 1 else None
+    config, data = search.finalist.cell.data, plan.folds[number]
+    return fold, open_holdout(config, data, import_folder=results / "data", fold=fold)
+
+
+def _of_fold(
+    plan: RunPlan, number: int, runs: Sequence[TrialRecord], runs_folder: Path, holdout: Holdout
+) -> dict[str, pd.DataFrame]:
+    """Return the predictions of the runs of a fold for its days, by trial id."""
+    tables = {
+        run.trial_id: _of_run(run, runs_folder, holdout)
+        for run in runs
+        if plan.fold_of(run.number) == number
+    }
+    if plan.holds_out_validation:
+        return tables
+    return {trial_id: _of_part(table, "test") for trial_id, table in tables.items()}
 
 
 def _validation_of_baselines(

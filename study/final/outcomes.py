@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.results.final_records import FinalRecord
+from study.data.data_share import DataChoice, DataShare
+from study.results.final_records import FinalRecord, ShareRecord
+from study.spec.specification import Cell
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +25,17 @@ class FinalSettings:
     """Is the winner trained on the validation days too, up to the number of its best epoch?"""
     may_differ: bool
     """May code, data or settings have changed since the search?"""
+    data_shares: Sequence[float] = ()
+    """Shares of the training days, below 1, on which the winner is trained too."""
+    data_choice: DataChoice = "recent"
+    """Which training days make a share."""
+
+    def shares_of(self, cell: Cell) -> list[DataShare]:
+        """Return the shares of a cell's training days; budgets of a search have the same blocks."""
+        return [
+            DataShare(share=share, choice=self.data_choice, seed=cell.search.seed)
+            for share in self.data_shares
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +49,8 @@ class FinalOutcome:
     """Reason why they have not ended; None if they have."""
     is_fault: bool = False
     """Did a fault stop them, and not the user?"""
+    shares: Sequence[ShareRecord] = ()
+    """Records of the runs on shares of the training days that were asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +66,11 @@ class FinalOutcomes:
     def records(self) -> list[FinalRecord]:
         """The records of the cells that have ended."""
         return [outcome.record for outcome in self.outcomes if outcome.record is not None]
+
+    @property
+    def shares(self) -> list[ShareRecord]:
+        """The records of the runs on shares of the training days, of the cells that have ended."""
+        return [share for outcome in self.outcomes for share in outcome.shares]
 
     @property
     def unfinished(self) -> FinalOutcome | None:

@@ -19,7 +19,7 @@ from study.training.train_config import TrainConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunPlan:
-    """One configuration, to be trained once per fresh seed."""
+    """One configuration, to be trained once for each fresh seed and fold of test days."""
 
     folder: str
     """Name of the folder of these runs."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.data.data_config import SPLIT_FIELDS
 from study.data.dataset import Dataset, build_dataset
 from study.errors import StudyError, require
 from study.final.finalists import Finalist
@@ -16,6 +17,13 @@ from study.results.store import read_cell, read_trials
 from study.search.cell_folder import differences_by_part
 from study.search.space import SearchSpace, build_space
 from study.storage.driver_status import is_search_complete
+
+_OF_SPLITS = tuple(f"spec.data.{name} " for name in SPLIT_FIELDS)
+"""Beginnings of the lines on differences that change which days train, validate and test."""
+
+
+_OF_SPLITS = tuple(f"spec.data.{name} " for name in SPLIT_FIELDS)
+"""Beginnings of the lines on differences that change which days train, validate and test."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +73,15 @@ def read_searched_cell(finalist: Finalist, results: Path, *, may_differ: bool) -
     data = build_dataset(cell.data, import_folder=results / "data")
     parts = differences_by_part(described, cell, data, folder)
     differences = [line for found in parts.values() for line in found]
+    other_days = [line for line in differences if line.startswith(_OF_SPLITS)]
+    require(
+        not other_days,
+        str(folder),
+        "a winner is judged on days that its search has not seen",
+        got="; ".join(other_days),
+        remedy="Use the settings of the search, or search again.",
+        error=StudyError,
+    )
     require(
         may_differ or not differences,
         str(folder),

@@ -9,9 +9,11 @@ from typing import Any
 from study.cluster.resources import Node
 from study.data.dataset import Dataset
 from study.data.evaluation.power import read_power
+from study.final.searched_cell import SearchedCell
 from study.interruptions import Interruptions
 from study.planning.cell_plan import plan_cell
 from study.results.plans.plan_record import Estimate
+from study.results.records import TrialRecord
 from study.search.forced import Forced
 from study.search.space import SearchSpace
 from study.spec.specification import Cell
@@ -32,6 +34,57 @@ class Place:
     """Are training steps captured as graphs of the device, where it can?"""
     concurrency: int | None
     """Most runs at once; None takes as many as fit."""
+
+
+class Unfinished(Exception):
+    """Runs stopped before all of them had ended."""
+
+    def __init__(self, outcome: SearchOutcome) -> None:
+        super().__init__(outcome.stopped)
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """The parts that all final runs of one cell have in common."""
+
+    search: SearchedCell
+    folder: Path
+    """Folder of the cell's final runs."""
+    results: Path
+    """The results folder."""
+    place: Place
+    interruptions: Interruptions
+
+    def train(
+        self,
+        given: Sequence[Forced],
+        folder: Path,
+        *,
+        seed: int,
+        folds: Sequence[Dataset],
+        space: SearchSpace,
+    ) -> Sequence[TrialRecord]:
+        """Train each configuration once, or resume those that have not ended.
+
+        Raises:
+            Unfinished: training was stopped.
+        """
+        cell = self.search.finalist.cell
+        outcome = train_configurations(
+            cell,
+            folds,
+            space,
+            given,
+            folder,
+            seed=cell.search.seed + seed,
+            searched=self.search.described,
+            place=self.place,
+            interruptions=self.interruptions,
+        )
+        if not outcome.is_complete:
+            raise Unfinished(outcome)
+        return outcome.records
 
 
 def train_configurations(

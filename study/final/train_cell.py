@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from study.data.data_share import DataShare
 from study.data.dataset import Dataset, build_dataset
 from study.errors import StudyError, require
 from study.final.candidates import Candidate, best_trials, candidates, winner
@@ -16,21 +17,25 @@ from study.final.run_plan import RunPlan, again, plan_runs
 from study.final.scored_runs import write_scored_runs
 from study.final.search_edges import edges
 from study.final.searched_cell import SearchedCell, read_searched_cell
-from study.final.seed_runs import Place, train_configurations
+from study.final.seed_runs import Place, Stage, Unfinished
+from study.final.share_runs import require_trainable, share_plan, shares_left, train_share
 from study.interruptions import Interruptions
 from study.results.final_records import (
     FinalRecord,
     FoldRecord,
     RunRecord,
     SelectionRecord,
+    ShareRecord,
+    mean_samples,
     read_final,
+    read_share,
+    share_folder,
     write_final,
     write_predictions,
 )
 from study.results.provenance import commit, versions
 from study.results.records import TrialRecord
-from study.search.forced import Forced
-from study.search.space import SearchSpace, TrialConfig
+from study.search.space import TrialConfig
 from study.storage.files import write_text
 from study.storage.layout import (
     CHECKPOINTS_FOLDER,
@@ -42,19 +47,10 @@ from study.storage.layout import (
 )
 from study.text.short_forms import architecture
 from study.training.checkpoint import CheckpointFolder
-from study.tuner.experiment import SearchOutcome
 
 _SELECTION_SEED, _RUNS_SEED = 1_000_000, 2_000_000
 """Numbers that are added to a search's seed for the seeds of the selection and of the winner's
 runs; a trial of the search has the search's seed plus its own number."""
-
-
-class Unfinished(Exception):
-    """Runs stopped before all of them had ended."""
-
-    def __init__(self, outcome: SearchOutcome) -> None:
-        super().__init__(outcome.stopped)
-        self.outcome = outcome
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,48 +71,13 @@ class WinnerRuns:
 
     @property
     def usable(self) -> list[TrialRecord]:
-        """The runs that have a result."""
-        return [record for record in self.records if record.is_rankable]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Stage:
-    """The parts that all runs of one cell share."""
-
-    search: SearchedCell
-    folder: Path
-    place: Place
-    interruptions: Interruptions
-
-    def train(
-        self,
-        given: Sequence[Forced],
-        folder: Path,
-        *,
-        seed: int,
-        folds: Sequence[Dataset],
-        space: SearchSpace,
-    ) -> Sequence[TrialRecord]:
-        """Train each configuration once, or resume those that have not ended.
-
-        Raises:
-            Unfinished: training was stopped.
-        """
-        cell = self.search.finalist.cell
-        outcome = train_configurations(
-            cell,
-            folds,
-            space,
-            given,
-            folder,
-            seed=cell.search.seed + seed,
-            searched=self.search.described,
-            place=self.place,
-            interruptions=self.interruptions,
-        )
-        if not outcome.is_complete:
-            raise Unfinished(outcome)
-        return outcome.records
+        """The runs that have a result; one that collapsed answers for the days of its fold."""
+        may_collapse = len(self.plan.folds) > 1
+        return [
+            record
+            for record in self.records
+            if record.is_rankable or (may_collapse and record.reason == "collapsed")
+        ]
 
 
 def train_cells(
@@ -167,33 +128,130 @@ def train_cell(
         StudyError: there is no search to take winners from, or something has changed since.
     """
     name, results = finalist.name, settings.results
-    folder = results / FINAL_FOLDER / name
+    folder, shares = results / FINAL_FOLDER / name, settings.shares_of(finalist.cell)
     done = _complete_before(folder, settings)
+    left = shares_left(folder, shares)
     if done is not None:
         say(f"{name}: complete before")
-        return FinalOutcome(cell=name, record=done, reason=None)
+    if done is not None and not left:
+        return _outcome(folder, done, shares)
     search = read_searched_cell(finalist, results, may_differ=settings.may_differ)
-    stage = _Stage(search=search, folder=folder, place=place, interruptions=interruptions)
+    stage = Stage(
+        search=search, folder=folder, results=results, place=place, interruptions=interruptions
+    )
+    trials = _compared(search, settings) if done is None else [_winner_of(search, done)]
+    require_trainable(search, left, trials, results)
     try:
-        selection = _select(stage, settings, say)
-        runs = _train_winner(stage, selection.best, settings, say)
+        record = _train_on_all_days(stage, settings, say) if done is None else done
+        _train_on_shares(stage, record, left, settings, say)
     except Unfinished as stop:
         outcome = stop.outcome
         return FinalOutcome(
             cell=name, record=None, reason=outcome.stopped, is_fault=outcome.is_fault
         )
+    return _outcome(folder, record, shares)
+
+
+def _outcome(folder: Path, record: FinalRecord, shares: Sequence[DataShare]) -> FinalOutcome:
+    """Return the outcome of final runs that have ended, those on shares included.
+
+    Raises:
+        StudyError: the runs on a share are those of another winner.
+    """
+    found: list[ShareRecord] = []
+    for share in shares:
+        own = read_share(folder, share.name)
+        assert own is not None
+        require(
+            own.winner == record.winner,
+            str(share_folder(folder, share.name)),
+            f"must hold runs of the winner, trial {record.winner}",
+            got=f"those of trial {own.winner}",
+            remedy="Move the folder away and repeat the command.",
+            error=StudyError,
+        )
+        found.append(own)
+    return FinalOutcome(cell=record.cell, record=record, reason=None, shares=found)
+
+
+def _winner_of(search: SearchedCell, record: FinalRecord) -> TrialRecord:
+    """Return the trial of a search that won.
+
+    Raises:
+        StudyError: the search has no such trial.
+    """
+    found = [trial for trial in search.records if trial.number == record.winner]
+    require(
+        bool(found),
+        str(search.folder),
+        f"must have the trial {record.winner}, which has won",
+        got=f"{len(search.records)} others",
+        remedy="Put the folder of the search back.",
+        error=StudyError,
+    )
+    return found[0]
+
+
+def _compared(search: SearchedCell, settings: FinalSettings) -> list[TrialRecord]:
+    """Return the best trials of the search, of which one is the winner.
+
+    Raises:
+        StudyError: none can be ranked.
+    """
+    return best_trials(search.records, settings.n_candidates, str(search.folder))
+
+
+def _train_on_all_days(
+    stage: Stage, settings: FinalSettings, say: Callable[[str], None]
+) -> FinalRecord:
+    """Choose the winner, train it, and open the test days.
+
+    Raises:
+        Unfinished: training was stopped.
+    """
+    search, folder, results = stage.search, stage.folder, stage.results
+    selection = _select(stage, settings, say)
+    runs = _train_winner(stage, selection.best, settings, say)
     opened = _open_test(folder)
-    say(f"{name}: the choice is made; test labels are read since {opened}")
+    say(f"{search.finalist.name}: the choice is made; test labels are read since {opened}")
     answers = predict_holdout(search, runs.plan, runs.usable, runs.folder, results)
     write_predictions(folder / PREDICTIONS_FILE, answers.table)
     write_scored_runs(
-        finalist.cell, runs.folder, runs.records, answers.of_runs, search.data.fingerprint, results
-    )
+        search.finalist.cell, runs.folder, runs.records, answers.of_runs, search.data.fingerprint,
+        results,
+    )  # fmt: skip
     if runs.usable:
-        _export(finalist, runs, folder / MODEL_FOLDER)
+        _export(search.finalist, runs, folder / MODEL_FOLDER)
     record = _record(search, selection, runs, opened)
     write_final(folder, record)
-    return FinalOutcome(cell=name, record=record, reason=None)
+    return record
+
+
+def _train_on_shares(
+    stage: Stage,
+    record: FinalRecord,
+    shares: Sequence[DataShare],
+    settings: FinalSettings,
+    say: Callable[[str], None],
+) -> None:
+    """Train the winner of the final runs on shares of the training days too, the smallest first.
+
+    Raises:
+        Unfinished: training was stopped.
+    """
+    search = stage.search
+    best = Candidate(trial=_winner_of(search, record), again=(), n_asked=0)
+    # A fold that cannot be trained on is refused before the first run on a share.
+    plans = {share: share_plan(search, best, share, stage.results) for share in shares}
+    for share, plan in plans.items():
+        samples = mean_samples([len(data.train_days) for data in plan.folds])
+        say(
+            f"{record.cell}: trial {record.winner} is trained on {share.share:.4g} of the training "
+            f"days ({share.choice}), {samples:,} samples, with {settings.n_seeds} seeds"
+        )
+        train_share(
+            stage, plan, share, winner=record.winner, n_seeds=settings.n_seeds, seed=_RUNS_SEED
+        )
 
 
 def _complete_before(folder: Path, settings: FinalSettings) -> FinalRecord | None:
@@ -214,7 +272,7 @@ def _complete_before(folder: Path, settings: FinalSettings) -> FinalRecord | Non
     return done
 
 
-def _select(stage: _Stage, settings: FinalSettings, say: Callable[[str], None]) -> Selection:
+def _select(stage: Stage, settings: FinalSettings, say: Callable[[str], None]) -> Selection:
     """Train the best trials of the search with fresh seeds and choose among them.
 
     Raises:
@@ -222,7 +280,7 @@ def _select(stage: _Stage, settings: FinalSettings, say: Callable[[str], None]) 
         Unfinished: training was stopped.
     """
     search, n_seeds = stage.search, settings.n_selection_seeds
-    chosen = best_trials(search.records, settings.n_candidates, str(search.folder))
+    chosen = _compared(search, settings)
     say(
         f"{search.finalist.name}: the best {len(chosen)} of {len(search.records)} trials are "
         f"trained again, with {n_seeds} fresh seeds each"
@@ -237,7 +295,7 @@ def _select(stage: _Stage, settings: FinalSettings, say: Callable[[str], None]) 
 
 
 def _train_winner(
-    stage: _Stage, best: Candidate, settings: FinalSettings, say: Callable[[str], None]
+    stage: Stage, best: Candidate, settings: FinalSettings, say: Callable[[str], None]
 ) -> WinnerRuns:
     """Train the winner with more fresh seeds.
 
@@ -257,7 +315,7 @@ def _train_winner(
     return WinnerRuns(plan=plan, folder=folder, records=records)
 
 
-def _folds(stage: _Stage, settings: FinalSettings) -> list[Dataset]:
+def _folds(stage: Stage, settings: FinalSettings) -> list[Dataset]:
     """Return the data set of each fold of test days.
 
     A later fold is trained on the test days of earlier ones, so that they are open from here on.
@@ -298,7 +356,7 @@ def _export(finalist: Finalist, runs: WinnerRuns, folder: Path) -> None:
                 "validation_loss": best.value,
                 "base_rate": data.base_rate,
                 "data_sha256": data.fingerprint,
-                "last_training_day": data.splits["train"].last_day,
+                "last_training_day": str(data.dates[data.train_days[-1]]),
                 "commit": commit(),
             },
             weights=state["weights"],
@@ -331,7 +389,7 @@ def _record(
         search_value=trial.value,
         selection=[_selection_record(candidate) for candidate in selection.candidates],
         runs=[
-            _run_record(record, fold=runs.plan.fold_of(record.number)) for record in runs.records
+            RunRecord.of(record, fold=runs.plan.fold_of(record.number)) for record in runs.records
         ],
         folds=[_fold_record(data) for data in runs.plan.folds] if data.n_folds > 1 else [],
         splits=search.described["splits"],
@@ -344,30 +402,18 @@ def _record(
 
 
 def _fold_record(data: Dataset) -> FoldRecord:
-    train, validation, test = (data.splits[part] for part in ("train", "validation", "test"))
+    validation, test = data.splits["validation"], data.splits["test"]
+    # A refit has learnt from the validation days too, of which the summary of a part knows nothing.
+    days = data.dates[data.train_days]
     return FoldRecord(
-        first_train_day=train.first_day,
-        last_train_day=train.last_day,
-        n_train=train.rows,
+        first_train_day=str(days[0]),
+        last_train_day=str(days[-1]),
+        n_train=len(days),
         base_rate=data.base_rate,
         n_validation=validation.rows,
         first_test_day=test.first_day,
         last_test_day=test.last_day,
         n_test=test.rows,
-    )
-
-
-def _run_record(record: TrialRecord, *, fold: int) -> RunRecord:
-    return RunRecord(
-        seed=record.seed,
-        trial_id=record.trial_id,
-        reason=record.reason,
-        value=record.value,
-        is_rankable=record.is_rankable,
-        best_epoch=record.best and record.best.epoch,
-        epochs_trained=record.epochs_trained,
-        seconds=record.duration_seconds,
-        fold=fold,
     )
 
 

@@ -76,6 +76,11 @@ class CellPlan:
     ``data``."""
 
     @property
+    def n_folds(self) -> int:
+        """Number of data sets that trials take in turn; 1 in a search."""
+        return max(1, len(self.folds))
+
+    @property
     def training_data(self) -> tuple[TrainingData, ...]:
         """The samples that trials take in turn by their numbers: those of a search have the same.
 

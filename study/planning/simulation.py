@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from study.cluster.resources import SearchResources, TrialResources
 from study.search.rungs import Rungs
-from study.spec.specification import SearchConfig
+from study.spec.search_config import SearchConfig
 
 
 @dataclass(frozen=True, slots=True)

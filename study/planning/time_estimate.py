@@ -27,7 +27,7 @@ from study.results.plans.plan_record import Estimate
 from study.search.forced import Forced
 from study.search.rungs import milestones, rung_epochs
 from study.search.space import SearchSpace, Shape, TrialConfig
-from study.spec.specification import SearchConfig
+from study.spec.search_config import SearchConfig
 
 _REPORT_SECONDS = 0.01
 """Seconds of an epoch outside training, validation and checkpoint: the message to the driver and

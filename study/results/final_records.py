@@ -9,6 +9,8 @@
 <cell>/test_opened.txt     when test labels were first read, written before they were
 <cell>/final.json          what was chosen, why, and when the test days were opened; written last
 <cell>/model/              the best run: weights, architecture, scaler, features
+<cell>/shares/<share>/     the winner on a share of the training days, such as recent_0.25: runs/,
+                           predictions.parquet of its runs, and share.json, written last
 baselines/<key>.parquet    predictions of the baselines, by their data
 """
 
@@ -19,7 +21,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +31,10 @@ import pyarrow.parquet as pq
 
 from study.errors import StudyError, cause, quoted, require
 from study.fields import rebuild, require_type
-from study.results.records import Parameters
+from study.results.records import Parameters, TrialRecord
 from study.storage.documents import load_json
 from study.storage.files import sync_folder, temporary_path, write_json
-from study.storage.layout import FINAL_FOLDER, RECORD_FILE
+from study.storage.layout import FINAL_FOLDER, RECORD_FILE, SHARE_FILE, SHARES_FOLDER
 from study.storage.parquet_faults import PARQUET_FAULTS
 
 ORACLE = "oracle"
@@ -120,6 +122,21 @@ class RunRecord:
     fold: int = 0
     """Number of the fold of test days before which it was trained, from 0."""
 
+    @classmethod
+    def of(cls, trial: TrialRecord, *, fold: int) -> Self:
+        """Return what is kept of a run that was trained before a fold of test days."""
+        return cls(
+            seed=trial.seed,
+            trial_id=trial.trial_id,
+            reason=trial.reason,
+            value=trial.value,
+            is_rankable=trial.is_rankable,
+            best_epoch=trial.best and trial.best.epoch,
+            epochs_trained=trial.epochs_trained,
+            seconds=trial.duration_seconds,
+            fold=fold,
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoldRecord:
@@ -135,6 +152,46 @@ class FoldRecord:
     first_test_day: str
     last_test_day: str
     n_test: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShareRecord:
+    """The runs of a cell's winner on a share of the training days."""
+
+    cell: str
+    share: float
+    """Share of the training samples, above 0 and below 1."""
+    choice: str
+    """Which days they are: ``recent`` or ``blocks``."""
+    seed: int
+    """Seed of the order in which blocks of days are taken."""
+    winner: int
+    """Number of the winning trial in the search."""
+    n_train: Sequence[int]
+    """Number of training samples before each fold of test days, one where days are cut by shares.
+    """
+    runs: Sequence[RunRecord]
+    commit: str
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"{self.choice}_{self.share!r}"
+
+    @property
+    def samples(self) -> int:
+        """Mean number of training samples of a run, the size that a law knows."""
+        return mean_samples(self.n_train)
+
+    @property
+    def is_usable(self) -> bool:
+        """Has at least one of its runs a result?"""
+        return any(run.is_rankable for run in self.runs)
+
+    @property
+    def validation_losses(self) -> list[float]:
+        """Losses of its usable runs on the validation days that the search saw."""
+        return _validation_losses(self.runs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,19 +235,41 @@ class FinalRecord:
 
     @property
     def is_usable(self) -> bool:
-        """Has at least one of its runs a result?"""
-        return any(run.is_rankable for run in self.runs)
+        """Has at least one seed a result, of each fold if there are several?"""
+        return self.n_whole_seeds > 0
+
+    @property
+    def n_whole_seeds(self) -> int:
+        """Number of seeds that answer for all test days.
+
+        Walking forward, a run that collapsed answers too: seeds must not be chosen by it.
+        """
+        if not self.folds:
+            return sum(run.is_rankable for run in self.runs)
+        answers = [run.is_rankable or run.reason == "collapsed" for run in self.runs]
+        n_folds = len(self.folds)
+        seeds = (answers[k : k + n_folds] for k in range(0, len(answers), n_folds))
+        return sum(len(own) == n_folds and all(own) for own in seeds)
 
     @property
     def validation_losses(self) -> list[float]:
         """Losses of its usable runs on the validation days that the search saw."""
-        own = (run for run in self.runs if run.fold == 0 and run.is_rankable)
-        return [run.value for run in own if run.value is not None]
+        return _validation_losses(self.runs)
 
     @property
     def model(self) -> str:
         """Family of the winner, by which the predictions name it."""
         return str(self.params["family"])
+
+
+def _validation_losses(runs: Sequence[RunRecord]) -> list[float]:
+    own = (run for run in runs if run.fold == 0 and run.is_rankable)
+    return [run.value for run in own if run.value is not None]
+
+
+def mean_samples(n_train: Sequence[int]) -> int:
+    """Return the mean number of training samples over the folds of test days."""
+    return round(sum(n_train) / len(n_train))
 
 
 def final_name(cell: str, budget: str, n_budgets: int) -> str:
@@ -228,6 +307,57 @@ def read_final(folder: Path) -> FinalRecord | None:
         error=StudyError,
     )
     return record
+
+
+def write_share(folder: Path, record: ShareRecord) -> None:
+    """Write the record of the runs on a share of the days, which marks them as complete.
+
+    Args:
+        folder: the folder of the cell's final runs.
+        record: the record.
+    """
+    own = share_folder(folder, record.name)
+    own.mkdir(parents=True, exist_ok=True)
+    write_json(own / SHARE_FILE, dataclasses.asdict(record))
+
+
+def read_share(folder: Path, name: str) -> ShareRecord | None:
+    """Return the record of the runs on a share of the days; None if they have not ended.
+
+    Args:
+        folder: the folder of the cell's final runs.
+        name: name of the share, such as ``recent_0.25``.
+
+    Raises:
+        StudyError: the file exists and cannot be read, or is of another share.
+    """
+    path = share_folder(folder, name) / SHARE_FILE
+    if not path.exists():
+        return None
+    remedy = "Remove its folder and run study.train with the same --data-shares again."
+    record = rebuild(ShareRecord, load_json(path, remedy), str(path), remedy)
+    require(
+        record.name == name and len(record.n_train) > 0 and min(record.n_train) > 0,
+        str(path),
+        f"must be the record of {name}, with positive numbers of samples",
+        got=f"{quoted(record.name)} and n_train={quoted(list(record.n_train))}",
+        remedy=remedy,
+        error=StudyError,
+    )
+    return record
+
+
+def share_folder(folder: Path, name: str) -> Path:
+    """Return the folder of the runs on a share of the days, below that of a cell's final runs."""
+    return folder / SHARES_FOLDER / name
+
+
+def share_names(folder: Path) -> list[str]:
+    """Return the names of the shares whose runs have been begun, those of a cell's final runs."""
+    shares = folder / SHARES_FOLDER
+    return (
+        sorted(each.name for each in shares.iterdir() if each.is_dir()) if shares.is_dir() else []
+    )
 
 
 def write_predictions(path: Path, table: pd.DataFrame) -> None:

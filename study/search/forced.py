@@ -7,7 +7,8 @@ from typing import Any
 from study.errors import require
 from study.search.forced18 import D_FF_RATIO, listed
 from study.search.space import SearchSpace, Shape, TrialConfig
-from study.spec.specification import Cell, ForcedSet
+from study.spec.search_config import ForcedSet
+from study.spec.specification import Cell
 
 _USUAL_HEADS = 8
 """Number of attention heads that the four extremes of width and depth use, or the nearest choice;

@@ -23,7 +23,7 @@ from study.search.earlier_trials import KnownTrial, TrialToRepeat
 from study.search.forced import Forced
 from study.search.search_state import MAY_PASS, FaultKind, SearchState
 from study.search.space import SearchSpace
-from study.spec.specification import SearchConfig
+from study.spec.search_config import SearchConfig
 
 _REASON_OF_FAULT: Mapping[FaultKind, StopReason] = {
     "worker": "error",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from study.spec.specification import SearchConfig
+from study.spec.search_config import SearchConfig
 
 _WHOLE_SCHEDULE = 100
 """End of a schedule, in percent."""

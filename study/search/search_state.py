@@ -14,7 +14,7 @@ from study.search.forced import Forced
 from study.search.rungs import Rungs
 from study.search.sampler import Sampler
 from study.search.space import SearchSpace, TrialConfig
-from study.spec.specification import SearchConfig
+from study.spec.search_config import SearchConfig
 
 FaultKind = Literal["worker", "stall", "memory", "oom", "error"]
 """Kinds of faults, in order: the worker process died; it made no step for too long; the machine ran

@@ -110,6 +110,35 @@ def add_cluster_flags(flags: argparse.ArgumentParser) -> None:
         "[?endpoint_override=http://host:port]: then %(default)s is a working copy")  # fmt: skip
 
 
+def add_data_share_flag(flags: argparse.ArgumentParser) -> None:
+    """Add the flag of the shares of the training days on which winners are trained too."""
+    flags.add_argument(
+        "--data-shares",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="SHARE",
+        help="train winners on shares of the training days too, as 0.25 0.5 1; 1 is always trained",
+    )
+
+
+def data_shares(arguments: argparse.Namespace) -> tuple[float, ...]:
+    """Return the shares below 1 that ``--data-shares`` names, ascending.
+
+    Raises:
+        SpecError: a share is no number above 0 and up to 1.
+    """
+    for share in arguments.data_shares:
+        require(
+            0 < share <= 1,
+            "--data-shares",
+            "must be above 0 and at most 1",
+            got=f"{share:g}",
+            remedy="Give shares such as 0.25 0.5 1.",
+        )
+    return tuple(sorted({share for share in arguments.data_shares if share < 1}))
+
+
 def one_cell(arguments: argparse.Namespace) -> Cell:
     """Return the cell that the flags name.
 

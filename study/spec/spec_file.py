@@ -13,13 +13,12 @@ from study.errors import SpecError, quoted, require, shortened
 from study.fields import Rule, check_value, is_whole, require_type
 from study.model.architecture import MODEL_RULES, Architecture
 from study.spec.dimension import Dimension, Fixed, parse_dimension
+from study.spec.search_config import SEARCH_RULES, SearchConfig
 from study.spec.search_space_file import find_search_space
 from study.spec.specification import (
     DERIVED_MODEL_FIELDS,
     LONGEST_NAME,
-    SEARCH_RULES,
     SHAPE_FIELDS,
-    SearchConfig,
     Study,
     Supplementary,
 )

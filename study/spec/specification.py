@@ -6,26 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-from study.data.data_config import DataConfig, usual_splits
+from study.data.data_config import OF_SHARES, OF_WALKS, DataConfig
 from study.errors import quoted, require
-from study.fields import (
-    Rule,
-    above,
-    check_values,
-    flag,
-    one_of,
-    or_none,
-    share,
-    whole,
-    within,
-)
 from study.model.architecture import DEFAULT_FAMILY, check_family
-from study.results.records import Metric
 from study.spec.dimension import Choice, Dimension, Fixed, Scalar, numbers
 from study.spec.overrides import NO_OVERRIDES, Overrides
-from study.spec.search_number import SEED_END, require_search_number, seed_of_search
+from study.spec.search_config import SearchConfig
+from study.spec.search_number import require_search_number, seed_of_search
 from study.storage.layout import SEARCH_SUFFIX
 
 SHAPE_FIELDS = ("d_model", "n_layers", "n_heads", "d_ff_ratio")
@@ -34,43 +23,17 @@ SHAPE_FIELDS = ("d_model", "n_layers", "n_heads", "d_ff_ratio")
 DERIVED_MODEL_FIELDS = ("n_features", "context_length", "auxiliary_head")
 """Fields of ModelConfig that follow from the data and the training settings."""
 
-ForcedSet = Literal["none", "extremes6", "forced18"]
-"""Name of the list of configurations that are tried before any is drawn."""
+_WALK = "walk-forward"
+"""Part of the name of a cell whose winner is trained again before every fold of test days."""
 
-Scheduler = Literal["asha", "fifo"]
-"""Name of the scheduler; ``fifo`` runs every trial to its end."""
+_SEARCH_NAME = re.compile(rf"{SEARCH_SUFFIX.removeprefix('_')}\d+")
+"""Part of the name of a further search of a cell."""
 
 LONGEST_NAME = 100
 """Most characters of a study's name or a budget's label."""
 
 _LONGEST_FOLDER = 200
 """Most bytes of a cell's name: a file system allows 255, and other names are made from it."""
-
-SEARCH_RULES: dict[str, Rule] = {
-    "trials": whole(1, 100_000),
-    "seed": Rule("lie in [0, 2**31)", whole(0, SEED_END - 1).holds),
-    "forced": one_of(get_args(ForcedSet)),
-    "across_budgets": flag(),
-    "metric": one_of(get_args(Metric)),
-    "early_stop_patience": Rule(
-        "be at least 5 whole trials: the five best are compared",
-        or_none(whole(5, 1_000_000)).holds,
-    ),
-    "early_stop_threshold": or_none(above(0, 1_000)),
-    "startup_trials": whole(1, 100_000),
-    "scheduler": one_of(get_args(Scheduler)),
-    # ASHA counts time in whole percent of a schedule, from 1.
-    "grace_share": within(0.01, 1),
-    # Nearer to 1, rungs would be less than a percent apart; 2 to 4 are usual.
-    "reduction_factor": within(1.1, 100),
-    # At most a year.
-    "stall_minutes": above(0, 525_600),
-    # At most a day.
-    "checkpoint_seconds": within(0, 86_400),
-    "max_failure_share": share(zero=False),
-    "keep_state_mib": whole(0, 1_000_000),
-}
-"""Rule for the value of each field, whatever the values of the others are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,54 +44,6 @@ class Budget:
     target: int
     tolerance: float
     """Greatest relative distance of a model's exact count from the target."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SearchConfig:
-    """The settings of a cell's search."""
-
-    trials: int
-    seed: int = 42
-    forced: ForcedSet = "extremes6"
-    across_budgets: bool = False
-    """Is the budget a dimension of one search, in place of a search per budget?"""
-    metric: Metric = "log_loss"
-    """Score by which trials are ranked: that of the validation days at the epoch of least log-loss.
-    """
-    early_stop_patience: int | None = None
-    """Number of distinct trials that must have run to their end before the search may stop because
-    its best ones hardly differ; None never stops it."""
-    early_stop_threshold: float | None = None
-    """Range of the five best scores at which it stops, in the metric's units; None takes a share of
-    the metric's standard error (``study.results.convergence``)."""
-    startup_trials: int = 10
-    """Number of trials, forced ones included, before TPE draws by their results."""
-    scheduler: Scheduler = "asha"
-    grace_share: float = 0.25
-    """Share of its own schedule that every trial gets before ASHA may stop it."""
-    reduction_factor: float = 3.0
-    """ASHA's eta: one trial in eta continues at each rung."""
-    stall_minutes: float = 30.0
-    """Minutes without a training step after which a trial counts as stalled. A worker that has not
-    reported an epoch of its trial yet has at least five."""
-    checkpoint_seconds: float = 10.0
-    """Least number of seconds between two checkpoints that are written while a trial trains; 0
-    writes one after every epoch, before the epoch is reported."""
-    max_failure_share: float = 0.5
-    """Share of failed trials above which the search stops."""
-    keep_state_mib: int = 64
-    """Largest state, in MiB, that a trial which ran to its last epoch keeps, so that it can go on
-    with a longer schedule; 0 keeps none."""
-
-    def __post_init__(self) -> None:
-        check_values(SEARCH_RULES, self, "Mend the search space or the flag.")
-        require(
-            self.early_stop_threshold is None or self.early_stop_patience is not None,
-            "SearchConfig",
-            "early_stop_threshold needs early_stop_patience, without which nothing stops",
-            got=f"early_stop_threshold={self.early_stop_threshold!r}",
-            remedy="Mend the search space or the flag.",
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,8 +95,8 @@ class Cell:
             parts.append(re.sub(r"[^A-Za-z0-9.\-]+", "-", Path(self.data.source).stem))
         if self.data.tier != "a25":
             parts.append(self.data.tier)
-        if self.data.splits != usual_splits(self.data.source):
-            parts.append(str(self.data.splits).replace("_", "-"))
+        if self.data.walks_forward:
+            parts.append(_WALK)
         family = self.model.get("family", Fixed(DEFAULT_FAMILY))
         if family != Fixed(DEFAULT_FAMILY):
             parts += map(str, family.values)
@@ -355,6 +270,7 @@ class Study:
             train=train,
             search=SearchConfig(**{**self.search, **overrides.search}),
         )
+        _check_splits(cell, self.data, self.path)
         _check_normalization(cell, self.path)
         # The family comes first: the name of the cell holds it, and may be impossible to encode.
         _check_family(cell, self.path)
@@ -411,7 +327,29 @@ def _check_normalization(cell: Cell, path: str) -> None:
         )
 
 
+def _check_splits(cell: Cell, given: Mapping[str, Any], path: str) -> None:
+    """Refuse settings of the other way to cut days, which nothing would read."""
+    unread = OF_SHARES if cell.data.walks_forward else OF_WALKS
+    found = [name for name in unread if name in given]
+    require(
+        not found,
+        f"{path}: data",
+        f"{', '.join(unread)} are not read where splits is {cell.data.splits}",
+        got=", ".join(found),
+        remedy="Leave them out, or give the other --splits.",
+    )
+
+
 def _check_name(cell: Cell, path: str) -> None:
+    stem = Path(cell.data.source).stem
+    require(
+        stem != _WALK and _SEARCH_NAME.fullmatch(stem) is None,
+        path,
+        f"no market may be named {_WALK} or {SEARCH_SUFFIX.strip('_')}N: a folder's name would "
+        "have two meanings",
+        got=f"source={quoted(stem)}",
+        remedy="Import it under another name.",
+    )
     require(
         len(cell.name.encode()) <= _LONGEST_FOLDER,
         path,

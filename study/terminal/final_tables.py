@@ -7,7 +7,13 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from study.results.final_records import ORACLE, FinalRecord, read_predictions
+from study.results.final_records import (
+    ORACLE,
+    FinalRecord,
+    ShareRecord,
+    read_predictions,
+    share_folder,
+)
 from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE
 from study.text.short_forms import architecture
 
@@ -39,6 +45,31 @@ def final_table(records: Sequence[FinalRecord], results: Path) -> Table:
             _mean_and_spread(record.validation_losses),
             _mean_and_spread(own),
             f"{others[best]:.4f} {best}",
+        )
+    return table
+
+
+def share_table(
+    shares: Sequence[ShareRecord], records: Sequence[FinalRecord], results: Path
+) -> Table:
+    """Return a line per cell and share of its training days, with the losses of its runs."""
+    table = Table(box=None, padding=(0, 1), show_edge=False)
+    table.add_column("cell", no_wrap=True)
+    for heading in ("share", "days", "samples", "final runs", "test"):
+        table.add_column(heading, justify="right")
+    models = {record.cell: record.model for record in records}
+    for share in shares:
+        path = share_folder(results / FINAL_FOLDER / share.cell, share.name) / PREDICTIONS_FILE
+        losses = test_losses(read_predictions(path)) if share.is_usable and path.exists() else {}
+        table.add_row(
+            share.cell,
+            f"{share.share:g}",
+            share.choice,
+            f"{share.samples:,}",
+            _mean_and_spread(share.validation_losses),
+            _mean_and_spread(
+                [x for (model, _), x in losses.items() if model == models[share.cell]]
+            ),
         )
     return table
 

@@ -173,17 +173,49 @@ def folds(question: Question, inputs: InputRecord, required: Requirements) -> di
 
     Times are those of a winner with the shortest and with the longest step of the space.
     """
-    rows, estimate = inputs.fold_train_rows, required.estimate
+    rows = inputs.fold_train_rows
     if len(rows) == 1:
         return {}
-    # An epoch of a fold takes the time of the search's as often as it has the search's samples.
-    epochs = question.epochs * sum(rows) / rows[0] / required.concurrency
-    seconds = (epochs * estimate.epoch_seconds_min, epochs * estimate.epoch_seconds_max)
     return {
         "folds": f"{len(rows)} of test days: with each seed the winner is trained {len(rows)} "
-        f"times, on {min(rows):,} to {max(rows):,} days, in {duration(seconds[0])} to "
-        f"{duration(seconds[1])} if no training stops early"
+        f"times, on {min(rows):,} to {max(rows):,} days, in "
+        f"{_seed_seconds(question, inputs, required, 1.0)} if no training stops early"
     }
+
+
+def data_shares(
+    question: Question, inputs: InputRecord, required: Requirements, shares: Sequence[float]
+) -> dict[str, str]:
+    """Return what training the winner on shares of the days costs; nothing without any.
+
+    Args:
+        question: what the cell asks.
+        inputs: its data.
+        required: what a trial of it takes.
+        shares: the shares below 1.
+    """
+    if not shares:
+        return {}
+    # An epoch takes time by its samples, and every share has as many epochs.
+    whole = 1 + sum(shares)
+    named = ", ".join(f"{share:g}" for share in (*shares, 1.0))
+    return {
+        "shares": f"{named} of the training days: with each seed the winner is trained "
+        f"{len(shares) + 1} times{' before every fold' * (len(inputs.fold_train_rows) > 1)}, "
+        f"{whole:.4g} times as long as on all days alone, in "
+        f"{_seed_seconds(question, inputs, required, whole)} if no training stops early"
+    }
+
+
+def _seed_seconds(
+    question: Question, inputs: InputRecord, required: Requirements, factor: float
+) -> str:
+    """Return how long a seed of the winner trains, from the shortest to the longest step."""
+    rows, estimate = inputs.fold_train_rows, required.estimate
+    # An epoch of a fold takes the time of the search's as often as it has the search's samples.
+    epochs = factor * question.epochs * sum(rows) / rows[0] / required.concurrency
+    seconds = (epochs * estimate.epoch_seconds_min, epochs * estimate.epoch_seconds_max)
+    return f"{duration(seconds[0])} to {duration(seconds[1])}"
 
 
 def _listed(forced: Sequence[ForcedRecord]) -> Table:

@@ -17,6 +17,7 @@ from study.results.plans.plan_record import (
     Requirements,
 )
 from study.terminal.overview import (
+    data_shares,
     folds,
     left_out,
     print_forced,
@@ -31,8 +32,14 @@ _INDENT = (0, 0, 0, 2)
 """Padding of a block: two columns on the left; what is longer than a line is indented as well."""
 
 
-def print_budget(console: Console, rows: Sequence[PlanRow]) -> None:
-    """Print the cells of one budget: what they share, then a line per horizon and search."""
+def print_budget(console: Console, rows: Sequence[PlanRow], shares: Sequence[float] = ()) -> None:
+    """Print the cells of one budget: what they share, then a line per horizon and search.
+
+    Args:
+        console: the terminal.
+        rows: the cells.
+        shares: shares of the training days, below 1, on which winners are trained too.
+    """
     first = next((row for row in rows if row.summary.problem is None), rows[0]).summary
     question = first.question
     phase = "" if question.phase is None else f"phase {question.phase}, "
@@ -40,7 +47,7 @@ def print_budget(console: Console, rows: Sequence[PlanRow]) -> None:
     if first.contents is not None:
         _print_contents(console, first.contents)
         if first.requirements is not None:
-            _print_requirements(console, question, first.contents, first.requirements)
+            _print_requirements(console, question, first.contents, first.requirements, shares)
     table = _horizons(rows)
     if table.row_count:
         console.print(table)
@@ -66,7 +73,11 @@ def _print_contents(console: Console, contents: Contents) -> None:
 
 
 def _print_requirements(
-    console: Console, question: Question, contents: Contents, required: Requirements
+    console: Console,
+    question: Question,
+    contents: Contents,
+    required: Requirements,
+    shares: Sequence[float],
 ) -> None:
     """Print what the cells of a budget take that can run here."""
     estimate = required.estimate
@@ -76,7 +87,11 @@ def _print_requirements(
           f"{seconds_per_epoch(estimate.epoch_seconds_min)} at least, "
           f"{seconds_per_epoch(estimate.epoch_seconds_median)} median, "
           f"{seconds_per_epoch(estimate.epoch_seconds_max)} at most")  # fmt: skip
-    for name, text in folds(question, contents.inputs, required).items():
+    final = {
+        **folds(question, contents.inputs, required),
+        **data_shares(question, contents.inputs, required, shares),
+    }
+    for name, text in final.items():
         _fact(console, name, text)
     if len(required.budgets) > 1:
         console.print(_side_by_side(required.budgets))

@@ -66,8 +66,9 @@ class Recorder(Callback):  # type: ignore[misc]
             self._store.log,
             total=plan.cell.search.trials,
             slots=plan.concurrency,
-            baseline=plan.baseline if len(plan.training_data) == 1 else None,
+            baseline=plan.baseline if plan.n_folds == 1 else None,
         )
+        self._n_folds = plan.n_folds
 
     def repair(self) -> None:
         """Rewrite every file that a crash has left missing, truncated or older than the journal.
@@ -78,7 +79,7 @@ class Recorder(Callback):  # type: ignore[misc]
         for record in self._ledger.records:
             if not self._is_whole(record):
                 self._write_end(record)
-            if record.is_rankable and not self._checkpoints(record).has_best():
+            if self._has_answers(record) and not self._checkpoints(record).has_best():
                 self._progress.line(
                     f"trial {record.number:>3} has lost its best weights; its result stays"
                 )
@@ -277,7 +278,7 @@ class Recorder(Callback):  # type: ignore[misc]
         # Epochs that were replayed are marked since they were written.
         self._store.write_epochs(record.folder, epochs)
         may_go_on = record.reason == "completed" and self._keep_state_mib > 0
-        if record.is_rankable:
+        if self._has_answers(record):
             self._place.fetch_from_worker(
                 f"{record.folder}/{CHECKPOINTS_FOLDER}",
                 forget=self._checkpoints(record).clear,
@@ -290,6 +291,13 @@ class Recorder(Callback):  # type: ignore[misc]
             self._checkpoints(record).clear()
         self._store.write_trial(record, epochs)
         self._place.push_trial(record.folder, is_replaceable=_is_of_a_trial)
+
+    def _has_answers(self, record: TrialRecord) -> bool:
+        """Return whether a trial's best weights are kept, as those of a fold that collapsed are.
+
+        Without them a seed would have no answers for the days of that fold.
+        """
+        return record.is_rankable or (self._n_folds > 1 and record.reason == "collapsed")
 
     def _checkpoints(self, record: TrialRecord) -> CheckpointFolder:
         return CheckpointFolder(self._folder / record.folder / CHECKPOINTS_FOLDER)

@@ -14,8 +14,11 @@ from study.results.final_records import (
     FinalRecord,
     RunRecord,
     SelectionRecord,
+    ShareRecord,
+    share_folder,
     write_final,
     write_predictions,
+    write_share,
 )
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity, CellStore, write_cell
@@ -189,6 +192,43 @@ def _write_final(
     write_predictions(folder / PREDICTIONS_FILE, pd.concat(tables, ignore_index=True))
     final = final_record(name, size, horizon, edges=edges, search_number=search_number)
     write_final(folder, final)
+
+
+def write_share_runs(
+    results: Path, size: int, share: float, variance: float | None, *, n_days: int,
+    choice: str = "recent", **changes: Any,
+) -> ShareRecord:  # fmt: skip
+    """Write the runs of a winner on a share of the days, one day ahead, with a planted noise.
+
+    Without a noise every run has collapsed.
+    """
+    name = f"demo_{size}_h1_threshold_1pct"
+    folder = results / FINAL_FOLDER / name
+    runs = final_record(name, size, 1).runs
+    if variance is None:
+        runs = [dataclasses.replace(run, reason="collapsed", is_rankable=False) for run in runs]
+    record = ShareRecord(
+        cell=name, share=share, choice=choice, seed=42, winner=1, n_train=[round(600 * share)],
+        runs=runs, commit="0123456789ab",
+    )  # fmt: skip
+    record = dataclasses.replace(record, **changes)
+    if variance is not None:
+        p, y = oracle_days(2 * n_days)
+        days = np.datetime64("2002-01-01") + np.arange(2 * n_days)
+        tables = [
+            pd.DataFrame(
+                {
+                    "model": FAMILY, "seed": pd.array([seed] * len(p), dtype="Int64"),
+                    "part": np.repeat(["validation", "test"], n_days), "date": days, "p": each,
+                    "y": y,
+                }
+            )
+            for seed, each in enumerate(answers(p, variance, N_SEEDS, size + round(1000 * share)))
+        ]  # fmt: skip
+        path = share_folder(folder, record.name) / PREDICTIONS_FILE
+        write_predictions(path, pd.concat(tables, ignore_index=True))
+    write_share(folder, record)
+    return record
 
 
 def final_record(name: str, size: int, horizon: int, **changes: Any) -> FinalRecord:

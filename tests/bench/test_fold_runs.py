@@ -28,7 +28,7 @@ SEEDS = int(os.environ.get("FOLD_SEEDS", "2"))
 
 MOST_OF_SINGLE_TRAININGS = 1.5
 
-CELL = "long_200k_h1_threshold_1pct_sp500-long"
+CELL = "long_200k_h1_threshold_1pct_sp500-long_walk-forward"
 
 pytestmark = pytest.mark.bench
 

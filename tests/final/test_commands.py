@@ -16,7 +16,12 @@ import study.predict
 import study.train
 import study.tune
 from study.cluster.runtime import cluster
-from study.results.final_records import read_final, read_predictions
+from study.results.final_records import (
+    read_final,
+    read_predictions,
+    read_share,
+    share_folder,
+)
 from study.results.store import read_trials
 from study.storage.layout import FINAL_FOLDER, RECORD_FILE, REFIT_FOLDER, TABLE_FILE
 from tests.sweeping.command import cell_name, processes_in, run, start, write_plan
@@ -186,14 +191,35 @@ def _check_walk_forward(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (first.first_test_day, first.n_test) == ("2009-01-02", 1300)
     assert first.last_train_day < first.first_test_day < second.last_train_day
     # Each fold has validation days of its own, on which seeds agree more than folds do.
-    (one, two), (three, four) = (
-        [run.value or 0.0 for run in record.runs[k : k + 2]] for k in (0, 2)
-    )
+    one, two, three, four = (run.value for run in record.runs if run.value is not None)
     assert max(abs(one - three), abs(two - four)) < min(abs(one - two), abs(three - four))
     table = read_predictions(folder / "predictions.parquet")
     own = table[(table["model"] == "patchtst") & (table["part"] == "test")]
     assert own.groupby("seed").size().tolist() == [first.n_test + second.n_test] * 2
+    _check_shares(folder, flags)
     done(analysis.__main__.main, "--study", "walk")
+    report = json.loads((here / "ray_results/report/report.json").read_text())
+    assert "1 recent" in report["sections"]["data"]["numbers"]
+
+
+def _check_shares(folder: Path, flags: tuple[str, ...]) -> None:
+    """Check that a share is trained beside runs that have ended, of which nothing changes."""
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    whole = read_final(folder)
+    done(study.train.main, *flags, "--budgets", "50k", "--horizons", "1", "--seeds", "1",
+         "--data-shares", "0.9", "1")  # fmt: skip
+    assert {path: path.read_bytes() for path in before} == before
+    record = read_share(folder, "recent_0.9")
+    assert whole is not None
+    assert record is not None
+    assert record.n_train == [round(0.9 * fold.n_train) for fold in whole.folds]
+    assert record.winner == whole.winner
+    assert [(run.fold, run.seed) for run in record.runs] == [
+        (run.fold, run.seed) for run in whole.runs[:2]
+    ]
+    own = read_predictions(share_folder(folder, record.name) / "predictions.parquet")
+    assert set(own["model"]) == {"patchtst"}
+    assert (own["part"] == "test").sum() == sum(fold.n_test for fold in whole.folds)
 
 
 def _check_prediction(here: Path, horizon: int, table: pd.DataFrame, output: str) -> None:

@@ -20,8 +20,10 @@ from study.final.finalists import Finalist
 from study.final.holdout_predictions import predict_holdout
 from study.final.run_plan import RunPlan, plan_runs
 from study.final.searched_cell import SearchedCell
+from study.final.train_cell import _fold_record, _run_record
 from study.model.model_config import ModelConfig
-from study.results.records import TrialRecord
+from study.results.final_records import FinalRecord
+from study.results.records import StopReason, TrialRecord
 from study.search.forced import Forced
 from study.search.space import SearchSpace, TrialConfig, build_space
 from study.spec.spec_file import load_study
@@ -31,6 +33,7 @@ from study.training.checkpoint import CheckpointFolder
 from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
+from tests.analysis.records import final_record
 from tests.results.conftest import record
 from tests.tuner.command import SPACES
 
@@ -149,6 +152,46 @@ def test_a_run_of_the_latest_fold_is_exported(tmp_path: Path) -> None:
     assert plan(search).best(runs).number == 5
     assert plan(search).best(runs[:1]).number == 0
     assert plan(search, with_validation=True).best(runs).number == 2
+
+
+def test_a_seed_is_whole_if_it_answers_for_every_fold() -> None:
+    def of(*reasons: StopReason) -> FinalRecord:
+        runs = [
+            _run_record(record(n, reason=reason), fold=n % 2) for n, reason in enumerate(reasons)
+        ]
+        return final_record("x", 1, 1, runs=runs, folds=[_fold_record(folds()[0])] * 2)
+
+    assert of("completed", "early_stopping", "completed", "collapsed").n_whole_seeds == 2
+    assert of("completed", "diverged", "error", "completed").n_whole_seeds == 0
+    assert not of("completed", "diverged", "error", "completed").is_usable
+
+
+def test_a_fold_names_the_days_that_a_refit_has_learnt_from(tmp_path: Path) -> None:
+    plain, again = plan(searched(tmp_path)), plan(searched(tmp_path), with_validation=True)
+    for one, two in zip(plain.folds, again.folds, strict=True):
+        before, after = _fold_record(one), _fold_record(two)
+        assert after.n_train == before.n_train + before.n_validation
+        assert before.last_train_day < after.last_train_day < after.first_test_day
+        assert after.base_rate == two.base_rate
+
+
+def test_a_window_bounds_what_garch_is_fitted_on(tmp_path: Path) -> None:
+    prices = load_prices("sp500")
+    config = dataclasses.replace(CONFIG, window_days=1500)
+    data = build_dataset(config, prices, fold=1)
+    first = int(open_holdout(config, data, prices, fold=1).bars[data.train_days[0]])
+    bars = prices.frame.copy()
+    columns = ["Open", "High", "Low", "Close"]
+    # Another scale before the window changes one return before it, and none in it.
+    scale = np.where(np.arange(len(bars)) < first - 200, 3.0, 1.0)
+    bars[columns] = bars[columns].mul(scale, axis=0)
+    other = dataclasses.replace(prices, frame=bars)
+    answers = []
+    for each in (prices, other):
+        own = build_dataset(config, each, fold=1)
+        held = open_holdout(config, own, each, fold=1)
+        answers.append(BASELINES["GJR-GARCH"](config, held)[held.test_days])
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-6)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 
 from study.cluster.resources import SearchResources
 from study.planning.simulation import Played, TrialCost, play
-from study.spec.specification import SearchConfig
+from study.spec.search_config import SearchConfig
 from tests.search.simulated_search import request
 
 FIFO = SearchConfig(trials=20, scheduler="fifo")

@@ -23,8 +23,9 @@ from study.results.plans.plan_file import read_measurements
 from study.results.plans.plan_record import Estimate
 from study.search.space import SearchSpace, TrialConfig, build_space
 from study.spec.overrides import Overrides
+from study.spec.search_config import SearchConfig
 from study.spec.spec_file import load_study
-from study.spec.specification import Cell, SearchConfig
+from study.spec.specification import Cell
 from tests.search.simulated_search import request
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"

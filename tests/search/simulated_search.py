@@ -13,8 +13,8 @@ from study.search.assignment import Assignment
 from study.search.forced import forced_configurations
 from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
+from study.spec.search_config import SearchConfig
 from study.spec.spec_file import load_study
-from study.spec.specification import SearchConfig
 from tests.results.reports import epoch_record
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"

@@ -1,4 +1,5 @@
 from dataclasses import fields
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -38,6 +39,36 @@ def edited(tmp_path: Path, edit: dict[str, Any]) -> Path:
 
 def cell(path: Path, **search: Any) -> Cell:
     return load_study(path).cell("2M", 3, Overrides(search=search))
+
+
+def test_a_cell_that_walks_forward_says_so_in_its_name_and_reads_no_shares(tmp_path: Path) -> None:
+    study = load_study(SPACES / "phase6a.yaml")
+    long = study.cell("2M", 3, Overrides(data={"source": "sp500-long"}))
+    assert long.name == "phase6a_2M_h3_threshold_1pct_sp500-long_walk-forward"
+    assert long.data.first_test_day == "1990-01-01"
+    walking = study.cell("2M", 3, Overrides(data={"splits": "walk_forward"}))
+    assert walking.name == "phase6a_2M_h3_threshold_1pct_walk-forward"
+    with_shares = edited(tmp_path, {"data.test_share": 0.2})
+    assert cell(with_shares).data.test_share == 0.2
+    with pytest.raises(SpecError, match=r"test_share are not read where splits is walk_forward"):
+        load_study(with_shares).cell("2M", 3, Overrides(data={"splits": "walk_forward"}))
+    with pytest.raises(SpecError, match=r"not read where splits is shares, but got fold_days"):
+        cell(edited(tmp_path, {"data.fold_days": 500}))
+    with pytest.raises(SpecError, match="window_days must leave training days"):
+        cell(edited(tmp_path, {"data.splits": "walk_forward", "data.window_days": 400}))
+
+
+def test_a_day_in_a_file_needs_no_quotes(tmp_path: Path) -> None:
+    space = {"data.splits": "walk_forward", "data.first_test_day": date(2009, 1, 2)}
+    assert cell(edited(tmp_path, space)).data.first_test_day == "2009-01-02"
+    with pytest.raises(SpecError, match=r"first_test_day must be a day as 1990-01-31, or null"):
+        cell(edited(tmp_path, space | {"data.first_test_day": "2.1.2009"}))
+
+
+@pytest.mark.parametrize("source", ["search2", "mine/search12.csv", "walk-forward"])
+def test_a_market_whose_name_would_mean_something_else_is_refused(source: str) -> None:
+    with pytest.raises(SpecError, match="no market may be named walk-forward or searchN"):
+        load_study(SPACES / "phase6a.yaml").cell("2M", 3, Overrides(data={"source": source}))
 
 
 @pytest.mark.parametrize("path", sorted(SPACES.glob("*.yaml")), ids=lambda path: path.stem)

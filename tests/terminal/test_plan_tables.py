@@ -49,7 +49,7 @@ def test_budgets_are_side_by_side_with_what_is_listed_and_phase_two_is_counted(
     stored = PlannedCell.from_json(row.to_json())
     assert (stored.cell, stored.phase, stored.demand is not None) == (FIRST.name, 1, True)
     shown = Console(file=io.StringIO(), width=120)
-    print_budget(shown, [row, of_second_search(row)])
+    print_budget(shown, [row, of_second_search(row)], (0.25, 0.5))
     arguments = parser().parse_args(["--search", str(SPACES / "two_phase.yaml"), "--trials", "7"])
     _, of_two = phase_two(arguments, STUDY, [FIRST, FIRST.of_search(2)], tmp_path)
     assert (of_two.searches_per_horizon, len(of_two.waiting)) == (4, 2)
@@ -60,6 +60,11 @@ def test_budgets_are_side_by_side_with_what_is_listed_and_phase_two_is_counted(
     assert lines[0] == "two-phase phase 1, 2M-20M"
     planned = [line.split() for line in lines if line.split()[-1:] == ["GiB"] and "new" in line]
     assert [line[: line.index("new")] for line in planned] == [["h1"], ["h1", "(search", "2)"]]
+    (shares,) = (line for line in lines if line.startswith("  shares"))
+    assert (
+        "0.25, 0.5, 1 of the training days: with each seed the winner is trained 3 times" in shares
+    )
+    assert "1.75 times as long as on all days alone, in " in shares
     rows = {line.split()[0]: line.split() for line in lines if line.strip()}
     # Of the eighteen nine are of 2M and three of 20M.
     assert rows["2M"][-1] == "9"

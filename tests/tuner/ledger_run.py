@@ -10,7 +10,7 @@ from study.results.journal import Journal
 from study.search.assignment import Assignment
 from study.search.cell_folder import CellFolder
 from study.search.ledger import Ledger
-from study.spec.specification import SearchConfig
+from study.spec.search_config import SearchConfig
 from study.storage.lock import FolderLock
 from study.storage.place import LocalPlace, Place
 from study.tuner.scheduler import LedgerScheduler

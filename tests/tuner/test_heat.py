@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 from study.cluster.sensors import Reading
 from study.cluster.thermal import ThermalGuard
 from study.interruptions import Stop
-from study.spec.specification import SearchConfig
+from study.spec.search_config import SearchConfig
 from study.tune import main
 from study.tuner.searcher import LedgerSearcher
 from study.tuner.slot_limit import Slots

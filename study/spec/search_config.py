@@ -1,0 +1,99 @@
+"""The settings of a search, validated."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from study.errors import require
+from study.fields import (
+    Rule,
+    above,
+    check_values,
+    flag,
+    one_of,
+    or_none,
+    share,
+    whole,
+    within,
+)
+from study.results.records import Metric
+from study.spec.search_number import SEED_END
+
+ForcedSet = Literal["none", "extremes6", "forced18"]
+"""Name of the list of configurations that are tried before any is drawn."""
+
+Scheduler = Literal["asha", "fifo"]
+"""Name of the scheduler; ``fifo`` runs every trial to its end."""
+
+SEARCH_RULES: dict[str, Rule] = {
+    "trials": whole(1, 100_000),
+    "seed": Rule("lie in [0, 2**31)", whole(0, SEED_END - 1).holds),
+    "forced": one_of(get_args(ForcedSet)),
+    "across_budgets": flag(),
+    "metric": one_of(get_args(Metric)),
+    "early_stop_patience": Rule(
+        "be at least 5 whole trials: the five best are compared",
+        or_none(whole(5, 1_000_000)).holds,
+    ),
+    "early_stop_threshold": or_none(above(0, 1_000)),
+    "startup_trials": whole(1, 100_000),
+    "scheduler": one_of(get_args(Scheduler)),
+    # ASHA counts time in whole percent of a schedule, from 1.
+    "grace_share": within(0.01, 1),
+    # Nearer to 1, rungs would be less than a percent apart; 2 to 4 are usual.
+    "reduction_factor": within(1.1, 100),
+    # At most a year.
+    "stall_minutes": above(0, 525_600),
+    # At most a day.
+    "checkpoint_seconds": within(0, 86_400),
+    "max_failure_share": share(zero=False),
+    "keep_state_mib": whole(0, 1_000_000),
+}
+"""Rule for the value of each field, whatever the values of the others are."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchConfig:
+    """The settings of a cell's search."""
+
+    trials: int
+    seed: int = 42
+    forced: ForcedSet = "extremes6"
+    across_budgets: bool = False
+    """Is the budget a dimension of one search, in place of a search per budget?"""
+    metric: Metric = "log_loss"
+    """Score by which trials are ranked: that of the validation days at the epoch of least log-loss.
+    """
+    early_stop_patience: int | None = None
+    """Number of distinct trials that must have run to their end before the search may stop because
+    its best ones hardly differ; None never stops it."""
+    early_stop_threshold: float | None = None
+    """Range of the five best scores at which it stops, in the metric's units; None takes a share of
+    the metric's standard error (``study.results.convergence``)."""
+    startup_trials: int = 10
+    """Number of trials, forced ones included, before TPE draws by their results."""
+    scheduler: Scheduler = "asha"
+    grace_share: float = 0.25
+    """Share of its own schedule that every trial gets before ASHA may stop it."""
+    reduction_factor: float = 3.0
+    """ASHA's eta: one trial in eta continues at each rung."""
+    stall_minutes: float = 30.0
+    """Minutes without a training step after which a trial counts as stalled. A worker that has not
+    reported an epoch of its trial yet has at least five."""
+    checkpoint_seconds: float = 10.0
+    """Least number of seconds between two checkpoints that are written while a trial trains; 0
+    writes one after every epoch, before the epoch is reported."""
+    max_failure_share: float = 0.5
+    """Share of failed trials above which the search stops."""
+    keep_state_mib: int = 64
+    """Largest state, in MiB, that a trial which ran to its last epoch keeps, so that it can go on
+    with a longer schedule; 0 keeps none."""
+
+    def __post_init__(self) -> None:
+        check_values(SEARCH_RULES, self, "Mend the search space or the flag.")
+        require(
+            self.early_stop_threshold is None or self.early_stop_patience is not None,
+            "SearchConfig",
+            "early_stop_threshold needs early_stop_patience, without which nothing stops",
+            got=f"early_stop_threshold={self.early_stop_threshold!r}",
+            remedy="Mend the search space or the flag.",
+        )
