@@ -20,16 +20,15 @@ from analysis.holdout_scores import Scores
 from analysis.statistics.comparison import Standing
 from analysis.statistics.interval import Estimate
 from analysis.study_records import cells_or_cases
-from study.block_length import DETECTABLE, judged_block_days
+from study.block_length import DETECTABLE, block_days, judged_block_days
 from study.text.short_forms import counted
 
-_FOLDS = (
-    "means of ten folds of 731 days lie 1.5 [1.0, 2.7] times as far apart as such blocks say (HAR "
-    "less logistic regression, S&P 500 of 1990 to 2018, 1 day ahead)"
+_YEARS = (
+    "means of windows of 712 days vary 0.9 to 1.7 times as much as such blocks say (six pairs of "
+    "baselines, three horizons, nine windows, S&P 500 of 1991 to 2016)"
 )
-"""How far folds differ by more than blocks of a year say: the standard error of their mean by their
-own standard deviation, .00339 nats, over that by blocks of 250 days, .00228, with the 95 % interval
-of a standard deviation of ten values."""
+"""How much more windows of years differ than blocks of a year say, in standard errors of the mean of
+all windows, as ``tests/bench/test_windows.py`` prints it."""
 
 
 def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
@@ -117,16 +116,15 @@ def _days_sentence(each: JudgedHorizon) -> str:
             f" By the error of their own blocks the {len(each.cells[0].test.y)} test days show "
             f"{' and '.join(worth)}."
         )
-    return said + _blocks_sentence(each) + _error_sentence(each)
+    blocks = blocks_sentence(each.horizon, len(each.cells[0].test.y))
+    return f"{said} {blocks}{_error_sentence(each)}"
 
 
-def _blocks_sentence(each: JudgedHorizon) -> str:
-    """Return how long the blocks of days are on which intervals rest."""
-    block = judged_block_days(each.horizon, len(each.cells[0].test.y))
-    said = f" Blocks have {block} days on average"
-    if any(len(cell.final.folds) > 1 for cell in each.cells):
-        return f"{said}; even so, {_FOLDS}."
-    return f"{said}."
+def blocks_sentence(horizon: int, n_days: int) -> str:
+    """Return how long the blocks of days are on which intervals of test days rest."""
+    block = judged_block_days(horizon, n_days)
+    said = f"Blocks have {block} days on average"
+    return f"{said}." if block == block_days(horizon) else f"{said}; even so, {_YEARS}."
 
 
 def _error_sentence(each: JudgedHorizon) -> str:

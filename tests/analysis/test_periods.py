@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.answers.final_answers import baselines_section
+from analysis.answers.final_answers import baselines_section, blocks_sentence
 from analysis.answers.period_answer import periods_section
 from analysis.cell_judgement import judge_study
 from analysis.statistics.comparison import paired_difference
@@ -68,6 +68,12 @@ def test_every_decade_is_judged_by_its_own_days(tmp_path: Path) -> None:
     for winner in judged.cells:
         del winner.records.searched["power"]["share"]
     assert baselines_section([judged]).sentences[-1].endswith(f"{said}.")
+
+
+def test_blocks_of_a_year_are_said_with_how_much_more_windows_of_years_differ() -> None:
+    assert blocks_sentence(5, 712) == "Blocks have 20 days on average."
+    said = blocks_sentence(1, 7_302)
+    assert said.startswith("Blocks have 250 days on average; even so, means of windows of 712 days")
 
 
 @pytest.mark.slow
