@@ -27,8 +27,8 @@ _YEARS = (
     "means of windows of 712 days vary 0.9 to 1.7 times as much as such blocks say (six pairs of "
     "baselines, three horizons, nine windows, S&P 500 of 1991 to 2016)"
 )
-"""How much more windows of years differ than blocks of a year say, in standard errors of the mean of
-all windows, as ``tests/bench/test_windows.py`` prints it."""
+"""How much more windows of years differ than blocks of a year say, in standard errors of the mean
+of all windows, as ``tests/bench/test_windows.py`` prints it."""
 
 
 def baselines_section(horizons: Sequence[JudgedHorizon]) -> Section:
