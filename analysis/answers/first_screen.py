@@ -137,19 +137,24 @@ def _shown_from(smallest: Mapping[str, Mapping[int, float | None]]) -> str:
     """Return from what size on true differences are seen, by what they are of and by horizon."""
     known = []
     for what, by_horizon in smallest.items():
-        sizes = [
-            f"{value:.4f} nats {days_ahead(horizon)}"
-            for horizon, value in by_horizon.items()
-            if value is not None
-        ]
-        if sizes:
-            known.append(f"{what} from {' and '.join(sizes)} on")
+        if any(value is not None for value in by_horizon.values()):
+            sizes = ["(none known)" if v is None else f"{v:.4f}" for v in by_horizon.values()]
+            known.append(f"{what} from {_listed(sizes)} nats on")
     if not known:
         return "No difference has an error by which to say how small a true one would be seen."
+    horizons = list(next(iter(smallest.values())))
+    days = days_ahead(horizons[-1])
+    if len(horizons) > 1:
+        days = f"{_listed([str(each) for each in horizons])} days ahead"
     return (
         "In four studies of five, if nothing else were compared, these days would show a true "
-        f"difference {'; '.join(known)}. Smaller ones may well go unseen."
+        f"difference, {days}, {'; '.join(known)}. Smaller ones may well go unseen."
     )
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Return words as they are said one after the other: a, b and c."""
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
 
 
 def smallest_shown(differences: Sequence[Estimate]) -> float | None:

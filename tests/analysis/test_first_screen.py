@@ -138,7 +138,7 @@ def test_the_three_statements_have_their_numbers(
         in (found.clauses[0])
     )
     assert (
-        "difference to the best baseline from 0.0028 nats 1 day ahead on; between"
+        "true difference, 1 day ahead, to the best baseline from 0.0028 nats on; between"
         in (power.clauses[0])
     )
     assert missing.clauses == [
