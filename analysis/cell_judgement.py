@@ -59,7 +59,6 @@ class JudgedCell:
     records: CellRecords
     final: FinalRecord
     test: Predictions
-    train_prior: float
     scores: Mapping[str, Scores]
     """Scores on the test days, by model."""
     standing: Standing
@@ -253,7 +252,7 @@ def _judge_cell(
 ) -> JudgedCell:
     final = cell.final
     assert final is not None
-    train_prior = float(cell.searched["splits"]["train"]["base_rate"])
+    train_prior = test.train_prior(float(cell.searched["splits"]["train"]["base_rate"]))
     scores = {model: score_model(test, model, train_prior, days) for model in test.p}
     own = scores[final.model]
     flags = []
@@ -289,7 +288,6 @@ def _judge_cell(
         records=cell,
         final=final,
         test=test,
-        train_prior=train_prior,
         scores=scores,
         standing=standing,
         optimism=None if final.with_validation else _optimism(cell, test, days),

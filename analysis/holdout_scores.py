@@ -40,7 +40,7 @@ class Decisions:
     """Consequences of saying yes from a probability on; means over seeds."""
 
     threshold: float
-    """The least probability at which it says yes."""
+    """The least probability at which it says yes, a mean over days."""
     accuracy: Estimate
     majority_accuracy: float
     """Accuracy of always giving the commoner answer of these days."""
@@ -78,20 +78,20 @@ class Scores:
     """Reliability curve of the mean probability over seeds."""
 
 
-def score_model(predictions: Predictions, model: str, train_prior: float, days: Floats) -> Scores:
+def score_model(predictions: Predictions, model: str, train_prior: Floats, days: Floats) -> Scores:
     """Score a model.
 
     Args:
         predictions: of a part's days.
         model: its name there.
-        train_prior: base rate of the training days.
+        train_prior: base rate of the training days, for each day, shape (n_days,).
         days: samples of the part's days.
     """
     y, p = predictions.y, predictions.p[model]
     losses = predictions.losses(model)
     own_prior = float(y.mean())
     constant = _constant_losses(y, train_prior)
-    own = _constant_losses(y, own_prior)
+    own = _constant_losses(y, np.full(len(y), own_prior))
     sampled = daily_means(losses, days)
     against_train = 1 - sampled / daily_means(constant[None], days)
     # The constant at each sample's own base rate: what is known in hindsight.
@@ -114,19 +114,19 @@ def score_model(predictions: Predictions, model: str, train_prior: float, days: 
         ece=_of_each(calibration_errors, p, y, days),
         logit_sd=logit_sd,
         is_next_to_constant=logit_sd < COLLAPSED_LOGIT_SD or skill.high < LEAST_SKILL,
-        decisions=(_decide(p, y, 0.5, days), _decide(p, y, train_prior, days)),
+        decisions=(_decide(p, y, np.full(len(y), 0.5), days), _decide(p, y, train_prior, days)),
         reliability=reliability(p.mean(axis=0), y),
     )
 
 
-def _decide(p: Floats, y: Floats, threshold: float, days: Floats) -> Decisions:
+def _decide(p: Floats, y: Floats, threshold: Floats, days: Floats) -> Decisions:
     said_yes = p >= threshold
     right = (said_yes == y).astype(np.float64)
     hits = float((said_yes & (y == 1)).sum(axis=1).mean())
     n_yes = float(said_yes.sum(axis=1).mean())
     rate = float(y.mean())
     return Decisions(
-        threshold=threshold,
+        threshold=float(threshold.mean()),
         accuracy=_estimate(float(right.mean()), daily_means(right, days)),
         majority_accuracy=max(rate, 1 - rate),
         precision=hits / n_yes if n_yes else None,
@@ -178,7 +178,7 @@ def reliability(p: Floats, y: Floats) -> list[Reliability]:
     ]
 
 
-def _constant_losses(y: Floats, prior: float) -> Floats:
+def _constant_losses(y: Floats, prior: Floats) -> Floats:
     positive, negative = -np.log(prior), -np.log1p(-prior)
     return np.asarray(np.where(y == 1, positive, negative))
 

@@ -99,7 +99,7 @@ def judge_file(table: PredictionTable, days: Days) -> Judgement:
         notes=notes,
         warnings=date_warnings(given, days.predictions, days.models, rows, samples),
         scores={
-            name: score_model(common, name, days.train_prior, samples)
+            name: score_model(common, name, days.train_prior[rows], samples)
             for name in (*given, *days.models)
         },
         differences=_differences(given, common, days, samples),

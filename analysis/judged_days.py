@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.statistics.floats import Floats
 from analysis.study_records import CellRecords, Predictions, predictions_of, read_study
 from study.errors import StudyError, quoted, require
 from study.results.final_records import CONSTANT, ORACLE, read_predictions
@@ -28,8 +29,8 @@ class Days:
     baselines: Sequence[str]
     """Baselines, with each of which the models of a file are compared, as with each winner."""
     winners: Sequence[str]
-    train_prior: float
-    """Base rate of the training days."""
+    train_prior: Floats
+    """Base rate of the training days, for each day, shape (n_days,)."""
     other_part: str
     other_dates: np.ndarray
     """Days of the other part, datetime64[D]."""
@@ -94,7 +95,7 @@ def _days_of_table(path: Path, horizon: int | None, part: str) -> Days:
         models=[*winners, *(name for name in predictions.p if name not in has_seed)],
         baselines=baselines,
         winners=winners,
-        train_prior=float(predictions.p[CONSTANT].mean()),
+        train_prior=predictions.p[CONSTANT][0],
         other_part=_other(part),
         other_dates=predictions_of(table, _other(part), path.name).dates,
     )
@@ -132,7 +133,7 @@ def _days_of_study(results: Path, name: str | None, horizon: int | None, part: s
         models=[*winners, *(model for model in predictions.p if model not in winners)],
         baselines=[name for name in predictions.p if name not in {*winners, ORACLE}],
         winners=winners,
-        train_prior=float(first.searched["splits"]["train"]["base_rate"]),
+        train_prior=predictions.train_prior(float(first.searched["splits"]["train"]["base_rate"])),
         other_part=_other(part),
         other_dates=first.predictions(_other(part)).dates,
     )

@@ -13,6 +13,7 @@ import pandas as pd
 from analysis.statistics.floats import Floats
 from study.errors import StudyError, quoted, require
 from study.results.final_records import (
+    CONSTANT,
     ORACLE,
     FinalRecord,
     final_name,
@@ -41,6 +42,17 @@ class Predictions:
         """Return the log-loss of every day, nats, shape (n_seeds, n_days)."""
         p = self.p[model]
         return np.asarray(-np.where(self.y == 1, np.log(p), np.log1p(-p)))
+
+    def train_prior(self, otherwise: float) -> Floats:
+        """Return the base rate of the training days for every day, shape (n_days,).
+
+        Walking forward, each fold has its own, which is what the constant answers.
+
+        Args:
+            otherwise: the rate where there is no such baseline.
+        """
+        answers = self.p.get(CONSTANT)
+        return np.full(len(self.y), otherwise) if answers is None else answers[0]
 
 
 @dataclass(frozen=True, kw_only=True)

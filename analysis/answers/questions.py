@@ -9,6 +9,7 @@ from analysis.answers.final_answers import (
 )
 from analysis.answers.horizon_answer import horizons_section
 from analysis.answers.law_answer import law_section, law_sentence, oracle_section
+from analysis.answers.period_answer import periods_section
 from analysis.answers.report_parts import Cell, Section, Table, days_ahead
 from analysis.answers.search_answers import (
     budget_section,
@@ -36,6 +37,8 @@ def answer(study: StudyRecords, horizons: Sequence[JudgedHorizon]) -> list[Secti
             calibration_section(horizons),
             winners_section(horizons),
         ]
+        periods = periods_section(horizons)
+        sections[2:2] = [] if periods is None else [periods]
         if any(cell.over_oracle for cell in all_cells(horizons)):
             sections.insert(0, oracle_section(horizons))
     listed = listed_section(study)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics.floats import Floats
+from study.block_length import DETECTABLE
 from study.results.final_records import (
     FinalRecord,
     RunRecord,
@@ -22,6 +23,8 @@ from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE, SEARCH_SUFFIX
 from tests.results.conftest import PARAMS, record
 
 N_SEEDS = 5
+FORETOLD = 0.0123
+"""Standard error of the difference of two networks on the test days, as the plan foretold it."""
 N_TRIALS = 12
 FAMILY = str(PARAMS["family"])
 
@@ -148,6 +151,7 @@ def _write_records(
             "search_number": search_number,
             "spec": {"budgets": [{"label": str(size), "target": size} for size in sizes]},
             "splits": {part: split for part in ("train", "validation", "test")},
+            "power": {"log_loss_test": FORETOLD * DETECTABLE},
         },
     )  # fmt: skip
     identity = CellIdentity(

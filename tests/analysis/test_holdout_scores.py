@@ -81,7 +81,9 @@ def test_the_auc_of_a_sample_of_days_is_that_of_its_days(levels: list[float], se
 def test_scores_are_those_of_scikit_learn() -> None:
     p, y = market()
     model = said(p, 0.5)
-    found = score_model(of(y, patchtst=model), "patchtst", 0.25, resampled_day_counts(N_DAYS, 1))
+    found = score_model(
+        of(y, patchtst=model), "patchtst", np.full(N_DAYS, 0.25), resampled_day_counts(N_DAYS, 1)
+    )
     assert found.log_loss.value == pytest.approx(np.mean([log_loss(y, seed) for seed in model]))
     assert found.auc.value == pytest.approx(np.mean([roc_auc_score(y, seed) for seed in model]))
     assert found.brier.value == pytest.approx(np.mean([brier_score_loss(y, s) for s in model]))
@@ -102,7 +104,9 @@ def test_a_constant_at_the_base_rate_is_a_collapse() -> None:
     y[:118] = 1
     y = np.random.default_rng(0).permutation(y)
     constant = np.full((1, 1000), 0.118)
-    found = score_model(of(y, patchtst=constant), "patchtst", 0.118, resampled_day_counts(1000, 1))
+    found = score_model(
+        of(y, patchtst=constant), "patchtst", np.full(1000, 0.118), resampled_day_counts(1000, 1)
+    )
     assert found.log_loss.value == pytest.approx(0.3629, abs=5e-5)
     assert found.is_next_to_constant
     assert found.auc.value == 0.5

@@ -1,0 +1,69 @@
+"""The section of a report on decades."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.answers.period_answer import periods_section
+from analysis.cell_judgement import judge_study
+from analysis.statistics.comparison import paired_difference
+from analysis.statistics.day_resampling import resampled_day_counts
+from analysis.statistics.interval import Estimate
+from analysis.study_records import read_study
+from tests.analysis.records import FORETOLD, write_study
+
+
+def test_test_days_of_one_decade_have_no_section(tmp_path: Path) -> None:
+    write_study(tmp_path, {1000: 0.2}, horizons=(1,), n_days=300)
+    assert periods_section(judge_study(read_study(tmp_path, None))) is None
+
+
+@pytest.mark.slow
+def test_every_decade_is_judged_by_its_own_days(tmp_path: Path) -> None:
+    # The test days are 2008-11-05 to 2015-09-09.
+    write_study(tmp_path, {1000: 0.02, 4000: 1.5}, horizons=(1,), n_days=2500)
+    (judged,) = judge_study(read_study(tmp_path, None))
+    section = periods_section([judged])
+    assert section is not None
+    losses, leads = section.tables
+    assert losses.columns == (
+        "model", "2000s (422 days)", "2010s (2,078 days)", "all days (2,500 days)",
+    )  # fmt: skip
+    test = judged.cells[0].test
+    rows = {str(row[0]): row[1:] for row in losses.rows}
+    assert rows["share of positives"] == pytest.approx(
+        [test.y[:422].mean(), test.y[422:].mean(), test.y.mean()]
+    )
+    for name, days in ((0, slice(0, 422)), (1, slice(422, None)), (2, slice(None))):
+        found = rows["logistic"][name]
+        assert isinstance(found, Estimate)
+        assert found.value == pytest.approx(test.losses("logistic")[:, days].mean())
+        lead = leads.rows[0][1 + name]
+        assert isinstance(lead, Estimate)
+        own = judged.cells[0].losses[:, days] - test.losses("logistic")[:, days]
+        assert lead.value == pytest.approx(own.mean())
+    near, far, errors = section.sentences
+    assert near.endswith("by decade, each for itself, better in the 2000s, 2010s.")
+    assert far.endswith("by decade, each for itself, worse in the 2000s, 2010s.")
+    one, two = (cell.losses for cell in judged.cells)
+    reached = paired_difference(one, two, resampled_day_counts(2500, 1)).se
+    assert f"winners is {reached:.4f} nats" in errors
+    assert errors.endswith(f"over 1 pairs); the plan foretold {FORETOLD:.4f}.")
+
+
+@pytest.mark.slow
+def test_the_skill_of_a_walk_is_against_the_base_rate_of_each_fold(tmp_path: Path) -> None:
+    write_study(tmp_path, {1000: 0.02}, horizons=(1,), n_days=300)
+    study = read_study(tmp_path, None)
+    table = study.cells[0].table
+    assert table is not None
+    folds = table["date"] < "2003-01-15"
+    is_constant = table["model"] == "constant"
+    table.loc[is_constant & folds, "p"] = 0.2
+    table.loc[is_constant & ~folds, "p"] = 0.6
+    (judged,) = judge_study(study)
+    own = judged.cells[0]
+    constant, mean = own.test.losses("constant").mean(), own.losses.mean()
+    assert len(np.unique(own.test.p["constant"])) == 2
+    assert own.own.skill_train_prior.value == pytest.approx(1 - mean / constant)
