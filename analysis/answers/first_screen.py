@@ -119,7 +119,7 @@ def _level(each: JudgedHorizon) -> str:
         f"{' after all comparisons' if is_lost else ''}."
     )
     if best.over_oracle is not None:
-        said += f" It is {shown_estimate(best.over_oracle)} above the best possible answer."
+        said += f" Its loss is {shown_estimate(best.over_oracle)} above the best possible one."
     return said
 
 
