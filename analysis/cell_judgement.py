@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.edge_judgement import edge_remarks
 from analysis.holdout_scores import Scores, score_model
+from analysis.judged_days import same_days
 from analysis.statistics.comparison import (
     EQUAL_NATS,
     Difference,
@@ -64,8 +65,9 @@ class JudgedCell:
     standing: Standing
     """The winner beside every baseline on the test days, one family over all cells of the study."""
     optimism: Optimism | None
-    """How much the winner loses on the test days of what it had on those on which it was chosen;
-    None where it was trained on these."""
+    """How much the winner loses on later days of what it had on those on which it was chosen; None
+    where it was trained on these. The later days are test days, of a walk forward those of its
+    first fold, on which the same runs answer."""
     over_oracle: Estimate | None
     """Loss less that of the exact answer, where the market is drawn; None on a real one."""
     flags: Sequence[str]
@@ -120,9 +122,9 @@ class JudgedHorizon:
     effective_days: Mapping[str, float]
     """Independent days that the test days are worth for ``loss``, that of the best baseline there,
     and for ``difference``, the median one of a winner to it; without those that do not vary."""
-    smallest_difference: float | None
-    """Smallest true difference between two winners that the test days show, nats, by the median
-    error of their own paired differences; None with one winner."""
+    pair_errors: Sequence[float]
+    """Standard errors of the paired differences of all two winners, nats, without those of equal
+    ones; none with one winner."""
     from_smallest: Sequence[Estimate]
     """Loss of each winner less that of the first of the smallest budget, paired by day."""
     pairs: Sequence[Difference]
@@ -136,6 +138,16 @@ class JudgedHorizon:
     of all cells if a budget was searched several times, and else None."""
     excluded: Sequence[str]
     """Budgets left out, with the reason."""
+
+    @property
+    def smallest_difference(self) -> float | None:
+        """Smallest true difference between two winners that the test days show, nats.
+
+        It goes by the median error of their own paired differences; None without any.
+        """
+        if not self.pair_errors:
+            return None
+        return smallest_difference(float(np.median(self.pair_errors)))
 
 
 def all_cells(horizons: Sequence[JudgedHorizon]) -> list[JudgedCell]:
@@ -163,7 +175,8 @@ def judge_study(study: StudyRecords) -> list[JudgedHorizon]:
         key: Standing(differences=list(itertools.islice(family, len(own))))
         for key, own in pairs.items()
     }
-    return [_judge_horizon(each, standings) for each in days.values()]
+    longest = max(days, default=0)
+    return [_judge_horizon(each, standings, longest) for each in days.values()]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -179,8 +192,12 @@ class _HorizonDays:
 
     @classmethod
     def of(cls, horizon: int, records: Sequence[CellRecords]) -> "_HorizonDays":
-        """Read the predictions of cells of one horizon."""
-        tests = [cell.predictions("test") for cell in records]
+        """Read the predictions of cells of one horizon.
+
+        Raises:
+            StudyError: two cells have different test days.
+        """
+        tests = same_days(records, "test")
         samples = resampled_day_counts(len(tests[0].y), horizon)
         return cls(horizon=horizon, records=records, tests=tests, samples=samples)
 
@@ -214,12 +231,26 @@ def _baseline_losses(cell: CellRecords, predictions: Predictions) -> dict[str, F
 
 
 def _judge_horizon(
-    days: _HorizonDays, standings: Mapping[tuple[int, str], Standing]
+    days: _HorizonDays, standings: Mapping[tuple[int, str], Standing], longest: int
 ) -> JudgedHorizon:
+    """Judge the cells of a horizon.
+
+    Args:
+        days: of the horizon.
+        standings: of all cells, by horizon and label.
+        longest: horizon of the study, days.
+    """
     horizon, winners, baselines = days.horizon, days.winners, days.baselines
     means = {label: float(losses.mean()) for label, losses in winners.items()}
     cells = [
-        _judge_cell(cell, test, days.samples, standings[horizon, cell.label], means)
+        _judge_cell(
+            cell,
+            test,
+            days.samples,
+            standings[horizon, cell.label],
+            means,
+            _optimism(cell, test, longest),
+        )
         for cell, test in zip(days.records, days.tests, strict=True)
     ]
     kept = [cell for cell in cells if not cell.flags]
@@ -230,7 +261,7 @@ def _judge_horizon(
         cells=cells,
         best_set=[" = ".join(group) for group in confidence_set({**winners, **baselines}, horizon)],
         effective_days=_effective_days(winners, baselines, days.samples),
-        smallest_difference=_smallest_difference(list(winners.values()), days.samples),
+        pair_errors=_pair_errors(list(winners.values()), days.samples),
         from_smallest=[
             Estimate(value=0.0, low=None, high=None, se=None),
             *(paired_difference(c.losses, cells[0].losses, days.samples) for c in cells[1:]),
@@ -249,6 +280,7 @@ def _judge_cell(
     days: Floats,
     standing: Standing,
     means: Mapping[str, float],
+    lost: Optimism | None,
 ) -> JudgedCell:
     final = cell.final
     assert final is not None
@@ -290,7 +322,7 @@ def _judge_cell(
         test=test,
         scores=scores,
         standing=standing,
-        optimism=None if final.with_validation else _optimism(cell, test, days),
+        optimism=lost,
         over_oracle=paired_difference(test.losses(final.model), test.losses(ORACLE), days)
         if ORACLE in test.p
         else None,
@@ -299,18 +331,32 @@ def _judge_cell(
     )
 
 
-def _optimism(cell: CellRecords, test: Predictions, days: Floats) -> Optimism | None:
-    """Return how the winner's lead moves from validation to test days; None without predictions."""
+def _optimism(cell: CellRecords, test: Predictions, longest: int) -> Optimism | None:
+    """Return how the winner's lead moves from validation to later days; None without predictions.
+
+    Args:
+        cell: with final runs.
+        test: its predictions for all test days.
+        longest: horizon of the study, days. Its blocks are those of all horizons here, so that all
+            winners have the same samples of the same days and their mean can be judged.
+    """
+    final = cell.final
+    assert final is not None
+    if len(final.folds) > 1:
+        # Runs of the first fold alone answer for the validation days: other folds have others.
+        test = test.between(final.folds[0].first_test_day, final.folds[0].last_test_day)
     validation = cell.predictions("validation")
     reference = _reference(test)
     # A winner that has learnt from the validation days has no predictions of them.
-    if not {cell.model, reference} <= validation.p.keys():
+    if final.with_validation or not {cell.model, reference} <= validation.p.keys():
         return None
-    chosen = resampled_day_counts(len(validation.y), cell.horizon, seed=_VALIDATION_DRAW)
     one, two = (
-        (part.losses(cell.model), part.losses(reference), samples)
-        for part, samples in ((validation, chosen), (test, days))
-    )
+        (
+            part.losses(cell.model), part.losses(reference),
+            resampled_day_counts(len(part.y), longest, seed=seed),
+        )
+        for part, seed in ((validation, _VALIDATION_DRAW), (test, 0))
+    )  # fmt: skip
     # The same runs must have answered on both parts, or seeds are not paired.
     if len(one[0]) != len(two[0]):
         return None
@@ -334,14 +380,13 @@ def _effective_days(
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
-def _smallest_difference(winners: Sequence[Floats], days: Floats) -> float | None:
-    """Return the smallest true difference that these winners' own paired errors would show."""
-    errors = [
+def _pair_errors(winners: Sequence[Floats], days: Floats) -> list[float]:
+    """Return the standard errors of the paired differences of all two winners that differ."""
+    return [
         error
         for one, two in itertools.combinations(winners, 2)
         if (error := paired_difference(one, two, days).se) is not None and error > EQUAL_NATS
     ]
-    return smallest_difference(float(np.median(errors))) if errors else None
 
 
 def _pairs(cells: Sequence[JudgedCell], days: Floats) -> list[Difference]:

@@ -21,7 +21,7 @@ from analysis.statistics.day_resampling import resampled_day_counts
 from analysis.statistics.floats import Floats
 from analysis.study_records import Predictions
 from analysis.tables.prediction_csv import Answers, PredictionTable, read_prediction_csv
-from study.block_length import block_days
+from study.block_length import judged_block_days
 from study.command import Exit
 from study.errors import StudyError, one_line, quoted, require
 from study.output import open_console
@@ -151,7 +151,7 @@ def _common_rows(table: PredictionTable, days: Days) -> np.ndarray:
             error=StudyError,
         )
     rows = np.flatnonzero(has)
-    fewest = _FEWEST_BLOCKS * block_days(days.horizon)
+    fewest = _FEWEST_BLOCKS * judged_block_days(days.horizon, len(rows))
     everything = np.unique(np.concatenate([answers.dates for _, answers in runs]))
     require(
         len(rows) >= fewest,

@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from analysis.statistics.floats import Floats
-from analysis.study_records import CellRecords, Predictions, predictions_of, read_study
+from analysis.study_records import (
+    CellRecords,
+    Predictions,
+    predictions_of,
+    read_study,
+)
 from study.errors import StudyError, quoted, require
 from study.results.final_records import CONSTANT, ORACLE, read_predictions
 
@@ -139,26 +144,38 @@ def _days_of_study(results: Path, name: str | None, horizon: int | None, part: s
     )
 
 
+def same_days(cells: Sequence[CellRecords], part: str) -> list[Predictions]:
+    """Return the predictions of each cell for a part, whose days are the same for all of them.
+
+    Raises:
+        StudyError: two cells have different days or labels.
+    """
+    found = [cell.predictions(part) for cell in cells]
+    for cell, own in zip(cells, found, strict=True):
+        require(
+            np.array_equal(own.dates, found[0].dates) and np.array_equal(own.y, found[0].y),
+            cell.name,
+            f"must have the days of {cells[0].name}",
+            got=f"other {part} days",
+            remedy="Name a study whose cells have the same days with --study, or remove the one "
+            "with other settings of its days below final/ and run study.train again.",
+            error=StudyError,
+        )
+    return found
+
+
 def _beside_each_other(cells: Sequence[CellRecords], part: str) -> tuple[Predictions, list[str]]:
     """Return the predictions of all cells on the same days, and the names of the winners.
 
     Raises:
         StudyError: two cells have different days.
     """
-    first = cells[0].predictions(part)
+    every = same_days(cells, part)
+    first = every[0]
     baselines = {name: p for name, p in first.p.items() if name != cells[0].model}
     twice = Counter(cell.label for cell in cells)
     winners = {}
-    for cell in cells:
-        own = cell.predictions(part)
-        require(
-            np.array_equal(own.dates, first.dates) and np.array_equal(own.y, first.y),
-            cell.name,
-            f"must have the days of {cells[0].name}",
-            got=f"other {part} days",
-            remedy="Name a study whose cells have the same days with --study.",
-            error=StudyError,
-        )
+    for cell, own in zip(cells, every, strict=True):
         # With --refit a winner has seen the validation days, and has no prediction of them.
         if cell.model in own.p:
             winners[cell.label if twice[cell.label] == 1 else cell.name] = own.p[cell.model]

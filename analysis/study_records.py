@@ -44,6 +44,15 @@ class Predictions:
         p = self.p[model]
         return np.asarray(-np.where(self.y == 1, np.log(p), np.log1p(-p)))
 
+    def between(self, first: str, last: str) -> "Predictions":
+        """Return the predictions of the days from ``first`` to ``last``, both ISO dates."""
+        inside = (self.dates >= np.datetime64(first)) & (self.dates <= np.datetime64(last))
+        return Predictions(
+            dates=self.dates[inside],
+            y=self.y[inside],
+            p={name: own[:, inside] for name, own in self.p.items()},
+        )
+
     def train_prior(self, otherwise: float) -> Floats:
         """Return the base rate of the training days for every day, shape (n_days,).
 

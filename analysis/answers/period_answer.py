@@ -1,7 +1,7 @@
-"""The section on decades: where a walk forward was won or lost, and how near models can be told."""
+"""The section on decades: in which of them a walk forward was won or lost."""
 
-import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,35 +17,60 @@ from analysis.statistics.comparison import excludes_zero, paired_difference
 from analysis.statistics.day_resampling import daily_means, mean_over_seeds, resampled_day_counts
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate, estimate
-from study.block_length import DETECTABLE
+from study.block_length import judged_block_days
 from study.results.final_records import LOGISTIC
+from study.text.short_forms import counted
 
 _FEWEST_DAYS = 250
 """Days of a decade, a year of them, from which on it is a period of its own."""
 
+_FEWEST_BLOCKS = 5
+"""Blocks that such a decade must fill. With fewer its interval is a fifth too narrow and more,
+because blocks are centred on their own mean."""
+
 _DECADE_YEARS = 10
 
-ALL_DAYS = "all days"
+_FEWEST_DECADES = 2
+"""Decades from which on they are compared."""
+
+_ALL_DAYS = "all days"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Periods:
+    """The periods into which the test days of a horizon are divided."""
+
+    rows: Mapping[str, np.ndarray]
+    """Rows of the test days of each decade with enough of them, then of all, by name."""
+    samples: Mapping[str, Floats]
+    """Samples of the days of each."""
+    left_out: str
+    """Decades with too few days, as a caption names them; empty without any."""
+
+    @property
+    def decades(self) -> list[str]:
+        """Names of the decades."""
+        return [name for name in self.rows if name != _ALL_DAYS]
 
 
 def periods_section(horizons: Sequence[JudgedHorizon]) -> Section | None:
     """Return the section on decades; None if the test days are of one."""
-    told = [each for each in horizons if len(_periods(each)) > 2]
-    if not told:
-        return None
     sentences: list[str] = []
     tables: list[Table] = []
     numbers: dict[str, object] = {}
-    for each in told:
-        periods = {name: days for name, days in _periods(each).items()}
-        samples = {
-            name: resampled_day_counts(len(days), each.horizon) for name, days in periods.items()
-        }
-        leads = _leads(each, periods, samples)
-        sentences += [_lead_sentence(label, each.horizon, own) for label, own in leads.items()]
-        sentences += _error_sentence(each, samples[ALL_DAYS])
-        tables += [_losses(each, periods, samples), _lead_table(each, leads)]
+    for each in horizons:
+        periods = _periods(each)
+        if len(periods.decades) < _FEWEST_DECADES:
+            continue
+        leads = _leads(each, periods)
+        sentences += [
+            _lead_sentence(label, each.horizon, own, periods.decades)
+            for label, own in leads.items()
+        ]
+        tables += [_losses(each, periods), _lead_table(each, leads, periods)]
         numbers[str(each.horizon)] = {"against_logistic": leads}
+    if not tables:
+        return None
     return Section(
         name="periods",
         title="In which decades was it so?",
@@ -55,17 +80,27 @@ def periods_section(horizons: Sequence[JudgedHorizon]) -> Section | None:
     )
 
 
-def _periods(each: JudgedHorizon) -> dict[str, np.ndarray]:
-    """Return the rows of the test days of each decade with enough of them, then of all."""
+def _periods(each: JudgedHorizon) -> _Periods:
+    """Return the decades of the test days, each resampled in blocks of the whole part."""
     dates = each.cells[0].test.dates
+    n_days = len(dates)
+    fewest = max(_FEWEST_DAYS, _FEWEST_BLOCKS * judged_block_days(each.horizon, n_days))
     years = dates.astype("datetime64[Y]").astype(int) + 1970
     decades = years // _DECADE_YEARS * _DECADE_YEARS
-    found = {
-        f"{decade}s": rows
-        for decade in np.unique(decades)
-        if len(rows := np.flatnonzero(decades == decade)) >= _FEWEST_DAYS
-    }
-    return {**found, ALL_DAYS: np.arange(len(dates))}
+    every = {f"{decade}s": np.flatnonzero(decades == decade) for decade in np.unique(decades)}
+    rows = {name: own for name, own in every.items() if len(own) >= fewest}
+    rows[_ALL_DAYS] = np.arange(n_days)
+    return _Periods(
+        rows=rows,
+        samples={
+            name: resampled_day_counts(len(own), each.horizon, n_part_days=n_days)
+            for name, own in rows.items()
+        },
+        left_out=", ".join(
+            f"{name} ({counted(len(own), 'day')})" for name, own in every.items()
+            if name not in rows
+        ),
+    )  # fmt: skip
 
 
 def _all_losses(each: JudgedHorizon) -> dict[str, Floats]:
@@ -76,25 +111,26 @@ def _all_losses(each: JudgedHorizon) -> dict[str, Floats]:
     return own | {name: first.test.losses(name) for name in names}
 
 
-def _losses(
-    each: JudgedHorizon, periods: Mapping[str, np.ndarray], samples: Mapping[str, Floats]
-) -> Table:
+def _losses(each: JudgedHorizon, periods: _Periods) -> Table:
     """Return a row for each model with its loss in each decade, the best model first."""
-    y = each.cells[0].test.y
+    y, periods_of_days = each.cells[0].test.y, periods.rows.items()
     rows: list[list[Cell]] = [
-        ["share of positives", *(float(y[p].mean()) for p in periods.values())]
+        ["share of positives", *(float(y[days].mean()) for _, days in periods_of_days)]
     ]
     losses = _all_losses(each)
     for model in sorted(losses, key=lambda name: float(losses[name].mean())):
         own = losses[model]
         rows.append(
-            [model, *(_mean_loss(own[:, days], samples[name]) for name, days in periods.items())]
-        )
+            [model, *(_mean_loss(own[:, days], periods.samples[name])
+                      for name, days in periods_of_days)]
+        )  # fmt: skip
+    without = f" Too few days for a decade of their own: {periods.left_out}."
     return Table(
-        columns=("model", *(f"{name} ({len(days):,} days)" for name, days in periods.items())),
+        columns=("model", *(f"{name} ({len(days):,} days)" for name, days in periods_of_days)),
         rows=rows,
         caption=f"{days_ahead(each.horizon).capitalize()}: log-loss on the test days of each "
-        "decade, nats, with 95 % intervals over blocks of its days and seeds.",
+        "decade, nats, with 95 % intervals over blocks of its days and seeds."
+        f"{without if periods.left_out else ''}",
     )
 
 
@@ -103,9 +139,7 @@ def _mean_loss(losses: Floats, samples: Floats) -> Estimate:
     return estimate(float(losses.mean()), means)
 
 
-def _leads(
-    each: JudgedHorizon, periods: Mapping[str, np.ndarray], samples: Mapping[str, Floats]
-) -> dict[str, dict[str, Estimate]]:
+def _leads(each: JudgedHorizon, periods: _Periods) -> dict[str, dict[str, Estimate]]:
     """Return the loss of each winner less that of logistic regression in each decade."""
     first = each.cells[0]
     if LOGISTIC not in first.test.p:
@@ -113,57 +147,41 @@ def _leads(
     logistic = first.test.losses(LOGISTIC)
     return {
         cell.label: {
-            name: paired_difference(cell.losses[:, days], logistic[:, days], samples[name])
-            for name, days in periods.items()
+            name: paired_difference(cell.losses[:, days], logistic[:, days], periods.samples[name])
+            for name, days in periods.rows.items()
         }
         for cell in each.cells
     }
 
 
-def _lead_table(each: JudgedHorizon, leads: Mapping[str, Mapping[str, Estimate]]) -> Table:
-    names = list(_periods(each))
+def _lead_table(
+    each: JudgedHorizon, leads: Mapping[str, Mapping[str, Estimate]], periods: _Periods
+) -> Table:
     return Table(
-        columns=("budget", *names),
-        rows=[[label, *(own[name] for name in names)] for label, own in leads.items()],
+        columns=("budget", *periods.rows),
+        rows=[[label, *(own[name] for name in periods.rows)] for label, own in leads.items()],
         caption=f"{days_ahead(each.horizon).capitalize()}: log-loss of each winner less that of "
         "logistic regression, nats; negative is better. Paired by day, with 95 % intervals over "
         "blocks of days and seeds, each for itself.",
     )
 
 
-def _lead_sentence(label: str, horizon: int, leads: Mapping[str, Estimate]) -> str:
-    """Return what may be said of a winner beside logistic regression, decade by decade."""
-    decades = {name: lead for name, lead in leads.items() if name != ALL_DAYS}
-    better = [name for name, lead in decades.items() if excludes_zero(lead) and lead.value < 0]
-    worse = [name for name, lead in decades.items() if excludes_zero(lead) and lead.value > 0]
+def _lead_sentence(
+    label: str, horizon: int, leads: Mapping[str, Estimate], decades: Sequence[str]
+) -> str:
+    """Return on which side of zero a winner's interval lies, decade by decade."""
+    apart = [name for name in decades if excludes_zero(leads[name])]
     said = [
-        f"{what} in the {', '.join(found)}"
-        for what, found in (("better", better), ("worse", worse))
+        f"{what} zero in the {', '.join(found)}"
+        for what, found in (
+            ("below", [name for name in apart if leads[name].value < 0]),
+            ("above", [name for name in apart if leads[name].value > 0]),
+        )
         if found
     ]
     return (
-        f"{label}, {days_ahead(horizon)}: {shown_estimate(leads[ALL_DAYS])} nats per day against "
-        f"logistic regression on all test days; by decade, each for itself, "
-        f"{' and '.join(said) or 'not told apart from it in any'}."
+        f"{label}, {days_ahead(horizon)}: {shown_estimate(leads[_ALL_DAYS])} nats per day against "
+        f"logistic regression on all test days; by decade its interval lies "
+        f"{' and '.join(said) or 'around zero in each'}, not corrected for the number of decades "
+        f"({len(decades)})."
     )
-
-
-def _error_sentence(each: JudgedHorizon, samples: Floats) -> list[str]:
-    """Return the paired error of two winners that was reached, beside the one that was foretold."""
-    errors = [
-        error
-        for one, two in itertools.combinations(each.cells, 2)
-        if (error := paired_difference(one.losses, two.losses, samples).se) is not None
-    ]
-    promised = [
-        float(power["log_loss_test"]) / DETECTABLE
-        for cell in each.cells
-        if isinstance(power := cell.records.searched.get("power"), Mapping)
-    ]
-    if not errors or not promised:
-        return []
-    return [
-        f"{days_ahead(each.horizon).capitalize()}, the standard error of the difference of two "
-        f"winners is {np.median(errors):.4f} nats ({min(errors):.4f} to {max(errors):.4f} over "
-        f"{len(errors)} pairs); the plan foretold {np.median(promised):.4f}."
-    ]

@@ -22,7 +22,7 @@ def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
         "No final run answers for validation days of which it has not learnt, so that nothing is "
         "said of optimism."
         if mean is None
-        else optimism_sentence(mean, f"{len(judged)} {what}")
+        else optimism_sentence(mean, f"{len(judged)} {what}", _later_days(cells))
     ]
     if shrinkages:
         up = sum(value > 0 for value in shrinkages)
@@ -51,15 +51,29 @@ def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
     )  # fmt: skip
 
 
-def optimism_sentence(mean: Estimate, counted: str) -> str:
+def _later_days(cells: Sequence[JudgedCell]) -> str:
+    """Return the test days on which the runs answer that have answered for validation days."""
+    firsts = {
+        f"{first.first_test_day} to {first.last_test_day}"
+        for cell in cells
+        if len(cell.final.folds) > 1
+        for first in cell.final.folds[:1]
+    }
+    if not firsts:
+        return "the test days"
+    return f"the test days of the first fold ({'; '.join(sorted(firsts))})"
+
+
+def optimism_sentence(mean: Estimate, counted: str, later: str) -> str:
     """Return what may be said of the mean optimism of winners.
 
     Args:
         mean: of them.
         counted: how many they are, such as ``6 cells``.
+        later: the days after those of the choice, such as ``the test days``.
     """
     moved = (
-        f"From the validation days, on which they were chosen, to the test days the winners move "
+        f"From the validation days, on which they were chosen, to {later} the winners move "
         f"by {shown_estimate(mean)} nats per day against a baseline that was not chosen, the "
         f"same runs on both (mean of {counted})"
     )
@@ -119,7 +133,8 @@ def _leads(cells: Sequence[JudgedCell]) -> Table:
             for cell in cells
             if cell.optimism is not None
         ],
-        caption="Mean difference of the final runs to a baseline that no day has chosen, paired by "
-        "day; 95 % intervals over blocks of days and seeds, the same seeds on both parts. Above "
+        caption="Mean difference of the final runs to a baseline that no day has chosen, on "
+        f"validation days and on {_later_days(cells)}, paired by "
+        "day; 95 % intervals over blocks of days and seeds, the same runs on both parts. Above "
         "zero in the last column a winner looked better where it was chosen.",
     )  # fmt: skip

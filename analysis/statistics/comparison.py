@@ -10,7 +10,7 @@ from arch.bootstrap import MCS
 from analysis.statistics.day_resampling import N_RESAMPLES, daily_means, mean_over_seeds
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import LEVEL, Estimate, estimate
-from study.block_length import block_days
+from study.block_length import judged_block_days
 
 EQUAL_NATS = 1e-9
 """Difference between two losses of a day, nats, that rounding makes of equal answers. Models answer
@@ -216,7 +216,11 @@ def optimism(
 
 
 def mean_excess(each: Sequence[Optimism]) -> Estimate:
-    """Return the mean optimism of several models, whose samples of days are the same ones."""
+    """Return the mean optimism of several models.
+
+    Args:
+        each: of the models, all on the same days with the same samples of them: rows are averaged.
+    """
     value = float(np.mean([one.excess.value for one in each]))
     return estimate(value, np.mean([one.spread for one in each], axis=0))
 
@@ -241,9 +245,7 @@ def confidence_set(
     if len(groups) < 2:
         return groups
     means = np.stack([daily[group[0]] for group in groups], axis=1)
-    found = MCS(
-        means, size, reps=N_RESAMPLES, block_size=block_days(horizon), bootstrap="stationary",
-        seed=0,
-    )  # fmt: skip
+    block = judged_block_days(horizon, len(means))
+    found = MCS(means, size, reps=N_RESAMPLES, block_size=block, bootstrap="stationary", seed=0)
     found.compute()
     return [groups[index] for index in np.sort(np.asarray(found.included, dtype=np.intp))]

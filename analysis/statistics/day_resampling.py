@@ -4,22 +4,31 @@ import numpy as np
 from arch.bootstrap import StationaryBootstrap
 
 from analysis.statistics.floats import Floats
-from study.block_length import block_days
+from study.block_length import judged_block_days
 
 N_RESAMPLES = 1000
 """Bootstrap resamples of days: an end of a 95 % interval rests on 25 of them."""
 
 
-def resampled_day_counts(n_days: int, horizon: int, *, seed: int = 0) -> Floats:
+def resampled_day_counts(
+    n_days: int, horizon: int, *, n_part_days: int | None = None, seed: int = 0
+) -> Floats:
     """Return how often each day is in each stationary block bootstrap sample.
 
-    Blocks of geometric length, ``block_days`` on average, begin on any day and wrap around the end
-    (Politis and Romano 1994). The same seed gives every model of a horizon the same days, so that
-    differences stay paired.
+    Blocks of geometric length, ``judged_block_days`` on average, begin on any day and wrap around
+    the end (Politis and Romano 1994). The same seed gives every model of a horizon the same days,
+    so that differences stay paired.
+
+    Args:
+        n_days: number of days.
+        horizon: of the labels, days.
+        n_part_days: number of days of the part of which these are some; None if they are all.
+        seed: of the samples.
 
     Returns: shape (N_RESAMPLES, n_days), each row of sum n_days.
     """
-    bootstrap = StationaryBootstrap(block_days(horizon), np.arange(n_days), seed=seed)
+    block = judged_block_days(horizon, n_days if n_part_days is None else n_part_days)
+    bootstrap = StationaryBootstrap(block, np.arange(n_days), seed=seed)
     drawn = (data[0] for data, _ in bootstrap.bootstrap(N_RESAMPLES))
     return np.stack([np.bincount(days, minlength=n_days) for days in drawn]).astype(np.float64)
 

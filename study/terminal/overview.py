@@ -302,8 +302,7 @@ def best_lines(
         f"against the base rate of these days, AUC {auc}",
         f"            {with_error(scores.difference, scores.difference_se, sign=True)} against "
         f"{baseline_name} (negative is better; the best of {len(records)} is optimistic)",
-        "            fresh seeds: not trained yet; study.train trains the best again, and what it "
-        "gives is the value to report",
+        "            study.train adds the value with fresh seeds, which is the one to report",
         f"            {architecture(best.params)}, {best.param_count:,} parameters",
     ]
 

@@ -154,7 +154,7 @@ def _write_records(
             "search_number": search_number,
             "spec": {"budgets": [{"label": str(size), "target": size} for size in sizes]},
             "splits": {part: split for part in ("train", "validation", "test")},
-            "power": {"log_loss_test": FORETOLD * DETECTABLE},
+            "power": {"log_loss_test": FORETOLD * DETECTABLE, "share": 0.4},
         },
     )  # fmt: skip
     identity = CellIdentity(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import lfilter
 from scipy.stats import t as student
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
@@ -142,6 +143,20 @@ def test_days_that_hang_together_have_a_wider_interval() -> None:
     assert together > 2.5 * apart
 
 
+def test_a_decade_that_hangs_together_for_months_is_resampled_in_years() -> None:
+    # A deviation that halves in two months lies below the noise of single days.
+    n_days, memory, share = 7_300, 0.5 ** (1 / 42), 0.3
+    draw = np.random.default_rng(0)
+    steps = draw.standard_normal(n_days + 1_000) * (1 - memory**2) ** 0.5
+    slow = lfilter([1.0], [1.0, -memory], steps)[1_000:]
+    values = draw.standard_normal(n_days) + share * slow
+    true = ((1 + share**2 * (1 + memory) / (1 - memory)) / n_days) ** 0.5
+    found = daily_means(values[None], resampled_day_counts(n_days, 1)).std()
+    short = daily_means(values[None], resampled_day_counts(n_days, 1, n_part_days=712)).std()
+    assert short < 0.7 * true
+    assert 0.75 * true < found < 1.25 * true
+
+
 def test_seeds_that_differ_spread_their_mean_like_students_t() -> None:
     seeds = np.random.default_rng(0).standard_normal(5)
     values = np.tile(seeds, (200_000, 1))
@@ -246,25 +261,27 @@ def test_a_lead_that_days_gave_is_optimism_and_one_that_lasts_is_none() -> None:
         return one.excess
 
     lucky, lasting, late = found(-0.01, 0.0), found(-0.01, -0.01), found(0.0, -0.01)
-    assert optimism_sentence(lucky, "2 cells").endswith("as far as the periods are alike.")
-    assert "0.0100 [0.00" in optimism_sentence(lucky, "2 cells")
-    assert optimism_sentence(lasting, "1 cell").endswith(
+    assert optimism_sentence(lucky, "2 cells", "later days").endswith(
+        "as far as the periods are alike."
+    )
+    assert "0.0100 [0.00" in optimism_sentence(lucky, "2 cells", "later days")
+    assert optimism_sentence(lasting, "1 cell", "later days").endswith(
         "(mean of 1 cell): no optimism can be seen."
     )
     assert "do better where nothing was chosen, so that no optimism" in optimism_sentence(
-        late, "2 cells"
+        late, "2 cells", "later days"
     )
 
 
 def test_days_that_hang_together_are_worth_fewer() -> None:
     draw = np.random.default_rng(0)
-    noise = draw.standard_normal(4_000)
-    days = resampled_day_counts(4_000, 1)
-    assert effective_days(noise, days) == pytest.approx(4_000, rel=0.2)
+    noise = draw.standard_normal(2_400)
+    days = resampled_day_counts(2_400, 1)
+    assert effective_days(noise, days) == pytest.approx(2_400, rel=0.2)
     # A mean of five days in a row knows a fifth as much.
-    slow = np.convolve(draw.standard_normal(4_004), np.ones(5), mode="valid")
-    assert effective_days(slow, days) == pytest.approx(800, rel=0.25)
-    assert np.isnan(effective_days(np.ones(4_000), days))
+    slow = np.convolve(draw.standard_normal(2_404), np.ones(5), mode="valid")
+    assert effective_days(slow, days) == pytest.approx(480, rel=0.25)
+    assert np.isnan(effective_days(np.ones(2_400), days))
 
 
 def test_a_model_that_equals_its_rival_is_not_told_apart() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.answers.final_answers import baselines_section
 from analysis.answers.period_answer import periods_section
 from analysis.cell_judgement import judge_study
 from analysis.statistics.comparison import paired_difference
@@ -21,21 +22,27 @@ def test_test_days_of_one_decade_have_no_section(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_every_decade_is_judged_by_its_own_days(tmp_path: Path) -> None:
-    # The test days are 2008-11-05 to 2015-09-09.
-    write_study(tmp_path, {1000: 0.02, 4000: 1.5}, horizons=(1,), n_days=2500)
-    (judged,) = judge_study(read_study(tmp_path, None))
+    write_study(tmp_path, {1000: 0.02, 4000: 1.5}, horizons=(1,), n_days=660)
+    study = read_study(tmp_path, None)
+    for cell in study.cells:
+        assert cell.table is not None
+        # Every tenth day, so that the test days are 1999-10-30 to 2017-11-14.
+        age = cell.table["date"] - cell.table["date"].min()
+        cell.table["date"] = np.datetime64("1981-10-04") + 10 * age
+    (judged,) = judge_study(study)
     section = periods_section([judged])
     assert section is not None
     losses, leads = section.tables
     assert losses.columns == (
-        "model", "2000s (422 days)", "2010s (2,078 days)", "all days (2,500 days)",
+        "model", "2000s (365 days)", "2010s (288 days)", "all days (660 days)",
     )  # fmt: skip
+    assert losses.caption.endswith("Too few days for a decade of their own: 1990s (7 days).")
     test = judged.cells[0].test
     rows = {str(row[0]): row[1:] for row in losses.rows}
     assert rows["share of positives"] == pytest.approx(
-        [test.y[:422].mean(), test.y[422:].mean(), test.y.mean()]
+        [test.y[7:372].mean(), test.y[372:].mean(), test.y.mean()]
     )
-    for name, days in ((0, slice(0, 422)), (1, slice(422, None)), (2, slice(None))):
+    for name, days in ((0, slice(7, 372)), (1, slice(372, None)), (2, slice(None))):
         found = rows["logistic"][name]
         assert isinstance(found, Estimate)
         assert found.value == pytest.approx(test.losses("logistic")[:, days].mean())
@@ -43,13 +50,24 @@ def test_every_decade_is_judged_by_its_own_days(tmp_path: Path) -> None:
         assert isinstance(lead, Estimate)
         own = judged.cells[0].losses[:, days] - test.losses("logistic")[:, days]
         assert lead.value == pytest.approx(own.mean())
-    near, far, errors = section.sentences
-    assert near.endswith("by decade, each for itself, better in the 2000s, 2010s.")
-    assert far.endswith("by decade, each for itself, worse in the 2000s, 2010s.")
+    near, far = section.sentences
+    rest = "not corrected for the number of decades (2)."
+    assert near.endswith(f"by decade its interval lies below zero in the 2010s, {rest}")
+    assert far.endswith(f"by decade its interval lies above zero in the 2000s, 2010s, {rest}")
+
     one, two = (cell.losses for cell in judged.cells)
-    reached = paired_difference(one, two, resampled_day_counts(2500, 1)).se
-    assert f"winners is {reached:.4f} nats" in errors
-    assert errors.endswith(f"over 1 pairs); the plan foretold {FORETOLD:.4f}.")
+    reached = paired_difference(one, two, resampled_day_counts(660, 1)).se
+    said = (
+        f"the standard error of one is {reached:.4f} nats ({reached:.4f} to {reached:.4f} over 1 "
+        "pair) between means of 5 runs"
+    )
+    *_, text = baselines_section([judged]).sentences
+    assert "Blocks have 20 days on average. " in text
+    assert text.endswith(f"{said}; the plan foretold {FORETOLD:.4f} between single runs.")
+    # Plans of before foretold the difference of two simple models, without a share.
+    for winner in judged.cells:
+        del winner.records.searched["power"]["share"]
+    assert baselines_section([judged]).sentences[-1].endswith(f"{said}.")
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from study.block_length import block_days
+from study.block_length import block_days, judged_block_days
 from study.data.data_config import LONG_HISTORY, DataConfig
 from study.data.dataset import build_dataset
 from study.data.evaluation.probability_scores import standard_error
@@ -44,7 +44,7 @@ def test_windows_differ_by_more_than_their_own_error(horizon: int) -> None:
     found = {model: [losses(model, config, whole, days) for days in windows] for model in MODELS}
     first, last = whole.dates[windows[0][0]], whole.dates[windows[-1][-1]]
     print(f"\nhorizon {horizon}, {len(windows)} windows of {WINDOW_DAYS} days, {first} to {last}:")
-    ratios = []
+    ratios, of_years = [], []
     for one, two in itertools.combinations(MODELS, 2):
         differences = [a - b for a, b in zip(found[one], found[two], strict=True)]
         means = np.array([each.mean() for each in differences])
@@ -57,5 +57,18 @@ def test_windows_differ_by_more_than_their_own_error(horizon: int) -> None:
             f"  {one} less {two}: window means from {means.min():+.4f} to {means.max():+.4f}, sd "
             f"{means.std(ddof=1):.4f}, {ratio:.2f} [{low:.2f}, {high:.2f}] times their own error"
         )
+        every = np.concatenate(differences)
+        blocks = (block_days(horizon), judged_block_days(horizon, len(every)))
+        short, long = (standard_error(every, block) for block in blocks)
+        assert short is not None
+        assert long is not None
+        by_windows = float(means.std(ddof=1)) / len(windows) ** 0.5
+        of_years.append(by_windows / long)
+        print(
+            f"    mean of all windows: error {short:.5f} by blocks of {blocks[0]} days, {long:.5f} "
+            f"by blocks of {blocks[1]}, {by_windows:.5f} by the means of windows"
+        )
     print(f"  median of {len(ratios)} pairs: {np.median(ratios):.2f}")
+    print(f"  by blocks of a year, of {len(of_years)} pairs: {np.median(of_years):.2f}")
     assert 0.8 <= np.median(ratios) <= 2.5
+    assert np.median(of_years) < np.median(ratios)

@@ -47,8 +47,12 @@ def test_two_plausible_models_differ_as_much_as_was_measured_before(
         simple = power.log_loss_se / power.share
         assert 0.0045 <= simple <= 0.011
         assert 0 < power.share_low < power.share < power.share_high < 1
+        assert 0 < power.auc_share_low < power.auc_share < power.auc_share_high < 1
         assert power.auc_validation is not None
-        assert 0.01 < power.auc_validation < 0.2
+        assert 0.01 < power.auc_validation < 0.05
+        # Each score has a share of its own.
+        assert power.auc_se is not None
+        assert 0.015 <= power.auc_se / power.auc_share <= 0.024
         # Parts of equal length, and no test label read.
         assert power.log_loss_test == pytest.approx(power.log_loss_validation)
 

@@ -15,7 +15,7 @@ def test_the_best_is_led_by_its_skill_on_its_own_days_and_fresh_seeds_are_asked_
     assert "skill +0.111 against the base rate of these days" in text
     # The constant at the training base rate is beaten by networks that have learnt nothing.
     assert "0.139" not in text
-    assert "fresh seeds: not trained yet; study.train trains the best again" in text
+    assert "study.train adds the value with fresh seeds, which is the one to report" in text
 
 
 @pytest.mark.parametrize("rate", [0.118, 0.5])

@@ -28,6 +28,8 @@ ESTIMATE = {
 POWER = {
     "difference_sd": 0.2, "log_loss_se": 0.01, "auc_se": 0.02, "log_loss_validation": 0.03,
     "log_loss_test": 0.03, "auc_validation": 0.05, "auc_test": 0.05, "gain": 0.09,
+    "share": 0.4, "share_low": 0.1, "share_high": 0.75,
+    "auc_share": 0.24, "auc_share_low": 0.1, "auc_share_high": 0.34,
     "sentences": ["h3: a sentence"],
 }  # fmt: skip
 

@@ -240,18 +240,23 @@ class PowerRecord:
     auc_test: float | None
     gain: float
     share: float
-    """Error between two networks as a share of that between logistic regression and small trees, by
-    which the plan scales what it measures."""
+    """Error between two networks in log-loss as a share of that between logistic regression and
+    small trees, by which the plan scales what it measures."""
     share_low: float
     share_high: float
+    auc_share: float
+    """Share in AUC."""
+    auc_share_low: float
+    auc_share_high: float
     sentences: Sequence[str]
 
     @property
     def source(self) -> str:
         """How the differences follow from what was measured, in words."""
         return (
-            f"{self.share:g} of that between logistic regression and boosted trees; networks on "
-            f"the S&P 500 have {self.share_low:g} to {self.share_high:g}"
+            f"{self.share:g} in log-loss and {self.auc_share:g} in AUC of that between logistic "
+            f"regression and boosted trees; networks on the S&P 500 have {self.share_low:g} to "
+            f"{self.share_high:g} and {self.auc_share_low:g} to {self.auc_share_high:g}"
         )
 
     def shown(self, part: str) -> tuple[float | None, float | None]:
