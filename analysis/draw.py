@@ -16,10 +16,22 @@ from analysis.answers.report_parts import Figure, Series
 _WIDTH, _HEIGHT = 6.4, 4.0
 """Size of a figure in inches: half of a printed page, and all of a phone."""
 
+_COMPACT_WIDTH, _COMPACT_HEIGHT = 4.6, 4.2
+"""Size of a compact figure in inches: its text of 9 points is one of 10 pixels on a phone."""
+
+_RANGE_POINTS = 11
+"""Width of the pale bar of a range, points."""
+
+_LONGEST_LEVEL = 5
+"""Characters of a category's name up to which names stand side by side."""
+
 _PNG_DPI = 160
 
 _COLOURS = ("#0b6e99", "#c4451c", "#4f7f2a", "#7b4ea3", "#b8860b", "#2f4b7c", "#a0325b", "#5b5b5b")
 """Colours that differ in print and for those who see fewer colours, dark enough on white."""
+
+_MARKERS = ("o", "s", "^", "v", "P", "X", "<", ">")
+"""Marks that differ where colours do not: in grey, and for those who see fewer colours."""
 
 _GREY = "#8a8a8a"
 
@@ -48,7 +60,8 @@ def draw(figure: Figure) -> tuple[str, bytes]:
     ``<figure>--legend--<series>``, so that a page can let a reader touch them.
     """
     with mpl.rc_context(_STYLE):
-        canvas = Canvas(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+        size = (_COMPACT_WIDTH, _COMPACT_HEIGHT) if figure.is_compact else (_WIDTH, _HEIGHT)
+        canvas = Canvas(figsize=size, layout="constrained")
         axes = canvas.add_subplot()
         if figure.log_x:
             axes.set_xscale("log")
@@ -62,7 +75,7 @@ def draw(figure: Figure) -> tuple[str, bytes]:
         axes.set_ylabel(figure.y_label)
         _label_ticks(axes, figure)
         if len(figure.series) > 1:
-            _add_legend(axes, figure)
+            _add_legend(canvas, axes, figure)
         FigureCanvasSVG(canvas)
         text = io.StringIO()
         canvas.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
@@ -92,6 +105,15 @@ def _colours(series: Sequence[Series]) -> list[str]:
 
 
 def _add(axes: Axes, figure: Figure, series: Series, index: int, colour: str) -> None:
+    if series.is_range:
+        assert series.low is not None
+        assert series.high is not None
+        bars = axes.vlines(
+            series.x, series.low, series.high, color=colour, linewidth=_RANGE_POINTS, alpha=0.28,
+            label=series.name, zorder=1,
+        )  # fmt: skip
+        bars.set_gid(f"{figure.name}--{index}--range")
+        return
     if series.is_line:
         (line,) = axes.plot(
             series.x, series.y, color=colour, linewidth=1.4, label=series.name,
@@ -104,7 +126,7 @@ def _add(axes: Axes, figure: Figure, series: Series, index: int, colour: str) ->
             )
             band.set_gid(f"{figure.name}--{index}--band")
         return
-    marker = "D" if series.is_reference else "o"
+    marker = "D" if series.is_reference else _MARKERS[_COLOURS.index(colour) % len(_MARKERS)]
     for point, (x, y) in enumerate(zip(series.x, series.y, strict=True)):
         if series.low is not None and series.high is not None:
             low, high = series.low[point], series.high[point]
@@ -117,8 +139,11 @@ def _add(axes: Axes, figure: Figure, series: Series, index: int, colour: str) ->
         dot.set_gid(point_id(figure, index, point))
 
 
-def _add_legend(axes: Axes, figure: Figure) -> None:
-    legend = axes.legend(fontsize=8, loc="best")
+def _add_legend(canvas: Canvas, axes: Axes, figure: Figure) -> None:
+    if figure.is_compact:
+        legend = canvas.legend(loc="outside lower left", ncols=2, fontsize=9)
+    else:
+        legend = axes.legend(fontsize=8, loc="best")
     for entry in legend.get_texts():
         names = [series.name for series in figure.series]
         index = names.index(entry.get_text())
@@ -127,9 +152,10 @@ def _add_legend(axes: Axes, figure: Figure) -> None:
 
 def _label_ticks(axes: Axes, figure: Figure) -> None:
     if figure.categories:
+        is_turned = max(map(len, figure.categories)) > _LONGEST_LEVEL
         axes.set_xticks(
-            range(len(figure.categories)), figure.categories, rotation=35, ha="right",
-            rotation_mode="anchor",
+            range(len(figure.categories)), figure.categories, rotation=35 if is_turned else 0,
+            ha="right" if is_turned else "center", rotation_mode="anchor",
         )  # fmt: skip
         axes.set_xlim(-0.5, len(figure.categories) - 0.5)
         axes.grid(visible=False, axis="x")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.answers.first_screen import first_screen
 from analysis.answers.questions import answer, headline
 from analysis.answers.report_parts import plain
 from analysis.answers.searched_answer import found_sentences
@@ -122,6 +123,7 @@ def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:
     ]
     return Report(
         title=f"What the study {study.name} found",
+        first=first_screen(study, horizons),
         facts=facts,
         summary=summary,
         missing=missing,
@@ -153,6 +155,8 @@ def write(report: Report, study: StudyRecords, folder: Path) -> str:
         (figures / f"{figure.name}.png").write_bytes(png)
     numbers: dict[str, Any] = {
         "study": study.name,
+        "headline": report.first.headline,
+        "findings": {each.label: list(each.clauses) for each in report.first.findings},
         "facts": list(report.facts),
         "summary": list(report.summary),
         "missing": list(report.missing),

@@ -36,6 +36,8 @@ class Series:
     is_line: bool = False
     is_reference: bool = False
     """Is it what others are compared with? Drawn in grey."""
+    is_range: bool = False
+    """Is it drawn as wide pale bars from ``low`` to ``high``, behind all points?"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +56,34 @@ class Figure:
     """Names of the positions 0, 1, ... on the x axis, if it has no scale."""
     alt: str = ""
     """Description of what is seen, for those who cannot see it."""
+    caption: str = ""
+    """Explanation of the marks, below the drawing."""
+    is_compact: bool = False
+    """Is its text large enough to be read at the width of a phone, and its legend below it?"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One of the few statements of a first screen."""
+
+    label: str
+    """What kind of statement it is, in two or three words."""
+    clauses: Sequence[str]
+    """Whole sentences, one for each horizon where these differ."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FirstScreen:
+    """What a reader sees before anything else: a headline, a picture and three statements."""
+
+    scope: str
+    """The market and the days of which everything is said."""
+    headline: str
+    findings: Sequence[Finding]
+    figure: Figure | None
+    """None where there is nothing to draw yet."""
+    numbers_in: str
+    """Name of the section that has the numbers of the picture in a table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -44,7 +44,7 @@ def found_section(study: StudyRecords) -> Section:
         params = best.params
         rows.append(
             [
-                cell.label, days_ahead(cell.horizon), _loss(best), _less_baseline(best),
+                cell.label, days_ahead(cell.horizon), validation_loss(best), less_baseline(best),
                 _fresh(cell, best), architecture(params), best.param_count,
                 f"{params['learning_rate']:.2e}", params["dropout"], best.best.auc,
                 f"{best.number} of {len(cell.trials)}",
@@ -89,16 +89,16 @@ def found_sentences(study: StudyRecords) -> list[str]:
         cells = [cell for cell in study.of_horizon(horizon) if cell.rankable]
         if not cells:
             continue
-        first = min(cells, key=lambda cell: (_loss(cell.rankable[0]).value, cell.name))
+        first = min(cells, key=lambda cell: (validation_loss(cell.rankable[0]).value, cell.name))
         best = first.rankable[0]
-        less = _less_baseline(best)
+        less = less_baseline(best)
         n_budgets = len({cell.budget for cell in cells})
         among = "" if len(cells) == 1 else f" of {counted(n_budgets, 'budget')}"
         if len(cells) > n_budgets:
             among = f" of {len(cells)} searches{among}"
         sentences.append(
             f"Validation, {days_ahead(horizon)}: the lowest loss{among} is that of {first.label}, "
-            f"{shown_estimate(_loss(best))} nats per day"
+            f"{shown_estimate(validation_loss(best))} nats per day"
             + ("" if less is None else f", {shown_estimate(less)} less the search's baseline")
             + f". It is the best of {sum(len(cell.trials) for cell in cells)} trials on the same "
             "days, and so looks better than it is."
@@ -106,12 +106,13 @@ def found_sentences(study: StudyRecords) -> list[str]:
     return sentences
 
 
-def _loss(trial: TrialRecord) -> Estimate:
+def validation_loss(trial: TrialRecord) -> Estimate:
+    """Return a trial's validation loss, with an interval over days."""
     assert trial.best is not None
     return _with_error(trial.best.loss, trial.best.loss_se)
 
 
-def _less_baseline(trial: TrialRecord) -> Estimate | None:
+def less_baseline(trial: TrialRecord) -> Estimate | None:
     """Return the difference to the search's baseline, paired by day; None without a baseline."""
     assert trial.best is not None
     if trial.best.difference is None:
@@ -143,7 +144,7 @@ def _matrix(study: StudyRecords) -> Table:
         row: list[Cell] = [label]
         for horizon in study.horizons:
             cell = by_place.get((label, horizon))
-            row.append(None if cell is None else _loss(cell.rankable[0]))
+            row.append(None if cell is None else validation_loss(cell.rankable[0]))
         rows.append(row)
     return Table(
         columns=("budget", *(days_ahead(horizon) for horizon in study.horizons)),
@@ -192,7 +193,7 @@ def _loss_figures(study: StudyRecords) -> list[Figure]:
         cells, sizes, _ = _points(study, horizon)
         if not cells:
             continue
-        losses = [_loss(cell.rankable[0]) for cell in cells]
+        losses = [validation_loss(cell.rankable[0]) for cell in cells]
         others = [
             (trial.param_count, trial.value, cell.label)
             for cell in cells

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from analysis.__main__ import main
+from analysis.answers.first_screen import first_screen
 from analysis.answers.law_answer import law_section
 from analysis.cell_judgement import judge_study
 from analysis.report import build
@@ -48,7 +49,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_a_planted_law_is_found_with_enough_days(tmp_path: Path) -> None:
     write_study(tmp_path, PLANTED, horizons=(1,), n_days=3_000)
-    (horizon,) = judge_study(read_study(tmp_path, None))
+    study = read_study(tmp_path, None)
+    (horizon,) = judge_study(study)
     assert horizon.law is not None
     assert horizon.law.trend.is_told
     assert horizon.law.trend.slope.value < 0
@@ -56,6 +58,9 @@ def test_a_planted_law_is_found_with_enough_days(tmp_path: Path) -> None:
     assert horizon.law.trend.p <= 3 / 120
     assert horizon.law.verdict in ("scaling", "not identified")
     assert "falls with size" in horizon.law.sentence
+    law = first_screen(study, [horizon]).findings[-1]
+    assert law.label == ("Law of size" if horizon.law.verdict == "scaling" else "Not found")
+    assert horizon.law.sentence in law.clauses[0]
     # Noise of .3 is that of the baseline, which .5 cannot beat and .047 does.
     assert [horizon.cells[i].standing.is_better for i in (0, 4)] == [False, True]
     assert horizon.best_set == ["2000000000"]
@@ -102,7 +107,9 @@ def test_all_forms_are_written_and_agree(results: Path) -> None:
     folder = results / "report"
     numbers = json.loads((folder / "report.json").read_text())
     page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
-    for sentence in numbers["summary"]:
+    clauses = [clause for found in numbers["findings"].values() for clause in found]
+    assert set(numbers["findings"]) == {"Found", "Could have been found", "Not found"}
+    for sentence in [numbers["headline"], *clauses, *numbers["summary"]]:
         assert sentence in text
         assert sentence in page
     assert any(
@@ -115,7 +122,7 @@ def test_all_forms_are_written_and_agree(results: Path) -> None:
     }  # fmt: skip
     figures = sorted(path.stem for path in (folder / "figures").glob("*.svg"))
     assert figures == sorted(path.stem for path in (folder / "figures").glob("*.png"))
-    assert {f"law_h{h}" for h in (1, 3)} | {"best_of_k"} <= set(figures)
+    assert {f"law_h{h}" for h in (1, 3)} | {"best_of_k", "first_screen"} <= set(figures)
     for name in figures:
         assert f"figures/{name}.png" in text
     difference = numbers["sections"]["baselines"]["numbers"]["demo_750000_h1_threshold_1pct"]
@@ -129,6 +136,10 @@ def test_the_page_needs_nothing_from_elsewhere(results: Path) -> None:
     page = (results / "report" / "report.html").read_text()
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
     assert '<link rel="stylesheet"' not in page
+    # One headline, and its picture before any table, with a link to the table of its numbers.
+    assert page.count("<h1>") == 1
+    assert page.index("<h1>") < page.index('id="first_screen--') < page.index("<table>")
+    assert '<a href="#baselines">The numbers</a>' in page
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids)), "two parts of the page have one name"
     used = set(re.findall(r'(?:xlink:href="#|url\(#)([^")]+)', page))
@@ -155,7 +166,8 @@ def test_a_partial_study_says_what_is_missing(tmp_path: Path) -> None:
     assert "No final runs yet" in shown
     assert "missing: no final runs of demo_10000_h1_threshold_1pct" in shown
     assert "missing: incomplete searches" in shown
-    assert (tmp_path / "report" / "report.html").exists()
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "<h1>Searched, and not yet tested on later days</h1>" in page
 
 
 @pytest.mark.slow

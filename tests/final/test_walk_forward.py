@@ -20,9 +20,9 @@ from study.final.finalists import Finalist
 from study.final.holdout_predictions import predict_holdout
 from study.final.run_plan import RunPlan, plan_runs
 from study.final.searched_cell import SearchedCell
-from study.final.train_cell import _fold_record, _run_record
+from study.final.train_cell import _fold_record
 from study.model.model_config import ModelConfig
-from study.results.final_records import FinalRecord
+from study.results.final_records import FinalRecord, RunRecord
 from study.results.records import StopReason, TrialRecord
 from study.search.forced import Forced
 from study.search.space import SearchSpace, TrialConfig, build_space
@@ -157,7 +157,7 @@ def test_a_run_of_the_latest_fold_is_exported(tmp_path: Path) -> None:
 def test_a_seed_is_whole_if_it_answers_for_every_fold() -> None:
     def of(*reasons: StopReason) -> FinalRecord:
         runs = [
-            _run_record(record(n, reason=reason), fold=n % 2) for n, reason in enumerate(reasons)
+            RunRecord.of(record(n, reason=reason), fold=n % 2) for n, reason in enumerate(reasons)
         ]
         return final_record("x", 1, 1, runs=runs, folds=[_fold_record(folds()[0])] * 2)
 
