@@ -12,7 +12,7 @@ from analysis.answers.report_parts import (
     days_ahead,
     shown_estimate,
 )
-from analysis.cell_judgement import JudgedHorizon
+from analysis.cell_judgement import JudgedCell, JudgedHorizon
 from analysis.statistics.comparison import excludes_zero, paired_difference
 from analysis.statistics.day_resampling import daily_means, mean_over_seeds, resampled_day_counts
 from analysis.statistics.floats import Floats
@@ -145,13 +145,16 @@ def _leads(each: JudgedHorizon, periods: _Periods) -> dict[str, dict[str, Estima
     if LOGISTIC not in first.test.p:
         return {}
     logistic = first.test.losses(LOGISTIC)
-    return {
-        cell.label: {
-            name: paired_difference(cell.losses[:, days], logistic[:, days], periods.samples[name])
-            for name, days in periods.rows.items()
-        }
-        for cell in each.cells
-    }
+
+    def lead(cell: JudgedCell, name: str) -> Estimate:
+        if name == _ALL_DAYS:
+            # As it stands among the comparisons with all baselines, whose draws are its own.
+            all_days = (one for one in cell.standing.differences if one.other == LOGISTIC)
+            return next(all_days).difference
+        days = periods.rows[name]
+        return paired_difference(cell.losses[:, days], logistic[:, days], periods.samples[name])
+
+    return {cell.label: {name: lead(cell, name) for name in periods.rows} for cell in each.cells}
 
 
 def _lead_table(
