@@ -128,7 +128,9 @@ def test_both_phases_from_the_sweep_to_a_prediction(
         rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
         assert [row["budget"] for row in rows] == ["50k", "100k"]
         assert rows[0]["parameters"] < 75_000 <= rows[1]["parameters"]
-        models = {row[0] for row in written["sections"]["baselines"]["tables"][0]["rows"]}
+        tables = written["sections"]["baselines"]["tables"]
+        (scores,) = (each for each in tables if each["columns"][0] == "model")
+        models = {row[0] for row in scores["rows"]}
         assert models > {"50k", "100k", "logistic", "constant"}
         (other,) = {"tiny-1", "tiny-2"} - {study_name}
         assert any("Not in this report" in fact and other in fact for fact in written["facts"])
