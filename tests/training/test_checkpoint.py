@@ -1,6 +1,5 @@
 """A trial's folder of checkpoints gives the newest intact state, whatever happens to its files."""
 
-import errno
 import os
 import shutil
 import tempfile
@@ -8,67 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.training.checkpoint import RESERVE_BYTES, CheckpointFolder, Found
+from study.training.checkpoint import CheckpointFolder
 from study.training.state_file import (
     CheckpointError,
-    NoSpaceError,
-    State,
     load,
     save,
-    state_bytes,
 )
-from tests.results.conftest import full_disk
+from tests.training.checkpoints import flat, names, newest, tear, trial_state
 from tests.training.planted import make_trainer, trace
-
-
-def trial_state(step: int, *, best_epoch: int | None, run: int = 0, n_floats: int = 50) -> State:
-    """Return a small state in the form of a trainer's; ``run`` numbers the runs of one trial."""
-    best = None
-    if best_epoch is not None:
-        best = {
-            "epoch": best_epoch,
-            "metrics": {"loss": 1 / best_epoch + run, "auc": None},
-            "weights": {"w": torch.full((n_floats,), float(best_epoch + 100 * run))},
-        }
-    return {
-        "step": step,
-        "model": {"w": torch.full((n_floats,), float(step + 1000 * run))},
-        "best": best,
-        "model_config": {"d_model": 8},
-        "train_config": {"epochs": 4},
-        "seed": 7,
-    }
-
-
-def flat(state: Any) -> Any:
-    """Return a state in a form that == can compare."""
-    if isinstance(state, torch.Tensor):
-        return state.tolist()
-    if isinstance(state, dict):
-        return {key: flat(value) for key, value in state.items()}
-    return state
-
-
-def newest(folder: Path) -> Found:
-    found = CheckpointFolder(folder).newest_intact()
-    assert found is not None
-    return found
-
-
-def names(folder: Path) -> list[str]:
-    """Return the names of the files, each of which must have its hash."""
-    every = {path.name for path in folder.iterdir()}
-    content = {name for name in every if name.endswith(".pt")}
-    assert every == content | {f"{name}.sha256" for name in content}
-    return sorted(content)
-
-
-def tear(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:100])
 
 
 @pytest.mark.slow
@@ -264,67 +213,6 @@ def test_no_single_damage_costs_more_than_the_newest(pristine: Path, data: st.Da
         found = newest(folder)
         is_of_newest = "00000008" in path.name or "best_0002" in path.name
         assert found.state["step"] == (4 if is_of_newest else 8)
-
-
-def test_a_full_disk_is_foreseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = CheckpointFolder(tmp_path)
-    folder.save(trial_state(1, best_epoch=1))
-    before = names(tmp_path)
-    usage = shutil.disk_usage(tmp_path)
-
-    def leave_free(n_bytes: int) -> None:
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=n_bytes))
-
-    state = trial_state(2, best_epoch=2)
-    needed = int(state_bytes(state) * 1.02) + RESERVE_BYTES
-    leave_free(needed - 1)
-    with pytest.raises(NoSpaceError, match=f"must have {needed} bytes free .* got free=") as caught:
-        folder.save(state)
-    assert caught.value.errno == errno.ENOSPC
-    assert names(tmp_path) == before
-    # Without an improvement the best weights need no room.
-    folder.save(trial_state(2, best_epoch=1))
-    leave_free(needed)
-    folder.save(trial_state(3, best_epoch=2))
-    assert newest(tmp_path).state["step"] == 3
-
-
-@pytest.mark.parametrize("large", ["best", "model"])
-@pytest.mark.parametrize("n_floats", [3_000, 300_000])  # in the buffer's last flush, and before
-def test_a_write_that_fails_leaves_the_old_and_nothing_else(
-    tmp_path: Path, large: str, n_floats: int
-) -> None:
-    folder = CheckpointFolder(tmp_path)
-    for step in (1, 2):
-        folder.save(trial_state(step, best_epoch=1))
-    before = names(tmp_path)
-    state = trial_state(3, best_epoch=2)
-    part = state["model"] if large == "model" else state["best"]["weights"]
-    part["w"] = torch.zeros(n_floats)
-    with full_disk(8_000), pytest.raises(OSError, match="File too large") as caught:
-        folder.save(state)
-    assert caught.value.errno == errno.EFBIG
-    assert names(tmp_path) == before
-    assert flat(newest(tmp_path).state) == flat(trial_state(2, best_epoch=1))
-    folder.save(state)
-    assert flat(newest(tmp_path).state) == flat(state)
-
-
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_a_disk_that_fills_up_while_writing_is_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
-    folder = CheckpointFolder(tmp_path)
-    folder.save(trial_state(1, best_epoch=1))
-
-    def fail(_: int) -> None:
-        raise OSError(code, "planted")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", fail)
-        with pytest.raises(NoSpaceError, match=r"best_0002\.pt: must find room on its disk"):
-            folder.save(trial_state(2, best_epoch=2))
-    assert names(tmp_path) == ["best_0001.pt", "state_00000001.pt"]
 
 
 def test_a_trial_that_ended_keeps_its_best_alone(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from study.model.sizing import count_parameters
 from study.training.checkpoint import CheckpointFolder
 from study.training.checkpoint_bytes import MOST_SPARED_BYTES, running_bytes, states_kept
 from study.training.state_file import State, state_bytes
+from tests.training.checkpoints import names, trial_state
 from tests.training.planted import MODEL, make_trainer
-from tests.training.test_checkpoint import names, trial_state
 
 EVERY_STATE_IS_LARGE = 0
 STEPS = ((4, 1), (8, 2))

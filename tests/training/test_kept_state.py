@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from study.training.checkpoint import CheckpointFolder
-from tests.training.test_checkpoint import names, tear, trial_state
+from tests.training.checkpoints import names, tear, trial_state
 
 MANY = 2**40
 
