@@ -310,6 +310,11 @@ def _judge_cell(
     failed = [run for run in final.runs if not run.is_rankable]
     if failed:
         notes.append(f"{len(failed)} of {len(final.runs)} final runs failed or collapsed")
+    if final.folds and final.n_whole_seeds < final.n_seeds:
+        n_left_out = final.n_seeds - final.n_whole_seeds
+        notes.append(
+            f"{n_left_out} of {final.n_seeds} seeds left out, for want of a fold's answers"
+        )
     if own.n_seeds < _FEWEST_SEEDS:
         notes.append(f"{own.n_seeds} seeds, fewer than {_FEWEST_SEEDS}")
     if final.with_validation:

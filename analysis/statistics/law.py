@@ -36,8 +36,6 @@ class Law:
 
 
 CONSTANT = Law(n_terms=0, has_floor=True)
-POWER = Law(n_terms=1, has_floor=False)
-SATURATING = Law(n_terms=1, has_floor=True)
 
 
 def coefficients(theta: Floats, law: Law, centre: Floats) -> Floats:

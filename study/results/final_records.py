@@ -239,6 +239,11 @@ class FinalRecord:
         return self.n_whole_seeds > 0
 
     @property
+    def n_seeds(self) -> int:
+        """Number of seeds that were trained, whatever became of their runs."""
+        return -(-len(self.runs) // max(1, len(self.folds)))
+
+    @property
     def n_whole_seeds(self) -> int:
         """Number of seeds that answer for all test days.
 

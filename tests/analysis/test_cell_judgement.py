@@ -38,6 +38,20 @@ def test_a_winner_of_folds_is_judged_for_luck_on_the_days_of_the_first(tmp_path:
     assert "to the test days of the first fold (2002-10-28 to 2003-02-24) the winners" in sentence
 
 
+def test_a_seed_without_the_answers_of_a_fold_is_counted(tmp_path: Path) -> None:
+    write_study(tmp_path, {1000: 0.02}, horizons=(1,), n_days=300)
+    study = read_study(tmp_path, None)
+    (cell,) = study.cells
+    assert cell.final is not None
+    folds = [fold("2002-10-28", "2003-02-24", 120), fold("2003-02-25", "2003-08-23", 180)]
+    whole, *_ = cell.final.runs
+    broken = dataclasses.replace(whole, reason="error", is_rankable=False)
+    final = dataclasses.replace(cell.final, folds=folds, runs=[whole, whole, whole, broken])
+    walked = dataclasses.replace(cell, final=final)
+    (judged,) = judge_study(dataclasses.replace(study, cells=[walked]))
+    assert "1 of 2 seeds left out, for want of a fold's answers" in judged.cells[0].notes
+
+
 def test_the_luck_of_all_winners_is_judged_on_the_same_samples_of_days(tmp_path: Path) -> None:
     # Horizon 10 has blocks of 40 days, and horizon 1 alone has blocks of 20.
     write_study(tmp_path, {1000: 0.02}, horizons=(1, 10), n_days=300)

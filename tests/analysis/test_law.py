@@ -11,8 +11,6 @@ from scipy.optimize import least_squares
 from analysis.statistics.floats import Floats
 from analysis.statistics.law import (
     CONSTANT,
-    POWER,
-    SATURATING,
     Law,
     log_losses_and_derivatives,
 )
@@ -22,6 +20,8 @@ from analysis.statistics.minimiser import HUBER_DELTA, huber, minimise
 from analysis.statistics.run_resampling import Misfit, Runs, resample
 from analysis.statistics.verdict import is_misspecified, not_unique
 
+POWER = Law(n_terms=1, has_floor=False)
+SATURATING = Law(n_terms=1, has_floor=True)
 BUDGETS = np.array([0.75e6, 2e6, 20e6, 200e6, 2e9])
 
 
