@@ -274,7 +274,7 @@ def _settings(
 _OF_A_CELL = (
     "search", "trials", "max_epochs", "metric", "early_stop_patience", "early_stop_threshold",
     "seed", "source", "tier", "vix", "without", "model", "task", "label", "normalization",
-    "splits", "accept",
+    "splits", "search_splits", "accept",
     "concurrency", "device", "capture", "storage",
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ from study.data.data_config import (
     EMBEDDED_VIX,
     DataConfig,
     Normalization,
+    SearchSplitKind,
     SplitKind,
     require_acceptable,
 )
@@ -144,6 +145,9 @@ def _build(arguments: argparse.Namespace) -> int:
         fold_days=arguments.fold_days,
         validation_days=arguments.validation_days,
         window_days=arguments.window_days,
+        search_splits=arguments.search_splits,
+        search_groups=arguments.search_groups,
+        search_validation_groups=arguments.search_validation_groups,
         max_shift=arguments.max_shift,
         accept=tuple(arguments.accept),
     )
@@ -304,6 +308,12 @@ def _add_build_flags(build: argparse.ArgumentParser) -> None:
         choices=get_args(SplitKind),
         help="train once or walk forward (shares, and walk_forward for sp500-long)",
     )
+    build.add_argument(
+        "--search-splits",
+        choices=get_args(SearchSplitKind),
+        default=default.search_splits,
+        help="validate a search on its latest days or on folds (%(default)s)",
+    )
     for flag, kind, value, help_ in (
         ("--context-length", int, default.context_length, "days a model sees"),
         ("--validation-share", float, default.validation_share, "share of the days"),
@@ -319,6 +329,13 @@ def _add_build_flags(build: argparse.ArgumentParser) -> None:
         ("--fold-days", int, default.fold_days, "walking forward: test days of a fold"),
         ("--validation-days", int, default.validation_days, "walking forward: of a fold's past"),
         ("--window-days", int, default.window_days, "walking forward: days of a past, or all"),
+        ("--search-groups", int, default.search_groups, "groups of a search's folds, or the usual"),
+        (
+            "--search-validation-groups",
+            int,
+            default.search_validation_groups,
+            "groups that validate in a combinatorial fold, or 2",
+        ),
         ("--max-shift", float, default.max_shift, "largest input drift, in train sd"),
     ):
         build.add_argument(flag, type=kind, default=value, help=f"{help_} (%(default)s)")

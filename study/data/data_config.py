@@ -1,9 +1,10 @@
 """The description of a cell's data set: source, features, inputs, label and splits."""
 
+import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 from study.errors import SpecError, quoted, require
 from study.fields import (
@@ -24,6 +25,7 @@ LabelKind = Literal["high", "close", "direction"]
 Tier = Literal["a25", "a50", "a100", "a200", "c"]
 FeatureSource = Literal["ohlcv", "vix"]
 SplitKind = Literal["shares", "walk_forward"]
+SearchSplitKind = Literal["chronological", "purged_k_fold", "combinatorial_purged"]
 
 TIER_SOURCES: dict[Tier, tuple[FeatureSource, ...]] = {
     "a25": ("ohlcv",),
@@ -68,11 +70,27 @@ OF_SHARES = ("validation_share", "test_share")
 OF_WALKS = ("first_test_day", "fold_days", "validation_days", "window_days")
 """Fields of DataConfig that only ``walk_forward`` reads."""
 
-SPLIT_FIELDS = ("splits", "purge_days", "embargo_days", *OF_SHARES, *OF_WALKS)
+OF_SEARCH_FOLDS = ("search_groups", "search_validation_groups")
+"""Fields of DataConfig that only the folds of a search read."""
+
+SPLIT_FIELDS = (
+    "splits", "purge_days", "embargo_days", *OF_SHARES, *OF_WALKS,
+    "search_splits", *OF_SEARCH_FOLDS,
+)  # fmt: skip
 """Fields of DataConfig that decide which days train, validate and test."""
 
 LONG_HISTORY = "sp500-long"
 """Name of the S&P 500 of 1982 to 2018, which needs the extra ``history``."""
+
+_USUAL_GROUPS: dict[SearchSplitKind, int] = {"purged_k_fold": 5, "combinatorial_purged": 6}
+"""Number of groups of days if none is given: the usual five of k-fold, and six, of which pairs make
+fifteen folds (Lopez de Prado 2018, Advances in Financial Machine Learning, chapter 12)."""
+
+_MOST_GROUPS = 20
+"""Largest number of groups: a trial trains a network for each fold; an own choice."""
+
+_MOST_FOLDS = 100
+"""Largest number of folds of a search, each a network of every trial; an own choice."""
 
 _MOST_DAYS = 100_000
 """Largest count of days: four hundred years of trading days."""
@@ -96,6 +114,9 @@ DATA_RULES: dict[str, Rule] = {
     "fold_days": whole(1, _MOST_DAYS),
     "validation_days": whole(1, _MOST_DAYS),
     "window_days": or_none(whole(1, _MOST_DAYS)),
+    "search_splits": one_of(get_args(SearchSplitKind)),
+    "search_groups": or_none(whole(2, _MOST_GROUPS)),
+    "search_validation_groups": or_none(whole(2, _MOST_GROUPS)),
     "max_shift": above(0, 1_000_000),
 }
 """Rules of the fields' values, each by itself."""
@@ -186,7 +207,8 @@ class DataConfig:
     """Share of the usable days, the latest ones."""
     purge_days: int = 5
     """Days dropped before a border so that no label reaches over it; at least the longest horizon
-    of the study, which keeps the evaluation days the same for every horizon."""
+    of the study, which keeps the evaluation days the same for every horizon. Folds of a search drop
+    as many after a block of validation days."""
     embargo_days: int = 5
     """Days dropped after a border, on top of the purge."""
     splits: SplitKind | None = None
@@ -205,6 +227,17 @@ class DataConfig:
     window_days: int | None = None
     """Days of a fold's past that it is trained and validated on, the latest ones; None takes all,
     a window that expands."""
+    search_splits: SearchSplitKind = "chronological"
+    """Which of the days before the test days validate a search: ``chronological`` takes the latest,
+    ``purged_k_fold`` each of several groups in turn, ``combinatorial_purged`` each combination of
+    groups. With folds a trial trains a network for each fold, and learns from days after those
+    that it validates on."""
+    search_groups: int | None = None
+    """Contiguous groups into which the days of a search are cut; None takes 5 of
+    ``purged_k_fold``, 6 of ``combinatorial_purged``, which alone read it."""
+    search_validation_groups: int | None = None
+    """Groups that validate in a fold of ``combinatorial_purged``, which alone reads it; None takes
+    2."""
     max_shift: float = 3.0
     """Largest allowed |validation mean - train mean| of a model input, in train standard
     deviations; larger fails the build."""
@@ -231,6 +264,7 @@ class DataConfig:
         )
         self._check_sources()
         self._check_window()
+        self._set_search_folds()
         task_threshold(self.task)
 
     def _check_window(self) -> None:
@@ -244,6 +278,40 @@ class DataConfig:
             "context_length and purge_days together",
             got=f"window_days={self.window_days}, the others {needed}",
             remedy="Raise window_days, or lower the others.",
+        )
+
+    def _set_search_folds(self) -> None:
+        """Fill in the usual numbers of groups, and refuse those that nothing would read."""
+        is_combined = self.search_splits == "combinatorial_purged"
+        read = OF_SEARCH_FOLDS if is_combined else OF_SEARCH_FOLDS[:1] * self.has_search_folds
+        unread = [
+            name for name in OF_SEARCH_FOLDS if name not in read and getattr(self, name) is not None
+        ]
+        require(
+            not unread,
+            "DataConfig",
+            f"{', '.join(unread)} are not read where search_splits is {self.search_splits}",
+            got=", ".join(f"{name}={getattr(self, name)}" for name in unread),
+            remedy="Leave them out, or give another --search-splits.",
+        )
+        if self.has_search_folds and self.search_groups is None:
+            object.__setattr__(self, "search_groups", _USUAL_GROUPS[self.search_splits])
+        if is_combined and self.search_validation_groups is None:
+            object.__setattr__(self, "search_validation_groups", 2)
+        groups, validation = self.search_groups or 0, self.search_validation_groups or 1
+        require(
+            not self.has_search_folds or validation < groups,
+            "DataConfig",
+            "search_validation_groups must leave groups to train on",
+            got=f"search_validation_groups={validation} of search_groups={groups}",
+            remedy="Lower it, or raise search_groups.",
+        )
+        require(
+            self.n_search_folds <= _MOST_FOLDS,
+            "DataConfig",
+            f"a search may have at most {_MOST_FOLDS} folds, each a network of every trial",
+            got=f"{self.n_search_folds} choices of {validation} of {groups} groups",
+            remedy="Lower search_groups or search_validation_groups.",
         )
 
     def _check_sources(self) -> None:
@@ -276,6 +344,26 @@ class DataConfig:
     def walks_forward(self) -> bool:
         """Are the test days cut into folds, before each of which the winner is trained again?"""
         return self.splits == "walk_forward"
+
+    @property
+    def has_search_folds(self) -> bool:
+        """Does a trial of a search train a network for each of several folds of its days?"""
+        return self.search_splits != "chronological"
+
+    @property
+    def n_search_folds(self) -> int:
+        """Number of folds of a search, which is that of the networks of a trial."""
+        if not self.has_search_folds:
+            return 1
+        return math.comb(self.search_groups or 0, self.search_validation_groups or 1)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return all values by name, without those on folds of a search where it has none.
+
+        A search that has none is then described as it was before there were such folds.
+        """
+        left_out = () if self.has_search_folds else ("search_splits", *OF_SEARCH_FOLDS)
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     @property
     def label_kind(self) -> LabelKind:

@@ -34,6 +34,8 @@ from study.data.splits import (
     SplitSummary,
     count_folds,
     require_answerable,
+    require_both_classes,
+    search_folds,
     split_days,
     summarise,
 )
@@ -90,6 +92,19 @@ class Dataset:
     source: str
     understood: str = ""
     """How the files were read, one line; empty for embedded ones."""
+    search_folds: tuple["Dataset", ...] = ()
+    """Data sets of the folds on which a search trains and validates, each with its own days, scaler
+    and base rate; empty where it trains and validates on the days of this one."""
+
+    @property
+    def per_network(self) -> tuple["Dataset", ...]:
+        """The data sets of the networks of a trial: one for each fold of a search, or this one."""
+        return self.search_folds or (self,)
+
+    @property
+    def without_search_folds(self) -> "Dataset":
+        """This data set for runs that train one network, on the earlier days alone."""
+        return replace(self, search_folds=())
 
     @property
     def n_folds(self) -> int:
@@ -120,7 +135,8 @@ def build_dataset(
     """Build the arrays of one cell.
 
     A search is refused if its days cannot answer the question, or if its inputs drift; a fold and a
-    share have to live with the days that they find.
+    share have to live with the days that they find. The folds of a search are built where the
+    config asks for them, and only for a search: final runs train on the past alone.
 
     Args:
         config: what to build.
@@ -148,7 +164,7 @@ def build_dataset(
     features, scaler, shift = _scaled_inputs(visible, config, vix, days)
     if is_of_search:
         require_small_shift(shift, config.max_shift, config.normalization)
-    return Dataset(
+    dataset = Dataset(
         features=_frozen(features),
         labels=_frozen(_of_parts(all_labels[:n_visible], days)),
         auxiliary=_frozen(_of_parts(_auxiliary(bars, config, usable[:n_visible], days), days)),
@@ -170,6 +186,67 @@ def build_dataset(
         source=prices.name,
         understood=understood_files(prices, vix),
     )
+    if not (is_of_search and config.has_search_folds):
+        return dataset
+    ahead = _ranges_ahead(bars, config, usable[:n_visible])
+    inputs = build_inputs(visible, config.tier, config.normalization, vix)
+    folds = _search_folds(dataset, days, config, inputs, all_labels[:n_visible], ahead)
+    return replace(dataset, search_folds=folds)
+
+
+def _search_folds(
+    chronological: Dataset,
+    days: Splits,
+    config: DataConfig,
+    inputs: pd.DataFrame,
+    labels: SampleArray,
+    ahead: PriceArray,
+) -> tuple[Dataset, ...]:
+    """Return the data set of each fold of a search.
+
+    Args:
+        chronological: the data set of the same days, split by time.
+        days: its days.
+        config: its definition.
+        inputs: unstandardised inputs of its days.
+        labels: labels of its days.
+        ahead: log ranges of the days ahead of its days.
+
+    Raises:
+        DataError: a fold has too few of a class, or its inputs drift.
+    """
+    folds = []
+    for number, fold in enumerate(search_folds(days, config), start=1):
+        own = Splits(train=fold.train, validation=fold.validation, test=days.test)
+        parts: tuple[Part, ...] = ("train", "validation")
+        splits: dict[Part, SplitSummary] = dict(chronological.splits)
+        splits |= {
+            part: summarise(getattr(own, part), labels, chronological.dates, config.horizon)
+            for part in parts
+        }
+        require_both_classes(
+            splits,
+            f"days of fold {number}",
+            "Lower search_groups, give a longer history, or a task and horizon whose answer varies "
+            "more.",
+        )
+        features, scaler, shift = _scaled(inputs, config, own)
+        require_small_shift(shift, config.max_shift, config.normalization)
+        folds.append(
+            replace(
+                chronological,
+                features=_frozen(features),
+                labels=_frozen(_of_parts(labels, own)),
+                auxiliary=_frozen(_of_parts(_standardised(ahead, own), own)),
+                train_days=_frozen(own.train),
+                validation_days=_frozen(own.validation),
+                base_rate=splits["train"].base_rate,
+                scaler=scaler,
+                splits=splits,
+                shift=shift,
+            )
+        )
+    return tuple(folds)
 
 
 def _up_to(prices: Prices, last_bar: int) -> Prices:
@@ -237,7 +314,17 @@ def _scaled_inputs(
     Raises:
         DataError: an input is undefined or constant.
     """
-    inputs = build_inputs(visible, config.tier, config.normalization, vix)
+    return _scaled(build_inputs(visible, config.tier, config.normalization, vix), config, days)
+
+
+def _scaled(
+    inputs: pd.DataFrame, config: DataConfig, days: Splits
+) -> tuple[SampleArray, Scaler, dict[str, float]]:
+    """Return inputs scaled by the rows that training windows hold, the scaler and the shift.
+
+    Raises:
+        DataError: an input is constant.
+    """
     # Those of all training days are the same rows for every context length.
     train_rows = np.unique(days.train[:, None] - np.arange(config.context_length))
     scaler = fit_scaler(inputs, train_rows, config.normalization)
@@ -318,8 +405,16 @@ def _auxiliary(
     bars: pd.DataFrame, config: DataConfig, rows: IndexArray, days: Splits
 ) -> SampleArray:
     """Return the log range of the days ahead of the given bars, standardised over training days."""
+    return _standardised(_ranges_ahead(bars, config, rows), days)
+
+
+def _ranges_ahead(bars: pd.DataFrame, config: DataConfig, rows: IndexArray) -> PriceArray:
     ranges = log_range(bars["High"].to_numpy(), bars["Low"].to_numpy(), horizon=config.horizon)
     target: PriceArray = ranges[rows]
+    return target
+
+
+def _standardised(target: PriceArray, days: Splits) -> SampleArray:
     train = target[days.train]
     standardised: SampleArray = ((target - train.mean()) / train.std()).astype(np.float32)
     return standardised

@@ -1,9 +1,11 @@
 """The days that train, validate and test, and how many independent labels they are worth."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from study.block_length import block_days
 from study.data.arrays import DayArray, IndexArray, SampleArray
@@ -30,6 +32,14 @@ class Splits:
     train: IndexArray
     validation: IndexArray
     test: IndexArray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchFold:
+    """The sample days of one fold of a search, as row positions, ascending."""
+
+    train: IndexArray
+    validation: IndexArray
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +105,73 @@ def split_days(dates: DayArray, config: DataConfig, fold: int | None = None) -> 
         error=DataError,
     )
     return splits
+
+
+def search_folds(chronological: Splits, config: DataConfig) -> list[SearchFold]:
+    """Cut the days of a search into folds, each of which trains on days before and after its own.
+
+    The days are those from the first training day to the last validation day. They become
+    ``search_groups`` contiguous groups of equal length, of which the last one has the rest as well.
+    Every choice of ``search_validation_groups`` of them is a fold, in lexicographic order: these
+    groups validate, and all others train. So every day is validated in the same number of folds.
+    The folds are those of the ``CombinatorialPurgedCV`` of skfolio 1.12.
+
+    Around each block of validation days, training days are left out: ``purge_days`` before it,
+    whose labels would reach into it; after it ``purge_days``, into which its own labels reach, and
+    ``embargo_days`` more, since what follows a day is like it. No validation day is left out.
+
+    Windows may reach over a border on both sides. A training window after a block then holds inputs
+    of validation days, and no label of theirs: the network sees prices that a validation label was
+    made of, as inputs of a later day. Leaving out such days too would cost ``context_length`` days
+    a block.
+
+    Args:
+        chronological: the parts of the search by time.
+        config: kind and number of the groups, purge and embargo.
+
+    Raises:
+        DataError: a fold would have no training days.
+    """
+    first, end = int(chronological.train[0]), int(chronological.validation[-1]) + 1
+    assert config.search_groups is not None
+    days = np.arange(first, end)
+    length = len(days) // config.search_groups
+    gap = config.purge_days + config.embargo_days
+    require(
+        length > gap,
+        "splits",
+        "a group of search days must be longer than purge and embargo",
+        got=f"{length} days of a group, purge and embargo {gap}",
+        remedy="Lower search_groups, purge_days or embargo_days.",
+        error=DataError,
+    )
+    group = np.minimum(np.arange(len(days)) // length, config.search_groups - 1)
+    choices = itertools.combinations(
+        range(config.search_groups), config.search_validation_groups or 1
+    )
+    folds = [
+        _search_fold(days, np.isin(group, choice), config.purge_days, gap) for choice in choices
+    ]
+    require(
+        all(len(fold.train) for fold in folds),
+        "splits",
+        "every fold of a search must keep training days after purge and embargo",
+        got=f"{len(days)} days in {config.search_groups} groups",
+        remedy="Lower search_validation_groups, purge_days or embargo_days.",
+        error=DataError,
+    )
+    return folds
+
+
+def _search_fold(
+    days: IndexArray, validates: npt.NDArray[np.bool_], before: int, after: int
+) -> SearchFold:
+    """Return a fold whose training days are neither ``before`` nor ``after`` a validation block."""
+    is_near = np.zeros(len(days), dtype=np.bool_)
+    change = np.diff(validates.astype(np.int8), prepend=0, append=0)
+    for begin, end in zip(np.flatnonzero(change == 1), np.flatnonzero(change == -1), strict=True):
+        is_near[max(0, begin - before) : end + after] = True
+    return SearchFold(train=days[~is_near], validation=days[validates])
 
 
 def count_folds(dates: DayArray, config: DataConfig) -> int:
@@ -200,21 +277,12 @@ def require_answerable(summaries: dict[Part, SplitSummary]) -> None:
         DataError: training or validation has too few of a class, or the validation labels are
             worth too few independent ones.
     """
-    for part in ("train", "validation"):
-        summary = summaries[part]
-        for kind, count in (
-            ("positives", summary.positives),
-            ("negatives", summary.rows - summary.positives),
-        ):
-            require(
-                count >= MIN_OF_EACH_CLASS,
-                f"{part} part",
-                f"needs at least {MIN_OF_EACH_CLASS} {kind}",
-                got=f"{kind}={count} of {summary.rows} days",
-                remedy="Give a longer history, a larger validation_share, or a task and horizon "
-                "whose answer varies more.",
-                error=DataError,
-            )
+    require_both_classes(
+        summaries,
+        "part",
+        "Give a longer history, a larger validation_share, or a task and horizon whose answer "
+        "varies more.",
+    )
     validation = summaries["validation"]
     require(
         validation.effective_size >= MIN_EFFECTIVE_SIZE,
@@ -224,3 +292,30 @@ def require_answerable(summaries: dict[Part, SplitSummary]) -> None:
         remedy="Give a longer history, a shorter horizon or a larger validation_share.",
         error=DataError,
     )
+
+
+def require_both_classes(summaries: dict[Part, SplitSummary], where: str, remedy: str) -> None:
+    """Refuse training or validation days with too few labels of a class.
+
+    Args:
+        summaries: the parts.
+        where: what they are parts of, for the message.
+        remedy: what the user can do.
+
+    Raises:
+        DataError: there are too few.
+    """
+    for part in ("train", "validation"):
+        summary = summaries[part]
+        for kind, count in (
+            ("positives", summary.positives),
+            ("negatives", summary.rows - summary.positives),
+        ):
+            require(
+                count >= MIN_OF_EACH_CLASS,
+                f"{part} {where}",
+                f"needs at least {MIN_OF_EACH_CLASS} {kind}",
+                got=f"{kind}={count} of {summary.rows} days",
+                remedy=remedy,
+                error=DataError,
+            )

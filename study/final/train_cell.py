@@ -322,7 +322,7 @@ def _folds(stage: Stage, settings: FinalSettings) -> list[Dataset]:
     """
     data, config = stage.search.data, stage.search.finalist.cell.data
     if data.n_folds == 1:
-        return [data]
+        return [data.without_search_folds]
     _open_test(stage.folder)
     imported = settings.results / "data"
     return [

@@ -54,7 +54,9 @@ class StepMemory:
         return sum(getattr(self, field.name) for field in fields(self))
 
 
-def step_memory(config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool) -> StepMemory:
+def step_memory(
+    config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool, networks: int = 1
+) -> StepMemory:
     """Model the memory of a training step of ``micro_batch`` windows.
 
     The sum is within 15 % of the memory that a step holds (``tests/bench/test_step_memory.py``);
@@ -68,9 +70,11 @@ def step_memory(config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool)
         micro_batch: number of windows per forward pass, >= 1.
         bf16: are matrix products computed in bfloat16?
         ema: is an average of the weights kept?
+        networks: number of networks that a trial trains by turns, one for each fold: all hold their
+            states, and one at a time takes a step.
     """
     c = config
-    n_parameters = count_parameters(c)
+    n_parameters = networks * count_parameters(c)
     operand = _BFLOAT16 if bf16 else _FLOAT32
     family = family_of(c)
     rows = micro_batch * family.n_tokens(c)
@@ -96,18 +100,28 @@ def step_memory(config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool)
 
 
 def largest_micro_batch(
-    config: ModelConfig, *, effective_batch: int, limit_bytes: int, bf16: bool, ema: bool
+    config: ModelConfig,
+    *,
+    effective_batch: int,
+    limit_bytes: int,
+    bf16: bool,
+    ema: bool,
+    networks: int = 1,
 ) -> int:
     """Return the largest power of two up to ``effective_batch`` whose modelled step fits.
 
     Raises: SpecError if not even one window fits.
     """
+
+    def needs(micro_batch: int) -> int:
+        return step_memory(config, micro_batch, bf16=bf16, ema=ema, networks=networks).total
+
     micro_batch = 1 << (effective_batch.bit_length() - 1)
     while micro_batch > 1:
-        if step_memory(config, micro_batch, bf16=bf16, ema=ema).total <= limit_bytes:
+        if needs(micro_batch) <= limit_bytes:
             return micro_batch
         micro_batch //= 2
-    needed = step_memory(config, 1, bf16=bf16, ema=ema).total
+    needed = needs(1)
     require(
         needed <= limit_bytes,
         "largest_micro_batch",

@@ -59,7 +59,8 @@ class CellPlan:
     """Are matrix products computed in bfloat16 on that device?"""
     baselines: tuple[BaselineRecord, ...]
     baseline_losses: npt.NDArray[np.float64]
-    """Daily log-losses of the baseline to beat on the validation days, nats."""
+    """Daily log-losses of the baseline to beat on the validation days, nats; on the folds of a
+    search those of one fold after the other."""
     sensitivity: Sensitivity
     """How much each feature changes the output of the smallest architecture."""
     power: Power
@@ -81,13 +82,23 @@ class CellPlan:
         return max(1, len(self.folds))
 
     @property
-    def training_data(self) -> tuple[TrainingData, ...]:
+    def networks(self) -> int:
+        """Number of networks that a trial trains: one for each fold of a search, else one."""
+        return len(self.data.per_network)
+
+    @property
+    def training_data(self) -> tuple[tuple[TrainingData, ...], ...]:
         """The samples that trials take in turn by their numbers: those of a search have the same.
 
-        Only ``data`` comes with the losses of its baseline to beat.
+        Those of a trial are one for each of its networks. Only ``data`` comes with the losses of
+        its baseline to beat.
         """
+        ends = np.cumsum([len(own.validation_days) for own in self.data.per_network])
+        losses = np.split(self.baseline_losses, ends[:-1])
         return tuple(
-            TrainingData.of(data, self.baseline_losses if data is self.data else None)
+            tuple(map(TrainingData.of, data.per_network, losses))
+            if data is self.data
+            else tuple(map(TrainingData.of, data.per_network))
             for data in self.folds or (self.data,)
         )
 
@@ -102,7 +113,7 @@ class CellPlan:
         # No mixture of budgets takes more than the worst of them alone.
         return max(
             min(self.concurrency, self.resources.by_budget[config.budget].capacity)
-            * running_bytes(*_checkpoint_bytes(config))
+            * running_bytes(*self._checkpoint_bytes(config))
             for config in self.space.configs()
         )
 
@@ -112,9 +123,14 @@ class CellPlan:
         most = self.cell.search.keep_state_mib * 2**20
         kept = []
         for config in self.space.configs():
-            state, best = _checkpoint_bytes(config)
+            state, best = self._checkpoint_bytes(config)
             kept.append(best + (state if state <= most else 0))
         return self.cell.search.trials * max(kept)
+
+    def _checkpoint_bytes(self, config: TrialConfig) -> tuple[int, int]:
+        """Return the bytes of a state (weights, two moments, average) and of its best weights."""
+        weights = self.networks * _FLOAT_BYTES * count_parameters(config.model)
+        return (3 + (config.train.ema_decay > 0)) * weights, weights
 
     @property
     def baseline(self) -> BaselineRecord:
@@ -168,11 +184,11 @@ def plan_cell(
     """
     began = time.monotonic()
     where = trial_device(nodes, device)
-    bf16 = supports_bf16(where)
-    space = _fitting(space, nodes, bf16=bf16, label=cell.name, is_begun=is_begun)
+    bf16, networks = supports_bf16(where), len(data.per_network)
+    space = _fitting(space, nodes, bf16=bf16, label=cell.name, is_begun=is_begun, networks=networks)
     is_timed = where.type != "cpu" and concurrency is None and estimate is None
     shared = _most_sharing(space, nodes, concurrency, is_timed=is_timed) | dict(per_device or {})
-    resources = _resources(space, nodes, shared, bf16=bf16)
+    resources = _resources(space, nodes, shared, bf16=bf16, networks=networks)
     sensitivity = _require_every_feature_read(space, data)
     forced = first_configurations(space, cell)
     at_once = _trials_at_once(concurrency, resources, cell)
@@ -180,10 +196,11 @@ def plan_cell(
     judged = functools.cache(lambda: (score_baselines(data), power or measure_power(data)))
     if estimate is None:
         times = times or measure_search(
-            space, data, resources, device=device, capture=capture, concurrency=at_once,
-            times_sharing=is_timed, meanwhile=judged, say=say,
+            space, data.without_search_folds, resources, device=device, capture=capture,
+            concurrency=at_once, times_sharing=is_timed, meanwhile=judged, say=say,
         )  # fmt: skip
-        resources = _resources(space, nodes, shared | _best_sharing(times), bf16=bf16)
+        shared |= _best_sharing(times)
+        resources = _resources(space, nodes, shared, bf16=bf16, networks=networks)
         at_once = _trials_at_once(concurrency, resources, cell)
         estimate = estimate_search(
             space, cell.search, data, forced, times, concurrency=at_once, resources=resources,
@@ -204,12 +221,18 @@ def plan_cell(
 
 
 def _fitting(
-    space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label: str, is_begun: bool
+    space: SearchSpace,
+    nodes: Sequence[Node],
+    *,
+    bf16: bool,
+    label: str,
+    is_begun: bool,
+    networks: int,
 ) -> SearchSpace:
     """Return the space without what fits no node; a search that is begun must keep all of it."""
     if not is_begun:
-        return fitting_space(space, nodes, bf16=bf16, label=label)
-    require_fits(space, nodes, bf16=bf16, label=label)
+        return fitting_space(space, nodes, bf16=bf16, label=label, networks=networks)
+    require_fits(space, nodes, bf16=bf16, label=label, networks=networks)
     return space
 
 
@@ -255,13 +278,18 @@ def _trials_at_once(concurrency: int | None, resources: SearchResources, cell: C
 
 
 def _resources(
-    space: SearchSpace, nodes: Sequence[Node], per_device: Mapping[str, int], *, bf16: bool
+    space: SearchSpace,
+    nodes: Sequence[Node],
+    per_device: Mapping[str, int],
+    *,
+    bf16: bool,
+    networks: int,
 ) -> SearchResources:
     """Return the resources of trials: those that the largest model of their budget needs."""
     batch = int(max(numbers(space.train["effective_batch"])))
     wanted: dict[str, int] = {}
     for config in space.configs():
-        step = step_bytes(config, batch, bf16=bf16)
+        step = step_bytes(config, batch, bf16=bf16, networks=networks)
         wanted[config.budget] = max(step, wanted.get(config.budget, 0))
     return plan_search(nodes, wanted, per_device)
 
@@ -274,9 +302,3 @@ def _record(baseline: Baseline) -> BaselineRecord:
         auc=baseline.auc,
         skill=baseline.skill,
     )
-
-
-def _checkpoint_bytes(config: TrialConfig) -> tuple[int, int]:
-    """Return the bytes of a state (weights, two moments, average) and of its best weights."""
-    weights = _FLOAT_BYTES * count_parameters(config.model)
-    return (3 + (config.train.ema_decay > 0)) * weights, weights

@@ -16,14 +16,21 @@ class InfeasibleError(SpecError):
     """The nodes can train no architecture of a cell, or not all of a search that is resumed."""
 
 
-def step_bytes(config: TrialConfig, micro_batch: int, *, bf16: bool) -> int:
-    """Return the modelled bytes of a training step of ``micro_batch`` samples."""
+def step_bytes(config: TrialConfig, micro_batch: int, *, bf16: bool, networks: int = 1) -> int:
+    """Return the modelled bytes of a training step of ``micro_batch`` samples.
+
+    Args:
+        config: a configuration.
+        micro_batch: number of samples of one forward and backward pass.
+        bf16: are matrix products computed in bfloat16?
+        networks: number of networks that a trial trains by turns, one for each fold.
+    """
     ema = config.train.ema_decay > 0
-    return step_memory(config.model, micro_batch, bf16=bf16, ema=ema).total
+    return step_memory(config.model, micro_batch, bf16=bf16, ema=ema, networks=networks).total
 
 
 def fitting_space(
-    space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label: str
+    space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label: str, networks: int = 1
 ) -> SearchSpace:
     """Return the space without the architectures that no node can train, one sample at a time.
 
@@ -32,11 +39,12 @@ def fitting_space(
         nodes: the machines of the cluster, at least one.
         bf16: are matrix products computed in bfloat16 there?
         label: the cell, for messages.
+        networks: number of networks that a trial trains by turns, one for each fold.
 
     Raises:
         InfeasibleError: none is left.
     """
-    found = _left_out(space, nodes, bf16=bf16)
+    found = _left_out(space, nodes, bf16=bf16, networks=networks)
     if found is None:
         return space
     require(
@@ -81,13 +89,15 @@ def begun_space(space: SearchSpace, begun: Mapping[str, Any]) -> SearchSpace:
     return space.without(LeftOut.from_record(LeftOutRecord.from_json(recorded)))
 
 
-def require_fits(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label: str) -> None:
+def require_fits(
+    space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label: str, networks: int = 1
+) -> None:
     """Refuse to resume a search if one of its architectures fits no node.
 
     Raises:
         InfeasibleError: one does not fit.
     """
-    found = _left_out(space, nodes, bf16=bf16)
+    found = _left_out(space, nodes, bf16=bf16, networks=networks)
     if found is None:
         return
     raise InfeasibleError(
@@ -98,9 +108,11 @@ def require_fits(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, label
     )
 
 
-def _left_out(space: SearchSpace, nodes: Sequence[Node], *, bf16: bool) -> LeftOut | None:
+def _left_out(
+    space: SearchSpace, nodes: Sequence[Node], *, bf16: bool, networks: int
+) -> LeftOut | None:
     steps = {
-        shape: step_bytes(config, 1, bf16=bf16)
+        shape: step_bytes(config, 1, bf16=bf16, networks=networks)
         for shape, config in zip(space.shapes, space.configs(), strict=True)
     }
     needed = {shape: needed_bytes(n) for shape, n in steps.items() if not fits(nodes, n)}

@@ -11,20 +11,19 @@ from study.model.sizing import count_parameters
 from study.planning.cell_plan import CellPlan
 from study.planning.feasibility import step_bytes
 from study.planning.time_estimate import shape_name
+from study.results.plans.input_record import InputRecord, SearchFoldsRecord, SplitRecord
 from study.results.plans.plan_record import (
     BudgetRecord,
     Contents,
     ForcedConfiguration,
     ForcedRecord,
     GridRecord,
-    InputRecord,
     LeastFeature,
     PlanSummary,
     PowerRecord,
     Question,
     RequestRecord,
     Requirements,
-    SplitRecord,
     StepMemory,
     TemperatureRecord,
 )
@@ -40,7 +39,9 @@ def plan_summary(plan: CellPlan) -> PlanSummary:
     """Return what is known of a cell that can run here."""
     return PlanSummary(
         question=_question(plan.cell),
-        contents=_contents(plan.data, plan.space, device=plan.device_type, bf16=plan.bf16),
+        contents=_contents(
+            plan.cell.data, plan.data, plan.space, device=plan.device_type, bf16=plan.bf16
+        ),
         requirements=_requirements(plan),
         feasible=True,
         problem=None,
@@ -68,7 +69,8 @@ def summary_without_plan(
     """
     contents = None
     if data is not None and space is not None and where is not None:
-        contents = _contents(data, space, device=where.type, bf16=supports_bf16(where))
+        bf16 = supports_bf16(where)
+        contents = _contents(cell.data, data, space, device=where.type, bf16=bf16)
     return PlanSummary(
         question=_question(cell),
         contents=contents,
@@ -78,11 +80,19 @@ def summary_without_plan(
     )
 
 
-def grid_record(space: SearchSpace, *, bf16: bool) -> GridRecord:
-    """Return the sizes of a search space, the memory of a step, and what was left out of it."""
+def grid_record(space: SearchSpace, *, bf16: bool, networks: int) -> GridRecord:
+    """Return the sizes of a search space, the memory of a step, and what was left out of it.
+
+    Args:
+        space: the search space.
+        bf16: are matrix products computed in bfloat16?
+        networks: number of networks of a trial.
+    """
     rows = [(count_parameters(config.model), config) for config in space.configs()]
     counts = sorted(count for count, _ in rows)
-    steps = [(step_bytes(c, c.train.effective_batch, bf16=bf16), c) for _, c in rows]
+    steps = [
+        (step_bytes(c, c.train.effective_batch, bf16=bf16, networks=networks), c) for _, c in rows
+    ]
     return GridRecord(
         grid_size=len(counts),
         params_min=counts[0],
@@ -130,7 +140,9 @@ def _label(data: DataConfig) -> str:
     return f"does the {data.label_kind} reach +{100 * data.threshold:.4g} % within {days}?"
 
 
-def _contents(data: Dataset, space: SearchSpace, *, device: str, bf16: bool) -> Contents:
+def _contents(
+    config: DataConfig, data: Dataset, space: SearchSpace, *, device: str, bf16: bool
+) -> Contents:
     return Contents(
         inputs=InputRecord(
             n_rows=data.n_rows,
@@ -142,10 +154,32 @@ def _contents(data: Dataset, space: SearchSpace, *, device: str, bf16: bool) -> 
             },
             understood=data.understood,
             warnings=tuple(data.warnings),
+            search_folds=_search_folds(config, data) if data.search_folds else None,
         ),
-        grid=grid_record(space, bf16=bf16),
+        grid=grid_record(space, bf16=bf16, networks=len(data.per_network)),
         device=device,
         precision="bfloat16" if bf16 else "float32",
+    )
+
+
+def _search_folds(config: DataConfig, data: Dataset) -> SearchFoldsRecord:
+    folds = data.search_folds
+    labels = {
+        int(day): float(label)
+        for fold in folds
+        for day, label in zip(fold.validation_days, fold.labels[fold.validation_days], strict=True)
+    }
+    assert config.search_groups is not None
+    return SearchFoldsRecord(
+        kind=config.search_splits,
+        n_folds=len(folds),
+        groups=config.search_groups,
+        validation_groups=config.search_validation_groups or 1,
+        train_rows=tuple(len(fold.train_days) for fold in folds),
+        rows=len(labels),
+        base_rate=sum(labels.values()) / len(labels),
+        first_day=str(data.dates[min(labels)]),
+        last_day=str(data.dates[max(labels)]),
     )
 
 
@@ -193,7 +227,7 @@ def _budget(plan: CellPlan, budget: Budget) -> BudgetRecord:
     return BudgetRecord(
         label=budget.label,
         target=budget.target,
-        grid=grid_record(own, bf16=plan.bf16),
+        grid=grid_record(own, bf16=plan.bf16, networks=plan.networks),
         n_forced=sum(config.budget == budget.label for config in configs),
         epoch_seconds_min=min(seconds, default=None),
         epoch_seconds_max=max(seconds, default=None),

@@ -118,15 +118,20 @@ def _cost(
     config: TrialConfig, *, times: Mapping[str, StepTimes], data: Dataset, search: SearchConfig
 ) -> TrialCost:
     epochs, measured = config.train.epochs, times[config.budget]
-    seconds = measured.epoch_seconds(config, len(data.train_days), len(data.validation_days))
+    networks = data.per_network
+    seconds = sum(
+        measured.epoch_seconds(config, len(own.train_days), len(own.validation_days))
+        for own in networks
+    )
     waited, copied = saved_shares(search, epochs, seconds)
     checkpoint = measured.checkpoint(config)
     saved = waited * checkpoint.written_seconds + copied * checkpoint.copied_seconds
+    saved *= len(networks)
     return TrialCost(
         budget=config.budget,
         epochs=epochs,
         epoch_seconds=seconds + saved + _REPORT_SECONDS,
-        begin_seconds=_TRIAL_SECONDS + measured.begin_seconds(config),
+        begin_seconds=_TRIAL_SECONDS + len(networks) * measured.begin_seconds(config),
     )
 
 

@@ -59,7 +59,7 @@ class Description:
     n_trials: int | None
     """Number of trials that are asked for."""
     n_train: int | None
-    """Number of training samples."""
+    """Number of training samples of an epoch, those of all folds together."""
     capacity: int | None
     """Number of trials that fit the cluster at once."""
     concurrency: int | None
@@ -78,6 +78,8 @@ class Description:
         """Return what can be read of a row of a plan, or of a journal's first event."""
         estimate = _as_dict(raw.get("estimate"))
         train = _as_dict(_as_dict(raw.get("splits")).get("train"))
+        of_folds = _as_dict(raw.get("search_folds")).get("train_rows")
+        rows = of_folds if isinstance(of_folds, list) else [train.get("rows")]
         return cls(
             budget=_as_text(raw.get("budget")),
             horizon=_as_whole(raw.get("horizon")),
@@ -86,7 +88,7 @@ class Description:
             n_trials=_as_whole(
                 _as_dict(raw.get("search")).get("trials") or raw.get("trials"),
             ),
-            n_train=_as_whole(train.get("rows")),
+            n_train=_total(rows),
             capacity=_as_whole(raw.get("capacity")),
             concurrency=_as_whole(raw.get("concurrency")),
             is_left_out=raw.get("feasible") is False,
@@ -371,6 +373,12 @@ def _as_text(value: object) -> str | None:
 def _as_whole(value: object) -> int | None:
     """Return the value if it is a whole number that something here can have, else None."""
     return value if is_whole(value) and abs(value) <= _LARGEST else None
+
+
+def _total(values: Sequence[object]) -> int | None:
+    """Return the sum of whole numbers; None if one of them is none, or there is none."""
+    found = [each for each in map(_as_whole, values) if each is not None]
+    return sum(found) if found and len(found) == len(values) else None
 
 
 def _as_number(value: object) -> float | None:

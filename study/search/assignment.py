@@ -61,13 +61,16 @@ class Assignment:
         )
 
 
-def first_micro_batch(trial: Assignment, share_bytes: Mapping[str, int], *, bf16: bool) -> int:
+def first_micro_batch(
+    trial: Assignment, share_bytes: Mapping[str, int], *, bf16: bool, networks: int
+) -> int:
     """Return the micro-batch that a trial starts with; running out of memory may halve it.
 
     Args:
         trial: the trial.
         share_bytes: bytes of memory that a training step may use, by budget.
         bf16: are matrix products in bfloat16?
+        networks: number of networks that the trial trains by turns, one for each fold.
     """
     largest = largest_micro_batch(
         trial.config.model,
@@ -75,5 +78,6 @@ def first_micro_batch(trial: Assignment, share_bytes: Mapping[str, int], *, bf16
         limit_bytes=share_bytes[trial.config.budget],
         bf16=bf16,
         ema=trial.config.train.ema_decay > 0,
+        networks=networks,
     )
     return min(largest, trial.micro_batch_limit or largest)

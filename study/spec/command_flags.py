@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from study.data.data_config import SplitKind
+from study.data.data_config import SearchSplitKind, SplitKind
 from study.errors import quoted, require
 from study.model.architecture import FAMILY_NAMES
 from study.results.records import Metric
@@ -68,6 +68,9 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
     add("--splits", choices=get_args(SplitKind),
         help="train winners once, or again before every fold of test days "
         "(default: shares, and walk_forward for sp500-long)")  # fmt: skip
+    add("--search-splits", choices=get_args(SearchSplitKind),
+        help="validate a search on its latest days, or train a network for each of several folds "
+        "of its days (default: the search space's, usually chronological)")  # fmt: skip
     add(
         "--accept",
         nargs="+",
@@ -254,6 +257,7 @@ def _overrides(arguments: argparse.Namespace) -> Overrides:
         "label_price": arguments.label,
         "normalization": arguments.normalization,
         "splits": arguments.splits,
+        "search_splits": arguments.search_splits,
         "accept": arguments.accept,
     }
     search = {

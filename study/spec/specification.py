@@ -26,6 +26,9 @@ DERIVED_MODEL_FIELDS = ("n_features", "context_length", "auxiliary_head")
 _WALK = "walk-forward"
 """Part of the name of a cell whose winner is trained again before every fold of test days."""
 
+_SEARCH_FOLDS = {"purged_k_fold": "purged-k-fold", "combinatorial_purged": "combinatorial-purged"}
+"""Part of the name of a cell whose search trains on folds, by ``search_splits``."""
+
 _SEARCH_NAME = re.compile(rf"{SEARCH_SUFFIX.removeprefix('_')}\d+")
 """Part of the name of a further search of a cell."""
 
@@ -84,8 +87,8 @@ class Cell:
     def name(self) -> str:
         """Name of the cell's folder: ``<study>_<budget>_h<H>_<task>``.
 
-        Label price, market, tier, splits and family follow where they are not the default, and the
-        number of a further search.
+        Label price, market, tier, splits, folds of the search and family follow where they are not
+        the default, and the number of a further search.
         """
         study = self.study if self.phase is None else f"{self.study}-{self.phase}"
         parts = [study, self.budget_label, f"h{self.data.horizon}", self.data.task]
@@ -97,6 +100,8 @@ class Cell:
             parts.append(self.data.tier)
         if self.data.walks_forward:
             parts.append(_WALK)
+        if self.data.has_search_folds:
+            parts.append(_SEARCH_FOLDS[self.data.search_splits])
         family = self.model.get("family", Fixed(DEFAULT_FAMILY))
         if family != Fixed(DEFAULT_FAMILY):
             parts += map(str, family.values)
@@ -132,7 +137,7 @@ class Cell:
             "phase": self.phase,
             "start": None if self.start is None else dict(self.start),
             # A list, as a file gives it back: the two are compared.
-            "data": {**dataclasses.asdict(self.data), "accept": list(self.data.accept)},
+            "data": {**self.data.resolved(), "accept": list(self.data.accept)},
             "model": {name: dimension.plain for name, dimension in self.model.items()},
             "train": {name: dimension.plain for name, dimension in self.train.items()},
             "search": dataclasses.asdict(self.search),
@@ -343,10 +348,10 @@ def _check_splits(cell: Cell, given: Mapping[str, Any], path: str) -> None:
 def _check_name(cell: Cell, path: str) -> None:
     stem = Path(cell.data.source).stem
     require(
-        stem != _WALK and _SEARCH_NAME.fullmatch(stem) is None,
+        stem not in (_WALK, *_SEARCH_FOLDS.values()) and _SEARCH_NAME.fullmatch(stem) is None,
         path,
-        f"no market may be named {_WALK} or {SEARCH_SUFFIX.strip('_')}N: a folder's name would "
-        "have two meanings",
+        f"no market may be named {_WALK}, {', '.join(_SEARCH_FOLDS.values())} or "
+        f"{SEARCH_SUFFIX.strip('_')}N: a folder's name would have two meanings",
         got=f"source={quoted(stem)}",
         remedy="Import it under another name.",
     )

@@ -8,15 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from study.results.plans.input_record import InputRecord, SplitRecord
 from study.results.plans.plan_record import (
     Contents,
     ForcedRecord,
     GridRecord,
-    InputRecord,
     PlanSummary,
     Question,
     Requirements,
-    SplitRecord,
     TemperatureRecord,
 )
 from study.results.records import BaselineRecord, TrialRecord
@@ -59,8 +58,10 @@ def print_plan(console: Console, plan: PlanSummary) -> None:
         console.print(Text(f"  {name:<8}{text}"), soft_wrap=True)
     console.print(_splits(contents.inputs.splits))
     if required is not None:
-        validation = contents.inputs.splits["validation"]
-        console.print(_baselines(required.baselines, validation.base_rate))
+        folds = contents.inputs.search_folds
+        judged = contents.inputs.splits["validation"] if folds is None else folds
+        days = "the validation days" if folds is None else f"the days of {folds.n_folds} folds"
+        console.print(_baselines(required.baselines, judged.base_rate, days))
     if contents.inputs.understood:
         console.print(Text(f"  read    {contents.inputs.understood}"), soft_wrap=True)
     for warning in contents.inputs.warnings:
@@ -129,6 +130,7 @@ def _facts(question: Question, contents: Contents) -> dict[str, str]:
     facts = {
         "data": f"{question.source}, {inputs.n_rows:,} days x {inputs.n_features} features "
         f"(tier {question.tier}, inputs {question.normalization})",
+        **search_folds(inputs),
         "label": question.label,
         "grid": f"{grid.grid_size} architectures of {grid.params_min:,} to "
         f"{grid.params_max:,} parameters, {grid.n_dimensions} search dimensions",
@@ -150,6 +152,8 @@ def _requirements(question: Question, contents: Contents, required: Requirements
     """Return what a cell that can run here takes."""
     estimate, least, power = required.estimate, required.sensitivity, required.power
     auc = "" if power.auc_validation is None else f" or {power.auc_validation:.3f} AUC"
+    # The folds of a search are more days than those that are measured here.
+    part = "validation" if contents.inputs.search_folds is None else "validation of the final runs"
     return {
         "device": f"{contents.device}, {contents.precision}; {'; '.join(requests(required))}",
         "disk": f"checkpoints take up to {size(required.running_checkpoint_bytes)} while trials "
@@ -162,10 +166,15 @@ def _requirements(question: Question, contents: Contents, required: Requirements
         "heat": _heat(required.temperature),
         "inputs": f"every feature changes the output, {least.feature} the least (by "
         f"{least.change:.2g})",
-        "power": "validation shows a difference between two networks from about "
+        "power": f"{part} shows a difference between two networks from about "
         f"{power.log_loss_validation:.4f} nat{auc} on ({power.source}); logistic regression gains "
         f"{power.gain:.4f} nat on a constant",
     }
+
+
+def search_folds(inputs: InputRecord) -> dict[str, str]:
+    """Return what the folds of a search cost and break; nothing where it has none."""
+    return {} if inputs.search_folds is None else {"search": inputs.search_folds.sentence}
 
 
 def folds(question: Question, inputs: InputRecord, required: Requirements) -> dict[str, str]:
@@ -344,10 +353,10 @@ def split_cells(part: SplitRecord) -> tuple[str, ...]:
     )
 
 
-def _baselines(baselines: Sequence[BaselineRecord], base_rate: float) -> Table:
+def _baselines(baselines: Sequence[BaselineRecord], base_rate: float, days: str) -> Table:
     """Return a line for each baseline, with its skill against the base rate of the same days."""
     table = Table(box=None, padding=(0, 1))
-    table.add_column("baseline on the validation days", no_wrap=True)
+    table.add_column(f"baseline on {days}", no_wrap=True)
     for heading in ("log-loss", "standard error", "skill", "AUC"):
         table.add_column(heading, justify="right", no_wrap=True)
     for baseline in baselines:

@@ -22,6 +22,7 @@ from study.terminal.overview import (
     left_out,
     print_forced,
     requests,
+    search_folds,
     seconds_per_epoch,
     split_cells,
 )
@@ -64,6 +65,8 @@ def _print_contents(console: Console, contents: Contents) -> None:
         _fact(console, "read", contents.inputs.understood)
     if without is not None:
         _fact(console, "without", without)
+    for name, text in search_folds(contents.inputs).items():
+        _fact(console, name, text)
     small, large = grid.memory_min, grid.memory_max
     _fact(console, "grid", f"{grid.grid_size} architectures of {grid.params_min:,} to "
           f"{grid.params_max:,} parameters (median {grid.params_median:,}), "

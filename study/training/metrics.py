@@ -1,6 +1,8 @@
 """Computes the scores of a set of logits, in numpy."""
 
+import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -9,12 +11,13 @@ import numpy.typing as npt
 from study.block_length import block_days
 from study.data.evaluation.probability_scores import (
     auc,
+    daily_means,
     half_means,
     log_losses,
     standard_error,
 )
 from study.results.auc import auc_standard_error
-from study.results.scores import BestEpoch, Validation
+from study.results.scores import BestEpoch, Validation, skill_on
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -86,6 +89,76 @@ def evaluate(
         prediction_max=float(p.max()),
         logit_sd=float(z.std()),
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FoldAnswers:
+    """The answers of the network of one fold on the days that it validates on."""
+
+    logit: npt.NDArray[np.float32]
+    """Logits, shape (n,)."""
+    label: npt.NDArray[np.float32]
+    """Labels, 0 or 1, shape (n,)."""
+    days: npt.NDArray[np.int64]
+    """Row of each day, ascending, shape (n,)."""
+    base_rate: float
+    """Share of positives among the training days of the fold."""
+    baseline_losses: Float64Array | None = None
+    """Log-losses of the baseline that was fitted on the same training days, shape (n,)."""
+
+
+def evaluate_folds(folds: Sequence[FoldAnswers], *, horizon: int) -> Metrics | None:
+    """Return the scores of a trial over all folds; None if a logit is not finite.
+
+    Losses, Brier score and both skills are means over the days, to which every fold that validates
+    a day contributes alike; their errors and the halves are those of daily means in the order of
+    time. The AUC is computed over the days of each fold, whose networks have scales of their own,
+    and averaged over the folds, as is the spread of the predictions. The error of the mean AUC
+    takes networks that validate the same day for one.
+
+    Args:
+        folds: the answers of every fold; each day is in the same number of them.
+        horizon: trading days that a label looks ahead, for the standard errors.
+    """
+    own = [evaluate(f.logit, f.label, base_rate=f.base_rate, horizon=horizon) for f in folds]
+    found = [metrics for metrics in own if metrics is not None]
+    if len(found) < len(folds):
+        return None
+    daily = functools.partial(daily_means, [f.days for f in folds])
+    label = daily([f.label.astype(np.float64) for f in folds])
+    by_fold = [log_losses(f.logit.astype(np.float64), f.label.astype(np.float64)) for f in folds]
+    losses, block = daily(by_fold), block_days(horizon)
+    constant = daily([_constant_losses(f.label.astype(np.float64), f.base_rate) for f in folds])
+    baseline = [f.baseline_losses for f in folds if f.baseline_losses is not None]
+    difference = losses - daily(baseline) if len(baseline) == len(folds) else None
+    squares = [(probability(f.logit.astype(np.float64)) - f.label) ** 2 for f in folds]
+    areas = [m.auc for m in found if m.auc is not None]
+    errors = [m.auc_se for m in found if m.auc_se is not None]
+    repeats = sum(len(f.days) for f in folds) / len(losses)
+    loss = float(losses.mean())
+    return Metrics(
+        loss=loss,
+        loss_se=standard_error(losses, block),
+        half_losses=half_means(losses, block),
+        difference=None if difference is None else float(difference.mean()),
+        difference_se=None if difference is None else standard_error(difference, block),
+        skill=1 - loss / float(constant.mean()),
+        skill_own_base_rate=skill_on(loss, float(label.mean())),
+        auc=float(np.mean(areas)) if len(areas) == len(folds) else None,
+        auc_se=math.sqrt(repeats * float(np.square(errors).sum())) / len(folds)
+        if len(errors) == len(folds)
+        else None,
+        brier=float(daily(squares).mean()),
+        prediction_sd=float(np.mean([m.prediction_sd for m in found])),
+        prediction_min=min(m.prediction_min for m in found),
+        prediction_max=max(m.prediction_max for m in found),
+        logit_sd=float(np.mean([m.logit_sd for m in found])),
+    )
+
+
+def _constant_losses(label: Float64Array, base_rate: float) -> Float64Array:
+    """Return the log-loss of each day under a constant forecast of the base rate."""
+    return -label * math.log(base_rate) - (1 - label) * math.log1p(-base_rate)
 
 
 def probability(logit: Float64Array) -> Float64Array:

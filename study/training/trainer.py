@@ -61,6 +61,7 @@ class Trainer:
         seed: seed of the weights, the order of the samples and dropout.
         bf16: are matrix products in bfloat16? See ``study.training.device.supports_bf16``.
         graphs: what captures the steps and the validation; None runs them eagerly.
+        is_fold: is this the network of one fold, whose trial keeps the best weights of all?
 
     Raises: StudyError if the parts do not fit together.
     """
@@ -76,6 +77,7 @@ class Trainer:
         seed: int,
         bf16: bool,
         graphs: Graphs | None = None,
+        is_fold: bool = False,
     ) -> None:
         _require_fit(model, train, data, micro_batch, seed)
         self._model_config = model
@@ -114,6 +116,9 @@ class Trainer:
             replayer=self._replayer,
         )
         self._stopping = EarlyStopping(train)
+        self._is_fold = is_fold
+        self.validation_logit: FloatArray | None = None
+        """Logits of the last epoch's validation; None before the first and after a divergence."""
         self._best: BestWeights | None = None
         self._epoch = 0
         self._step = 0
@@ -133,6 +138,10 @@ class Trainer:
     def micro_batch(self) -> int:
         """Most samples in one forward and backward pass; halved whenever memory runs out."""
         return self._training.micro_batch
+
+    def limit_micro_batch(self, most: int) -> None:
+        """Let no forward and backward pass take more than ``most`` samples from here on."""
+        self._training.micro_batch = min(self._training.micro_batch, most)
 
     @property
     def capture(self) -> str | None:
@@ -182,13 +191,15 @@ class Trainer:
         self._progress = None
         self._epoch += 1
         trained = progress.means() if is_finite else None
+        self.validation_logit = None
         metrics = self._validate() if is_finite else None
         validation_seconds = time.perf_counter() - trained_at
         if metrics is not None:
             self._stopping.update(metrics.loss)
-            if self._best is None or metrics.loss < self._best.metrics.loss:
+            is_best = self._best is None or metrics.loss < self._best.metrics.loss
+            if is_best and not self._is_fold:
                 self._best = best_weights(
-                    self._epoch, metrics, self._evaluated_weights(), instead_of=self._best
+                    self._epoch, metrics, self.evaluated_weights(), instead_of=self._best
                 )
         self.report = self._epoch_report(progress, trained, metrics, validation_seconds)
         return self.report
@@ -199,7 +210,7 @@ class Trainer:
         After ``restore_best`` the best weights are used; before it the current ones, or their
         average if the trial has one.
         """
-        weights = self._evaluated_weights()
+        weights = self.evaluated_weights()
         self.model.eval()
         with self._graphs_active():
             parts = [
@@ -262,23 +273,7 @@ class Trainer:
 
         Raises: StudyError if the state is that of another trial.
         """
-        epochs = state["train_config"]["epochs"]
-        is_lengthened = epochs < self._config.epochs
-        for name, own in (
-            ("model_config", asdict(self._model_config)),
-            (
-                "train_config",
-                asdict(self._config) | ({"epochs": epochs} if is_lengthened else {}),
-            ),
-            ("seed", self._seed),
-        ):
-            require(
-                state[name] == own,
-                "checkpoint",
-                f"must hold the state of this trial, whose {name} is {own}",
-                got=state[name],
-                remedy="Load it into a trainer built from the same values.",
-            )
+        require_own_state(state, self._model_config, self._config, self._seed)
         self.model.load_state_dict(state["model"])
         training = self._training
         training.optimizer.load_state_dict(state["optimizer"])
@@ -301,14 +296,7 @@ class Trainer:
         training.out_of_memory_count = max(
             training.out_of_memory_count, state["out_of_memory_count"]
         )
-        self.report = None if state["report"] is None else EpochReport.from_json(state["report"])
-        if is_lengthened and self.report is not None:
-            reason = self.report.stop_reason
-            self.report = replace(
-                self.report,
-                stop_reason=None if reason == "completed" else reason,
-                schedule_percent=100 * self._epoch // self._config.epochs,
-            )
+        self.report = restored_report(state, self._config)
         self._is_restored = False
 
     def _take_steps(
@@ -341,7 +329,7 @@ class Trainer:
         """Let the block run work that is captured, if any is."""
         return nullcontext() if self._replayer is None else self._replayer.active()
 
-    def _evaluated_weights(self) -> dict[str, Tensor]:
+    def evaluated_weights(self) -> dict[str, Tensor]:
         """Return the weights that are validated and kept by name, not copied, without gradients."""
         names = [name for name, _ in self.model.named_parameters()]
         average, parameters = self._training.average, self._training.parameters
@@ -350,9 +338,9 @@ class Trainer:
         return dict(zip(names, average.weights, strict=True))
 
     def _validate(self) -> Metrics | None:
-        logit = self.predict(self._data.validation_days)
+        self.validation_logit = self.predict(self._data.validation_days)
         return evaluate(
-            logit,
+            self.validation_logit,
             self._validation_labels,
             base_rate=self._data.base_rate,
             horizon=self._data.horizon,
@@ -395,6 +383,38 @@ class Trainer:
             ),
             out_of_memory_count=self._training.out_of_memory_count,
         )
+
+
+def require_own_state(
+    state: dict[str, Any], model: ModelConfig, train: TrainConfig, seed: int
+) -> None:
+    """Refuse the state of another trial; its schedule may be shorter than ``train`` has it.
+
+    Raises: StudyError.
+    """
+    begun = asdict(train) | {"epochs": min(state["train_config"]["epochs"], train.epochs)}
+    for name, own in (("model_config", asdict(model)), ("train_config", begun), ("seed", seed)):
+        require(
+            state[name] == own,
+            "checkpoint",
+            f"must hold the state of this trial, whose {name} is {own}",
+            got=state[name],
+            remedy="Load it into a trainer built from the same values.",
+        )
+
+
+def restored_report(state: dict[str, Any], train: TrainConfig) -> EpochReport | None:
+    """Return the last report of a saved state, as the schedule of ``train`` has it."""
+    if state["report"] is None:
+        return None
+    report = EpochReport.from_json(state["report"])
+    if state["train_config"]["epochs"] >= train.epochs:
+        return report
+    return replace(
+        report,
+        stop_reason=None if report.stop_reason == "completed" else report.stop_reason,
+        schedule_percent=100 * report.epoch // train.epochs,
+    )
 
 
 def _require_fit(

@@ -14,7 +14,7 @@ from study.output import open_console
 from study.results.records import TrialRecord
 from study.results.store import CellStore
 from study.results.tensorboard import TrialEvents, has_events, is_event_file
-from study.search.assignment import first_micro_batch
+from study.search.assignment import Assignment, first_micro_batch
 from study.storage.files import write_text
 from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, ERROR_FILE
 from study.storage.lock import LockError
@@ -55,7 +55,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._stalled = stalled
         self._share_bytes = plan.share_bytes
         self._keep_state_mib = plan.cell.search.keep_state_mib
-        self._bf16 = plan.bf16
+        self._bf16, self._networks = plan.bf16, plan.networks
         self._store = CellStore(self._folder, self._identity)
         self._place = opened.folder.place
         self._views: dict[int, _View] = {}
@@ -140,7 +140,7 @@ class Recorder(Callback):  # type: ignore[misc]
                 assignment.config.flat(),
                 source=assignment.source,
                 param_count=count_parameters(assignment.config.model),
-                micro_batch=first_micro_batch(assignment, self._share_bytes, bf16=self._bf16),
+                micro_batch=self._first_micro_batch(assignment),
                 resumed=view.n_epochs,
             )
 
@@ -310,8 +310,14 @@ class Recorder(Callback):  # type: ignore[misc]
     def _micro_batch(self, number: int) -> int:
         """Return the micro-batch that a trial last reported."""
         epochs, assignment = self._ledger.epochs(number), self._ledger.assignment(number)
-        first = first_micro_batch(assignment, self._share_bytes, bf16=self._bf16)
+        first = self._first_micro_batch(assignment)
         return min(first, epochs[-1].micro_batch) if epochs else first
+
+    def _first_micro_batch(self, assignment: Assignment) -> int:
+        """Return the micro-batch that a trial starts with."""
+        return first_micro_batch(
+            assignment, self._share_bytes, bf16=self._bf16, networks=self._networks
+        )
 
     @contextmanager
     def _storage(self) -> Iterator[None]:

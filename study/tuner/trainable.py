@@ -35,6 +35,7 @@ from study.training.device import (
     resolve_device,
     supports_bf16,
 )
+from study.training.folded_trainer import FoldedTrainer, trainer_of
 from study.training.state_file import CheckpointError
 from study.training.step.graphs import Graphs, graphs_of
 from study.training.trainer import Trainer
@@ -132,13 +133,13 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     store when it begins; a checkpoint is written when it is in the store.
     """
 
-    _data: Sequence[TrainingData]
-    """The samples that trials take in turn by their numbers."""
+    _data: Sequence[Sequence[TrainingData]]
+    """The samples that trials take in turn by their numbers: one for each network of a trial."""
     _assigned: Assignment | None
     """The trial that begins with the next step; None once it has begun."""
     _at_work: Assignment
     """The trial that has begun last."""
-    _trainer: Trainer
+    _trainer: Trainer | FoldedTrainer
     _checkpoints: CheckpointFolder
     _writer: CheckpointWriter
     _graphs: Graphs | None
@@ -157,7 +158,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self,
         config: dict[str, Any],
         *,
-        data: Sequence[TrainingData],
+        data: Sequence[Sequence[TrainingData]],
         settings: TrialSettings,
     ) -> None:
         """Take the cell's data from the object store.
@@ -376,14 +377,16 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             step=self._trainer.state_dict()["step"],
         )
 
-    def _new_trainer(self, trial: Assignment) -> Trainer:
+    def _new_trainer(self, trial: Assignment) -> Trainer | FoldedTrainer:
         bf16 = supports_bf16(self._device)
-        return Trainer(
+        folds = self._data[trial.number % len(self._data)]
+        share = self._settings.share_bytes
+        return trainer_of(
+            folds,
             model=trial.config.model,
             train=trial.config.train,
-            data=self._data[trial.number % len(self._data)],
             device=self._device,
-            micro_batch=first_micro_batch(trial, self._settings.share_bytes, bf16=bf16),
+            micro_batch=first_micro_batch(trial, share, bf16=bf16, networks=len(folds)),
             seed=trial.seed,
             bf16=bf16,
             graphs=self._graphs,

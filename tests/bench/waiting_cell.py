@@ -24,8 +24,13 @@ TRAIN_DAYS = 1024
 class WaitingTrainable(CellTrainable):
     """A trial whose epochs take the time of the simulated device, and next to none of a core."""
 
-    def setup(self, config: dict[str, Any], *, data: Sequence[TrainingData], **given: Any) -> None:
-        few = [dataclasses.replace(each, train_days=each.train_days[-TRAIN_DAYS:]) for each in data]
+    def setup(
+        self, config: dict[str, Any], *, data: Sequence[Sequence[TrainingData]], **given: Any
+    ) -> None:
+        few = [
+            [dataclasses.replace(each, train_days=each.train_days[-TRAIN_DAYS:]) for each in own]
+            for own in data
+        ]
         super().setup(config, data=few, **given)
 
     def step(self) -> dict[str, Any]:

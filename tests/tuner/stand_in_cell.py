@@ -8,6 +8,7 @@ import dataclasses
 import sys
 
 from study.search.assignment import Assignment
+from study.training.folded_trainer import FoldedTrainer
 from study.training.trainer import Trainer
 from study.tune import main
 from study.tuner.trainable import CellTrainable
@@ -16,7 +17,7 @@ from study.tuner.trainable import CellTrainable
 class StandIn(CellTrainable):
     """A trial with a small network; all other settings are as assigned."""
 
-    def _new_trainer(self, trial: Assignment) -> Trainer:
+    def _new_trainer(self, trial: Assignment) -> Trainer | FoldedTrainer:
         small = dataclasses.replace(trial.config.model, d_model=16, n_layers=1, n_heads=2)
         config = dataclasses.replace(trial.config, model=small)
         return super()._new_trainer(dataclasses.replace(trial, config=config))

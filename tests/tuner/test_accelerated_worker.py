@@ -51,7 +51,7 @@ def worker(
         cell_folder=folder, device=None, capture=capture, share_bytes={trial.config.budget: 2**30}
     )
     found = CellTrainable.__new__(CellTrainable)
-    found.setup(trial.flat(), data=[TrainingData.of(data)], settings=settings)
+    found.setup(trial.flat(), data=[[TrainingData.of(data)]], settings=settings)
     return found
 
 

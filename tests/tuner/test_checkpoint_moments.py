@@ -56,7 +56,7 @@ def worker(
         **{"checkpoint_seconds": SELDOM, **settings},
     )
     found = CellTrainable.__new__(CellTrainable)
-    found.setup(trial.flat(), data=[TrainingData.of(data)], settings=chosen)
+    found.setup(trial.flat(), data=[[TrainingData.of(data)]], settings=chosen)
     try:
         yield found
     finally:
@@ -229,7 +229,7 @@ def test_a_smaller_micro_batch_is_saved_at_once(
         steps(trainable, 1)
         assert saved_epoch(tmp_path) is None
         # It adds in another order, so that a replay from before would not give the same numbers.
-        trainable._trainer._training.micro_batch = 128
+        trainable._trainer.limit_micro_batch(128)
         saved, following = steps(trainable, 2)
         assert (saved.is_saved, following.is_saved) == (True, False)
     assert saved_epoch(tmp_path) == 2

@@ -16,6 +16,7 @@ from study.cluster.runtime import cluster
 from study.planning.cell_plan import CellPlan
 from study.results.records import TrialRecord
 from study.search.assignment import Assignment
+from study.training.trainer import Trainer
 from study.tuner.trainable import CellTrainable, StepResult
 from tests.tuner.in_process import MARKS, planned, ray_environment, search, tiny_cell
 
@@ -34,6 +35,7 @@ class Faulty(CellTrainable):
             raise ValueError("a mistake before the first step")
         super()._begin(trial)
         if trial.number == OUT_OF_MEMORY:
+            assert isinstance(self._trainer, Trainer)
             self._trainer._training._propagate = _no_memory  # type: ignore[method-assign, assignment]
 
     def _step(self) -> StepResult:
@@ -43,6 +45,7 @@ class Faulty(CellTrainable):
         epoch = self._trainer.report.epoch if self._trainer.report else 0
         if number == NAN and epoch == 2:
             # A diverged optimizer leaves such weights.
+            assert isinstance(self._trainer, Trainer)
             with np.errstate(all="ignore"):
                 next(self._trainer.model.parameters()).data.fill_(float("nan"))
         elif number == STALL and epoch == 1:

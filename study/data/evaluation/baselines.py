@@ -1,5 +1,6 @@
 """Baselines that any model must beat on the same validation days."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from study.data.arrays import PriceArray
 from study.data.dataset import Dataset
 from study.data.evaluation.probability_scores import auc as rank_auc
 from study.data.evaluation.probability_scores import (
+    daily_means,
     log_losses,
     resampled_day_indices,
     standard_error,
@@ -29,7 +31,8 @@ class Baseline:
     """Mean negative log likelihood, nats per day."""
     log_loss_se: float | None
     losses: PriceArray
-    """Log-loss of each validation day, float64 of shape (n_validation,)."""
+    """Log-loss of each validation day, float64 of shape (n_validation,); on the folds of a search
+    the days of one fold after the other."""
     auc: float | None
     """None where it is undefined: a constant ranks nothing."""
     auc_se: float | None
@@ -45,8 +48,53 @@ class Baseline:
 def score_baselines(dataset: Dataset) -> tuple[Baseline, Baseline]:
     """Score a constant at the training base rate, and logistic regression on the last day's inputs.
 
-    The regression sees training days only.
+    The regression sees training days only. On the folds of a search it is fitted once for each, on
+    the training days of the fold, and the scores are those of all validated days together.
     """
+    if not dataset.search_folds:
+        return _score_both(dataset)
+    of_folds = [_score_both(fold) for fold in dataset.search_folds]
+    constant = _pooled(dataset, [found[0] for found in of_folds], reference=None)
+    logistic = [found[1] for found in of_folds]
+    return constant, _pooled(dataset, logistic, reference=constant.log_loss)
+
+
+def _pooled(dataset: Dataset, of_folds: Sequence[Baseline], *, reference: float | None) -> Baseline:
+    """Return the scores of a baseline over all folds of a search.
+
+    Means are over the days, with the errors of daily means; the AUC is the mean over the folds,
+    with an error that takes fits which validate the same day for one.
+
+    Args:
+        dataset: the data set with the folds.
+        of_folds: its scores on each.
+        reference: log-loss of the constant on the same days; None if it is the constant.
+    """
+    folds = dataset.search_folds
+    days = [fold.validation_days for fold in folds]
+    losses = daily_means(days, [each.losses for each in of_folds])
+    answer = daily_means(days, [f.labels[f.validation_days].astype(np.float64) for f in folds])
+    rows = np.array([len(own) for own in days])
+    areas = [each.auc for each in of_folds if each.auc is not None]
+    errors = [each.auc_se for each in of_folds if each.auc_se is not None]
+    loss, repeats = float(losses.mean()), rows.sum() / len(losses)
+    return Baseline(
+        name=of_folds[0].name,
+        log_loss=loss,
+        log_loss_se=standard_error(losses, block_days(dataset.horizon)),
+        losses=np.concatenate([each.losses for each in of_folds]),
+        auc=float(np.mean(areas)) if len(areas) == len(folds) else None,
+        auc_se=float(np.sqrt(repeats * np.square(errors).sum())) / len(folds)
+        if len(errors) == len(folds)
+        else None,
+        brier=float(np.average([each.brier for each in of_folds], weights=rows)),
+        skill=1 - loss / (loss if reference is None else reference),
+        skill_own_base_rate=_own_skill(loss, float(answer.mean())),
+    )
+
+
+def _score_both(dataset: Dataset) -> tuple[Baseline, Baseline]:
+    """Score the constant and the regression on the validation days of one data set."""
     validation = dataset.validation_days
     answer = dataset.labels[validation].astype(np.float64)
     constant = np.full(len(validation), dataset.base_rate)

@@ -1,5 +1,7 @@
 """Scores of probabilities, and the standard error of a mean over dependent days."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from study.data.arrays import IndexArray, PriceArray
@@ -73,3 +75,17 @@ def auc(score: PriceArray, label: PriceArray) -> float | None:
     mean_rank = np.cumsum(count) - (count - 1) / 2
     rank_sum = float(mean_rank[group][is_positive].sum())
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+
+
+def daily_means(days: Sequence[IndexArray], values: Sequence[PriceArray]) -> PriceArray:
+    """Return the mean of the values of each day over the folds that have it, ascending in days.
+
+    Args:
+        days: the days of each fold, no day twice in a fold.
+        values: the values of each fold, one for each of its days.
+    """
+    found, counts = np.unique(np.concatenate(days), return_counts=True)
+    sums = np.zeros(len(found))
+    for own, of_own in zip(days, values, strict=True):
+        sums[np.searchsorted(found, own)] += of_own
+    return sums / counts

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from study.errors import SpecError
 from study.fields import rebuild
+from study.results.plans.input_record import InputRecord
 from study.results.records import BaselineRecord
 from study.text.short_forms import of_search
 
@@ -42,34 +43,6 @@ class Question:
     def short_name(self) -> str:
         """Return the horizon, and which further search of it is meant."""
         return of_search(f"h{self.horizon}", self.search_number)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SplitRecord:
-    """The samples in a part of the days: how many, and how many independent ones they equal."""
-
-    rows: int
-    positives: int
-    base_rate: float
-    effective_size: float
-    first_day: str
-    last_day: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InputRecord:
-    """The data set of a cell."""
-
-    n_rows: int
-    fold_train_rows: Sequence[int]
-    """Number of training samples before each fold of test days, one where days are cut by shares.
-    """
-    n_features: int
-    features: Sequence[str]
-    splits: Mapping[str, SplitRecord]
-    understood: str
-    """How the columns of a file were understood, in words; empty where nothing was guessed."""
-    warnings: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,7 +113,7 @@ class Contents:
     def to_json(self) -> dict[str, Any]:
         """Return plain values, all at one level."""
         return {
-            **dataclasses.asdict(self.inputs),
+            **self.inputs.to_json(),
             **dataclasses.asdict(self.grid),
             "device": self.device,
             "precision": self.precision,
