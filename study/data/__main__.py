@@ -303,6 +303,16 @@ def _add_build_flags(build: argparse.ArgumentParser) -> None:
         default=default.normalization,
         help="how features become inputs (%(default)s)",
     )
+    _add_split_flags(build, default)
+    _add_accept_flag(build)
+    build.add_argument(
+        "--baselines", action="store_true", help="score a constant and logistic regression too"
+    )
+    build.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_split_flags(build: argparse.ArgumentParser, default: DataConfig) -> None:
+    """Add the flags that decide which days train, validate and test, and how far inputs drift."""
     build.add_argument(
         "--splits",
         choices=get_args(SplitKind),
@@ -339,11 +349,6 @@ def _add_build_flags(build: argparse.ArgumentParser) -> None:
         ("--max-shift", float, default.max_shift, "largest input drift, in train sd"),
     ):
         build.add_argument(flag, type=kind, default=value, help=f"{help_} (%(default)s)")
-    _add_accept_flag(build)
-    build.add_argument(
-        "--baselines", action="store_true", help="score a constant and logistic regression too"
-    )
-    build.add_argument("--json", action="store_true", help="print JSON")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """The build of a cell's data set: prices become the arrays that a search may see."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -135,8 +135,7 @@ def build_dataset(
     """Build the arrays of one cell.
 
     A search is refused if its days cannot answer the question, or if its inputs drift; a fold and a
-    share have to live with the days that they find. The folds of a search are built where the
-    config asks for them, and only for a search: final runs train on the past alone.
+    share have to live with the days that they find. Only a search has ``search_folds``.
 
     Args:
         config: what to build.
@@ -155,74 +154,107 @@ def build_dataset(
     bars, all_dates = prices.frame, prices.frame.index.to_numpy().astype("datetime64[D]")[usable]
     days = _days(all_dates, config, fold, share)
     n_visible, is_of_search = int(days.validation[-1]) + 1, fold is None and share is None
-    # Labels of the validation part end before the test part, thanks to the purge.
     all_labels = _labels(bars, config)[usable]
     splits = _summaries(days, all_labels, all_dates, config.horizon)
     if is_of_search:
         require_answerable(splits)
     visible = _up_to(prices, int(usable[n_visible - 1]))
-    features, scaler, shift = _scaled_inputs(visible, config, vix, days)
+    inputs = build_inputs(visible, config.tier, config.normalization, vix)
+    ahead = _ranges_ahead(bars, config, usable[:n_visible])
+    series = _Series(inputs=inputs, labels=all_labels[:n_visible], ahead=ahead)
+    arrays = _arrays(series, config, days)
     if is_of_search:
-        require_small_shift(shift, config.max_shift, config.normalization)
+        require_small_shift(arrays.shift, config.max_shift, config.normalization)
     dataset = Dataset(
-        features=_frozen(features),
-        labels=_frozen(_of_parts(all_labels[:n_visible], days)),
-        auxiliary=_frozen(_of_parts(_auxiliary(bars, config, usable[:n_visible], days), days)),
+        **arrays.by_name(),
         dates=_frozen(all_dates[:n_visible].copy()),
-        feature_names=scaler.names,
-        train_days=_frozen(days.train),
-        validation_days=_frozen(days.validation),
+        feature_names=arrays.scaler.names,
         n_rows=len(usable),
         fold_train_rows=_fold_train_rows(all_dates, config, share),
         base_rate=splits["train"].base_rate,
         context_length=config.context_length,
         horizon=config.horizon,
-        scaler=scaler,
         splits=splits,
-        shift=shift,
         warnings=warnings + left_out,
         fingerprint=data_fingerprint(prices, vix),
         feature_hash=feature_hash(config.tier),
         source=prices.name,
         understood=understood_files(prices, vix),
     )
-    if not (is_of_search and config.has_search_folds):
-        return dataset
-    ahead = _ranges_ahead(bars, config, usable[:n_visible])
-    inputs = build_inputs(visible, config.tier, config.normalization, vix)
-    folds = _search_folds(dataset, days, config, inputs, all_labels[:n_visible], ahead)
-    return replace(dataset, search_folds=folds)
+    is_folded = is_of_search and config.has_search_folds
+    return _with_search_folds(dataset, series, config, days) if is_folded else dataset
 
 
-def _search_folds(
-    chronological: Dataset,
-    days: Splits,
-    config: DataConfig,
-    inputs: pd.DataFrame,
-    labels: SampleArray,
-    ahead: PriceArray,
-) -> tuple[Dataset, ...]:
-    """Return the data set of each fold of a search.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Series:
+    """Values of the days that a search may see, before any split of them."""
+
+    inputs: pd.DataFrame
+    """Unstandardised inputs."""
+    labels: SampleArray
+    ahead: PriceArray
+    """Log range of the days ahead."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Arrays:
+    """Values of a ``Dataset`` that depend on which days train and validate."""
+
+    features: SampleArray
+    labels: SampleArray
+    auxiliary: SampleArray
+    train_days: IndexArray
+    validation_days: IndexArray
+    scaler: Scaler
+    shift: dict[str, float]
+
+    def by_name(self) -> dict[str, Any]:
+        """Return the values by field, not copied."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _arrays(series: _Series, config: DataConfig, days: Splits) -> _Arrays:
+    """Return what a network sees that trains and validates on the given days.
+
+    Raises:
+        DataError: an input is constant.
+    """
+    features, scaler, shift = _scaled(series.inputs, config, days)
+    return _Arrays(
+        features=_frozen(features),
+        labels=_frozen(_of_parts(series.labels, days)),
+        auxiliary=_frozen(_of_parts(_standardised(series.ahead, days), days)),
+        train_days=_frozen(days.train),
+        validation_days=_frozen(days.validation),
+        scaler=scaler,
+        shift=shift,
+    )
+
+
+def _with_search_folds(
+    chronological: Dataset, series: _Series, config: DataConfig, days: Splits
+) -> Dataset:
+    """Return a data set with that of each fold of its search.
 
     Args:
         chronological: the data set of the same days, split by time.
-        days: its days.
+        series: its values before any split.
         config: its definition.
-        inputs: unstandardised inputs of its days.
-        labels: labels of its days.
-        ahead: log ranges of the days ahead of its days.
+        days: its days.
 
     Raises:
         DataError: a fold has too few of a class, or its inputs drift.
     """
-    folds = []
+    found = []
     for number, fold in enumerate(search_folds(days, config), start=1):
         own = Splits(train=fold.train, validation=fold.validation, test=days.test)
-        parts: tuple[Part, ...] = ("train", "validation")
-        splits: dict[Part, SplitSummary] = dict(chronological.splits)
-        splits |= {
-            part: summarise(getattr(own, part), labels, chronological.dates, config.horizon)
-            for part in parts
+        parts: tuple[tuple[Part, IndexArray], ...] = (
+            ("train", own.train),
+            ("validation", own.validation),
+        )
+        splits = {
+            part: summarise(rows, series.labels, chronological.dates, config.horizon)
+            for part, rows in parts
         }
         require_both_classes(
             splits,
@@ -230,23 +262,17 @@ def _search_folds(
             "Lower search_groups, give a longer history, or a task and horizon whose answer varies "
             "more.",
         )
-        features, scaler, shift = _scaled(inputs, config, own)
-        require_small_shift(shift, config.max_shift, config.normalization)
-        folds.append(
+        arrays = _arrays(series, config, own)
+        require_small_shift(arrays.shift, config.max_shift, config.normalization)
+        found.append(
             replace(
                 chronological,
-                features=_frozen(features),
-                labels=_frozen(_of_parts(labels, own)),
-                auxiliary=_frozen(_of_parts(_standardised(ahead, own), own)),
-                train_days=_frozen(own.train),
-                validation_days=_frozen(own.validation),
+                **arrays.by_name(),
                 base_rate=splits["train"].base_rate,
-                scaler=scaler,
-                splits=splits,
-                shift=shift,
+                splits={**chronological.splits, **splits},
             )
         )
-    return tuple(folds)
+    return replace(chronological, search_folds=tuple(found))
 
 
 def _up_to(prices: Prices, last_bar: int) -> Prices:
@@ -255,6 +281,7 @@ def _up_to(prices: Prices, last_bar: int) -> Prices:
 
 
 def _labels(bars: pd.DataFrame, config: DataConfig) -> SampleArray:
+    """Return the label of each bar; those of the validation part end before the test part."""
     return make_labels(
         bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
     )
@@ -301,8 +328,8 @@ def _summaries(
     }
 
 
-def _scaled_inputs(
-    visible: Prices, config: DataConfig, vix: VixSeries | None, days: Splits
+def _scaled(
+    inputs: pd.DataFrame, config: DataConfig, days: Splits
 ) -> tuple[SampleArray, Scaler, dict[str, float]]:
     """Return the inputs of the days that a search may see, their scaler and their shift.
 
@@ -310,17 +337,6 @@ def _scaled_inputs(
     statistics of days that a share leaves out, its runs would have learnt from more data than they
     are counted with. In return, inputs of two shares differ a little where they have a day in
     common.
-
-    Raises:
-        DataError: an input is undefined or constant.
-    """
-    return _scaled(build_inputs(visible, config.tier, config.normalization, vix), config, days)
-
-
-def _scaled(
-    inputs: pd.DataFrame, config: DataConfig, days: Splits
-) -> tuple[SampleArray, Scaler, dict[str, float]]:
-    """Return inputs scaled by the rows that training windows hold, the scaler and the shift.
 
     Raises:
         DataError: an input is constant.
@@ -401,20 +417,15 @@ def _left_out(
     )
 
 
-def _auxiliary(
-    bars: pd.DataFrame, config: DataConfig, rows: IndexArray, days: Splits
-) -> SampleArray:
-    """Return the log range of the days ahead of the given bars, standardised over training days."""
-    return _standardised(_ranges_ahead(bars, config, rows), days)
-
-
 def _ranges_ahead(bars: pd.DataFrame, config: DataConfig, rows: IndexArray) -> PriceArray:
+    """Return the log range of the days ahead of the given bars."""
     ranges = log_range(bars["High"].to_numpy(), bars["Low"].to_numpy(), horizon=config.horizon)
     target: PriceArray = ranges[rows]
     return target
 
 
 def _standardised(target: PriceArray, days: Splits) -> SampleArray:
+    """Return values of days, standardised over the training days."""
     train = target[days.train]
     standardised: SampleArray = ((target - train.mean()) / train.std()).astype(np.float32)
     return standardised

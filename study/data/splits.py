@@ -1,6 +1,7 @@
 """The days that train, validate and test, and how many independent labels they are worth."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -294,7 +295,7 @@ def require_answerable(summaries: dict[Part, SplitSummary]) -> None:
     )
 
 
-def require_both_classes(summaries: dict[Part, SplitSummary], where: str, remedy: str) -> None:
+def require_both_classes(summaries: Mapping[Part, SplitSummary], where: str, remedy: str) -> None:
     """Refuse training or validation days with too few labels of a class.
 
     Args:

@@ -52,6 +52,9 @@ class Trainer:
 
     All randomness comes from the seed; no global generator is used or changed.
 
+    ``validation_logit`` holds the logits of the last epoch's validation days: None before the first
+    epoch and after a divergence.
+
     Args:
         model: architecture.
         train: schedule, optimizer and early stopping.
@@ -90,8 +93,7 @@ class Trainer:
         self._steps_per_epoch = math.ceil(len(data.train_days) / train.effective_batch)
         self._total_steps = self._steps_per_epoch * train.epochs
 
-        # The first values are drawn on the CPU, so that a seed gives the same weights on every
-        # device.
+        # First values are drawn on the CPU: a seed gives the same weights on every device.
         self.model = family_of(model).build(model, bf16=bf16, device=device)
         self.model.initialise(derived_generator(seed, "weights"), data.base_rate)
         self.model.dropout_generator.manual_seed(derived_seed(seed, "dropout"))
@@ -118,7 +120,6 @@ class Trainer:
         self._stopping = EarlyStopping(train)
         self._is_fold = is_fold
         self.validation_logit: FloatArray | None = None
-        """Logits of the last epoch's validation; None before the first and after a divergence."""
         self._best: BestWeights | None = None
         self._epoch = 0
         self._step = 0
