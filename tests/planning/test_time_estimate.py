@@ -201,6 +201,21 @@ def test_the_time_of_a_search_is_the_sum_of_its_terms(
         assert found > expected_seconds(cell, data, **TERMS)
 
 
+def test_the_epochs_of_all_folds_are_counted(
+    short: tuple[Cell, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.planning.time_estimate._N_DRAWN", 2)
+    cell, data = short
+    folded = dataclasses.replace(data, search_folds=(data, data, data))
+    free = dict.fromkeys(TERMS, 0.0)
+    for term in ("window_seconds", "step_seconds", "validation_seconds", "begin_seconds"):
+        own = free | {term: 0.5}
+        # The report and the change to the next trial are those of one trial, as the end is.
+        fixed = expected_seconds(cell, data, **free)
+        one = expected_seconds(cell, data, **own) - fixed
+        assert expected_seconds(cell, folded, **own) - fixed == pytest.approx(3 * one)
+
+
 def test_an_estimate_survives_its_file(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     cells = [

@@ -65,9 +65,24 @@ def test_a_day_in_a_file_needs_no_quotes(tmp_path: Path) -> None:
         cell(edited(tmp_path, space | {"data.first_test_day": "2.1.2009"}))
 
 
-@pytest.mark.parametrize("source", ["search2", "mine/search12.csv", "walk-forward"])
+def test_folds_of_a_search_are_part_of_the_name_and_of_the_record() -> None:
+    study = load_study(SPACES / "phase6a.yaml")
+    folded = study.cell("2M", 3, Overrides(data={"search_splits": "purged_k_fold"}))
+    assert folded.name == "phase6a_2M_h3_threshold_1pct_purged-k-fold"
+    assert folded.resolved()["data"]["search_groups"] == 5
+    both = {"search_splits": "combinatorial_purged", "splits": "walk_forward"}
+    walking = study.cell("2M", 3, Overrides(data=both))
+    assert walking.name.endswith("_walk-forward_combinatorial-purged")
+    plain = study.cell("2M", 3)
+    assert plain == study.cell("2M", 3, Overrides(data={"search_splits": "chronological"}))
+    assert not [name for name in plain.resolved()["data"] if name.startswith("search_")]
+
+
+@pytest.mark.parametrize(
+    "source", ["search2", "mine/search12.csv", "walk-forward", "purged-k-fold"]
+)
 def test_a_market_whose_name_would_mean_something_else_is_refused(source: str) -> None:
-    with pytest.raises(SpecError, match="no market may be named walk-forward or searchN"):
+    with pytest.raises(SpecError, match=r"no market may be named walk-forward, .* or searchN"):
         load_study(SPACES / "phase6a.yaml").cell("2M", 3, Overrides(data={"source": source}))
 
 

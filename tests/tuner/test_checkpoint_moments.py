@@ -1,8 +1,9 @@
 """A worker saves its trial at the moments that need it, and trains the rest again, without Ray."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -55,8 +56,11 @@ def worker(
         share_bytes={trial.config.budget: 2**30},
         **{"checkpoint_seconds": SELDOM, **settings},
     )
+    folder.mkdir(exist_ok=True)
     found = CellTrainable.__new__(CellTrainable)
-    found.setup(trial.flat(), data=[[TrainingData.of(data)]], settings=chosen)
+    found.setup(
+        trial.flat(), data=[[TrainingData.of(own) for own in data.per_network]], settings=chosen
+    )
     try:
         yield found
     finally:
@@ -99,6 +103,45 @@ def test_a_worker_that_dies_trains_again_and_finds_the_same_numbers(
     # The end of a trial is on the disk before it is reported.
     assert again[-1].is_saved
     assert saved_epoch(tmp_path) == EPOCHS
+
+
+@pytest.mark.slow
+def test_a_trial_on_folds_that_pauses_within_an_epoch_finds_the_same_numbers(
+    cell: tuple[Dataset, Assignment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, trial = cell
+    early, late = data.train_days[:512], data.train_days[512:]
+    folds = (
+        replace(data, train_days=early, validation_days=late),
+        replace(data, train_days=late, validation_days=early),
+    )
+    folded = (replace(data, search_folds=folds), trial)
+    with worker(folded, tmp_path / "straight") as trainable:
+        straight = losses(steps(trainable, 2))
+    monkeypatch.setattr("study.tuner.trainable._LOOK_SECONDS", 0.0)
+    with worker(folded, tmp_path / "paused") as first:
+        before = steps(first, 1)
+        # Each network has one step, so that the first question comes between the two.
+        (tmp_path / "paused" / STOP_FILE).touch()
+        monkeypatch.setattr(first, "_asked_to_pause", _not_at_first(first._asked_to_pause))
+        (pause,) = steps(first, 1)
+        assert (pause.is_paused, pause.report) == (True, None)
+    found = CheckpointFolder(next((tmp_path / "paused").glob("trial_*")) / CHECKPOINTS_FOLDER)
+    state = found.newest_intact()
+    assert state is not None
+    assert [network["epoch"] for network in state.state["networks"]] == [2, 1]
+    (tmp_path / "paused" / STOP_FILE).unlink()
+    with worker(folded, tmp_path / "paused") as second:
+        repeated, following = steps(second, 2)
+    assert repeated.report is not None
+    assert repeated.report.is_repeated
+    assert losses([*before, following]) == straight
+
+
+def _not_at_first(ask: Callable[[], StepResult | None]) -> Callable[[], StepResult | None]:
+    """Return a question whose first answer, before any step, is no."""
+    answers = iter([None])
+    return lambda: next(answers, None) if answers.__length_hint__() else ask()
 
 
 @pytest.mark.slow
