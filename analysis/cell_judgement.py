@@ -38,6 +38,7 @@ from analysis.statistics.winner_noise import Components
 from analysis.study_records import CellRecords, Predictions, StudyRecords
 from study.block_length import smallest_difference
 from study.results.final_records import CONSTANT, LOGISTIC, ORACLE, FinalRecord
+from study.results.plans.input_record import SearchFoldsRecord
 
 _SAME_LOSS = 5e-4
 """Difference in log-loss, nats, below which two winners agree to three decimals: by chance, or
@@ -66,8 +67,8 @@ class JudgedCell:
     """The winner beside every baseline on the test days, one family over all cells of the study."""
     optimism: Optimism | None
     """How much the winner loses on later days of what it had on those on which it was chosen; None
-    where it was trained on these. The later days are test days, of a walk forward those of its
-    first fold, on which the same runs answer."""
+    where it was trained on these, or chosen on folds. The later days are test days, of a walk
+    forward those of its first fold, on which the same runs answer."""
     over_oracle: Estimate | None
     """Loss less that of the exact answer, where the market is drawn; None on a real one."""
     flags: Sequence[str]
@@ -347,6 +348,9 @@ def _optimism(cell: CellRecords, test: Predictions, longest: int) -> Optimism | 
     """
     final = cell.final
     assert final is not None
+    if SearchFoldsRecord.of(cell.searched) is not None:
+        # It was chosen on all days of its search, and no final run answers for most of them.
+        return None
     if len(final.folds) > 1:
         # Runs of the first fold alone answer for the validation days: other folds have others.
         test = test.between(final.folds[0].first_test_day, final.folds[0].last_test_day)

@@ -16,6 +16,7 @@ from analysis.page import Report, to_html, to_markdown
 from analysis.study_records import StudyRecords, read_study
 from study.command import Exit
 from study.output import open_console
+from study.results.plans.input_record import SearchFoldsRecord
 from study.storage.files import write_text
 
 REPORT_FOLDER = "report"
@@ -90,6 +91,9 @@ def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:
         )
         + f" (horizon {first.horizon}).",
     ]
+    folds = SearchFoldsRecord.of(first.searched)
+    if folds is not None:
+        facts.append(f"Searched on {folds.scope}: their losses are no forecasts.")
     tested = first.searched["splits"]["test"]
     facts.append(
         f"Every claim is of one market, {first.source}, and one period, {tested['first_day']} to "

@@ -32,6 +32,12 @@ from study.spec.specification import Cell, Study
 _MOST_RUNS = 1_000
 """Most runs of one configuration; the bases from which seeds are counted lie further apart."""
 
+_FOLDED = (
+    "search and fresh seeds are judged on the folds of the search, by networks that learned from "
+    "later days too; final runs on its latest days alone: these losses cannot be compared"
+)
+"""Line below the table where a search trained on folds."""
+
 _EXAMPLES = """examples:
   python -m study.train                                   # every cell that has been searched
   python -m study.train --budgets 2M 20M --horizons 1
@@ -132,10 +138,23 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
             concurrency=at_once,
         )
         ended = train_cells(chosen.finalists, settings, place, interruptions, say, _report)
-    return _conclude(ended, console, results, has_problems=bool(chosen.problems or ended.problems))
+    return _conclude(
+        ended,
+        console,
+        results,
+        has_problems=bool(chosen.problems or ended.problems),
+        is_folded=any(each.cell.data.has_search_folds for each in chosen.finalists),
+    )
 
 
-def _conclude(ended: FinalOutcomes, console: Console, results: Path, *, has_problems: bool) -> int:
+def _conclude(
+    ended: FinalOutcomes,
+    console: Console,
+    results: Path,
+    *,
+    has_problems: bool,
+    is_folded: bool,
+) -> int:
     """Print a line per cell that has ended, and return the exit code."""
     # final_tables imports pandas, which takes seconds.
     from study.terminal.final_tables import final_table, share_table
@@ -143,6 +162,8 @@ def _conclude(ended: FinalOutcomes, console: Console, results: Path, *, has_prob
     if ended.records:
         console.print()
         console.print(final_table(ended.records, results))
+    if ended.records and is_folded:
+        console.print(f"\n{_FOLDED}", soft_wrap=True)
     if ended.shares:
         console.print()
         console.print(share_table(ended.shares, ended.records, results))

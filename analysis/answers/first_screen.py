@@ -13,6 +13,7 @@ from analysis.statistics.law_report import LawReport
 from analysis.statistics.trend import LEAST_SIZES
 from analysis.study_records import StudyRecords
 from study.block_length import smallest_difference
+from study.results.plans.input_record import SearchFoldsRecord
 from study.text.short_forms import counted
 
 _FOUND, _POWER, _NOT_FOUND, _LAW = "Found", "Could have been found", "Not found", "Law of size"
@@ -215,10 +216,13 @@ def _searched(study: StudyRecords) -> FirstScreen:
         horizon: smallest_shown([less for cell, _, less in to_baseline if cell.horizon == horizon])
         for horizon in study.horizons
     }
-    days = study.cells[0].searched["splits"]["validation"]
+    days, folds = (
+        study.cells[0].searched["splits"]["validation"],
+        SearchFoldsRecord.of(study.cells[0].searched),
+    )
+    judged = f"{days['rows']} validation days, {days['first_day']} to {days['last_day']}"
     return FirstScreen(
-        scope=f"{study.cells[0].source}, {days['rows']} validation days, "
-        f"{days['first_day']} to {days['last_day']}",
+        scope=f"{study.cells[0].source}, {judged if folds is None else folds.scope}",
         headline="Searched, and not yet tested on later days",
         findings=[
             Finding(

@@ -20,6 +20,7 @@ from analysis.statistics.floats import Floats
 from analysis.statistics.interval import LEVEL, Estimate
 from analysis.study_records import CellRecords, StudyRecords
 from analysis.trial_statistics import tuning_curve
+from study.results.plans.input_record import SearchFoldsRecord
 from study.results.records import TrialRecord
 from study.text.short_forms import architecture, counted
 
@@ -53,7 +54,7 @@ def found_section(study: StudyRecords) -> Section:
     return Section(
         name="found",
         title="What did the searches find?",
-        sentences=[*found_sentences(study), *_line_sentences(study)],
+        sentences=[*_judged_sentences(study), *found_sentences(study), *_line_sentences(study)],
         tables=[
             _matrix(study),
             Table(
@@ -80,6 +81,16 @@ def found_section(study: StudyRecords) -> Section:
             for best in cell.rankable[:1]
         },
     )  # fmt: skip
+
+
+def _judged_sentences(study: StudyRecords) -> list[str]:
+    """Return what the validation losses of a search on folds are; nothing of any other."""
+    folds = SearchFoldsRecord.of(study.cells[0].searched)
+    if folds is None:
+        return []
+    return [
+        f"Validation here means {folds.scope}: a loss is no forecast, and only test days show one."
+    ]
 
 
 def found_sentences(study: StudyRecords) -> list[str]:

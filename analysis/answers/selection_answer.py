@@ -9,6 +9,13 @@ from analysis.cell_judgement import JudgedCell, JudgedHorizon, all_cells
 from analysis.statistics.comparison import mean_excess
 from analysis.statistics.interval import Estimate
 from analysis.study_records import cells_or_cases
+from study.results.plans.input_record import SearchFoldsRecord
+
+_OTHER_DAYS = (
+    " Search and fresh seeds are judged on folds of all days of the search, by networks that "
+    "learned from later days too; the final runs on its latest days alone."
+)
+"""What separates the losses in the row of a search on folds."""
 
 
 def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
@@ -19,8 +26,7 @@ def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
     what = cells_or_cases([cell.records for cell in cells])
     shrinkages = [value for cell in cells if (value := _shrinkage(cell)) is not None]
     sentences = [
-        "No final run answers for validation days of which it has not learnt, so that nothing is "
-        "said of optimism."
+        _nothing_said(cells)
         if mean is None
         else optimism_sentence(mean, f"{len(judged)} {what}", _later_days(cells))
     ]
@@ -49,6 +55,19 @@ def selection_section(horizons: Sequence[JudgedHorizon]) -> Section:
             },
         },
     )  # fmt: skip
+
+
+def _nothing_said(cells: Sequence[JudgedCell]) -> str:
+    """Return why nothing is said of optimism."""
+    if any(SearchFoldsRecord.of(cell.records.searched) is not None for cell in cells):
+        return (
+            "The winners were chosen on folds of all days of the search, for which no final run "
+            "answers, so that nothing is said of optimism."
+        )
+    return (
+        "No final run answers for validation days of which it has not learnt, so that nothing is "
+        "said of optimism."
+    )
 
 
 def _later_days(cells: Sequence[JudgedCell]) -> str:
@@ -88,9 +107,14 @@ def optimism_sentence(mean: Estimate, counted: str, later: str) -> str:
 
 
 def _shrinkage(cell: JudgedCell) -> float | None:
-    """Return the loss of the final runs less that of the searched run, on the same days."""
+    """Return the loss of the final runs less that of the searched run, on the same days.
+
+    Returns: None if they have no such days in common: a search on folds has judged others.
+    """
     mean = _validation_mean(cell)
-    return None if mean is None else mean - cell.final.search_value
+    if mean is None or SearchFoldsRecord.of(cell.records.searched) is not None:
+        return None
+    return mean - cell.final.search_value
 
 
 def _validation_mean(cell: JudgedCell) -> float | None:
@@ -101,6 +125,7 @@ def _validation_mean(cell: JudgedCell) -> float | None:
 
 def _losses(cells: Sequence[JudgedCell]) -> Table:
     rows: list[list[Cell]] = []
+    is_folded = any(SearchFoldsRecord.of(cell.records.searched) is not None for cell in cells)
     for cell in cells:
         final = cell.final
         chosen = next(s for s in final.selection if s.trial == final.winner)
@@ -118,7 +143,7 @@ def _losses(cells: Sequence[JudgedCell]) -> Table:
         rows=rows,
         caption="Validation losses, in nats: of the trial in the search, of the fresh runs "
         "that chose it, of the final runs; then the loss on test days, which are other "
-        "days with another base rate.",
+        "days with another base rate." + _OTHER_DAYS * is_folded,
     )  # fmt: skip
 
 

@@ -56,10 +56,8 @@ def folds() -> list[TrainingData]:
 
 
 def make(**changes: Any) -> FoldedTrainer:
-    given = {"model": FULL_MODEL, "train": FULL_TRAIN, "seed": 7, "micro_batch": 24} | changes
-    return FoldedTrainer(
-        **{"folds": folds(), "device": CPU, "bf16": False, **given},
-    )
+    given: dict[str, Any] = {"model": FULL_MODEL, "train": FULL_TRAIN, "seed": 7, "folds": folds()}
+    return FoldedTrainer(device=CPU, bf16=False, micro_batch=24, **{**given, **changes})
 
 
 def pause_after(n_calls: int) -> Callable[[], bool]:
@@ -221,8 +219,16 @@ def test_a_longer_schedule_goes_on_from_the_end_of_a_shorter_one() -> None:
 
 
 def test_one_fold_is_an_ordinary_trial() -> None:
-    given = {"model": MODEL, "train": TRAIN, "device": CPU, "micro_batch": 64, "bf16": False}
-    made = trainer_of(folds()[:1], seed=7, graphs=None, **given)  # type: ignore[arg-type]
+    made = trainer_of(
+        folds()[:1],
+        model=MODEL,
+        train=TRAIN,
+        device=CPU,
+        micro_batch=64,
+        seed=7,
+        bf16=False,
+        graphs=None,
+    )
     assert isinstance(made, Trainer)
 
 

@@ -140,8 +140,8 @@ def test_a_trial_on_folds_that_pauses_within_an_epoch_finds_the_same_numbers(
 
 def _not_at_first(ask: Callable[[], StepResult | None]) -> Callable[[], StepResult | None]:
     """Return a question whose first answer, before any step, is no."""
-    answers = iter([None])
-    return lambda: next(answers, None) if answers.__length_hint__() else ask()
+    is_first = iter((True,))
+    return lambda: None if next(is_first, False) else ask()
 
 
 @pytest.mark.slow

@@ -40,10 +40,21 @@ class SearchFoldsRecord:
     first_day: str
     last_day: str
 
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> "SearchFoldsRecord | None":
+        """Return the folds in the description of a cell, ``cell.yaml``; None if it has none."""
+        found = described.get("search_folds")
+        return None if found is None else cls(**found)
+
     @property
     def days(self) -> str:
         """Return the folds and their days in words, as ``5 purged folds of A to B``."""
         return f"{self.n_folds} purged folds of {self.first_day} to {self.last_day}"
+
+    @property
+    def scope(self) -> str:
+        """Return the days by which a search judged, in words."""
+        return f"{self.rows} days of {self.days}, whose networks learned from later days too"
 
     @property
     def sentence(self) -> str:
