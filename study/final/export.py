@@ -75,7 +75,7 @@ def export_model(folder: Path, exported: ExportedModel) -> None:
     sync_folder(folder)
     card = {
         "cell": exported.cell,
-        "data": dataclasses.asdict(exported.data),
+        "data": exported.data.resolved(),
         "model": dataclasses.asdict(exported.model),
         "scaler": dataclasses.asdict(exported.scaler),
         "feature_hash": exported.feature_hash,

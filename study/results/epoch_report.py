@@ -50,7 +50,8 @@ class EpochReport:
     epoch: int
     """Number of the epoch, from 1."""
     step: int
-    """Number of optimizer steps taken in the whole trial."""
+    """Number of optimizer steps taken in the whole trial; with a network for each fold, by the one
+    that has taken most."""
     schedule_percent: int
     """Percentage of the trial's own schedule that has been run, 100 after its last epoch."""
     stop_reason: StopReason | None

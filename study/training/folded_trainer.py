@@ -27,8 +27,8 @@ class FoldedTrainer:
 
     In each epoch the networks train one after the other, an epoch each, and the trial gives one
     report: validation scores are those of ``study.training.metrics.evaluate_folds``, and they alone
-    decide which epoch is the best and when the trial stops. Steps and seconds are sums over the
-    networks, training losses and gradient norms are means.
+    decide which epoch is the best and when the trial stops. Seconds are sums over the networks,
+    training losses and gradient norms are means, and steps are those of one network.
 
     Each network has a seed of its own, derived from the trial's. A network that diverges ends the
     trial. Where memory runs out, all networks go on with the smaller micro-batch.
@@ -237,7 +237,7 @@ class FoldedTrainer:
         step_seconds = sum(each.step_seconds for each in own)
         return EpochReport(
             epoch=self._epoch,
-            step=sum(each.step for each in reports if each is not None),
+            step=max(each.step for each in reports if each is not None),
             schedule_percent=100 * self._epoch // config.epochs,
             stop_reason="diverged"
             if metrics is None
