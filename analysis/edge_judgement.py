@@ -84,13 +84,14 @@ def judge_edges(
         trials: those of the search with a usable result, of the same budget.
         spec: the specification of the search, as its cell was recorded.
     """
-    noise = _seed_noise(final)
+    own = _run_values(final, spec)
+    noise = _seed_noise(final, own)
     dimensions = {**spec.get("model", {}), **spec.get("train", {})}
     found = []
     for edge in final.edges:
         name = edge.partition(" = ")[0]
         inner = _inner(name, final.params[name], trials, dimensions.get(name))
-        found.append(_judge(edge, name, final, inner, noise))
+        found.append(_judge(edge, name, final, inner, noise, own))
     return found
 
 
@@ -100,11 +101,12 @@ def _judge(
     final: FinalRecord,
     inner: Sequence[TrialRecord],
     noise: SeedNoise | None,
+    own: Sequence[float],
 ) -> JudgedEdge:
     if not inner or noise is None:
         missing = "nothing was tried beside it" if not inner else "no noise of seeds is known"
         return JudgedEdge(name=name, binds=True, remark=f"{edge}; {missing}")
-    difference, bound, beside = _rise(name, final, inner, noise)
+    difference, bound, beside = _rise(name, final, inner, noise, own)
     if difference > bound:
         verdict = f"the loss falls towards it: {beside} has {difference:+.4f}, noise explains"
     elif difference < -bound:
@@ -115,7 +117,11 @@ def _judge(
 
 
 def _rise(
-    name: str, final: FinalRecord, inner: Sequence[TrialRecord], noise: SeedNoise
+    name: str,
+    final: FinalRecord,
+    inner: Sequence[TrialRecord],
+    noise: SeedNoise,
+    own: Sequence[float],
 ) -> tuple[float, float, str]:
     """Return how much more the best of the inner side loses, what noise explains, and its value.
 
@@ -126,7 +132,6 @@ def _rise(
     fresh = {each.trial: each for each in final.selection}
     means = {n: each.mean_value for n, each in fresh.items() if each.mean_value is not None}
     again = [trial for trial in inner if trial.number in means]
-    own = _run_values(final)
     if again and own:
         best = min(again, key=lambda trial: means[trial.number])
         difference = means[best.number] - float(np.mean(own))
@@ -173,20 +178,24 @@ def _inner(
     return [trial for trial in trials if tried.get(trial.number) == beside]
 
 
-def _seed_noise(final: FinalRecord) -> SeedNoise | None:
+def _seed_noise(final: FinalRecord, own: Sequence[float]) -> SeedNoise | None:
     """Return the spread of fresh seeds, of the winner and of the trials it was chosen from.
 
     None where no configuration has two of them.
     """
-    groups = [*(list(each.values) for each in final.selection), _run_values(final)]
+    groups = [*(list(each.values) for each in final.selection), list(own)]
     groups = [group for group in groups if len(group) > 1]
     freedom = sum(len(group) - 1 for group in groups)
     squares = sum(float(np.var(group)) * len(group) for group in groups)
     return SeedNoise(sd=math.sqrt(squares / freedom), freedom=freedom) if freedom else None
 
 
-def _run_values(final: FinalRecord) -> list[float]:
-    """Return the validation losses of final runs; none if they have learned from those days."""
-    if final.with_validation:
+def _run_values(final: FinalRecord, spec: Mapping[str, Any]) -> list[float]:
+    """Return the validation losses of final runs on the days of the search.
+
+    There are none if the runs have learned from those days, or if the search was judged on folds.
+    Of a walk forward the runs before the first fold of test days have them, and no others.
+    """
+    if final.with_validation or "search_splits" in spec.get("data", {}):
         return []
-    return [run.value for run in final.runs if run.is_rankable and run.value is not None]
+    return final.validation_losses

@@ -113,3 +113,20 @@ def test_what_is_not_known_binds() -> None:
     found = only(final, tried(1, 0.5, n_layers=16), tried(2, 0.5, n_layers=8))
     assert found.binds
     assert found.remark == f"{LAYERS}; no noise of seeds is known"
+
+
+def test_runs_that_were_judged_on_other_days_than_the_search_are_no_evidence() -> None:
+    # The inner side was trained again, and loses as much as the winner in the search.
+    final = chosen(LAYERS, n_layers=16)
+    again = dataclasses.replace(final.selection[0], trial=2, values=[0.502], mean_value=0.502)
+    final = dataclasses.replace(final, selection=[*final.selection, again])
+    trials = tried(1, 0.50, n_layers=16), tried(2, 0.502, n_layers=8)
+    other_days = [dataclasses.replace(run, value=0.40) for run in final.runs]
+
+    folded = dataclasses.replace(final, runs=other_days)
+    (found,) = judge_edges(folded, trials, {**SPEC, "data": {"search_splits": "purged_k_fold"}})
+    assert "it is not told to bind: n_layers = 8 has +0.0020" in found.remark
+
+    later = [dataclasses.replace(run, fold=1) for run in other_days]
+    walked = dataclasses.replace(final, runs=[*final.runs, *later])
+    assert only(walked, *trials) == only(final, *trials)
