@@ -17,6 +17,11 @@ _FRAMEWORK_BYTES = 415 * _MIB
 """Bytes of the interpreter, torch and Ray after the first use of their kernels. Measured with a
 trial of 84,000 parameters at four windows: 423 MiB in bfloat16 and 401 MiB in float32."""
 
+_FURTHER_NETWORK_BYTES = 12 * _MIB
+"""Bytes of each further network of a trial besides its states: its samples, and what is lost
+between networks. Measured with five and with fifteen networks of 40,000 to 750,000 parameters on
+the S&P 500: 5 to 13 MiB each."""
+
 _HOLES = {_BFLOAT16: 0.3, _FLOAT32: 0.45}
 """Memory that is lost between activations and temporaries, as a share of these, by the bytes of an
 operand. Measured with glibc 2.36 over the trials of ``tests/bench/test_step_memory.py``: 0.16 to
@@ -46,7 +51,7 @@ class StepMemory:
     fragmentation: int
     """Bytes that are lost between activations and temporaries."""
     framework: int
-    """Bytes of the process before any model exists."""
+    """Bytes of the process before any model exists, and those of further networks of a trial."""
 
     @property
     def total(self) -> int:
@@ -95,7 +100,7 @@ def step_memory(
         activations=activations,
         temporaries=temporaries,
         fragmentation=int(_HOLES[operand] * (activations + temporaries)),
-        framework=_FRAMEWORK_BYTES,
+        framework=_FRAMEWORK_BYTES + (networks - 1) * _FURTHER_NETWORK_BYTES,
     )
 
 

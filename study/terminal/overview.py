@@ -220,9 +220,10 @@ def _seed_seconds(
     question: Question, inputs: InputRecord, required: Requirements, factor: float
 ) -> str:
     """Return how long a seed of the winner trains, from the shortest to the longest step."""
-    rows, estimate = inputs.fold_train_rows, required.estimate
+    rows, estimate, of_search = inputs.fold_train_rows, required.estimate, inputs.search_folds
     # An epoch of a fold takes the time of the search's as often as it has the search's samples.
-    epochs = factor * question.epochs * sum(rows) / rows[0] / required.concurrency
+    samples = rows[0] if of_search is None else sum(of_search.train_rows)
+    epochs = factor * question.epochs * sum(rows) / samples / required.concurrency
     seconds = (epochs * estimate.epoch_seconds_min, epochs * estimate.epoch_seconds_max)
     return f"{duration(seconds[0])} to {duration(seconds[1])}"
 

@@ -66,7 +66,7 @@ class SearchFoldsRecord:
         return (
             f"{self.days}: each trial trains {counted(self.n_folds, 'network')}, {each}; a day is "
             f"judged{times} by networks that learned from later days too, so its loss is no "
-            "forecast: only the test days show that"
+            "forecast: only the test days show that. The parts shown are those of the final runs"
         )
 
 
