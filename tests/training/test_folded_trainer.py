@@ -17,6 +17,7 @@ from study.training.seeds import derived_seed
 from study.training.state_file import load, save
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
+from tests.recorded_graph import RecordedGraphs
 from tests.training.planted import CPU, MODEL, TRAIN, planted_data, trace
 
 FULL_MODEL = replace(MODEL, dropout=0.2, auxiliary_head=True)
@@ -198,6 +199,13 @@ def test_memory_that_runs_out_halves_the_micro_batch_of_all_networks() -> None:
     assert (first.micro_batch, first.out_of_memory_count) == (12, 1)
     trainer.run_epoch()
     assert [network.micro_batch for network in trainer._networks] == [12, 12, 12]
+
+
+def test_captured_networks_are_the_eager_ones() -> None:
+    eager, captured = make(), make(graphs=RecordedGraphs())
+    reports = [[trainer.run_epoch() for _ in range(3)] for trainer in (eager, captured)]
+    assert trace(reports[0]) == trace(reports[1])
+    assert (eager.capture, captured.capture) == (None, "captured")
 
 
 def test_a_state_of_other_folds_is_refused() -> None:
