@@ -6,12 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.answers.searched_answer import found_section
 from analysis.answers.selection_answer import selection_section
 from analysis.cell_judgement import judge_study
+from analysis.report import build
 from analysis.study_records import read_study
 from study.errors import StudyError
 from study.results.final_records import FoldRecord
+from study.results.plans.input_record import SearchFoldsRecord
 from tests.analysis.records import write_study
+
+FOLDS = SearchFoldsRecord(
+    kind="purged_k_fold", n_folds=5, groups=5, validation_groups=1, train_rows=(690, 700, 705),
+    rows=900, base_rate=0.3, first_day="1983-05-25", last_day="1989-12-18",
+)  # fmt: skip
 
 
 def fold(first_test_day: str, last_test_day: str, n_test: int) -> FoldRecord:
@@ -36,6 +44,31 @@ def test_a_winner_of_folds_is_judged_for_luck_on_the_days_of_the_first(tmp_path:
     assert own.optimism.later.value == pytest.approx(lead[:, :120].mean())
     sentence = selection_section([judged]).sentences[0]
     assert "to the test days of the first fold (2002-10-28 to 2003-02-24) the winners" in sentence
+
+
+def test_a_winner_of_a_search_on_folds_is_not_compared_with_runs_on_other_days(
+    tmp_path: Path,
+) -> None:
+    write_study(tmp_path, {1000: 0.02}, horizons=(1,), n_days=300)
+    study = read_study(tmp_path, None)
+    searched = {**study.cells[0].searched, "search_folds": dataclasses.asdict(FOLDS)}
+    folded = [dataclasses.replace(cell, searched=searched) for cell in study.cells]
+    study = dataclasses.replace(study, cells=folded)
+    judged = judge_study(study)
+    section = selection_section(judged)
+    assert [each.optimism for own in judged for each in own.cells] == [None]
+    assert section.numbers["mean_shrinkage"] is None
+    assert section.sentences == [
+        "The winners were chosen on folds of all days of the search, for which no final run "
+        "answers, so that nothing is said of optimism."
+    ]
+    assert "learned from later days too" in section.tables[0].caption
+    (found,) = [line for line in build(study, judged).facts if line.startswith("Searched on")]
+    assert found == (
+        "Searched on 900 days of 5 purged folds of 1983-05-25 to 1989-12-18, whose networks "
+        "learned from later days too: their losses are no forecasts."
+    )
+    assert found_section(study).sentences[0].startswith("Validation here means 900 days of 5")
 
 
 def test_a_seed_without_the_answers_of_a_fold_is_counted(tmp_path: Path) -> None:
