@@ -216,10 +216,8 @@ def _searched(study: StudyRecords) -> FirstScreen:
         horizon: smallest_shown([less for cell, _, less in to_baseline if cell.horizon == horizon])
         for horizon in study.horizons
     }
-    days, folds = (
-        study.cells[0].searched["splits"]["validation"],
-        SearchFoldsRecord.of(study.cells[0].searched),
-    )
+    searched = study.cells[0].searched
+    days, folds = searched["splits"]["validation"], SearchFoldsRecord.of(searched)
     judged = f"{days['rows']} validation days, {days['first_day']} to {days['last_day']}"
     return FirstScreen(
         scope=f"{study.cells[0].source}, {judged if folds is None else folds.scope}",

@@ -115,18 +115,26 @@ def dataset(built: Dataset, config: DataConfig, scores: Sequence[Baseline]) -> N
             f"the test days are {built.n_folds} folds of {config.fold_days}, before each of which "
             f"the winner is trained again, on {min(rows)} to {max(rows)} days"
         )
+    judged = "validation"
+    if built.search_folds:
+        rows = [len(fold.train_days) for fold in built.search_folds]
+        judged = f"the days of {len(rows)} folds"
+        console.print(
+            f"a search trains on {len(rows)} purged folds of the days up to {built.dates[-1]}, on "
+            f"{min(rows)} to {max(rows)} days each, and learns from days after those that judge it"
+        )
     worst = sorted(built.shift, key=lambda name: -abs(built.shift[name]))[:_SHIFTS_SHOWN]
     shifts = _table("largest shifts, training to validation", "input", ">train sd")
     for name in worst:
         shifts.add_row(name, f"{built.shift[name]:+.2f}")
     console.print(shifts)
     if scores:
-        console.print(_baselines(scores))
+        console.print(_baselines(scores, judged))
     remarks(built.understood, built.warnings)
 
 
-def _baselines(scores: Sequence[Baseline]) -> Table:
-    table = _table("baselines on validation", "name", ">log loss", ">AUC", ">Brier", ">skill")
+def _baselines(scores: Sequence[Baseline], judged: str) -> Table:
+    table = _table(f"baselines on {judged}", "name", ">log loss", ">AUC", ">Brier", ">skill")
     for score in scores:
         auc = "-" if score.auc is None else f"{score.auc:.3f}"
         loss = f"{score.log_loss:.4f}"
