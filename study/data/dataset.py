@@ -25,7 +25,7 @@ from study.data.inputs import (
     scale_inputs,
     usable_bars,
 )
-from study.data.labels import log_range, make_labels
+from study.data.labels import log_range, make_fall_labels, make_labels
 from study.data.prices import Prices
 from study.data.sources import IMPORT_FOLDER, load_prices
 from study.data.splits import (
@@ -59,6 +59,9 @@ class Dataset:
     auxiliary: SampleArray
     """Log range of the next ``horizon`` days, standardised over the training days; float32 of shape
     (n_days,), NaN where ``labels`` is."""
+    falls: SampleArray | None
+    """Labels of the same move downwards, float32 of shape (n_days,), NaN where ``labels`` is; None
+    where there are none."""
     dates: DayArray
     """Days, datetime64[D] of shape (n_days,), ascending."""
     feature_names: tuple[str, ...]
@@ -141,6 +144,9 @@ def build_dataset(
     n_visible, is_of_search = int(days.validation[-1]) + 1, fold is None and share is None
     # Labels of the validation part end before the test part, thanks to the purge.
     all_labels = _labels(bars, config)[usable]
+    falls = make_fall_labels(
+        bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
+    )
     splits = _summaries(days, all_labels, all_dates, config.horizon)
     if is_of_search:
         require_answerable(splits)
@@ -152,6 +158,7 @@ def build_dataset(
         features=_frozen(features),
         labels=_frozen(_of_parts(all_labels[:n_visible], days)),
         auxiliary=_frozen(_of_parts(_auxiliary(bars, config, usable[:n_visible], days), days)),
+        falls=None if falls is None else _frozen(_of_parts(falls[usable[:n_visible]], days)),
         dates=_frozen(all_dates[:n_visible].copy()),
         feature_names=scaler.names,
         train_days=_frozen(days.train),
