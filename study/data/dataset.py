@@ -144,9 +144,6 @@ def build_dataset(
     n_visible, is_of_search = int(days.validation[-1]) + 1, fold is None and share is None
     # Labels of the validation part end before the test part, thanks to the purge.
     all_labels = _labels(bars, config)[usable]
-    falls = make_fall_labels(
-        bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
-    )
     splits = _summaries(days, all_labels, all_dates, config.horizon)
     if is_of_search:
         require_answerable(splits)
@@ -158,7 +155,7 @@ def build_dataset(
         features=_frozen(features),
         labels=_frozen(_of_parts(all_labels[:n_visible], days)),
         auxiliary=_frozen(_of_parts(_auxiliary(bars, config, usable[:n_visible], days), days)),
-        falls=None if falls is None else _frozen(_of_parts(falls[usable[:n_visible]], days)),
+        falls=_falls(bars, config, usable[:n_visible], days),
         dates=_frozen(all_dates[:n_visible].copy()),
         feature_names=scaler.names,
         train_days=_frozen(days.train),
@@ -319,6 +316,15 @@ def _left_out(
         f"having no value or fewer than {VIX_LOOK_BACK - 1} before it; usable are {len(usable)}, "
         f"{index[usable[0]]:%Y-%m-%d} to {index[usable[-1]]:%Y-%m-%d}",
     )
+
+
+def _falls(
+    bars: pd.DataFrame, config: DataConfig, rows: IndexArray, days: Splits
+) -> SampleArray | None:
+    labels = make_fall_labels(
+        bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
+    )
+    return None if labels is None else _frozen(_of_parts(labels[rows], days))
 
 
 def _auxiliary(
