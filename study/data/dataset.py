@@ -142,7 +142,6 @@ def build_dataset(
     bars, all_dates = prices.frame, prices.frame.index.to_numpy().astype("datetime64[D]")[usable]
     days = _days(all_dates, config, fold, share)
     n_visible, is_of_search = int(days.validation[-1]) + 1, fold is None and share is None
-    # Labels of the validation part end before the test part, thanks to the purge.
     all_labels = _labels(bars, config)[usable]
     splits = _summaries(days, all_labels, all_dates, config.horizon)
     if is_of_search:
@@ -182,6 +181,9 @@ def _up_to(prices: Prices, last_bar: int) -> Prices:
 
 
 def _labels(bars: pd.DataFrame, config: DataConfig) -> SampleArray:
+    """Return the label of every bar; those of validation days end before the test part, thanks to
+    the purge.
+    """
     return make_labels(
         bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
     )
