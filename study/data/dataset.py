@@ -19,13 +19,11 @@ from study.data.inputs import (
     Scaler,
     build_inputs,
     dropped_days,
-    fit_scaler,
-    measure_shift,
     require_small_shift,
-    scale_inputs,
+    scaled_inputs,
     usable_bars,
 )
-from study.data.labels import log_range, make_labels
+from study.data.labels import fall_labels_of, labels_of, ranges_ahead, standardised
 from study.data.prices import Prices
 from study.data.sources import IMPORT_FOLDER, load_prices
 from study.data.splits import (
@@ -61,6 +59,9 @@ class Dataset:
     auxiliary: SampleArray
     """Log range of the next ``horizon`` days, standardised over the training days; float32 of shape
     (n_days,), NaN where ``labels`` is."""
+    falls: SampleArray | None
+    """Labels of the same move downwards, float32 of shape (n_days,), NaN where ``labels`` is; None
+    where there are none."""
     dates: DayArray
     """Days, datetime64[D] of shape (n_days,), ascending."""
     feature_names: tuple[str, ...]
@@ -151,17 +152,15 @@ def build_dataset(
     vix = vix_of(config, import_folder)
     warnings = prices.warnings + vix_warnings(config, vix, prices)
     usable, left_out = _usable(prices, config, vix)
-    bars, all_dates = prices.frame, prices.frame.index.to_numpy().astype("datetime64[D]")[usable]
+    all_dates = prices.frame.index.to_numpy().astype("datetime64[D]")[usable]
     days = _days(all_dates, config, fold, share)
     n_visible, is_of_search = int(days.validation[-1]) + 1, fold is None and share is None
-    all_labels = _labels(bars, config)[usable]
+    # Labels of the validation part end before the test part, thanks to the purge.
+    all_labels = labels_of(prices.frame, config)[usable]
     splits = _summaries(days, all_labels, all_dates, config.horizon)
     if is_of_search:
         require_answerable(splits)
-    visible = _up_to(prices, int(usable[n_visible - 1]))
-    inputs = build_inputs(visible, config.tier, config.normalization, vix)
-    ahead = _ranges_ahead(bars, config, usable[:n_visible])
-    series = _Series(inputs=inputs, labels=all_labels[:n_visible], ahead=ahead)
+    series = _series(prices, vix, config, usable[:n_visible], all_labels[:n_visible])
     arrays = _arrays(series, config, days)
     if is_of_search:
         require_small_shift(arrays.shift, config.max_shift, config.normalization)
@@ -194,6 +193,29 @@ class _Series:
     labels: SampleArray
     ahead: PriceArray
     """Log range of the days ahead."""
+    falls: SampleArray | None
+    """Labels of falls; None where the task has none."""
+
+
+def _series(
+    prices: Prices,
+    vix: VixSeries | None,
+    config: DataConfig,
+    rows: IndexArray,
+    labels: SampleArray,
+) -> _Series:
+    """Return the series of the bars in ``rows``, of which no later bar makes a feature.
+
+    Raises:
+        DataError: an input is undefined.
+    """
+    visible, falls = _up_to(prices, int(rows[-1])), fall_labels_of(prices.frame, config)
+    return _Series(
+        inputs=build_inputs(visible, config.tier, config.normalization, vix),
+        labels=labels,
+        ahead=ranges_ahead(prices.frame, config)[rows],
+        falls=None if falls is None else falls[rows],
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,6 +225,7 @@ class _Arrays:
     features: SampleArray
     labels: SampleArray
     auxiliary: SampleArray
+    falls: SampleArray | None
     train_days: IndexArray
     validation_days: IndexArray
     scaler: Scaler
@@ -219,11 +242,16 @@ def _arrays(series: _Series, config: DataConfig, days: Splits) -> _Arrays:
     Raises:
         DataError: an input is constant.
     """
-    features, scaler, shift = _scaled(series.inputs, config, days)
+    # Those of all training days are the same rows for every context length.
+    train_rows = np.unique(days.train[:, None] - np.arange(config.context_length))
+    features, scaler, shift = scaled_inputs(
+        series.inputs, train_rows, days.validation, config.normalization
+    )
     return _Arrays(
         features=_frozen(features),
         labels=_frozen(_of_parts(series.labels, days)),
-        auxiliary=_frozen(_of_parts(_standardised(series.ahead, days), days)),
+        auxiliary=_frozen(_of_parts(standardised(series.ahead, days.train), days)),
+        falls=None if series.falls is None else _frozen(_of_parts(series.falls, days)),
         train_days=_frozen(days.train),
         validation_days=_frozen(days.validation),
         scaler=scaler,
@@ -280,13 +308,6 @@ def _up_to(prices: Prices, last_bar: int) -> Prices:
     return replace(prices, frame=prices.frame.iloc[: last_bar + 1])
 
 
-def _labels(bars: pd.DataFrame, config: DataConfig) -> SampleArray:
-    """Return the label of each bar; those of the validation part end before the test part."""
-    return make_labels(
-        bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
-    )
-
-
 def _usable(
     prices: Prices, config: DataConfig, vix: VixSeries | None
 ) -> tuple[IndexArray, tuple[str, ...]]:
@@ -326,26 +347,6 @@ def _summaries(
         "validation": summarise(days.validation, labels, dates, horizon),
         "test": summarise(days.test, labels, dates, horizon),
     }
-
-
-def _scaled(
-    inputs: pd.DataFrame, config: DataConfig, days: Splits
-) -> tuple[SampleArray, Scaler, dict[str, float]]:
-    """Return the inputs of the days that a search may see, their scaler and their shift.
-
-    The scaler knows the rows that training windows hold and no others, those of a share too: with
-    statistics of days that a share leaves out, its runs would have learnt from more data than they
-    are counted with. In return, inputs of two shares differ a little where they have a day in
-    common.
-
-    Raises:
-        DataError: an input is constant.
-    """
-    # Those of all training days are the same rows for every context length.
-    train_rows = np.unique(days.train[:, None] - np.arange(config.context_length))
-    scaler = fit_scaler(inputs, train_rows, config.normalization)
-    shift = measure_shift(inputs, train_rows, days.validation)
-    return scale_inputs(inputs, scaler, config.normalization), scaler, shift
 
 
 def _of_parts(values: SampleArray, days: Splits) -> SampleArray:
@@ -415,20 +416,6 @@ def _left_out(
         f"having no value or fewer than {VIX_LOOK_BACK - 1} before it; usable are {len(usable)}, "
         f"{index[usable[0]]:%Y-%m-%d} to {index[usable[-1]]:%Y-%m-%d}",
     )
-
-
-def _ranges_ahead(bars: pd.DataFrame, config: DataConfig, rows: IndexArray) -> PriceArray:
-    """Return the log range of the days ahead of the given bars."""
-    ranges = log_range(bars["High"].to_numpy(), bars["Low"].to_numpy(), horizon=config.horizon)
-    target: PriceArray = ranges[rows]
-    return target
-
-
-def _standardised(target: PriceArray, days: Splits) -> SampleArray:
-    """Return values of days, standardised over the training days."""
-    train = target[days.train]
-    standardised: SampleArray = ((target - train.mean()) / train.std()).astype(np.float32)
-    return standardised
 
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)

@@ -239,3 +239,30 @@ def _as_relative(features: pd.DataFrame) -> dict[str, PriceArray]:
 
 def _log(values: PriceArray) -> PriceArray:
     return np.log(values, where=values > 0, out=np.full_like(values, np.nan))
+
+
+def scaled_inputs(
+    inputs: pd.DataFrame,
+    train_rows: IndexArray,
+    validation_days: IndexArray,
+    normalization: Normalization,
+) -> tuple[SampleArray, Scaler, dict[str, float]]:
+    """Return the inputs of the days that a search may see, their scaler and their shift.
+
+    The scaler knows the rows that training windows hold and no others, those of a share too: with
+    statistics of days that a share leaves out, its runs would have learnt from more data than they
+    are counted with. In return, inputs of two shares differ a little where they have a day in
+    common.
+
+    Args:
+        inputs: unstandardised inputs of the days.
+        train_rows: rows of training windows.
+        validation_days: rows of validation days.
+        normalization: how features become inputs.
+
+    Raises:
+        DataError: an input is constant.
+    """
+    scaler = fit_scaler(inputs, train_rows, normalization)
+    shift = measure_shift(inputs, train_rows, validation_days)
+    return scale_inputs(inputs, scaler, normalization), scaler, shift

@@ -1,10 +1,10 @@
-"""Labels and the auxiliary target of each day, from raw prices only."""
+"""Labels and the auxiliary targets of each day, from raw prices only."""
 
 import numpy as np
 import pandas as pd
 
-from study.data.arrays import PriceArray, SampleArray
-from study.data.data_config import LabelKind
+from study.data.arrays import IndexArray, PriceArray, SampleArray
+from study.data.data_config import DataConfig, LabelKind
 
 
 def make_labels(
@@ -26,6 +26,31 @@ def make_labels(
     if kind == "close":
         return label_close(close, horizon=horizon, threshold=threshold)
     return label_direction(close, horizon=horizon)
+
+
+def make_fall_labels(
+    bars: pd.DataFrame, *, kind: LabelKind, horizon: int, threshold: float
+) -> SampleArray | None:
+    """Return the label of each day with the market upside down: does it fall as far?
+
+    Where ``high`` asks for a high of close * (1 + threshold), this asks for a low of close * (1 -
+    threshold); where ``close`` asks for a close, this does too.
+
+    Args:
+        bars: raw daily bars, oldest first.
+        kind: kind of the label that is turned upside down.
+        horizon: trading days ahead, >= 1; day t itself is excluded.
+        threshold: return that must be reached, 0.01 for 1 %.
+
+    Returns: as ``make_labels``; None for ``direction``, whose counterpart is its complement and
+        says nothing new.
+    """
+    if kind == "direction":
+        return None
+    close = bars["Close"].to_numpy()
+    falling = bars["Low"].to_numpy() if kind == "high" else close
+    lowest = _next_days(falling, horizon).min(axis=1)
+    return _as_label(lowest <= close * (1 - threshold), horizon)
 
 
 def label_high(
@@ -74,3 +99,29 @@ def _as_label(answer: np.ndarray[tuple[int], np.dtype[np.bool_]], horizon: int) 
     label = answer.astype(np.float32)
     label[max(len(label) - horizon, 0) :] = np.nan
     return label
+
+
+def labels_of(bars: pd.DataFrame, config: DataConfig) -> SampleArray:
+    """Return the label of every bar, as ``make_labels`` does."""
+    return make_labels(
+        bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
+    )
+
+
+def fall_labels_of(bars: pd.DataFrame, config: DataConfig) -> SampleArray | None:
+    """Return the label of a fall of every bar; None where the task has none."""
+    return make_fall_labels(
+        bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
+    )
+
+
+def ranges_ahead(bars: pd.DataFrame, config: DataConfig) -> PriceArray:
+    """Return the log range of the days ahead of every bar."""
+    return log_range(bars["High"].to_numpy(), bars["Low"].to_numpy(), horizon=config.horizon)
+
+
+def standardised(values: PriceArray, train_days: IndexArray) -> SampleArray:
+    """Return values of days with mean 0 and standard deviation 1 over the training days."""
+    train = values[train_days]
+    found: SampleArray = ((values - train.mean()) / train.std()).astype(np.float32)
+    return found

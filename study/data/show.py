@@ -117,11 +117,12 @@ def dataset(built: Dataset, config: DataConfig, scores: Sequence[Baseline]) -> N
         )
     judged = "validation"
     if built.search_folds:
-        rows = [len(fold.train_days) for fold in built.search_folds]
-        judged = f"the days of {len(rows)} folds"
+        sizes = [len(fold.train_days) for fold in built.search_folds]
+        judged = f"the days of {len(sizes)} folds"
         console.print(
-            f"a search trains on {len(rows)} purged folds of the days up to {built.dates[-1]}, on "
-            f"{min(rows)} to {max(rows)} days each, and learns from days after those that judge it"
+            f"a search trains on {len(sizes)} purged folds of the days up to {built.dates[-1]}, on "
+            f"{min(sizes)} to {max(sizes)} days each, and learns from days after those that judge "
+            "it"
         )
     worst = sorted(built.shift, key=lambda name: -abs(built.shift[name]))[:_SHIFTS_SHOWN]
     shifts = _table("largest shifts, training to validation", "input", ">train sd")

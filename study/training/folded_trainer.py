@@ -16,9 +16,9 @@ from study.training.kept_weights import BestWeights, best_weights
 from study.training.metrics import FoldAnswers, Metrics, evaluate_folds
 from study.training.seeds import derived_seed
 from study.training.step.graphs import Graphs
-from study.training.stopping import EarlyStopping, is_collapsed
+from study.training.stopping import EarlyStopping, is_collapsed, restored_report
 from study.training.train_config import TrainConfig
-from study.training.trainer import Trainer, require_own_state, restored_report
+from study.training.trainer import Trainer, require_own_state
 from study.training.windows import FloatArray, TrainingData
 
 

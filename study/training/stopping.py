@@ -1,8 +1,10 @@
 """The rules by which a trial stops: its loss no longer falls, or its model has collapsed."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
+from study.results.epoch_report import EpochReport
 from study.results.records import StopReason
 from study.results.scores import COLLAPSED_LOGIT_SD, Validation
 from study.training.train_config import TrainConfig
@@ -67,3 +69,17 @@ class EarlyStopping:
         """Resume from saved counters."""
         self._reference = state["reference"]
         self._epochs_without = state["epochs_without"]
+
+
+def restored_report(state: dict[str, Any], train: TrainConfig) -> EpochReport | None:
+    """Return the last report of a saved state, as the schedule of ``train`` has it."""
+    if state["report"] is None:
+        return None
+    report = EpochReport.from_json(state["report"])
+    if state["train_config"]["epochs"] >= train.epochs:
+        return report
+    return replace(
+        report,
+        stop_reason=None if report.stop_reason == "completed" else report.stop_reason,
+        schedule_percent=100 * report.epoch // train.epochs,
+    )

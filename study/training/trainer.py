@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, overload
 
 import torch
@@ -29,7 +29,7 @@ from study.training.step.forward import Forward
 from study.training.step.graphs import Graphs, Replayer
 from study.training.step.optimizer import learning_rate, read_optimizer
 from study.training.step.training_step import TrainingStep
-from study.training.stopping import EarlyStopping, is_collapsed
+from study.training.stopping import EarlyStopping, is_collapsed, restored_report
 from study.training.train_config import TrainConfig
 from study.training.windows import FloatArray, IndexArray, TrainingData, Windows
 
@@ -108,6 +108,7 @@ class Trainer:
             device=device,
             random=self._device_random,
             micro_batch=micro_batch,
+            fall_shift=data.fall_shift if train.fall_weight > 0 else 0.0,
             replayer=self._replayer,
         )
         self._forward = Forward(
@@ -121,8 +122,7 @@ class Trainer:
         self._is_fold = is_fold
         self.validation_logit: FloatArray | None = None
         self._best: BestWeights | None = None
-        self._epoch = 0
-        self._step = 0
+        self._epoch = self._step = 0
         self._is_restored = False
         self._progress: EpochProgress | None = None
         """Progress of the epoch that has begun; None between epochs."""
@@ -404,20 +404,6 @@ def require_own_state(
         )
 
 
-def restored_report(state: dict[str, Any], train: TrainConfig) -> EpochReport | None:
-    """Return the last report of a saved state, as the schedule of ``train`` has it."""
-    if state["report"] is None:
-        return None
-    report = EpochReport.from_json(state["report"])
-    if state["train_config"]["epochs"] >= train.epochs:
-        return report
-    return replace(
-        report,
-        stop_reason=None if report.stop_reason == "completed" else report.stop_reason,
-        schedule_percent=100 * report.epoch // train.epochs,
-    )
-
-
 def _require_fit(
     model: ModelConfig, train: TrainConfig, data: TrainingData, micro_batch: int, seed: int
 ) -> None:
@@ -438,6 +424,13 @@ def _require_fit(
         "an auxiliary_weight above 0 needs a model with an auxiliary head",
         got=f"auxiliary_weight={train.auxiliary_weight}, auxiliary_head=False",
         remedy="Set auxiliary_head, or the weight would train nothing.",
+    )
+    require(
+        train.fall_weight == 0 or data.falls is not None,
+        "Trainer",
+        "a fall_weight above 0 needs a label of falls",
+        got=f"fall_weight={train.fall_weight}, no label of falls",
+        remedy="Set fall_weight to 0; the task direction has none.",
     )
     require(
         micro_batch >= 1,
