@@ -218,7 +218,7 @@ def _train_on_all_days(
     write_predictions(folder / PREDICTIONS_FILE, answers.table)
     write_scored_runs(
         search.finalist.cell, runs.folder, runs.records, answers.of_runs, search.data.fingerprint,
-        results,
+        results, n_folds=len(runs.plan.folds),
     )  # fmt: skip
     if runs.usable:
         _export(search.finalist, runs, folder / MODEL_FOLDER)
