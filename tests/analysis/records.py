@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics.floats import Floats
-from study.block_length import DETECTABLE
 from study.results.final_records import (
     FinalRecord,
     RunRecord,
@@ -22,6 +21,7 @@ from study.results.final_records import (
 )
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity, CellStore, write_cell
+from study.statistics.detectable import DETECTABLE
 from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE, SEARCH_SUFFIX
 from tests.results.conftest import PARAMS, record
 
