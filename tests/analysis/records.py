@@ -19,6 +19,7 @@ from study.results.final_records import (
     write_predictions,
     write_share,
 )
+from study.results.fold_records import FoldRecord
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity, CellStore, write_cell
 from study.statistics.detectable import DETECTABLE
@@ -74,6 +75,14 @@ def write_study(
                     results, name, size, horizon, variance, n_days, own_edges,
                     search_number=search_number,
                 )  # fmt: skip
+
+
+def fold(first_test_day: str, last_test_day: str, n_test: int) -> FoldRecord:
+    """Return the record of a fold with these test days."""
+    return FoldRecord(
+        first_train_day="1999-01-01", last_train_day="2001-12-31", n_train=700, base_rate=0.4,
+        n_validation=300, first_test_day=first_test_day, last_test_day=last_test_day, n_test=n_test,
+    )  # fmt: skip
 
 
 def write_search_across(
