@@ -31,7 +31,7 @@ def scores(logit: np.ndarray, rate: float, *, informed: float = 0.0) -> Metrics:
 
 def around(rate: float, sd: float) -> np.ndarray:
     """Return logits around that of a probability."""
-    return np.log(rate / (1 - rate)) + np.random.default_rng(5).normal(0, sd, N_DAYS)
+    return np.random.default_rng(5).normal(np.log(rate / (1 - rate)), sd, N_DAYS)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.2, 0.4])
