@@ -12,12 +12,12 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from study.block_length import judged_block_days
 from study.data.data_config import DataConfig
 from study.data.dataset import Dataset, build_dataset
 from study.data.evaluation.baselines import logistic_probability
 from study.data.evaluation.probability_scores import log_losses, standard_error
 from study.model.model_config import ModelConfig
+from study.statistics.block_length import judged_block_days
 from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
