@@ -21,8 +21,9 @@ from study.text.short_forms import architecture
 def final_table(records: Sequence[FinalRecord], results: Path) -> Table:
     """Return a line per cell: the losses that chose it, its test loss, and the best baseline's."""
     table = Table(box=None, padding=(0, 1), show_edge=False)
-    for heading in ("cell", "winner"):
-        table.add_column(heading, no_wrap=True)
+    # A long name gives way to the numbers.
+    table.add_column("cell", overflow="fold")
+    table.add_column("winner", no_wrap=True)
     for heading in ("search", "fresh seeds", "final runs", "test", "best baseline on test"):
         table.add_column(heading, justify="right")
     for record in records:

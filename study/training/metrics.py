@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from study.block_length import block_days
 from study.data.evaluation.probability_scores import (
     auc,
     daily_means,
@@ -16,8 +15,10 @@ from study.data.evaluation.probability_scores import (
     log_losses,
     standard_error,
 )
-from study.results.auc import auc_standard_error
-from study.results.scores import BestEpoch, Validation, skill_on
+from study.results.scores import BestEpoch, Validation
+from study.statistics.auc_error import auc_standard_error
+from study.statistics.block_length import block_days
+from study.statistics.skill import constant_loss, skill, skill_on
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -70,17 +71,14 @@ def evaluate(
     difference = None if baseline_losses is None else losses - baseline_losses
     own = float(y.mean())
     area = auc(z, y)
-    # Both constant forecasts, at the base rate of training and of this part, on this part's labels.
-    loss_constant = -own * math.log(base_rate) - (1 - own) * math.log1p(-base_rate)
-    entropy = -own * math.log(own) - (1 - own) * math.log1p(-own) if 0 < own < 1 else None
     return Metrics(
         loss=loss,
         loss_se=standard_error(losses, block),
         half_losses=half_means(losses, block),
         difference=None if difference is None else float(difference.mean()),
         difference_se=None if difference is None else standard_error(difference, block),
-        skill=1 - loss / loss_constant,
-        skill_own_base_rate=None if entropy is None else 1 - loss / entropy,
+        skill=skill(loss, constant_loss(base_rate, own)),
+        skill_own_base_rate=skill_on(loss, own),
         auc=area,
         auc_se=None if area is None else auc_standard_error(area, int(y.sum()), int((1 - y).sum())),
         brier=float(np.mean((p - y) ** 2)),
@@ -128,13 +126,17 @@ def evaluate_folds(folds: Sequence[FoldAnswers], *, horizon: int) -> Metrics | N
     label = daily([f.label.astype(np.float64) for f in folds])
     by_fold = [log_losses(f.logit.astype(np.float64), f.label.astype(np.float64)) for f in folds]
     losses, block = daily(by_fold), block_days(horizon)
-    constant = daily([_constant_losses(f.label.astype(np.float64), f.base_rate) for f in folds])
+    # Every day is in as many folds as any other, so that a mean over both is one over days.
+    sizes = [len(f.days) for f in folds]
+    constant = np.average(
+        [constant_loss(f.base_rate, float(f.label.mean())) for f in folds], weights=sizes
+    )
     baseline = [f.baseline_losses for f in folds if f.baseline_losses is not None]
     difference = losses - daily(baseline) if len(baseline) == len(folds) else None
     squares = [(probability(f.logit.astype(np.float64)) - f.label) ** 2 for f in folds]
     areas = [m.auc for m in found if m.auc is not None]
     errors = [m.auc_se for m in found if m.auc_se is not None]
-    repeats = sum(len(f.days) for f in folds) / len(losses)
+    repeats = sum(sizes) / len(losses)
     loss = float(losses.mean())
     return Metrics(
         loss=loss,
@@ -142,7 +144,7 @@ def evaluate_folds(folds: Sequence[FoldAnswers], *, horizon: int) -> Metrics | N
         half_losses=half_means(losses, block),
         difference=None if difference is None else float(difference.mean()),
         difference_se=None if difference is None else standard_error(difference, block),
-        skill=1 - loss / float(constant.mean()),
+        skill=skill(loss, float(constant)),
         skill_own_base_rate=skill_on(loss, float(label.mean())),
         auc=float(np.mean(areas)) if len(areas) == len(folds) else None,
         auc_se=math.sqrt(repeats * float(np.square(errors).sum())) / len(folds)
@@ -154,11 +156,6 @@ def evaluate_folds(folds: Sequence[FoldAnswers], *, horizon: int) -> Metrics | N
         prediction_max=max(m.prediction_max for m in found),
         logit_sd=float(np.mean([m.logit_sd for m in found])),
     )
-
-
-def _constant_losses(label: Float64Array, base_rate: float) -> Float64Array:
-    """Return the log-loss of each day under a constant forecast of the base rate."""
-    return -label * math.log(base_rate) - (1 - label) * math.log1p(-base_rate)
 
 
 def probability(logit: Float64Array) -> Float64Array:

@@ -20,6 +20,7 @@ from study.cluster.sensors import degree_sources
 from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.cluster.usable_memory import most_copied_bytes
 from study.results.epoch_report import EpochRecord, EpochReport, WorkerFacts
+from study.results.records import fold_of_run
 from study.search.assignment import Assignment, first_micro_batch
 from study.search.rungs import rung_epochs
 from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, STOP_FILE
@@ -378,9 +379,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         )
 
     def _new_trainer(self, trial: Assignment) -> Trainer | FoldedTrainer:
-        bf16 = supports_bf16(self._device)
-        folds = self._data[trial.number % len(self._data)]
-        share = self._settings.share_bytes
+        bf16, share = supports_bf16(self._device), self._settings.share_bytes
+        folds = self._data[fold_of_run(trial.number, len(self._data))]
         return trainer_of(
             folds,
             model=trial.config.model,

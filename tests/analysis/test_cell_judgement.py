@@ -12,21 +12,13 @@ from analysis.cell_judgement import judge_study
 from analysis.report import build
 from analysis.study_records import read_study
 from study.errors import StudyError
-from study.results.final_records import FoldRecord
 from study.results.plans.input_record import SearchFoldsRecord
-from tests.analysis.records import write_study
+from tests.analysis.records import fold, write_study
 
 FOLDS = SearchFoldsRecord(
     kind="purged_k_fold", n_folds=5, groups=5, validation_groups=1, train_rows=(690, 700, 705),
     rows=900, base_rate=0.3, first_day="1983-05-25", last_day="1989-12-18",
 )  # fmt: skip
-
-
-def fold(first_test_day: str, last_test_day: str, n_test: int) -> FoldRecord:
-    return FoldRecord(
-        first_train_day="1999-01-01", last_train_day="2001-12-31", n_train=700, base_rate=0.4,
-        n_validation=300, first_test_day=first_test_day, last_test_day=last_test_day, n_test=n_test,
-    )  # fmt: skip
 
 
 def test_a_winner_of_folds_is_judged_for_luck_on_the_days_of_the_first(tmp_path: Path) -> None:

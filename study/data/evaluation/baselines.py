@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.block_length import block_days
 from study.data.arrays import PriceArray
 from study.data.dataset import Dataset
 from study.data.evaluation.probability_scores import auc as rank_auc
@@ -15,6 +14,8 @@ from study.data.evaluation.probability_scores import (
     resampled_day_indices,
     standard_error,
 )
+from study.statistics.block_length import block_days
+from study.statistics.skill import skill, skill_on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,8 +89,8 @@ def _pooled(dataset: Dataset, of_folds: Sequence[Baseline], *, reference: float 
         if len(errors) == len(folds)
         else None,
         brier=float(np.average([each.brier for each in of_folds], weights=rows)),
-        skill=1 - loss / (loss if reference is None else reference),
-        skill_own_base_rate=_own_skill(loss, float(answer.mean())),
+        skill=skill(loss, loss if reference is None else reference),
+        skill_own_base_rate=skill_on(loss, float(answer.mean())),
     )
 
 
@@ -147,13 +148,6 @@ def _score(
         auc=auc,
         auc_se=float(defined.std(ddof=1)) if len(defined) > 1 else None,
         brier=float(((probability - answer) ** 2).mean()),
-        skill=1 - float(losses.mean()) / reference,
-        skill_own_base_rate=_own_skill(float(losses.mean()), float(answer.mean())),
+        skill=skill(float(losses.mean()), reference),
+        skill_own_base_rate=skill_on(float(losses.mean()), float(answer.mean())),
     )
-
-
-def _own_skill(loss: float, rate: float) -> float | None:
-    """Return the skill of a loss against the constant at the share of positives of its days."""
-    if rate in (0, 1):
-        return None
-    return 1 + loss / float(rate * np.log(rate) + (1 - rate) * np.log1p(-rate))
