@@ -149,6 +149,7 @@ def cell_of_runs(cell: Cell, n_runs: int, seed: int) -> Cell:
         startup_trials=1,
         scheduler="fifo",
         forced="none",
+        beyond_edges=False,
         seed=seed,
         max_failure_share=1.0,
         keep_state_mib=0,

@@ -151,6 +151,13 @@ class SearchSpace:
         """Return the space with schedules of this length."""
         return dataclasses.replace(self, train={**self.train, "epochs": Fixed(epochs)})
 
+    def wider(self, name: str, dimension: Dimension, shapes: Iterable[Shape]) -> "SearchSpace":
+        """Return the space with a wider dimension, and with the architectures that it adds."""
+        model = {**self.model, name: dimension} if name in self.model else self.model
+        train = {**self.train, name: dimension} if name in self.train else self.train
+        both = tuple(sorted({*self.shapes, *shapes}))
+        return dataclasses.replace(self, shapes=both, model=model, train=train)
+
     def of(self, shapes: Iterable[Shape]) -> "SearchSpace":
         """Return the space with these architectures alone."""
         kept = frozenset(shapes)
