@@ -152,8 +152,8 @@ class Choice:
         """Return the choices with the next number of their own progression.
 
         The next number is the last but one times the growth of the last two steps: 24 after 8, 12,
-        16, and 64 after 8, 16, 32. Where that is no whole number among whole ones, it is the
-        nearest one beyond the end that is a power of two or three times one.
+        16, and 64 after 8, 16, 32. Among whole numbers, where it is none, the power of two or three
+        times one that is nearest to it beyond the end. Others have three significant digits.
 
         Args:
             end: which end they become wider at; ``end_at`` must have found a number there.
@@ -165,10 +165,11 @@ class Choice:
         before, inner, last = numbers[-3:]
         if min(before, inner, last) <= 0:
             return None
-        found: float | None = inner * last / before
+        next_one = inner * last / before
+        found: float | None = _rounded(next_one)
         if all(isinstance(each, int) for each in numbers):
-            assert found is not None
-            found = int(found) if found.is_integer() else _round_beyond(found, last, end)
+            is_whole = next_one.is_integer()
+            found = int(next_one) if is_whole else _round_beyond(next_one, last, end)
         if found is None or not holds(found):
             return None
         return Choice((*self.values, found) if end == "largest" else (found, *self.values))
@@ -241,7 +242,7 @@ class Range:
         for halvings in range(_HALVINGS + 1):
             step = _WIDER_SHARE * self._width / 2**halvings
             place = self.scaled(self.bound(end)) + (step if end == "largest" else -step)
-            bound = float(f"{self.unscaled(place):.3g}")
+            bound = _rounded(self.unscaled(place))
             is_beyond = bound > self.high if end == "largest" else bound < self.low
             if is_beyond and holds(bound):
                 low, high = (self.low, bound) if end == "largest" else (bound, self.high)
@@ -349,6 +350,10 @@ def _range(kind: str, values: list[Any], where: str) -> Range:
         remedy="Mend the bounds.",
     )
     return Range(low, high, log=kind == "log_uniform")
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
 
 
 def _round_beyond(value: float, last: float, end: End) -> int | None:
