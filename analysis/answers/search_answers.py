@@ -15,9 +15,15 @@ from analysis.answers.report_parts import (
 )
 from analysis.answers.shape_tables import pairs_of_heads, styles_table
 from analysis.study_records import CellRecords, StudyRecords, cells_or_cases
-from analysis.trial_statistics import best_of_curve, correlations, difference_of_best
-from study.results.records import BEYOND, TrialRecord
-from study.text.short_forms import architecture, counted
+from analysis.trial_statistics import (
+    best_of_curve,
+    comparable,
+    correlations,
+    difference_of_best,
+    not_counted,
+)
+from study.results.records import TrialRecord
+from study.text.short_forms import architecture
 
 _SETTINGS = ("learning_rate", "weight_decay", "dropout", "auxiliary_weight", "ema_decay")
 _SHAPE = ("d_model", "n_layers", "n_heads", "d_ff_ratio", "patch_length", "patch_stride")
@@ -36,7 +42,7 @@ def depth_section(study: StudyRecords) -> Section:
         return float(trial.params["n_layers"]) / float(trial.params["d_model"])
 
     def split(cell: CellRecords) -> Callable[[TrialRecord], bool]:
-        middle = float(np.median([ratio(trial) for trial in _comparable(cell)]))
+        middle = float(np.median([ratio(trial) for trial in comparable(cell.rankable)]))
         return lambda trial: ratio(trial) > middle
 
     section = _grouped(
@@ -56,7 +62,7 @@ def heads_section(study: StudyRecords) -> Section:
     """Return the section on whether more heads help."""
 
     def split(cell: CellRecords) -> Callable[[TrialRecord], bool]:
-        middle = float(np.median([float(t.params["n_heads"]) for t in _comparable(cell)]))
+        middle = float(np.median([float(t.params["n_heads"]) for t in comparable(cell.rankable)]))
         return lambda trial: float(trial.params["n_heads"]) > middle
 
     section = _grouped(
@@ -92,7 +98,11 @@ def _grouped(
     numbers = {}
     n_tested = 0
     for cell in study.cells:
-        found = difference_of_best(_comparable(cell), split(cell)) if _comparable(cell) else None
+        found = (
+            difference_of_best(comparable(cell.rankable), split(cell))
+            if comparable(cell.rankable)
+            else None
+        )
         if found is None:
             rows.append(
                 [cell.label, days_ahead(cell.horizon), *[None] * 4, "too few trials"]
@@ -122,7 +132,7 @@ def _grouped(
             f"In {len(rows) - n} of {len(rows)} {cells_or_cases(study.cells)} nothing can be said; "
             f"{first} is better in {told[first]}, {second} in {told[second]}. "
             f"At most {0.05 * n_tested:.1f} such claims are expected by chance."
-            f"{_left_out(study)}"
+            f"{not_counted(study.trials)}"
         ],
         tables=[
             Table(
@@ -168,28 +178,12 @@ def budget_section(study: StudyRecords) -> Section:
     )
 
 
-def _comparable(cell: CellRecords) -> list[TrialRecord]:
-    """Return usable trials without those beyond an edge of the file, put near the best one."""
-    return [trial for trial in cell.rankable if trial.source != BEYOND]
-
-
-def _left_out(study: StudyRecords) -> str:
-    """Return a sentence on the trials that no comparison of trials may count; empty without any."""
-    n_beyond = sum(trial.source == BEYOND for cell in study.cells for trial in cell.trials)
-    if not n_beyond:
-        return ""
-    return (
-        f" Not counted: {counted(n_beyond, 'trial')} beyond an edge of the file, put near the best "
-        "one, which are no draws like the others."
-    )
-
-
 def coverage_section(study: StudyRecords) -> Section:
     """Return the section on whether the search was a good one."""
     rows: list[list[Cell]] = []
     series = []
     for cell in study.cells:
-        values = np.array([t.value for t in _comparable(cell)], dtype=np.float64)
+        values = np.array([t.value for t in comparable(cell.rankable)], dtype=np.float64)
         reasons = [t.reason for t in cell.trials]
         distinct = len({tuple(sorted(t.params.items())) for t in cell.trials})
         shapes = len({(t.params["d_model"], t.params["n_layers"]) for t in cell.trials})
@@ -219,7 +213,7 @@ def coverage_section(study: StudyRecords) -> Section:
             f"{sum(c.is_complete for c in study.searches)} of {len(study.searches)} searches are "
             "complete. The curve shows what fewer trials would have found; it takes trials for "
             "independent draws, which TPE's and ASHA's are not, so it flatters small numbers."
-            f"{_left_out(study)}"
+            f"{not_counted(study.trials)}"
         ],
         tables=[
             Table(
@@ -251,7 +245,7 @@ def importance_section(study: StudyRecords) -> Section:
     numbers: dict[str, object] = {}
     names = (*_SHAPE, *_SETTINGS)
     for cell in study.cells:
-        trials = [t for t in _comparable(cell) if t.reason != "asha"]
+        trials = [t for t in comparable(cell.rankable) if t.reason != "asha"]
         if len(trials) < _FEWEST_WHOLE:
             continue
         found = correlations(trials, [n for n in names if n in trials[0].params])
@@ -265,7 +259,7 @@ def importance_section(study: StudyRecords) -> Section:
             "Rank correlations with the validation loss over the trials that ran to their end; "
             "negative: larger values have lower losses. They are no causes: the sampler looks "
             "where losses are low, and width, depth and heads hang together in a budget."
-            f"{_left_out(study)}"
+            f"{not_counted(study.trials)}"
             if rows
             else f"No search has the {_FEWEST_WHOLE} whole trials that this needs."
         ],
