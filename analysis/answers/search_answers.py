@@ -98,15 +98,10 @@ def _grouped(
     numbers = {}
     n_tested = 0
     for cell in study.cells:
-        found = (
-            difference_of_best(comparable(cell.rankable), split(cell))
-            if comparable(cell.rankable)
-            else None
-        )
+        trials = comparable(cell.rankable)
+        found = difference_of_best(trials, split(cell)) if trials else None
         if found is None:
-            rows.append(
-                [cell.label, days_ahead(cell.horizon), *[None] * 4, "too few trials"]
-            )  # fmt: skip
+            rows.append([cell.label, days_ahead(cell.horizon), *[None] * 4, "too few trials"])
             continue
         n_tested += 1
         claim = "not told apart"
