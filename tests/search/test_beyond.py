@@ -17,7 +17,9 @@ from study.results.journal import Journal
 from study.results.records import BEYOND, TrialRecord
 from study.search.assignment import Assignment
 from study.search.beyond import Beyond, Widening, most_beyond, searched_cell, widened_part
+from study.search.earlier_trials import TrialToRepeat
 from study.search.edges import edges, searched_ranges
+from study.search.forced import forced_configurations
 from study.search.ledger import Ledger
 from study.search.space import TrialConfig, build_space
 from study.spec.dimension import Choice, End
@@ -149,7 +151,17 @@ def test_nothing_follows_where_the_winner_is_inside_or_nothing_asks_for_it(tmp_p
     assert "widened" not in kinds(tmp_path / "off")
     assert not searched(tmp_path / "inside", inside).widenings
     assert opened(tmp_path / "inside").is_complete
-    # Asked for later, it follows.
+    # Asked for later, it follows; a reader who decides nothing sees that there is more to come.
+    reader = Ledger(
+        Journal.read(tmp_path / "off", witness=None),
+        space=SPACE,
+        forced=forced_configurations(SPACE, BEGUN.forced),
+        search=BEGUN,
+        granted_bytes={},
+        beyond=BEYOND_ALL,
+    )
+    assert not reader.is_complete
+    assert not reader.widenings
     later = opened(tmp_path / "off")
     assert not later.is_complete
     assert [each.name for each in later.widenings] == ["n_layers"]
@@ -209,6 +221,11 @@ def test_a_setting_goes_beyond_its_range_and_the_architecture_stays(deeper: Path
         assert low <= config.train.learning_rate <= high
         assert config.shape == TrialConfig.from_flat(best.params).shape
     assert Widening.from_event(json.loads(json.dumps(found.to_event()))) == found
+    # Where an architecture is at an edge too, it comes first.
+    deepest = at(deeper, learning_rate=value, n_layers=4)
+    first = BEYOND_ALL.widening(SPACE, {}, [deepest], BEGUN, 12)
+    assert first is not None
+    assert first.name == "n_layers"
 
 
 def test_the_length_of_training_is_never_extended(deeper: Path) -> None:
@@ -281,6 +298,8 @@ def test_more_trials_are_ordinary_ones_of_the_wider_space(
     assert [r.source for r in ledger.records[15:]] == ["sampled"] * 8
     assert ledger.n_beyond == 3
     assert ledger.is_complete
+    # It has looked again, for the best trial may be another one.
+    assert kinds(folder).count("settled") == 2
     assert known(opened(folder)) == known(ledger)
 
 
@@ -299,8 +318,44 @@ def test_longer_schedules_reach_the_trials_beyond_an_edge_too(tmp_path: Path) ->
     longer = 2 * SPACE.epochs
     ledger.lengthen(longer)
     play(ledger, random.Random(0), 1, saved, make)
+    states = [state for state, *_ in ledger.history()]
+    assert states.count("COMPLETE") == [r.state for r in ledger.records].count("COMPLETE")
     assert {r.params["epochs"] for r in tried_beyond(ledger)} == {longer}
     assert known(opened(folder)) == known(ledger)
+
+
+def test_trials_beyond_an_edge_come_before_imported_ones_that_there_was_no_room_for(
+    tmp_path: Path,
+) -> None:
+    few = dataclasses.replace(BEGUN, trials=7)
+    tmp_path.joinpath("cell").mkdir()
+    journal = Journal.create(tmp_path / "cell", "abcd", {"kind": "created", "time": 0.0})
+    ledger = ledger_of(journal, few, BEYOND_ALL)
+    again = [
+        TrialToRepeat(source=f"imported:{n}", params=config.flat())
+        for n, config in enumerate(
+            config for config in SPACE.configs() if config.model.n_heads == 4
+        )
+    ]
+    ledger.learn([], again[:3])
+    play(ledger, random.Random(0), 1, {}, reports(deeper_is_better))
+    sources = [r.source for r in ledger.records]
+    assert sources[6:] == ["imported:0", *[BEYOND] * (len(sources) - 7)]
+    assert len(sources) > 7
+    ledger.extend(9)
+    play(ledger, random.Random(0), 1, {}, reports(deeper_is_better))
+    assert [r.source for r in ledger.records][len(sources) :][:2] == ["imported:1", "imported:2"]
+
+
+def test_the_sampler_knows_the_same_of_every_trial_after_the_space_became_wider(
+    deeper: Path, tmp_path: Path
+) -> None:
+    without = searched(tmp_path / "cell", deeper_is_better, beyond=None)
+
+    def learnt(ledger: Ledger) -> list[tuple[object, ...]]:
+        return [(state, value, curve) for state, _, value, curve in ledger.history()]
+
+    assert learnt(opened(deeper))[:12] == learnt(without)
 
 
 def test_trials_beyond_an_edge_compete_on_the_rungs_of_their_budget(deep_enough: Path) -> None:
