@@ -295,6 +295,7 @@ class CellDescription(TypedDict, total=False):
     task: str
     source: str
     trials: int
+    widened: Mapping[str, Mapping[str, Sequence[Any]]]
     splits: SplitDescriptions
     estimate: EstimateDescription
 
