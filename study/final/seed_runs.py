@@ -117,7 +117,7 @@ def train_configurations(
     """
     own = cell_of_runs(cell, len(given), seed)
     # Only the given architectures must fit, and they alone decide the resources.
-    space = space.of(slot.config.shape for slot in given if slot.config is not None)
+    space = space.of_configs(slot.config for slot in given if slot.config is not None)
     data = folds[0]
     with claim(LocalPlace(path), own, data, resume=path.exists()) as claimed:
         plan = plan_cell(

@@ -175,7 +175,7 @@ def beyond_edges(question: Question) -> dict[str, str]:
         return {}
     return {
         "beyond": f"up to {question.beyond_trials} more trials if the best one ends at an edge of "
-        "the file, not in that time"
+        "the file; the time is without them"
     }
 
 
