@@ -25,7 +25,14 @@ from analysis.trial_statistics import (
 from study.results.records import TrialRecord
 from study.text.short_forms import architecture
 
-_SETTINGS = ("learning_rate", "weight_decay", "dropout", "auxiliary_weight", "ema_decay")
+_SETTINGS = (
+    "learning_rate",
+    "weight_decay",
+    "dropout",
+    "auxiliary_weight",
+    "fall_weight",
+    "ema_decay",
+)
 _SHAPE = ("d_model", "n_layers", "n_heads", "d_ff_ratio", "patch_length", "patch_stride")
 
 _BUDGET_LOW, _BUDGET_HIGH = 0.75, 1.25

@@ -25,7 +25,7 @@ from study.data.inputs import (
     scale_inputs,
     usable_bars,
 )
-from study.data.labels import log_range, make_labels
+from study.data.labels import log_range, make_fall_labels, make_labels
 from study.data.prices import Prices
 from study.data.sources import IMPORT_FOLDER, load_prices
 from study.data.splits import (
@@ -59,6 +59,9 @@ class Dataset:
     auxiliary: SampleArray
     """Log range of the next ``horizon`` days, standardised over the training days; float32 of shape
     (n_days,), NaN where ``labels`` is."""
+    falls: SampleArray | None
+    """Labels of the same move downwards, float32 of shape (n_days,), NaN where ``labels`` is; None
+    where there are none."""
     dates: DayArray
     """Days, datetime64[D] of shape (n_days,), ascending."""
     feature_names: tuple[str, ...]
@@ -139,7 +142,6 @@ def build_dataset(
     bars, all_dates = prices.frame, prices.frame.index.to_numpy().astype("datetime64[D]")[usable]
     days = _days(all_dates, config, fold, share)
     n_visible, is_of_search = int(days.validation[-1]) + 1, fold is None and share is None
-    # Labels of the validation part end before the test part, thanks to the purge.
     all_labels = _labels(bars, config)[usable]
     splits = _summaries(days, all_labels, all_dates, config.horizon)
     if is_of_search:
@@ -152,6 +154,7 @@ def build_dataset(
         features=_frozen(features),
         labels=_frozen(_of_parts(all_labels[:n_visible], days)),
         auxiliary=_frozen(_of_parts(_auxiliary(bars, config, usable[:n_visible], days), days)),
+        falls=_falls(bars, config, usable[:n_visible], days),
         dates=_frozen(all_dates[:n_visible].copy()),
         feature_names=scaler.names,
         train_days=_frozen(days.train),
@@ -178,6 +181,7 @@ def _up_to(prices: Prices, last_bar: int) -> Prices:
 
 
 def _labels(bars: pd.DataFrame, config: DataConfig) -> SampleArray:
+    """Return the label of every bar; thanks to the purge, validation's end before the test part."""
     return make_labels(
         bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
     )
@@ -312,6 +316,15 @@ def _left_out(
         f"having no value or fewer than {VIX_LOOK_BACK - 1} before it; usable are {len(usable)}, "
         f"{index[usable[0]]:%Y-%m-%d} to {index[usable[-1]]:%Y-%m-%d}",
     )
+
+
+def _falls(
+    bars: pd.DataFrame, config: DataConfig, rows: IndexArray, days: Splits
+) -> SampleArray | None:
+    labels = make_fall_labels(
+        bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
+    )
+    return None if labels is None else _frozen(_of_parts(labels[rows], days))
 
 
 def _auxiliary(

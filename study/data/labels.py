@@ -1,4 +1,4 @@
-"""Labels and the auxiliary target of each day, from raw prices only."""
+"""Labels and the auxiliary targets of each day, from raw prices only."""
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,31 @@ def make_labels(
     if kind == "close":
         return label_close(close, horizon=horizon, threshold=threshold)
     return label_direction(close, horizon=horizon)
+
+
+def make_fall_labels(
+    bars: pd.DataFrame, *, kind: LabelKind, horizon: int, threshold: float
+) -> SampleArray | None:
+    """Return the label of each day with the market upside down: does it fall as far?
+
+    Where ``high`` asks for a high of close * (1 + threshold), this asks for a low of close * (1 -
+    threshold); where ``close`` asks for a close, this does too.
+
+    Args:
+        bars: raw daily bars, oldest first.
+        kind: kind of the label that is turned upside down.
+        horizon: trading days ahead, >= 1; day t itself is excluded.
+        threshold: return that must be reached, 0.01 for 1 %.
+
+    Returns: as ``make_labels``; None for ``direction``, whose counterpart is its complement and
+        says nothing new.
+    """
+    if kind == "direction":
+        return None
+    close = bars["Close"].to_numpy()
+    falling = bars["Low"].to_numpy() if kind == "high" else close
+    lowest = _next_days(falling, horizon).min(axis=1)
+    return _as_label(lowest <= close * (1 - threshold), horizon)
 
 
 def label_high(

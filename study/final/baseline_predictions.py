@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from study.data.arrays import IndexArray, PriceArray
 from study.data.data_config import DataConfig
 from study.data.holdout import Holdout
+from study.data.labels import make_fall_labels
 from study.data.sources import SYNTHETIC
 from study.data.synthetic import bayes_probability, next_variances
 from study.results.final_records import CONSTANT, LOGISTIC, ORACLE, bounded
@@ -131,6 +132,32 @@ def _logistic(config: DataConfig, holdout: Holdout) -> PriceArray:
     )
 
 
+def _logistic_both_sides(config: DataConfig, holdout: Holdout) -> PriceArray:
+    """Fit one logistic regression on the inputs of the day to the label and to that of a fall.
+
+    Every day stands twice, with a constant of its own for the move downwards: a linear model that
+    learns from what ``fall_weight`` gives to a network. Without that label the other is
+    fitted alone.
+    """
+    falls = make_fall_labels(
+        holdout.prices.frame,
+        kind=config.label_kind,
+        horizon=config.horizon,
+        threshold=config.threshold,
+    )
+    if falls is None:
+        return _logistic(config, holdout)
+    days = holdout.train_days
+    inputs = StandardScaler().fit(holdout.features[days]).transform(holdout.features)
+    answers = np.concatenate((holdout.labels[days], falls[holdout.bars][days]))
+    is_fall = np.repeat((0.0, 1.0), len(days))
+    model = LogisticRegression(max_iter=1000)
+    model.fit(np.column_stack((np.tile(inputs[days], (2, 1)), is_fall)), answers)
+    upwards = np.column_stack((inputs, np.zeros(len(inputs))))
+    probability: PriceArray = model.predict_proba(upwards)[:, 1]
+    return probability
+
+
 def _forest(config: DataConfig, holdout: Holdout) -> PriceArray:
     """Fit a random forest on all inputs of the day."""
     model = RandomForestClassifier(
@@ -155,6 +182,7 @@ BASELINES: Mapping[str, Baseline] = {
     "HAR": _har,
     "logistic, ranges": _logistic_ranges,
     LOGISTIC: _logistic,
+    "logistic, both sides": _logistic_both_sides,
     "random forest": _forest,
     "gradient boosting": _boosting,
 }

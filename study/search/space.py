@@ -28,6 +28,9 @@ from study.spec.specification import SHAPE_FIELDS, Budget, Cell
 from study.text.byte_text import gib, in_gib
 from study.training.train_config import TrainConfig
 
+LATER_FIELDS = ("fall_weight",)
+"""Settings of training that records of earlier versions lack; their trials had the default."""
+
 
 class Shape(NamedTuple):
     """An architecture with its budget; the fields stand in the order in which they are drawn."""
@@ -112,7 +115,13 @@ class TrialConfig:
         return cls(
             budget=flat["budget"],
             model=ModelConfig(**{f.name: flat[f.name] for f in dataclasses.fields(ModelConfig)}),
-            train=TrainConfig(**{f.name: flat[f.name] for f in dataclasses.fields(TrainConfig)}),
+            train=TrainConfig(
+                **{
+                    f.name: flat[f.name]
+                    for f in dataclasses.fields(TrainConfig)
+                    if f.name in flat or f.name not in LATER_FIELDS
+                }
+            ),
         )
 
 

@@ -280,6 +280,7 @@ class Study:
         _check_family(cell, self.path)
         _check_name(cell, self.path)
         _check_grace(cell, self.path)
+        _check_fall_weight(cell, self.path)
         return cell
 
 
@@ -374,6 +375,17 @@ def _check_family(cell: Cell, path: str) -> None:
     )
     for name in family.values:
         check_family(name, f"{path}: model")
+
+
+def _check_fall_weight(cell: Cell, path: str) -> None:
+    weight = cell.train.get("fall_weight", Fixed(0.0))
+    require(
+        cell.data.label_kind != "direction" or max(numbers(weight)) == 0,
+        path,
+        "train.fall_weight must be 0 for the task direction, where a fall is the complement",
+        got=f"train.fall_weight={quoted(weight.plain)}",
+        remedy="Leave it out.",
+    )
 
 
 def _check_grace(cell: Cell, path: str) -> None:

@@ -21,6 +21,7 @@ TRAIN_RULES: dict[str, Rule] = {
     "clip_norm": above(0, _LARGEST_NUMBER),
     "effective_batch": whole(1, 1_000_000_000),
     "auxiliary_weight": within(0, _LARGEST_NUMBER),
+    "fall_weight": within(0, _LARGEST_NUMBER),
     "ema_decay": share(one=False),
     "patience": or_none(whole(1, 1_000_000)),
     "min_delta": within(0, _LARGEST_NUMBER),
@@ -50,6 +51,10 @@ class TrainConfig:
     """Number of samples per optimizer step, whatever the micro-batch."""
     auxiliary_weight: float = 0.0
     """Weight of the squared error on the standardised log range of the next ``horizon`` days."""
+    fall_weight: float = 0.0
+    """Weight of the log-loss of the label of a fall (does the market fall as far?), of which the
+    model's logit, shifted by the difference of the two base rates in log-odds, is the answer too:
+    most of what can be known of either is how far prices will move."""
     ema_decay: float = 0.0
     """Decay per step of the averaged weights, which are validated and kept; 0 averages nothing."""
     patience: int | None = 10

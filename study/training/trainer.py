@@ -104,6 +104,7 @@ class Trainer:
             device=device,
             random=self._device_random,
             micro_batch=micro_batch,
+            fall_shift=data.fall_shift if train.fall_weight > 0 else 0.0,
             replayer=self._replayer,
         )
         self._forward = Forward(
@@ -417,6 +418,13 @@ def _require_fit(
         "an auxiliary_weight above 0 needs a model with an auxiliary head",
         got=f"auxiliary_weight={train.auxiliary_weight}, auxiliary_head=False",
         remedy="Set auxiliary_head, or the weight would train nothing.",
+    )
+    require(
+        train.fall_weight == 0 or data.falls is not None,
+        "Trainer",
+        "a fall_weight above 0 needs a label of falls",
+        got=f"fall_weight={train.fall_weight}, no label of falls",
+        remedy="Set fall_weight to 0; the task direction has none.",
     )
     require(
         micro_batch >= 1,

@@ -1,5 +1,6 @@
 """The series on the device, and the windows that are cut from it."""
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -31,6 +32,8 @@ class TrainingData:
     """Label of every day, 0 or 1, NaN where unknown; shape (n_days,)."""
     auxiliary: FloatArray
     """Standardised log range of the coming days, NaN where unknown; shape (n_days,)."""
+    falls: FloatArray | None = None
+    """Label of the same move downwards, as ``labels``; None where the task has none."""
     train_days: IndexArray
     """Row numbers of the training samples, all of them labelled."""
     validation_days: IndexArray
@@ -49,6 +52,7 @@ class TrainingData:
             features=data.features,
             labels=data.labels,
             auxiliary=data.auxiliary,
+            falls=data.falls,
             train_days=data.train_days,
             validation_days=data.validation_days,
             base_rate=data.base_rate,
@@ -94,6 +98,13 @@ class TrainingData:
                 f"labels must be 0 or 1 on every one of {name}",
                 f"{int((~np.isin(labels, (0.0, 1.0))).sum())} others",
             )
+        if self.falls is not None:
+            check(
+                self.falls.shape == (n_days,)
+                and bool(np.isin(self.falls[self.train_days], (0.0, 1.0)).all()),
+                "falls must be (n_days,), 0 or 1 on every training day",
+                f"shape {self.falls.shape}",
+            )
         losses = self.baseline_losses
         check(
             losses is None or losses.shape == self.validation_days.shape,
@@ -108,9 +119,24 @@ class TrainingData:
         )
 
     @property
+    def fall_shift(self) -> float:
+        """The log-odds of a fall less those of the label, over the training days.
+
+        Half a day of each class is added to both, so that they exist in days of one class (Haldane
+        1956, Anscombe 1956).
+        """
+        assert self.falls is not None
+        return _log_odds(self.falls[self.train_days]) - _log_odds(self.labels[self.train_days])
+
+    @property
     def n_features(self) -> int:
         """Number of input features per day."""
         return int(self.features.shape[1])
+
+
+def _log_odds(labels: FloatArray) -> float:
+    n_positive = float(labels.sum(dtype=np.float64))
+    return math.log((n_positive + 0.5) / (len(labels) - n_positive + 0.5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +146,7 @@ class Batch:
     x_BTF: Tensor
     label_B: Tensor
     auxiliary_B: Tensor
+    fall_B: Tensor | None
 
     def __len__(self) -> int:
         return int(self.label_B.shape[0])
@@ -136,6 +163,11 @@ class Windows:
         self._series = torch.tensor(data.features, dtype=torch.float32, device=device)
         self._labels = torch.tensor(data.labels, dtype=torch.float32, device=device)
         self._auxiliary = torch.tensor(data.auxiliary, dtype=torch.float32, device=device)
+        self._falls = (
+            None
+            if data.falls is None
+            else torch.tensor(data.falls, dtype=torch.float32, device=device)
+        )
         self._offset_T = torch.arange(1 - context_length, 1, device=device)
         self._context_length = context_length
         self._device = device
@@ -165,4 +197,9 @@ class Windows:
     def gather(self, days: Tensor) -> Batch:
         """Return the samples of ``days``, int64 (B,) on the device."""
         rows_BT = days[:, None] + self._offset_T
-        return Batch(self._series[rows_BT], self._labels[days], self._auxiliary[days])
+        return Batch(
+            self._series[rows_BT],
+            self._labels[days],
+            self._auxiliary[days],
+            None if self._falls is None else self._falls[days],
+        )

@@ -4,7 +4,7 @@ import pandas as pd
 from hypothesis import given, settings
 
 from study.data.data_config import LabelKind
-from study.data.labels import log_range, make_labels
+from study.data.labels import log_range, make_fall_labels, make_labels
 
 # Coarse prices make ties with the threshold likely.
 PRICES = st.lists(
@@ -50,6 +50,35 @@ def test_labels_equal_a_loop_over_days(
             for later in range(t + 1, t + horizon + 1):
                 expected = expected or prices[later] >= close[t] * (1 + threshold)
         assert label == float(expected)
+
+
+@settings(deadline=None)
+@given(
+    rows=PRICES,
+    horizon=st.integers(1, 6),
+    threshold=st.sampled_from([0.01, 0.1, 0.25]),
+    kind=st.sampled_from(["high", "close"]),
+)
+def test_labels_of_falls_equal_a_loop_over_days(
+    rows: list[tuple[int, int, int]], horizon: int, threshold: float, kind: LabelKind
+) -> None:
+    bars = bars_of(rows)
+    labels = make_fall_labels(bars, kind=kind, horizon=horizon, threshold=threshold)
+    assert labels is not None
+    assert labels.dtype == np.float32
+    close = bars["Close"].tolist()
+    prices = bars["Low"].tolist() if kind == "high" else close
+    for t, label in enumerate(labels):
+        later = prices[t + 1 : t + horizon + 1]
+        if t + horizon >= len(rows):
+            assert np.isnan(label)
+        else:
+            assert label == float(min(later) <= close[t] * (1 - threshold))
+
+
+def test_the_direction_has_no_label_of_falls() -> None:
+    bars = bars_of([(1, 0, 0), (2, 0, 0)])
+    assert make_fall_labels(bars, kind="direction", horizon=1, threshold=0.0) is None
 
 
 @settings(deadline=None)

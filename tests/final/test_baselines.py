@@ -134,7 +134,23 @@ def test_every_baseline_says_a_probability_of_every_judged_day(holdout: Holdout)
     losses = {n: log_loss(holdout.labels[holdout.test_days], p[holdout.test_days])
               for n, p in found.items()}  # fmt: skip
     assert max(losses, key=lambda n: losses[n]) == "constant"
-    assert min(losses, key=lambda n: losses[n]) == "logistic"
+    assert min(losses, key=lambda n: losses[n]) in ("logistic", "logistic, both sides")
+
+
+def test_both_sides_are_a_logistic_regression_with_a_constant_of_its_own_for_falls(
+    holdout: Holdout,
+) -> None:
+    p = BASELINES["logistic, both sides"](DataConfig(horizon=3), holdout)
+    logit = np.log(p) - np.log1p(-p)
+    days = holdout.train_days
+    # It is linear in the inputs.
+    inputs = np.column_stack((holdout.features.astype(np.float64), np.ones(len(p))))
+    weights, *_ = np.linalg.lstsq(inputs[days], logit[days], rcond=None)
+    assert inputs @ weights == pytest.approx(logit, abs=1e-3)
+    # With a constant of each kind, probabilities of training days have the mean of their labels.
+    assert p[days].mean() == pytest.approx(holdout.labels[days].mean(), abs=2e-3)
+    alone = BASELINES["logistic"](DataConfig(horizon=3), holdout)
+    assert np.abs(p - alone).max() > 0.01
 
 
 def test_the_trailing_prior_knows_no_label_that_is_not_over(holdout: Holdout) -> None:

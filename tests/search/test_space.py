@@ -53,6 +53,11 @@ def test_every_architecture_of_the_grid_can_be_drawn() -> None:
 def test_a_flat_configuration_is_the_whole_configuration() -> None:
     config = next(iter(space("phase6a", "2M").configs()))
     assert TrialConfig.from_flat({**config.flat(), "number": 3}) == config
+    # A record of an earlier version, in which no network learned from falls.
+    earlier = {name: value for name, value in config.flat().items() if name != "fall_weight"}
+    assert TrialConfig.from_flat(earlier) == config
+    with pytest.raises(KeyError, match="learning_rate"):
+        TrialConfig.from_flat({n: v for n, v in earlier.items() if n != "learning_rate"})
 
 
 def test_a_space_without_an_architecture_is_refused() -> None:

@@ -180,6 +180,10 @@ def test_evaluation_days_do_not_depend_on_the_horizon() -> None:
         ({"search.trials": KeyError}, "the field trials is missing"),
         ({"search.trials": 0}, "trials must be a whole number >= 1"),
         ({"search.grace_share": 0.05}, "must exceed train.warmup_share"),
+        (
+            {"data.task": "direction", "train.fall_weight": {"choice": [0.0, 1.0]}},
+            "train.fall_weight must be 0 for the task direction",
+        ),
         ({"budgets": {"2M": "many"}}, "must map plain labels"),
         ({"budgets": {"../2M": 2}}, "must map plain labels"),
         ({"budgets": {"2M": 20_000_000}}, "but got '2M': 20,000,000. Write 2M: 2000000"),

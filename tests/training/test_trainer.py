@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from study.data.evaluation.probability_scores import log_losses
+from study.data.evaluation.probability_scores import auc, log_losses
 from study.errors import DataError, StudyError
 from study.model.architecture import FAMILY_NAMES
+from study.model.network import Prediction
 from study.training.metrics import evaluate
+from study.training.step.losses import loss_sums
 from study.training.stopping import EarlyStopping
 from study.training.trainer import Trainer
-from study.training.windows import Windows
+from study.training.windows import Batch, Windows
 from tests.training.planted import (
     CPU,
     DATA,
@@ -222,7 +224,40 @@ def test_other_errors_are_raised() -> None:
         trainer.run_epoch()
 
 
+def test_the_label_of_falls_teaches_the_logit_of_the_label() -> None:
+    # The label is of one kind for nearly all days: what can be learned is in the falls.
+    data = planted_data(n_train=1500, n_validation=400)
+    rare = np.where(np.arange(len(data.labels)) % 50 == 0, data.labels, 0.0).astype(np.float32)
+    taught = replace(data, labels=rare, falls=data.labels)
+    score = {}
+    for weight in (0.0, 1.0):
+        trainer = make_trainer(data=taught, fall_weight=weight)
+        run_to_end(trainer)
+        logit = trainer.predict(data.validation_days)
+        answers = data.labels[data.validation_days].astype(np.float64)
+        score[weight] = auc(logit.astype(np.float64), answers) or 0.0
+    assert score[1.0] > 0.75
+    assert score[0.0] < score[1.0] - 0.1
+
+
+def test_the_loss_of_falls_is_that_of_the_shifted_logit() -> None:
+    logit, label, fall = torch.randn(3, 20).unbind()
+    label, fall = (label > 0).float(), (fall > 0).float()
+    batch = Batch(torch.empty(20, 1, 1), label, torch.zeros(20), fall)
+    prediction = Prediction(logit, None)
+    found = loss_sums(prediction, batch, fall_weight=0.5, fall_shift=-0.3)
+    assert found.falls is not None
+    expected = log_losses((logit - 0.3).double().numpy(), fall.double().numpy()).sum()
+    assert float(found.falls) == pytest.approx(expected, rel=1e-5)
+    config = replace(TRAIN, fall_weight=0.5)
+    assert float(found.total(config)) == pytest.approx(float(found.log_loss) + 0.5 * expected)
+
+
 def test_parts_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(StudyError, match="label of falls"):
+        make_trainer(fall_weight=0.5)
+    with pytest.raises(DataError, match="falls must be"):
+        replace(DATA, falls=np.full_like(DATA.labels, np.nan))
     with pytest.raises(StudyError, match="auxiliary head"):
         make_trainer(auxiliary_weight=0.5)
     with pytest.raises(StudyError, match="n_features=5, data with 4"):

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
+from study.model.network import Prediction
+from study.training.train_config import TrainConfig
+from study.training.windows import Batch
+
 
 @dataclass(frozen=True, slots=True)
 class LossSums:
@@ -14,16 +18,21 @@ class LossSums:
     """Binary cross-entropy, nats."""
     auxiliary: Tensor | None
     """Squared error on the standardised log range; None if the model does not predict it."""
+    falls: Tensor | None
+    """Binary cross-entropy of the label of a fall, nats; None if it has no weight."""
 
-    def total(self, auxiliary_weight: float) -> Tensor:
+    def total(self, config: TrainConfig) -> Tensor:
         """Return the sum that is minimised."""
-        if self.auxiliary is None or auxiliary_weight == 0:
-            return self.log_loss
-        return self.log_loss + auxiliary_weight * self.auxiliary
+        total = self.log_loss
+        if self.auxiliary is not None and config.auxiliary_weight > 0:
+            total = total + config.auxiliary_weight * self.auxiliary
+        if self.falls is not None:
+            total = total + config.fall_weight * self.falls
+        return total
 
 
 def loss_sums(
-    logit_B: Tensor, label_B: Tensor, predicted_B: Tensor | None, auxiliary_B: Tensor
+    prediction: Prediction, batch: Batch, *, fall_weight: float, fall_shift: float
 ) -> LossSums:
     """Return the losses of a batch, summed over its samples.
 
@@ -31,12 +40,25 @@ def loss_sums(
     mean over that step; a mean of means would give a short last micro-batch too much weight.
 
     Args:
-        logit_B: logits, float32.
-        label_B: labels, 0 or 1, float32.
-        predicted_B: the model's auxiliary output, float32, or None.
-        auxiliary_B: target of the auxiliary output, float32.
+        prediction: outputs of the model.
+        batch: the samples.
+        fall_weight: weight of the label of a fall; 0 does not compute its loss.
+        fall_shift: what is added to the logit for the label of a fall, log-odds.
     """
-    log_loss = functional.binary_cross_entropy_with_logits(logit_B, label_B, reduction="sum")
-    if predicted_B is None:
-        return LossSums(log_loss, None)
-    return LossSums(log_loss, functional.mse_loss(predicted_B, auxiliary_B, reduction="sum"))
+    logit_B, predicted_B = prediction
+    falls = None
+    if fall_weight > 0:
+        assert batch.fall_B is not None
+        falls = _log_loss(logit_B + fall_shift, batch.fall_B)
+    return LossSums(
+        _log_loss(logit_B, batch.label_B),
+        None
+        if predicted_B is None
+        else functional.mse_loss(predicted_B, batch.auxiliary_B, reduction="sum"),
+        falls,
+    )
+
+
+def _log_loss(logit_B: Tensor, label_B: Tensor) -> Tensor:
+    loss: Tensor = functional.binary_cross_entropy_with_logits(logit_B, label_B, reduction="sum")
+    return loss

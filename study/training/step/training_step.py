@@ -53,6 +53,7 @@ class TrainingStep:
         device: the device.
         random: the stream of the device's own generator.
         micro_batch: most samples in one forward and backward pass.
+        fall_shift: what is added to a logit for the label of a fall, log-odds.
         replayer: what captures the work; None runs it eagerly.
     """
 
@@ -65,9 +66,11 @@ class TrainingStep:
         device: torch.device,
         random: DeviceRandomness,
         micro_batch: int,
+        fall_shift: float,
         replayer: Replayer | None,
     ) -> None:
         self._model = model
+        self._fall_shift = fall_shift
         self._windows = windows
         self._config = config
         self._device = device
@@ -194,9 +197,12 @@ class TrainingStep:
         """Add the losses of a batch to the sums, and the gradients of its share of the mean."""
         prediction = self._model(batch.x_BTF)
         sums = loss_sums(
-            prediction.logit_B, batch.label_B, prediction.auxiliary_B, batch.auxiliary_B
+            prediction,
+            batch,
+            fall_weight=self._config.fall_weight,
+            fall_shift=self._fall_shift,
         )
-        loss = sums.total(self._config.auxiliary_weight)
+        loss = sums.total(self._config)
         torch.autograd.backward(loss / self._n_samples)
         self._values[0].add_(sums.log_loss.detach())
         if sums.auxiliary is not None:
