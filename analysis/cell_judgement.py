@@ -36,8 +36,8 @@ from analysis.statistics.run_resampling import LEAST_LEVELS, Runs
 from analysis.statistics.trend import components_of, steps
 from analysis.statistics.winner_noise import Components
 from analysis.study_records import CellRecords, Predictions, StudyRecords
-from study.block_length import smallest_difference
 from study.results.final_records import CONSTANT, LOGISTIC, ORACLE, FinalRecord
+from study.statistics.detectable import smallest_difference
 
 _SAME_LOSS = 5e-4
 """Difference in log-loss, nats, below which two winners agree to three decimals: by chance, or

@@ -21,11 +21,11 @@ from analysis.statistics.day_resampling import resampled_day_counts
 from analysis.statistics.floats import Floats
 from analysis.study_records import Predictions
 from analysis.tables.prediction_csv import Answers, PredictionTable, read_prediction_csv
-from study.block_length import judged_block_days
 from study.command import Exit
 from study.errors import StudyError, one_line, quoted, require
 from study.output import open_console
 from study.results.final_records import LEAST_PROBABILITY, bounded
+from study.statistics.block_length import judged_block_days
 
 _FEWEST_BLOCKS = 2
 """Blocks of days that the common days must fill: with fewer, resampled days are all alike."""

@@ -15,7 +15,6 @@ from analysis.tables.trial_table import Trial, TrialTable, read_table
 from study.command import Exit
 from study.errors import one_line, quoted, require
 from study.output import open_console
-from study.results.auc import auc_standard_error
 from study.results.convergence import (
     LEAST_TRIALS,
     SE_SHARE,
@@ -25,6 +24,7 @@ from study.results.convergence import (
     configuration_key,
 )
 from study.results.records import Metric
+from study.statistics.auc_error import auc_standard_error
 
 _MOST_DAYS = 10**9
 """Most days of one class: more than anybody has, and the product of two is still exact in a float's

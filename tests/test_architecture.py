@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
     "installed": set(),
-    "block_length": set(),
+    "statistics": set(),
     "errors": set(),
     "interruptions": set(),
     "fields": {"errors"},
@@ -19,10 +19,10 @@ ALLOWED = {
     "command": {"errors", "fields"},
     "storage": {"errors", "fields", "output"},
     "results": {"command", "errors", "fields", "storage", "text"},
-    "terminal": {"errors", "results", "storage", "text"},
-    "data": {"block_length", "command", "errors", "fields", "output", "storage", "text"},
+    "terminal": {"errors", "results", "statistics", "storage", "text"},
+    "data": {"command", "errors", "fields", "output", "statistics", "storage", "text"},
     "model": {"errors", "fields"},
-    "training": {"block_length", "data", "errors", "fields", "model", "results", "storage"},
+    "training": {"data", "errors", "fields", "model", "results", "statistics", "storage"},
     "spec": {"data", "errors", "fields", "model", "results", "storage", "text", "training"},
     "cluster": {"errors", "results", "storage", "text", "training"},
     "search": {"data", "errors", "model", "results", "spec", "storage", "text", "training"},
@@ -42,7 +42,7 @@ ALLOWED = {
 DOORS = {"api", "plan", "predict", "status", "sweep", "train", "tune"}
 """What a user calls: the study from Python, and the commands."""
 
-ANALYSIS = {"block_length", "command", "errors", "fields", "output", "results", "storage", "text"}
+ANALYSIS = {"command", "errors", "fields", "output", "results", "statistics", "storage", "text"}
 
 OPTUNA = {"planning", "search"}
 RAY = {"cluster", "planning", "tuner"}

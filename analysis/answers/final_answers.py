@@ -20,7 +20,8 @@ from analysis.holdout_scores import Scores
 from analysis.statistics.comparison import Standing
 from analysis.statistics.interval import Estimate
 from analysis.study_records import cells_or_cases
-from study.block_length import DETECTABLE, block_days, judged_block_days
+from study.statistics.block_length import block_days, judged_block_days
+from study.statistics.detectable import DETECTABLE
 from study.text.short_forms import counted
 
 _YEARS = (

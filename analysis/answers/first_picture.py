@@ -13,7 +13,7 @@ from analysis.answers.report_parts import (
 )
 from analysis.statistics.comparison import EQUAL_NATS
 from analysis.statistics.interval import Estimate
-from study.block_length import smallest_difference
+from study.statistics.detectable import smallest_difference
 
 _NAME = "first_screen"
 

@@ -12,7 +12,7 @@ from analysis.statistics.interval import Estimate
 from analysis.statistics.law_report import LawReport
 from analysis.statistics.trend import LEAST_SIZES
 from analysis.study_records import StudyRecords
-from study.block_length import smallest_difference
+from study.statistics.detectable import smallest_difference
 from study.text.short_forms import counted
 
 _FOUND, _POWER, _NOT_FOUND, _LAW = "Found", "Could have been found", "Not found", "Law of size"

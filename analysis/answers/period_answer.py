@@ -1,4 +1,4 @@
-"""The section on decades: in which of them a walk forward was won or lost."""
+"""The section on periods: in which decades a walk forward was won, and where its inputs drift."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,14 @@ from analysis.answers.report_parts import (
     days_ahead,
     shown_estimate,
 )
-from analysis.cell_judgement import JudgedCell, JudgedHorizon
+from analysis.cell_judgement import JudgedCell, JudgedHorizon, all_cells
 from analysis.statistics.comparison import excludes_zero, paired_difference
 from analysis.statistics.day_resampling import daily_means, mean_over_seeds, resampled_day_counts
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate, estimate
-from study.block_length import judged_block_days
 from study.results.final_records import LOGISTIC
+from study.results.fold_records import FoldRecord
+from study.statistics.block_length import judged_block_days
 from study.text.short_forms import counted
 
 _FEWEST_DAYS = 250
@@ -54,7 +55,7 @@ class _Periods:
 
 
 def periods_section(horizons: Sequence[JudgedHorizon]) -> Section | None:
-    """Return the section on decades; None if the test days are of one."""
+    """Return the section on decades; None if the test days are of one and no fold drifts."""
     sentences: list[str] = []
     tables: list[Table] = []
     numbers: dict[str, object] = {}
@@ -69,14 +70,43 @@ def periods_section(horizons: Sequence[JudgedHorizon]) -> Section | None:
         ]
         tables += [_losses(each, periods), _lead_table(each, leads, periods)]
         numbers[str(each.horizon)] = {"against_logistic": leads}
-    if not tables:
+    sentences += _drift_sentences(horizons)
+    if not sentences:
         return None
     return Section(
         name="periods",
-        title="In which decades was it so?",
+        title="In which decades was it so?" if tables else "Do the inputs drift?",
         sentences=sentences,
         tables=tables,
         numbers=numbers,
+    )
+
+
+def _drift_sentences(horizons: Sequence[JudgedHorizon]) -> list[str]:
+    """Return a sentence that names the folds whose inputs drift; none if they are steady."""
+    every = [fold for cell in all_cells(horizons) for fold in cell.final.folds]
+    # Cells have the same folds of test days, before which training differs little: the largest
+    # shift of each is named.
+    largest = {
+        fold.first_test_day: fold
+        for fold in sorted(every, key=lambda fold: abs(fold.largest_shift or 0.0))
+    }
+    folds = [largest[day] for day in sorted(largest)]
+    return [_drift_sentence(folds)] if any(fold.drifts for fold in folds) else []
+
+
+def _drift_sentence(folds: Sequence[FoldRecord]) -> str:
+    """Return which folds of test days have inputs that drift; at least one has."""
+    moved = [
+        f"{fold.first_test_day} to {fold.last_test_day} ({fold.largest_shift_input} by "
+        f"{fold.largest_shift:+.1f}, above {fold.max_shift:g})"
+        for fold in folds
+        if fold.drifts
+    ]
+    return (
+        f"In {len(moved)} of {counted(len(folds), 'fold')} of test days the inputs drift more than "
+        "a search may begin with, from the mean of the training days to that of the validation "
+        f"days, in training standard deviations: {'; '.join(moved)}."
     )
 
 

@@ -10,7 +10,7 @@ from arch.bootstrap import MCS
 from analysis.statistics.day_resampling import N_RESAMPLES, daily_means, mean_over_seeds
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import LEVEL, Estimate, estimate
-from study.block_length import judged_block_days
+from study.statistics.block_length import judged_block_days
 
 EQUAL_NATS = 1e-9
 """Difference between two losses of a day, nats, that rounding makes of equal answers. Models answer

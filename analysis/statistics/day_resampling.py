@@ -4,7 +4,7 @@ import numpy as np
 from arch.bootstrap import StationaryBootstrap
 
 from analysis.statistics.floats import Floats
-from study.block_length import judged_block_days
+from study.statistics.block_length import judged_block_days
 
 N_RESAMPLES = 1000
 """Bootstrap resamples of days: an end of a 95 % interval rests on 25 of them."""

@@ -5,9 +5,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from study.block_length import block_days
 from study.data.arrays import IndexArray
 from study.errors import quoted, require
+from study.statistics.block_length import block_days
 
 DataChoice = Literal["recent", "blocks"]
 """Which training days make a share: the latest ones, or blocks of days from all of the past."""

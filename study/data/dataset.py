@@ -181,7 +181,10 @@ def _up_to(prices: Prices, last_bar: int) -> Prices:
 
 
 def _labels(bars: pd.DataFrame, config: DataConfig) -> SampleArray:
-    """Return the label of every bar; thanks to the purge, validation's end before the test part."""
+    """Return the label of every bar.
+
+    Those of validation days end before the test part, thanks to the purge.
+    """
     return make_labels(
         bars, kind=config.label_kind, horizon=config.horizon, threshold=config.threshold
     )

@@ -27,7 +27,7 @@ the same days: the on-balance volume looks back 20 days."""
 
 _VOLUME_DAYS = 20
 _OBV_DAYS = 20
-_STANDARDISED: tuple[Normalization, ...] = ("relative", "zscore")
+STANDARDISED: tuple[Normalization, ...] = ("relative", "zscore")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,7 +142,7 @@ def fit_scaler(inputs: pd.DataFrame, rows: IndexArray, normalization: Normalizat
         error=DataError,
     )
     names = tuple(str(name) for name in inputs.columns)
-    if normalization not in _STANDARDISED:
+    if normalization not in STANDARDISED:
         return Scaler(names=names, mean=(0.0,) * len(names), sd=(1.0,) * len(names))
     mean, sd = values.mean(axis=0), values.std(axis=0)
     return Scaler(names=names, mean=tuple(mean.tolist()), sd=tuple(sd.tolist()))
@@ -188,7 +188,7 @@ def require_small_shift(
     Raises:
         DataError: an input moved more than ``max_shift`` training standard deviations.
     """
-    if normalization not in _STANDARDISED:
+    if normalization not in STANDARDISED:
         return
     moved = {name: value for name, value in shift.items() if abs(value) > max_shift}
     worst = sorted(moved, key=lambda name: -abs(moved[name]))

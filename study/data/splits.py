@@ -5,11 +5,11 @@ from typing import Literal
 
 import numpy as np
 
-from study.block_length import block_days
 from study.data.arrays import DayArray, IndexArray, SampleArray
 from study.data.data_config import DataConfig
 from study.data.evaluation.probability_scores import standard_error
 from study.errors import DataError, require
+from study.statistics.block_length import block_days
 
 Part = Literal["train", "validation", "test"]
 

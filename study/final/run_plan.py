@@ -9,7 +9,7 @@ import numpy as np
 from study.data.dataset import Dataset
 from study.final.candidates import Candidate, source_of
 from study.final.searched_cell import SearchedCell
-from study.results.records import TrialRecord
+from study.results.records import TrialRecord, fold_of_run
 from study.search.forced import Forced
 from study.search.space import SearchSpace, TrialConfig
 from study.spec.dimension import Fixed
@@ -50,18 +50,18 @@ class RunPlan:
             dataclasses.replace(self.configuration, name=f"{self.configuration.name}, {fold}")
             for fold in (f"fold {n} of {len(self.folds)}" for n in range(1, len(self.folds) + 1))
         ]
-        return own * n_seeds
+        return [own[self.fold_of(number)] for number in range(n_seeds * len(own))]
 
     def fold_of(self, number: int) -> int:
         """Return the fold of a run by its number."""
-        return number % len(self.folds)
+        return fold_of_run(number, len(self.folds))
 
     def whole_series(self, runs: Sequence[TrialRecord]) -> list[list[TrialRecord]]:
         """Return the runs of each seed that has one of every fold, in the order of the folds."""
         n_folds = len(self.folds)
         series: dict[int, list[TrialRecord]] = {}
         for run in sorted(runs, key=lambda run: run.number):
-            series.setdefault(run.number // n_folds, []).append(run)
+            series.setdefault(run.number - self.fold_of(run.number), []).append(run)
         return [own for own in series.values() if len(own) == n_folds]
 
 

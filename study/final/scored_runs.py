@@ -16,7 +16,7 @@ from study.spec.specification import Cell
 
 def write_scored_runs(
     cell: Cell, folder: Path, records: Sequence[TrialRecord], answers: Mapping[str, pd.DataFrame],
-    fingerprint: str, results: Path,
+    fingerprint: str, results: Path, *, n_folds: int,
 ) -> None:  # fmt: skip
     """Write the rows of a winner's runs, those of their folder included.
 
@@ -27,12 +27,13 @@ def write_scored_runs(
         answers: the predictions of each usable run, by trial id.
         fingerprint: sha256 of the prices.
         results: the results folder.
+        n_folds: number of folds of test days; 1 where days are cut by shares.
     """
     identity = identity_in_records(cell, fingerprint)
     scores = {
         trial_id: _scores(table[table["part"] == "test"]) for trial_id, table in answers.items()
     }
-    CellStore(folder, identity).write_final_runs(records, scores, results)
+    CellStore(folder, identity, n_folds=n_folds).write_final_runs(records, scores, results)
 
 
 def _scores(days: pd.DataFrame) -> HoldoutScores:

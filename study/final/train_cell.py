@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from study.data.data_config import DataConfig
 from study.data.data_share import DataShare
 from study.data.dataset import Dataset, build_dataset
+from study.data.inputs import STANDARDISED
 from study.errors import StudyError, require
 from study.final.candidates import Candidate, best_trials, candidates, winner
 from study.final.export import ExportedModel, export_model
@@ -21,7 +23,6 @@ from study.final.share_runs import require_trainable, share_plan, shares_left, t
 from study.interruptions import Interruptions
 from study.results.final_records import (
     FinalRecord,
-    FoldRecord,
     RunRecord,
     SelectionRecord,
     ShareRecord,
@@ -32,6 +33,7 @@ from study.results.final_records import (
     write_final,
     write_predictions,
 )
+from study.results.fold_records import FoldRecord
 from study.results.provenance import commit, versions
 from study.results.records import TrialRecord
 from study.search.edges import edges, searched_ranges
@@ -218,7 +220,7 @@ def _train_on_all_days(
     write_predictions(folder / PREDICTIONS_FILE, answers.table)
     write_scored_runs(
         search.finalist.cell, runs.folder, runs.records, answers.of_runs, search.data.fingerprint,
-        results,
+        results, n_folds=len(runs.plan.folds),
     )  # fmt: skip
     if runs.usable:
         _export(search.finalist, runs, folder / MODEL_FOLDER)
@@ -391,7 +393,9 @@ def _record(
         runs=[
             RunRecord.of(record, fold=runs.plan.fold_of(record.number)) for record in runs.records
         ],
-        folds=[_fold_record(data) for data in runs.plan.folds] if data.n_folds > 1 else [],
+        folds=[_fold_record(data, cell.data) for data in runs.plan.folds]
+        if data.n_folds > 1
+        else [],
         splits=search.described["splits"],
         search=search.end,
         edges=edges(trial.params, searched_ranges(finalist.ranges, search.described)),
@@ -401,10 +405,11 @@ def _record(
     )
 
 
-def _fold_record(data: Dataset) -> FoldRecord:
+def _fold_record(data: Dataset, config: DataConfig) -> FoldRecord:
     validation, test = data.splits["validation"], data.splits["test"]
     # A refit has learnt from the validation days too, of which the summary of a part knows nothing.
     days = data.dates[data.train_days]
+    moved_most = max(data.shift, key=lambda name: abs(data.shift[name]))
     return FoldRecord(
         first_train_day=str(days[0]),
         last_train_day=str(days[-1]),
@@ -414,6 +419,14 @@ def _fold_record(data: Dataset) -> FoldRecord:
         first_test_day=test.first_day,
         last_test_day=test.last_day,
         n_test=test.rows,
+        train_positives=int(data.labels[data.train_days].sum()),
+        first_validation_day=validation.first_day,
+        last_validation_day=validation.last_day,
+        validation_positives=validation.positives,
+        test_positives=test.positives,
+        largest_shift=data.shift[moved_most],
+        largest_shift_input=moved_most,
+        max_shift=config.max_shift if config.normalization in STANDARDISED else None,
     )
 
 

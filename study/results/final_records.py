@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 
 from study.errors import StudyError, cause, quoted, require
 from study.fields import rebuild, require_type
+from study.results.fold_records import FoldRecord
 from study.results.records import Parameters, TrialRecord
 from study.storage.documents import load_json
 from study.storage.files import sync_folder, temporary_path, write_json
@@ -136,22 +137,6 @@ class RunRecord:
             seconds=trial.duration_seconds,
             fold=fold,
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FoldRecord:
-    """A fold of test days, and what the winner was trained on before it. Days are ISO dates."""
-
-    first_train_day: str
-    last_train_day: str
-    n_train: int
-    """Number of training samples, those of validation included if it was trained on them too."""
-    base_rate: float
-    """Share of positives among them."""
-    n_validation: int
-    first_test_day: str
-    last_test_day: str
-    n_test: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

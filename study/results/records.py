@@ -210,6 +210,15 @@ def _flat(best: BestEpoch | None, names: Mapping[str, str]) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in flat.items()}
 
 
+def fold_of_run(number: int, n_folds: int) -> int:
+    """Return the fold of test days, from 0, before which a run is trained, by the run's number.
+
+    The runs of one seed are those of all folds in order, so that more seeds add runs at the end and
+    every run keeps its number.
+    """
+    return number % n_folds
+
+
 def best_trial(records: Sequence[TrialRecord]) -> TrialRecord | None:
     """Return the best rankable trial, the earliest of equals; None without one."""
     return next(iter(ranked(records)), None)

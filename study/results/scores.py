@@ -3,29 +3,12 @@
 None stands for a score that is undefined; no score is ever NaN or infinite.
 """
 
-import math
 from dataclasses import dataclass
 from typing import final
 
 COLLAPSED_LOGIT_SD = 0.1
 """Standard deviation of the logits below which a model's forecasts are nearly the same on all days.
 Its log-loss may still look good: at a base rate of 11.8 % that of a constant is .363."""
-
-
-def skill_on(loss: float, base_rate: float) -> float | None:
-    """Return the skill of a mean log-loss against a constant at the base rate of the same days.
-
-    A constant at the training base rate flatters where the base rate has moved: labels permuted in
-    training gave best epochs that beat it by up to 8.7 standard errors.
-
-    Args:
-        loss: mean log-loss of the days, nats.
-        base_rate: share of positives among them; None is returned where it is 0, 1 or unknown.
-    """
-    if not 0 < base_rate < 1:
-        return None
-    entropy = -(base_rate * math.log(base_rate) + (1 - base_rate) * math.log1p(-base_rate))
-    return 1 - loss / entropy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 cell.yaml              resolved spec, versions, data, machine, baselines
 all_trials.json        every trial that ended, rewritten after each
-best_params.json       the best so far, rewritten when a trial ends
+best_params.json       the best so far, rewritten when a trial ends; none of runs of several folds
 log.txt                the lines of the terminal, with the time
 <trial>/result.json    one line per epoch
 <trial>/metrics.json   the trial's record with its learning curve
@@ -19,7 +19,14 @@ from typing import Any
 from study.errors import StudyError, quoted, require
 from study.fields import is_folder_name, require_type
 from study.results.epoch_report import EpochRecord
-from study.results.records import CellDescription, Parameters, TrialRecord, best_trial, row_types
+from study.results.records import (
+    CellDescription,
+    Parameters,
+    TrialRecord,
+    best_trial,
+    fold_of_run,
+    row_types,
+)
 from study.results.scores import HoldoutScores
 from study.results.tables.all_runs import add_rows, replace_rows, table_text
 from study.storage.documents import load_json, load_yaml
@@ -74,10 +81,17 @@ class CellStore:
     """Writes the records of one cell, and keeps no state.
 
     Every method may be repeated after a crash, and leaves the same files.
+
+    Args:
+        folder: the folder of the cell.
+        identity: the values that name it.
+        n_folds: number of folds of test days before which its runs are trained in turn; 1 if all
+            runs have the same days.
     """
 
-    def __init__(self, folder: Path, identity: CellIdentity) -> None:
+    def __init__(self, folder: Path, identity: CellIdentity, *, n_folds: int = 1) -> None:
         self.folder = folder
+        self._n_folds = n_folds
         self._identity = identity
         self._csv = folder.parent / TABLE_FILE
 
@@ -148,7 +162,8 @@ class CellStore:
         return self.folder / record.folder / METRICS_FILE
 
     def _write_best(self, records: Sequence[TrialRecord]) -> None:
-        best = best_trial(records)
+        # Runs of different folds are judged on different days, so that none is the best of them.
+        best = best_trial(records) if self._n_folds == 1 else None
         if best is None:
             return
         write_json(self.folder / BEST_FILE, self._best_row(best, records))
@@ -260,6 +275,7 @@ class CellStore:
             "objective": record.objective,
             "objective_se": record.objective_se,
             "search_number": identity.search_number,
+            "fold": fold_of_run(record.number, self._n_folds) if self._n_folds > 1 else None,
         }
 
 

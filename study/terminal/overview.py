@@ -20,7 +20,7 @@ from study.results.plans.plan_record import (
     TemperatureRecord,
 )
 from study.results.records import BEYOND, BaselineRecord, TrialRecord
-from study.results.scores import skill_on
+from study.statistics.skill import skill_on
 from study.text.byte_text import gib, size
 from study.text.short_forms import architecture, counted, duration
 

@@ -1,20 +1,20 @@
 """Computes the scores of a set of logits, in numpy."""
 
-import math
 from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
-from study.block_length import block_days
 from study.data.evaluation.probability_scores import (
     auc,
     half_means,
     log_losses,
     standard_error,
 )
-from study.results.auc import auc_standard_error
 from study.results.scores import BestEpoch, Validation
+from study.statistics.auc_error import auc_standard_error
+from study.statistics.block_length import block_days
+from study.statistics.skill import constant_loss, skill, skill_on
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -67,17 +67,14 @@ def evaluate(
     difference = None if baseline_losses is None else losses - baseline_losses
     own = float(y.mean())
     area = auc(z, y)
-    # Both constant forecasts, at the base rate of training and of this part, on this part's labels.
-    loss_constant = -own * math.log(base_rate) - (1 - own) * math.log1p(-base_rate)
-    entropy = -own * math.log(own) - (1 - own) * math.log1p(-own) if 0 < own < 1 else None
     return Metrics(
         loss=loss,
         loss_se=standard_error(losses, block),
         half_losses=half_means(losses, block),
         difference=None if difference is None else float(difference.mean()),
         difference_se=None if difference is None else standard_error(difference, block),
-        skill=1 - loss / loss_constant,
-        skill_own_base_rate=None if entropy is None else 1 - loss / entropy,
+        skill=skill(loss, constant_loss(base_rate, own)),
+        skill_own_base_rate=skill_on(loss, own),
         auc=area,
         auc_se=None if area is None else auc_standard_error(area, int(y.sum()), int((1 - y).sum())),
         brier=float(np.mean((p - y) ** 2)),

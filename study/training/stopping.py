@@ -16,7 +16,19 @@ of a search has a skill without bounds, and a collapsed trial should be stopped 
 
 
 def is_collapsed(scores: Validation) -> bool:
-    """Does the model predict no more than the base rate?"""
+    """Does the model predict no more than a constant that training could have known?
+
+    It predicts next to a constant, whatever its level, or it is no better than the constant at the
+    training base rate. The constant at the judged part's own base rate, against which skill is
+    reported, is no such model: it is known in hindsight alone. Judged by it, a useful model would
+    be called collapsed wherever the base rate moves. Of ten folds of ``sp500-long`` at horizons 1,
+    3 and 5, the base rate of the validation days is up to .20 from that of the training days, and
+    logistic regression loses against the constant of hindsight in eight of the thirty in which it
+    gains 1 to 16 % on that of training.
+
+    In return, a model that varies without knowing anything, and whose level drifts to that of the
+    judged part, is not called collapsed. It is ranked by its loss, as every other.
+    """
     return scores.skill <= COLLAPSED_SKILL or scores.logit_sd < COLLAPSED_LOGIT_SD
 
 

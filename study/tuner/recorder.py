@@ -57,7 +57,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._share_bytes = plan.share_bytes
         self._keep_state_mib = plan.cell.search.keep_state_mib
         self._bf16 = plan.bf16
-        self._store = CellStore(self._folder, self._identity)
+        self._store = CellStore(self._folder, self._identity, n_folds=plan.n_folds)
         self._place = opened.folder.place
         self._views: dict[int, _View] = {}
         self._actors: dict[int, str] = {}

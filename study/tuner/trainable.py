@@ -20,6 +20,7 @@ from study.cluster.sensors import degree_sources
 from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.cluster.usable_memory import most_copied_bytes
 from study.results.epoch_report import EpochRecord, EpochReport, WorkerFacts
+from study.results.records import fold_of_run
 from study.search.assignment import Assignment, first_micro_batch
 from study.search.rungs import rung_epochs
 from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, STOP_FILE
@@ -381,7 +382,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         return Trainer(
             model=trial.config.model,
             train=trial.config.train,
-            data=self._data[trial.number % len(self._data)],
+            data=self._data[fold_of_run(trial.number, len(self._data))],
             device=self._device,
             micro_batch=first_micro_batch(trial, self._settings.share_bytes, bf16=bf16),
             seed=trial.seed,

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics.floats import Floats
-from study.block_length import DETECTABLE
 from study.results.final_records import (
     FinalRecord,
     RunRecord,
@@ -20,8 +19,10 @@ from study.results.final_records import (
     write_predictions,
     write_share,
 )
+from study.results.fold_records import FoldRecord
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity, CellStore, write_cell
+from study.statistics.detectable import DETECTABLE
 from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE, SEARCH_SUFFIX
 from tests.results.conftest import PARAMS, record
 
@@ -74,6 +75,14 @@ def write_study(
                     results, name, size, horizon, variance, n_days, own_edges,
                     search_number=search_number,
                 )  # fmt: skip
+
+
+def fold(first_test_day: str, last_test_day: str, n_test: int) -> FoldRecord:
+    """Return the record of a fold with these test days."""
+    return FoldRecord(
+        first_train_day="1999-01-01", last_train_day="2001-12-31", n_train=700, base_rate=0.4,
+        n_validation=300, first_test_day=first_test_day, last_test_day=last_test_day, n_test=n_test,
+    )  # fmt: skip
 
 
 def write_search_across(

@@ -10,15 +10,7 @@ from analysis.answers.selection_answer import selection_section
 from analysis.cell_judgement import judge_study
 from analysis.study_records import read_study
 from study.errors import StudyError
-from study.results.final_records import FoldRecord
-from tests.analysis.records import write_study
-
-
-def fold(first_test_day: str, last_test_day: str, n_test: int) -> FoldRecord:
-    return FoldRecord(
-        first_train_day="1999-01-01", last_train_day="2001-12-31", n_train=700, base_rate=0.4,
-        n_validation=300, first_test_day=first_test_day, last_test_day=last_test_day, n_test=n_test,
-    )  # fmt: skip
+from tests.analysis.records import fold, write_study
 
 
 def test_a_winner_of_folds_is_judged_for_luck_on_the_days_of_the_first(tmp_path: Path) -> None:

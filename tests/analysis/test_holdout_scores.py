@@ -30,7 +30,7 @@ from analysis.statistics.day_resampling import (
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate
 from analysis.study_records import Predictions
-from study.results.auc import auc_standard_error
+from study.statistics.auc_error import auc_standard_error
 
 N_DAYS = 700
 

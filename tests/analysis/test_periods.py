@@ -1,5 +1,6 @@
-"""The section of a report on decades."""
+"""The section of a report on decades and drift."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,17 +8,51 @@ import pytest
 
 from analysis.answers.final_answers import baselines_section, blocks_sentence
 from analysis.answers.period_answer import periods_section
-from analysis.cell_judgement import judge_study
+from analysis.cell_judgement import JudgedHorizon, judge_study
 from analysis.statistics.comparison import paired_difference
 from analysis.statistics.day_resampling import resampled_day_counts
 from analysis.statistics.interval import Estimate
 from analysis.study_records import read_study
-from tests.analysis.records import FORETOLD, write_study
+from tests.analysis.records import FORETOLD, fold, write_study
 
 
 def test_test_days_of_one_decade_have_no_section(tmp_path: Path) -> None:
     write_study(tmp_path, {1000: 0.2}, horizons=(1,), n_days=300)
     assert periods_section(judge_study(read_study(tmp_path, None))) is None
+
+
+def test_folds_whose_inputs_drift_are_named_with_the_input_that_moved_most(tmp_path: Path) -> None:
+    write_study(tmp_path, {1000: 0.2, 2000: 0.2}, horizons=(1,), n_days=300)
+    (judged,) = judge_study(read_study(tmp_path, None))
+
+    def walked(*shifts: float | None) -> JudgedHorizon:
+        """Return the cells with a fold for each shift, the second cell's half as large."""
+        cells = []
+        for cell, factor in zip(judged.cells, (1.0, 0.5), strict=True):
+            folds = [
+                dataclasses.replace(
+                    fold(f"200{year}-01-02", f"200{year}-12-31", 250),
+                    largest_shift=shift and factor * shift,
+                    largest_shift_input="Volume",
+                    max_shift=3.0,
+                )
+                for year, shift in enumerate(shifts)
+            ]
+            cells.append(
+                dataclasses.replace(cell, final=dataclasses.replace(cell.final, folds=folds))
+            )
+        return dataclasses.replace(judged, cells=cells)
+
+    section = periods_section([walked(1.0, -4.0, None, 3.6)])
+    assert section is not None
+    assert section.title == "Do the inputs drift?"
+    assert section.sentences == [
+        "In 2 of 4 folds of test days the inputs drift more than a search may begin with, from the "
+        "mean of the training days to that of the validation days, in training standard "
+        "deviations: 2001-01-02 to 2001-12-31 (Volume by -4.0, above 3); 2003-01-02 to 2003-12-31 "
+        "(Volume by +3.6, above 3)."
+    ]
+    assert periods_section([walked(1.0, -3.0, None)]) is None
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from analysis.__main__ import main
-from study.results.auc import auc_standard_error
 from study.results.convergence import ConvergenceRule, completed_trials
 from study.results.store import CellIdentity, CellStore, write_cell
+from study.statistics.auc_error import auc_standard_error
 from tests.results.conftest import PARAMS, record
 
 Replay = Callable[..., str]

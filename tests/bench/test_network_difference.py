@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from study.block_length import block_days
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.data.evaluation.power import (
@@ -21,6 +20,7 @@ from study.data.evaluation.power import (
 )
 from study.data.evaluation.probability_scores import log_losses, standard_error
 from study.model.model_config import ModelConfig
+from study.statistics.block_length import block_days
 from study.training.prediction import predict_logits
 from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from study.block_length import block_days, judged_block_days
 from study.data.data_config import LONG_HISTORY, DataConfig
 from study.data.dataset import build_dataset
 from study.data.evaluation.probability_scores import standard_error
 from study.data.holdout import Holdout, open_holdout
 from study.final.baseline_predictions import BASELINES
 from study.results.final_records import LOGISTIC, bounded
+from study.statistics.block_length import block_days, judged_block_days
 
 pytestmark = pytest.mark.bench
 

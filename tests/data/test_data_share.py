@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from study.block_length import block_days
 from study.data.data_config import DataConfig
 from study.data.data_share import DataChoice, DataShare
 from study.data.dataset import build_dataset
 from study.data.inputs import build_inputs
 from study.data.sources import load_prices
 from study.errors import SpecError
+from study.statistics.block_length import block_days
 
 DAYS = np.arange(59, 1009)
 CONFIG = DataConfig(horizon=3)

@@ -3,11 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from study.block_length import block_days, smallest_difference
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.data.evaluation.power import Power, measure_power, sentences
 from study.data.evaluation.probability_scores import standard_error
+from study.statistics.block_length import block_days
+from study.statistics.detectable import smallest_difference
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +22,6 @@ def test_independent_losses_give_the_textbook_size() -> None:
     error = standard_error(losses, block_days(1))
     assert error is not None
     assert smallest_difference(error) == pytest.approx(2.80 * sd / math.sqrt(n), rel=0.05)
-
-
-def test_the_smallest_difference_is_found_four_times_of_five() -> None:
-    rng = np.random.default_rng(5)
-    difference = smallest_difference(1.0)
-    found = np.abs(rng.normal(difference, 1.0, 100_000)) > 1.96
-    assert found.mean() == pytest.approx(0.8, abs=0.01)
 
 
 @pytest.mark.slow

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from arch.bootstrap import CircularBlockBootstrap
 
-from study.block_length import block_days, judged_block_days
 from study.data.evaluation.probability_scores import resampled_day_indices, standard_error
+from study.statistics.block_length import block_days
 
 
 def dependent(n: int, seed: int = 3) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -54,10 +54,3 @@ def test_dependent_days_tell_less_than_independent_ones() -> None:
 def test_too_few_days_have_no_standard_error() -> None:
     assert standard_error(np.arange(39.0), 20) is None
     assert standard_error(np.arange(40.0), 20) is not None
-
-
-def test_blocks_outlast_the_horizon() -> None:
-    assert [block_days(h) for h in (1, 5, 10)] == [20, 20, 40]
-    assert [judged_block_days(h, 712) for h in (1, 5, 10)] == [20, 20, 40]
-    assert [judged_block_days(1, n) for n in (2_499, 2_500, 7_300)] == [20, 250, 250]
-    assert judged_block_days(100, 7_300) == 400

@@ -23,7 +23,14 @@ from study.results.final_records import (
     share_folder,
 )
 from study.results.store import read_trials
-from study.storage.layout import FINAL_FOLDER, RECORD_FILE, REFIT_FOLDER, TABLE_FILE
+from study.storage.layout import (
+    BEST_FILE,
+    FINAL_FOLDER,
+    RECORD_FILE,
+    REFIT_FOLDER,
+    RUNS_FOLDER,
+    TABLE_FILE,
+)
 from tests.sweeping.command import cell_name, processes_in, run, start, write_plan
 from tests.tuner.command import wait_until, write_space
 from tests.tuner.in_process import MARKS, ray_environment
@@ -196,6 +203,11 @@ def _check_walk_forward(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = read_predictions(folder / "predictions.parquet")
     own = table[(table["model"] == "patchtst") & (table["part"] == "test")]
     assert own.groupby("seed").size().tolist() == [first.n_test + second.n_test] * 2
+    # No run is the best of several folds, in whose days runs differ.
+    assert not (folder / RUNS_FOLDER / BEST_FILE).exists()
+    rows = pd.read_csv(here / "ray_results" / TABLE_FILE).query("experiment == @name")
+    assert rows.query("run_type == 'final'")["fold"].tolist() == [0, 1, 0, 1]
+    assert rows.query("run_type == 'hpo'")["fold"].isna().all()
     _check_shares(folder, flags)
     done(analysis.__main__.main, "--study", "walk")
     report = json.loads((here / "ray_results/report/report.json").read_text())

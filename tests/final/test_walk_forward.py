@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from study.data.data_config import DataConfig
+from study.data.data_config import DataConfig, Normalization
 from study.data.dataset import Dataset, build_dataset
 from study.data.holdout import open_holdout
 from study.data.sources import load_prices
@@ -159,7 +159,7 @@ def test_a_seed_is_whole_if_it_answers_for_every_fold() -> None:
         runs = [
             RunRecord.of(record(n, reason=reason), fold=n % 2) for n, reason in enumerate(reasons)
         ]
-        return final_record("x", 1, 1, runs=runs, folds=[_fold_record(folds()[0])] * 2)
+        return final_record("x", 1, 1, runs=runs, folds=[_fold_record(folds()[0], CONFIG)] * 2)
 
     assert of("completed", "early_stopping", "completed", "collapsed").n_whole_seeds == 2
     assert of("completed", "diverged", "error", "completed").n_whole_seeds == 0
@@ -169,10 +169,40 @@ def test_a_seed_is_whole_if_it_answers_for_every_fold() -> None:
 def test_a_fold_names_the_days_that_a_refit_has_learnt_from(tmp_path: Path) -> None:
     plain, again = plan(searched(tmp_path)), plan(searched(tmp_path), with_validation=True)
     for one, two in zip(plain.folds, again.folds, strict=True):
-        before, after = _fold_record(one), _fold_record(two)
+        before, after = _fold_record(one, CONFIG), _fold_record(two, CONFIG)
         assert after.n_train == before.n_train + before.n_validation
         assert before.last_train_day < after.last_train_day < after.first_test_day
         assert after.base_rate == two.base_rate
+        assert after.train_positives is not None
+        assert after.train_positives / after.n_train == pytest.approx(two.base_rate)
+
+
+def test_a_fold_names_its_days_its_positives_and_the_input_that_moved_most() -> None:
+    for number, data in enumerate(folds()):
+        found, validation = _fold_record(data, CONFIG), data.splits["validation"]
+        assert found.train_positives == data.splits["train"].positives
+        assert found.validation_positives == data.labels[data.validation_days].sum()
+        held = open_holdout(CONFIG, data, fold=number)
+        assert found.test_positives == held.labels[held.test_days].sum()
+        assert (found.first_validation_day, found.last_validation_day) == (
+            str(data.dates[data.validation_days[0]]), str(data.dates[data.validation_days[-1]])
+        )  # fmt: skip
+        assert validation.rows == found.n_validation
+        assert found.largest_shift_input is not None
+        assert found.largest_shift == data.shift[found.largest_shift_input]
+        assert abs(found.largest_shift) == max(map(abs, data.shift.values()))
+
+
+@pytest.mark.parametrize(("normalization", "drifts"), [("relative", True), ("revin", False)])
+def test_a_fold_drifts_where_a_search_would_be_refused(
+    normalization: Normalization, drifts: bool
+) -> None:
+    moved = dataclasses.replace(folds()[0], shift={"a": 0.1, "b": -0.3})
+    config = dataclasses.replace(CONFIG, normalization=normalization, max_shift=0.2)
+    found = _fold_record(moved, config)
+    assert (found.largest_shift, found.largest_shift_input) == (-0.3, "b")
+    assert found.drifts is drifts
+    assert not _fold_record(moved, dataclasses.replace(config, max_shift=0.3)).drifts
 
 
 def test_a_window_bounds_what_garch_is_fitted_on(tmp_path: Path) -> None:

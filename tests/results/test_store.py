@@ -154,6 +154,21 @@ def test_a_collapsed_or_failed_trial_is_never_the_best(folder: Path) -> None:
     assert counts == [4, 1, 1, 2]
 
 
+def test_runs_of_different_folds_have_their_fold_in_the_table_and_no_best(folder: Path) -> None:
+    store = CellStore(folder, IDENTITY, n_folds=2)
+    runs = [record(number, value=0.5 - number / 10) for number in range(4)]
+    store.write_trials(runs)
+    assert [row["fold"] for row in rows(folder)] == ["0", "1", "0", "1"]
+    store.write_final_runs(runs, {}, folder)
+    assert [row["fold"] for row in rows(folder)] == ["0", "1", "0", "1"]
+    assert not (folder / "best_params.json").exists()
+
+
+def test_trials_that_have_the_same_days_have_no_fold(folder: Path) -> None:
+    CellStore(folder, IDENTITY).write_trials([record(0), record(1)])
+    assert [row["fold"] for row in rows(folder)] == ["", ""]
+
+
 def test_the_earliest_of_equals_is_the_best() -> None:
     best = best_trial([record(2), record(1), record(3)])
     assert best is not None
@@ -203,7 +218,7 @@ def test_a_table_of_fewer_columns_gets_the_others(folder: Path) -> None:
     store = CellStore(folder, IDENTITY)
     store.write_trials([record(0)])
     lines = table(folder).read_text().splitlines()
-    ends = (",test_loss,test_auc,search_number", ",,,1")
+    ends = (",test_loss,test_auc,search_number,fold", ",,,1,")
     short = [line.removesuffix(end) for line, end in zip(lines, ends, strict=True)]
     assert not set(short) & set(lines)
     table(folder).write_text("\n".join(short) + "\n")

@@ -1,10 +1,5 @@
 """The lines on the best trial of a search: what leads, and what is said to be missing."""
 
-import math
-
-import pytest
-
-from study.results.scores import skill_on
 from study.terminal.overview import best_lines
 from tests.results.conftest import record
 
@@ -16,15 +11,3 @@ def test_the_best_is_led_by_its_skill_on_its_own_days_and_fresh_seeds_are_asked_
     # The constant at the training base rate is beaten by networks that have learnt nothing.
     assert "0.139" not in text
     assert "study.train adds the value with fresh seeds, which is the one to report" in text
-
-
-@pytest.mark.parametrize("rate", [0.118, 0.5])
-def test_the_constant_at_the_base_rate_of_its_days_has_no_skill(rate: float) -> None:
-    entropy = -rate * math.log(rate) - (1 - rate) * math.log(1 - rate)
-    assert skill_on(entropy, rate) == pytest.approx(0)
-    assert skill_on(0.9 * entropy, rate) == pytest.approx(0.1)
-
-
-@pytest.mark.parametrize("rate", [0.0, 1.0, math.nan])
-def test_days_with_one_kind_of_label_have_no_skill(rate: float) -> None:
-    assert skill_on(0.3, rate) is None

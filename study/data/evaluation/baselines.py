@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.block_length import block_days
 from study.data.arrays import PriceArray
 from study.data.dataset import Dataset
 from study.data.evaluation.probability_scores import auc as rank_auc
@@ -13,6 +12,8 @@ from study.data.evaluation.probability_scores import (
     resampled_day_indices,
     standard_error,
 )
+from study.statistics.block_length import block_days
+from study.statistics.skill import skill, skill_on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,13 +100,6 @@ def _score(
         auc=auc,
         auc_se=float(defined.std(ddof=1)) if len(defined) > 1 else None,
         brier=float(((probability - answer) ** 2).mean()),
-        skill=1 - float(losses.mean()) / reference,
-        skill_own_base_rate=_own_skill(float(losses.mean()), float(answer.mean())),
+        skill=skill(float(losses.mean()), reference),
+        skill_own_base_rate=skill_on(float(losses.mean()), float(answer.mean())),
     )
-
-
-def _own_skill(loss: float, rate: float) -> float | None:
-    """Return the skill of a loss against the constant at the share of positives of its days."""
-    if rate in (0, 1):
-        return None
-    return 1 + loss / float(rate * np.log(rate) + (1 - rate) * np.log1p(-rate))

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from study.block_length import block_days, smallest_difference
 from study.data.arrays import PriceArray
 from study.data.dataset import Dataset
 from study.data.evaluation.baselines import logistic_probability
@@ -17,6 +16,8 @@ from study.data.evaluation.probability_scores import (
     resampled_day_indices,
     standard_error,
 )
+from study.statistics.block_length import block_days
+from study.statistics.detectable import smallest_difference
 
 _EXPONENT_SHARE = 0.01
 """Noise per budget, of the excess loss of the smallest one, up to which a law that levels off shows

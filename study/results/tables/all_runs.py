@@ -21,6 +21,8 @@ CSV_COLUMNS = (
     "difference_se", "best_epoch", "epochs_trained", "skill", "auc",
     "data_sha256", "search_phase", "group", "name", "metric", "objective", "objective_se",
     "test_loss", "test_auc", "search_number",
+    # Of a final run; empty where days are cut by shares.
+    "fold",
 )  # fmt: skip
 
 _HEADER = ",".join(CSV_COLUMNS)

@@ -1,6 +1,4 @@
-"""What plan, search and report reckon alike: blocks of days, and differences that can be shown."""
-
-from statistics import NormalDist
+"""Lengths of the blocks of days that are resampled together."""
 
 _BLOCK_DAYS = 20
 """Least block, days. Blocks must outlast what makes days alike: calm and stormy months. An
@@ -16,12 +14,6 @@ _YEAR_DAYS = 250
 _LONG_PART_DAYS = 10 * _YEAR_DAYS
 """Fewest judged days that are resampled in blocks of a year. In fewer than ten blocks the error of
 a mean is more than a tenth too small, because values are centred on their own mean."""
-
-
-DETECTABLE = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
-"""Standard errors that a true difference must measure, to be distinguished from zero at 5 %
-(two-sided) in four of five studies: 2.80, whose square is the 7.84 of the usual formula for sample
-sizes (Cohen 1988, Statistical Power Analysis for the Behavioral Sciences)."""
 
 
 def block_days(horizon: int) -> int:
@@ -48,8 +40,3 @@ def judged_block_days(horizon: int, n_days: int) -> int:
     """
     least = block_days(horizon)
     return least if n_days < _LONG_PART_DAYS else max(_YEAR_DAYS, least)
-
-
-def smallest_difference(standard_error: float) -> float:
-    """Return the smallest true difference that a paired comparison with this error shows."""
-    return DETECTABLE * standard_error
