@@ -19,7 +19,7 @@ from study.results.plans.plan_record import (
     SplitRecord,
     TemperatureRecord,
 )
-from study.results.records import BaselineRecord, TrialRecord
+from study.results.records import BEYOND, BaselineRecord, TrialRecord
 from study.statistics.skill import skill_on
 from study.text.byte_text import gib, size
 from study.text.short_forms import architecture, counted, duration
@@ -159,12 +159,23 @@ def _requirements(question: Question, contents: Contents, required: Requirements
         f"the search takes about {duration(estimate.search_seconds_expected)} in all, "
         f"at most {duration(estimate.search_seconds_most)}",
         **folds(question, contents.inputs, required),
+        **beyond_edges(question),
         "heat": _heat(required.temperature),
         "inputs": f"every feature changes the output, {least.feature} the least (by "
         f"{least.change:.2g})",
         "power": "validation shows a difference between two networks from about "
         f"{power.log_loss_validation:.4f} nat{auc} on ({power.source}); logistic regression gains "
         f"{power.gain:.4f} nat on a constant",
+    }
+
+
+def beyond_edges(question: Question) -> dict[str, str]:
+    """Return how many trials the search may add; nothing where it stays within its file."""
+    if not question.beyond_trials:
+        return {}
+    return {
+        "beyond": f"up to {question.beyond_trials} more trials if the best one ends at an edge of "
+        "the file; the time is without them"
     }
 
 
@@ -257,11 +268,15 @@ def print_summary(
     reasons: dict[str, int] = {}
     for record in records:
         reasons[record.reason] = reasons.get(record.reason, 0) + 1
+    beyond = sum(record.source == BEYOND for record in records)
+    ended = f"{len(records) - beyond} of {plan.question.trials}"
+    if beyond:
+        ended += f" and {beyond} beyond an edge"
     ends = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     console.print()
     console.print(Text(plan.question.cell, style="bold"))
     lines = [
-        f"trials      {len(records)} of {plan.question.trials} in {duration(seconds)}: {ends}",
+        f"trials      {ended} in {duration(seconds)}: {ends}",
         *best_lines(records, best, metric=plan.question.metric, baseline_name=baseline_name),
         *(
             f"{baseline.name:<11} {with_error(baseline.log_loss, baseline.log_loss_se)} "

@@ -33,7 +33,7 @@ def chosen(edge: str, *, noise: float = 0.002, **params: float) -> FinalRecord:
 
 
 def only(final: FinalRecord, *trials: TrialRecord) -> JudgedEdge:
-    (found,) = judge_edges(final, trials, SPEC)
+    (found,) = judge_edges(final, trials, {"spec": SPEC})
     return found
 
 
@@ -79,6 +79,16 @@ def test_the_inner_side_of_a_range_is_the_quarter_before_its_end() -> None:
     found = only(chosen(RATE, learning_rate=9.9e-3), *trials)
     assert found.binds
     assert "learning_rate = 0.005 has +0.0400" in found.remark
+
+
+def test_the_inner_side_of_a_range_that_became_wider_is_that_of_the_wider_one() -> None:
+    """A quarter of the wider range reaches less far than its new end is from the old one."""
+    edge = "learning_rate = 0.099 is at the end 0.1 of its range"
+    trials = tried(1, 0.50, learning_rate=0.099), tried(2, 0.54, learning_rate=0.04)
+    wider = {"learning_rate": {"log_uniform": [1e-4, 0.1]}}
+    final = chosen(edge, learning_rate=0.099)
+    (found,) = judge_edges(final, trials, {"spec": SPEC, "widened": wider})
+    assert "learning_rate = 0.04 has +0.0400" in found.remark
 
 
 def test_final_runs_are_compared_with_the_fresh_seeds_of_the_inner_side() -> None:
