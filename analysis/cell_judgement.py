@@ -299,7 +299,7 @@ def _judge_cell(
         flags.append(
             f"the search is incomplete: {cell.n_ended} of {cell.searched['trials']} trials"
         )
-    binding, notes = edge_remarks(final, cell.rankable, cell.searched["spec"])
+    binding, notes = edge_remarks(final, cell.rankable, cell.searched)
     flags += binding
     twins = [
         label

@@ -55,19 +55,19 @@ class JudgedEdge:
 
 
 def edge_remarks(
-    final: FinalRecord, trials: Sequence[TrialRecord], spec: Mapping[str, Any]
+    final: FinalRecord, trials: Sequence[TrialRecord], searched: Mapping[str, Any]
 ) -> tuple[list[str], list[str]]:
     """Return the reason for which a winner's edges leave its cell out of the law, and remarks.
 
     Args:
         final: as for ``judge_edges``.
         trials: as for ``judge_edges``.
-        spec: as for ``judge_edges``.
+        searched: as for ``judge_edges``.
 
     Returns: at most one reason, which names every edge that binds, and a remark on each that does
     not.
     """
-    edges = judge_edges(final, trials, spec)
+    edges = judge_edges(final, trials, searched)
     binding = ", ".join(each.remark for each in edges if each.binds)
     others = [each.remark for each in edges if each.is_told and not each.binds]
     at = "the winner is at the edge of what was searched"
@@ -75,18 +75,20 @@ def edge_remarks(
 
 
 def judge_edges(
-    final: FinalRecord, trials: Sequence[TrialRecord], spec: Mapping[str, Any]
+    final: FinalRecord, trials: Sequence[TrialRecord], searched: Mapping[str, Any]
 ) -> list[JudgedEdge]:
     """Judge the values of a winner that lie at an edge.
 
     Args:
         final: the record of its final runs.
         trials: those of the search with a usable result, of the same budget.
-        spec: the specification of the search, as its cell was recorded.
+        searched: the content of ``cell.yaml``. A search may have gone beyond edges of its file:
+            ranges are those that it has searched in the end.
     """
+    spec, wider = searched["spec"], searched.get("widened") or {}
     own = _run_values(final, spec)
     noise = _seed_noise(final, own)
-    dimensions = {**spec.get("model", {}), **spec.get("train", {})}
+    dimensions = {**spec.get("model", {}), **spec.get("train", {}), **wider}
     found = []
     for edge in final.edges:
         name = edge.partition(" = ")[0]

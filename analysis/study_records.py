@@ -199,6 +199,11 @@ class StudyRecords:
         """Return a cell of each search: one across budgets has several."""
         return list({cell.search: cell for cell in self.cells}.values())
 
+    @property
+    def trials(self) -> list[TrialRecord]:
+        """Return the ended trials of all cells."""
+        return [trial for cell in self.cells for trial in cell.trials]
+
     def of_search(self, name: str) -> list[CellRecords]:
         """Return the cells of a search."""
         return [cell for cell in self.cells if cell.search == name]

@@ -1,6 +1,6 @@
 """Statistics of the trials of a search."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,7 +11,8 @@ from scipy.stats import beta, poisson, spearmanr
 
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import LEVEL, Estimate, estimate
-from study.results.records import TrialRecord
+from study.results.records import BEYOND, TrialRecord
+from study.text.short_forms import counted
 
 _N_RESAMPLES = 500
 
@@ -22,6 +23,26 @@ _FEWEST_OF_A_GROUP = 3
 
 _ROUNDING = 1e-12
 """Relative difference of two losses that is no more than rounding."""
+
+
+def comparable(ranked: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return trials without those beyond an edge of the file.
+
+    These were put near the best trial after all others had ended: they are no draws like the
+    others, and no comparison of trials may count them.
+    """
+    return [trial for trial in ranked if trial.source != BEYOND]
+
+
+def not_counted(trials: Iterable[TrialRecord]) -> str:
+    """Return a sentence on the trials that are not comparable, after a space; empty without any."""
+    n_beyond = sum(trial.source == BEYOND for trial in trials)
+    if not n_beyond:
+        return ""
+    return (
+        f" Not counted: {counted(n_beyond, 'trial')} beyond an edge of the file, put near the best "
+        "one, which are no draws like the others."
+    )
 
 
 def best_of(values: Floats, k: int) -> float:

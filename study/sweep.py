@@ -273,8 +273,8 @@ def _settings(
 
 _OF_A_CELL = (
     "search", "trials", "max_epochs", "metric", "early_stop_patience", "early_stop_threshold",
-    "seed", "source", "tier", "vix", "without", "model", "task", "label", "normalization",
-    "splits", "search_splits", "accept",
+    "beyond_edges", "seed", "source", "tier", "vix", "without", "model", "task", "label",
+    "normalization", "splits", "search_splits", "accept",
     "concurrency", "device", "capture", "storage",
 )  # fmt: skip
 
@@ -286,7 +286,9 @@ def _given(arguments: argparse.Namespace, names: Sequence[str]) -> list[str]:
     words: list[str] = []
     for name in names:
         value = getattr(arguments, "first" if name == "from" else name)
-        if value is not None:
+        if isinstance(value, bool):
+            words.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
+        elif value is not None:
             values = value if isinstance(value, list) else [value]
             words += [f"--{name.replace('_', '-')}", *map(str, values)]
     return words

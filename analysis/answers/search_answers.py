@@ -15,7 +15,13 @@ from analysis.answers.report_parts import (
 )
 from analysis.answers.shape_tables import pairs_of_heads, styles_table
 from analysis.study_records import CellRecords, StudyRecords, cells_or_cases
-from analysis.trial_statistics import best_of_curve, correlations, difference_of_best
+from analysis.trial_statistics import (
+    best_of_curve,
+    comparable,
+    correlations,
+    difference_of_best,
+    not_counted,
+)
 from study.results.records import TrialRecord
 from study.text.short_forms import architecture
 
@@ -43,7 +49,7 @@ def depth_section(study: StudyRecords) -> Section:
         return float(trial.params["n_layers"]) / float(trial.params["d_model"])
 
     def split(cell: CellRecords) -> Callable[[TrialRecord], bool]:
-        middle = float(np.median([ratio(trial) for trial in cell.rankable]))
+        middle = float(np.median([ratio(trial) for trial in comparable(cell.rankable)]))
         return lambda trial: ratio(trial) > middle
 
     section = _grouped(
@@ -63,7 +69,7 @@ def heads_section(study: StudyRecords) -> Section:
     """Return the section on whether more heads help."""
 
     def split(cell: CellRecords) -> Callable[[TrialRecord], bool]:
-        middle = float(np.median([float(t.params["n_heads"]) for t in cell.rankable]))
+        middle = float(np.median([float(t.params["n_heads"]) for t in comparable(cell.rankable)]))
         return lambda trial: float(trial.params["n_heads"]) > middle
 
     section = _grouped(
@@ -99,11 +105,10 @@ def _grouped(
     numbers = {}
     n_tested = 0
     for cell in study.cells:
-        found = difference_of_best(cell.rankable, split(cell)) if cell.rankable else None
+        trials = comparable(cell.rankable)
+        found = difference_of_best(trials, split(cell)) if trials else None
         if found is None:
-            rows.append(
-                [cell.label, days_ahead(cell.horizon), *[None] * 4, "too few trials"]
-            )  # fmt: skip
+            rows.append([cell.label, days_ahead(cell.horizon), *[None] * 4, "too few trials"])
             continue
         n_tested += 1
         claim = "not told apart"
@@ -129,6 +134,7 @@ def _grouped(
             f"In {len(rows) - n} of {len(rows)} {cells_or_cases(study.cells)} nothing can be said; "
             f"{first} is better in {told[first]}, {second} in {told[second]}. "
             f"At most {0.05 * n_tested:.1f} such claims are expected by chance."
+            f"{not_counted(study.trials)}"
         ],
         tables=[
             Table(
@@ -179,7 +185,7 @@ def coverage_section(study: StudyRecords) -> Section:
     rows: list[list[Cell]] = []
     series = []
     for cell in study.cells:
-        values = np.array([t.value for t in cell.rankable], dtype=np.float64)
+        values = np.array([t.value for t in comparable(cell.rankable)], dtype=np.float64)
         reasons = [t.reason for t in cell.trials]
         distinct = len({tuple(sorted(t.params.items())) for t in cell.trials})
         shapes = len({(t.params["d_model"], t.params["n_layers"]) for t in cell.trials})
@@ -209,6 +215,7 @@ def coverage_section(study: StudyRecords) -> Section:
             f"{sum(c.is_complete for c in study.searches)} of {len(study.searches)} searches are "
             "complete. The curve shows what fewer trials would have found; it takes trials for "
             "independent draws, which TPE's and ASHA's are not, so it flatters small numbers."
+            f"{not_counted(study.trials)}"
         ],
         tables=[
             Table(
@@ -240,7 +247,7 @@ def importance_section(study: StudyRecords) -> Section:
     numbers: dict[str, object] = {}
     names = (*_SHAPE, *_SETTINGS)
     for cell in study.cells:
-        trials = [t for t in cell.rankable if t.reason != "asha"]
+        trials = [t for t in comparable(cell.rankable) if t.reason != "asha"]
         if len(trials) < _FEWEST_WHOLE:
             continue
         found = correlations(trials, [n for n in names if n in trials[0].params])
@@ -254,6 +261,7 @@ def importance_section(study: StudyRecords) -> Section:
             "Rank correlations with the validation loss over the trials that ran to their end; "
             "negative: larger values have lower losses. They are no causes: the sampler looks "
             "where losses are low, and width, depth and heads hang together in a budget."
+            f"{not_counted(study.trials)}"
             if rows
             else f"No search has the {_FEWEST_WHOLE} whole trials that this needs."
         ],

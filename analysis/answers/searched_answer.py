@@ -19,7 +19,7 @@ from analysis.answers.report_parts import (
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import LEVEL, Estimate
 from analysis.study_records import CellRecords, StudyRecords
-from analysis.trial_statistics import tuning_curve
+from analysis.trial_statistics import not_counted, tuning_curve
 from study.results.plans.input_record import SearchFoldsRecord
 from study.results.records import TrialRecord
 from study.text.short_forms import architecture, counted
@@ -264,7 +264,7 @@ def more_trials_section(study: StudyRecords) -> Section:
             f"Of the {sum(len(drawn[cell.name]) for cell in cells)} trials {_n_random(cells)} "
             "were, at the random beginning of a search; what TPE drew later is no such "
             "draw, and may make the curve fall too early. Where the least has no bound, the best "
-            "that there is may be far below all that was found."
+            f"that there is may be far below all that was found.{not_counted(study.trials)}"
         )
         if cells
         else f"No search has the {_FEWEST_DRAWN} sampled trials that this needs."

@@ -14,6 +14,7 @@ from study.final.finalists import Finalist
 from study.results.final_records import SearchEnd
 from study.results.records import TrialRecord
 from study.results.store import read_cell, read_trials
+from study.search.beyond import searched_cell
 from study.search.cell_folder import differences_by_part
 from study.search.space import SearchSpace, build_space
 from study.storage.driver_status import is_search_complete
@@ -92,7 +93,7 @@ def read_searched_cell(finalist: Finalist, results: Path, *, may_differ: bool) -
         remedy="Use the same file, flags, data and versions, or give --allow-differences.",
         error=StudyError,
     )
-    own = dataclasses.replace(cell, budgets=(finalist.budget,))
+    own = dataclasses.replace(searched_cell(cell, described), budgets=(finalist.budget,))
     return SearchedCell(
         finalist=finalist,
         folder=folder,

@@ -117,7 +117,7 @@ def train_configurations(
     """
     own = cell_of_runs(cell, len(given), seed)
     # Only the given architectures must fit, and they alone decide the resources.
-    space = space.of(slot.config.shape for slot in given if slot.config is not None)
+    space = space.of_configs(slot.config for slot in given if slot.config is not None)
     data = folds[0]
     with claim(LocalPlace(path), own, data, resume=path.exists()) as claimed:
         plan = plan_cell(
@@ -149,6 +149,7 @@ def cell_of_runs(cell: Cell, n_runs: int, seed: int) -> Cell:
         startup_trials=1,
         scheduler="fifo",
         forced="none",
+        beyond_edges=False,
         seed=seed,
         max_failure_share=1.0,
         keep_state_mib=0,

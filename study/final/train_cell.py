@@ -17,7 +17,6 @@ from study.final.holdout_predictions import predict_holdout
 from study.final.outcomes import FinalOutcome, FinalOutcomes, FinalSettings
 from study.final.run_plan import RunPlan, again, plan_runs
 from study.final.scored_runs import write_scored_runs
-from study.final.search_edges import edges
 from study.final.searched_cell import SearchedCell, read_searched_cell
 from study.final.seed_runs import Place, Stage, Unfinished
 from study.final.share_runs import require_trainable, share_plan, shares_left, train_share
@@ -37,6 +36,7 @@ from study.results.final_records import (
 from study.results.fold_records import FoldRecord
 from study.results.provenance import commit, versions
 from study.results.records import TrialRecord
+from study.search.edges import edges, searched_ranges
 from study.search.space import TrialConfig
 from study.storage.files import write_text
 from study.storage.layout import (
@@ -398,7 +398,7 @@ def _record(
         else [],
         splits=search.described["splits"],
         search=search.end,
-        edges=edges(trial.params, finalist.ranges),
+        edges=edges(trial.params, searched_ranges(finalist.ranges, search.described)),
         differences=list(search.differences),
         test_opened=opened,
         with_validation=not runs.plan.holds_out_validation,

@@ -107,6 +107,11 @@ class CellPlan:
         """Bytes of its device's memory that a training step may use, by budget."""
         return {budget: each.share_bytes for budget, each in self.resources.by_budget.items()}
 
+    def holds(self, config: TrialConfig) -> bool:
+        """Can a trial train one sample at a time with the memory of the trials of its budget?"""
+        needed = step_bytes(config, 1, bf16=self.bf16, networks=self.networks)
+        return needed <= self.share_bytes[config.budget]
+
     @property
     def running_checkpoint_bytes(self) -> int:
         """Bytes that the checkpoints of the trials that run at once may take on the disk."""

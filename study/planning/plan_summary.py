@@ -27,6 +27,7 @@ from study.results.plans.plan_record import (
     StepMemory,
     TemperatureRecord,
 )
+from study.search.beyond import most_beyond
 from study.search.forced import Forced
 from study.search.space import SearchSpace, TrialConfig
 from study.spec.dimension import numbers
@@ -130,6 +131,7 @@ def _question(cell: Cell) -> Question:
         trials=cell.search.trials,
         epochs=int(max(numbers(cell.train["epochs"]))),
         scheduler=cell.search.scheduler,
+        beyond_trials=most_beyond(cell.search),
     )
 
 

@@ -16,6 +16,7 @@ from study.planning.feasibility import InfeasibleError, begun_space
 from study.planning.plan_summary import plan_summary, summary_without_plan
 from study.planning.step_times import StepTimes
 from study.results.plans.plan_record import FolderState, PlanRow, PlanSummary, PlanTotal
+from study.search.beyond import Beyond
 from study.search.cell_folder import (
     as_begun,
     continued,
@@ -186,6 +187,7 @@ def folder_state(
             forced=first_configurations(space, cell),
             search=as_begun(cell, before).search,
             granted_bytes={},
+            beyond=Beyond(cell, lambda _: True) if cell.search.beyond_edges else None,
         )
         require_nothing_lost(path, ledger, journal.search)
         is_complete = (

@@ -150,8 +150,11 @@ class Journal:
 
     def latest(self, kind: str) -> Event | None:
         """Return the last event of a kind which ``replay`` has not returned; None without one."""
-        found = (event for event in reversed(self._unplayed) if event["kind"] == kind)
-        return next(found, None)
+        return next(reversed(self.every(kind)), None)
+
+    def every(self, kind: str) -> list[Event]:
+        """Return the events of a kind which ``replay`` has not returned, in order."""
+        return [event for event in self._unplayed if event["kind"] == kind]
 
     def append(self, event: Event) -> None:
         """Write one event to the disk, in both copies, and to the store.

@@ -22,6 +22,9 @@ StopReason = Literal[
 ]  # fmt: skip
 """Reason why a trial ended."""
 
+BEYOND = "beyond"
+"""Source of a trial that a search adds beyond an edge of its file."""
+
 STATE_OF_REASON: Mapping[StopReason, TrialState] = {
     "completed": "COMPLETE",
     "early_stopping": "COMPLETE",
@@ -89,7 +92,8 @@ class TrialRecord:
     number: int
     trial_id: str
     source: str
-    """Origin of its configuration: ``sampled``, ``forced:<slot>``, ``imported:<number there>``."""
+    """Origin of its configuration: ``sampled``, ``forced:<slot>``, ``imported:<number there>``, or
+    ``beyond`` an edge of the file."""
     phase: int | None
     """1 or 2 in a search of two phases."""
     group: str | None
@@ -300,6 +304,7 @@ class CellDescription(TypedDict, total=False):
     task: str
     source: str
     trials: int
+    widened: Mapping[str, Mapping[str, Sequence[Any]]]
     splits: SplitDescriptions
     estimate: EstimateDescription
 

@@ -17,7 +17,8 @@ class Assignment:
 
     number: int
     source: str
-    """Origin of the configuration: ``sampled``, ``forced:<slot>`` or ``imported:<old number>``."""
+    """Origin of the configuration: ``sampled``, ``forced:<slot>``, ``imported:<old number>`` or
+    ``beyond`` an edge."""
     group: str | None
     """Group of a forced slot; None if there is no slot or its list has no groups."""
     seed: int

@@ -5,7 +5,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from study.errors import StudyError, require
 from study.results.journal import Journal
 from study.results.provenance import versions
 from study.results.store import CellIdentity, read_cell, read_trials, write_cell
+from study.search.beyond import Widening, widened_part
 from study.search.ledger import Ledger
 from study.spec.dimension import Fixed
 from study.spec.specification import Cell
@@ -67,6 +68,8 @@ def identity(cell: Cell, data: Dataset, place: Path | str) -> dict[str, Any]:
 def as_begun(cell: Cell, before: Mapping[str, Any]) -> Cell:
     """Return a cell with the trials and epochs that its search was begun with, if it asks for more.
 
+    It goes beyond edges if the search was begun so: that may be changed at any time.
+
     Args:
         cell: the cell as it is asked for now.
         before: the description of the search in ``cell.yaml``.
@@ -79,6 +82,7 @@ def as_begun(cell: Cell, before: Mapping[str, Any]) -> Cell:
         cell = _with_epochs(cell, epochs)
     if not isinstance(begun, Mapping):
         return cell
+    cell = _with_search(cell, beyond_edges=bool(begun.get("beyond_edges", False)))
     trials, startup = begun.get("trials"), begun.get("startup_trials")
     if not isinstance(trials, int) or cell.search.trials <= trials:
         return cell
@@ -105,7 +109,8 @@ def continued(journal: Journal, cell: Cell) -> Cell:
     epochs = max(epochs_of(cell) or 0, 0 if lengthened is None else lengthened["epochs"])
     if epochs > (epochs_of(own) or epochs):
         own = _with_epochs(own, epochs)
-    return _with_search(own, trials=max(asked, cell.search.trials))
+    trials, goes_beyond = max(asked, cell.search.trials), cell.search.beyond_edges
+    return _with_search(own, trials=trials, beyond_edges=goes_beyond)
 
 
 def epochs_of(cell: Cell) -> int | None:
@@ -302,9 +307,8 @@ def reopen(place: Place, cell: Cell, data: Dataset) -> CellFolder:
             )
         going_on = continued(journal, cell)
         _require_no_less(cell, going_on, before, path)
-        now = {"search": journal.search, **before, **_raised(going_on, before)}
-        if _cell_file(path) != now:
-            write_cell(path, now)
+        widenings = [Widening.from_event(event) for event in journal.every("widened")]
+        write_description(path, journal, going_on, widenings)
         _publish(journal, place)
         _remove_stop_file(path)
     return CellFolder(place, journal, lock, going_on)
@@ -332,6 +336,17 @@ def _require_no_less(cell: Cell, going_on: Cell, before: Mapping[str, Any], path
         remedy=f"Give --max-epochs {epochs} or more, or leave it out.",
         error=StudyError,
     )
+
+
+def write_description(
+    path: Path, journal: Journal, going_on: Cell, widenings: Sequence[Widening]
+) -> None:
+    """Write ``cell.yaml`` of a search that was begun, unless it holds the same already."""
+    before = journal.first["cell"]
+    more = {**_raised(going_on, before), **widened_part(widenings, going_on.search.trials)}
+    now = {"search": journal.search, **before, **more}
+    if _cell_file(path) != now:
+        write_cell(path, now)
 
 
 def _raised(going_on: Cell, before: Mapping[str, Any]) -> dict[str, int]:

@@ -19,10 +19,11 @@ from study.results.journal import Journal
 from study.results.records import StopReason, TrialRecord, best_trial
 from study.search.asked_trial import trial_record
 from study.search.assignment import Assignment
+from study.search.beyond import MOST_WIDENINGS, Beyond, Widening
 from study.search.earlier_trials import KnownTrial, TrialToRepeat
 from study.search.forced import Forced
 from study.search.search_state import MAY_PASS, FaultKind, SearchState
-from study.search.space import SearchSpace
+from study.search.space import SearchSpace, TrialConfig
 from study.spec.search_config import SearchConfig
 
 _REASON_OF_FAULT: Mapping[FaultKind, StopReason] = {
@@ -56,6 +57,7 @@ class Ledger:
             the records.
         phase: 1 or 2 in a search of two phases; written to the records.
         may_repeat: may forced configurations be equal? They differ by their seeds.
+        beyond: how the search goes beyond the edges of its file; None if it does not.
 
     Raises:
         JournalError: the journal's events do not follow from each other.
@@ -71,11 +73,13 @@ class Ledger:
         granted_bytes: Mapping[str, int],
         phase: int | None = None,
         may_repeat: bool = False,
+        beyond: Beyond | None = None,
     ) -> None:
         self._journal = journal
         self._search = search
         self._granted_bytes = granted_bytes
         self._phase = phase
+        self._beyond = beyond
         self._state = SearchState(space=space, forced=forced, search=search, may_repeat=may_repeat)
         for event in journal.replay():
             self._state.apply(event)
@@ -98,12 +102,26 @@ class Ledger:
     @property
     def is_complete(self) -> bool:
         """Has every trial ended that this search will run?"""
-        all_asked = self._state.is_exhausted or len(self._state.trials) >= self.trials
-        return all_asked and all(trial.record is not None for trial in self._state.trials.values())
+        return self._state.has_run and (self._beyond is None or self._state.is_settled)
+
+    @property
+    def widenings(self) -> Sequence[Widening]:
+        """The edges of the file that were passed, in order."""
+        return self._state.widenings
+
+    @property
+    def n_beyond(self) -> int:
+        """The number of trials beyond edges, which are no part of ``trials``."""
+        return self._state.n_beyond
+
+    @property
+    def is_beyond_due(self) -> bool:
+        """Is a trial beyond an edge the next new one?"""
+        return self._state.is_beyond_due
 
     @property
     def trials(self) -> int:
-        """The number of trials that the search is to run in all, which ``extend`` raises."""
+        """The number of trials that the search was asked for, which ``extend`` raises."""
         return self._state.n_trials
 
     @property
@@ -155,12 +173,15 @@ class Ledger:
     def finish_due(self) -> None:
         """End the trials whose last epoch is in the journal while their end is not.
 
+        If all have ended, what follows from that is decided too.
+
         Raises:
             OSError: the journal cannot be written.
         """
         for number in list(self._waiting):
             if self._finish_if_due(number):
                 self._waiting.remove(number)
+        self._look_beyond()
 
     def learn(self, known: Sequence[KnownTrial], again: Sequence[TrialToRepeat]) -> None:
         """Import the trials of an earlier search, before the first trial of this one.
@@ -226,21 +247,10 @@ class Ledger:
         if self._waiting:
             return self._state.trials[self._waiting.popleft()].assignment
         number = len(self._state.trials)
-        if self._state.is_exhausted or number >= self.trials:
+        chosen = self._chosen(number)
+        if chosen is None:
             return None
-        self._state.drop_repeats()
-        converged = None if self._state.enqueued else self._convergence()
-        if converged is not None:
-            self._commit("converged", message=converged)
-            return None
-        source, group, config = (
-            self._state.enqueued[0]
-            if self._state.enqueued
-            else ("sampled", None, self._state.sampler.draw(number))
-        )
-        if config is None:
-            self._commit("exhausted")
-            return None
+        source, group, config = chosen
         self._commit(
             "asked",
             number=number,
@@ -323,6 +333,43 @@ class Ledger:
         trials = self._state.trials
         return deque(number for number in sorted(trials) if trials[number].record is None)
 
+    def _chosen(self, number: int) -> tuple[str, str | None, TrialConfig] | None:
+        """Return source, group and configuration of a new trial; None if there is none now."""
+        state = self._state
+        if state.is_beyond_due:
+            return state.enqueued[0]
+        if state.is_exhausted or state.n_ordinary >= self.trials:
+            return None
+        state.drop_repeats()
+        if state.enqueued:
+            return state.enqueued[0]
+        converged = self._convergence()
+        if converged is not None:
+            self._commit("converged", message=converged)
+        else:
+            config = state.sampler.draw(number)
+            if config is not None:
+                return "sampled", None, config
+            self._commit("exhausted")
+        self._look_beyond()
+        return state.enqueued[0] if state.is_beyond_due else None
+
+    def _look_beyond(self) -> None:
+        """Decide, once all trials have ended, whether the search goes on beyond an edge."""
+        state = self._state
+        if self._beyond is None or state.is_settled or not state.has_run:
+            return
+        found = None
+        if len(state.widenings) < MOST_WIDENINGS:
+            widened = {each.name: each.dimension for each in state.widenings}
+            found = self._beyond.widening(
+                state.sampler.space, widened, self.records, self._search, len(state.trials)
+            )
+        if found is None:
+            self._commit("settled")
+        else:
+            self._commit("widened", **found.to_event())
+
     def _convergence(self) -> str | None:
         """Return why the search has converged, as a phrase; None if it has not."""
         search = self._search
@@ -371,6 +418,7 @@ class Ledger:
         )
         self._commit("ended", record=record.to_json())
         self._ended_here.append(record)
+        self._look_beyond()
 
     def _commit(self, kind: str, **fields: Any) -> None:
         event = {"kind": kind, "time": time.time(), **fields}

@@ -12,6 +12,7 @@ configuration. This sampler uses Optuna's ask-and-tell interface itself:
 
 import sys
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import optuna
@@ -46,6 +47,11 @@ class Sampler:
         self._entered: dict[int, int] = {}
         """Optuna's number of every trial that was last entered in its study, by number."""
         self._seen: set[TrialConfig] = set()
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space from which configurations are drawn."""
+        return self._space
 
     def draw(self, number: int) -> TrialConfig | None:
         """Return a configuration that no trial has had, or None if the space is exhausted."""
@@ -92,7 +98,7 @@ class Sampler:
             epochs: length of the schedules to come.
             going_on: new configurations, by number, of the trials that get it too.
         """
-        reopened = {self._entered[number] for number in going_on}
+        reopened = {self._entered.get(number) for number in going_on}
         others = [
             trial
             for trial in self._study.get_trials()
@@ -105,6 +111,26 @@ class Sampler:
         self._study.add_trials(others)
         for number, config in going_on.items():
             self.place(number, config)
+
+    def widen(self, space: SearchSpace) -> None:
+        """Draw from a wider space from now on; no trial may be running.
+
+        Optuna requires one fixed set of choices per name, so all trials move to a new study.
+        """
+        assert not self._open
+        before, known, self._space = self._space, self._study.get_trials(), space
+        numbers = {entered: number for number, entered in self._entered.items()}
+        self._study, self._entered = optuna.create_study(), {}
+        for trial in known:
+            if trial.state == TrialState.FAIL:
+                continue
+            config = before.sample(cast(optuna.Trial, optuna.trial.FixedTrial(trial.params)))
+            again = self._enter(config)
+            for percent, value in trial.intermediate_values.items():
+                again.report(value, percent)
+            self._tell(again, cast(StateName, trial.state.name), trial.value)
+            if trial.number in numbers:
+                self._entered[numbers[trial.number]] = again.number
 
     def learn(
         self, config: TrialConfig, state: StateName, value: float | None, percent: int

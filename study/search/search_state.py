@@ -7,9 +7,10 @@ from typing import Literal
 
 from study.results.epoch_report import EpochRecord
 from study.results.journal import Event, JournalError
-from study.results.records import TrialRecord, objective
+from study.results.records import BEYOND, TrialRecord, objective
 from study.search.asked_trial import AskedTrial
 from study.search.assignment import FORCED, Assignment
+from study.search.beyond import Widening
 from study.search.forced import Forced
 from study.search.rungs import Rungs
 from study.search.sampler import Sampler
@@ -64,6 +65,35 @@ class SearchState:
         """Has the search converged or used up its space, so that it hands out no new trial?"""
         self.converged: str | None = None
         """Why the search ends before its last trial; None if it has not converged."""
+        self.widenings: list[Widening] = []
+        """The edges of the file that were passed, in order."""
+        self.is_settled = False
+        """Is it decided that no further edge is passed?"""
+
+    @property
+    def n_beyond(self) -> int:
+        """The number of trials beyond edges that were decided on, whether or not they have run."""
+        return sum(len(widening.configs) for widening in self.widenings)
+
+    @property
+    def is_beyond_due(self) -> bool:
+        """Is a trial beyond an edge the next one to be handed out?"""
+        return bool(self.enqueued) and self.enqueued[0][0] == BEYOND
+
+    @property
+    def n_ordinary(self) -> int:
+        """The number of trials that were handed out, without those beyond an edge."""
+        return sum(trial.assignment.source != BEYOND for trial in self.trials.values())
+
+    @property
+    def has_run(self) -> bool:
+        """Has every trial ended, with none left to hand out?"""
+        all_asked = self.is_exhausted or self.n_ordinary >= self.n_trials
+        return (
+            all_asked
+            and not self.is_beyond_due
+            and all(trial.record is not None for trial in self.trials.values())
+        )
 
     def apply(self, event: Event) -> None:
         """Change the state by an event.
@@ -86,8 +116,14 @@ class SearchState:
                 self._apply_learnt(event)
             case "extended":
                 self.n_trials = event["trials"]
+                self.is_settled = False
             case "lengthened":
                 self._apply_lengthened(event["epochs"])
+                self.is_settled = False
+            case "widened":
+                self._apply_widened(Widening.from_event(event))
+            case "settled":
+                self.is_settled = True
             case "exhausted":
                 self.is_exhausted = True
             case "converged":
@@ -207,6 +243,12 @@ class SearchState:
                 trial.was_reopened |= trial.record is not None
                 trial.record = trial.end = None
         self.sampler.lengthen(epochs, going_on)
+
+    def _apply_widened(self, found: Widening) -> None:
+        """Widen the space, and put the trials beyond the edge before any others."""
+        self.widenings.append(found)
+        self.sampler.widen(self.sampler.space.wider(found.name, found.dimension, found.shapes))
+        self.enqueued.extendleft((BEYOND, None, config) for config in reversed(found.configs))
 
     def _apply_learnt(self, event: Event) -> None:
         for row in event["known"]:

@@ -23,7 +23,7 @@ from study.model.model_config import ModelConfig
 from study.model.sizing import feasible_grid
 from study.results.plans.plan_record import LeftOutArchitecture, LeftOutRecord
 from study.search.forced18 import D_FF_RATIO, listed
-from study.spec.dimension import Dimension, Fixed, Scalar, numbers
+from study.spec.dimension import Choice, Dimension, Fixed, Scalar, numbers
 from study.spec.specification import SHAPE_FIELDS, Budget, Cell
 from study.text.byte_text import gib, in_gib
 from study.training.train_config import TrainConfig
@@ -160,10 +160,30 @@ class SearchSpace:
         """Return the space with schedules of this length."""
         return dataclasses.replace(self, train={**self.train, "epochs": Fixed(epochs)})
 
+    def wider(self, name: str, dimension: Dimension, shapes: Iterable[Shape]) -> "SearchSpace":
+        """Return the space with a wider dimension, and with the architectures that it adds."""
+        model = {**self.model, name: dimension} if name in self.model else self.model
+        train = {**self.train, name: dimension} if name in self.train else self.train
+        both = tuple(sorted({*self.shapes, *shapes}))
+        return dataclasses.replace(self, shapes=both, model=model, train=train)
+
     def of(self, shapes: Iterable[Shape]) -> "SearchSpace":
         """Return the space with these architectures alone."""
         kept = frozenset(shapes)
         return dataclasses.replace(self, shapes=tuple(s for s in self.shapes if s in kept))
+
+    def of_configs(self, configs: Iterable["TrialConfig"]) -> "SearchSpace":
+        """Return the space with the architectures and schedules of these configurations alone.
+
+        A search whose schedules became longer has trials of several lengths.
+        """
+        configs = list(configs)
+        own = self.of(config.shape for config in configs)
+        lengths = sorted({config.train.epochs for config in configs})
+        if own.epochs is None or not lengths:
+            return own
+        epochs = Fixed(lengths[0]) if len(lengths) == 1 else Choice(tuple(lengths))
+        return dataclasses.replace(own, train={**own.train, "epochs": epochs})
 
     @property
     def n_dimensions(self) -> int:

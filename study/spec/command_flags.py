@@ -52,6 +52,12 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
         help="range of the five best at which it stops, in the metric's units, as 0.02 "
         "(default: a share of the metric's standard error)",
     )
+    add(
+        "--beyond-edges",
+        action=argparse.BooleanOptionalAction,
+        help="go on with a few trials where the best one is at an edge of the search space's "
+        "ranges (default: the search space's)",
+    )
     add("--seed", type=int, help="of the sampler and, plus its number, of each trial")
     add("--source", help="sp500, nasdaq, the name of an imported market, or a CSV/Parquet file")
     add("--tier", help="feature set (default: the search space's)")
@@ -262,8 +268,11 @@ def _overrides(arguments: argparse.Namespace) -> Overrides:
     }
     search = {
         name: getattr(arguments, name)
-        for name in ("trials", "seed", "metric", "early_stop_patience", "early_stop_threshold")
-    }
+        for name in (
+            "trials", "seed", "metric", "early_stop_patience", "early_stop_threshold",
+            "beyond_edges",
+        )
+    }  # fmt: skip
     return Overrides(
         data={name: value for name, value in data.items() if value is not None},
         search={name: value for name, value in search.items() if value is not None},

@@ -1,20 +1,34 @@
 """One value of a search space: fixed, chosen from a list, or drawn from a range."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeGuard, cast
+from typing import Any, Literal, Protocol, TypeGuard, cast
 
 from study.errors import quoted, require
 from study.fields import is_number
 
 Scalar = str | int | float | bool | None
 
+End = Literal["least", "largest"]
+"""Which end of a dimension a number is at."""
+
 _EDGE_SHARE = 0.02
 """Share of a range at either end that counts as its edge: one uniform draw in 25 lies there."""
 
 _FEWEST_CHOICES = 4
 """Least number of choices that have an edge. Among fewer, a random one is likely to be an end."""
+
+_WIDER_SHARE = 0.25
+"""Share of a range's width, on its own scale, by which it becomes wider; an own choice. It is the
+share before an end within which a report looks for trials on the inner side of an edge."""
+
+_HALVINGS = 4
+"""Number of times that this share is halved, where the rule of the field forbids the new bound; an
+own choice."""
+
+_ROUND_NUMBERS = sorted(factor * 2**power for power in range(40) for factor in (1, 3))
+"""Whole numbers that widths, depths and batches usually have: 1, 2, 3, 4, 6, 8, 12, 16, 24, ..."""
 
 
 class Suggester(Protocol):
@@ -65,10 +79,19 @@ class Fixed:
         del trial, name
         return self.value
 
+    def end_at(self, value: float) -> End | None:
+        """Return None: a fixed value has no ends."""
+        del value
+        return None
+
     def edge(self, value: float) -> str | None:
         """Return None: a fixed value has no edge."""
         del value
         return None
+
+    def wider(self, end: End, holds: Callable[[Scalar], bool]) -> None:
+        """Return None: a fixed value is not searched."""
+        del end, holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +129,50 @@ class Choice:
         drawn: Scalar = trial.suggest_categorical(name, self.values)
         return drawn
 
-    def edge(self, value: float) -> str | None:
-        """Return a description of a number that is the least or the largest choice, else None."""
-        numbers = sorted({each for each in self.values if isinstance(each, int | float)})
+    @property
+    def _numbers(self) -> list[float]:
+        return sorted({each for each in self.values if isinstance(each, int | float)})
+
+    def end_at(self, value: float) -> End | None:
+        """Return which of the choices a number is, the least or the largest; None if neither."""
+        numbers = self._numbers
         if len(numbers) < _FEWEST_CHOICES or value not in (numbers[0], numbers[-1]):
             return None
-        end = "least" if value == numbers[0] else "most"
-        return f"{value:g} is the {end} of {len(numbers)} choices"
+        return "least" if value == numbers[0] else "largest"
+
+    def edge(self, value: float) -> str | None:
+        """Return a description of a number that is the least or the largest choice, else None."""
+        end = self.end_at(value)
+        if end is None:
+            return None
+        word = "least" if end == "least" else "most"
+        return f"{value:g} is the {word} of {len(self._numbers)} choices"
+
+    def wider(self, end: End, holds: Callable[[Scalar], bool]) -> "Choice | None":
+        """Return the choices with the next number of their own progression.
+
+        The next number is the last but one times the growth of the last two steps: 24 after 8, 12,
+        16, and 64 after 8, 16, 32. Among whole numbers, where it is none, the power of two or three
+        times one that is nearest to it beyond the end. Others have three significant digits.
+
+        Args:
+            end: which end they become wider at; ``end_at`` must have found a number there.
+            holds: does a value satisfy the rule of its field?
+
+        Returns: None if the progression ends there, or the rule forbids its next number.
+        """
+        numbers = self._numbers if end == "largest" else self._numbers[::-1]
+        before, inner, last = numbers[-3:]
+        if min(before, inner, last) <= 0:
+            return None
+        next_one = inner * last / before
+        found: float | None = _rounded(next_one)
+        if all(isinstance(each, int) for each in numbers):
+            is_whole = next_one.is_integer()
+            found = int(next_one) if is_whole else _round_beyond(next_one, last, end)
+        if found is None or not holds(found):
+            return None
+        return Choice((*self.values, found) if end == "largest" else (found, *self.values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +213,57 @@ class Range:
         """Draw a value for a trial."""
         return trial.suggest_float(name, self.low, self.high, log=self.log)
 
-    def edge(self, value: float) -> str | None:
-        """Return a description of a number near a bound, else None."""
-        scale = math.log if self.log else float
-        low, high = scale(self.low), scale(self.high)
-        place = (scale(value) - low) / (high - low)
+    def end_at(self, value: float) -> End | None:
+        """Return which bound a number is near; None if it is near neither."""
+        place = (self.scaled(value) - self.scaled(self.low)) / self._width
         if _EDGE_SHARE < place < 1 - _EDGE_SHARE:
             return None
-        end = self.low if place < 0.5 else self.high
-        return f"{value:.3g} is at the end {end:g} of its range"
+        return "least" if place < 0.5 else "largest"
+
+    def edge(self, value: float) -> str | None:
+        """Return a description of a number near a bound, else None."""
+        end = self.end_at(value)
+        if end is None:
+            return None
+        return f"{value:.3g} is at the end {self.bound(end):g} of its range"
+
+    def wider(self, end: End, holds: Callable[[Scalar], bool]) -> "Range | None":
+        """Return the range with one bound moved out by a quarter of its width on its own scale.
+
+        The bound has three significant digits. Where the rule of the field forbids it, the step is
+        halved.
+
+        Args:
+            end: the bound that moves.
+            holds: does a value satisfy the rule of its field?
+
+        Returns: None if the rule forbids every step.
+        """
+        for halvings in range(_HALVINGS + 1):
+            step = _WIDER_SHARE * self._width / 2**halvings
+            place = self.scaled(self.bound(end)) + (step if end == "largest" else -step)
+            bound = _rounded(self.unscaled(place))
+            is_beyond = bound > self.high if end == "largest" else bound < self.low
+            if is_beyond and holds(bound):
+                low, high = (self.low, bound) if end == "largest" else (bound, self.high)
+                return Range(low, high, log=self.log)
+        return None
+
+    def bound(self, end: End) -> float:
+        """Return the bound at an end."""
+        return self.low if end == "least" else self.high
+
+    def scaled(self, value: float) -> float:
+        """Return a number on the scale on which draws are uniform."""
+        return math.log(value) if self.log else float(value)
+
+    def unscaled(self, place: float) -> float:
+        """Return the number at a place of that scale; the inverse of ``scaled``."""
+        return math.exp(place) if self.log else place
+
+    @property
+    def _width(self) -> float:
+        return self.scaled(self.high) - self.scaled(self.low)
 
 
 Dimension = Fixed | Choice | Range
@@ -248,6 +350,16 @@ def _range(kind: str, values: list[Any], where: str) -> Range:
         remedy="Mend the bounds.",
     )
     return Range(low, high, log=kind == "log_uniform")
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def _round_beyond(value: float, last: float, end: End) -> int | None:
+    """Return the round number beyond the last one that is nearest to a value; None without one."""
+    beyond = [n for n in _ROUND_NUMBERS if (n > last if end == "largest" else n < last)]
+    return min(beyond, key=lambda n: abs(math.log(n / value)), default=None)
 
 
 def _is_scalar(value: object) -> TypeGuard[Scalar]:

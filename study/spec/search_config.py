@@ -29,6 +29,7 @@ SEARCH_RULES: dict[str, Rule] = {
     "seed": Rule("lie in [0, 2**31)", whole(0, SEED_END - 1).holds),
     "forced": one_of(get_args(ForcedSet)),
     "across_budgets": flag(),
+    "beyond_edges": flag(),
     "metric": one_of(get_args(Metric)),
     "early_stop_patience": Rule(
         "be at least 5 whole trials: the five best are compared",
@@ -60,6 +61,9 @@ class SearchConfig:
     forced: ForcedSet = "extremes6"
     across_budgets: bool = False
     """Is the budget a dimension of one search, in place of a search per budget?"""
+    beyond_edges: bool = False
+    """Does a search whose best trial is at an edge of its file go on beyond it with a few more
+    trials (``study.search.beyond``)?"""
     metric: Metric = "log_loss"
     """Score by which trials are ranked: that of the validation days at the epoch of least log-loss.
     """

@@ -18,7 +18,7 @@ from study.results.plans.plan_record import (
     Requirements,
     TemperatureRecord,
 )
-from study.results.records import BaselineRecord, TrialRecord
+from study.results.records import BEYOND, BaselineRecord, TrialRecord
 from study.statistics.skill import skill_on
 from study.text.byte_text import gib, size
 from study.text.short_forms import architecture, counted, duration
@@ -163,6 +163,7 @@ def _requirements(question: Question, contents: Contents, required: Requirements
         f"the search takes about {duration(estimate.search_seconds_expected)} in all, "
         f"at most {duration(estimate.search_seconds_most)}",
         **folds(question, contents.inputs, required),
+        **beyond_edges(question),
         "heat": _heat(required.temperature),
         "inputs": f"every feature changes the output, {least.feature} the least (by "
         f"{least.change:.2g})",
@@ -175,6 +176,16 @@ def _requirements(question: Question, contents: Contents, required: Requirements
 def search_folds(inputs: InputRecord) -> dict[str, str]:
     """Return what the folds of a search cost and break; nothing where it has none."""
     return {} if inputs.search_folds is None else {"search": inputs.search_folds.sentence}
+
+
+def beyond_edges(question: Question) -> dict[str, str]:
+    """Return how many trials the search may add; nothing where it stays within its file."""
+    if not question.beyond_trials:
+        return {}
+    return {
+        "beyond": f"up to {question.beyond_trials} more trials if the best one ends at an edge of "
+        "the file; the time is without them"
+    }
 
 
 def folds(question: Question, inputs: InputRecord, required: Requirements) -> dict[str, str]:
@@ -267,11 +278,15 @@ def print_summary(
     reasons: dict[str, int] = {}
     for record in records:
         reasons[record.reason] = reasons.get(record.reason, 0) + 1
+    beyond = sum(record.source == BEYOND for record in records)
+    ended = f"{len(records) - beyond} of {plan.question.trials}"
+    if beyond:
+        ended += f" and {beyond} beyond an edge"
     ends = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     console.print()
     console.print(Text(plan.question.cell, style="bold"))
     lines = [
-        f"trials      {len(records)} of {plan.question.trials} in {duration(seconds)}: {ends}",
+        f"trials      {ended} in {duration(seconds)}: {ends}",
         *best_lines(records, best, metric=plan.question.metric, baseline_name=baseline_name),
         *(
             f"{baseline.name:<11} {with_error(baseline.log_loss, baseline.log_loss_se)} "

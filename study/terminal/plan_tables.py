@@ -17,6 +17,7 @@ from study.results.plans.plan_record import (
     Requirements,
 )
 from study.terminal.overview import (
+    beyond_edges,
     data_shares,
     folds,
     left_out,
@@ -90,11 +91,12 @@ def _print_requirements(
           f"{seconds_per_epoch(estimate.epoch_seconds_min)} at least, "
           f"{seconds_per_epoch(estimate.epoch_seconds_median)} median, "
           f"{seconds_per_epoch(estimate.epoch_seconds_max)} at most")  # fmt: skip
-    final = {
+    facts = {
+        **beyond_edges(question),
         **folds(question, contents.inputs, required),
         **data_shares(question, contents.inputs, required, shares),
     }
-    for name, text in final.items():
+    for name, text in facts.items():
         _fact(console, name, text)
     if len(required.budgets) > 1:
         console.print(_side_by_side(required.budgets))

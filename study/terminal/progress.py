@@ -75,6 +75,10 @@ class Progress:
             # A second Ctrl+C skips every other way out, and a live view hides the cursor.
             atexit.register(self.stop)
 
+    def ask_for(self, total: int) -> None:
+        """Count from now on how many of ``total`` trials have ended."""
+        self._total = total
+
     def stop(self) -> None:
         """Take the live view off the screen."""
         if self._live is not None:

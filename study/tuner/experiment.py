@@ -37,6 +37,8 @@ class SearchOutcome:
     is_complete: bool
     converged: str | None
     """Why the search has converged before its last trial; None if it has not."""
+    n_beyond: int
+    """Number of trials beyond edges of the file, which no one has asked for."""
     stopped: str | None
     """Why the search was stopped; None if it ran to its end."""
     is_fault: bool
@@ -92,6 +94,7 @@ def search_cell(
         records=ledger.records,
         is_complete=ledger.is_complete,
         converged=ledger.converged,
+        n_beyond=ledger.n_beyond,
         stopped=stop.reason,
         is_fault=stop.is_fault,
         is_failing=ledger.too_many_failures() is not None,

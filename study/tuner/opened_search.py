@@ -7,6 +7,7 @@ from typing import Self
 from study.interruptions import Stop
 from study.planning.cell_plan import CellPlan
 from study.results.store import CellIdentity
+from study.search.beyond import Beyond
 from study.search.cell_folder import (
     CellFolder,
     as_begun,
@@ -60,6 +61,7 @@ class OpenedSearch:
             granted_bytes={b: each.granted_bytes for b, each in plan.resources.by_budget.items()},
             phase=plan.cell.phase,
             may_repeat=plan.may_repeat,
+            beyond=Beyond(plan.cell, plan.holds) if plan.cell.search.beyond_edges else None,
         )
         require_nothing_lost(folder.path, ledger, folder.journal.search)
         return cls(

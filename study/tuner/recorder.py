@@ -15,6 +15,7 @@ from study.results.records import TrialRecord
 from study.results.store import CellStore
 from study.results.tensorboard import TrialEvents, has_events, is_event_file
 from study.search.assignment import Assignment, first_micro_batch
+from study.search.cell_folder import write_description
 from study.storage.files import write_text
 from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, ERROR_FILE
 from study.storage.lock import LockError
@@ -64,14 +65,19 @@ class Recorder(Callback):  # type: ignore[misc]
         self._progress = Progress(
             open_console(),
             self._store.log,
-            total=plan.cell.search.trials,
+            total=plan.cell.search.trials + self._ledger.n_beyond,
             slots=plan.concurrency,
             baseline=plan.baseline if plan.n_folds == 1 else None,
         )
         self._n_folds = plan.n_folds
+        self._cell, self._journal = plan.cell, opened.folder.journal
+        self._n_announced = 0
+        """Number of the edges beyond which the search goes that were printed."""
 
     def repair(self) -> None:
         """Rewrite every file that a crash has left missing, truncated or older than the journal.
+
+        Trials beyond an edge that have not begun are announced again.
 
         Raises:
             OSError: something cannot be written.
@@ -85,6 +91,8 @@ class Recorder(Callback):  # type: ignore[misc]
                 )
             self._ledger.forget_epochs(record.number)
         self._store.write_trials(self._ledger.records)
+        self._n_announced = len(self._ledger.widenings) - self._ledger.is_beyond_due
+        self._announce()
         self.push()
 
     def require_states(self) -> None:
@@ -129,6 +137,8 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Open a trial's event file, write its HParams, and print its settings."""
+        with self._storage():
+            self._announce()
         assignment = self._ledger.assignment(trial.config["number"])
         actor = trial.temporary_state.ray_actor
         if actor is not None:
@@ -233,7 +243,19 @@ class Recorder(Callback):  # type: ignore[misc]
         problem = self._ledger.too_many_failures()
         if problem is not None:
             self._stop.request(problem, is_fault=True)
+        self._announce()
         self.push()
+
+    def _announce(self) -> None:
+        """Print and record the edges beyond which the search goes since the last call."""
+        found = self._ledger.widenings
+        if len(found) == self._n_announced:
+            return
+        for widening in found[self._n_announced :]:
+            self._progress.line(f"beyond    {widening.message}")
+        self._n_announced = len(found)
+        self._progress.ask_for(self._ledger.trials + self._ledger.n_beyond)
+        write_description(self._folder, self._journal, self._cell, found)
 
     def _open(self, number: int) -> _View:
         """Write the reports of a trial so far into its folder, and keep its files open."""

@@ -150,8 +150,9 @@ def _end_early(
     """Record that the search ended early, and print how it is resumed."""
     what = "stopped" if outcome.is_fault else "interrupted"
     console.print(
-        f"\n{what}: {outcome.stopped}\n{len(outcome.records)} of {plan.cell.search.trials} "
-        f"trials ended and are kept. Go on with:\n  {resume_command}",
+        f"\n{what}: {outcome.stopped}\n{len(outcome.records)} of "
+        f"{plan.cell.search.trials + outcome.n_beyond} trials ended and are kept. Go on with:\n  "
+        f"{resume_command}",
         soft_wrap=True,
         markup=False,
     )
@@ -168,7 +169,8 @@ def _end(
     converged = None
     if outcome.converged is not None:
         converged = (
-            f"converged after {len(outcome.records)} of {plan.cell.search.trials} trials: "
+            f"converged after {len(outcome.records) - outcome.n_beyond} of "
+            f"{plan.cell.search.trials} trials: "
             f"{outcome.converged}"
         )
         console.print(f"\n{converged}", soft_wrap=True, markup=False)

@@ -33,7 +33,7 @@ def chosen(edge: str, *, noise: float = 0.002, **params: float) -> FinalRecord:
 
 
 def only(final: FinalRecord, *trials: TrialRecord) -> JudgedEdge:
-    (found,) = judge_edges(final, trials, SPEC)
+    (found,) = judge_edges(final, trials, {"spec": SPEC})
     return found
 
 
@@ -81,6 +81,16 @@ def test_the_inner_side_of_a_range_is_the_quarter_before_its_end() -> None:
     assert "learning_rate = 0.005 has +0.0400" in found.remark
 
 
+def test_the_inner_side_of_a_range_that_became_wider_is_that_of_the_wider_one() -> None:
+    """A quarter of the wider range reaches less far than its new end is from the old one."""
+    edge = "learning_rate = 0.099 is at the end 0.1 of its range"
+    trials = tried(1, 0.50, learning_rate=0.099), tried(2, 0.54, learning_rate=0.04)
+    wider = {"learning_rate": {"log_uniform": [1e-4, 0.1]}}
+    final = chosen(edge, learning_rate=0.099)
+    (found,) = judge_edges(final, trials, {"spec": SPEC, "widened": wider})
+    assert "learning_rate = 0.04 has +0.0400" in found.remark
+
+
 def test_final_runs_are_compared_with_the_fresh_seeds_of_the_inner_side() -> None:
     final = chosen(LAYERS, n_layers=16)
     other = SelectionRecord(
@@ -124,7 +134,8 @@ def test_runs_that_were_judged_on_other_days_than_the_search_are_no_evidence() -
     other_days = [dataclasses.replace(run, value=0.40) for run in final.runs]
 
     folded = dataclasses.replace(final, runs=other_days)
-    (found,) = judge_edges(folded, trials, {**SPEC, "data": {"search_splits": "purged_k_fold"}})
+    spec = {**SPEC, "data": {"search_splits": "purged_k_fold"}}
+    (found,) = judge_edges(folded, trials, {"spec": spec})
     assert "it is not told to bind: n_layers = 8 has +0.0020" in found.remark
 
     later = [dataclasses.replace(run, fold=1) for run in other_days]

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from analysis.answers.questions import answer
+from analysis.answers.search_answers import coverage_section
 from analysis.answers.searched_answer import found_section, found_sentences, more_trials_section
 from analysis.answers.shape_tables import pairs_of_heads, styles_table
 from analysis.draw import draw
 from analysis.study_records import CellRecords, StudyRecords
 from analysis.trial_statistics import band_coverage, band_levels, tuning_curve
-from study.results.records import TrialRecord
+from study.results.records import BEYOND, TrialRecord
 from tests.results.conftest import PARAMS, record
 
 SPLITS = {"train": {"base_rate": 0.3}}
@@ -55,6 +56,17 @@ def three_budgets() -> StudyRecords:
             for horizon in (1, 3)
         )
     )
+
+
+def test_trials_beyond_an_edge_are_no_draws_and_are_counted_out() -> None:
+    within = [trial(n, 10_000, 0.6 + 0.01 * n) for n in range(8)]
+    beyond = [dataclasses.replace(trial(n, 10_000, 0.5), source=BEYOND) for n in (8, 9)]
+    before, after = study(cell(10_000, 1, within)), study(cell(10_000, 1, [*within, *beyond]))
+    for section in (more_trials_section, coverage_section):
+        (one,), (other,) = section(before).figures, section(after).figures
+        assert one.series == other.series
+        assert "2 trials beyond an edge of the file" in " ".join(section(after).sentences)
+        assert "beyond an edge" not in " ".join(section(before).sentences)
 
 
 def test_the_best_of_each_budget_stands_by_horizon_and_is_not_taken_for_a_law() -> None:

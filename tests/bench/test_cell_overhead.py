@@ -76,6 +76,7 @@ def epochs_in(file: Path) -> list[dict[str, Any]]:
 def test_a_cell_of_twelve_trials(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "study.tune", "--budget", "2M", "--horizon", "3"]
     command += ["--trials", str(TRIALS), "--search", str(ROOT / "search_spaces/phase6a.yaml")]
+    command += ["--no-beyond-edges"]
     began = time.time()
     subprocess.run(command, cwd=tmp_path, env=os.environ, check=True, capture_output=True)
     trials = epochs_of(tmp_path / "ray_results" / CELL)

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.bench
 
 
 def command(here: Path, module: str, *flags: str) -> None:
-    own = ("--search", "long", "--trials", "3", "--max-epochs", "6")
+    own = ("--search", "long", "--trials", "3", "--max-epochs", "6", "--no-beyond-edges")
     process = Command(module, [*own, *flags], cwd=here, env={**os.environ, "HOME": str(here)})
     output, errors = process.communicate()
     assert process.returncode == 0, output + errors

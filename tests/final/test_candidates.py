@@ -7,8 +7,8 @@ import pytest
 from study.errors import StudyError
 from study.final.candidates import Candidate, best_trials, candidates, source_of, winner
 from study.final.run_plan import refit
-from study.final.search_edges import edges
 from study.model.model_config import ModelConfig
+from study.search.edges import edges
 from study.spec.dimension import Choice, Dimension, Fixed, Range
 from study.training.train_config import TrainConfig
 from tests.results.conftest import record

@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
 from study.results.records import TrialRecord
 from study.search.assignment import Assignment
+from study.search.beyond import Beyond
 from study.search.forced import forced_configurations
 from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
@@ -43,9 +45,13 @@ def new_ledger(folder: Path, search: SearchConfig = SEARCH) -> Ledger:
     return ledger_of(Journal.create(folder, "abcd", {"kind": "created", "time": 0.0}), search)
 
 
-def ledger_of(journal: Journal, search: SearchConfig = SEARCH) -> Ledger:
+def ledger_of(
+    journal: Journal, search: SearchConfig = SEARCH, beyond: Beyond | None = None
+) -> Ledger:
     forced = forced_configurations(SPACE, search.forced)
-    ledger = Ledger(journal, space=SPACE, forced=forced, search=search, granted_bytes={})
+    ledger = Ledger(
+        journal, space=SPACE, forced=forced, search=search, granted_bytes={}, beyond=beyond
+    )
     ledger.finish_due()
     return ledger
 
@@ -85,8 +91,22 @@ def n_epochs(assignment: Assignment) -> int:
     return 2 * assignment.config.train.epochs
 
 
-def play(ledger: Ledger, order: random.Random, slots: int, saved: dict[int, int]) -> None:
-    """Advance running trials in random order; ``saved`` holds the last saved epoch by trial."""
+def play(
+    ledger: Ledger,
+    order: random.Random,
+    slots: int,
+    saved: dict[int, int],
+    make_report: Callable[..., EpochRecord] = report,
+) -> None:
+    """Advance running trials in random order.
+
+    Args:
+        ledger: the search.
+        order: draws the trial that advances.
+        slots: number of trials at once.
+        saved: the last saved epoch by trial.
+        make_report: makes the reports, as ``report`` does.
+    """
     running: dict[int, Assignment] = {}
     while not ledger.is_complete:
         while len(running) < slots and (assignment := ledger.next()) is not None:
@@ -99,7 +119,7 @@ def play(ledger: Ledger, order: random.Random, slots: int, saved: dict[int, int]
         # A checkpoint is written before its report, and its report is repeated after a restart.
         saved[number] = epoch
         assignment = running[number]
-        if ledger.epoch(number, report(assignment, epoch, of=n_epochs(assignment))):
+        if ledger.epoch(number, make_report(assignment, epoch, of=n_epochs(assignment))):
             del running[number]
 
 

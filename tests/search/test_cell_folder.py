@@ -16,12 +16,15 @@ from study.errors import StudyError
 from study.results.journal import JournalError
 from study.results.status_files import read_asked
 from study.results.store import CellIdentity, CellStore, read_cell
+from study.search.beyond import Widening
 from study.search.cell_folder import (
     create,
     identity,
     reopen,
     require_nothing_lost,
 )
+from study.search.space import Shape
+from study.spec.dimension import Choice
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
@@ -29,7 +32,7 @@ from study.storage.layout import JOURNAL_FILES
 from study.storage.lock import LockError
 from study.storage.place import LocalPlace
 from tests.search.folders import closed, contents, describe
-from tests.search.simulated_search import CELL, SPACES, ledger_of, play
+from tests.search.simulated_search import CELL, SPACE, SPACES, ledger_of, play
 
 
 def test_a_search_that_was_begun_is_continued(path: Path, data: Dataset) -> None:
@@ -157,6 +160,29 @@ def test_a_search_may_be_asked_for_more_trials_and_knows_it_from_then_on(
         assert read_cell(closed(folder), "trials")["trials"] == found
     with pytest.raises(StudyError, match=r"has been asked for 20 trials.*Give --trials 20 or more"):
         reopen(LocalPlace(path), of_trials(19), data)
+
+
+def test_a_search_may_go_beyond_edges_from_any_start_on_and_records_what_it_passed(
+    path: Path, data: Dataset
+) -> None:
+    folder = reopen(LocalPlace(path), of_trials(CELL.search.trials, beyond_edges=True), data)
+    assert folder.continued == of_trials(CELL.search.trials, beyond_edges=True)
+    deeper = Widening(
+        name="n_layers",
+        dimension=Choice((1, 2, 3, 4, 6)),
+        shapes=(Shape("50k", 32, 6, 2, 8),),
+        configs=tuple(SPACE.configs())[:2],
+        message="n_layers ended at 4",
+    )
+    folder.journal.append({"kind": "widened", "time": 1.0, **deeper.to_event()})
+    closed(folder)
+    again = reopen(LocalPlace(path), CELL, data)
+    # More trials and wider ranges are no part of how it was begun.
+    assert again.continued == CELL
+    described = read_cell(closed(again))
+    assert described["trials"] == CELL.search.trials + 2
+    assert described["widened"] == {"n_layers": {"choice": [1, 2, 3, 4, 6]}}
+    assert described["spec"] == json.loads(json.dumps(CELL.resolved()))
 
 
 def test_more_trials_do_not_change_how_a_search_was_begun(path: Path, data: Dataset) -> None:

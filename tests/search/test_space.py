@@ -8,6 +8,7 @@ import pytest
 from study.errors import SpecError
 from study.model.sizing import count_parameters
 from study.search.forced import forced_configurations
+from study.search.sampler import Sampler
 from study.search.space import SearchSpace, TrialConfig, build_space
 from study.spec.dimension import Fixed
 from study.spec.overrides import Overrides
@@ -194,3 +195,19 @@ def test_the_bounds_of_a_range_belong_to_a_space() -> None:
     for rate, is_inside in ((3.0e-4, True), (3.0e-3, True), (2.9e-4, False), (3.1e-3, False)):
         train = dataclasses.replace(config.train, learning_rate=rate)
         assert drawn_from.contains(dataclasses.replace(config, train=train)) is is_inside
+
+
+def test_a_space_of_configurations_holds_the_schedules_of_all_of_them() -> None:
+    """A search that was given longer schedules has cut trials with the old length."""
+    begun = space("smoke", "750k")
+    first, second = list(begun.configs())[:2]
+    assert begun.of_configs([first, second]) == begun.of([first.shape, second.shape])
+    longer = second.with_epochs(7)
+    both = begun.of_configs([first, longer])
+    assert both.contains(first)
+    assert both.contains(longer)
+    assert not both.contains(first.with_epochs(8))
+    assert begun.of_configs([longer]).epochs == 7
+    sampler = Sampler(both, seed=0, startup_trials=1)
+    for number, config in enumerate((first, longer)):
+        sampler.place(number, config)

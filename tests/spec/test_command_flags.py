@@ -13,7 +13,7 @@ from study.spec.command_flags import (
 )
 from study.spec.dimension import Fixed
 from study.spec.spec_file import load_study
-from study.sweep import _OF_A_CELL
+from study.sweep import _OF_A_CELL, _given
 
 SPACES = Path(__file__).parents[2] / "search_spaces"
 
@@ -53,6 +53,26 @@ def test_a_sweep_hands_every_flag_of_a_study_on_to_its_cells() -> None:
     flags = argparse.ArgumentParser()
     add_study_flags(flags)
     assert set(vars(flags.parse_args([]))) <= set(_OF_A_CELL)
+
+
+@pytest.mark.parametrize(
+    ("space", "words", "goes_beyond"),
+    [
+        ("small", [], True),
+        ("small", ["--no-beyond-edges"], False),
+        ("smoke", [], False),
+        ("smoke", ["--beyond-edges"], True),
+    ],
+)
+def test_going_beyond_edges_is_switched_by_file_and_flag_in_a_sweep_too(
+    space: str, words: list[str], goes_beyond: bool
+) -> None:
+    arguments = parsed("--search", space, *words)
+    assert _given(arguments, ["beyond_edges"]) == words
+    (cell, *_) = selected_cells(arguments)
+    assert cell.search.beyond_edges == goes_beyond
+    # A search that stays within its file is described as it was before there was such a setting.
+    assert ("beyond_edges" in cell.resolved()["search"]) == goes_beyond
 
 
 def test_phases_are_chosen_where_there_are_some() -> None:

@@ -58,6 +58,9 @@ def test_a_resumed_cell_goes_on_counting() -> None:
     shown.trial_ended(record(1), record(0))
     assert "| 2/3, best" in log[1]
     assert "| 2/3, best" in log[2]
+    shown.ask_for(6)
+    shown.trial_ended(record(2), record(0))
+    assert "| 3/6, best" in log[3]
 
 
 def test_a_trial_that_broke_off_says_what_becomes_of_it() -> None:

@@ -38,6 +38,8 @@ class Question:
     epochs: int
     """Length of the longest schedule."""
     scheduler: str
+    beyond_trials: int
+    """Greatest number of trials that the search adds beyond edges of its file; not told if 0."""
 
     @property
     def short_name(self) -> str:
@@ -350,8 +352,9 @@ class PlanSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, with the same keys whether or not the cell can run here."""
+        question = dataclasses.asdict(self.question)
         known = {
-            **dataclasses.asdict(self.question),
+            **{name: value for name, value in question.items() if value or name != "beyond_trials"},
             **({} if self.contents is None else self.contents.to_json()),
         }
         judged = {"feasible": self.feasible, "problem": self.problem}
