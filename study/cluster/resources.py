@@ -133,8 +133,11 @@ def fits(nodes: Sequence[Node], step: int) -> bool:
 
 
 def needed_bytes(step: int) -> int:
-    """Return what a trial must be granted whose modelled step takes ``step`` bytes."""
-    return int(step * _HEADROOM) + _REUSE_BYTES
+    """Return what a trial must be granted whose modelled step takes ``step`` bytes.
+
+    A byte more than the product, cut to whole bytes, so that the share of the grant holds the step.
+    """
+    return int(step * _HEADROOM) + 1 + _REUSE_BYTES
 
 
 def plan_search(

@@ -35,6 +35,11 @@ def test_small_trials_on_the_cpu_take_one_core_each() -> None:
     assert not found.exclusive
 
 
+def test_the_share_of_a_grant_holds_the_step_for_which_it_was_asked() -> None:
+    for wanted in [*range(1, 2000), *range(GIB, GIB + 2000)]:
+        assert plan_resources([node()], wanted_bytes=wanted).share_bytes >= wanted
+
+
 def test_memory_bounds_the_trials_at_once() -> None:
     found = plan(node(cpus=16, memory=20), wanted=4.0)
     assert found.capacity == 20 * GIB // found.memory_bytes < 16

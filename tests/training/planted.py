@@ -42,6 +42,7 @@ def planted_data(
         features=features,
         labels=labels,
         auxiliary=(features[:, 0] ** 2 - 1).astype(np.float32),
+        falls=(features[:, 1] > 1).astype(np.float32),
         train_days=train_days,
         validation_days=np.arange(first, first + n_validation),
         base_rate=float(labels[train_days].mean()),

@@ -336,6 +336,7 @@ def test_every_field_of_train_config_changes_the_training() -> None:
         "clip_norm": ({}, 0.1),
         "effective_batch": ({}, 32),
         "auxiliary_weight": ({}, 0.1),
+        "fall_weight": ({}, 1.0),
         "ema_decay": ({}, 0.9),
         "patience": (stuck | {"patience": 3, "min_delta": 1.0, "collapse_grace_share": 1.0}, 2),
         "min_delta": ({"min_delta": 0.0, "collapse_grace_share": 1.0}, 10.0),

@@ -255,7 +255,7 @@ def test_the_loss_of_falls_is_that_of_the_shifted_logit() -> None:
 
 def test_parts_that_do_not_fit_are_refused() -> None:
     with pytest.raises(StudyError, match="label of falls"):
-        make_trainer(fall_weight=0.5)
+        make_trainer(data=replace(DATA, falls=None), fall_weight=0.5)
     with pytest.raises(DataError, match="falls must be"):
         replace(DATA, falls=np.full_like(DATA.labels, np.nan))
     with pytest.raises(StudyError, match="auxiliary head"):
