@@ -11,6 +11,7 @@ import pytest
 
 from analysis.__main__ import main
 from study.results.convergence import ConvergenceRule, completed_trials
+from study.results.records import BEYOND
 from study.results.store import CellIdentity, CellStore, write_cell
 from study.statistics.auc_error import auc_standard_error
 from tests.results.conftest import PARAMS, record
@@ -203,6 +204,19 @@ def test_our_own_records_are_replayed_as_the_search_sees_them(
     assert by_file["best"]["value"] == best
     # What is given is taken in place of what is known.
     assert by_file["best"]["value_se"] == pytest.approx(auc_standard_error(best, 76, 346))
+    # Trials beyond an edge, all alike and better than any, change nothing but the notes.
+    beyond = [
+        record(
+            40 + n, value=0.5, auc=0.8, objective=0.5 if metric == "log_loss" else 0.2,
+            objective_se=0.02, ended=1000.5, params={**PARAMS, "d_model": 1000 + n}, source=BEYOND,
+        )
+        for n in range(20)
+    ]  # fmt: skip
+    CellStore(folder, identity).write_trials([*records, *beyond])
+    again = json.loads(replay(folder, "--json"))
+    assert again.pop("notes") == ["not counted: 20 trials beyond an edge of the file"]
+    assert found.pop("notes") == []
+    assert again == found
 
 
 @pytest.mark.parametrize(
