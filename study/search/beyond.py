@@ -162,7 +162,7 @@ class Beyond:
         for edge in sorted(found, key=lambda each: each.name not in SHAPE_FIELDS):
             if edge.name in _KEPT or not _matters(edge, best, records, search.metric):
                 continue
-            passed = self._passed(edge, cell, space, best.budget)
+            passed = self._passed(edge, cell, space)
             if passed is None:
                 continue
             dimension, shapes = passed
@@ -180,7 +180,7 @@ class Beyond:
         return None
 
     def _passed(
-        self, edge: Edge, cell: Cell, space: SearchSpace, budget: str
+        self, edge: Edge, cell: Cell, space: SearchSpace
     ) -> tuple[Dimension, tuple[Shape, ...]] | None:
         """Return the wider dimension and the architectures that it adds; None if it cannot be."""
         before = {**cell.model, **cell.train}[edge.name]
@@ -204,7 +204,7 @@ class Beyond:
             for shape in wide.shapes
             if getattr(shape, edge.name) == new and self._fits(wide.forced(shape))
         )
-        return (wider, shapes) if any(shape.budget == budget for shape in shapes) else None
+        return (wider, shapes) if shapes else None
 
 
 class _Draw:
@@ -232,8 +232,7 @@ class _Draw:
         self._best = TrialConfig.from_flat(best.params)
         if space.epochs is not None:
             self._best = self._best.with_epochs(space.epochs)
-        own = [shape for shape in shapes if shape.budget == best.budget]
-        self._shapes = sorted(own, key=self._distance) or [self._best.shape]
+        self._shapes = sorted(shapes, key=self._distance) or [self._best.shape]
         self._dimensions = {**space.model, **space.train}
 
     def configs(self, n_trials: int, *, seed: int, number: int) -> tuple[TrialConfig, ...]:
@@ -328,11 +327,7 @@ def _matters(edge: Edge, best: TrialRecord, records: Sequence[TrialRecord], metr
     if edge.name != _HEADS:
         return True
     noise = best.objective_se if metric == "auc" else best.best and best.best.difference_se
-    others = [
-        record.objective
-        for record in ranked(records)
-        if record.budget == best.budget and record.params[_HEADS] != edge.value
-    ]
+    others = [record.objective for record in ranked(records) if record.params[_HEADS] != edge.value]
     assert best.objective is not None
     if noise is None or not others or others[0] is None:
         return False
