@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 
 from analysis.statistics.interval import LEVEL
 from study.results.final_records import FinalRecord
-from study.results.records import TrialRecord
+from study.results.records import TRIED_BEYOND, TrialRecord
 
 _INNER = (0.05, 0.25)
 """Shares of a range between which a value is on the inner side of an end, an own choice: nearer
@@ -88,11 +88,13 @@ def judge_edges(
     spec, wider = searched["spec"], searched.get("widened") or {}
     own = _run_values(final, spec)
     noise = _seed_noise(final, own)
-    dimensions = {**spec.get("model", {}), **spec.get("train", {}), **wider}
+    dimensions = {**spec.get("model", {}), **spec.get("train", {})}
     found = []
     for edge in final.edges:
         name = edge.partition(" = ")[0]
-        inner = _inner(name, final.params[name], trials, dimensions.get(name))
+        # Where what was tried beyond came to nothing, the edge is that of the file.
+        ranges = dimensions if TRIED_BEYOND in edge else {**dimensions, **wider}
+        inner = _inner(name, final.params[name], trials, ranges.get(name))
         found.append(_judge(edge, name, final, inner, noise, own))
     return found
 

@@ -167,7 +167,8 @@ class Beyond:
                 continue
             dimension, shapes = passed
             wide = space.wider(edge.name, dimension, shapes)
-            drawn = _Draw(wide, edge, best, shapes, {**cell.model, **cell.train}[edge.name])
+            before = {**cell.model, **cell.train}[edge.name]
+            drawn = _Draw(wide, edge, best, shapes, before, self._fits)
             configs = drawn.configs(trials_beyond(search), seed=search.seed, number=number)
             if configs:
                 return Widening(
@@ -216,6 +217,7 @@ class _Draw:
         best: the best trial, which is at the edge.
         shapes: the architectures that the space has gained.
         before: the dimension before it became wider.
+        fits: can a trial of this configuration run?
     """
 
     def __init__(
@@ -225,8 +227,10 @@ class _Draw:
         best: TrialRecord,
         shapes: Sequence[Shape],
         before: Dimension,
+        fits: Callable[[TrialConfig], bool],
     ) -> None:
         self._space = space
+        self._fits = fits
         self._edge = edge
         self._before = before
         self._best = TrialConfig.from_flat(best.params)
@@ -255,7 +259,8 @@ class _Draw:
                 shape = self._shapes[attempt % len(self._shapes)]
                 values = {name: self._value(name, rng) for name in self._dimensions}
                 config = self._space.forced(shape, **values)
-                if config not in found and self._space.contains(config):
+                is_new = config not in found and self._space.contains(config)
+                if is_new and self._fits(config):
                     found.append(config)
                     break
         return tuple(found)
@@ -321,7 +326,7 @@ def _added(before: Dimension, after: Dimension) -> float:
 def _matters(edge: Edge, best: TrialRecord, records: Sequence[TrialRecord], metric: Metric) -> bool:
     """Does it matter that a value is at an edge?
 
-    The number of heads is an edge only where no trial with another number of heads comes within the
+    The number of heads is an edge only where others were tried and none of them comes within the
     standard error of the best trial: of its difference to the baseline or, of an AUC, its own.
     """
     if edge.name != _HEADS:

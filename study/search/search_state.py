@@ -193,7 +193,9 @@ class SearchState:
         if score is not None:
             self.sampler.report(number, percent, score)
             rungs = self.rungs[trial.assignment.config.budget]
-            is_cut = rungs.is_cut(number, percent, score, has_ended=has_ended)
+            is_behind = rungs.is_cut(number, percent, score, has_ended=has_ended)
+            # A few trials judge what lies beyond an edge, so they run to their end.
+            is_cut = is_behind and trial.assignment.source != BEYOND
         if has_ended or is_cut:
             trial.end = report.end_reason
 

@@ -11,7 +11,7 @@ from study.results.records import TrialRecord
 from tests.analysis.records import final_record
 from tests.results.conftest import PARAMS, record
 
-LAYERS = "n_layers = 16 is the most of 4 choices"
+LAYERS = "n_layers = 16 is the largest of 4 choices"
 RATE = "learning_rate = 0.0099 is at the end 0.01 of its range"
 SPEC: dict[str, Any] = {
     "model": {"n_layers": {"choice": [2, 4, 8, 16]}, "n_heads": {"choice": [2, 4, 8, 16]}},
@@ -79,6 +79,11 @@ def test_the_inner_side_of_a_range_is_the_quarter_before_its_end() -> None:
     found = only(chosen(RATE, learning_rate=9.9e-3), *trials)
     assert found.binds
     assert "learning_rate = 0.005 has +0.0400" in found.remark
+    # Where trials beyond it failed, the end is still that of the file.
+    stays = chosen(RATE + "; tried beyond it, none of 3 usable", learning_rate=9.9e-3)
+    wider = {"learning_rate": {"log_uniform": [1e-4, 0.1]}}
+    (same,) = judge_edges(stays, trials, {"spec": SPEC, "widened": wider})
+    assert "learning_rate = 0.005 has +0.0400" in same.remark
 
 
 def test_the_inner_side_of_a_range_that_became_wider_is_that_of_the_wider_one() -> None:

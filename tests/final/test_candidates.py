@@ -66,7 +66,7 @@ def test_values_at_the_end_of_what_was_searched_are_named() -> None:
     assert edges(inside, ranges) == []
     # One layer and no dropout are natural bounds, and three choices are too few to have an edge.
     assert edges({**inside, "n_layers": 1, "dropout": 0.0, "n_heads": 8}, ranges) == []
-    assert edges({**inside, "n_layers": 4}, ranges) == ["n_layers = 4 is the most of 4 choices"]
+    assert edges({**inside, "n_layers": 4}, ranges) == ["n_layers = 4 is the largest of 4 choices"]
     assert edges({**inside, "learning_rate": 9.9e-3}, ranges) == [
         "learning_rate = 0.0099 is at the end 0.01 of its range"
     ]
