@@ -21,6 +21,7 @@ from study.search.space import SearchSpace, Shape, TrialConfig, build_space
 from study.spec.dimension import Choice, Dimension, Range, Scalar, parse_dimension
 from study.spec.search_config import SearchConfig
 from study.spec.specification import SHAPE_FIELDS, Cell
+from study.text.short_forms import counted
 from study.training.train_config import TRAIN_RULES
 
 MOST_WIDENINGS = 2
@@ -276,7 +277,8 @@ class _Draw:
             at, tried = f"{edge.value:.3g}, near {old:g}, {which}", f"from {low:g} to {high:g}"
         else:
             at, tried = f"{edge.value:g}, {which}", f"{self._added:g}"
-        return f"{edge.name} ended at {at}: {n_trials} more trials with {edge.name} {tried}"
+        more = counted(n_trials, "more trial")
+        return f"{edge.name} ended at {at}: {more} with {edge.name} {tried}"
 
     @property
     def _added(self) -> float:
@@ -331,7 +333,7 @@ def _matters(edge: Edge, best: TrialRecord, records: Sequence[TrialRecord], metr
     """
     if edge.name != _HEADS:
         return True
-    noise = best.objective_se if metric == "auc" else best.best and best.best.difference_se
+    noise = best.comparison_se(metric)
     others = [record.objective for record in ranked(records) if record.params[_HEADS] != edge.value]
     assert best.objective is not None
     if noise is None or not others or others[0] is None:

@@ -193,6 +193,10 @@ def test_a_setting_that_needs_more_memory_than_there_is_is_not_tried(deeper: Pat
     assert found is not None
     assert len(found.configs) == 3
     assert not {*found.configs} & {*some.configs[1:]}
+    (first, *_) = some.configs
+    alone = Beyond(CELL, lambda config: config == first).widening(SPACE, {}, [best], BEGUN, 12)
+    assert alone is not None
+    assert ": 1 more trial with learning_rate from " in alone.message
     assert Beyond(CELL, lambda _: False).widening(SPACE, {}, [best], BEGUN, 12) is None
 
 
