@@ -47,14 +47,17 @@ _KEPT = ("epochs", "warmup_share", "patience")
 _HEADS = "n_heads"
 
 
-def trials_beyond(search: SearchConfig) -> int:
-    """Return how many trials a search runs beyond each edge that it passes."""
-    return max(_FEWEST_TRIALS, search.trials // _TRIALS_SHARE)
+def trials_beyond(n_begun: int) -> int:
+    """Return how many trials a search, begun with a number of trials, runs beyond each edge."""
+    return max(_FEWEST_TRIALS, n_begun // _TRIALS_SHARE)
 
 
-def most_beyond(search: SearchConfig) -> int:
-    """Return the greatest number of trials that a search adds beyond edges."""
-    return MOST_WIDENINGS * trials_beyond(search) if search.beyond_edges else 0
+def most_beyond(cell: Cell, *, passed: int = 0) -> int:
+    """Return the greatest number of trials that a search adds beyond edges after it passed some."""
+    if not cell.search.beyond_edges:
+        return 0
+    n_begun = cell.search.trials if cell.n_begun is None else cell.n_begun
+    return (MOST_WIDENINGS - passed) * trials_beyond(n_begun)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,7 +173,7 @@ class Beyond:
             wide = space.wider(edge.name, dimension, shapes)
             before = {**cell.model, **cell.train}[edge.name]
             drawn = _Draw(wide, edge, best, shapes, before, self._fits)
-            configs = drawn.configs(trials_beyond(search), seed=search.seed, number=number)
+            configs = drawn.configs(trials_beyond(search.trials), seed=search.seed, number=number)
             if configs:
                 return Widening(
                     name=edge.name,

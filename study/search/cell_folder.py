@@ -69,8 +69,6 @@ def identity(cell: Cell, data: Dataset, place: Path | str) -> dict[str, Any]:
 def as_begun(cell: Cell, before: Mapping[str, Any]) -> Cell:
     """Return a cell with the trials and epochs that its search was begun with, if it asks for more.
 
-    It goes beyond edges if the search was begun so.
-
     Args:
         cell: the cell as it is asked for now.
         before: the description of the search in ``cell.yaml``.
@@ -114,7 +112,9 @@ def continued(journal: Journal, cell: Cell, path: Path) -> Cell:
         own = _with_epochs(own, epochs)
     ruling = cell if cell.is_beyond_asked else own
     goes_beyond = ruling.search.beyond_edges and not has_final_runs(path)
-    return _with_search(own, trials=max(asked, cell.search.trials), beyond_edges=goes_beyond)
+    own = _with_search(own, trials=max(asked, cell.search.trials), beyond_edges=goes_beyond)
+    passed = len(list(journal.every("widened")))
+    return dataclasses.replace(own, n_begun=begun, n_passed=passed) if goes_beyond else own
 
 
 def epochs_of(cell: Cell) -> int | None:

@@ -74,6 +74,10 @@ class Cell:
     is_beyond_asked: bool = False
     """Was ``search.beyond_edges`` given as a flag? A search that is resumed follows a flag, and not
     what its file says by now."""
+    n_begun: int | None = None
+    """Number of trials with which a search that goes beyond edges was begun; None of a new one."""
+    n_passed: int = 0
+    """Number of edges that its search has passed."""
 
     @property
     def budget_label(self) -> str:

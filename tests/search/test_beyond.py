@@ -123,8 +123,13 @@ def test_a_winner_at_an_edge_is_followed_beyond_it_twice_at_most(deeper: Path) -
     for record in beyond:
         assert abs(record.param_count / budget.target - 1) <= budget.tolerance
     assert kinds(deeper)[-1] == "settled"
-    assert most_beyond(BEGUN) == ledger.n_beyond == 6
-    assert most_beyond(SEARCH) == 0
+    cell = dataclasses.replace(CELL, search=BEGUN)
+    assert most_beyond(cell) == ledger.n_beyond == 6
+    assert most_beyond(CELL) == 0
+    # As many follow an edge as when the search was begun, and none that was passed is passed again.
+    more = dataclasses.replace(BEGUN, trials=100)
+    extended = dataclasses.replace(cell, search=more, n_begun=BEGUN.trials)
+    assert [most_beyond(extended, passed=passed) for passed in range(3)] == [6, 3, 0]
 
 
 def test_a_winner_at_the_edge_after_the_next_value_was_tried_is_at_none(deep_enough: Path) -> None:

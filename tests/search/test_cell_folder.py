@@ -180,6 +180,14 @@ def test_a_search_may_go_beyond_edges_from_any_start_on_and_records_what_it_pass
     )
     folder.journal.append({"kind": "widened", "time": 1.0, **deeper.to_event()})
     closed(folder)
+    extended = reopen(
+        LocalPlace(path),
+        dataclasses.replace(beyond, search=of_trials(20, beyond_edges=True).search),
+        data,
+    )
+    closed(extended)
+    assert extended.continued is not None
+    assert (extended.continued.n_begun, extended.continued.n_passed) == (CELL.search.trials, 1)
     again = reopen(LocalPlace(path), CELL, data)
     # More trials and wider ranges are no part of how it was begun.
     assert again.continued == CELL

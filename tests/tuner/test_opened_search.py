@@ -46,3 +46,10 @@ def test_a_configuration_beyond_an_edge_without_memory_is_refused_at_the_start(
     require_holds(plan(), ledger)
     with pytest.raises(InfeasibleError, match="1 of 1 configurations that do not"):
         require_holds(with_bytes(2**10), ledger)
+
+
+def test_the_disk_that_is_planned_holds_what_trials_beyond_edges_keep_too() -> None:
+    made, search = plan(), dataclasses.replace(CELL.search, trials=8, beyond_edges=True)
+    beyond = dataclasses.replace(made, cell=dataclasses.replace(CELL, search=search))
+    each = made.kept_checkpoint_bytes / CELL.search.trials
+    assert beyond.kept_checkpoint_bytes == each * (8 + 2 * 2)
