@@ -82,10 +82,9 @@ def judge_edges(
     Args:
         final: the record of its final runs.
         trials: those of the search with a usable result, of the same budget.
-        searched: the content of ``cell.yaml``. A search may have gone beyond edges of its file:
-            ranges are those that it has searched in the end.
+        searched: the content of ``cell.yaml``.
     """
-    spec, wider = searched["spec"], searched.get("widened") or {}
+    spec = searched["spec"]
     own = _run_values(final, spec)
     noise = _seed_noise(final, own)
     dimensions = {**spec.get("model", {}), **spec.get("train", {})}
@@ -152,6 +151,9 @@ def _inner(
 ) -> list[TrialRecord]:
     """Return the trials on the inner side of the edge at which a value is.
 
+    The edge need not be that of the file: a search may have gone beyond it, or have tried to
+    without a usable result. It is where the value is.
+
     Args:
         name: the dimension.
         own: the value of the winner.
@@ -170,6 +172,8 @@ def _inner(
         low, high = (scale(float(end)) for end in dimension[kind])
         end, other = (high, low) if scale(own) > (low + high) / 2 else (low, high)
         least, most = _INNER
+        if abs(scale(own) - end) > least * (high - low):
+            end = scale(own)
         is_inner = {
             number: least <= (scale(value) - end) / (other - end) <= most
             for number, value in tried.items()
@@ -178,7 +182,11 @@ def _inner(
     others = sorted({*tried.values()} - {own})
     if not others:
         return []
-    beside = others[-1] if own > float(np.median([*others, own])) else others[0]
+    is_most = own > float(np.median([*others, own]))
+    inner = [value for value in others if (value < own) == is_most]
+    if not inner:
+        return []
+    beside = max(inner) if is_most else min(inner)
     return [trial for trial in trials if tried.get(trial.number) == beside]
 
 

@@ -45,6 +45,23 @@ def not_counted(trials: Iterable[TrialRecord]) -> str:
     )
 
 
+def unequal_numbers(searches: Sequence[Sequence[TrialRecord]]) -> str:
+    """Return a sentence on winners of unequally many trials, after a space; empty if all are equal.
+
+    Args:
+        searches: for each winner the ended trials of its budget, among which it is the best.
+    """
+    numbers = [len(trials) for trials in searches if trials]
+    if len(set(numbers)) < 2:
+        return ""
+    are_beyond = any(trial.source == BEYOND for trials in searches for trial in trials)
+    counting = ", those beyond an edge of the file among them" if are_beyond else ""
+    return (
+        f" Each winner is the best of {min(numbers)} to {max(numbers)} trials{counting}: the best "
+        "of more trials is better even where size does nothing."
+    )
+
+
 def best_of(values: Floats, k: int) -> float:
     """Return the expected best (lowest) of k values drawn without replacement from those given.
 

@@ -20,6 +20,7 @@ from analysis.holdout_scores import Scores
 from analysis.statistics.comparison import Standing
 from analysis.statistics.interval import Estimate
 from analysis.study_records import cells_or_cases
+from analysis.trial_statistics import unequal_numbers
 from study.statistics.block_length import block_days, judged_block_days
 from study.statistics.detectable import DETECTABLE
 from study.text.short_forms import counted
@@ -323,10 +324,10 @@ def winners_section(horizons: Sequence[JudgedHorizon]) -> Section:
         share = final.param_count / final.budget_parameters
         rows.append(
             [
-                cell.label, days_ahead(cell.records.horizon), _listed_as(cell),
-                final.param_count, f"{share:.0%}", p["d_model"], p["n_layers"], p["n_heads"],
-                p["n_layers"] / p["d_model"], f"{p['learning_rate']:.2e}", p.get("dropout"),
-                "; ".join(final.edges) or None,
+                cell.label, days_ahead(cell.records.horizon), len(cell.records.trials),
+                _listed_as(cell), final.param_count, f"{share:.0%}", p["d_model"], p["n_layers"],
+                p["n_heads"], p["n_layers"] / p["d_model"], f"{p['learning_rate']:.2e}",
+                p.get("dropout"), "; ".join(final.edges) or None,
             ]
         )  # fmt: skip
     return Section(
@@ -336,12 +337,14 @@ def winners_section(horizons: Sequence[JudgedHorizon]) -> Section:
             f"{len(rows)} {_what(horizons)} have a winner; "
             f"{sum(row[-1] is not None for row in rows)} of them lie at the edge of what was "
             "searched."
+            f"{unequal_numbers([cell.records.trials for cell in all_cells(horizons)])}"
         ],
         tables=[
             Table(
                 columns=(
                     "budget",
                     "horizon",
+                    "trials searched",
                     "tried first as",
                     "parameters",
                     "of the budget",

@@ -14,6 +14,7 @@ from analysis.answers.report_parts import Cell, Section, Table
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate, estimate
 from analysis.study_records import CellRecords, StudyRecords
+from analysis.trial_statistics import comparable, not_counted
 from study.results.records import TrialRecord
 
 _SETTINGS = ("learning_rate", "weight_decay", "dropout")
@@ -58,7 +59,7 @@ def horizons_section(study: StudyRecords) -> Section:
     return Section(
         name="horizons",
         title="Does the horizon change the answer?",
-        sentences=[_sentence(below)],
+        sentences=[f"{_sentence(below)}{not_counted(study.trials)}"],
         tables=[
             Table(
                 columns=(
@@ -154,7 +155,7 @@ def _common(first: CellRecords, second: CellRecords) -> list[Pair]:
     def by_params(cell: CellRecords) -> dict[tuple[tuple[str, object], ...], TrialRecord]:
         return {
             tuple(sorted(trial.params.items())): trial
-            for trial in cell.rankable
+            for trial in comparable(cell.rankable)
             if trial.reason != "asha"
         }
 
@@ -175,14 +176,15 @@ def _transfer_rows(
 
 
 def _spread_row(study: StudyRecords, label: str) -> list[Cell] | None:
-    cells = [cell for cell in study.cells if cell.label == label and cell.rankable]
-    if len(cells) < 2:
+    searches = [comparable(cell.rankable) for cell in study.cells if cell.label == label]
+    searches = [trials for trials in searches if trials]
+    if len(searches) < 2:
         return None
     row: list[Cell] = [label]
     for name in _SETTINGS:
-        best = np.array([float(cell.rankable[0].params[name]) for cell in cells])
+        best = np.array([float(trials[0].params[name]) for trials in searches])
         within = [
-            np.array([float(trial.params[name]) for trial in cell.rankable[:5]]) for cell in cells
+            np.array([float(trial.params[name]) for trial in trials[:5]]) for trials in searches
         ]
         inner = float(np.mean([_relative_spread(values) for values in within]))
         row.append(f"{_relative_spread(best):.0%} ({inner:.0%})")

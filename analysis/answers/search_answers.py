@@ -22,7 +22,7 @@ from analysis.trial_statistics import (
     difference_of_best,
     not_counted,
 )
-from study.results.records import TrialRecord
+from study.results.records import BEYOND, TrialRecord, ranked
 from study.text.short_forms import architecture
 
 _SETTINGS = (
@@ -185,16 +185,17 @@ def coverage_section(study: StudyRecords) -> Section:
     rows: list[list[Cell]] = []
     series = []
     for cell in study.cells:
-        values = np.array([t.value for t in comparable(cell.rankable)], dtype=np.float64)
-        reasons = [t.reason for t in cell.trials]
-        distinct = len({tuple(sorted(t.params.items())) for t in cell.trials})
-        shapes = len({(t.params["d_model"], t.params["n_layers"]) for t in cell.trials})
+        trials = comparable(cell.trials)
+        values = np.array([t.value for t in ranked(trials)], dtype=np.float64)
+        distinct = len({tuple(sorted(t.params.items())) for t in trials})
+        shapes = len({(t.params["d_model"], t.params["n_layers"]) for t in trials})
         spread = float(np.ptp(values) / values.min()) if len(values) else None
         rows.append(
             [
-                cell.label, days_ahead(cell.horizon), len(cell.trials), distinct, shapes,
-                sum(t.source == "sampled" for t in cell.trials), reasons.count("asha"),
-                sum(not t.is_rankable for t in cell.trials),
+                cell.label, days_ahead(cell.horizon), len(trials), distinct, shapes,
+                sum(t.source == "sampled" for t in trials),
+                sum(t.reason == "asha" for t in trials),
+                sum(not t.is_rankable for t in trials),
                 None if spread is None else f"{spread:.1%}",
             ]
         )  # fmt: skip
@@ -325,19 +326,25 @@ def time_section(study: StudyRecords) -> Section:
         cells = study.of_search(search.search)
         estimate = search.searched.get("estimate", {}).get("search_seconds_expected")
         trials = [trial for cell in cells for trial in cell.trials]
-        if not trials:
+        timed = comparable(trials)
+        if not timed:
             continue
-        taken = max(t.ended for t in trials) - min(t.started for t in trials)
+        taken = max(t.ended for t in timed) - min(t.started for t in timed)
         busy = sum(t.duration_seconds or 0.0 for t in trials)
         if estimate and search.is_complete:
             ratios.append(taken / estimate)
         budgets = ", ".join(cell.label for cell in cells)
         rows.append([budgets, days_ahead(search.horizon), _minutes(estimate), _minutes(taken),
                      _minutes(busy)])  # fmt: skip
+    beyond = (
+        " The time taken is without trials beyond an edge of the file, which no estimate has."
+        if any(trial.source == BEYOND for trial in study.trials)
+        else ""
+    )
     sentence = (
         f"From its first trial to its last a search took {np.median(ratios):.2f} times its "
         "estimate (median); beside other cells it takes longer than the estimate, which is for "
-        "the cell alone."
+        f"the cell alone.{beyond}"
         if ratios
         else "No complete search has an estimate."
     )

@@ -19,7 +19,7 @@ from analysis.answers.report_parts import (
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import LEVEL, Estimate
 from analysis.study_records import CellRecords, StudyRecords
-from analysis.trial_statistics import not_counted, tuning_curve
+from analysis.trial_statistics import not_counted, tuning_curve, unequal_numbers
 from study.results.plans.input_record import SearchFoldsRecord
 from study.results.records import TrialRecord
 from study.text.short_forms import architecture, counted
@@ -54,7 +54,12 @@ def found_section(study: StudyRecords) -> Section:
     return Section(
         name="found",
         title="What did the searches find?",
-        sentences=[*_judged_sentences(study), *found_sentences(study), *_line_sentences(study)],
+        sentences=[
+            *_judged_sentences(study),
+            *found_sentences(study),
+            *_line_sentences(study),
+            *_number_sentences(study),
+        ],
         tables=[
             _matrix(study),
             Table(
@@ -115,6 +120,12 @@ def found_sentences(study: StudyRecords) -> list[str]:
             "days, and so looks better than it is."
         )
     return sentences
+
+
+def _number_sentences(study: StudyRecords) -> list[str]:
+    """Return a sentence on searches of unequally many trials; nothing where all had as many."""
+    said = unequal_numbers([cell.trials for cell in study.cells if cell.rankable])
+    return [said.strip()] if said else []
 
 
 def validation_loss(trial: TrialRecord) -> Estimate:

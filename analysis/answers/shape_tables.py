@@ -6,6 +6,7 @@ import numpy as np
 
 from analysis.answers.report_parts import Cell, Table, days_ahead
 from analysis.study_records import CellRecords, StudyRecords
+from analysis.trial_statistics import comparable
 from study.results.records import TrialRecord
 
 _STYLES = (("narrow and deep", 0.5, np.inf), ("balanced", 0.15, 0.5), ("wide and shallow", 0, 0.15))
@@ -25,7 +26,7 @@ def styles_table(study: StudyRecords) -> Table:
         for name, low, high in _STYLES:
             values = [
                 trial.value
-                for trial in cell.rankable
+                for trial in comparable(cell.rankable)
                 if trial.value is not None
                 and low <= trial.params["n_layers"] / trial.params["d_model"] < high
             ]
@@ -88,7 +89,7 @@ def _pairs(cell: CellRecords) -> list[tuple[TrialRecord, TrialRecord]]:
     found: list[tuple[TrialRecord, TrialRecord]] = []
     controlled: list[tuple[TrialRecord, TrialRecord]] = []
     shapes: dict[tuple[object, ...], list[TrialRecord]] = {}
-    for trial in cell.rankable:
+    for trial in comparable(cell.rankable):
         shapes.setdefault(tuple(trial.params.get(name) for name in _SHAPE), []).append(trial)
     for trials in shapes.values():
         for one, other in itertools.combinations(trials, 2):

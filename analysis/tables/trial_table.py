@@ -4,7 +4,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,10 +13,11 @@ from analysis.tables.trial_rows import PARAMETERS, TrialRows, flat_parts, object
 from study.errors import StudyError, cause, quoted, require
 from study.fields import is_number
 from study.results.convergence import configuration_key
-from study.results.records import Metric
+from study.results.records import BEYOND, Metric
 from study.results.store import read_cell
 from study.storage.documents import parse_json
 from study.storage.layout import CELL_FILE, TRIALS_FILE
+from study.text.short_forms import counted
 
 _FORCED = "forced_"
 """Prefix of the attributes in which the study that this one replaces kept what a forced trial
@@ -91,7 +92,7 @@ def read_table(
     if os.path.isdir(path):  # Path.is_dir raises where a name is too long.
         metric = metric or _searched_metric(path)
         path = path / TRIALS_FILE
-    read = _read(path, value, study)
+    read = _without_beyond(_read(path, value, study))
     where, rows = str(path), [row for _, row in read.rows]
     _require(bool(rows), where, "must have trials", "none", "Check the file.")
     is_ours = all("trial_id" in row for row in rows)
@@ -128,6 +129,28 @@ def read_table(
         parameters=tuple(dict.fromkeys(name for trial in trials for name in trial.params)),
         trials=tuple(ordered),
         notes=tuple(notes),
+    )
+
+
+def _without_beyond(read: TrialRows) -> TrialRows:
+    """Return the rows without those of our records that are beyond an edge of the file.
+
+    A search puts these near its best trial once it has converged or ended: no rule of convergence
+    counts them.
+    """
+    rows = [(where, row) for where, row in read.rows if not _is_beyond(row)]
+    n_beyond = len(read.rows) - len(rows)
+    if not n_beyond:
+        return read
+    note = f"not counted: {counted(n_beyond, 'trial')} beyond an edge of the file"
+    return replace(read, rows=rows, notes=[*read.notes, note])
+
+
+def _is_beyond(row: Mapping[str, Any]) -> bool:
+    """Is it one of our records, or of their export to Optuna, of a trial beyond an edge?"""
+    return any(
+        isinstance(fields, Mapping) and "trial_id" in fields and fields.get("source") == BEYOND
+        for fields in (row, row.get("user_attrs"))
     )
 
 

@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from study.data.arrays import IndexArray, PriceArray
 from study.data.data_config import DataConfig
 from study.data.holdout import Holdout
-from study.data.labels import make_fall_labels
+from study.data.labels import fall_labels_of
 from study.data.sources import SYNTHETIC
 from study.data.synthetic import bayes_probability, next_variances
 from study.results.final_records import CONSTANT, LOGISTIC, ORACLE, bounded
@@ -56,13 +56,17 @@ _FAR = 8.0
 _ROWS_AT_ONCE = 64
 """Number of days whose quadrature is computed together, in 8 MiB."""
 
+_BOTH_SIDES = "logistic, both sides"
+"""Name of the baseline that needs a label of falls."""
+
 Baseline = Callable[[DataConfig, Holdout], PriceArray]
 """Function that returns the probability of every day; those of training days are not used."""
 
 
 def predict_baselines(config: DataConfig, holdout: Holdout) -> dict[str, PriceArray]:
     """Return the probabilities of each baseline for every day, by name; float64, (n_days,)."""
-    found = {name: bounded(predict(config, holdout)) for name, predict in BASELINES.items()}
+    named = baselines_of(config)
+    found = {name: bounded(predict(config, holdout)) for name, predict in named.items()}
     if holdout.prices.name == SYNTHETIC and config.label_kind == "high":
         found[ORACLE] = _oracle(config, holdout)
     return found
@@ -136,17 +140,10 @@ def _logistic_both_sides(config: DataConfig, holdout: Holdout) -> PriceArray:
     """Fit one logistic regression on the inputs of the day to the label and to that of a fall.
 
     Every day stands twice, with a constant of its own for the move downwards: a linear model that
-    learns from what ``fall_weight`` gives to a network. Without that label the other is
-    fitted alone.
+    learns from what ``fall_weight`` gives to a network.
     """
-    falls = make_fall_labels(
-        holdout.prices.frame,
-        kind=config.label_kind,
-        horizon=config.horizon,
-        threshold=config.threshold,
-    )
-    if falls is None:
-        return _logistic(config, holdout)
+    falls = fall_labels_of(holdout.prices.frame, config)
+    assert falls is not None, "a task without a label of falls has no such baseline"
     days = holdout.train_days
     inputs = StandardScaler().fit(holdout.features[days]).transform(holdout.features)
     answers = np.concatenate((holdout.labels[days], falls[holdout.bars][days]))
@@ -182,11 +179,22 @@ BASELINES: Mapping[str, Baseline] = {
     "HAR": _har,
     "logistic, ranges": _logistic_ranges,
     LOGISTIC: _logistic,
-    "logistic, both sides": _logistic_both_sides,
+    _BOTH_SIDES: _logistic_both_sides,
     "random forest": _forest,
     "gradient boosting": _boosting,
 }
 """Baselines by name, in the order of how much they learn from the training days."""
+
+
+def baselines_of(config: DataConfig) -> dict[str, Baseline]:
+    """Return the baselines of a task by name.
+
+    The direction of a close has no label of falls but its complement, from which a model of both
+    sides would learn nothing that logistic regression does not know: it would count twice.
+    """
+    if config.label_kind != "direction":
+        return dict(BASELINES)
+    return {name: each for name, each in BASELINES.items() if name != _BOTH_SIDES}
 
 
 def garch_variance(

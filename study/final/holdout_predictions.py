@@ -11,7 +11,7 @@ import pandas as pd
 from study.data.data_config import DataConfig
 from study.data.dataset import Dataset
 from study.data.holdout import Holdout, open_holdout
-from study.final.baseline_predictions import BASELINES, predict_baselines
+from study.final.baseline_predictions import baselines_of, predict_baselines
 from study.final.run_plan import RunPlan
 from study.final.searched_cell import SearchedCell
 from study.results.final_records import baseline_file, read_predictions, write_predictions
@@ -178,7 +178,7 @@ def baselines_once(
             "features": data.feature_hash,
             "fold": fold,
             "n_train": len(holdout.train_days),
-            "baselines": list(BASELINES),
+            "baselines": list(baselines_of(config)),
             "code": versions(),
         },
     )

@@ -86,14 +86,36 @@ def test_the_inner_side_of_a_range_is_the_quarter_before_its_end() -> None:
     assert "learning_rate = 0.005 has +0.0400" in same.remark
 
 
-def test_the_inner_side_of_a_range_that_became_wider_is_that_of_the_wider_one() -> None:
-    """A quarter of the wider range reaches less far than its new end is from the old one."""
+def test_the_inner_side_of_a_range_that_became_wider_is_that_of_its_new_end() -> None:
+    """All that is within the file's range is further from the new end than a quarter."""
     edge = "learning_rate = 0.099 is at the end 0.1 of its range"
-    trials = tried(1, 0.50, learning_rate=0.099), tried(2, 0.54, learning_rate=0.04)
-    wider = {"learning_rate": {"log_uniform": [1e-4, 0.1]}}
-    final = chosen(edge, learning_rate=0.099)
-    (found,) = judge_edges(final, trials, {"spec": SPEC, "widened": wider})
+    trials = (
+        tried(1, 0.50, learning_rate=0.099), tried(2, 0.54, learning_rate=0.04),
+        tried(3, 0.51, learning_rate=0.009),
+    )  # fmt: skip
+    found = only(chosen(edge, learning_rate=0.099), *trials)
     assert "learning_rate = 0.04 has +0.0400" in found.remark
+
+
+@pytest.mark.parametrize(
+    ("edge", "own", "beside", "beyond"),
+    [
+        (LAYERS, {"n_layers": 16}, {"n_layers": 8}, {"n_layers": 24}),
+        ("n_layers = 2 is the least of 4 choices", {"n_layers": 2}, {"n_layers": 4},
+         {"n_layers": 1}),
+        (RATE, {"learning_rate": 9.9e-3}, {"learning_rate": 5e-3}, {"learning_rate": 0.02}),
+    ],
+)  # fmt: skip
+def test_a_trial_beyond_the_edge_is_not_on_its_inner_side(
+    edge: str, own: dict[str, float], beside: dict[str, float], beyond: dict[str, float]
+) -> None:
+    within = tried(1, 0.50, **own), tried(2, 0.54, **beside)
+    others = tried(3, 0.55, n_layers=4), tried(4, 0.55, n_layers=8)
+    final = chosen(f"{edge}; tried beyond it, 1 of 3 usable", **own)
+    found = only(final, *within, *others, tried(5, 0.501, **beyond))
+    assert found.binds
+    name, value = next(iter(beside.items()))
+    assert f"{name} = {value:g} has +0.0400" in found.remark
 
 
 def test_final_runs_are_compared_with_the_fresh_seeds_of_the_inner_side() -> None:

@@ -16,6 +16,7 @@ from analysis.cell_judgement import judge_study
 from analysis.judge_dates import date_warnings
 from analysis.statistics.day_resampling import resampled_day_counts
 from analysis.study_records import Predictions, read_study
+from study.final.baseline_predictions import BASELINES
 from study.results.final_records import read_predictions
 from tests.analysis.records import oracle_days, write_study
 
@@ -131,7 +132,8 @@ def test_the_example_writes_a_table_that_can_stand_for_a_study(
 ) -> None:
     example = runpy.run_path(str(EXAMPLES / "baselines_of_a_market.py"))
     example["main"]("sp500", 1, tmp_path / "sp500_h1.parquet")
-    assert "9 baselines on 1424 days of sp500 written to" in capsys.readouterr().out
+    said = f"{len(BASELINES)} baselines on 1424 days of sp500 written to"
+    assert said in capsys.readouterr().out
     table = read_predictions(tmp_path / "sp500_h1.parquet")
     har = on(table[table["model"] == "HAR"], "test").assign(model="HAR")
     flags = ("--against", str(tmp_path / "sp500_h1.parquet"), "--horizon", "1", "--json")

@@ -11,6 +11,7 @@ import pytest
 
 from analysis.__main__ import main
 from study.results.convergence import ConvergenceRule, completed_trials
+from study.results.records import BEYOND
 from study.results.store import CellIdentity, CellStore, write_cell
 from study.statistics.auc_error import auc_standard_error
 from tests.results.conftest import PARAMS, record
@@ -125,6 +126,22 @@ def test_how_a_configuration_is_written_does_not_matter(tmp_path: Path, replay: 
     assert found["rules"][0]["stop_if_repeats_counted"]["number"] == 24
 
 
+def test_only_our_own_trials_can_be_beyond_an_edge(tmp_path: Path, replay: Replay) -> None:
+    ours = {"trial_id": "a", "source": BEYOND}
+    rows = [
+        {"number": 0, "value": 0.6, "params": {"x": 0}},
+        # As exported to Optuna.
+        {"number": 1, "value": 0.6, "params": {"x": 1}, "user_attrs": ours},
+        {"number": 2, "value": 0.6, "params": {"x": 2}, "source": BEYOND},
+        {"number": 3, "value": 0.6, "params": {"x": 3}, **ours},
+    ]
+    path = tmp_path / "all_trials.json"
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    found = json.loads(replay(path, "--metric", "log_loss", "--json"))
+    assert found["n_trials"] == 2
+    assert found["notes"] == ["not counted: 2 trials beyond an edge of the file"]
+
+
 def test_only_complete_trials_count_and_all_that_were_run_are_saved(
     tmp_path: Path, replay: Replay
 ) -> None:
@@ -203,6 +220,19 @@ def test_our_own_records_are_replayed_as_the_search_sees_them(
     assert by_file["best"]["value"] == best
     # What is given is taken in place of what is known.
     assert by_file["best"]["value_se"] == pytest.approx(auc_standard_error(best, 76, 346))
+    # Trials beyond an edge, all alike and better than any, change nothing but the notes.
+    beyond = [
+        record(
+            40 + n, value=0.5, auc=0.8, objective=0.5 if metric == "log_loss" else 0.2,
+            objective_se=0.02, ended=1000.5, params={**PARAMS, "d_model": 1000 + n}, source=BEYOND,
+        )
+        for n in range(20)
+    ]  # fmt: skip
+    CellStore(folder, identity).write_trials([*records, *beyond])
+    again = json.loads(replay(folder, "--json"))
+    assert again.pop("notes") == ["not counted: 20 trials beyond an edge of the file"]
+    assert found.pop("notes") == []
+    assert again == found
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,27 @@
 """What a search alone says: the best trials, lines through them, shapes, and what more may find."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from analysis.answers.horizon_answer import horizons_section
 from analysis.answers.questions import answer
-from analysis.answers.search_answers import coverage_section
+from analysis.answers.report_parts import Section
+from analysis.answers.search_answers import (
+    coverage_section,
+    depth_section,
+    heads_section,
+    time_section,
+)
 from analysis.answers.searched_answer import found_section, found_sentences, more_trials_section
 from analysis.answers.shape_tables import pairs_of_heads, styles_table
 from analysis.draw import draw
 from analysis.study_records import CellRecords, StudyRecords
-from analysis.trial_statistics import band_coverage, band_levels, tuning_curve
-from study.results.records import BEYOND, TrialRecord
+from analysis.trial_statistics import band_coverage, band_levels, tuning_curve, unequal_numbers
+from study.results.records import BEYOND, StopReason, TrialRecord
 from tests.results.conftest import PARAMS, record
 
 SPLITS = {"train": {"base_rate": 0.3}}
@@ -67,6 +74,68 @@ def test_trials_beyond_an_edge_are_no_draws_and_are_counted_out() -> None:
         assert one.series == other.series
         assert "2 trials beyond an edge of the file" in " ".join(section(after).sentences)
         assert "beyond an edge" not in " ".join(section(before).sentences)
+
+
+@pytest.mark.parametrize(
+    "section", [depth_section, heads_section, coverage_section, horizons_section]
+)
+def test_no_table_of_a_section_that_says_so_counts_trials_beyond_an_edge(
+    section: Callable[[StudyRecords], Section],
+) -> None:
+    within = [
+        trial(n, 10_000, 0.6 + 0.01 * n, n_layers=2**n, n_heads=2 + n % 2, dropout=0.1 * n)
+        for n in range(4)
+    ]
+    ends: tuple[tuple[int, StopReason], ...] = (4, "completed"), (5, "asha"), (6, "oom")
+    beyond = [
+        dataclasses.replace(
+            trial(n, 10_000, 0.5, n_layers=32, n_heads=8 * n, dropout=0.5),
+            source=BEYOND, reason=reason,
+        )
+        for n, reason in ends
+    ]  # fmt: skip
+    before, after = (
+        section(study(*(cell(10_000, horizon, trials) for horizon in (1, 3))))
+        for trials in (within, [*within, *beyond])
+    )
+    assert before.tables
+    assert after.tables == before.tables
+    assert after.figures == before.figures
+    assert "Not counted: 6 trials beyond an edge of the file" in after.sentences[0]
+    assert not any("beyond an edge" in sentence for sentence in before.sentences)
+
+
+def test_the_time_that_was_foretold_is_compared_without_trials_beyond_an_edge() -> None:
+    within = [
+        dataclasses.replace(trial(n, 10_000, 0.6), started=20.0 * n, ended=20.0 * n + 20)
+        for n in range(3)
+    ]
+    last = dataclasses.replace(trial(3, 10_000, 0.5), source=BEYOND, started=60.0, ended=120.0)
+    estimate = {"estimate": {"search_seconds_expected": 60.0}}
+    own = cell(10_000, 1, [*within, last])
+    section = time_section(study(dataclasses.replace(own, searched={**own.searched, **estimate})))
+    assert section.numbers["median_ratio"] == 1
+    assert section.sentences[0].endswith(
+        "trials beyond an edge of the file, which no estimate has."
+    )
+    ((*_, taken, all_trials),) = section.tables[0].rows
+    # Each trial was busy for ten seconds.
+    assert taken == 1
+    assert all_trials == pytest.approx(4 * 10 / 60)
+
+
+def test_winners_of_unequally_many_trials_are_said_to_be() -> None:
+    few, many = (
+        [trial(n, 10_000, 0.6) for n in range(12)],
+        [trial(n, 20_000, 0.6) for n in range(15)],
+    )
+    assert unequal_numbers([few, few, []]) == ""
+    said = found_section(study(cell(10_000, 1, few), cell(20_000, 1, many))).sentences[-1]
+    assert said.startswith("Each winner is the best of 12 to 15 trials: the best of more trials")
+    beyond = [dataclasses.replace(each, source=BEYOND) for each in many[12:]]
+    assert "12 to 15 trials, those beyond an edge of the file among them: " in unequal_numbers(
+        [few, [*many[:12], *beyond]]
+    )
 
 
 def test_the_best_of_each_budget_stands_by_horizon_and_is_not_taken_for_a_law() -> None:

@@ -12,12 +12,13 @@ from sklearn.preprocessing import StandardScaler
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.data.holdout import Holdout, open_holdout
-from study.data.labels import make_labels
+from study.data.labels import fall_labels_of, make_labels
 from study.data.sources import load_prices
 from study.data.synthetic import simulate_market
 from study.final.baseline_predictions import (
     BASELINES,
     TRAILING_DAYS,
+    baselines_of,
     garch_variance,
     path_probability,
     predict_baselines,
@@ -151,6 +152,29 @@ def test_both_sides_are_a_logistic_regression_with_a_constant_of_its_own_for_fal
     assert p[days].mean() == pytest.approx(holdout.labels[days].mean(), abs=2e-3)
     alone = BASELINES["logistic"](DataConfig(horizon=3), holdout)
     assert np.abs(p - alone).max() > 0.01
+
+
+@pytest.mark.parametrize("config", [
+    DataConfig(horizon=3), DataConfig(horizon=3, label_price="close"),
+    DataConfig(horizon=3, task="direction"),
+])  # fmt: skip
+def test_a_task_without_a_label_of_falls_has_no_baseline_of_both_sides(config: DataConfig) -> None:
+    bars = load_prices("sp500").frame[:50]
+    has_falls = fall_labels_of(bars, config) is not None
+    names = list(baselines_of(config))
+    assert ("logistic, both sides" in names) == has_falls
+    assert [name for name in BASELINES if name not in names] == (
+        [] if has_falls else ["logistic, both sides"]
+    )
+
+
+def test_of_a_direction_no_baseline_of_both_sides_is_fitted(
+    holdout: Holdout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [each for each in BASELINES if each not in ("constant", "logistic, both sides")]:
+        monkeypatch.delitem(BASELINES, name)
+    config = DataConfig(horizon=3, task="direction")
+    assert list(predict_baselines(config, holdout)) == ["constant"]
 
 
 def test_the_trailing_prior_knows_no_label_that_is_not_over(holdout: Holdout) -> None:
