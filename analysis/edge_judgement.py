@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 
 from analysis.statistics.interval import LEVEL
 from study.results.final_records import FinalRecord
-from study.results.records import TRIED_BEYOND, TrialRecord
+from study.results.records import TrialRecord
 
 _INNER = (0.05, 0.25)
 """Shares of a range between which a value is on the inner side of an end, an own choice: nearer
@@ -91,9 +91,7 @@ def judge_edges(
     found = []
     for edge in final.edges:
         name = edge.partition(" = ")[0]
-        # Where what was tried beyond came to nothing, the edge is that of the file.
-        ranges = dimensions if TRIED_BEYOND in edge else {**dimensions, **wider}
-        inner = _inner(name, final.params[name], trials, ranges.get(name))
+        inner = _inner(name, final.params[name], trials, dimensions.get(name))
         found.append(_judge(edge, name, final, inner, noise, own))
     return found
 

@@ -25,9 +25,6 @@ StopReason = Literal[
 BEYOND = "beyond"
 """Source of a trial that a search adds beyond an edge of its file."""
 
-TRIED_BEYOND = "; tried beyond it, "
-"""Part of the line on a winner's edge beyond which too few trials had a usable result."""
-
 STATE_OF_REASON: Mapping[StopReason, TrialState] = {
     "completed": "COMPLETE",
     "early_stopping": "COMPLETE",

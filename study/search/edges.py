@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from study.results.records import TRIED_BEYOND, TrialRecord
+from study.results.records import TrialRecord
 from study.spec.dimension import Dimension, End, parse_dimension
 
 _NATURAL = {"n_layers": 1, "n_heads": 1, "dropout": 0.0, "weight_decay": 0.0, "ema_decay": 0.0}
@@ -102,7 +102,7 @@ def _tried(
             n_usable = sum(record.is_rankable for record in new)
             if n_usable < max(1, min(_FEWEST_USABLE, len(new))):
                 if new:
-                    remarks[end] = f"{TRIED_BEYOND}{n_usable or 'none'} of {len(new)} usable"
+                    remarks[end] = f"; tried beyond it, {n_usable or 'none'} of {len(new)} usable"
                 break
             dimension = wider
     return dimension, remarks

@@ -212,7 +212,7 @@ class PhaseTwo:
             got=f"--metric {metric}, and {phase_one.metric} in {folder}",
             remedy="Leave it out.",
         )
-        search = dataclasses.replace(first.search, metric=cast(Metric, phase_one.metric))
+        search = dataclasses.replace(first.search, metric=phase_one.metric)
         return cls(
             first=dataclasses.replace(first, search=search),
             phase_one=phase_one,
