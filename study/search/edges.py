@@ -38,12 +38,6 @@ def find_edges(params: Mapping[str, Any], ranges: Mapping[str, Dimension]) -> li
     return found
 
 
-def edges(params: Mapping[str, Any], ranges: Mapping[str, Dimension]) -> list[str]:
-    """Return a line for each searched value of ``params`` that lies at the end of its range."""
-    found = find_edges(params, ranges)
-    return [f"{edge.name} = {ranges[edge.name].edge(edge.value)}" for edge in found]
-
-
 def searched_ranges(
     ranges: Mapping[str, Dimension], described: Mapping[str, Any]
 ) -> dict[str, Dimension]:
@@ -95,10 +89,8 @@ def _tried(
     for end in get_args(End):
         # Each edge that the search has passed is one step of the dimension.
         while dimension != searched and (wider := dimension.wider(end, searched.contains)):
-            values = [(record.params.get(name), record) for record in records]
-            new = [
-                r for value, r in values if wider.contains(value) and not dimension.contains(value)
-            ]
+            there = [r for r in records if wider.contains(r.params.get(name))]
+            new = [r for r in there if not dimension.contains(r.params.get(name))]
             n_usable = sum(record.is_rankable for record in new)
             if n_usable < max(1, min(_FEWEST_USABLE, len(new))):
                 if new:

@@ -18,7 +18,7 @@ from study.results.records import BEYOND, TrialRecord
 from study.search.assignment import Assignment
 from study.search.beyond import Beyond, Widening, most_beyond, searched_cell, widened_part
 from study.search.earlier_trials import TrialToRepeat
-from study.search.edges import edges, searched_edges, searched_ranges
+from study.search.edges import searched_edges
 from study.search.forced import forced_configurations
 from study.search.ledger import Ledger
 from study.search.space import TrialConfig, build_space
@@ -138,10 +138,10 @@ def test_a_winner_at_the_edge_after_the_next_value_was_tried_is_at_none(deep_eno
     assert ledger.best is not None
     assert ledger.best.params["n_layers"] == 4
     layers = {"n_layers": CELL.model["n_layers"]}
-    assert edges(ledger.best.params, layers) == ["n_layers = 4 is the largest of 4 choices"]
+    at_edge = ["n_layers = 4 is the largest of 4 choices"]
+    assert searched_edges(ledger.best.params, layers, {}, ledger.records) == at_edge
     described = widened_part(ledger.widenings, ledger.trials)
     assert described == {"trials": 15, "widened": {"n_layers": {"choice": [1, 2, 3, 4, 6]}}}
-    assert edges(ledger.best.params, searched_ranges(layers, described)) == []
     assert searched_edges(ledger.best.params, layers, described, ledger.records) == []
     # Final runs find every architecture in the space of the records.
     space = build_space(searched_cell(CELL, described), n_features=25)
