@@ -465,3 +465,38 @@ def test_trials_beyond_an_edge_do_not_make_a_search_converge(
     assignment = ledger.next()
     assert assignment is not None
     assert assignment.source == "sampled"
+
+
+@pytest.mark.parametrize(
+    ("value", "usable", "expected"),
+    [
+        (2.99e-3, (), "0.00299 is at the end 0.003 of its range; "
+         "tried beyond it, none of 2 usable"),
+        (2.99e-3, (4e-3, 5e-3), None),
+        # The second step, beyond the first one's new end, failed.
+        (5.3e-3, (4e-3, 5e-3), "0.0053 is at the end 0.00533 of its range; "
+         "tried beyond it, none of 2 usable"),
+        (5.3e-3, (4e-3, 5e-3, 6e-3, 8e-3), None),
+    ],
+)  # fmt: skip
+def test_the_edge_of_a_range_that_became_wider_twice_is_where_trials_were_usable(
+    failed_beyond: Ledger, value: float, usable: tuple[float, ...], expected: str | None
+) -> None:
+    (failed, *_) = tried_beyond(failed_beyond)
+    rates = {"learning_rate": CELL.train["learning_rate"]}
+    once = rates["learning_rate"].wider("largest", lambda _: True)
+    assert once is not None
+    twice = once.wider("largest", lambda _: True)
+    assert twice is not None
+    records = [
+        dataclasses.replace(
+            failed,
+            params={**failed.params, "learning_rate": rate},
+            reason="completed" if rate in usable else "error",
+            objective=0.9 if rate in usable else None,
+        )
+        for rate in (4e-3, 5e-3, 6e-3, 8e-3)
+    ]
+    described = {"widened": {"learning_rate": twice.plain}}
+    found = searched_edges({"learning_rate": value}, rates, described, records)
+    assert found == ([] if expected is None else [f"learning_rate = {expected}"])
