@@ -8,7 +8,6 @@ from study.errors import StudyError, require
 from study.results.final_records import final_name
 from study.results.records import best_trial
 from study.results.store import read_cell, read_trials
-from study.search.edges import searched_ranges
 from study.search.phase_two import PhaseTwo, in_order
 from study.spec.dimension import Dimension
 from study.spec.specification import Budget, Cell, Study
@@ -174,7 +173,7 @@ def _of_phase_two(
     Those of budgets that the user has chosen are among them.
     """
     first, found = second.first, []
-    ranges = searched_ranges({**first.model, **first.train}, read_cell(second.phase_one.folder))
+    ranges = {**first.model, **first.train}
     for cell in in_order(second.cells(second.phase_one.budgets)):
         if (results / cell.name).is_dir():
             searched = {

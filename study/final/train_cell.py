@@ -36,7 +36,7 @@ from study.results.final_records import (
 from study.results.fold_records import FoldRecord
 from study.results.provenance import commit, versions
 from study.results.records import TrialRecord
-from study.search.edges import edges, searched_ranges
+from study.search.edges import searched_edges
 from study.search.space import TrialConfig
 from study.storage.files import write_text
 from study.storage.layout import (
@@ -398,7 +398,7 @@ def _record(
         else [],
         splits=search.described["splits"],
         search=search.end,
-        edges=edges(trial.params, searched_ranges(finalist.ranges, search.described)),
+        edges=searched_edges(trial.params, finalist.ranges, search.described, search.records),
         differences=list(search.differences),
         test_opened=opened,
         with_validation=not runs.plan.holds_out_validation,

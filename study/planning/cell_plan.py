@@ -24,6 +24,7 @@ from study.planning.step_times import StepTimes
 from study.planning.time_estimate import estimate_search
 from study.results.plans.plan_record import Estimate
 from study.results.records import BaselineRecord
+from study.search.beyond import most_beyond
 from study.search.forced import Forced, first_configurations
 from study.search.space import SearchSpace, TrialConfig
 from study.spec.dimension import numbers
@@ -130,7 +131,7 @@ class CellPlan:
         for config in self.space.configs():
             state, best = self._checkpoint_bytes(config)
             kept.append(best + (state if state <= most else 0))
-        return self.cell.search.trials * max(kept)
+        return (self.cell.search.trials + most_beyond(self.cell)) * max(kept)
 
     def _checkpoint_bytes(self, config: TrialConfig) -> tuple[int, int]:
         """Return the bytes of a state (weights, two moments, average) and of its best weights."""

@@ -131,7 +131,7 @@ def _question(cell: Cell) -> Question:
         trials=cell.search.trials,
         epochs=int(max(numbers(cell.train["epochs"]))),
         scheduler=cell.search.scheduler,
-        beyond_trials=most_beyond(cell.search),
+        beyond_trials=most_beyond(cell, passed=cell.n_passed),
     )
 
 

@@ -126,7 +126,7 @@ class _Known:
         if is_begun:
             journal = read_folder(path)
             self._space = begun_space(self._space, journal.first["cell"])
-            self.cell = continued(journal, self.cell)
+            self.cell = continued(journal, self.cell, path)
         return self._space, self._data, is_begun
 
     def row(self, summary: PlanSummary) -> PlanRow:
@@ -180,14 +180,14 @@ def folder_state(
     try:
         journal = read_folder(path)
         before = journal.first["cell"]
-        space = begun_space(space, before)
+        space, now = begun_space(space, before), continued(journal, cell, path)
         ledger = Ledger(
             journal,
             space=space,
             forced=first_configurations(space, cell),
             search=as_begun(cell, before).search,
             granted_bytes={},
-            beyond=Beyond(cell, lambda _: True) if cell.search.beyond_edges else None,
+            beyond=Beyond(cell, lambda _: True) if now.search.beyond_edges else None,
         )
         require_nothing_lost(path, ledger, journal.search)
         is_complete = (

@@ -161,6 +161,16 @@ class TrialRecord:
         """Can this trial be the best of its cell? A collapsed or failed one cannot."""
         return self.objective is not None and self.reason in ("completed", "early_stopping", "asha")
 
+    def comparison_se(self, metric: Metric) -> float | None:
+        """Return the standard error that counts where this trial is compared with others.
+
+        All trials share the days, so of a log-loss it is that of its difference to the baseline,
+        and of an AUC its own.
+        """
+        if metric == "auc":
+            return self.objective_se
+        return None if self.best is None else self.best.difference_se
+
     @property
     def duration_seconds(self) -> float | None:
         """Seconds of work; a pause between an interruption and its resume does not count."""

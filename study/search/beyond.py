@@ -21,6 +21,7 @@ from study.search.space import SearchSpace, Shape, TrialConfig, build_space
 from study.spec.dimension import Choice, Dimension, Range, Scalar, parse_dimension
 from study.spec.search_config import SearchConfig
 from study.spec.specification import SHAPE_FIELDS, Cell
+from study.text.short_forms import counted
 from study.training.train_config import TRAIN_RULES
 
 MOST_WIDENINGS = 2
@@ -46,14 +47,17 @@ _KEPT = ("epochs", "warmup_share", "patience")
 _HEADS = "n_heads"
 
 
-def trials_beyond(search: SearchConfig) -> int:
-    """Return how many trials a search runs beyond each edge that it passes."""
-    return max(_FEWEST_TRIALS, search.trials // _TRIALS_SHARE)
+def trials_beyond(n_begun: int) -> int:
+    """Return how many trials a search, begun with a number of trials, runs beyond each edge."""
+    return max(_FEWEST_TRIALS, n_begun // _TRIALS_SHARE)
 
 
-def most_beyond(search: SearchConfig) -> int:
-    """Return the greatest number of trials that a search adds beyond edges."""
-    return MOST_WIDENINGS * trials_beyond(search) if search.beyond_edges else 0
+def most_beyond(cell: Cell, *, passed: int = 0) -> int:
+    """Return the greatest number of trials that a search adds beyond edges after it passed some."""
+    if not cell.search.beyond_edges:
+        return 0
+    n_begun = cell.search.trials if cell.n_begun is None else cell.n_begun
+    return (MOST_WIDENINGS - passed) * trials_beyond(n_begun)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,13 +166,14 @@ class Beyond:
         for edge in sorted(found, key=lambda each: each.name not in SHAPE_FIELDS):
             if edge.name in _KEPT or not _matters(edge, best, records, search.metric):
                 continue
-            passed = self._passed(edge, cell, space, best.budget)
+            passed = self._passed(edge, cell, space)
             if passed is None:
                 continue
             dimension, shapes = passed
             wide = space.wider(edge.name, dimension, shapes)
-            drawn = _Draw(wide, edge, best, shapes, {**cell.model, **cell.train}[edge.name])
-            configs = drawn.configs(trials_beyond(search), seed=search.seed, number=number)
+            before = {**cell.model, **cell.train}[edge.name]
+            drawn = _Draw(wide, edge, best, shapes, before, self._fits)
+            configs = drawn.configs(trials_beyond(search.trials), seed=search.seed, number=number)
             if configs:
                 return Widening(
                     name=edge.name,
@@ -180,7 +185,7 @@ class Beyond:
         return None
 
     def _passed(
-        self, edge: Edge, cell: Cell, space: SearchSpace, budget: str
+        self, edge: Edge, cell: Cell, space: SearchSpace
     ) -> tuple[Dimension, tuple[Shape, ...]] | None:
         """Return the wider dimension and the architectures that it adds; None if it cannot be."""
         before = {**cell.model, **cell.train}[edge.name]
@@ -204,7 +209,7 @@ class Beyond:
             for shape in wide.shapes
             if getattr(shape, edge.name) == new and self._fits(wide.forced(shape))
         )
-        return (wider, shapes) if any(shape.budget == budget for shape in shapes) else None
+        return (wider, shapes) if shapes else None
 
 
 class _Draw:
@@ -216,6 +221,7 @@ class _Draw:
         best: the best trial, which is at the edge.
         shapes: the architectures that the space has gained.
         before: the dimension before it became wider.
+        fits: can a trial of this configuration run?
     """
 
     def __init__(
@@ -225,15 +231,16 @@ class _Draw:
         best: TrialRecord,
         shapes: Sequence[Shape],
         before: Dimension,
+        fits: Callable[[TrialConfig], bool],
     ) -> None:
         self._space = space
+        self._fits = fits
         self._edge = edge
         self._before = before
         self._best = TrialConfig.from_flat(best.params)
         if space.epochs is not None:
             self._best = self._best.with_epochs(space.epochs)
-        own = [shape for shape in shapes if shape.budget == best.budget]
-        self._shapes = sorted(own, key=self._distance) or [self._best.shape]
+        self._shapes = sorted(shapes, key=self._distance) or [self._best.shape]
         self._dimensions = {**space.model, **space.train}
 
     def configs(self, n_trials: int, *, seed: int, number: int) -> tuple[TrialConfig, ...]:
@@ -256,7 +263,8 @@ class _Draw:
                 shape = self._shapes[attempt % len(self._shapes)]
                 values = {name: self._value(name, rng) for name in self._dimensions}
                 config = self._space.forced(shape, **values)
-                if config not in found and self._space.contains(config):
+                is_new = config not in found and self._space.contains(config)
+                if is_new and self._fits(config):
                     found.append(config)
                     break
         return tuple(found)
@@ -272,7 +280,8 @@ class _Draw:
             at, tried = f"{edge.value:.3g}, near {old:g}, {which}", f"from {low:g} to {high:g}"
         else:
             at, tried = f"{edge.value:g}, {which}", f"{self._added:g}"
-        return f"{edge.name} ended at {at}: {n_trials} more trials with {edge.name} {tried}"
+        more = counted(n_trials, "more trial")
+        return f"{edge.name} ended at {at}: {more} with {edge.name} {tried}"
 
     @property
     def _added(self) -> float:
@@ -322,17 +331,13 @@ def _added(before: Dimension, after: Dimension) -> float:
 def _matters(edge: Edge, best: TrialRecord, records: Sequence[TrialRecord], metric: Metric) -> bool:
     """Does it matter that a value is at an edge?
 
-    The number of heads is an edge only where no trial with another number of heads comes within the
+    The number of heads is an edge only where others were tried and none of them comes within the
     standard error of the best trial: of its difference to the baseline or, of an AUC, its own.
     """
     if edge.name != _HEADS:
         return True
-    noise = best.objective_se if metric == "auc" else best.best and best.best.difference_se
-    others = [
-        record.objective
-        for record in ranked(records)
-        if record.budget == best.budget and record.params[_HEADS] != edge.value
-    ]
+    noise = best.comparison_se(metric)
+    others = [record.objective for record in ranked(records) if record.params[_HEADS] != edge.value]
     assert best.objective is not None
     if noise is None or not others or others[0] is None:
         return False

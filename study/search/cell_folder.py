@@ -20,6 +20,7 @@ from study.search.beyond import Widening, widened_part
 from study.search.ledger import Ledger
 from study.spec.dimension import Fixed
 from study.spec.specification import Cell
+from study.storage.driver_status import has_final_runs
 from study.storage.files import sync_folder, temporary_path
 from study.storage.layout import CELL_FILE, JOURNAL_FILES, LOCK_FILE, STOP_FILE
 from study.storage.lock import FolderLock, LockError, is_left_by_a_process, is_own_folder
@@ -68,8 +69,6 @@ def identity(cell: Cell, data: Dataset, place: Path | str) -> dict[str, Any]:
 def as_begun(cell: Cell, before: Mapping[str, Any]) -> Cell:
     """Return a cell with the trials and epochs that its search was begun with, if it asks for more.
 
-    It goes beyond edges if the search was begun so: that may be changed at any time.
-
     Args:
         cell: the cell as it is asked for now.
         before: the description of the search in ``cell.yaml``.
@@ -92,15 +91,17 @@ def as_begun(cell: Cell, before: Mapping[str, Any]) -> Cell:
     return _with_search(cell, startup_trials=startup) if is_derived else cell
 
 
-def continued(journal: Journal, cell: Cell) -> Cell:
+def continued(journal: Journal, cell: Cell, path: Path) -> Cell:
     """Return a cell with the settings its search was begun with, and its present trials and epochs.
 
     Neither number falls: it is the greatest of those with which the search was begun, was extended
-    since, and is asked for now.
+    since, and is asked for now. It goes beyond edges if it was begun so, unless a flag says
+    otherwise; never once its winner's final runs may have opened the test days.
 
     Args:
         journal: the search's, not replayed yet.
         cell: the cell as it is asked for now.
+        path: the folder of the search.
     """
     begun: int = journal.first["cell"]["spec"]["search"]["trials"]
     extended, lengthened = journal.latest("extended"), journal.latest("lengthened")
@@ -109,8 +110,11 @@ def continued(journal: Journal, cell: Cell) -> Cell:
     epochs = max(epochs_of(cell) or 0, 0 if lengthened is None else lengthened["epochs"])
     if epochs > (epochs_of(own) or epochs):
         own = _with_epochs(own, epochs)
-    trials, goes_beyond = max(asked, cell.search.trials), cell.search.beyond_edges
-    return _with_search(own, trials=trials, beyond_edges=goes_beyond)
+    ruling = cell if cell.is_beyond_asked else own
+    goes_beyond = ruling.search.beyond_edges and not has_final_runs(path)
+    own = _with_search(own, trials=max(asked, cell.search.trials), beyond_edges=goes_beyond)
+    passed = len(list(journal.every("widened")))
+    return dataclasses.replace(own, n_begun=begun, n_passed=passed) if goes_beyond else own
 
 
 def epochs_of(cell: Cell) -> int | None:
@@ -305,7 +309,7 @@ def reopen(place: Place, cell: Cell, data: Dataset) -> CellFolder:
                 f"that knows the old results: --fresh --import-trials {path}",
                 error=StudyError,
             )
-        going_on = continued(journal, cell)
+        going_on = continued(journal, cell, path)
         _require_no_less(cell, going_on, before, path)
         widenings = [Widening.from_event(event) for event in journal.every("widened")]
         write_description(path, journal, going_on, widenings)

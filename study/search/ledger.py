@@ -16,7 +16,7 @@ from study.errors import require
 from study.results.convergence import SE_SHARE, ConvergenceRule, completed_trials
 from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
-from study.results.records import StopReason, TrialRecord, best_trial
+from study.results.records import BEYOND, StopReason, TrialRecord, best_trial
 from study.search.asked_trial import trial_record
 from study.search.assignment import Assignment
 from study.search.beyond import MOST_WIDENINGS, Beyond, Widening
@@ -173,15 +173,32 @@ class Ledger:
     def finish_due(self) -> None:
         """End the trials whose last epoch is in the journal while their end is not.
 
-        If all have ended, what follows from that is decided too.
-
         Raises:
             OSError: the journal cannot be written.
         """
         for number in list(self._waiting):
             if self._finish_if_due(number):
                 self._waiting.remove(number)
-        self._look_beyond()
+
+    def look_beyond(self) -> None:
+        """Decide, once all trials have ended, whether the search goes on beyond an edge.
+
+        Raises:
+            OSError: the journal cannot be written.
+        """
+        state = self._state
+        if self._beyond is None or state.is_settled or not state.has_run:
+            return
+        found = None
+        if len(state.widenings) < MOST_WIDENINGS:
+            widened = {each.name: each.dimension for each in state.widenings}
+            found = self._beyond.widening(
+                state.sampler.space, widened, self.records, self._search, len(state.trials)
+            )
+        if found is None:
+            self._commit("settled")
+        else:
+            self._commit("widened", **found.to_event())
 
     def learn(self, known: Sequence[KnownTrial], again: Sequence[TrialToRepeat]) -> None:
         """Import the trials of an earlier search, before the first trial of this one.
@@ -217,6 +234,23 @@ class Ledger:
         """
         assert trials > self.trials
         self._commit("extended", trials=trials)
+
+    def beyond_ahead(self) -> list[TrialConfig]:
+        """Return the configurations beyond edges that have not ended.
+
+        Those that may be drawn later are among them: one of each architecture that the space has
+        gained.
+        """
+        state, space = self._state, self._state.sampler.space
+        return [
+            *(config for source, _, config in state.enqueued if source == BEYOND),
+            *(
+                trial.assignment.config
+                for trial in state.trials.values()
+                if trial.record is None and trial.assignment.source == BEYOND
+            ),
+            *(space.forced(shape) for each in state.widenings for shape in each.shapes),
+        ]
 
     def lengthen(self, epochs: int) -> None:
         """Give schedules of this length to the trials to come, and to those that can go on.
@@ -280,7 +314,10 @@ class Ledger:
             self._commit("epoch", number=number, report=report.to_json())
         elif trial.end is None and (report.stop_reason is not None or not report.is_repeated):
             self._commit("replayed", number=number, report=report.to_json())
-        return self._finish_if_due(number)
+        if not self._finish_if_due(number):
+            return False
+        self.look_beyond()
+        return True
 
     def fault(self, number: int, kind: FaultKind, message: str, *, micro_batch: int) -> bool:
         """Record a fault that interrupted a trial, and return whether it will be retried.
@@ -314,11 +351,13 @@ class Ledger:
         if trial.retries:
             message += f" (tried again {trial.retries} times without one more epoch)"
         self._finish(number, _REASON_OF_FAULT[kind], message)
+        self.look_beyond()
         return False
 
     def too_many_failures(self) -> str | None:
         """Return a message if too many trials have failed since this start; None otherwise."""
-        ended = self._ended_here
+        # Those beyond an edge try what no one has: that they fail says nothing of the others.
+        ended = [record for record in self._ended_here if record.source != BEYOND]
         failed = [r for r in ended if r.reason in ("error", "oom", "stalled", "diverged")]
         share = self._search.max_failure_share
         if len(ended) < _FEWEST_FOR_A_SHARE or len(failed) <= share * len(ended):
@@ -351,24 +390,8 @@ class Ledger:
             if config is not None:
                 return "sampled", None, config
             self._commit("exhausted")
-        self._look_beyond()
+        self.look_beyond()
         return state.enqueued[0] if state.is_beyond_due else None
-
-    def _look_beyond(self) -> None:
-        """Decide, once all trials have ended, whether the search goes on beyond an edge."""
-        state = self._state
-        if self._beyond is None or state.is_settled or not state.has_run:
-            return
-        found = None
-        if len(state.widenings) < MOST_WIDENINGS:
-            widened = {each.name: each.dimension for each in state.widenings}
-            found = self._beyond.widening(
-                state.sampler.space, widened, self.records, self._search, len(state.trials)
-            )
-        if found is None:
-            self._commit("settled")
-        else:
-            self._commit("widened", **found.to_event())
 
     def _convergence(self) -> str | None:
         """Return why the search has converged, as a phrase; None if it has not."""
@@ -381,7 +404,9 @@ class Ledger:
             threshold=threshold,
             se_share=SE_SHARE if threshold is None else None,
         )
-        if not rule.has_converged(completed_trials(self.records)):
+        # Trials beyond an edge are put near the best one, and would hardly differ from it.
+        own = [record for record in self.records if record.source != BEYOND]
+        if not rule.has_converged(completed_trials(own)):
             return None
         within = f"{SE_SHARE:g} standard errors" if threshold is None else f"{threshold:g}"
         return f"the five best lie within {within}"
@@ -418,7 +443,6 @@ class Ledger:
         )
         self._commit("ended", record=record.to_json())
         self._ended_here.append(record)
-        self._look_beyond()
 
     def _commit(self, kind: str, **fields: Any) -> None:
         event = {"kind": kind, "time": time.time(), **fields}

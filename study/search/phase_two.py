@@ -12,6 +12,7 @@ import numpy as np
 from study.errors import StudyError, quoted, require
 from study.results.records import Metric, TrialRecord, ranked
 from study.results.store import read_cell, read_trials
+from study.search.space import TrialConfig
 from study.spec.dimension import Dimension, Fixed, numbers
 from study.spec.specification import Budget, Cell, Study, Supplementary
 from study.storage.driver_status import is_search_complete
@@ -64,7 +65,7 @@ class PhaseOne:
     """The records of phase 1."""
 
     folder: Path
-    metric: str
+    metric: Metric
     is_complete: bool
     n_ended: int
     """Number of trials that have ended."""
@@ -81,7 +82,7 @@ class PhaseOne:
             StudyError: it cannot be read, or no trial has a usable result.
         """
         described, records = read_cell(folder, "metric", "trials"), read_trials(folder)
-        metric, n_asked = str(described["metric"]), int(described["trials"])
+        metric, n_asked = cast(Metric, described["metric"]), int(described["trials"])
         by_budget: dict[str, list[TrialRecord]] = {}
         for record in ranked(records):
             by_budget.setdefault(record.budget, []).append(record)
@@ -152,13 +153,11 @@ class PhaseOne:
         return found
 
 
-def _evidence(budget: str, trials: Sequence[TrialRecord], metric: str) -> BudgetEvidence:
+def _evidence(budget: str, trials: Sequence[TrialRecord], metric: Metric) -> BudgetEvidence:
     best = trials[:_BEST]
     scores = np.array([trial.objective for trial in best], dtype=np.float64)
     first = best[0]
-    noise = first.best and first.best.difference_se
-    if metric == "auc":
-        noise = first.objective_se
+    noise = first.comparison_se(metric)
     se = None
     if noise is not None and len(scores) > 1:
         se = math.hypot(float(scores.std(ddof=1)) / math.sqrt(len(scores)), noise)
@@ -213,7 +212,7 @@ class PhaseTwo:
             got=f"--metric {metric}, and {phase_one.metric} in {folder}",
             remedy="Leave it out.",
         )
-        search = dataclasses.replace(first.search, metric=cast(Metric, phase_one.metric))
+        search = dataclasses.replace(first.search, metric=phase_one.metric)
         return cls(
             first=dataclasses.replace(first, search=search),
             phase_one=phase_one,
@@ -284,14 +283,16 @@ def supplementary_cell(cell: Cell, plan: Supplementary, best: TrialRecord, trial
         trials: number of trials of the new cell.
     """
     (budget,) = (each for each in cell.budgets if each.label == best.budget)
+    # Records of an earlier version lack fields that have been added since.
+    params = TrialConfig.from_flat(best.params).flat()
     # A listed configuration may lie outside of its budget's tolerance, which is then widened to it.
     distance = abs(best.param_count - budget.target) / budget.target
-    model = _around(cell.model, plan.model, best.params)
-    train = _around(cell.train, plan.train, best.params)
+    model = _around(cell.model, plan.model, params)
+    train = _around(cell.train, plan.train, params)
     if "epochs" not in plan.train:
         # As many epochs as in that trial, unless --max-epochs now allows fewer.
         most = int(max(numbers(cell.train["epochs"])))
-        train["epochs"] = Fixed(min(best.params["epochs"], most))
+        train["epochs"] = Fixed(min(params["epochs"], most))
     searched = {**plan.model, **plan.train}
     return dataclasses.replace(
         cell,
@@ -313,7 +314,7 @@ def supplementary_cell(cell: Cell, plan: Supplementary, best: TrialRecord, trial
             startup_trials=min(cell.search.startup_trials, max(1, trials // 3)),
         ),
         phase=2,
-        start={name: searched[name].nearest(best.params[name]) for name in searched},
+        start={name: searched[name].nearest(params[name]) for name in searched},
     )
 
 

@@ -45,7 +45,8 @@ class Sampler:
         self._open: dict[int, optuna.Trial] = {}
         """The Optuna trial of every running trial, by number."""
         self._entered: dict[int, int] = {}
-        """Optuna's number of every trial that was last entered in its study, by number."""
+        """Optuna's number of every trial of this search in the study; those that failed may lack
+        one, for a new study goes without them."""
         self._seen: set[TrialConfig] = set()
 
     @property
@@ -98,17 +99,22 @@ class Sampler:
             epochs: length of the schedules to come.
             going_on: new configurations, by number, of the trials that get it too.
         """
-        reopened = {self._entered.get(number) for number in going_on}
+        numbers = self._numbers()
         others = [
             trial
             for trial in self._study.get_trials()
             if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-            and trial.number not in reopened
+            and numbers.get(trial.number) not in going_on
         ]
         self._space = self._space.with_epochs(epochs)
         self._seen = {config.with_epochs(epochs) for config in self._seen}
         self._study = optuna.create_study()
         self._study.add_trials(others)
+        self._entered = {
+            numbers[trial.number]: entered
+            for entered, trial in enumerate(others)
+            if trial.number in numbers
+        }
         for number, config in going_on.items():
             self.place(number, config)
 
@@ -119,7 +125,7 @@ class Sampler:
         """
         assert not self._open
         before, known, self._space = self._space, self._study.get_trials(), space
-        numbers = {entered: number for number, entered in self._entered.items()}
+        numbers = self._numbers()
         self._study, self._entered = optuna.create_study(), {}
         for trial in known:
             if trial.state == TrialState.FAIL:
@@ -149,6 +155,12 @@ class Sampler:
             for trial in trials
             if trial.state != TrialState.FAIL
         ]
+
+    def _numbers(self) -> dict[int, int]:
+        """Return the number of every trial of this search, by Optuna's; imported ones have none."""
+        numbers = {entered: number for number, entered in self._entered.items()}
+        assert len(numbers) == len(self._entered), f"trials share a number: {self._entered}"
+        return numbers
 
     def _enter(self, config: TrialConfig) -> optuna.Trial:
         self._seen.add(config)

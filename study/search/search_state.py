@@ -59,10 +59,11 @@ class SearchState:
         self.epochs = space.epochs
         """Length of the schedules to come; None if it is searched."""
         self.n_trials = search.trials
-        """Number of trials that the search is to run in all. ASHA is used or not by the number with
-        which the search was begun."""
+        """Number of trials that the search is asked for; those beyond an edge come on top. ASHA is
+        used or not by the number with which the search was begun."""
         self.is_exhausted = False
-        """Has the search converged or used up its space, so that it hands out no new trial?"""
+        """Has the search converged or used up its space, so that the only new trials that it hands
+        out are those beyond an edge?"""
         self.converged: str | None = None
         """Why the search ends before its last trial; None if it has not converged."""
         self.widenings: list[Widening] = []
@@ -193,7 +194,9 @@ class SearchState:
         if score is not None:
             self.sampler.report(number, percent, score)
             rungs = self.rungs[trial.assignment.config.budget]
-            is_cut = rungs.is_cut(number, percent, score, has_ended=has_ended)
+            is_behind = rungs.is_cut(number, percent, score, has_ended=has_ended)
+            # A few trials judge what lies beyond an edge, so they run to their end.
+            is_cut = is_behind and trial.assignment.source != BEYOND
         if has_ended or is_cut:
             trial.end = report.end_reason
 

@@ -145,8 +145,7 @@ class Choice:
         end = self.end_at(value)
         if end is None:
             return None
-        word = "least" if end == "least" else "most"
-        return f"{value:g} is the {word} of {len(self._numbers)} choices"
+        return f"{value:g} is the {end} of {len(self._numbers)} choices"
 
     def wider(self, end: End, holds: Callable[[Scalar], bool]) -> "Choice | None":
         """Return the choices with the next number of their own progression.
@@ -162,15 +161,18 @@ class Choice:
         Returns: None if the progression ends there, or the rule forbids its next number.
         """
         numbers = self._numbers if end == "largest" else self._numbers[::-1]
-        before, inner, last = numbers[-3:]
-        if min(before, inner, last) <= 0:
+        if len(numbers) < _FEWEST_CHOICES or min(numbers[-3:]) <= 0:
             return None
+        before, inner, last = numbers[-3:]
         next_one = inner * last / before
         found: float | None = _rounded(next_one)
         if all(isinstance(each, int) for each in numbers):
             is_whole = next_one.is_integer()
             found = int(next_one) if is_whole else _round_beyond(next_one, last, end)
-        if found is None or not holds(found):
+        # Choices that are near to each other may be rounded onto their own end.
+        if found is None or (found <= last if end == "largest" else found >= last):
+            return None
+        if not holds(found):
             return None
         return Choice((*self.values, found) if end == "largest" else (found, *self.values))
 

@@ -101,3 +101,10 @@ class SearchConfig:
             got=f"early_stop_threshold={self.early_stop_threshold!r}",
             remedy="Mend the search space or the flag.",
         )
+        require(
+            not (self.across_budgets and self.beyond_edges),
+            "SearchConfig",
+            "a search across budgets stays within its file: every budget has edges of its own",
+            got="across_budgets and beyond_edges",
+            remedy="Leave out beyond_edges, or --beyond-edges.",
+        )

@@ -71,6 +71,13 @@ class Cell:
     """Searched values of the trial of phase 1 from which a phase 2 starts."""
     search_number: int = 1
     """Number of the search among the independent ones of the same budget and horizon, from 1."""
+    is_beyond_asked: bool = False
+    """Was ``search.beyond_edges`` given as a flag? A search that is resumed follows a flag, and not
+    what its file says by now."""
+    n_begun: int | None = None
+    """Number of trials with which a search that goes beyond edges was begun; None of a new one."""
+    n_passed: int = 0
+    """Number of edges that its search has passed."""
 
     @property
     def budget_label(self) -> str:
@@ -278,6 +285,7 @@ class Study:
             model={**self.model, **overrides.model},
             train=train,
             search=SearchConfig(**{**self.search, **overrides.search}),
+            is_beyond_asked="beyond_edges" in overrides.search,
         )
         _check_splits(cell, self.data, self.path)
         _check_normalization(cell, self.path)

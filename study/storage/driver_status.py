@@ -18,7 +18,7 @@ from study.errors import StudyError, cause
 from study.fields import fits, rebuild
 from study.output import told_of_lost_output
 from study.storage.files import overwrite_json, read_json, write_json
-from study.storage.layout import STATUS_FILE
+from study.storage.layout import FINAL_FOLDER, RECORD_FILE, STATUS_FILE, TEST_OPENED_FILE
 
 DriverState = Literal["running", "complete", "interrupted", "stopped", "failed"]
 """State of a driver: at work; every trial ended; ended by the user; ended by a fault, and can be
@@ -86,6 +86,12 @@ def is_search_complete(folder: Path, n_ended: int, n_asked: int) -> bool:
     """Has every trial of a search ended? One that has converged asks for fewer than it might."""
     status = DriverStatus.read(folder)
     return n_ended >= n_asked or (status is not None and status.state == "complete")
+
+
+def has_final_runs(folder: Path) -> bool:
+    """May final runs of a search's winner have opened the test days?"""
+    final = folder.parent / FINAL_FOLDER / folder.name
+    return any((final / name).exists() for name in (TEST_OPENED_FILE, RECORD_FILE))
 
 
 class Driver:

@@ -7,6 +7,7 @@ from typing import Literal
 from study.errors import StudyError
 from study.results.plans.plan_file import PlannedCell
 from study.results.records import TrialRecord, best_trial
+from study.results.status_files import read_asked
 from study.results.store import read_trials
 from study.storage.layout import JOURNAL_FILES, TRIALS_FILE
 from study.sweeping.admission import CellDemand
@@ -36,6 +37,8 @@ class CellRun:
     reason: str | None = None
     records: list[TrialRecord] = field(default_factory=list)
     """Records of the trials that have ended."""
+    asked: int | None = None
+    """Number of trials by ``cell.yaml``, those beyond an edge included; None before it is read."""
     changed_ns: int = 0
     """Time of change, in nanoseconds, of the file from which ``records`` were read."""
 
@@ -47,9 +50,14 @@ class CellRun:
         return CellDemand(
             name=self.name,
             capacity=planned.capacity,
-            usable=min(planned.concurrency, max(1, self.plan.trials - len(self.records))),
+            usable=min(planned.concurrency, max(1, self.trials - len(self.records))),
             exclusive=planned.exclusive,
         )
+
+    @property
+    def trials(self) -> int:
+        """The number of trials that it is asked for, as far as is known."""
+        return self.asked or self.plan.trials
 
     @property
     def best(self) -> TrialRecord | None:
@@ -59,6 +67,8 @@ class CellRun:
     def read(self, results: Path) -> None:
         """Read the trials that have ended, if there are new ones below the results folder."""
         path = results / self.name
+        # It may grow while no trial ends.
+        self.asked = read_asked(path)
         try:
             changed = (path / TRIALS_FILE).stat().st_mtime_ns
         except FileNotFoundError:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from study.results.records import BEYOND
 from study.sweeping.cell_process import CellRun
 from study.terminal.overview import with_error
 from study.text.short_forms import architecture, duration
@@ -23,11 +22,10 @@ def summary_table(cells: Sequence[CellRun]) -> Table:
         scores = None if cell.best is None else cell.best.best
         best, planned = cell.best, cell.plan.demand
         last = "" if best is None else architecture(best.params)
-        beyond = sum(record.source == BEYOND for record in cell.records)
         table.add_row(
             cell.name,
             str(cell.end),
-            f"{len(cell.records)}/{cell.plan.trials + beyond}",
+            f"{len(cell.records)}/{cell.trials}",
             "-" if scores is None else with_error(scores.loss, scores.loss_se),
             "-" if cell.seconds is None else duration(cell.seconds),
             "-" if planned is None else duration(planned.search_seconds_expected),

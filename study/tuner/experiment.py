@@ -72,6 +72,8 @@ def search_cell(
             ledger.extend(asked)
         ledger.finish_due()
         _lengthen(opened, recorder)
+        # Longer schedules move the best trial, which decides where an edge is passed.
+        ledger.look_beyond()
         recorder.repair()
         if not ledger.is_complete:
             with _ray_log_in(opened.folder.path):

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from study.errors import require
 from study.interruptions import Stop
 from study.planning.cell_plan import CellPlan
+from study.planning.feasibility import InfeasibleError
 from study.results.store import CellIdentity
 from study.search.beyond import Beyond
 from study.search.cell_folder import (
@@ -17,6 +19,25 @@ from study.search.cell_folder import (
 from study.search.earlier_trials import Imported
 from study.search.ledger import Ledger
 from study.tuner.slot_limit import Slots
+
+
+def require_holds(plan: CellPlan, ledger: Ledger) -> None:
+    """Refuse to resume a search if a configuration beyond an edge has not the memory that it had.
+
+    Raises:
+        InfeasibleError: one does not fit.
+    """
+    ahead = ledger.beyond_ahead()
+    without = [config for config in ahead if not plan.holds(config)]
+    require(
+        not without,
+        plan.cell.name,
+        "can only go on where every trial beyond an edge fits the memory of a trial at "
+        "micro-batch 1",
+        got=f"{len(without)} of {len(ahead)} configurations that do not",
+        remedy="Free memory, or go on on a machine like the one where it was begun.",
+        error=InfeasibleError,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +85,8 @@ class OpenedSearch:
             beyond=Beyond(plan.cell, plan.holds) if plan.cell.search.beyond_edges else None,
         )
         require_nothing_lost(folder.path, ledger, folder.journal.search)
+        if not ledger.is_complete:
+            require_holds(plan, ledger)
         return cls(
             plan=plan,
             folder=folder,

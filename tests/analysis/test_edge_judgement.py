@@ -11,7 +11,7 @@ from study.results.records import TrialRecord
 from tests.analysis.records import final_record
 from tests.results.conftest import PARAMS, record
 
-LAYERS = "n_layers = 16 is the most of 4 choices"
+LAYERS = "n_layers = 16 is the largest of 4 choices"
 RATE = "learning_rate = 0.0099 is at the end 0.01 of its range"
 SPEC: dict[str, Any] = {
     "model": {"n_layers": {"choice": [2, 4, 8, 16]}, "n_heads": {"choice": [2, 4, 8, 16]}},

@@ -8,7 +8,7 @@ from study.errors import StudyError
 from study.final.candidates import Candidate, best_trials, candidates, source_of, winner
 from study.final.run_plan import refit
 from study.model.model_config import ModelConfig
-from study.search.edges import edges
+from study.search.edges import searched_edges
 from study.spec.dimension import Choice, Dimension, Fixed, Range
 from study.training.train_config import TrainConfig
 from tests.results.conftest import record
@@ -63,11 +63,16 @@ def test_values_at_the_end_of_what_was_searched_are_named() -> None:
         "n_layers": 2, "d_model": 64, "n_heads": 2, "dropout": 0.1, "learning_rate": 1e-3,
         "weight_decay": 0.05,
     }  # fmt: skip
-    assert edges(inside, ranges) == []
+    assert searched_edges(inside, ranges, {}, ()) == []
     # One layer and no dropout are natural bounds, and three choices are too few to have an edge.
-    assert edges({**inside, "n_layers": 1, "dropout": 0.0, "n_heads": 8}, ranges) == []
-    assert edges({**inside, "n_layers": 4}, ranges) == ["n_layers = 4 is the most of 4 choices"]
-    assert edges({**inside, "learning_rate": 9.9e-3}, ranges) == [
+    assert (
+        searched_edges({**inside, "n_layers": 1, "dropout": 0.0, "n_heads": 8}, ranges, {}, ())
+        == []
+    )
+    assert searched_edges({**inside, "n_layers": 4}, ranges, {}, ()) == [
+        "n_layers = 4 is the largest of 4 choices"
+    ]
+    assert searched_edges({**inside, "learning_rate": 9.9e-3}, ranges, {}, ()) == [
         "learning_rate = 0.0099 is at the end 0.01 of its range"
     ]
-    assert edges({**inside, "learning_rate": 9e-3}, ranges) == []
+    assert searched_edges({**inside, "learning_rate": 9e-3}, ranges, {}, ()) == []

@@ -69,6 +69,11 @@ def test_an_ended_search_that_is_asked_for_more_trials_is_partial(
     assert folder_state(path, few, data, space) == ("complete", None)
     more = replace(few, search=replace(few.search, trials=9))
     assert folder_state(path, more, data, space) == ("partial", None)
+    # Its file has learnt to go beyond edges since: a search that has ended goes on for a flag only.
+    beyond = replace(few, search=replace(few.search, beyond_edges=True))
+    assert folder_state(path, beyond, data, space) == ("complete", None)
+    asked = replace(beyond, is_beyond_asked=True)
+    assert folder_state(path, asked, data, space) == ("partial", None)
 
 
 def _other_seed(cell: Cell) -> Cell:

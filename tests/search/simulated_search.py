@@ -53,6 +53,7 @@ def ledger_of(
         journal, space=SPACE, forced=forced, search=search, granted_bytes={}, beyond=beyond
     )
     ledger.finish_due()
+    ledger.look_beyond()
     return ledger
 
 

@@ -18,7 +18,7 @@ from study.results.records import BEYOND, TrialRecord
 from study.search.assignment import Assignment
 from study.search.beyond import Beyond, Widening, most_beyond, searched_cell, widened_part
 from study.search.earlier_trials import TrialToRepeat
-from study.search.edges import edges, searched_ranges
+from study.search.edges import searched_edges
 from study.search.forced import forced_configurations
 from study.search.ledger import Ledger
 from study.search.space import TrialConfig, build_space
@@ -123,8 +123,13 @@ def test_a_winner_at_an_edge_is_followed_beyond_it_twice_at_most(deeper: Path) -
     for record in beyond:
         assert abs(record.param_count / budget.target - 1) <= budget.tolerance
     assert kinds(deeper)[-1] == "settled"
-    assert most_beyond(BEGUN) == ledger.n_beyond == 6
-    assert most_beyond(SEARCH) == 0
+    cell = dataclasses.replace(CELL, search=BEGUN)
+    assert most_beyond(cell) == ledger.n_beyond == 6
+    assert most_beyond(CELL) == 0
+    # As many follow an edge as when the search was begun, and none that was passed is passed again.
+    more = dataclasses.replace(BEGUN, trials=100)
+    extended = dataclasses.replace(cell, search=more, n_begun=BEGUN.trials)
+    assert [most_beyond(extended, passed=passed) for passed in range(3)] == [6, 3, 0]
 
 
 def test_a_winner_at_the_edge_after_the_next_value_was_tried_is_at_none(deep_enough: Path) -> None:
@@ -133,10 +138,11 @@ def test_a_winner_at_the_edge_after_the_next_value_was_tried_is_at_none(deep_eno
     assert ledger.best is not None
     assert ledger.best.params["n_layers"] == 4
     layers = {"n_layers": CELL.model["n_layers"]}
-    assert edges(ledger.best.params, layers) == ["n_layers = 4 is the most of 4 choices"]
+    at_edge = ["n_layers = 4 is the largest of 4 choices"]
+    assert searched_edges(ledger.best.params, layers, {}, ledger.records) == at_edge
     described = widened_part(ledger.widenings, ledger.trials)
     assert described == {"trials": 15, "widened": {"n_layers": {"choice": [1, 2, 3, 4, 6]}}}
-    assert edges(ledger.best.params, searched_ranges(layers, described)) == []
+    assert searched_edges(ledger.best.params, layers, described, ledger.records) == []
     # Final runs find every architecture in the space of the records.
     space = build_space(searched_cell(CELL, described), n_features=25)
     assert all(space.contains(TrialConfig.from_flat(r.params)) for r in ledger.records)
@@ -152,15 +158,21 @@ def test_nothing_follows_where_the_winner_is_inside_or_nothing_asks_for_it(tmp_p
     assert not searched(tmp_path / "inside", inside).widenings
     assert opened(tmp_path / "inside").is_complete
     # Asked for later, it follows; a reader who decides nothing sees that there is more to come.
+    shutil.copytree(tmp_path / "off", tmp_path / "longer")
     reader = Ledger(
-        Journal.read(tmp_path / "off", witness=None),
+        Journal.open(tmp_path / "longer", witness=None),
         space=SPACE,
         forced=forced_configurations(SPACE, BEGUN.forced),
         search=BEGUN,
         granted_bytes={},
         beyond=BEYOND_ALL,
     )
+    reader.finish_due()
     assert not reader.is_complete
+    # Nor is an edge passed whose trials go on with longer schedules.
+    assert SPACE.epochs is not None
+    reader.lengthen(2 * SPACE.epochs)
+    reader.look_beyond()
     assert not reader.widenings
     later = opened(tmp_path / "off")
     assert not later.is_complete
@@ -174,6 +186,23 @@ def test_an_architecture_without_the_memory_for_it_is_not_tried(
     ledger = searched(tmp_path / "cell", deeper_is_better, beyond=Beyond(CELL, fits))
     assert not ledger.widenings
     assert ledger.is_complete
+
+
+def test_a_setting_that_needs_more_memory_than_there_is_is_not_tried(deeper: Path) -> None:
+    """Settings of a trial, as its average of weights, need memory too."""
+    best = at(deeper, learning_rate=2.99e-3, d_model=48, n_layers=2)
+    some = BEYOND_ALL.widening(SPACE, {}, [best], BEGUN, 12)
+    assert some is not None
+    beyond = Beyond(CELL, lambda config: config not in some.configs[1:])
+    found = beyond.widening(SPACE, {}, [best], BEGUN, 12)
+    assert found is not None
+    assert len(found.configs) == 3
+    assert not {*found.configs} & {*some.configs[1:]}
+    (first, *_) = some.configs
+    alone = Beyond(CELL, lambda config: config == first).widening(SPACE, {}, [best], BEGUN, 12)
+    assert alone is not None
+    assert ": 1 more trial with learning_rate from " in alone.message
+    assert Beyond(CELL, lambda _: False).widening(SPACE, {}, [best], BEGUN, 12) is None
 
 
 def at(folder: Path, **params: float) -> TrialRecord:
@@ -358,8 +387,25 @@ def test_the_sampler_knows_the_same_of_every_trial_after_the_space_became_wider(
     assert learnt(opened(deeper))[:12] == learnt(without)
 
 
-def test_trials_beyond_an_edge_compete_on_the_rungs_of_their_budget(deep_enough: Path) -> None:
+def test_trials_beyond_an_edge_are_on_the_rungs_and_run_to_their_end(deep_enough: Path) -> None:
     ledger = opened(deep_enough)
-    assert {r.reason for r in tried_beyond(ledger)} == {"asha"}
+    assert {r.reason for r in tried_beyond(ledger)} == {"completed"}
     first = min(ledger.rungs()[CELL.budget_label])
     assert {12, 13, 14} <= set(first[1])
+
+
+def test_trials_beyond_an_edge_do_not_make_a_search_converge(
+    deep_enough: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cell"
+    shutil.copytree(deep_enough, folder)
+    within = opened(folder, NOT_NARROWER).records[:12]
+    n_distinct = 1 + sum(record.reason == "completed" for record in within)
+    stops = dataclasses.replace(
+        BEGUN, early_stop_patience=max(5, n_distinct), early_stop_threshold=9.0
+    )
+    ledger = ledger_of(Journal.open(folder, witness=None), stops, NOT_NARROWER)
+    ledger.extend(20)
+    assignment = ledger.next()
+    assert assignment is not None
+    assert assignment.source == "sampled"

@@ -165,8 +165,12 @@ def test_a_search_may_be_asked_for_more_trials_and_knows_it_from_then_on(
 def test_a_search_may_go_beyond_edges_from_any_start_on_and_records_what_it_passed(
     path: Path, data: Dataset
 ) -> None:
-    folder = reopen(LocalPlace(path), of_trials(CELL.search.trials, beyond_edges=True), data)
-    assert folder.continued == of_trials(CELL.search.trials, beyond_edges=True)
+    beyond = dataclasses.replace(
+        of_trials(CELL.search.trials, beyond_edges=True), is_beyond_asked=True
+    )
+    folder = reopen(LocalPlace(path), beyond, data)
+    assert folder.continued is not None
+    assert folder.continued.search.beyond_edges
     deeper = Widening(
         name="n_layers",
         dimension=Choice((1, 2, 3, 4, 6)),
@@ -176,6 +180,14 @@ def test_a_search_may_go_beyond_edges_from_any_start_on_and_records_what_it_pass
     )
     folder.journal.append({"kind": "widened", "time": 1.0, **deeper.to_event()})
     closed(folder)
+    extended = reopen(
+        LocalPlace(path),
+        dataclasses.replace(beyond, search=of_trials(20, beyond_edges=True).search),
+        data,
+    )
+    closed(extended)
+    assert extended.continued is not None
+    assert (extended.continued.n_begun, extended.continued.n_passed) == (CELL.search.trials, 1)
     again = reopen(LocalPlace(path), CELL, data)
     # More trials and wider ranges are no part of how it was begun.
     assert again.continued == CELL
@@ -183,6 +195,41 @@ def test_a_search_may_go_beyond_edges_from_any_start_on_and_records_what_it_pass
     assert described["trials"] == CELL.search.trials + 2
     assert described["widened"] == {"n_layers": {"choice": [1, 2, 3, 4, 6]}}
     assert described["spec"] == json.loads(json.dumps(CELL.resolved()))
+
+
+@pytest.mark.parametrize(
+    ("begun", "file_now", "is_asked", "final", "goes_beyond"),
+    [
+        (False, True, False, None, False),
+        (True, False, False, None, True),
+        (False, True, True, None, True),
+        (True, False, True, None, False),
+        # No more is searched once the test days may have been seen.
+        (True, True, False, "test_opened.txt", False),
+        (True, True, True, "final.json", False),
+    ],
+)
+def test_whether_a_search_goes_beyond_edges_is_as_it_was_begun_unless_a_flag_says_otherwise(
+    tmp_path: Path,
+    data: Dataset,
+    begun: bool,
+    file_now: bool,
+    is_asked: bool,
+    final: str | None,
+    goes_beyond: bool,
+) -> None:
+    path = tmp_path / CELL.name
+    before = of_trials(CELL.search.trials, beyond_edges=begun)
+    plain = json.loads(json.dumps(identity(before, data, path)))
+    closed(create(LocalPlace(path), plain))
+    if final is not None:
+        (tmp_path / "final" / CELL.name).mkdir(parents=True)
+        (tmp_path / "final" / CELL.name / final).touch()
+    now = of_trials(CELL.search.trials, beyond_edges=file_now)
+    folder = reopen(LocalPlace(path), dataclasses.replace(now, is_beyond_asked=is_asked), data)
+    closed(folder)
+    assert folder.continued is not None
+    assert folder.continued.search.beyond_edges == goes_beyond
 
 
 def test_more_trials_do_not_change_how_a_search_was_begun(path: Path, data: Dataset) -> None:

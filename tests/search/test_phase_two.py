@@ -1,5 +1,6 @@
 """The choice of budgets for the second phase, and the cells that follow from it."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,12 @@ def test_the_cell_is_the_best_trial_but_for_what_is_searched() -> None:
     assert first.config is not None
     before, now = config.flat(), first.config.flat()
     assert {name: now[name] for name in now if now[name] != before[name]} == {"weight_decay": 0.05}
+    # A record of a version that did not have a field yet is one of the field's default.
+    old = {name: value for name, value in config.flat().items() if name != "fall_weight"}
+    assert (
+        supplementary_cell(CELL, STUDY.supplementary, dataclasses.replace(best, params=old), 25)
+        == cell
+    )
 
 
 def test_a_second_phase_waits_for_the_end_of_the_first(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from study.results.records import TrialState
 from study.search.sampler import Sampler
 from study.search.space import SearchSpace, TrialConfig, build_space
+from study.spec.dimension import Range
 from study.spec.spec_file import load_study
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
@@ -236,3 +237,25 @@ def test_trials_of_an_earlier_search_are_history(space: SearchSpace) -> None:
         found.learn(config, state, value, 50)  # type: ignore[arg-type]
     assert found.history() == old.history()
     assert len(found.history()) == 2
+
+
+def test_no_trial_is_twice_in_a_history_that_is_lengthened_widened_and_lengthened(
+    space: SearchSpace,
+) -> None:
+    found = sampler(space)
+    configs = {number: started(found, number) for number in range(6)}
+    for number in configs:
+        found.report(number, 25, 0.5 + number / 100)
+        found.tell(number, "PRUNED" if number % 2 else "COMPLETE", 0.5 + number / 100)
+    assert space.epochs is not None
+    for factor in (2, 4):
+        epochs = factor * space.epochs
+        found.lengthen(epochs, {n: configs[n].with_epochs(epochs) for n in (0, 2, 4)})
+        for number in (0, 2, 4):
+            found.report(number, 100, 0.4 + number / 100)
+            found.tell(number, "COMPLETE", 0.4 + number / 100)
+        history = [(state, value) for state, _, value, _ in found.history()]
+        completed = [("COMPLETE", 0.4 + number / 100) for number in (0, 2, 4)]
+        assert sorted(history) == [*completed, *(("PRUNED", 0.5 + n / 100) for n in (1, 3, 5))]
+        if factor == 2:
+            found.widen(found.space.wider("dropout", Range(0.1, 0.35, log=False), ()))

@@ -71,6 +71,7 @@ def test_going_beyond_edges_is_switched_by_file_and_flag_in_a_sweep_too(
     assert _given(arguments, ["beyond_edges"]) == words
     (cell, *_) = selected_cells(arguments)
     assert cell.search.beyond_edges == goes_beyond
+    assert cell.is_beyond_asked == bool(words)
     # A search that stays within its file is described as it was before there was such a setting.
     assert ("beyond_edges" in cell.resolved()["search"]) == goes_beyond
 

@@ -59,6 +59,9 @@ def allowed(value: object) -> bool:
         ((1, 2, 3, 4), "least", None),
         ((0.0, 0.1, 0.2, 0.4), "least", None),
         ((125, 250, 500, 999), "largest", None),
+        # Three digits would be the end itself.
+        ((0.9990, 0.9992, 0.9994, 0.9996), "least", None),
+        ((0.9991, 0.9993, 0.9996, 0.9999), "largest", 1.0),
     ],
 )  # fmt: skip
 def test_choices_become_wider_by_the_next_number(
@@ -96,7 +99,7 @@ def test_a_range_becomes_wider_by_a_quarter_as_far_as_the_rule_allows(
 
 def test_an_end_is_named_where_enough_was_searched() -> None:
     assert CHOICE.edge(8) == "8 is the least of 4 choices"
-    assert CHOICE.edge(256) == "256 is the most of 4 choices"
+    assert CHOICE.edge(256) == "256 is the largest of 4 choices"
     assert [CHOICE.edge(16), Choice((1, 2, 3)).edge(1), Fixed(1).edge(1)] == [None] * 3
     assert RANGE.edge(1.01e-5) == "1.01e-05 is at the end 1e-05 of its range"
     assert RANGE.edge(1e-3) == "0.001 is at the end 0.001 of its range"

@@ -194,6 +194,7 @@ def test_evaluation_days_do_not_depend_on_the_horizon() -> None:
         ({"train.learning_rate": KeyError}, "the field learning_rate is missing"),
         ({"search.trials": KeyError}, "the field trials is missing"),
         ({"search.trials": 0}, "trials must be a whole number >= 1"),
+        ({"search.across_budgets": True}, "a search across budgets stays within its file"),
         ({"search.grace_share": 0.05}, "must exceed train.warmup_share"),
         (
             {"data.task": "direction", "train.fall_weight": {"choice": [0.0, 1.0]}},

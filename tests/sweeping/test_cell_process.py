@@ -46,6 +46,13 @@ def test_records_are_read_again_only_when_they_have_changed(tmp_path: Path) -> N
     assert (len(cell.records), cell.demand.usable) == (2, 8)
     assert cell.best is not None
     first = cell.records
+    # All it was asked for have ended, and three beyond an edge have been decided on since.
+    cell.records = first * (ASKED // 2)
+    assert cell.demand.usable == 1
+    (folder / "cell.yaml").write_text(f"trials: {ASKED + 3}\n")
+    cell.read(tmp_path)
+    assert (cell.trials, cell.demand.usable) == (ASKED + 3, 3)
+    cell.records = first
     cell.read(tmp_path)
     assert cell.records is first
     # Torn by a crash: the last records stand until the cell's own process repairs it.
