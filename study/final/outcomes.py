@@ -7,6 +7,7 @@ from pathlib import Path
 from study.data.data_share import DataChoice, DataShare
 from study.results.final_records import FinalRecord, ShareRecord
 from study.spec.specification import Cell
+from study.text.short_forms import counted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +30,18 @@ class FinalSettings:
     """Shares of the training days, below 1, on which the winner is trained too."""
     data_choice: DataChoice = "recent"
     """Which training days make a share."""
+
+    def other_seeds(self, done: FinalRecord, folder: Path) -> str:
+        """Return what is said of complete runs with another number of seeds than is asked for.
+
+        Seeds that are added once the test days are known could be added until a claim holds.
+        """
+        if done.n_seeds == self.n_seeds:
+            return ""
+        return (
+            f", with {counted(done.n_seeds, 'seed')} where --seeds {self.n_seeds} is asked for: "
+            f"test days are open, so none are added; move {folder} away to train all anew"
+        )
 
     def shares_of(self, cell: Cell) -> list[DataShare]:
         """Return the shares of a cell's training days; budgets of a search have the same blocks."""

@@ -134,7 +134,7 @@ def train_cell(
     done = _complete_before(folder, settings)
     left = shares_left(folder, shares)
     if done is not None:
-        say(f"{name}: complete before")
+        say(f"{name}: complete before{settings.other_seeds(done, folder)}")
     if done is not None and not left:
         return _outcome(folder, done, shares)
     search = read_searched_cell(finalist, results, may_differ=settings.may_differ)

@@ -129,8 +129,9 @@ def _check_final_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         done(study.predict.main, "--cell", searched(horizon), "--days", "40", "--json")
         _check_prediction(tmp_path, horizon, table, capsys.readouterr().out)
 
-    done(study.train.main, *again_flags)
-    assert "complete before" in capsys.readouterr().out
+    # Test days are open: no seeds are added, and that is said.
+    done(study.train.main, *again_flags, "--seeds", "3")
+    assert "complete before, with 2 seeds where --seeds 3 is asked for" in capsys.readouterr().out
     # Runs on other days are refused, and no empty table is printed.
     done(study.train.main, *again_flags, "--refit", "train+validation", expect=1)
     assert "best baseline on test" not in capsys.readouterr().out
