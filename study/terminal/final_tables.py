@@ -17,15 +17,26 @@ from study.results.final_records import (
 from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE
 from study.text.short_forms import architecture
 
+_USUAL_NAME = len("small_200k_h3_threshold_1pct")
+"""Characters of a cell's name that are not folded: those of a usual market and task."""
+
+_LONGEST_WORD = len("GJR-GARCH,")
+"""Characters of the longest word in a baseline's name, which is cut if it has no room."""
+
 
 def final_table(records: Sequence[FinalRecord], results: Path) -> Table:
     """Return a line per cell: the losses that chose it, its test loss, and the best baseline's."""
     table = Table(box=None, padding=(0, 1), show_edge=False)
-    # A long name gives way to the numbers.
-    table.add_column("cell", overflow="fold")
+    # The end of a long name gives way to the numbers; a usual one stays in one piece.
+    longest = max((len(record.cell) for record in records), default=0)
+    is_long = longest > _USUAL_NAME
+    table.add_column(
+        "cell", overflow="fold", no_wrap=not is_long, width=_USUAL_NAME if is_long else None
+    )
     table.add_column("winner", no_wrap=True)
-    for heading in ("search", "fresh seeds", "final runs", "test", "best baseline on test"):
+    for heading in ("search", "fresh seeds", "final runs", "test"):
         table.add_column(heading, justify="right")
+    table.add_column("best baseline on test", justify="right", min_width=_LONGEST_WORD)
     for record in records:
         losses = test_losses(
             read_predictions(results / FINAL_FOLDER / record.cell / PREDICTIONS_FILE)
