@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from study.data.arrays import IndexArray, PriceArray
+from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.data_config import DataConfig
 from study.data.holdout import Holdout
 from study.data.labels import fall_labels_of
@@ -144,12 +144,27 @@ def _logistic_both_sides(config: DataConfig, holdout: Holdout) -> PriceArray:
     """
     falls = fall_labels_of(holdout.prices.frame, config)
     assert falls is not None, "a task without a label of falls has no such baseline"
-    days = holdout.train_days
-    inputs = StandardScaler().fit(holdout.features[days]).transform(holdout.features)
-    answers = np.concatenate((holdout.labels[days], falls[holdout.bars][days]))
-    is_fall = np.repeat((0.0, 1.0), len(days))
+    return both_sides_probability(
+        holdout.features, holdout.labels, falls[holdout.bars], holdout.train_days
+    )
+
+
+def both_sides_probability(
+    features: SampleArray, labels: SampleArray, falls: SampleArray, train_days: IndexArray
+) -> PriceArray:
+    """Return the probability of every day, of a model fitted to two labels of the training days.
+
+    Args:
+        features: inputs of every day, shape (n_days, n_features).
+        labels: the label of every day, shape (n_days,).
+        falls: the label of the same move downwards, likewise.
+        train_days: rows of the days that are fitted.
+    """
+    inputs = StandardScaler().fit(features[train_days]).transform(features)
+    answers = np.concatenate((labels[train_days], falls[train_days]))
+    is_fall = np.repeat((0.0, 1.0), len(train_days))
     model = LogisticRegression(max_iter=1000)
-    model.fit(np.column_stack((np.tile(inputs[days], (2, 1)), is_fall)), answers)
+    model.fit(np.column_stack((np.tile(inputs[train_days], (2, 1)), is_fall)), answers)
     upwards = np.column_stack((inputs, np.zeros(len(inputs))))
     probability: PriceArray = model.predict_proba(upwards)[:, 1]
     return probability

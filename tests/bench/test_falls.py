@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 
 from study.data.data_config import DataConfig
 from study.data.dataset import Dataset, build_dataset
 from study.data.evaluation.baselines import logistic_probability
 from study.data.evaluation.probability_scores import log_losses, standard_error
+from study.final.baseline_predictions import both_sides_probability
 from study.model.model_config import ModelConfig
 from study.statistics.block_length import judged_block_days
 from study.training.train_config import TrainConfig
@@ -57,17 +57,12 @@ def network_losses(data: Dataset, auxiliary_weight: float, fall_weight: float) -
 
 def linear_losses(data: Dataset, *, both_sides: bool) -> np.ndarray:
     """Fit logistic regression, to falls too if asked for, and return its validation losses."""
-    days, judged = data.train_days, data.validation_days
+    judged = data.validation_days
     if not both_sides:
         p = logistic_probability(data)
     else:
         assert data.falls is not None
-        inputs = (data.features - data.features[days].mean(0)) / data.features[days].std(0)
-        twice = np.column_stack((np.tile(inputs[days], (2, 1)), np.repeat((0.0, 1.0), len(days))))
-        model = LogisticRegression(max_iter=1000)
-        model.fit(twice, np.concatenate((data.labels[days], data.falls[days])))
-        upwards = np.column_stack((inputs[judged], np.zeros(len(judged))))
-        p = model.predict_proba(upwards)[:, 1]
+        p = both_sides_probability(data.features, data.labels, data.falls, data.train_days)[judged]
     answers: np.ndarray = data.labels[judged].astype(np.float64)
     return log_losses(np.log(p) - np.log1p(-p), answers)
 
