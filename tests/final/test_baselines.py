@@ -19,6 +19,7 @@ from study.final.baseline_predictions import (
     BASELINES,
     TRAILING_DAYS,
     baselines_of,
+    both_sides_probability,
     garch_variance,
     path_probability,
     predict_baselines,
@@ -138,6 +139,15 @@ def test_every_baseline_says_a_probability_of_every_judged_day(holdout: Holdout)
     assert min(losses, key=lambda n: losses[n]) in ("logistic", "logistic, both sides")
 
 
+def test_falls_that_are_rarer_than_rises_leave_the_probability_of_a_rise_alone() -> None:
+    draw = np.random.default_rng(0)
+    features = draw.standard_normal((2000, 3)).astype(np.float32)
+    rises, falls = ((draw.random(2000) < rate).astype(np.float32) for rate in (0.5, 0.1))
+    p = both_sides_probability(features, rises, falls, np.arange(2000))
+    # A constant of each kind lets probabilities of training days have the mean of their labels.
+    assert p.mean() == pytest.approx(rises.mean(), abs=2e-3)
+
+
 def test_both_sides_are_a_logistic_regression_with_a_constant_of_its_own_for_falls(
     holdout: Holdout,
 ) -> None:
@@ -148,8 +158,6 @@ def test_both_sides_are_a_logistic_regression_with_a_constant_of_its_own_for_fal
     inputs = np.column_stack((holdout.features.astype(np.float64), np.ones(len(p))))
     weights, *_ = np.linalg.lstsq(inputs[days], logit[days], rcond=None)
     assert inputs @ weights == pytest.approx(logit, abs=1e-3)
-    # With a constant of each kind, probabilities of training days have the mean of their labels.
-    assert p[days].mean() == pytest.approx(holdout.labels[days].mean(), abs=2e-3)
     alone = BASELINES["logistic"](DataConfig(horizon=3), holdout)
     assert np.abs(p - alone).max() > 0.01
 
