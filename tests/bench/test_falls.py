@@ -102,7 +102,7 @@ def test_auxiliary_targets_teach_what_a_rise_tells_too_rarely(market: str, horiz
         )
         print(f"  {name:26s} {own.mean():.4f}  {a:+.4f} +- {a_error:.4f}  "
               f"{b:+.4f} +- {b_error:.4f}")  # fmt: skip
-    # Both targets together help a network everywhere; falls beside the range do on the long history.
+    # Both targets help a network everywhere; falls beside the range do on the long history.
     assert losses["network, range and falls"].mean() < losses["network"].mean()
     if market == "sp500-long" and horizon == 1:
         gain, error = paired(
