@@ -20,10 +20,11 @@ from study.fields import (
     whole,
 )
 
-Normalization = Literal["relative", "zscore", "revin", "none"]
-LabelKind = Literal["high", "close", "direction"]
-Tier = Literal["a25", "a50", "a100", "a200", "c"]
-FeatureSource = Literal["ohlcv", "vix"]
+Normalization = Literal["relative", "zscore", "revin", "none", "cross_rank", "cross_z"]
+LabelKind = Literal["high", "close", "direction", "ranking"]
+Tier = Literal["a25", "a50", "a100", "a200", "c", "closes"]
+FeatureSource = Literal["ohlcv", "vix", "closes"]
+Target = Literal["rank", "z", "winsorized"]
 SplitKind = Literal["shares", "walk_forward"]
 SearchSplitKind = Literal["chronological", "purged_k_fold", "combinatorial_purged"]
 
@@ -33,6 +34,7 @@ TIER_SOURCES: dict[Tier, tuple[FeatureSource, ...]] = {
     "a100": ("ohlcv",),
     "a200": ("ohlcv",),
     "c": ("ohlcv", "vix"),
+    "closes": ("closes",),
 }
 """Which series the features of a tier are made of."""
 
@@ -79,6 +81,15 @@ SPLIT_FIELDS = (
 )  # fmt: skip
 """Fields of DataConfig that decide which days train, validate and test."""
 
+RANKING = "ranking"
+"""The task of a panel: which assets will rise more than the others of their day?"""
+
+ACROSS: tuple[Normalization, ...] = ("cross_rank", "cross_z")
+"""Normalizations that compare an asset with the others of its day."""
+
+OF_PANELS = ("target",)
+"""Fields of DataConfig that only panels read."""
+
 LONG_HISTORY = "sp500-long"
 """Name of the S&P 500 of 1982 to 2018, which needs the extra ``history``."""
 
@@ -118,6 +129,7 @@ DATA_RULES: dict[str, Rule] = {
     "search_groups": or_none(whole(2, _MOST_GROUPS)),
     "search_validation_groups": or_none(whole(2, _MOST_GROUPS)),
     "max_shift": above(0, 1_000_000),
+    "target": one_of(get_args(Target)),
 }
 """Rules of the fields' values, each by itself."""
 
@@ -125,21 +137,21 @@ _THRESHOLD_TASK = re.compile(r"threshold_(\d+(?:\.\d+)?)pct")
 
 
 def task_threshold(task: str) -> float | None:
-    """Return the threshold that a task name asks for, or None for ``direction``.
+    """Return the threshold that a task name asks for; None for ``direction`` and ``ranking``.
 
     ``threshold_1pct`` is 0.01, ``threshold_0.5pct`` is 0.005: the name is the number, so that two
     tasks never share a folder.
 
     Raises:
-        SpecError: the name is neither ``direction`` nor ``threshold_<number>pct``.
+        SpecError: the name is none of ``direction``, ``ranking`` and ``threshold_<number>pct``.
     """
-    if task == "direction":
+    if task in ("direction", RANKING):
         return None
     match = _THRESHOLD_TASK.fullmatch(task)
     require(
         match is not None,
         "task",
-        "must be direction or threshold_<percent>pct",
+        "must be direction, threshold_<percent>pct or, of a panel, ranking",
         got=f"task={quoted(task)}",
         remedy="Write for example threshold_1pct or threshold_0.5pct.",
     )
@@ -197,8 +209,8 @@ class DataConfig:
     label_price: Literal["high", "close"] = "high"
     """Which later price must reach the threshold; ignored by the task ``direction``."""
     task: str = "threshold_1pct"
-    """Question of a day: ``threshold_<percent>pct`` or ``direction`` (is the close higher in
-    ``horizon`` days?)."""
+    """Question of a day: ``threshold_<percent>pct``, ``direction`` (is the close higher in
+    ``horizon`` days?) or, of a panel, ``ranking`` (whose close will have risen most?)."""
     context_length: int = 60
     """Days that a model sees; the last of them is the sample's day."""
     validation_share: float = 0.15
@@ -241,6 +253,10 @@ class DataConfig:
     max_shift: float = 3.0
     """Largest allowed |validation mean - train mean| of a model input, in train standard
     deviations; larger fails the build."""
+    target: Target = "rank"
+    """What a panel's training aims at, computed from the returns of a day across its assets:
+    their ``rank`` as normal scores, ``z`` (less their mean, over their standard deviation), or
+    ``winsorized``, which is ``z`` of returns cut at three robust standard deviations."""
     accept: tuple[str, ...] = ()
     """Checks whose refusal is overridden, of ACCEPTABLE: what they find becomes a warning."""
 
@@ -263,6 +279,7 @@ class DataConfig:
             remedy="Raise purge_days to the longest horizon of the study.",
         )
         self._check_sources()
+        self._check_panel()
         self._check_window()
         self._set_search_folds()
         task_threshold(self.task)
@@ -340,6 +357,37 @@ class DataConfig:
             remedy="Leave it out, or choose tier c.",
         )
 
+    def _check_panel(self) -> None:
+        of_panels = [*ACROSS, "zscore"] if self.is_panel else None
+        require(
+            self.is_panel == (self.normalization in ACROSS) or self.normalization == "zscore",
+            "DataConfig",
+            f"the task {RANKING} takes the normalizations {', '.join(of_panels or ())}"
+            if of_panels
+            else f"{' and '.join(ACROSS)} compare the assets of a panel, whose task is {RANKING}",
+            got=f"task={self.task}, normalization={self.normalization}",
+            remedy="Choose another --normalization or --task.",
+        )
+        require(
+            self.is_panel or self.tier != "closes",
+            "DataConfig",
+            f"the tier closes is of panels, whose task is {RANKING}",
+            got=f"task={self.task}, tier={self.tier}",
+            remedy="Choose another --tier or --task.",
+        )
+        require(
+            not self.is_panel or "vix" not in TIER_SOURCES[self.tier],
+            "DataConfig",
+            "a panel has no tier with a volatility index",
+            got=f"tier={self.tier}",
+            remedy="Choose another --tier.",
+        )
+
+    @property
+    def is_panel(self) -> bool:
+        """Are many assets a day ranked, in place of one being asked about?"""
+        return self.task == RANKING
+
     @property
     def walks_forward(self) -> bool:
         """Are the test days cut into folds, before each of which the winner is trained again?"""
@@ -358,19 +406,23 @@ class DataConfig:
         return math.comb(self.search_groups or 0, self.search_validation_groups or 1)
 
     def resolved(self) -> dict[str, Any]:
-        """Return all values by name, without those on folds of a search where it has none.
+        """Return all values by name, without those on folds and panels where it has none.
 
-        A search that has none is then described as it was before there were such folds.
+        A search that has none, and one of a single asset, is then described as it was before
+        there were such folds, and panels.
         """
-        left_out = () if self.has_search_folds else ("search_splits", *OF_SEARCH_FOLDS)
+        of_folds = () if self.has_search_folds else ("search_splits", *OF_SEARCH_FOLDS)
+        left_out = (*of_folds, *(() if self.is_panel else OF_PANELS))
         return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     @property
     def label_kind(self) -> LabelKind:
-        """Which label function applies: ``high``, ``close`` or ``direction``."""
-        return "direction" if self.task == "direction" else self.label_price
+        """Which label function applies."""
+        if self.task == "direction" or self.task == RANKING:
+            return "ranking" if self.is_panel else "direction"
+        return self.label_price
 
     @property
     def threshold(self) -> float:
-        """Return that a price must reach, as a fraction; 0 for ``direction``."""
+        """Return that a price must reach, as a fraction; 0 for ``direction`` and ``ranking``."""
         return task_threshold(self.task) or 0.0

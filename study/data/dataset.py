@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from study.data.arrays import DayArray, IndexArray, PriceArray, SampleArray
+from study.data.cell_data import CellData
 from study.data.checks.price_checks import require_clean
 from study.data.checks.vix_timing import check_vix_timing
 from study.data.data_config import DataConfig, Tier
@@ -42,7 +43,7 @@ from study.errors import DataError, require
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dataset:
+class Dataset(CellData):
     """One cell's data, all that a search, or a fold's training, may see. Arrays are read-only.
 
     The arrays end on the last validation day: features and labels of the test part are not in here.
@@ -62,37 +63,11 @@ class Dataset:
     falls: SampleArray | None
     """Labels of the same move downwards, float32 of shape (n_days,), NaN where ``labels`` is; None
     where there are none."""
-    dates: DayArray
-    """Days, datetime64[D] of shape (n_days,), ascending."""
-    feature_names: tuple[str, ...]
-    train_days: IndexArray
-    """Row of each training sample's day; its window is rows day - context_length + 1 .. day."""
-    validation_days: IndexArray
-    """Row of each validation sample's day."""
-    n_rows: int
-    """Days with inputs in the whole history, the sealed test part included."""
-    fold_train_rows: tuple[int, ...]
-    """Number of training samples before each fold of test days, one where days are cut by shares.
-    """
     base_rate: float
     """Share of positives among the training samples."""
-    context_length: int
-    horizon: int
     scaler: Scaler
     """Scaler that turns unstandardised inputs into ``features``."""
     splits: dict[Part, SplitSummary]
-    shift: dict[str, float]
-    """Shift of each input, (validation mean - train mean) / train sd."""
-    warnings: tuple[str, ...]
-    """Oddities of prices and volatility index, refusals that were accepted, and days left out for
-    want of the index."""
-    fingerprint: str
-    """Digest (sha256) of the price content; in tier c, of prices and volatility index."""
-    feature_hash: str
-    """Digest (sha256) of the features' names, order and definitions."""
-    source: str
-    understood: str = ""
-    """How the files were read, one line; empty for embedded ones."""
     search_folds: tuple["Dataset", ...] = ()
     """Data sets of the folds on which a search trains and validates, each with its own days, scaler
     and base rate; empty where it trains and validates on the days of this one."""
@@ -106,11 +81,6 @@ class Dataset:
     def without_search_folds(self) -> "Dataset":
         """This data set for runs that train one network, on the earlier days alone."""
         return replace(self, search_folds=())
-
-    @property
-    def n_folds(self) -> int:
-        """Number of folds of the test days, 1 where days are cut by shares."""
-        return len(self.fold_train_rows)
 
 
 def _fold_train_rows(

@@ -12,12 +12,12 @@ import pandas as pd
 from study.data.data_config import LONG_HISTORY
 from study.data.embedded.arch_file import arch_file
 from study.data.embedded.long_history import read_long_history
+from study.data.embedded.synthetic import default_market
 from study.data.prices import Prices, prices_from_table
 from study.data.reading.file_cells import is_table_file, plain_name
 from study.data.reading.import_notes import ImportNotes
 from study.data.reading.read_options import AS_WRITTEN, ReadOptions
 from study.data.reading.tables import BarTable, read_table, table_from_frame
-from study.data.synthetic import default_market
 from study.errors import DataError, cause, quoted, require
 
 IMPORT_FOLDER = Path("ray_results/data")
@@ -31,7 +31,7 @@ EMBEDDED_SOURCES = ("sp500", "nasdaq", LONG_HISTORY, SYNTHETIC)
 ``great_tables``; their provider is not named, so the files stay there and are not copied."""
 
 _ORIGINS = {
-    SYNTHETIC: "study.data.synthetic",
+    SYNTHETIC: "study.data.embedded.synthetic",
     LONG_HISTORY: "great_tables.data.sp500, arch.data.sp500",
 }
 """Places that embedded markets are read from, of those that are not in ``arch`` alone."""

@@ -18,10 +18,10 @@ from sklearn.preprocessing import StandardScaler
 
 from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.data_config import DataConfig
+from study.data.embedded.synthetic import bayes_probability, next_variances
 from study.data.holdout import Holdout
 from study.data.labels import fall_labels_of
 from study.data.sources import SYNTHETIC
-from study.data.synthetic import bayes_probability, next_variances
 from study.results.final_records import CONSTANT, LOGISTIC, ORACLE, bounded
 
 TRAILING_DAYS = 250

@@ -74,3 +74,62 @@ class BestEpoch(EpochScores):
     auc_se: float | None
     """Standard error of ``auc`` (Hanley and McNeil 1982), which takes days for independent; None
     where a trial's record was read, which does not keep it."""
+
+
+COLLAPSED_SPREAD = 1e-3
+"""Standard deviation of a panel's scores across a day, mean over the days and in those of the
+target, below which a model ranks nothing; an own choice: a model that knows as much as an
+information coefficient of .01 spreads its scores ten times as far."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PanelValidation:
+    """Scores of one epoch on the validation days of a panel: means over days."""
+
+    loss: float
+    """Value that the search minimises: 1 - ``rank_ic``, or 1 less the score that it was asked for,
+    or ``base_loss``."""
+    base_loss: float
+    """Loss of the scores against the target, without the terms that are added to it."""
+    rank_ic: float
+    """Spearman correlation of scores and returns across a day's assets; 0 on a day where the scores
+    are all equal."""
+    ic: float
+    """Pearson correlation of the same."""
+    icir: float | None
+    """``rank_ic`` over the standard deviation of the days'; None if that is 0."""
+    hit_rate: float
+    """Share of the asset-days whose score and whose return lie on the same side of the medians of
+    their day."""
+    long_short: float
+    """Return of the assets of the highest scores less that of the lowest, before costs, per day of
+    holding."""
+    turnover: float
+    """Share of the portfolio that is traded a day, 0 to 2 (all is sold and bought)."""
+    sharpe: float | None
+    """Sharpe ratio of ``long_short`` before costs, a year; None if it never varies."""
+    sharpe_net: float | None
+    """The same after costs."""
+    spread: float
+    """Standard deviation of the scores across a day, by which a collapsed model is recognised."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PanelBest(PanelValidation):
+    """Scores of the epoch of least ``loss`` with their errors, as a trial is ranked by them."""
+
+    epoch: int
+    """Number of the epoch, from 1."""
+    loss_se: float | None
+    """Standard error of ``loss`` over dependent days; None with too few of them."""
+    half_losses: tuple[float, float] | None
+    """``loss`` on the even and on the odd blocks of days; None with too few of them."""
+    rank_ic_se: float | None
+    ic_se: float | None
+    sharpe_se: float | None
+    """Standard error of ``sharpe``."""
+    difference: float | None
+    """Mean over the days of the baseline's RankIC less the model's; negative is better. None
+    without a baseline."""
+    difference_se: float | None

@@ -1,8 +1,8 @@
 import pytest
 
+from study.data.embedded.synthetic import SyntheticMarket, simulate_market
 from study.data.prices import Prices
 from study.data.sources import load_prices
-from study.data.synthetic import SyntheticMarket, simulate_market
 
 
 @pytest.fixture(scope="session")

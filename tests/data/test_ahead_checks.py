@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from study.data.synthetic import simulate_market
+from study.data.embedded.synthetic import simulate_market
 from tests.data.bars import embedded, results_of, stock, thin_stock
 
 CHECK = "look ahead"

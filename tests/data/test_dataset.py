@@ -7,10 +7,10 @@ import pytest
 
 from study.data.data_config import DataConfig, Normalization
 from study.data.dataset import Dataset, build_dataset
+from study.data.embedded.synthetic import SyntheticMarket
 from study.data.features import build_features
 from study.data.inputs import make_inputs
 from study.data.prices import Prices, prices_from_frame
-from study.data.synthetic import SyntheticMarket
 from study.errors import DataError
 
 NORMALIZATIONS: tuple[Normalization, ...] = ("relative", "zscore", "revin", "none")

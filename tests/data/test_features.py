@@ -3,11 +3,11 @@ import pandas as pd
 import pytest
 import talib
 
+from study.data.embedded.synthetic import SyntheticMarket
 from study.data.features import A25, WARM_UP_DAYS, build_features, compute_columns, feature_hash
 from study.data.inputs import INPUT_WARM_UP_DAYS, make_inputs
 from study.data.prices import Prices, prices_from_frame
 from study.data.sources import load_prices
-from study.data.synthetic import SyntheticMarket
 from study.errors import DataError
 
 NAMES = (

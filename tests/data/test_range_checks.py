@@ -10,9 +10,9 @@ import pytest
 from study.data.__main__ import main
 from study.data.checks.range_checks import ranges_stay_of_one_kind
 from study.data.checks.series_checks import levels_hold
+from study.data.embedded.synthetic import simulate_market
 from study.data.reading.tables import table_from_frame
 from study.data.sources import load_prices
-from study.data.synthetic import simulate_market
 from tests.data.bars import rescaled_before, stock, thin_stock, with_cell
 
 MARKETS = {name: load_prices(name).frame for name in ("sp500", "sp500-long", "nasdaq", "synthetic")}

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 
 from study.data.data_config import ACCEPTABLE
+from study.data.embedded.synthetic import simulate_market
 from study.data.prices import Prices, prices_from_frame
-from study.data.synthetic import simulate_market
 from study.errors import DataError
 from tests.data.bars import (
     EMBEDDED,

@@ -11,10 +11,10 @@ from sklearn.preprocessing import StandardScaler
 
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
+from study.data.embedded.synthetic import simulate_market
 from study.data.holdout import Holdout, open_holdout
 from study.data.labels import fall_labels_of, make_labels
 from study.data.sources import load_prices
-from study.data.synthetic import simulate_market
 from study.final.baseline_predictions import (
     BASELINES,
     TRAILING_DAYS,

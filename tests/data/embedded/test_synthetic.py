@@ -3,16 +3,16 @@ import pytest
 
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
-from study.data.evaluation.baselines import score_baselines
-from study.data.evaluation.probability_scores import auc
-from study.data.labels import make_labels
-from study.data.sources import load_prices
-from study.data.synthetic import (
+from study.data.embedded.synthetic import (
     SyntheticMarket,
     bayes_probability,
     next_variances,
     simulate_market,
 )
+from study.data.evaluation.baselines import score_baselines
+from study.data.evaluation.probability_scores import auc
+from study.data.labels import make_labels
+from study.data.sources import load_prices
 
 
 def test_the_same_seed_draws_the_same_market(market: SyntheticMarket) -> None:

@@ -1,0 +1,1 @@
+"""Panels: many assets a day, which a model ranks against each other."""

@@ -1,0 +1,42 @@
+"""Model inputs of a panel, which processes of one machine share instead of copying them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from study.data.arrays import SampleArray
+
+
+class SharedInputs:
+    """Model inputs, in memory or in a file that is mapped.
+
+    Where they lie in a file, only its path and the place in it are sent to another process, which
+    maps it: however many there are, the pages are in memory once.
+
+    Args:
+        values: float32 of shape (n_days, n_assets, n_features).
+        file: the file that they are mapped from; None if they are in memory.
+        offset: bytes of the file before the first of them.
+    """
+
+    def __init__(self, values: SampleArray, file: Path | None = None, offset: int = 0) -> None:
+        self.values = values
+        self.file = file
+        self.offset = offset
+
+    @classmethod
+    def mapped(cls, file: Path, offset: int, shape: tuple[int, ...]) -> "SharedInputs":
+        """Map the values of a file."""
+        # Mode "c" gives private pages that could be written, and torch then takes them uncopied.
+        values = np.memmap(file, dtype=np.float32, mode="c", offset=offset, shape=shape)
+        return cls(values, file, offset)
+
+    def up_to(self, n_days: int) -> "SharedInputs":
+        """Return the inputs of the first days, not copied."""
+        return SharedInputs(self.values[:n_days], self.file, self.offset)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.file is None:
+            return SharedInputs, (self.values,)
+        return SharedInputs.mapped, (self.file, self.offset, self.values.shape)
