@@ -37,8 +37,8 @@ class PanelDataset(CellData):
     """
 
     inputs: SharedInputs
-    """Model inputs, ``inputs.values`` float32 of shape (n_days, n_assets, n_features); 0, which is the mean, where an
-    asset has none."""
+    """Model inputs, whose ``values`` are float32 of shape (n_days, n_assets, n_features); 0, which
+    is the mean, where an asset has none."""
     present: MaskArray
     """Assets that are ranked on a day, shape (n_days, n_assets): those whose features are known on
     the day and on the first day of its window."""
