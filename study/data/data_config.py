@@ -18,6 +18,7 @@ from study.fields import (
     require_type,
     text,
     whole,
+    within,
 )
 
 Normalization = Literal["relative", "zscore", "revin", "none", "cross_rank", "cross_z"]
@@ -87,7 +88,7 @@ RANKING = "ranking"
 ACROSS: tuple[Normalization, ...] = ("cross_rank", "cross_z")
 """Normalizations that compare an asset with the others of its day."""
 
-OF_PANELS = ("target",)
+OF_PANELS = ("target", "portfolio_share", "cost_bps")
 """Fields of DataConfig that only panels read."""
 
 LONG_HISTORY = "sp500-long"
@@ -130,6 +131,8 @@ DATA_RULES: dict[str, Rule] = {
     "search_validation_groups": or_none(whole(2, _MOST_GROUPS)),
     "max_shift": above(0, 1_000_000),
     "target": one_of(get_args(Target)),
+    "portfolio_share": between(0, 0.5),
+    "cost_bps": within(0, 10_000),
 }
 """Rules of the fields' values, each by itself."""
 
@@ -257,6 +260,11 @@ class DataConfig:
     """What a panel's training aims at, computed from the returns of a day across its assets:
     their ``rank`` as normal scores, ``z`` (less their mean, over their standard deviation), or
     ``winsorized``, which is ``z`` of returns cut at three robust standard deviations."""
+    portfolio_share: float = 0.2
+    """Share of a panel's assets that are bought, and that are sold, by which a Sharpe ratio is
+    judged: a fifth, as in the usual quintile portfolios."""
+    cost_bps: float = 10.0
+    """Cost of trading in those portfolios, basis points of what is traded; an own choice."""
     accept: tuple[str, ...] = ()
     """Checks whose refusal is overridden, of ACCEPTABLE: what they find becomes a warning."""
 

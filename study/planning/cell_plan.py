@@ -5,25 +5,23 @@ import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from study.cluster.resources import MOST_TIMED_PER_DEVICE, Node, SearchResources, plan_search
 from study.cluster.thermal import Temperature, measure
-from study.data.dataset import Dataset
-from study.data.evaluation.baselines import Baseline, score_baselines
-from study.data.evaluation.power import Power, measure_power
+from study.data.evaluation.power import Power
+from study.data.panel.panel_power import PanelPower
 from study.errors import require
 from study.model.sensitivity import Sensitivity, require_sensitivity
 from study.model.sizing import count_parameters
+from study.planning.cell_series import AnyDataset
 from study.planning.device_sharing import untimed_sharing
 from study.planning.feasibility import fitting_space, require_fits, step_bytes
+from study.planning.simple_models import Samples, SimpleModels, samples_of, simple_models
 from study.planning.step_probe import measure_search
 from study.planning.step_times import StepTimes
 from study.planning.time_estimate import estimate_search
 from study.results.plans.plan_record import Estimate
-from study.results.records import BaselineRecord
 from study.search.beyond import most_beyond
 from study.search.forced import Forced, first_configurations
 from study.search.space import SearchSpace, TrialConfig
@@ -31,10 +29,6 @@ from study.spec.dimension import numbers
 from study.spec.specification import Cell
 from study.training.checkpoint_bytes import running_bytes
 from study.training.device import supports_bf16
-from study.training.windows import TrainingData
-
-BASELINE_TO_BEAT = "logistic"
-"""Name of the baseline that the terminal shows beside the best trial so far."""
 
 _FLOAT_BYTES = 4
 """Bytes of a weight in a checkpoint: float32."""
@@ -45,7 +39,7 @@ class CellPlan:
     """A cell ready to run."""
 
     cell: Cell
-    data: Dataset
+    data: AnyDataset
     space: SearchSpace
     forced: tuple[Forced, ...]
     resources: SearchResources
@@ -58,14 +52,10 @@ class CellPlan:
     """Kind of device on which the trials will run: ``cpu``, ``cuda`` or ``mps``."""
     bf16: bool
     """Are matrix products computed in bfloat16 on that device?"""
-    baselines: tuple[BaselineRecord, ...]
-    baseline_losses: npt.NDArray[np.float64]
-    """Daily log-losses of the baseline to beat on the validation days, nats; on the folds of a
-    search those of one fold after the other."""
+    simple: SimpleModels
+    """The baselines of the days by which a search judges, and what these days can show."""
     sensitivity: Sensitivity
     """How much each feature changes the output of the smallest architecture."""
-    power: Power
-    """Smallest differences between two models that the days can show."""
     estimate: Estimate
     temperature: Temperature
     """Temperature of this machine when the plan was made."""
@@ -73,7 +63,7 @@ class CellPlan:
     """Measured steps by budget, if the estimate was made here."""
     may_repeat: bool = False
     """May forced configurations be equal?"""
-    folds: tuple[Dataset, ...] = ()
+    folds: tuple[AnyDataset, ...] = ()
     """Data sets of final runs, which take them in turn by their numbers; empty: all trials have
     ``data``."""
 
@@ -88,18 +78,19 @@ class CellPlan:
         return len(self.data.per_network)
 
     @property
-    def training_data(self) -> tuple[tuple[TrainingData, ...], ...]:
+    def training_data(self) -> tuple[tuple[Samples, ...], ...]:
         """The samples that trials take in turn by their numbers: those of a search have the same.
 
-        Those of a trial are one for each of its networks. Only ``data`` comes with the losses of
-        its baseline to beat.
+        Those of a trial are one for each of its networks. Only ``data`` comes with the daily values
+        of its baseline to beat.
         """
-        ends = np.cumsum([len(own.validation_days) for own in self.data.per_network])
-        losses = np.split(self.baseline_losses, ends[:-1])
         return tuple(
-            tuple(map(TrainingData.of, data.per_network, losses))
-            if data is self.data
-            else tuple(map(TrainingData.of, data.per_network))
+            samples_of(
+                data,
+                self.cell.data,
+                self.cell.search.metric,
+                self.simple.daily if data is self.data else None,
+            )
             for data in self.folds or (self.data,)
         )
 
@@ -138,15 +129,10 @@ class CellPlan:
         weights = self.networks * _FLOAT_BYTES * count_parameters(config.model)
         return (3 + (config.train.ema_decay > 0)) * weights, weights
 
-    @property
-    def baseline(self) -> BaselineRecord:
-        """The baseline to beat."""
-        return next(b for b in self.baselines if b.name == BASELINE_TO_BEAT)
-
 
 def plan_cell(
     cell: Cell,
-    data: Dataset,
+    data: AnyDataset,
     space: SearchSpace,
     nodes: Sequence[Node],
     *,
@@ -154,7 +140,7 @@ def plan_cell(
     concurrency: int | None,
     capture: bool = True,
     estimate: Estimate | None = None,
-    power: Power | None = None,
+    power: Power | PanelPower | None = None,
     per_device: Mapping[str, int] | None = None,
     times: Mapping[str, StepTimes] | None = None,
     driver_seconds: float = 0.0,
@@ -199,10 +185,10 @@ def plan_cell(
     forced = first_configurations(space, cell)
     at_once = _trials_at_once(concurrency, resources, cell)
     # Its seconds are those that workers need to start.
-    judged = functools.cache(lambda: (score_baselines(data), power or measure_power(data)))
+    judged = functools.cache(lambda: simple_models(data, power))
     if estimate is None:
         times = times or measure_search(
-            space, data.without_search_folds, resources, device=device, capture=capture,
+            space, _probed_samples(data, cell), resources, device=device, capture=capture,
             concurrency=at_once, times_sharing=is_timed, meanwhile=judged, say=say,
         )  # fmt: skip
         shared |= _best_sharing(times)
@@ -215,15 +201,18 @@ def plan_cell(
         )  # fmt: skip
     else:
         say("the baselines")
-    baselines, power = judged()
     return CellPlan(
         cell=cell, data=data, space=space, forced=forced, resources=resources, concurrency=at_once,
         device=device, capture=capture, device_type=where.type, bf16=bf16,
-        baselines=tuple(map(_record, baselines)),
-        baseline_losses=next(b.losses for b in baselines if b.name == BASELINE_TO_BEAT),
-        sensitivity=sensitivity, power=power, estimate=estimate,
+        simple=judged(), sensitivity=sensitivity, estimate=estimate,
         temperature=measure(), times=times,
     )  # fmt: skip
+
+
+def _probed_samples(data: AnyDataset, cell: Cell) -> Samples:
+    """Return the samples of a network, of which steps are timed."""
+    (samples,) = samples_of(data.without_search_folds, cell.data, cell.search.metric)
+    return samples
 
 
 def _fitting(
@@ -265,7 +254,7 @@ def trial_device(nodes: Sequence[Node], device: str | None) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cuda")
 
 
-def _require_every_feature_read(space: SearchSpace, data: Dataset) -> Sensitivity:
+def _require_every_feature_read(space: SearchSpace, data: AnyDataset) -> Sensitivity:
     """Return how much each feature changes the output of the smallest architecture."""
     smallest = min(space.configs(), key=lambda c: (count_parameters(c.model), c.model.n_heads))
     return require_sensitivity(smallest.model, data.feature_names)
@@ -298,13 +287,3 @@ def _resources(
         step = step_bytes(config, batch, bf16=bf16, networks=networks)
         wanted[config.budget] = max(step, wanted.get(config.budget, 0))
     return plan_search(nodes, wanted, per_device)
-
-
-def _record(baseline: Baseline) -> BaselineRecord:
-    return BaselineRecord(
-        name=baseline.name,
-        log_loss=baseline.log_loss,
-        log_loss_se=baseline.log_loss_se,
-        auc=baseline.auc,
-        skill=baseline.skill,
-    )

@@ -3,15 +3,23 @@
 import dataclasses
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 
 from study.data.data_config import DataConfig
-from study.data.dataset import Dataset
+from study.data.panel.panel_dataset import PanelDataset, PanelSplit
+from study.data.splits import SplitSummary
 from study.model.sizing import count_parameters
 from study.planning.cell_plan import CellPlan
+from study.planning.cell_series import AnyDataset
 from study.planning.feasibility import step_bytes
 from study.planning.time_estimate import shape_name
-from study.results.plans.input_record import InputRecord, SearchFoldsRecord, SplitRecord
+from study.results.plans.input_record import (
+    InputRecord,
+    PanelSplitRecord,
+    SearchFoldsRecord,
+    SplitRecord,
+)
 from study.results.plans.plan_record import (
     BudgetRecord,
     Contents,
@@ -20,7 +28,6 @@ from study.results.plans.plan_record import (
     GridRecord,
     LeastFeature,
     PlanSummary,
-    PowerRecord,
     Question,
     RequestRecord,
     Requirements,
@@ -52,7 +59,7 @@ def plan_summary(plan: CellPlan) -> PlanSummary:
 def summary_without_plan(
     cell: Cell,
     problem: str,
-    data: Dataset | None = None,
+    data: AnyDataset | None = None,
     space: SearchSpace | None = None,
     where: torch.device | None = None,
     *,
@@ -137,13 +144,15 @@ def _question(cell: Cell) -> Question:
 
 def _label(data: DataConfig) -> str:
     days = "the next day" if data.horizon == 1 else f"the next {data.horizon} days"
+    if data.is_panel:
+        return f"whose close rises most within {days}? Targets: {data.target} of each day's returns"
     if data.label_kind == "direction":
         return f"is the close higher after {data.horizon} trading days?"
     return f"does the {data.label_kind} reach +{100 * data.threshold:.4g} % within {days}?"
 
 
 def _contents(
-    config: DataConfig, data: Dataset, space: SearchSpace, *, device: str, bf16: bool
+    config: DataConfig, data: AnyDataset, space: SearchSpace, *, device: str, bf16: bool
 ) -> Contents:
     return Contents(
         inputs=InputRecord(
@@ -151,9 +160,7 @@ def _contents(
             fold_train_rows=data.fold_train_rows,
             n_features=len(data.feature_names),
             features=tuple(data.feature_names),
-            splits={
-                name: SplitRecord(**dataclasses.asdict(part)) for name, part in data.splits.items()
-            },
+            splits={name: _split(part) for name, part in data.splits.items()},
             understood=data.understood,
             warnings=tuple(data.warnings),
             search_folds=_search_folds(config, data) if data.search_folds else None,
@@ -164,13 +171,14 @@ def _contents(
     )
 
 
-def _search_folds(config: DataConfig, data: Dataset) -> SearchFoldsRecord:
+def _split(part: SplitSummary | PanelSplit) -> SplitRecord | PanelSplitRecord:
+    values = dataclasses.asdict(part)
+    return PanelSplitRecord(**values) if isinstance(part, PanelSplit) else SplitRecord(**values)
+
+
+def _search_folds(config: DataConfig, data: AnyDataset) -> SearchFoldsRecord:
     folds = data.search_folds
-    labels = {
-        int(day): float(label)
-        for fold in folds
-        for day, label in zip(fold.validation_days, fold.labels[fold.validation_days], strict=True)
-    }
+    days = np.unique(np.concatenate([fold.validation_days for fold in folds]))
     assert config.search_groups is not None
     return SearchFoldsRecord(
         kind=config.search_splits,
@@ -178,11 +186,23 @@ def _search_folds(config: DataConfig, data: Dataset) -> SearchFoldsRecord:
         groups=config.search_groups,
         validation_groups=config.search_validation_groups or 1,
         train_rows=tuple(len(fold.train_days) for fold in folds),
-        rows=len(labels),
-        base_rate=sum(labels.values()) / len(labels),
-        first_day=str(data.dates[min(labels)]),
-        last_day=str(data.dates[max(labels)]),
+        rows=len(days),
+        base_rate=_base_rate(data),
+        first_day=str(data.dates[days[0]]),
+        last_day=str(data.dates[days[-1]]),
     )
+
+
+def _base_rate(data: AnyDataset) -> float | None:
+    """Return the share of positives among the days that the folds validate; None of a panel."""
+    if isinstance(data, PanelDataset):
+        return None
+    labels = {
+        int(day): float(label)
+        for fold in data.search_folds
+        for day, label in zip(fold.validation_days, fold.labels[fold.validation_days], strict=True)
+    }
+    return sum(labels.values()) / len(labels)
 
 
 def _requirements(plan: CellPlan) -> Requirements:
@@ -212,8 +232,8 @@ def _requirements(plan: CellPlan) -> Requirements:
             source=temperature.source,
             said=temperature.said,
         ),
-        power=PowerRecord(**dataclasses.asdict(plan.power)),
-        baselines=plan.baselines,
+        power=plan.simple.power_record,
+        baselines=plan.simple.baselines,
         forced=tuple(_forced(slot, plan.cell) for slot in plan.forced),
     )
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from study.cluster.resources import Node
 from study.cluster.runtime import cluster
-from study.data.dataset import Dataset, build_dataset
-from study.data.evaluation.power import read_power
 from study.planning.cell_plan import CellPlan, plan_cell, trial_device
+from study.planning.cell_series import AnyDataset, build_data, sample_shape
 from study.planning.device_sharing import recorded_sharing
 from study.planning.feasibility import InfeasibleError, begun_space
 from study.planning.plan_summary import summary_without_plan
+from study.planning.simple_models import read_simple_power
 from study.results.plans.plan_file import read_measurements
 from study.results.plans.plan_record import Estimate, PlanSummary
 from study.results.provenance import process_seconds
@@ -42,6 +42,8 @@ class PlanOptions:
     """File of a plan whose estimate is used; None measures a few steps."""
     import_trials: Path | None = None
     """Folder of an earlier search whose trials a new one imports."""
+    may_write: bool = True
+    """May the inputs of a panel be kept in the results folder? Not by a plan."""
 
     def cluster(self) -> AbstractContextManager[list[Node]]:
         """Start Ray, or join the cluster that runs, for as long as the block lasts."""
@@ -54,7 +56,7 @@ class PreparedCell:
 
     cell: Cell
     options: PlanOptions
-    data: Dataset
+    data: AnyDataset
     space: SearchSpace
     """All architectures that the budgets allow or, of a search that was begun, those that it has.
     """
@@ -96,7 +98,7 @@ class PreparedCell:
         if self.known is not None:
             where = str(self.options.results / self.cell.name)
             estimate = Estimate.from_json(self.known["estimate"], where)
-            power = read_power(self.known.get("power"))
+            power = read_simple_power(self.cell.data, self.known.get("power"))
             per_device = recorded_sharing(self.known)
         return plan_cell(
             self.cell,
@@ -145,8 +147,8 @@ def prepare(cell: Cell, options: PlanOptions, *, is_resumed: bool = False) -> Pr
         StudyError: the data, the space, an earlier plan or earlier trials do not suit the cell, or
             this machine has no such device.
     """
-    data = build_dataset(cell.data, import_folder=options.results / "data")
-    space = build_space(cell, n_features=len(data.feature_names))
+    data = build_data(cell.data, options.results, may_write=options.may_write)
+    space = build_space(cell, **sample_shape(data))
     if options.device is not None and options.address is None:
         resolve_device(0.0, options.device)
     imported, known = None, None

@@ -15,8 +15,8 @@ from typing import Any
 import ray
 import torch
 
-from study.data.dataset import Dataset
 from study.model.sizing import step_flops
+from study.planning.simple_models import Samples
 from study.planning.step_times import CheckpointTime, ProbeTime
 from study.results.epoch_report import EpochReport
 from study.search.space import TrialConfig
@@ -30,7 +30,6 @@ from study.training.device import (
 from study.training.state_file import HostCopy
 from study.training.step.graphs import WARM_UP_RUNS, graphs_of
 from study.training.trainer import Trainer
-from study.training.windows import TrainingData
 
 _SHARED_STEPS = 4
 """Steps per epoch of processes that train side by side: they check the time between epochs."""
@@ -76,7 +75,7 @@ median, at which no further one is timed; an own choice, a tenth of what a plan 
 class ProbeWorker:
     """An actor with a trial's resources that times models."""
 
-    def __init__(self, data: Dataset, device: str | None, capture: bool) -> None:
+    def __init__(self, data: Samples, device: str | None, capture: bool) -> None:
         assigned: dict[str, Any] = ray.get_runtime_context().get_assigned_resources()
         bound_kernel_cache()
         torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
@@ -84,7 +83,7 @@ class ProbeWorker:
         self._graphs = graphs_of(self._device, is_wanted=capture)
         self._n_untimed = 1 if self._graphs is None else WARM_UP_RUNS + 1
         """Steps after which all are alike."""
-        self._data = TrainingData.of(data)
+        self._data = data
 
         self._side_by_side: Trainer | None = None
         """The trainer of a process that trains beside others; None once none is tried."""
@@ -202,9 +201,7 @@ class ProbeWorker:
             copied_seconds=copied_seconds,
         )
 
-    def _trainer(
-        self, config: TrialConfig, data: TrainingData, batch: int, *, epochs: int
-    ) -> Trainer:
+    def _trainer(self, config: TrialConfig, data: Samples, batch: int, *, epochs: int) -> Trainer:
         """Return a trainer whose steps take ``batch`` windows each."""
         return Trainer(
             model=config.model,

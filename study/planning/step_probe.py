@@ -16,11 +16,11 @@ import ray
 from ray.exceptions import RayError
 
 from study.cluster.resources import SearchResources, TrialResources
-from study.data.dataset import Dataset
 from study.errors import SpecError
 from study.model.sizing import count_parameters
 from study.planning.device_sharing import measured_sharing
 from study.planning.probe_worker import FEWEST_WINDOWS, WHOLE_FLOPS, ProbeWorker
+from study.planning.simple_models import Samples
 from study.planning.step_times import (
     SHALLOW,
     CheckpointTime,
@@ -54,7 +54,7 @@ _STATE_BYTES = 5 * 4
 
 def measure_search(
     space: SearchSpace,
-    data: Dataset,
+    data: Samples,
     resources: SearchResources,
     *,
     device: str | None,
@@ -68,7 +68,7 @@ def measure_search(
 
     Args:
         space: search space whose architectures are to be estimated.
-        data: a cell's data set; any horizon's.
+        data: the samples of a trial's network; any horizon's.
         resources: resources that the search's trials request.
         device: the user's choice; None follows the assignment.
         capture: are steps captured as graphs of the device, where it can?
@@ -102,7 +102,7 @@ def measure_search(
 
 def measure_steps(
     space: SearchSpace,
-    data: Dataset,
+    data: Samples,
     *,
     request: dict[str, float],
     device: str | None,
@@ -119,7 +119,7 @@ def measure_steps(
 
     Args:
         space: search space whose architectures are to be estimated.
-        data: a cell's data set; any horizon's.
+        data: the samples of a trial's network; any horizon's.
         request: resources of a trial.
         device: the user's choice; None follows the assignment.
         capture: are steps captured as graphs of the device, where it can?
@@ -151,7 +151,7 @@ def measure_steps(
 
 @contextmanager
 def _workers(
-    number: int, data: Dataset, request: dict[str, float], *, device: str | None, capture: bool
+    number: int, data: Samples, request: dict[str, float], *, device: str | None, capture: bool
 ) -> Iterator[tuple[list[Any], ThreadPoolExecutor]]:
     """Request workers and end them with the block; yield them, and a thread that may wait for them.
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from study.cluster.resources import Node
-from study.data.dataset import Dataset, build_dataset
+from study.data.panel.panel import Panel
 from study.data.prices import Prices
-from study.data.sources import load_prices
 from study.errors import StudyError
 from study.planning.cell_plan import CellPlan, plan_cell, trial_device
+from study.planning.cell_series import AnyDataset, build_data, load_series, sample_shape
 from study.planning.feasibility import InfeasibleError, begun_space
 from study.planning.plan_summary import plan_summary, summary_without_plan
 from study.planning.step_times import StepTimes
@@ -75,15 +75,14 @@ def plan_cells(
     """
     if not cells:
         return
-    first = cells[0].data
-    prices = load_prices(first.source, results / "data", first.accept)
+    series = load_series(cells[0].data, results)
     where = trial_device(nodes, device)
     measured: dict[tuple[object, ...], Mapping[str, StepTimes]] = {}
     for cell in cells:
         known = _Known(cell)
         plan = None
         try:
-            space, data, is_begun = known.read(prices, results)
+            space, data, is_begun = known.read(series, results)
             asked = known.cell
             key = (cell.budgets, space.shapes, min(concurrency or 0, asked.search.trials))
             plan = plan_cell(
@@ -106,20 +105,20 @@ class _Known:
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
         """The cell; that of a search begun before has the search's present number of trials."""
-        self._data: Dataset | None = None
+        self._data: AnyDataset | None = None
         self._space: SearchSpace | None = None
         self._state: FolderState = "new"
         self._folder_problem: str | None = None
 
-    def read(self, prices: Prices, results: Path) -> tuple[SearchSpace, Dataset, bool]:
+    def read(self, series: Prices | Panel, results: Path) -> tuple[SearchSpace, AnyDataset, bool]:
         """Return the cell's search space, its data, and whether its search was begun.
 
         Raises:
             StudyError: one of them cannot be read or built; the parts read before are kept.
         """
         path = results / self.cell.name
-        self._data = build_dataset(self.cell.data, prices, results / "data")
-        self._space = build_space(self.cell, n_features=len(self._data.feature_names))
+        self._data = build_data(self.cell.data, results, series, may_write=False)
+        self._space = build_space(self.cell, **sample_shape(self._data))
         found = folder_state(path, self.cell, self._data, self._space)
         self._state, self._folder_problem = found
         is_begun = self._state in ("complete", "partial")
@@ -170,7 +169,7 @@ def total(outlooks: Sequence[CellOutlook]) -> PlanTotal:
 
 
 def folder_state(
-    path: Path, cell: Cell, data: Dataset | None, space: SearchSpace | None
+    path: Path, cell: Cell, data: AnyDataset | None, space: SearchSpace | None
 ) -> tuple[FolderState, str | None]:
     """Look at a cell's folder without locking or changing it."""
     if not path.exists():

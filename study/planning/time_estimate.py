@@ -19,8 +19,8 @@ import numpy as np
 import optuna
 
 from study.cluster.resources import SearchResources
-from study.data.dataset import Dataset
 from study.model.model_config import ModelConfig
+from study.planning.cell_series import AnyDataset
 from study.planning.simulation import TrialCost, play
 from study.planning.step_times import StepTimes
 from study.results.plans.plan_record import Estimate
@@ -56,7 +56,7 @@ def shape_name(model: ModelConfig | Shape) -> str:
 def estimate_search(
     space: SearchSpace,
     search: SearchConfig,
-    data: Dataset,
+    data: AnyDataset,
     forced: Sequence[Forced],
     times: Mapping[str, StepTimes],
     *,
@@ -115,7 +115,7 @@ def estimate_search(
 
 
 def _cost(
-    config: TrialConfig, *, times: Mapping[str, StepTimes], data: Dataset, search: SearchConfig
+    config: TrialConfig, *, times: Mapping[str, StepTimes], data: AnyDataset, search: SearchConfig
 ) -> TrialCost:
     epochs, measured = config.train.epochs, times[config.budget]
     networks = data.per_network

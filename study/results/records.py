@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, get_type_hints
 
-from study.results.scores import BestEpoch
+from study.results.scores import BestEpoch, PanelBest
 
-Metric = Literal["log_loss", "auc"]
-"""Score by which a search ranks trials: log-loss is minimised, AUC maximised."""
+Metric = Literal["log_loss", "auc", "rank_ic", "ic", "sharpe", "loss"]
+"""Score by which a search ranks trials: losses are minimised, all others maximised. The last four
+are of panels."""
+
+PANEL_METRICS: tuple[Metric, ...] = ("rank_ic", "ic", "sharpe", "loss")
+"""Scores by which a search on a panel may rank trials."""
 
 TrialState = Literal["COMPLETE", "PRUNED", "FAIL"]
 """State of an ended trial in Optuna's words: run to its end, stopped early by comparison with
@@ -55,6 +59,13 @@ _BEST_SCORE_NAMES: Mapping[str, str] = {
     "brier": "brier",
 }
 """Names of the best epoch's other scores in a row, after the number of epochs, with their fields.
+"""
+
+_PANEL_NAMES = (
+    "rank_ic", "rank_ic_se", "ic", "ic_se", "icir", "hit_rate", "long_short", "turnover", "sharpe",
+    "sharpe_se", "sharpe_net", "base_loss", "spread",
+)  # fmt: skip
+"""Names of a panel's scores in a row, which are those of their fields; rows of markets lack them.
 """
 
 PHASES = ("data", "step", "validation", "checkpoint")
@@ -115,10 +126,11 @@ class TrialRecord:
     faults: Sequence[str]
     """Faults that interrupted the trial and were retried, oldest first."""
     objective: float | None
-    """Value that the search minimises: the loss of the best epoch, or 1 - its AUC."""
+    """Value that the search minimises: the loss of the best epoch, or 1 - its AUC, RankIC, IC or
+    Sharpe ratio."""
     objective_se: float | None
     """Standard error of ``objective`` on the validation days."""
-    best: BestEpoch | None
+    best: BestEpoch | PanelBest | None
     """Scores of the epoch of the lowest validation loss; None if no epoch had a finite one."""
     epochs_trained: int
     """Number of epochs that were run."""
@@ -143,7 +155,7 @@ class TrialRecord:
 
     @property
     def value(self) -> float | None:
-        """Best validation log-loss, nats; None if no epoch had a finite one."""
+        """Best validation loss: log-loss in nats, or ``objective`` of a panel; None without any."""
         return None if self.best is None else self.best.loss
 
     @property
@@ -164,10 +176,10 @@ class TrialRecord:
     def comparison_se(self, metric: Metric) -> float | None:
         """Return the standard error that counts where this trial is compared with others.
 
-        All trials share the days, so of a log-loss it is that of its difference to the baseline,
-        and of an AUC its own.
+        All trials share the days, so of a log-loss or a RankIC it is that of its difference to the
+        baseline, and of any other score its own.
         """
-        if metric == "auc":
+        if metric not in ("log_loss", "rank_ic"):
             return self.objective_se
         return None if self.best is None else self.best.difference_se
 
@@ -185,36 +197,57 @@ class TrialRecord:
             else:
                 row[name] = getattr(self, name)
             if name == "epochs_trained":
-                row |= _flat(self.best, _BEST_SCORE_NAMES)
+                is_panel = isinstance(self.best, PanelBest)
+                row |= _flat(None if is_panel else self.best, _BEST_SCORE_NAMES)
+                row |= _flat(self.best, {own: own for own in _PANEL_NAMES}) if is_panel else {}
         return row
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "TrialRecord":
         """Rebuild the record from its row; other names in the row are ignored."""
-        names = {**_BEST_NAMES, **_BEST_SCORE_NAMES}
-        best = {own: row[name] for name, own in names.items()}
-        if best["half_losses"] is not None:
-            best["half_losses"] = tuple(best["half_losses"])
         return cls(
-            **{name: row[name] for name in _field_names() if name != "best"},
-            best=None if best["loss"] is None else BestEpoch(**best, auc_se=None),
+            **{name: row[name] for name in _field_names() if name != "best"}, best=_best(row)
         )
 
 
-def row_types() -> dict[str, Any]:
-    """Return the types of the values in a row that ``TrialRecord.to_json`` makes."""
+def row_types(*, is_panel: bool = False) -> dict[str, Any]:
+    """Return the types of the values in a row that ``TrialRecord.to_json`` makes.
+
+    Args:
+        is_panel: is it the row of a panel's trial that has scores?
+    """
     of_best = get_type_hints(BestEpoch)
     names = {**_BEST_NAMES, **_BEST_SCORE_NAMES}
     types = get_type_hints(TrialRecord)
     del types["best"]
-    return types | {name: of_best[own] | None for name, own in names.items()}
+    types |= {name: of_best[own] | None for name, own in names.items()}
+    of_panel = get_type_hints(PanelBest)
+    return types | {name: of_panel[name] for name in _PANEL_NAMES if is_panel}
+
+
+def is_panel_row(row: Mapping[str, Any]) -> bool:
+    """Is it the row of a panel's trial that has scores?"""
+    return row.get("rank_ic") is not None
+
+
+def _best(row: Mapping[str, Any]) -> BestEpoch | PanelBest | None:
+    """Return the scores of the best epoch in a row."""
+    common = {own: row[name] for name, own in _BEST_NAMES.items()}
+    if common["loss"] is None:
+        return None
+    if common["half_losses"] is not None:
+        common["half_losses"] = tuple(common["half_losses"])
+    if is_panel_row(row):
+        return PanelBest(**common, **{name: row[name] for name in _PANEL_NAMES})
+    scores = {own: row[name] for name, own in _BEST_SCORE_NAMES.items()}
+    return BestEpoch(**common, **scores, auc_se=None)
 
 
 def _field_names() -> list[str]:
     return [field.name for field in dataclasses.fields(TrialRecord)]
 
 
-def _flat(best: BestEpoch | None, names: Mapping[str, str]) -> dict[str, Any]:
+def _flat(best: BestEpoch | PanelBest | None, names: Mapping[str, str]) -> dict[str, Any]:
     flat = {name: None if best is None else getattr(best, own) for name, own in names.items()}
     # Lists, as JSON gives them back: rows are compared with their files.
     return {name: list(v) if isinstance(v, tuple) else v for name, v in flat.items()}
@@ -240,24 +273,32 @@ def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return sorted(rankable, key=lambda record: (record.objective, record.number))
 
 
-def objective(best: BestEpoch | None, metric: Metric) -> float | None:
+def objective(best: BestEpoch | PanelBest | None, metric: Metric) -> float | None:
     """Return what a search minimises, of the best epoch so far; None if it is undefined.
 
-    The best epoch is the one of least log-loss for both metrics: AUC on a few hundred days jumps
-    from epoch to epoch, and its highest value of many is mostly luck.
+    The best epoch is the one of least log-loss for both metrics of a market: AUC on a few hundred
+    days jumps from epoch to epoch, and its highest value of many is mostly luck. That of a panel
+    is the one of least objective.
     """
-    if best is None:
-        return None
-    if metric == "auc":
+    if isinstance(best, BestEpoch) and metric == "auc":
         return None if best.auc is None else 1 - best.auc
-    return best.loss
+    return None if best is None else best.loss
 
 
-def objective_error(best: BestEpoch | None, metric: Metric) -> float | None:
+def score(best: BestEpoch | PanelBest, metric: Metric) -> float | None:
+    """Return the score by which a search ranks trials, of the best epoch so far."""
+    if isinstance(best, BestEpoch):
+        return best.auc if metric == "auc" else best.loss
+    return {"rank_ic": best.rank_ic, "ic": best.ic, "sharpe": best.sharpe}.get(
+        metric, best.base_loss
+    )
+
+
+def objective_error(best: BestEpoch | PanelBest | None, metric: Metric) -> float | None:
     """Return the standard error of the objective; None if it is undefined."""
-    if best is None:
-        return None
-    return best.auc_se if metric == "auc" else best.loss_se
+    if isinstance(best, BestEpoch) and metric == "auc":
+        return best.auc_se
+    return None if best is None else best.loss_se
 
 
 class SplitDescription(TypedDict):
@@ -328,3 +369,18 @@ class BaselineRecord:
     log_loss_se: float | None
     auc: float | None
     skill: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PanelBaselineRecord:
+    """The scores of a simple ranking of a panel's assets on the same validation days."""
+
+    name: str
+    rank_ic: float
+    """Mean over the days."""
+    rank_ic_se: float | None
+    ic: float
+    sharpe: float | None
+    """Sharpe ratio of its long-short portfolio before costs, a year; None if it never varies."""
+    sharpe_net: float | None
+    """The same after costs."""

@@ -21,11 +21,14 @@ from study.fields import is_folder_name, require_type
 from study.results.epoch_report import EpochRecord
 from study.results.records import (
     CellDescription,
+    Metric,
     Parameters,
     TrialRecord,
     best_trial,
     fold_of_run,
+    is_panel_row,
     row_types,
+    score,
 )
 from study.results.scores import HoldoutScores
 from study.results.tables.all_runs import add_rows, replace_rows, table_text
@@ -53,6 +56,9 @@ from study.storage.layout import (
 
 _REMEDY = "Mend it with --resume."
 
+_HEADLINES = {False: ("skill", "auc"), True: ("rank_ic", "rank_ic_se", "ic", "sharpe_net")}
+"""Scores beside the loss in the files of a cell; is it a panel's?"""
+
 _RUN_TYPES = {SELECTION_FOLDER: "selection", RUNS_FOLDER: "final", REFIT_FOLDER: "final"}
 """Kinds of runs by the name of their folder; in any other folder is a search."""
 
@@ -67,8 +73,8 @@ class CellIdentity:
     """Label of the budget, or the labels of all that are searched."""
     phase: int | None
     """1 or 2 in a search of two phases."""
-    metric: str
-    """Score by which trials are ranked: ``log_loss`` or ``auc``."""
+    metric: Metric
+    """Score by which trials are ranked."""
     horizon: int
     task: str
     data_sha256: str
@@ -170,6 +176,7 @@ class CellStore:
 
     def _best_row(self, best: TrialRecord, records: Sequence[TrialRecord]) -> dict[str, Any]:
         identity, params, scores = self._identity, best.params, best.best
+        flat = best.to_json()
         assert scores is not None
         states = [record.state for record in records]
         return {
@@ -204,12 +211,11 @@ class CellStore:
             "best_val_loss_se": scores.loss_se,
             "difference_to_baseline": scores.difference,
             "difference_se": scores.difference_se,
-            "best_value": scores.auc if identity.metric == "auc" else scores.loss,
+            "best_value": score(scores, identity.metric),
             "best_trial_number": best.number,
             "best_epoch": scores.epoch,
             "best_params": dict(params),
-            "skill": scores.skill,
-            "auc": scores.auc,
+            **{name: flat[name] for name in _HEADLINES[is_panel_row(flat)]},
             "n_trials": len(states),
             "n_trials_completed": states.count("COMPLETE"),
             "n_trials_pruned": states.count("PRUNED"),
@@ -265,8 +271,7 @@ class CellStore:
             "difference_se": flat["difference_se"],
             "best_epoch": flat["best_epoch"],
             "epochs_trained": record.epochs_trained,
-            "skill": flat["skill"],
-            "auc": flat["auc"],
+            **{name: flat.get(name) for names in _HEADLINES.values() for name in names},
             "data_sha256": identity.data_sha256,
             "search_phase": record.phase,
             "group": record.group,
@@ -358,8 +363,8 @@ def _check_types(row: Any, where: str) -> None:
     Raises:
         StudyError: a value is missing or of a wrong type; the message names its place.
     """
-    types = row_types()
     require_type(row, Mapping[str, Any], where, _REMEDY)
+    types = row_types(is_panel=is_panel_row(row))
     missing = next((name for name in types if name not in row), None)
     require(
         missing is None,
@@ -373,7 +378,7 @@ def _check_types(row: Any, where: str) -> None:
         require_type(row[name], kind, f"{where}: {name}", _REMEDY)
     if row["value"] is None:
         return
-    for name in ("best_epoch", "skill", "brier"):
+    for name in ("best_epoch",) if is_panel_row(row) else ("best_epoch", "skill", "brier"):
         require(
             row[name] is not None,
             where,

@@ -22,7 +22,9 @@ from study.results.records import PHASES
 
 _SCALARS = (
     "train_loss", "validation_loss", "best_validation_loss", "skill", "auc", "brier",
-    "prediction_sd", "learning_rate", "gradient_norm", "samples_per_second", "peak_memory_bytes",
+    "rank_ic", "ic", "hit_rate", "long_short", "turnover", "sharpe", "sharpe_net", "base_loss",
+    "best_rank_ic", "prediction_sd", "learning_rate", "gradient_norm", "samples_per_second",
+    "peak_memory_bytes",
     "temperature_max",
     *(f"{phase}_seconds" for phase in PHASES),
 )  # fmt: skip
@@ -102,6 +104,10 @@ class TrialEvents:
         line = report.to_json()
         values = [
             Summary.Value(tag=name, simple_value=line[name]) for name in _SCALARS if name in line
+        ]
+        values += [
+            Summary.Value(tag=f"term/{name}", simple_value=value)
+            for name, value in (report.train_terms or {}).items()
         ]
         self._write(
             wall_time=report.worker.reported, step=report.epoch, summary=Summary(value=values)

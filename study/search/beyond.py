@@ -195,7 +195,7 @@ class Beyond:
             return None
         plain = {"widened": {edge.name: wider.plain}}
         try:
-            wide = build_space(searched_cell(cell, plain), n_features=space.n_features)
+            wide = build_space(searched_cell(cell, plain), **space.sample.asdict())
         except SpecError:
             # The rules of a cell bind its fields together: this value breaks one of them.
             return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.data.dataset import Dataset
+from study.data.cell_data import CellData
 from study.errors import StudyError, require
 from study.results.journal import Journal
 from study.results.provenance import versions
@@ -54,7 +54,7 @@ class CellFolder:
         return self.path / STOP_FILE
 
 
-def identity(cell: Cell, data: Dataset, place: Path | str) -> dict[str, Any]:
+def identity(cell: Cell, data: CellData, place: Path | str) -> dict[str, Any]:
     """Return what must be equal for a search to be resumed; ``place`` is a folder or a URI."""
     return {
         "spec": cell.resolved(),
@@ -165,7 +165,7 @@ def identity_in_records(cell: Cell, fingerprint: str) -> CellIdentity:
 
 
 def differences_by_part(
-    before: Mapping[str, Any], cell: Cell, data: Dataset, place: Path | str
+    before: Mapping[str, Any], cell: Cell, data: CellData, place: Path | str
 ) -> dict[str, list[str]]:
     """Return, for each part of ``identity``, a line per value that differs from the beginning.
 
@@ -278,7 +278,7 @@ def _remove_made(folder: Path) -> None:
         folder.rmdir()
 
 
-def reopen(place: Place, cell: Cell, data: Dataset) -> CellFolder:
+def reopen(place: Place, cell: Cell, data: CellData) -> CellFolder:
     """Lock the folder of a search and read its journal; damage is repaired or refused.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.data.dataset import Dataset
+from study.data.cell_data import CellData
 from study.errors import StudyError, cause, quoted, require
 from study.results.records import TrialRecord, TrialState, ranked
 from study.results.store import read_cell, read_trials
@@ -72,7 +72,7 @@ class Imported:
         return f"{known}{outside}; the best {len(self.again)} are trained again"
 
 
-def import_trials(folder: Path, cell: Cell, data: Dataset, space: SearchSpace) -> Imported:
+def import_trials(folder: Path, cell: Cell, data: CellData, space: SearchSpace) -> Imported:
     """Read the trials of another cell's folder, or of an earlier search of the same cell.
 
     The losses enter the sampler's history only if they were measured on the same labels, days and
@@ -155,7 +155,7 @@ def _known(record: TrialRecord) -> KnownTrial:
     )
 
 
-def _incomparable(described: dict[str, Any], cell: Cell, data: Dataset) -> str | None:
+def _incomparable(described: dict[str, Any], cell: Cell, data: CellData) -> str | None:
     """Return why the old losses cannot be compared with new ones; None if they can."""
     before = described.get("spec", {}).get("data")
     now = cell.resolved()["data"]

@@ -43,6 +43,21 @@ class Shape(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SampleShape:
+    """The shape of a sample, which every network of a search has to take."""
+
+    n_features: int
+    n_assets: int = 1
+    """Windows of a sample: the assets of a panel's day."""
+    n_sectors: int = 0
+    """Sectors of the assets; 0 of a market."""
+
+    def asdict(self) -> dict[str, Any]:
+        """Return the fields by name, which are those of ModelConfig."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LeftOut:
     """The architectures of a space that no node could train when the search began."""
 
@@ -135,7 +150,7 @@ class SearchSpace:
     """Dimensions of the other fields of ModelConfig, by name."""
     train: Mapping[str, Dimension]
     """Dimensions of the fields of TrainConfig, by name."""
-    n_features: int
+    sample: SampleShape
     context_length: int
     left_out: LeftOut | None = None
     """Architectures that fit a budget and that no node could train; None if there are none."""
@@ -265,7 +280,7 @@ class SearchSpace:
             model=ModelConfig(
                 **own,
                 **cast(Any, others),
-                n_features=self.n_features,
+                **self.sample.asdict(),
                 context_length=self.context_length,
                 auxiliary_head=train.auxiliary_weight > 0,
             ),
@@ -273,8 +288,10 @@ class SearchSpace:
         )
 
 
-def build_space(cell: Cell, n_features: int) -> SearchSpace:
-    """Return the search space of ``cell`` for data with ``n_features`` inputs.
+def build_space(
+    cell: Cell, n_features: int, *, n_assets: int = 1, n_sectors: int = 0
+) -> SearchSpace:
+    """Return the search space of ``cell`` for samples of this shape, as ``SampleShape`` has it.
 
     An architecture belongs to it if its exact parameter count stays within its budget's tolerance
     for every combination of the other searched fields (output heads, patch sizes, ...), so that no
@@ -285,7 +302,8 @@ def build_space(cell: Cell, n_features: int) -> SearchSpace:
         SpecError: no architecture fits, or a value or bound breaks its field's rule.
     """
     _check_read(cell)
-    shapes = {shape for budget in cell.budgets for shape in _feasible(cell, budget, n_features)}
+    sample = SampleShape(n_features=n_features, n_assets=n_assets, n_sectors=n_sectors)
+    shapes = {shape for budget in cell.budgets for shape in _feasible(cell, budget, sample)}
     if cell.search.forced == "forced18":
         labels = frozenset(budget.label for budget in cell.budgets)
         shapes |= {
@@ -296,14 +314,14 @@ def build_space(cell: Cell, n_features: int) -> SearchSpace:
         shapes=tuple(sorted(shapes)),
         model={name: d for name, d in cell.model.items() if name not in SHAPE_FIELDS},
         train=dict(cell.train),
-        n_features=n_features,
+        sample=sample,
         context_length=cell.data.context_length,
     )
     _check_every_value(space)
     return space
 
 
-def _feasible(cell: Cell, budget: Budget, n_features: int) -> set[Shape]:
+def _feasible(cell: Cell, budget: Budget, sample: SampleShape) -> set[Shape]:
     """Return the architectures that fit a budget, whatever else is drawn."""
     others = {name: d for name, d in cell.model.items() if name not in SHAPE_FIELDS}
     auxiliary_weight = cell.train.get("auxiliary_weight", Fixed(0.0))
@@ -314,7 +332,7 @@ def _feasible(cell: Cell, budget: Budget, n_features: int) -> set[Shape]:
     shapes: set[Shape] | None = None
     for has_auxiliary, *values in itertools.product(auxiliary, *options.values()):
         template = ModelConfig(
-            n_features=n_features,
+            **sample.asdict(),
             d_model=1,
             n_layers=1,
             n_heads=1,

@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from study.data.data_config import OF_SHARES, OF_WALKS, DataConfig
+from study.data.data_config import OF_SHARES, OF_WALKS, RANKING, DataConfig
 from study.errors import quoted, require
 from study.model.architecture import DEFAULT_FAMILY, check_family
+from study.results.records import PANEL_METRICS, Metric
 from study.spec.dimension import Choice, Dimension, Fixed, Scalar, numbers
 from study.spec.overrides import NO_OVERRIDES, Overrides
 from study.spec.search_config import SearchConfig
@@ -20,7 +21,9 @@ from study.storage.layout import SEARCH_SUFFIX
 SHAPE_FIELDS = ("d_model", "n_layers", "n_heads", "d_ff_ratio")
 """Fields of ModelConfig that decide the number of parameters."""
 
-DERIVED_MODEL_FIELDS = ("n_features", "context_length", "auxiliary_head")
+DERIVED_MODEL_FIELDS = (
+    "n_features", "context_length", "auxiliary_head", "n_assets", "n_sectors",
+)  # fmt: skip
 """Fields of ModelConfig that follow from the data and the training settings."""
 
 _WALK = "walk-forward"
@@ -284,7 +287,7 @@ class Study:
             data=DataConfig(**data),
             model={**self.model, **overrides.model},
             train=train,
-            search=SearchConfig(**{**self.search, **overrides.search}),
+            search=SearchConfig(**{**_usual_metric(data), **self.search, **overrides.search}),
             is_beyond_asked="beyond_edges" in overrides.search,
         )
         _check_splits(cell, self.data, self.path)
@@ -294,7 +297,13 @@ class Study:
         _check_name(cell, self.path)
         _check_grace(cell, self.path)
         _check_fall_weight(cell, self.path)
+        _check_metric(cell, self.path)
         return cell
+
+
+def _usual_metric(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metric of a search that names none: a panel's assets are ranked."""
+    return {"metric": "rank_ic"} if data.get("task") == RANKING else {}
 
 
 def with_most_epochs(dimension: Dimension, most: int, *, may_lengthen: bool) -> Dimension:
@@ -398,6 +407,18 @@ def _check_fall_weight(cell: Cell, path: str) -> None:
         "train.fall_weight must be 0 for the task direction, where a fall is the complement",
         got=f"train.fall_weight={quoted(weight.plain)}",
         remedy="Leave it out.",
+    )
+
+
+def _check_metric(cell: Cell, path: str) -> None:
+    of_panels = cell.data.is_panel
+    allowed = [m for m in get_args(Metric) if (m in PANEL_METRICS) == of_panels]
+    require(
+        cell.search.metric in allowed,
+        f"{path}: search.metric",
+        f"the task {cell.data.task} is scored by {', '.join(allowed)}",
+        got=f"metric={cell.search.metric}",
+        remedy="Choose one of them, or leave it out.",
     )
 
 

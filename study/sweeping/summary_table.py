@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from study.sweeping.cell_process import CellRun
-from study.terminal.overview import with_error
+from study.terminal.market_overview import with_error
 from study.text.short_forms import architecture, duration
 
 

@@ -1,25 +1,41 @@
 """The header before a cell's first trial, and the summary after its last."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from study.results.plans.input_record import InputRecord, SplitRecord
+from study.results.plans.input_record import InputRecord, PanelSplitRecord, SplitRecord
 from study.results.plans.plan_record import (
     Contents,
     ForcedRecord,
     GridRecord,
+    PanelPowerRecord,
     PlanSummary,
+    PowerRecord,
     Question,
     Requirements,
     TemperatureRecord,
 )
-from study.results.records import BEYOND, BaselineRecord, TrialRecord
-from study.statistics.skill import skill_on
+from study.results.records import BEYOND, BaselineRecord, PanelBaselineRecord, TrialRecord
+from study.results.scores import BestEpoch, PanelBest
+from study.terminal.market_overview import (
+    market_baselines,
+    market_power_line,
+    market_splits,
+    shown_skill,
+    with_error,
+)
+from study.terminal.panel_overview import (
+    panel_baselines,
+    panel_best_lines,
+    panel_power_line,
+    panel_splits,
+    signed,
+)
 from study.text.byte_text import gib, size
 from study.text.short_forms import architecture, counted, duration
 
@@ -56,12 +72,9 @@ def print_plan(console: Console, plan: PlanSummary) -> None:
         facts |= _requirements(plan.question, contents, required)
     for name, text in facts.items():
         console.print(Text(f"  {name:<8}{text}"), soft_wrap=True)
-    console.print(_splits(contents.inputs.splits))
+    console.print(_splits(contents.inputs))
     if required is not None:
-        folds = contents.inputs.search_folds
-        judged = contents.inputs.splits["validation"] if folds is None else folds
-        days = "the validation days" if folds is None else f"the days of {folds.n_folds} folds"
-        console.print(_baselines(required.baselines, judged.base_rate, days))
+        console.print(_baselines(contents.inputs, required.baselines))
     if contents.inputs.understood:
         console.print(Text(f"  read    {contents.inputs.understood}"), soft_wrap=True)
     for warning in contents.inputs.warnings:
@@ -150,10 +163,7 @@ def _sizes(grid: GridRecord) -> dict[str, str]:
 
 def _requirements(question: Question, contents: Contents, required: Requirements) -> dict[str, str]:
     """Return what a cell that can run here takes."""
-    estimate, least, power = required.estimate, required.sensitivity, required.power
-    auc = "" if power.auc_validation is None else f" or {power.auc_validation:.3f} AUC"
-    # The folds of a search are more days than those that are measured here.
-    part = "validation" if contents.inputs.search_folds is None else "validation of the final runs"
+    estimate, least = required.estimate, required.sensitivity
     return {
         "device": f"{contents.device}, {contents.precision}; {'; '.join(requests(required))}",
         "disk": f"checkpoints take up to {size(required.running_checkpoint_bytes)} while trials "
@@ -167,10 +177,17 @@ def _requirements(question: Question, contents: Contents, required: Requirements
         "heat": _heat(required.temperature),
         "inputs": f"every feature changes the output, {least.feature} the least (by "
         f"{least.change:.2g})",
-        "power": f"{part} shows a difference between two networks from about "
-        f"{power.log_loss_validation:.4f} nat{auc} on ({power.source}); logistic regression gains "
-        f"{power.gain:.4f} nat on a constant",
+        "power": _power(contents.inputs, required.power),
     }
+
+
+def _power(inputs: InputRecord, power: PowerRecord | PanelPowerRecord) -> str:
+    """Return what the days can show, one line."""
+    if isinstance(power, PanelPowerRecord):
+        return panel_power_line(power)
+    # The folds of a search are more days than those that are measured here.
+    has_folds = inputs.search_folds is not None
+    return market_power_line(power, "validation of the final runs" if has_folds else "validation")
 
 
 def search_folds(inputs: InputRecord) -> dict[str, str]:
@@ -289,8 +306,9 @@ def print_summary(
         f"trials      {ended} in {duration(seconds)}: {ends}",
         *best_lines(records, best, metric=plan.question.metric, baseline_name=baseline_name),
         *(
-            f"{baseline.name:<11} {with_error(baseline.log_loss, baseline.log_loss_se)} "
-            "on the same days"
+            f"{baseline.name:<14} {baseline_score(baseline)} on the same days"
+            if isinstance(baseline, PanelBaselineRecord)
+            else f"{baseline.name:<11} {baseline_score(baseline)} on the same days"
             for baseline in required.baselines
         ),
         f"results     {folder}",
@@ -312,7 +330,12 @@ def best_lines(
         baseline_name: the forecast to beat.
     """
     scores = None if best is None else best.best
-    if best is None or scores is None:
+    if best is not None and isinstance(scores, PanelBest):
+        return [
+            *panel_best_lines(scores, number=best.number, baseline_name=baseline_name),
+            *_fresh_seeds(best),
+        ]
+    if best is None or not isinstance(scores, BestEpoch):
         values = [record.value for record in records if record.value is not None]
         lowest = f"; the lowest loss of a collapsed one is {min(values):.4f}" if values else ""
         return [f"best        none: no trial learnt more than the base rate{lowest}"]
@@ -323,67 +346,48 @@ def best_lines(
     return [
         *lines,
         f"best        {with_error(scores.loss, scores.loss_se)} validation log-loss (trial "
-        f"{best.number}, epoch {scores.epoch}), skill {_shown_skill(scores.skill_own_base_rate)} "
+        f"{best.number}, epoch {scores.epoch}), skill {shown_skill(scores.skill_own_base_rate)} "
         f"against the base rate of these days, AUC {auc}",
         f"            {with_error(scores.difference, scores.difference_se, sign=True)} against "
         f"{baseline_name} (negative is better; the best of {len(records)} is optimistic)",
+        *_fresh_seeds(best),
+    ]
+
+
+def _fresh_seeds(best: TrialRecord) -> list[str]:
+    return [
         "            study.train adds the value with fresh seeds, which is the one to report",
         f"            {architecture(best.params)}, {best.param_count:,} parameters",
     ]
 
 
-def _shown_skill(value: float | None) -> str:
-    """Return a skill with its sign, or a dash where it is undefined."""
-    return "-" if value is None else f"{value:+.3f}"
+def baseline_score(baseline: BaselineRecord | PanelBaselineRecord) -> str:
+    """Return the score of a baseline by which it is compared, with its error."""
+    if isinstance(baseline, PanelBaselineRecord):
+        return f"RankIC {signed(baseline.rank_ic, baseline.rank_ic_se)}"
+    return with_error(baseline.log_loss, baseline.log_loss_se)
 
 
-def number(value: float | None, *, sign: bool = False) -> str:
-    """Return a loss with four digits, or a dash for what is unknown."""
-    return "-" if value is None else f"{value:{'+' if sign else ''}.4f}"
+def _splits(inputs: InputRecord) -> Table:
+    """Return a line for each part of the days."""
+    of_panel = {n: part for n, part in inputs.splits.items() if isinstance(part, PanelSplitRecord)}
+    of_market = {n: part for n, part in inputs.splits.items() if isinstance(part, SplitRecord)}
+    return panel_splits(of_panel) if of_panel else market_splits(of_market)
 
 
-def with_error(value: float | None, error: float | None, *, sign: bool = False) -> str:
-    """Return a value and its standard error."""
-    return f"{number(value, sign=sign)} +- {number(error)}"
-
-
-def _splits(splits: Mapping[str, SplitRecord]) -> Table:
-    table = Table(box=None, padding=(0, 1))
-    table.add_column("part", no_wrap=True)
-    table.add_column("days", no_wrap=True)
-    for heading in ("samples", "positives", "base rate", "effective"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, part in splits.items():
-        table.add_row(name, *split_cells(part))
-    return table
-
-
-def split_cells(part: SplitRecord) -> tuple[str, ...]:
-    """Return the cells of a table's row: days, samples, positives, base rate, effective size."""
-    return (
-        f"{part.first_day} to {part.last_day}",
-        f"{part.rows:,}",
-        f"{part.positives:,}",
-        f"{part.base_rate:.3f}",
-        f"{part.effective_size:,.0f}",
-    )
-
-
-def _baselines(baselines: Sequence[BaselineRecord], base_rate: float, days: str) -> Table:
-    """Return a line for each baseline, with its skill against the base rate of the same days."""
-    table = Table(box=None, padding=(0, 1))
-    table.add_column(f"baseline on {days}", no_wrap=True)
-    for heading in ("log-loss", "standard error", "skill", "AUC"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for baseline in baselines:
-        table.add_row(
-            baseline.name,
-            f"{baseline.log_loss:.4f}",
-            number(baseline.log_loss_se),
-            _shown_skill(skill_on(baseline.log_loss, base_rate)),
-            "-" if baseline.auc is None else f"{baseline.auc:.3f}",
-        )
-    return table
+def _baselines(
+    inputs: InputRecord, baselines: Sequence[BaselineRecord | PanelBaselineRecord]
+) -> Table:
+    """Return a line for each baseline, on the days by which the search judges."""
+    folds, validation = inputs.search_folds, inputs.splits["validation"]
+    days = "the validation days" if folds is None else f"the days of {folds.n_folds} folds"
+    of_panel = [each for each in baselines if isinstance(each, PanelBaselineRecord)]
+    if isinstance(validation, PanelSplitRecord):
+        return panel_baselines(of_panel, days)
+    base_rate = validation.base_rate if folds is None else folds.base_rate
+    assert base_rate is not None
+    of_market = [each for each in baselines if isinstance(each, BaselineRecord)]
+    return market_baselines(of_market, base_rate, days)
 
 
 def _heat(temperature: TemperatureRecord) -> str:

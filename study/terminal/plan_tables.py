@@ -1,21 +1,24 @@
 """A selection of cells on the terminal: a block per budget, the total, what the days can show."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from study.results.plans.input_record import SplitRecord
 from study.results.plans.plan_record import (
     BudgetRecord,
     Contents,
     PhaseTwoRecord,
     PlanRow,
     PlanTotal,
+    PowerRecord,
     Question,
     Requirements,
 )
+from study.terminal.market_overview import split_cells
 from study.terminal.overview import (
     beyond_edges,
     data_shares,
@@ -25,8 +28,8 @@ from study.terminal.overview import (
     requests,
     search_folds,
     seconds_per_epoch,
-    split_cells,
 )
+from study.terminal.panel_overview import panel_power_table
 from study.text.byte_text import size
 from study.text.short_forms import duration
 
@@ -190,22 +193,42 @@ def print_total(console: Console, total: PlanTotal) -> None:
 
 def print_power(console: Console, rows: Sequence[PlanRow]) -> None:
     """Print the parts of each horizon and the smallest differences that they can show."""
-    by_horizon: dict[int, tuple[Contents, Requirements]] = {}
+    by_horizon: dict[int, Requirements] = {}
+    markets: dict[int, tuple[Contents, PowerRecord]] = {}
     for row in rows:
         contents, required = row.summary.contents, row.summary.requirements
         if contents is not None and required is not None:
-            by_horizon.setdefault(row.summary.question.horizon, (contents, required))
+            horizon = row.summary.question.horizon
+            by_horizon.setdefault(horizon, required)
+            if isinstance(required.power, PowerRecord):
+                markets.setdefault(horizon, (contents, required.power))
     if not by_horizon:
         return
     console.print(Text("what the days can show", style="bold"))
+    if markets:
+        _print_market_power(console, markets)
+    else:
+        console.print(panel_power_table(rows))
+        _fact(console, "", "RankIC: the smallest true mean RankIC that the part tells from zero (5 "
+              "%, four times of five)")  # fmt: skip
+    for _, required in sorted(by_horizon.items()):
+        for sentence in required.power.sentences:
+            console.print(Padding(Text(sentence), _INDENT))
+
+
+def _print_market_power(
+    console: Console, markets: Mapping[int, tuple[Contents, PowerRecord]]
+) -> None:
+    """Print a line for each part of each horizon of a market."""
     table = Table(box=None, padding=(0, 1))
     for heading in ("horizon", "part", "days"):
         table.add_column(heading, no_wrap=True)
     for heading in ("samples", "positives", "base rate", "effective", "log-loss", "AUC"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for horizon, (contents, required) in sorted(by_horizon.items()):
+    for horizon, (contents, power) in sorted(markets.items()):
         for name, part in contents.inputs.splits.items():
-            loss, auc = required.power.shown(name)
+            loss, auc = power.shown(name)
+            assert isinstance(part, SplitRecord)
             table.add_row(
                 f"h{horizon}",
                 name,
@@ -214,14 +237,11 @@ def print_power(console: Console, rows: Sequence[PlanRow]) -> None:
                 "" if auc is None else f"{auc:.3f}",
             )
     console.print(table)
-    source = next(required.power.source for _, required in by_horizon.values())
+    source = next(power.source for _, power in markets.values())
     _fact(console, "", "log-loss, AUC: the smallest true difference between two networks that the "
           f"part shows (5 %, four times of five): {source}")  # fmt: skip
     _fact(console, "", "effective: independent days that would show the base rate as well, by the "
           "error of blocks of days")  # fmt: skip
-    for _, (_, required) in sorted(by_horizon.items()):
-        for sentence in required.power.sentences:
-            console.print(Padding(Text(sentence), _INDENT))
 
 
 def _fact(console: Console, name: str, text: str) -> None:

@@ -13,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from study.results.epoch_report import EpochRecord
-from study.results.records import BaselineRecord, TrialRecord
+from study.results.records import BaselineRecord, PanelBaselineRecord, TrialRecord
+from study.results.scores import BestEpoch, EpochScores, PanelBest, PanelValidation
+from study.terminal.panel_overview import ratio, signed
 from study.text.byte_text import gib
 from study.text.short_forms import architecture, duration
 
@@ -49,7 +51,7 @@ class Progress:
         *,
         total: int,
         slots: int,
-        baseline: BaselineRecord | None,
+        baseline: BaselineRecord | PanelBaselineRecord | None,
     ) -> None:
         self._console = console
         self._log = log
@@ -130,10 +132,9 @@ class Progress:
         if best_epoch is None:
             outcome = f"{record.reason}, no value"
         else:
-            auc = "undefined" if best_epoch.auc is None else f"{best_epoch.auc:.3f}"
             outcome = (
-                f"{best_epoch.loss:.4f} at epoch {best_epoch.epoch}, AUC {auc}, {record.reason} "
-                f"after {record.epochs_trained} of {record.params['epochs']} epochs"
+                f"{_scores(best_epoch)}, {record.reason} after {record.epochs_trained} of "
+                f"{record.params['epochs']} epochs"
             )
         took = "" if record.duration_seconds is None else f", {duration(record.duration_seconds)}"
         self.line(f"trial {record.number:>3} ends: {outcome}{took} | {self._best_so_far()}")
@@ -151,10 +152,19 @@ class Progress:
         counted = f"{len(self._ended)}/{self._total}"
         if self._baseline is None:
             return counted
-        baseline = f"{self._baseline.name} {self._baseline.log_loss:.4f}"
-        if self._best is None or self._best.value is None:
+        is_panel = isinstance(self._baseline, PanelBaselineRecord)
+        own = (
+            signed(self._baseline.rank_ic)
+            if isinstance(self._baseline, PanelBaselineRecord)
+            else f"{self._baseline.log_loss:.4f}"
+        )
+        baseline = f"{self._baseline.name} {own}"
+        if self._best is None or self._best.best is None:
             return f"{counted}, no usable value yet, {baseline}"
-        return f"{counted}, best {self._best.value:.4f} (trial {self._best.number}), {baseline}"
+        best, number = self._best.best, self._best.number
+        value = signed(best.rank_ic) if isinstance(best, PanelBest) else f"{best.loss:.4f}"
+        name = "best RankIC" if is_panel else "best"
+        return f"{counted}, {name} {value} (trial {number}), {baseline}"
 
     def _view(self) -> Group:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -191,10 +201,28 @@ def _epoch_columns(report: EpochRecord | None, epochs: int) -> tuple[str, ...]:
     return (
         f"{report.epoch}/{epochs}",
         _loss(report.train_loss),
-        _loss(None if validation is None else validation.loss),
-        _loss(best and best.loss),
+        _shown(validation),
+        _shown(best),
         f"{sum(report.phase_seconds.values()):.1f}",
     )
+
+
+def _scores(best: BestEpoch | PanelBest) -> str:
+    """Return the scores of a trial's best epoch, and which it is."""
+    if isinstance(best, PanelBest):
+        return (
+            f"RankIC {signed(best.rank_ic)} at epoch {best.epoch}, IC {signed(best.ic)}, Sharpe "
+            f"{ratio(best.sharpe_net)} after costs"
+        )
+    auc = "undefined" if best.auc is None else f"{best.auc:.3f}"
+    return f"{best.loss:.4f} at epoch {best.epoch}, AUC {auc}"
+
+
+def _shown(scores: EpochScores | PanelValidation | None) -> str:
+    """Return the score of an epoch by which trials are compared; nothing before the first."""
+    if isinstance(scores, PanelValidation):
+        return signed(scores.rank_ic)
+    return _loss(None if scores is None else scores.loss)
 
 
 def _loss(value: float | None) -> str:

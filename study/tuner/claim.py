@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from study.cluster.machine import machine
-from study.data.dataset import Dataset
+from study.data.cell_data import CellData
 from study.errors import StudyError
 from study.planning.cell_plan import CellPlan
 from study.planning.plan_summary import plan_summary
@@ -101,7 +101,7 @@ class Claim:
 def claim(
     place: Place,
     cell: Cell,
-    data: Dataset,
+    data: CellData,
     *,
     resume: bool = False,
     fresh: bool = False,

@@ -67,7 +67,7 @@ class Recorder(Callback):  # type: ignore[misc]
             self._store.log,
             total=plan.cell.search.trials + self._ledger.n_beyond,
             slots=plan.concurrency,
-            baseline=plan.baseline if plan.n_folds == 1 else None,
+            baseline=plan.simple.to_beat if plan.n_folds == 1 else None,
         )
         self._n_folds = plan.n_folds
         self._cell, self._journal = plan.cell, opened.folder.journal

@@ -180,7 +180,7 @@ def _end(
         best=best,
         plan=plan_summary(plan),
         folder=str(shown(claimed.place.path)),
-        baseline_name=plan.baseline.name,
+        baseline_name=plan.simple.to_beat.name,
         seconds=seconds,
     )
     if best is None:

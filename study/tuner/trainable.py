@@ -19,6 +19,7 @@ from study.cluster.resources import needed_bytes
 from study.cluster.sensors import degree_sources
 from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.cluster.usable_memory import most_copied_bytes
+from study.planning.simple_models import Samples
 from study.results.epoch_report import EpochRecord, EpochReport, WorkerFacts
 from study.results.records import fold_of_run
 from study.search.assignment import Assignment, first_micro_batch
@@ -40,7 +41,6 @@ from study.training.folded_trainer import FoldedTrainer, trainer_of
 from study.training.state_file import CheckpointError
 from study.training.step.graphs import Graphs, graphs_of
 from study.training.trainer import Trainer
-from study.training.windows import TrainingData
 
 _LOOK_SECONDS = 0.5
 """Seconds between two polls of the stop file, and between two signs of life; an own choice."""
@@ -134,7 +134,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     store when it begins; a checkpoint is written when it is in the store.
     """
 
-    _data: Sequence[Sequence[TrainingData]]
+    _data: Sequence[Sequence[Samples]]
     """The samples that trials take in turn by their numbers: one for each network of a trial."""
     _assigned: Assignment | None
     """The trial that begins with the next step; None once it has begun."""
@@ -159,7 +159,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         self,
         config: dict[str, Any],
         *,
-        data: Sequence[Sequence[TrainingData]],
+        data: Sequence[Sequence[Samples]],
         settings: TrialSettings,
     ) -> None:
         """Take the cell's data from the object store.

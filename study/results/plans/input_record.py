@@ -21,6 +21,22 @@ class SplitRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PanelSplitRecord:
+    """The samples in a part of a panel's days, each a day with all its assets."""
+
+    rows: int
+    """Number of days."""
+    labels: int
+    """Number of asset-days with a label."""
+    assets_mean: float
+    """Mean number of such assets a day."""
+    effective_size: float
+    """Number of independent days that they are worth, as their labels overlap."""
+    first_day: str
+    last_day: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SearchFoldsRecord:
     """The folds of a search whose trials train a network for each of them."""
 
@@ -35,8 +51,8 @@ class SearchFoldsRecord:
     """Number of training samples of each fold."""
     rows: int
     """Number of days, each of which is validated in equally many folds."""
-    base_rate: float
-    """Share of positives among them."""
+    base_rate: float | None
+    """Share of positives among them; None of a panel."""
     first_day: str
     last_day: str
 
@@ -80,7 +96,7 @@ class InputRecord:
     """
     n_features: int
     features: Sequence[str]
-    splits: Mapping[str, SplitRecord]
+    splits: Mapping[str, SplitRecord | PanelSplitRecord]
     understood: str
     """How the columns of a file were understood, in words; empty where nothing was guessed."""
     warnings: Sequence[str]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from study.errors import SpecError
 from study.fields import rebuild
 from study.results.plans.input_record import InputRecord
-from study.results.records import BaselineRecord
+from study.results.records import BaselineRecord, PanelBaselineRecord
 from study.text.short_forms import of_search
 
 FolderState = Literal["new", "complete", "partial", "refused"]
@@ -243,6 +243,15 @@ class PowerRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PanelPowerRecord:
+    """Smallest mean RankICs that a panel's days can tell from zero, and from a baseline's."""
+
+    rank_ic_validation: float
+    rank_ic_test: float
+    sentences: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LeastFeature:
     """The feature that changes the output of an untrained network least, and by how much."""
 
@@ -303,8 +312,8 @@ class Requirements:
     kept_checkpoint_bytes: int
     estimate: Estimate
     temperature: TemperatureRecord
-    power: PowerRecord
-    baselines: Sequence[BaselineRecord]
+    power: PowerRecord | PanelPowerRecord
+    baselines: Sequence[BaselineRecord | PanelBaselineRecord]
     forced: Sequence[ForcedRecord]
 
     def to_json(self) -> dict[str, Any]:

@@ -23,6 +23,8 @@ CSV_COLUMNS = (
     "test_loss", "test_auc", "search_number",
     # Of a final run; empty where days are cut by shares.
     "fold",
+    # Of a panel's runs.
+    "rank_ic", "rank_ic_se", "ic", "sharpe_net",
 )  # fmt: skip
 
 _HEADER = ",".join(CSV_COLUMNS)

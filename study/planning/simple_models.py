@@ -1,0 +1,146 @@
+"""What simple models reach on the days by which a search judges, and what these days can show."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from study.data.arrays import PriceArray
+from study.data.data_config import DataConfig
+from study.data.evaluation.baselines import Baseline, score_baselines
+from study.data.evaluation.power import Power, measure_power, read_power
+from study.data.panel.panel_baselines import PanelBaseline, score_panel_baselines
+from study.data.panel.panel_dataset import PanelDataset
+from study.data.panel.panel_power import PanelPower, measure_panel_power, read_panel_power
+from study.planning.cell_series import AnyDataset
+from study.results.plans.plan_record import PanelPowerRecord, PowerRecord
+from study.results.records import BaselineRecord, Metric, PanelBaselineRecord
+from study.training.panel.panel_samples import PanelTrainingData
+from study.training.windows import TrainingData
+
+_TO_BEAT = {False: "logistic", True: "ridge"}
+"""Name of the baseline that the terminal shows beside the best trial so far; is it of a panel?"""
+
+Samples = TrainingData | PanelTrainingData
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SimpleModels:
+    """The baselines of a cell, and what its days can show."""
+
+    baselines: tuple[BaselineRecord | PanelBaselineRecord, ...]
+    to_beat: BaselineRecord | PanelBaselineRecord
+    """The baseline that the terminal shows beside the best trial."""
+    daily: PriceArray
+    """Its log-losses, nats, or RankICs on the validation days; on the folds of a search those of
+    one fold after the other."""
+    power: Power | PanelPower
+
+    @property
+    def power_record(self) -> PowerRecord | PanelPowerRecord:
+        """What the days can show, as a plan records it."""
+        if isinstance(self.power, PanelPower):
+            return PanelPowerRecord(
+                rank_ic_validation=self.power.rank_ic_validation,
+                rank_ic_test=self.power.rank_ic_test,
+                sentences=self.power.sentences,
+            )
+        return PowerRecord(**asdict(self.power))
+
+
+def read_simple_power(
+    config: DataConfig, raw: Mapping[str, Any] | None
+) -> Power | PanelPower | None:
+    """Rebuild the power of an earlier plan; None if it holds none."""
+    return read_panel_power(raw) if config.is_panel else read_power(raw)
+
+
+def simple_models(data: AnyDataset, power: Power | PanelPower | None = None) -> SimpleModels:
+    """Fit the baselines on the training days and judge them on the validation days.
+
+    Args:
+        data: the data set of a cell.
+        power: what its days can show, if that has been measured.
+    """
+    if isinstance(data, PanelDataset):
+        found = score_panel_baselines(data)
+        return _simple_models(
+            [_panel_record(each) for each in found],
+            {each.name: each.rank_ics for each in found},
+            power or measure_panel_power(data),
+            is_panel=True,
+        )
+    of_market = score_baselines(data)
+    return _simple_models(
+        [_record(each) for each in of_market],
+        {each.name: each.losses for each in of_market},
+        power or measure_power(data),
+        is_panel=False,
+    )
+
+
+def samples_of(
+    data: AnyDataset, config: DataConfig, metric: Metric, daily: PriceArray | None = None
+) -> tuple[Samples, ...]:
+    """Return the samples of a trial, one set for each of its networks.
+
+    Args:
+        data: the data set of a cell.
+        config: its definition.
+        metric: the score by which trials are ranked.
+        daily: values of the baseline to beat, as ``SimpleModels.daily``; None without one.
+    """
+    ends = np.cumsum([len(own.validation_days) for own in data.per_network])
+    parts: Sequence[PriceArray | None] = (
+        [None] * len(ends) if daily is None else np.split(daily, ends[:-1])
+    )
+    if isinstance(data, PanelDataset):
+        return tuple(
+            PanelTrainingData.of(
+                own,
+                baseline_rank_ics=of_baseline,
+                metric=metric,
+                portfolio_share=config.portfolio_share,
+                cost_bps=config.cost_bps,
+            )
+            for own, of_baseline in zip(data.per_network, parts, strict=True)
+        )
+    return tuple(map(TrainingData.of, data.per_network, parts))
+
+
+def _simple_models(
+    records: Sequence[BaselineRecord | PanelBaselineRecord],
+    daily: Mapping[str, PriceArray],
+    power: Power | PanelPower,
+    *,
+    is_panel: bool,
+) -> SimpleModels:
+    name = _TO_BEAT[is_panel]
+    return SimpleModels(
+        baselines=tuple(records),
+        to_beat=next(each for each in records if each.name == name),
+        daily=daily[name],
+        power=power,
+    )
+
+
+def _record(baseline: Baseline) -> BaselineRecord:
+    return BaselineRecord(
+        name=baseline.name,
+        log_loss=baseline.log_loss,
+        log_loss_se=baseline.log_loss_se,
+        auc=baseline.auc,
+        skill=baseline.skill,
+    )
+
+
+def _panel_record(baseline: PanelBaseline) -> PanelBaselineRecord:
+    return PanelBaselineRecord(
+        name=baseline.name,
+        rank_ic=baseline.rank_ic,
+        rank_ic_se=baseline.rank_ic_se,
+        ic=baseline.ic,
+        sharpe=baseline.sharpe,
+        sharpe_net=baseline.sharpe_net,
+    )

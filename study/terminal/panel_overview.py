@@ -1,0 +1,109 @@
+"""What a panel's cell prints where a market's prints base rates, log-losses and AUCs."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from study.results.plans.input_record import PanelSplitRecord
+from study.results.plans.plan_record import PanelPowerRecord, PlanRow
+from study.results.records import PanelBaselineRecord
+from study.results.scores import PanelBest
+
+
+def signed(value: float | None, error: float | None = None) -> str:
+    """Return a score with its sign and error, or a dash where it is undefined."""
+    if value is None:
+        return "-"
+    return f"{value:+.4f}" if error is None else f"{value:+.4f} +- {error:.4f}"
+
+
+def ratio(value: float | None) -> str:
+    """Return a Sharpe ratio, or a dash where it is undefined."""
+    return "-" if value is None else f"{value:+.2f}"
+
+
+def panel_splits(splits: Mapping[str, PanelSplitRecord]) -> Table:
+    """Return a line for each part of a panel's days."""
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("part", no_wrap=True)
+    table.add_column("dates", no_wrap=True)
+    for heading in ("days", "labels", "assets a day", "effective days"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, part in splits.items():
+        table.add_row(name, *panel_split_cells(part))
+    return table
+
+
+def panel_split_cells(part: PanelSplitRecord) -> tuple[str, ...]:
+    """Return the cells of a table's row: dates, days, labels, assets a day, effective days."""
+    return (
+        f"{part.first_day} to {part.last_day}",
+        f"{part.rows:,}",
+        f"{part.labels:,}",
+        f"{part.assets_mean:.1f}",
+        f"{part.effective_size:,.0f}",
+    )
+
+
+def panel_baselines(baselines: Sequence[PanelBaselineRecord], days: str) -> Table:
+    """Return a line for each baseline of a panel."""
+    table = Table(box=None, padding=(0, 1))
+    table.add_column(f"baseline on {days}", no_wrap=True)
+    for heading in ("RankIC", "standard error", "IC", "Sharpe", "after costs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for each in baselines:
+        table.add_row(
+            each.name,
+            signed(each.rank_ic),
+            "-" if each.rank_ic_se is None else f"{each.rank_ic_se:.4f}",
+            signed(each.ic),
+            ratio(each.sharpe),
+            ratio(each.sharpe_net),
+        )
+    return table
+
+
+def panel_power_line(power: PanelPowerRecord) -> str:
+    """Return what the days of a panel can show, one line."""
+    return (
+        f"a mean RankIC can be told from zero from about {power.rank_ic_validation:.4f} on "
+        f"(validation), {power.rank_ic_test:.4f} (test)"
+    )
+
+
+def panel_best_lines(scores: PanelBest, *, number: int, baseline_name: str) -> list[str]:
+    """Return the scores of the best trial of a panel, and how far it is from the baseline."""
+    difference = None if scores.difference is None else -scores.difference
+    return [
+        f"best        RankIC {signed(scores.rank_ic, scores.rank_ic_se)} on the validation days "
+        f"(trial {number}, epoch {scores.epoch}), IC {signed(scores.ic, scores.ic_se)}",
+        f"            long-short: Sharpe {ratio(scores.sharpe)} a year before costs, "
+        f"{ratio(scores.sharpe_net)} after; {scores.turnover:.0%} of it is traded a day; hit rate "
+        f"{scores.hit_rate:.1%}",
+        f"            RankIC {signed(difference, scores.difference_se)} against {baseline_name} "
+        "(positive is better",
+    ]
+
+
+def panel_power_table(rows: Sequence[PlanRow]) -> Table:
+    """Return the parts of each horizon of a panel, and the smallest RankIC that they can show."""
+    table = Table(box=None, padding=(0, 1))
+    for heading in ("horizon", "part", "dates"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("days", "labels", "assets a day", "effective days", "RankIC"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    seen: set[int] = set()
+    for row in rows:
+        contents, required = row.summary.contents, row.summary.requirements
+        horizon = row.summary.question.horizon
+        if contents is None or required is None or horizon in seen:
+            continue
+        seen.add(horizon)
+        power = required.power
+        assert isinstance(power, PanelPowerRecord)
+        least = {"validation": power.rank_ic_validation, "test": power.rank_ic_test}
+        for name, part in contents.inputs.splits.items():
+            assert isinstance(part, PanelSplitRecord)
+            shown = f"{least[name]:.4f}" if name in least else ""
+            table.add_row(f"h{horizon}", name, *panel_split_cells(part), shown)
+    return table
