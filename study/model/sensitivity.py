@@ -47,7 +47,11 @@ def require_sensitivity(config: ModelConfig, feature_names: Sequence[str]) -> Se
     Raises: SpecError if a feature does not change the logit.
     """
     n_layers = min(config.n_layers, _MOST_LAYERS)
-    small = replace(config, d_model=_WIDTH, n_heads=_HEADS, n_layers=n_layers)
+    # Attention across assets reads tokens, not features.
+    small = replace(
+        config, d_model=_WIDTH, n_heads=_HEADS, n_layers=n_layers, n_assets=1,
+        asset_attention="none", n_sectors=0,
+    )  # fmt: skip
     generator = torch.Generator().manual_seed(0)
     network = family_of(small).build(small, bf16=False, device="cpu")
     network.initialise(generator, 0.5)

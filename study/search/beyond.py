@@ -195,7 +195,7 @@ class Beyond:
             return None
         plain = {"widened": {edge.name: wider.plain}}
         try:
-            wide = build_space(searched_cell(cell, plain), **space.sample.asdict())
+            wide = build_space(searched_cell(cell, plain), **space.sample_shape.asdict())
         except SpecError:
             # The rules of a cell bind its fields together: this value breaks one of them.
             return None

@@ -28,8 +28,11 @@ from study.spec.specification import SHAPE_FIELDS, Budget, Cell
 from study.text.byte_text import gib, in_gib
 from study.training.train_config import TrainConfig
 
-LATER_FIELDS = ("fall_weight",)
-"""Settings of training that records of earlier versions lack; their trials had the default."""
+LATER_FIELDS = (
+    "fall_weight", "base_loss", "ic_weight", "rank_weight", "rank_temperature", "sharpe_weight",
+    "regime_strength", "n_assets", "n_sectors", "asset_attention",
+)  # fmt: skip
+"""Settings that records of earlier versions lack; their trials had the defaults."""
 
 
 class Shape(NamedTuple):
@@ -129,15 +132,15 @@ class TrialConfig:
         """Rebuild the configuration from ``flat``; keys of neither part are ignored."""
         return cls(
             budget=flat["budget"],
-            model=ModelConfig(**{f.name: flat[f.name] for f in dataclasses.fields(ModelConfig)}),
-            train=TrainConfig(
-                **{
-                    f.name: flat[f.name]
-                    for f in dataclasses.fields(TrainConfig)
-                    if f.name in flat or f.name not in LATER_FIELDS
-                }
-            ),
+            model=ModelConfig(**_given(flat, ModelConfig)),
+            train=TrainConfig(**_given(flat, TrainConfig)),
         )
+
+
+def _given(flat: Mapping[str, Any], config: type) -> dict[str, Any]:
+    """Return the values of a config's fields, without those that an earlier version lacks."""
+    names = [field.name for field in dataclasses.fields(config)]
+    return {name: flat[name] for name in names if name in flat or name not in LATER_FIELDS}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +153,7 @@ class SearchSpace:
     """Dimensions of the other fields of ModelConfig, by name."""
     train: Mapping[str, Dimension]
     """Dimensions of the fields of TrainConfig, by name."""
-    sample: SampleShape
+    sample_shape: SampleShape
     context_length: int
     left_out: LeftOut | None = None
     """Architectures that fit a budget and that no node could train; None if there are none."""
@@ -280,7 +283,7 @@ class SearchSpace:
             model=ModelConfig(
                 **own,
                 **cast(Any, others),
-                **self.sample.asdict(),
+                **self.sample_shape.asdict(),
                 context_length=self.context_length,
                 auxiliary_head=train.auxiliary_weight > 0,
             ),
@@ -314,7 +317,7 @@ def build_space(
         shapes=tuple(sorted(shapes)),
         model={name: d for name, d in cell.model.items() if name not in SHAPE_FIELDS},
         train=dict(cell.train),
-        sample=sample,
+        sample_shape=sample,
         context_length=cell.data.context_length,
     )
     _check_every_value(space)
