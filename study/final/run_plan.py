@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.data.dataset import Dataset
+from study.data.panel.panel_dataset import PanelDataset
 from study.final.candidates import Candidate, source_of
 from study.final.searched_cell import SearchedCell
+from study.planning.cell_series import AnyDataset
 from study.results.records import TrialRecord, fold_of_run
 from study.search.forced import Forced
 from study.search.space import SearchSpace, TrialConfig
@@ -24,7 +25,7 @@ class RunPlan:
     folder: str
     """Name of the folder of these runs."""
     configuration: Forced
-    folds: tuple[Dataset, ...]
+    folds: tuple[AnyDataset, ...]
     """The data sets on whose training days it is trained, one for each fold of test days."""
     space: SearchSpace
     holds_out_validation: bool
@@ -66,7 +67,7 @@ class RunPlan:
 
 
 def plan_runs(
-    search: SearchedCell, best: Candidate, folds: Sequence[Dataset], *, with_validation: bool
+    search: SearchedCell, best: Candidate, folds: Sequence[AnyDataset], *, with_validation: bool
 ) -> RunPlan:
     """Return how a winner is trained: as in the search, or on the validation days too.
 
@@ -118,9 +119,11 @@ def with_schedule(space: SearchSpace, train: TrainConfig) -> SearchSpace:
     return dataclasses.replace(space, train={**space.train, **own})
 
 
-def with_validation_days(data: Dataset) -> Dataset:
+def with_validation_days(data: AnyDataset) -> AnyDataset:
     """Return a data set whose training days include the validation days."""
     days = np.concatenate((data.train_days, data.validation_days))
+    if isinstance(data, PanelDataset):
+        return dataclasses.replace(data, train_days=days)
     return dataclasses.replace(data, train_days=days, base_rate=float(data.labels[days].mean()))
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from study.data.data_config import SPLIT_FIELDS
-from study.data.dataset import Dataset, build_dataset
 from study.errors import StudyError, require
 from study.final.finalists import Finalist
+from study.planning.cell_series import AnyDataset, build_data, sample_shape
 from study.results.finals.final_records import SearchEnd
 from study.results.records import TrialRecord
 from study.results.store import read_cell, read_trials
@@ -18,10 +18,6 @@ from study.search.beyond import searched_cell
 from study.search.cell_folder import differences_by_part
 from study.search.space import SearchSpace, build_space
 from study.storage.driver_status import is_search_complete
-
-_OF_SPLITS = tuple(f"spec.data.{name} " for name in SPLIT_FIELDS)
-"""Beginnings of the lines on differences that change which days train, validate and test."""
-
 
 _OF_SPLITS = tuple(f"spec.data.{name} " for name in SPLIT_FIELDS)
 """Beginnings of the lines on differences that change which days train, validate and test."""
@@ -40,7 +36,7 @@ class SearchedCell:
     """The trials of the finalist's budget."""
     end: SearchEnd
     """State of the search, over all its budgets."""
-    data: Dataset
+    data: AnyDataset
     space: SearchSpace
     """The space of the finalist's budget alone, which decides the resources of a run."""
     differences: Sequence[str]
@@ -71,7 +67,7 @@ def read_searched_cell(finalist: Finalist, results: Path, *, may_differ: bool) -
     described = read_cell(folder, "trials", "splits", "estimate")
     records = read_trials(folder)
     end = _search_end(described, records, folder)
-    data = build_dataset(cell.data, import_folder=results / "data")
+    data = build_data(cell.data, results)
     parts = differences_by_part(described, cell, data, folder)
     # A search that was moved, or copied from a store, has the same winner. It is its journal that
     # must not go on in two places.
@@ -101,7 +97,7 @@ def read_searched_cell(finalist: Finalist, results: Path, *, may_differ: bool) -
         records=[record for record in records if record.budget == finalist.budget.label],
         end=end,
         data=data,
-        space=build_space(own, n_features=len(data.feature_names)),
+        space=build_space(own, **sample_shape(data)),
         differences=[*differences, *finalist.differences],
     )
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from study.cluster.resources import Node
-from study.data.dataset import Dataset
-from study.data.evaluation.power import read_power
 from study.final.searched_cell import SearchedCell
 from study.interruptions import Interruptions
 from study.planning.cell_plan import plan_cell
+from study.planning.cell_series import AnyDataset
+from study.planning.simple_models import read_simple_power
 from study.results.plans.plan_record import Estimate
 from study.results.records import TrialRecord
 from study.search.forced import Forced
@@ -62,7 +62,7 @@ class Stage:
         folder: Path,
         *,
         seed: int,
-        folds: Sequence[Dataset],
+        folds: Sequence[AnyDataset],
         space: SearchSpace,
     ) -> Sequence[TrialRecord]:
         """Train each configuration once, or resume those that have not ended.
@@ -89,7 +89,7 @@ class Stage:
 
 def train_configurations(
     cell: Cell,
-    folds: Sequence[Dataset],
+    folds: Sequence[AnyDataset],
     space: SearchSpace,
     given: Sequence[Forced],
     path: Path,
@@ -129,7 +129,7 @@ def train_configurations(
             capture=place.capture,
             concurrency=place.concurrency,
             estimate=Estimate.from_json(searched["estimate"], str(path)),
-            power=read_power(searched.get("power")),
+            power=read_simple_power(cell.data, searched.get("power")),
             is_begun=True,
         )
         plan = dataclasses.replace(plan, forced=tuple(given), may_repeat=True, folds=tuple(folds))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from study.data.data_config import DataConfig
 from study.data.data_share import DataShare
-from study.data.dataset import Dataset, build_dataset
 from study.data.inputs import STANDARDISED
 from study.errors import StudyError, require
 from study.final.candidates import Candidate, best_trials, candidates, winner
@@ -21,6 +20,7 @@ from study.final.searched_cell import SearchedCell, read_searched_cell
 from study.final.seed_runs import Place, Stage, Unfinished
 from study.final.share_runs import require_trainable, share_plan, shares_left, train_share
 from study.interruptions import Interruptions
+from study.planning.cell_series import AnyDataset, build_data
 from study.results.finals.final_records import (
     FinalRecord,
     RunRecord,
@@ -317,7 +317,7 @@ def _train_winner(
     return WinnerRuns(plan=plan, folder=folder, records=records)
 
 
-def _folds(stage: Stage, settings: FinalSettings) -> list[Dataset]:
+def _folds(stage: Stage, settings: FinalSettings) -> list[AnyDataset]:
     """Return the data set of each fold of test days.
 
     A later fold is trained on the test days of earlier ones, so that they are open from here on.
@@ -326,10 +326,7 @@ def _folds(stage: Stage, settings: FinalSettings) -> list[Dataset]:
     if data.n_folds == 1:
         return [data.without_search_folds]
     _open_test(stage.folder)
-    imported = settings.results / "data"
-    return [
-        build_dataset(config, import_folder=imported, fold=fold) for fold in range(data.n_folds)
-    ]
+    return [build_data(config, settings.results, fold=fold) for fold in range(data.n_folds)]
 
 
 def _open_test(folder: Path) -> str:

@@ -14,8 +14,8 @@ class FoldRecord:
     last_train_day: str
     n_train: int
     """Number of training samples, those of validation included if it was trained on them too."""
-    base_rate: float
-    """Share of positives among them."""
+    base_rate: float | None
+    """Share of positives among them; None of a panel, as all that is said of positives."""
     n_validation: int
     first_test_day: str
     last_test_day: str
