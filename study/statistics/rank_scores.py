@@ -318,7 +318,8 @@ def _weights(score: ValueArray, mask: MaskArray, share: float) -> DailyArray:
     tied = last - first + 1
     top = np.clip((size - (count - 1 - last)) / tied, 0, 1) / size
     bottom = np.clip((size - first) / tied, 0, 1) / size
-    return np.where(mask, top - bottom, 0)
+    weights: DailyArray = np.where(mask, top - bottom, 0)
+    return weights
 
 
 def _replaced_days(has_portfolio_D: MaskArray, horizon: int) -> npt.NDArray[np.int64]:
