@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from study.data.arrays import DayArray, IndexArray, SampleArray
 from study.data.data_config import DataConfig
-from study.data.evaluation.probability_scores import standard_error
 from study.errors import DataError, require
 from study.statistics.block_length import block_days
+from study.statistics.mean_error import standard_error
 
 Part = Literal["train", "validation", "test"]
 

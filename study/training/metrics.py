@@ -13,11 +13,11 @@ from study.data.evaluation.probability_scores import (
     daily_means,
     half_means,
     log_losses,
-    standard_error,
 )
 from study.results.scores import BestEpoch, Validation
 from study.statistics.auc_error import auc_standard_error
 from study.statistics.block_length import block_days
+from study.statistics.mean_error import standard_error
 from study.statistics.skill import constant_loss, skill, skill_on
 
 Float64Array = npt.NDArray[np.float64]

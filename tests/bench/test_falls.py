@@ -14,10 +14,11 @@ import torch
 from study.data.data_config import DataConfig
 from study.data.dataset import Dataset, build_dataset
 from study.data.evaluation.baselines import logistic_probability
-from study.data.evaluation.probability_scores import log_losses, standard_error
+from study.data.evaluation.probability_scores import log_losses
 from study.final.baseline_predictions import both_sides_probability
 from study.model.model_config import ModelConfig
 from study.statistics.block_length import judged_block_days
+from study.statistics.mean_error import standard_error
 from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData

@@ -18,9 +18,10 @@ from study.data.evaluation.power import (
     auc_difference_error,
     simple_pair,
 )
-from study.data.evaluation.probability_scores import log_losses, standard_error
+from study.data.evaluation.probability_scores import log_losses
 from study.model.model_config import ModelConfig
 from study.statistics.block_length import block_days
+from study.statistics.mean_error import standard_error
 from study.training.prediction import predict_logits
 from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer

@@ -13,11 +13,11 @@ from scipy.stats import chi2
 
 from study.data.data_config import LONG_HISTORY, DataConfig
 from study.data.dataset import build_dataset
-from study.data.evaluation.probability_scores import standard_error
 from study.data.holdout import Holdout, open_holdout
 from study.final.baseline_predictions import BASELINES
 from study.results.finals.final_records import LOGISTIC, bounded
 from study.statistics.block_length import block_days, judged_block_days
+from study.statistics.mean_error import standard_error
 
 pytestmark = pytest.mark.bench
 

@@ -6,9 +6,9 @@ import pytest
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.data.evaluation.power import Power, measure_power, sentences
-from study.data.evaluation.probability_scores import standard_error
 from study.statistics.block_length import block_days
 from study.statistics.detectable import smallest_difference
+from study.statistics.mean_error import standard_error
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from arch.bootstrap import CircularBlockBootstrap
 
-from study.data.evaluation.probability_scores import resampled_day_indices, standard_error
-from study.statistics.block_length import block_days
+from study.data.evaluation.probability_scores import resampled_day_indices
 
 
 def dependent(n: int, seed: int = 3) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -13,14 +12,6 @@ def dependent(n: int, seed: int = 3) -> np.ndarray[tuple[int], np.dtype[np.float
     for t in range(1, n):
         values[t] = 0.8 * values[t - 1] + draw[t]
     return values
-
-
-@pytest.mark.parametrize("block", [1, 5, 20])
-def test_the_standard_error_is_that_of_a_circular_block_bootstrap(block: int) -> None:
-    values = dependent(600)
-    bootstrap = CircularBlockBootstrap(block, values, seed=1)
-    means = bootstrap.apply(np.mean, 4000)
-    assert standard_error(values, block) == pytest.approx(float(means.std()), rel=0.05)
 
 
 @pytest.mark.parametrize(("n", "block"), [(40, 7), (600, 20), (5, 5)])
@@ -40,17 +31,3 @@ def test_a_mean_of_resampled_days_varies_as_that_of_the_library() -> None:
     means = values[resampled_day_indices(600, 20, n_resamples=4000, seed=2)].mean(axis=1)
     library = CircularBlockBootstrap(20, values, seed=1).apply(np.mean, 4000)
     assert means.std() == pytest.approx(float(library.std()), rel=0.05)
-
-
-def test_dependent_days_tell_less_than_independent_ones() -> None:
-    values = dependent(5000)
-    plain = values.std() / np.sqrt(len(values))
-    found = standard_error(values, block_days(1))
-    # An AR(1) of 0.8 triples the error: sqrt((1 + 0.8) / (1 - 0.8)).
-    assert found is not None
-    assert 2.2 * plain < found < 3.2 * plain
-
-
-def test_too_few_days_have_no_standard_error() -> None:
-    assert standard_error(np.arange(39.0), 20) is None
-    assert standard_error(np.arange(40.0), 20) is not None

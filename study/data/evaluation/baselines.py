@@ -12,9 +12,9 @@ from study.data.evaluation.probability_scores import (
     daily_means,
     log_losses,
     resampled_day_indices,
-    standard_error,
 )
 from study.statistics.block_length import block_days
+from study.statistics.mean_error import standard_error
 from study.statistics.skill import skill, skill_on
 
 

@@ -14,10 +14,10 @@ from study.data.evaluation.probability_scores import (
     auc,
     log_losses,
     resampled_day_indices,
-    standard_error,
 )
 from study.statistics.block_length import block_days
 from study.statistics.detectable import smallest_difference
+from study.statistics.mean_error import standard_error
 
 _EXPONENT_SHARE = 0.01
 """Noise per budget, of the excess loss of the smallest one, up to which a law that levels off shows
