@@ -41,7 +41,7 @@ def found_section(study: StudyRecords) -> Section:
         if not cell.rankable:
             continue
         best = cell.rankable[0]
-        assert best.best is not None
+        assert isinstance(best.best, BestEpoch)
         params = best.params
         rows.append(
             [

@@ -1,13 +1,15 @@
 """Runs the final runs of cells: choose by fresh seeds, train the winner, open the test days."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from study.data.data_config import DataConfig
 from study.data.data_share import DataShare
 from study.data.inputs import STANDARDISED
+from study.data.panel.panel_dataset import PanelDataset
 from study.errors import StudyError, require
 from study.final.candidates import Candidate, best_trials, candidates, winner
 from study.final.export import ExportedModel, export_model
@@ -15,7 +17,8 @@ from study.final.finalists import Finalist
 from study.final.holdout_predictions import predict_holdout
 from study.final.outcomes import FinalOutcome, FinalOutcomes, FinalSettings
 from study.final.run_plan import RunPlan, again, plan_runs
-from study.final.scored_runs import write_scored_runs
+from study.final.panel_answers import predict_panel
+from study.final.scored_runs import panel_test_scores, test_scores, write_scored_runs
 from study.final.searched_cell import SearchedCell, read_searched_cell
 from study.final.seed_runs import Place, Stage, Unfinished
 from study.final.share_runs import require_trainable, share_plan, shares_left, train_share
@@ -34,8 +37,10 @@ from study.results.finals.final_records import (
     write_predictions,
 )
 from study.results.finals.fold_records import FoldRecord
+from study.results.finals.panel_predictions import write_panel_predictions
 from study.results.provenance import commit, versions
 from study.results.records import TrialRecord
+from study.results.scores import HoldoutScores, PanelHoldoutScores
 from study.search.edges import searched_edges
 from study.search.space import TrialConfig
 from study.storage.files import write_text
@@ -216,10 +221,9 @@ def _train_on_all_days(
     runs = _train_winner(stage, selection.best, settings, say)
     opened = _open_test(folder)
     say(f"{search.finalist.name}: the choice is made; test labels are read since {opened}")
-    answers = predict_holdout(search, runs.plan, runs.usable, runs.folder, results)
-    write_predictions(folder / PREDICTIONS_FILE, answers.table)
+    of_runs = _answer(search, runs, folder / PREDICTIONS_FILE, results)
     write_scored_runs(
-        search.finalist.cell, runs.folder, runs.records, answers.of_runs, search.data.fingerprint,
+        search.finalist.cell, runs.folder, runs.records, of_runs, search.data.fingerprint,
         results, n_folds=len(runs.plan.folds),
     )  # fmt: skip
     if runs.usable:
@@ -227,6 +231,22 @@ def _train_on_all_days(
     record = _record(search, selection, runs, opened)
     write_final(folder, record)
     return record
+
+
+def _answer(
+    search: SearchedCell, runs: WinnerRuns, file: Path, results: Path
+) -> Mapping[str, HoldoutScores | PanelHoldoutScores]:
+    """Write what runs and baselines answer on the days that were held out.
+
+    Returns: the scores of each usable run on the test days of its fold, by trial id.
+    """
+    if search.finalist.cell.data.is_panel:
+        ranked = predict_panel(search, runs.plan, runs.usable, runs.folder, results)
+        write_panel_predictions(file, list(ranked.tables))
+        return {trial_id: panel_test_scores(rows) for trial_id, rows in ranked.of_runs.items()}
+    answers = predict_holdout(search, runs.plan, runs.usable, runs.folder, results)
+    write_predictions(file, answers.table)
+    return {trial_id: test_scores(table) for trial_id, table in answers.of_runs.items()}
 
 
 def _train_on_shares(
@@ -347,13 +367,13 @@ def _export(finalist: Finalist, runs: WinnerRuns, folder: Path) -> None:
             cell=finalist.name,
             data=finalist.cell.data,
             model=TrialConfig.from_flat(best.params).model,
-            scaler=data.scaler,
+            scaler=scaler_of(data),
             feature_hash=data.feature_hash,
             origin={
                 "trial_id": best.trial_id,
                 "seed": best.seed,
                 "validation_loss": best.value,
-                "base_rate": data.base_rate,
+                **export_origin(data),
                 "data_sha256": data.fingerprint,
                 "last_training_day": str(data.dates[data.train_days[-1]]),
                 "commit": commit(),
@@ -402,8 +422,7 @@ def _record(
     )
 
 
-def _fold_record(data: Dataset, config: DataConfig) -> FoldRecord:
-    validation, test = data.splits["validation"], data.splits["test"]
+def _fold_record(data: AnyDataset, config: DataConfig) -> FoldRecord:
     # A refit has learnt from the validation days too, of which the summary of a part knows nothing.
     days = data.dates[data.train_days]
     moved_most = max(data.shift, key=lambda name: abs(data.shift[name]))
@@ -411,20 +430,29 @@ def _fold_record(data: Dataset, config: DataConfig) -> FoldRecord:
         first_train_day=str(days[0]),
         last_train_day=str(days[-1]),
         n_train=len(days),
-        base_rate=data.base_rate,
-        n_validation=validation.rows,
-        first_test_day=test.first_day,
-        last_test_day=test.last_day,
-        n_test=test.rows,
-        train_positives=int(data.labels[data.train_days].sum()),
-        first_validation_day=validation.first_day,
-        last_validation_day=validation.last_day,
-        validation_positives=validation.positives,
-        test_positives=test.positives,
+        n_validation=data.splits["validation"].rows,
+        first_test_day=data.splits["test"].first_day,
+        last_test_day=data.splits["test"].last_day,
+        n_test=data.splits["test"].rows,
+        first_validation_day=data.splits["validation"].first_day,
+        last_validation_day=data.splits["validation"].last_day,
         largest_shift=data.shift[moved_most],
         largest_shift_input=moved_most,
         max_shift=config.max_shift if config.normalization in STANDARDISED else None,
+        **_positives(data),
     )
+
+
+def _positives(data: AnyDataset) -> dict[str, Any]:
+    """Return the fields of a fold's record that speak of positives, of which a panel has none."""
+    if isinstance(data, PanelDataset):
+        return {"base_rate": None}
+    return {
+        "base_rate": data.base_rate,
+        "train_positives": int(data.labels[data.train_days].sum()),
+        "validation_positives": data.splits["validation"].positives,
+        "test_positives": data.splits["test"].positives,
+    }
 
 
 def _selection_record(candidate: Candidate) -> SelectionRecord:

@@ -17,7 +17,7 @@ from study.model.sizing import count_parameters
 from study.planning.cell_series import AnyDataset
 from study.planning.device_sharing import untimed_sharing
 from study.planning.feasibility import fitting_space, require_fits, step_bytes
-from study.planning.simple_models import Samples, SimpleModels, samples_of, simple_models
+from study.planning.simple_models import SimpleModels, samples_of, simple_models
 from study.planning.step_probe import measure_search
 from study.planning.step_times import StepTimes
 from study.planning.time_estimate import estimate_search
@@ -28,6 +28,7 @@ from study.search.space import SearchSpace, TrialConfig
 from study.spec.dimension import numbers
 from study.spec.specification import Cell
 from study.training.checkpoint_bytes import running_bytes
+from study.training.step.samples import Samples
 from study.training.device import supports_bf16
 
 _FLOAT_BYTES = 4

@@ -16,7 +16,7 @@ import ray
 import torch
 
 from study.model.sizing import step_flops
-from study.planning.simple_models import Samples
+from study.training.step.samples import Samples
 from study.planning.step_times import CheckpointTime, ProbeTime
 from study.results.epoch_report import EpochReport
 from study.search.space import TrialConfig

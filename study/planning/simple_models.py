@@ -17,13 +17,11 @@ from study.planning.cell_series import AnyDataset
 from study.results.plans.plan_record import PanelPowerRecord, PowerRecord
 from study.results.records import BaselineRecord, Metric, PanelBaselineRecord
 from study.training.panel.panel_samples import PanelTrainingData
+from study.training.step.samples import Samples
 from study.training.windows import TrainingData
 
 _TO_BEAT = {False: "logistic", True: "ridge"}
 """Name of the baseline that the terminal shows beside the best trial so far; is it of a panel?"""
-
-Samples = TrainingData | PanelTrainingData
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SimpleModels:
@@ -101,7 +99,7 @@ def samples_of(
                 own,
                 baseline_rank_ics=of_baseline,
                 metric=metric,
-                portfolio_share=config.portfolio_share,
+                share=config.portfolio_share,
                 cost_bps=config.cost_bps,
             )
             for own, of_baseline in zip(data.per_network, parts, strict=True)

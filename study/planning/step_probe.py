@@ -20,7 +20,7 @@ from study.errors import SpecError
 from study.model.sizing import count_parameters
 from study.planning.device_sharing import measured_sharing
 from study.planning.probe_worker import FEWEST_WINDOWS, WHOLE_FLOPS, ProbeWorker
-from study.planning.simple_models import Samples
+from study.training.step.samples import Samples
 from study.planning.step_times import (
     SHALLOW,
     CheckpointTime,

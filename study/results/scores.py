@@ -54,6 +54,14 @@ class HoldoutScores:
     """Area under the ROC curve; None if a class is missing."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PanelHoldoutScores:
+    """Scores of one final run on the test days of a panel."""
+
+    rank_ic: float
+    """Mean Spearman correlation of scores and returns across a day's assets."""
+
+
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BestEpoch(EpochScores):

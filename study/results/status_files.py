@@ -107,6 +107,9 @@ class EndedTrial:
     reason: str | None
     loss: float | None
     loss_se: float | None
+    rank_ic: float | None
+    """RankIC of a panel's trial; None of a market's."""
+    rank_ic_se: float | None
     params: Mapping[str, Any]
     """Its configuration, unchecked: hundreds of trials are read, and one of them is shown."""
     seconds: float | None
@@ -122,6 +125,8 @@ class EndedTrial:
             reason=_as_text(row.get("reason")),
             loss=_as_number(row.get("value")),
             loss_se=_as_number(row.get("value_se")),
+            rank_ic=_as_number(row.get("rank_ic")),
+            rank_ic_se=_as_number(row.get("rank_ic_se")),
             params=_as_dict(row.get("params")),
             seconds=sum(_as_number(each) or 0.0 for each in phases) if phases else None,
         )
@@ -139,7 +144,9 @@ class LoggedEpoch:
     number: int
     """Number of the epoch, from 1; 0 before the first has ended."""
     loss: float | None
-    """Validation log-loss, nats."""
+    """Validation log-loss, nats, or what a search on a panel minimises."""
+    rank_ic: float | None
+    """RankIC of a panel's epoch; None of a market's."""
     seconds: Mapping[str, float]
     """Seconds of the epoch by phase."""
     device: str | None
@@ -154,6 +161,7 @@ class LoggedEpoch:
         return cls(
             number=_as_whole(line.get("epoch")) or 0,
             loss=_as_number(line.get("validation_loss")),
+            rank_ic=_as_number(line.get("rank_ic")),
             seconds=_numbers(seconds),
             device=_as_text(line.get("device")),
             peak_memory_bytes=_as_whole(line.get("peak_memory_bytes")),

@@ -63,6 +63,8 @@ class RunningTrial:
     epoch: int
     epochs: int | None
     loss: float | None
+    rank_ic: float | None
+    """RankIC of the last epoch on a panel; None on a market."""
     seconds: Mapping[str, float]
     """Seconds of the last epoch by phase."""
     first_seconds: float | None
@@ -102,6 +104,9 @@ class CellStatus:
     failed: int
     best_loss: float | None
     best_loss_se: float | None
+    best_rank_ic: float | None
+    """RankIC of the best trial of a panel; None of a market."""
+    best_rank_ic_se: float | None
     best_architecture: str | None
     running: Sequence[RunningTrial]
     heartbeat_seconds: float | None
@@ -281,6 +286,8 @@ def _cell(folder: Path, planned: Description | None, now: float, closed: str | N
         failed=states["FAIL"],
         best_loss=None if best is None else best.loss,
         best_loss_se=None if best is None else best.loss_se,
+        best_rank_ic=None if best is None else best.rank_ic,
+        best_rank_ic_se=None if best is None else best.rank_ic_se,
         best_architecture=None if best is None else best.architecture,
         running=trials,
         heartbeat_seconds=heartbeat,
@@ -306,6 +313,7 @@ def _running(trial: OpenTrial, expected: Mapping[str, float], n_train: int | Non
         epoch=last.number,
         epochs=trial.n_epochs,
         loss=last.loss,
+        rank_ic=last.rank_ic,
         seconds=last.seconds,
         first_seconds=sum(trial.first_epoch.seconds.values()) or None,
         expected_seconds=planned,

@@ -30,7 +30,7 @@ from study.results.records import (
     row_types,
     score,
 )
-from study.results.scores import HoldoutScores
+from study.results.scores import HoldoutScores, PanelHoldoutScores
 from study.results.tables.all_runs import add_rows, replace_rows, table_text
 from study.storage.documents import load_json, load_yaml
 from study.storage.files import (
@@ -135,7 +135,10 @@ class CellStore:
         add_rows(self._csv, [self._csv_row(record) for record in records])
 
     def write_final_runs(
-        self, records: Sequence[TrialRecord], scores: Mapping[str, HoldoutScores], results: Path
+        self,
+        records: Sequence[TrialRecord],
+        scores: Mapping[str, HoldoutScores | PanelHoldoutScores],
+        results: Path,
     ) -> None:
         """Write the rows of a winner's runs with their scores on the test days.
 
@@ -150,12 +153,7 @@ class CellStore:
         for record in records:
             row = self._csv_row(record)
             if record.trial_id in scores:
-                own = scores[record.trial_id]
-                row |= {
-                    "test_accuracy": own.accuracy,
-                    "test_loss": own.loss,
-                    "test_auc": own.auc,
-                }
+                row |= _test_columns(scores[record.trial_id])
             rows.append(row)
         for path in (self._csv, results / TABLE_FILE):
             replace_rows(path, rows)
@@ -387,6 +385,12 @@ def _check_types(row: Any, where: str) -> None:
             remedy=_REMEDY,
             error=StudyError,
         )
+
+
+def _test_columns(scores: HoldoutScores | PanelHoldoutScores) -> dict[str, object]:
+    if isinstance(scores, PanelHoldoutScores):
+        return {"test_rank_ic": scores.rank_ic}
+    return {"test_accuracy": scores.accuracy, "test_loss": scores.loss, "test_auc": scores.auc}
 
 
 def _phase(identity: CellIdentity) -> str:

@@ -17,6 +17,7 @@ from study.storage.mirror import Mirror
 from study.sweeping.admission import allot
 from study.sweeping.cell_process import CellEnd, CellRun, count_epochs
 from study.sweeping.processes import Head, Process, last_line
+from study.terminal.panel_overview import shown_score
 from study.text.short_forms import duration
 
 _POLL_SECONDS = 0.3
@@ -250,7 +251,8 @@ class Sweep:
         assert cell.began is not None
         cell.seconds = time.monotonic() - cell.began
         slots_file(self._settings.folder, cell.name).unlink(missing_ok=True)
-        best = "" if cell.best is None else f", best {cell.best.value:.4f}"
+        scores = None if cell.best is None else cell.best.best
+        best = "" if scores is None else f", best {shown_score(scores)}"
         why = "" if reason is None else f": {reason}"
         self._say(f"{cell.name}: {end} after {duration(cell.seconds)}{best}{why}")
 

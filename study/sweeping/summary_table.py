@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from study.sweeping.cell_process import CellRun
-from study.terminal.market_overview import with_error
+from study.terminal.panel_overview import best_score
 from study.text.short_forms import architecture, duration
 
 
@@ -26,7 +26,7 @@ def summary_table(cells: Sequence[CellRun]) -> Table:
             cell.name,
             str(cell.end),
             f"{len(cell.records)}/{cell.trials}",
-            "-" if scores is None else with_error(scores.loss, scores.loss_se),
+            "-" if scores is None else best_score(scores),
             "-" if cell.seconds is None else duration(cell.seconds),
             "-" if planned is None else duration(planned.search_seconds_expected),
             cell.reason or last,

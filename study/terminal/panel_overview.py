@@ -7,7 +7,8 @@ from rich.table import Table
 from study.results.plans.input_record import PanelSplitRecord
 from study.results.plans.plan_record import PanelPowerRecord, PlanRow
 from study.results.records import PanelBaselineRecord
-from study.results.scores import PanelBest
+from study.results.scores import BestEpoch, EpochScores, PanelBest, PanelValidation
+from study.terminal.market_overview import with_error
 
 
 def signed(value: float | None, error: float | None = None) -> str:
@@ -15,6 +16,20 @@ def signed(value: float | None, error: float | None = None) -> str:
     if value is None:
         return "-"
     return f"{value:+.4f}" if error is None else f"{value:+.4f} +- {error:.4f}"
+
+
+def best_score(best: BestEpoch | PanelBest) -> str:
+    """Return the score of a best epoch by which trials are compared, with its error."""
+    if isinstance(best, PanelBest):
+        return f"RankIC {signed(best.rank_ic, best.rank_ic_se)}"
+    return with_error(best.loss, best.loss_se)
+
+
+def shown_score(scores: EpochScores | PanelValidation) -> str:
+    """Return the score of an epoch by which trials are compared, without its error."""
+    if isinstance(scores, PanelValidation):
+        return f"RankIC {signed(scores.rank_ic)}"
+    return f"{scores.loss:.4f}"
 
 
 def ratio(value: float | None) -> str:

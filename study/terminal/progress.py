@@ -14,8 +14,8 @@ from rich.text import Text
 
 from study.results.epoch_report import EpochRecord
 from study.results.records import BaselineRecord, PanelBaselineRecord, TrialRecord
-from study.results.scores import BestEpoch, EpochScores, PanelBest, PanelValidation
-from study.terminal.panel_overview import ratio, signed
+from study.results.scores import BestEpoch, PanelBest
+from study.terminal.panel_overview import ratio, shown_score, signed
 from study.text.byte_text import gib
 from study.text.short_forms import architecture, duration
 
@@ -152,7 +152,6 @@ class Progress:
         counted = f"{len(self._ended)}/{self._total}"
         if self._baseline is None:
             return counted
-        is_panel = isinstance(self._baseline, PanelBaselineRecord)
         own = (
             signed(self._baseline.rank_ic)
             if isinstance(self._baseline, PanelBaselineRecord)
@@ -161,10 +160,8 @@ class Progress:
         baseline = f"{self._baseline.name} {own}"
         if self._best is None or self._best.best is None:
             return f"{counted}, no usable value yet, {baseline}"
-        best, number = self._best.best, self._best.number
-        value = signed(best.rank_ic) if isinstance(best, PanelBest) else f"{best.loss:.4f}"
-        name = "best RankIC" if is_panel else "best"
-        return f"{counted}, {name} {value} (trial {number}), {baseline}"
+        best = shown_score(self._best.best)
+        return f"{counted}, best {best} (trial {self._best.number}), {baseline}"
 
     def _view(self) -> Group:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -201,8 +198,8 @@ def _epoch_columns(report: EpochRecord | None, epochs: int) -> tuple[str, ...]:
     return (
         f"{report.epoch}/{epochs}",
         _loss(report.train_loss),
-        _shown(validation),
-        _shown(best),
+        "" if validation is None else shown_score(validation),
+        "" if best is None else shown_score(best),
         f"{sum(report.phase_seconds.values()):.1f}",
     )
 
@@ -216,13 +213,6 @@ def _scores(best: BestEpoch | PanelBest) -> str:
         )
     auc = "undefined" if best.auc is None else f"{best.auc:.3f}"
     return f"{best.loss:.4f} at epoch {best.epoch}, AUC {auc}"
-
-
-def _shown(scores: EpochScores | PanelValidation | None) -> str:
-    """Return the score of an epoch by which trials are compared; nothing before the first."""
-    if isinstance(scores, PanelValidation):
-        return signed(scores.rank_ic)
-    return _loss(None if scores is None else scores.loss)
 
 
 def _loss(value: float | None) -> str:

@@ -57,8 +57,8 @@ def _cells(cells: Sequence[CellStatus]) -> Table:
             f"{cell.ended}/{'?' if cell.asked is None else cell.asked}",
             str(cell.pruned),
             str(cell.failed),
-            _loss(cell.best_loss)
-            + ("" if cell.best_loss_se is None else f" +- {cell.best_loss_se:.3f}"),
+            _score(cell.best_loss, cell.best_rank_ic)
+            + _error(cell.best_loss_se, cell.best_rank_ic_se),
             # Depth, width and heads; the rest is in best_params.json.
             " ".join((cell.best_architecture or "").split()[:3]),
             str(len(cell.running)) if cell.state in ("running", "stalled", "stale") else "",
@@ -87,7 +87,7 @@ def _trials(cells: Sequence[CellStatus]) -> Table:
                 # Width, depth, heads: the rest does not change how long it takes or what it needs.
                 " ".join((trial.architecture or "?").split()[:3]),
                 f"{trial.epoch}/{'?' if total is None else total}",
-                _loss(trial.loss),
+                _score(trial.loss, trial.rank_ic),
                 "" if took is None else f"{took:.2f}",
                 *(
                     f"{trial.seconds[phase]:.2f}" if phase in trial.seconds else ""
@@ -135,5 +135,13 @@ def _time(seconds: float | None, *, unknown: str = "") -> str:
     return unknown if seconds is None else duration(seconds)
 
 
-def _loss(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def _score(loss: float | None, rank_ic: float | None) -> str:
+    """Return the loss of a market's trial, or the RankIC of a panel's."""
+    if rank_ic is not None:
+        return f"RankIC {rank_ic:+.4f}"
+    return "" if loss is None else f"{loss:.4f}"
+
+
+def _error(of_loss: float | None, of_rank_ic: float | None) -> str:
+    error = of_loss if of_rank_ic is None else of_rank_ic
+    return "" if error is None else f" +- {error:.3f}"

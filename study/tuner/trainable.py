@@ -19,7 +19,7 @@ from study.cluster.resources import needed_bytes
 from study.cluster.sensors import degree_sources
 from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.cluster.usable_memory import most_copied_bytes
-from study.planning.simple_models import Samples
+from study.training.step.samples import Samples
 from study.results.epoch_report import EpochRecord, EpochReport, WorkerFacts
 from study.results.records import fold_of_run
 from study.search.assignment import Assignment, first_micro_batch

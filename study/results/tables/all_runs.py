@@ -24,7 +24,7 @@ CSV_COLUMNS = (
     # Of a final run; empty where days are cut by shares.
     "fold",
     # Of a panel's runs.
-    "rank_ic", "rank_ic_se", "ic", "sharpe_net",
+    "rank_ic", "rank_ic_se", "ic", "sharpe_net", "test_rank_ic",
 )  # fmt: skip
 
 _HEADER = ",".join(CSV_COLUMNS)
