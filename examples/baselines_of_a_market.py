@@ -12,7 +12,7 @@ from pathlib import Path
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.data.holdout import open_holdout
-from study.final.holdout_predictions import baseline_table
+from study.final.answers.holdout_predictions import baseline_table
 from study.results.finals.final_records import write_predictions
 
 

@@ -24,12 +24,15 @@ from study.data.arrays import DayArray, PriceArray
 from study.data.data_config import DataConfig
 from study.data.features import feature_hash
 from study.data.inputs import Scaler, build_inputs, dropped_days, scale_inputs, usable_bars
+from study.data.panel.panel_dataset import PanelDataset
+from study.data.panel.panel_inputs import panel_feature_hash
 from study.data.prices import Prices
 from study.data.vix_series import VixSeries
 from study.errors import DataError, StudyError, cause, require
 from study.model.families import family_of
 from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters
+from study.planning.cell_series import AnyDataset
 from study.storage.files import make_way, read_json, sync_folder, temporary_path, write_json
 from study.storage.layout import CARD_FILE, RECORD_FILE, WEIGHTS_FILE
 from study.training.metrics import probability
@@ -112,7 +115,7 @@ def load_model(folder: Path) -> ExportedModel:
             f"{type(error).__name__}: {cause(error)}. {_again(folder)}"
         ) from error
     require(
-        exported.feature_hash == feature_hash(exported.data.tier),
+        exported.feature_hash == _feature_hash(exported.data),
         str(folder),
         "must have been trained on features as this version computes them",
         got="another definition of them",
@@ -121,6 +124,29 @@ def load_model(folder: Path) -> ExportedModel:
     )
     _require_finite_weights(exported.weights, str(folder / WEIGHTS_FILE))
     return exported
+
+
+def _feature_hash(config: DataConfig) -> str:
+    return panel_feature_hash(config.tier) if config.is_panel else feature_hash(config.tier)
+
+
+def origin_of(data: AnyDataset) -> dict[str, Any]:
+    """Return what a model's card says of the days that it was trained on."""
+    days = data.dates[data.train_days]
+    origin = {"data_sha256": data.fingerprint, "last_training_day": str(days[-1])}
+    if isinstance(data, PanelDataset):
+        # Inputs along time are standardised by these days.
+        first = data.dates[data.train_days[0] - data.context_length + 1]
+        return {**origin, "first_input_day": str(first), "sectors": list(data.sector_names)}
+    return {"base_rate": data.base_rate, **origin}
+
+
+def scaler_of(data: AnyDataset) -> Scaler:
+    """Return the scaler of a data set; inputs of a panel are built standardised."""
+    if isinstance(data, PanelDataset):
+        n = len(data.feature_names)
+        return Scaler(names=data.feature_names, mean=(0.0,) * n, sd=(1.0,) * n)
+    return data.scaler
 
 
 def _again(folder: Path) -> str:
@@ -188,7 +214,7 @@ def _require_fitting(exported: ExportedModel) -> None:
         raise ValueError("a scaler without finite means and positive standard deviations")
     if not isinstance(exported.cell, str) or not isinstance(origin["seed"], int):
         raise ValueError("no name of a cell, or no seed")
-    if not 0 < origin["base_rate"] < 1:
+    if not exported.data.is_panel and not 0 < origin["base_rate"] < 1:
         raise ValueError("a base rate outside of (0, 1)")
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from study.data.data_share import DataShare
 from study.data.dataset import Dataset, build_dataset
 from study.errors import DataError, StudyError, require
+from study.final.answers.holdout_predictions import predict_runs
 from study.final.candidates import Candidate
-from study.final.holdout_predictions import predict_runs
 from study.final.run_plan import RunPlan, plan_runs
 from study.final.searched_cell import SearchedCell
 from study.final.seed_runs import Stage

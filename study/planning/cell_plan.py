@@ -28,8 +28,8 @@ from study.search.space import SearchSpace, TrialConfig
 from study.spec.dimension import numbers
 from study.spec.specification import Cell
 from study.training.checkpoint_bytes import running_bytes
-from study.training.step.samples import Samples
 from study.training.device import supports_bf16
+from study.training.step.samples import Samples
 
 _FLOAT_BYTES = 4
 """Bytes of a weight in a checkpoint: float32."""

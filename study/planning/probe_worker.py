@@ -16,7 +16,6 @@ import ray
 import torch
 
 from study.model.sizing import step_flops
-from study.training.step.samples import Samples
 from study.planning.step_times import CheckpointTime, ProbeTime
 from study.results.epoch_report import EpochReport
 from study.search.space import TrialConfig
@@ -29,6 +28,7 @@ from study.training.device import (
 )
 from study.training.state_file import HostCopy
 from study.training.step.graphs import WARM_UP_RUNS, graphs_of
+from study.training.step.samples import Samples
 from study.training.trainer import Trainer
 
 _SHARED_STEPS = 4

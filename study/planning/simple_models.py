@@ -23,6 +23,7 @@ from study.training.windows import TrainingData
 _TO_BEAT = {False: "logistic", True: "ridge"}
 """Name of the baseline that the terminal shows beside the best trial so far; is it of a panel?"""
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SimpleModels:
     """The baselines of a cell, and what its days can show."""

@@ -20,7 +20,6 @@ from study.errors import SpecError
 from study.model.sizing import count_parameters
 from study.planning.device_sharing import measured_sharing
 from study.planning.probe_worker import FEWEST_WINDOWS, WHOLE_FLOPS, ProbeWorker
-from study.training.step.samples import Samples
 from study.planning.step_times import (
     SHALLOW,
     CheckpointTime,
@@ -31,6 +30,7 @@ from study.planning.step_times import (
 )
 from study.search.space import SearchSpace, TrialConfig
 from study.text.short_forms import counted
+from study.training.step.samples import Samples
 
 _MOST_PROBES = 8
 """Most probes that run at once. They slow each other down as trials that share a device do, and no

@@ -19,7 +19,6 @@ from study.cluster.resources import needed_bytes
 from study.cluster.sensors import degree_sources
 from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.cluster.usable_memory import most_copied_bytes
-from study.training.step.samples import Samples
 from study.results.epoch_report import EpochRecord, EpochReport, WorkerFacts
 from study.results.records import fold_of_run
 from study.search.assignment import Assignment, first_micro_batch
@@ -40,6 +39,7 @@ from study.training.device import (
 from study.training.folded_trainer import FoldedTrainer, trainer_of
 from study.training.state_file import CheckpointError
 from study.training.step.graphs import Graphs, graphs_of
+from study.training.step.samples import Samples
 from study.training.trainer import Trainer
 
 _LOOK_SECONDS = 0.5

@@ -15,7 +15,7 @@ from study.data.data_config import DataConfig
 from study.data.dataset import Dataset, build_dataset
 from study.data.evaluation.baselines import logistic_probability
 from study.data.evaluation.probability_scores import log_losses
-from study.final.baseline_predictions import both_sides_probability
+from study.final.answers.baseline_predictions import both_sides_probability
 from study.model.model_config import ModelConfig
 from study.statistics.block_length import judged_block_days
 from study.statistics.mean_error import standard_error

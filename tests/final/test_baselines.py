@@ -15,7 +15,7 @@ from study.data.embedded.synthetic import simulate_market
 from study.data.holdout import Holdout, open_holdout
 from study.data.labels import fall_labels_of, make_labels
 from study.data.sources import load_prices
-from study.final.baseline_predictions import (
+from study.final.answers.baseline_predictions import (
     BASELINES,
     TRAILING_DAYS,
     baselines_of,

@@ -14,8 +14,8 @@ from study.data.prices import prices_from_frame
 from study.data.sources import load_prices
 from study.data.splits import split_days
 from study.errors import DataError
-from study.final.baseline_predictions import BASELINES
-from study.final.holdout_predictions import baselines_once
+from study.final.answers.baseline_predictions import BASELINES
+from study.final.answers.holdout_predictions import baselines_once
 from study.final.run_plan import with_validation_days
 from study.training.windows import TrainingData
 

@@ -14,10 +14,10 @@ from study.data.data_config import DataConfig, Normalization
 from study.data.dataset import Dataset, build_dataset
 from study.data.holdout import open_holdout
 from study.data.sources import load_prices
-from study.final.baseline_predictions import BASELINES
+from study.final.answers.baseline_predictions import BASELINES
+from study.final.answers.holdout_predictions import predict_holdout
 from study.final.candidates import Candidate
 from study.final.finalists import Finalist
-from study.final.holdout_predictions import predict_holdout
 from study.final.run_plan import RunPlan, plan_runs
 from study.final.searched_cell import SearchedCell
 from study.final.train_cell import _fold_record

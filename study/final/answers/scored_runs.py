@@ -51,7 +51,5 @@ def panel_test_scores(rows: pd.DataFrame) -> PanelHoldoutScores:
     days = rows[rows["part"] == "test"]
     score, returns = (days.pivot(index="date", columns="asset", values=v) for v in ("score", "y"))
     known = score.notna().to_numpy()
-    rank_ics = daily_rank_ic(
-        score.to_numpy(np.float64), returns.to_numpy(np.float64), known
-    )
+    rank_ics = daily_rank_ic(score.to_numpy(np.float64), returns.to_numpy(np.float64), known)
     return PanelHoldoutScores(rank_ic=float(np.nanmean(rank_ics)))

@@ -11,7 +11,7 @@ import pandas as pd
 from study.data.data_config import DataConfig
 from study.data.dataset import Dataset
 from study.data.holdout import Holdout, open_holdout
-from study.final.baseline_predictions import baselines_of, predict_baselines
+from study.final.answers.baseline_predictions import baselines_of, predict_baselines
 from study.final.run_plan import RunPlan
 from study.final.searched_cell import SearchedCell
 from study.results.finals.final_records import baseline_file, read_predictions, write_predictions

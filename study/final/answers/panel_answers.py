@@ -24,6 +24,7 @@ from study.training.checkpoint import CheckpointFolder
 from study.training.device import is_present, resolve_device
 from study.training.panel.panel_prediction import predict_scores
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PanelAnswers:
     """Scores of the final runs of a panel's cell and of its baselines."""
@@ -134,16 +135,12 @@ def predict_panel(
     return PanelAnswers(tables=[*seeds, *baselines], of_runs=own)
 
 
-def _open(
-    config: DataConfig, data: PanelDataset, results: Path, fold: int | None
-) -> _OpenedFold:
+def _open(config: DataConfig, data: PanelDataset, results: Path, fold: int | None) -> _OpenedFold:
     holdout = open_panel_holdout(config, data, import_folder=results / "data", fold=fold)
     return _OpenedFold(data=data, holdout=holdout)
 
 
-def _scores_of(
-    run: TrialRecord, runs: Path, opened: _OpenedFold, days: IndexArray
-) -> SampleArray:
+def _scores_of(run: TrialRecord, runs: Path, opened: _OpenedFold, days: IndexArray) -> SampleArray:
     """Return the scores of the network of a run, (n, n_assets)."""
     state = CheckpointFolder(runs / run.folder / CHECKPOINTS_FOLDER).load_best()
     # Another machine, with another device, may have trained it.

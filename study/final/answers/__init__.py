@@ -1,0 +1,1 @@
+"""What final runs and baselines answer on the days that were held out."""
