@@ -32,7 +32,7 @@ EMBEDDED_SOURCES = ("sp500", "nasdaq", LONG_HISTORY, SYNTHETIC)
 """Names of markets that need no file. The real ones are inside the installed packages ``arch`` and
 ``great_tables``; their provider is not named, so the files stay there and are not copied."""
 
-PANEL_SOURCES = (STOCKS20, SYNTHETIC_PANEL)
+EMBEDDED_PANELS = (STOCKS20, SYNTHETIC_PANEL)
 """Names of panels that need no file; no market may have one of them."""
 
 PANEL_FOLDER = "panels"
@@ -140,7 +140,7 @@ def require_new_name(name: str, others: Collection[str], kind: str) -> None:
     """
     for taken, what in (
         (EMBEDDED_SOURCES, "an embedded market"),
-        (PANEL_SOURCES, "an embedded panel"),
+        (EMBEDDED_PANELS, "an embedded panel"),
         (others, f"an imported {kind}"),
     ):
         require(
@@ -192,11 +192,6 @@ def list_panels(folder: Path = IMPORT_FOLDER) -> tuple[str, ...]:
     return list_imported(folder / PANEL_FOLDER)
 
 
-def is_panel_source(source: str, import_folder: Path = IMPORT_FOLDER) -> bool:
-    """Is a source the name of a panel, an embedded or an imported one? A path does not say."""
-    return source in (*PANEL_SOURCES, *list_panels(import_folder))
-
-
 def _embedded_table(name: str) -> BarTable:
     understood: tuple[str, ...] = ()
     if name == SYNTHETIC:
@@ -211,7 +206,7 @@ def _embedded_table(name: str) -> BarTable:
 
 def _source_path(source: str, import_folder: Path) -> Path:
     require(
-        not is_panel_source(source, import_folder),
+        source not in (*EMBEDDED_PANELS, *list_panels(import_folder)),
         "source",
         "must be a market of one asset",
         got=f"source={source}, which is a panel of many",

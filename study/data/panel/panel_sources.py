@@ -39,12 +39,11 @@ from study.data.reading.file_cells import (
 from study.data.reading.import_notes import ImportNotes, understood_line
 from study.data.reading.parquet_file import read_frame
 from study.data.sources import (
+    EMBEDDED_PANELS,
     EMBEDDED_SOURCES,
     IMPORT_FOLDER,
     PANEL_FOLDER,
-    PANEL_SOURCES,
     is_file,
-    is_panel_source,
     list_imported,
     list_panels,
     require_name,
@@ -54,7 +53,8 @@ from study.data.sources import (
 )
 from study.errors import DataError, quoted, require
 
-__all__ = ["PANEL_SOURCES", "is_panel_source", "load_panel"]
+PANEL_SOURCES = EMBEDDED_PANELS
+"""Names of panels that need no file."""
 
 _CLOSE = "Close"
 
@@ -96,6 +96,11 @@ def load_panel(
             rule.
     """
     return examine_panel(source, import_folder, accept).checked()
+
+
+def is_panel_source(source: str, import_folder: Path = IMPORT_FOLDER) -> bool:
+    """Is a source the name of a panel, an embedded or an imported one? A path does not say."""
+    return source in (*PANEL_SOURCES, *list_panels(import_folder))
 
 
 def examine_panel(
