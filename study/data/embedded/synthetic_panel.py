@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
-from scipy.stats import rankdata
 
 from study.data.arrays import IndexArray, PriceArray
 from study.data.panel.panel import Panel, panel_fingerprint
@@ -274,6 +272,10 @@ def _expected_pearson(signal: PriceArray, variance: PriceArray, law: PanelLaw) -
 
 
 def _expected_spearman(signal: PriceArray, variance: PriceArray, law: PanelLaw) -> PriceArray:
+    # Half a second, which the workers of a search need not wait for.
+    from scipy.special import ndtr
+    from scipy.stats import rankdata
+
     sectors, n = _sector_rows(law), law.n_assets
     differ = sectors[:, None] != sectors
     pair_sd = np.sqrt(2 * _OWN_SD**2 + 2 * _SECTOR_SD**2 * differ)
