@@ -9,7 +9,7 @@ from study.data.data_config import Tier
 from study.data.features import feature_hash
 from study.data.features.closes import CLOSES
 from study.data.inputs import build_inputs
-from study.data.panel.panel import Panel
+from study.data.panel.panel import MaskArray, Panel
 from study.data.panel.panel_features import (
     features_by_asset,
     panel_feature_hash,
@@ -79,7 +79,7 @@ def test_a_day_without_a_price_has_no_features_and_look_backs_count_own_days() -
     panel = walk_panel()
     features, close = raw(panel), panel.close
     warm_up = panel_warm_up_days("closes")
-    known = np.isfinite(features).all(axis=2)
+    known: MaskArray = np.isfinite(features).all(axis=2)
     np.testing.assert_array_equal(known, np.isfinite(features).any(axis=2))
     priced = np.isfinite(close)
     np.testing.assert_array_equal(known, priced & (np.cumsum(priced, axis=0) > warm_up))
