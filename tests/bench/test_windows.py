@@ -15,7 +15,7 @@ from study.data.data_config import LONG_HISTORY, DataConfig
 from study.data.dataset import build_dataset
 from study.data.holdout import Holdout, open_holdout
 from study.final.baseline_predictions import BASELINES
-from study.results.final_records import LOGISTIC, bounded
+from study.results.finals.final_records import LOGISTIC, bounded
 from study.statistics.block_length import block_days, judged_block_days
 from study.statistics.mean_error import standard_error
 
