@@ -84,8 +84,8 @@ class PanelBaseline:
     sharpe_net: float | None
     """The same after costs."""
     rank_ics: PriceArray
-    """``rank_ic`` of each day, float64 of shape (n_days,), NaN on a day on which all returns are
-    equal; on the folds of a search the days of one fold after the other."""
+    """Values of ``rank_ic`` by day, float64 of shape (n_days,), NaN on a day on which all returns
+    are equal; on the folds of a search the days of one fold after the other."""
     scores: SampleArray
     """Scores, float32 of shape (n_days, n_assets), in the order of ``rank_ics``; NaN where an asset
     is not ranked."""
