@@ -58,7 +58,7 @@ def make_inputs(features: pd.DataFrame, normalization: Normalization) -> pd.Data
     Raises:
         DataError: a value is undefined, such as the logarithm of an average below zero.
     """
-    inputs = _inputs_of_all_rows(features, normalization)
+    inputs = inputs_of_all_rows(features, normalization)
     return _require_defined(inputs, normalization)
 
 
@@ -84,7 +84,7 @@ def build_inputs(
         DataError: there are too few bars, or a value is undefined.
     """
     features = features_of_all_days(prices, tier, vix_series)
-    inputs = _inputs_of_all_rows(features, normalization)
+    inputs = inputs_of_all_rows(features, normalization)
     known = days_with_vix(features.iloc[INPUT_WARM_UP_DAYS:])
     return _require_defined(inputs.iloc[known], normalization)
 
@@ -103,7 +103,8 @@ def usable_bars(prices: Prices, tier: Tier, vix_series: VixSeries | None = None)
     return bars[has_vix(prices.frame.index.to_numpy()[bars].astype("datetime64[D]"), vix_series)]
 
 
-def _inputs_of_all_rows(features: pd.DataFrame, normalization: Normalization) -> pd.DataFrame:
+def inputs_of_all_rows(features: pd.DataFrame, normalization: Normalization) -> pd.DataFrame:
+    """Return inputs as ``make_inputs`` does, NaN or infinite where a value is undefined."""
     if normalization != "relative":
         return features.iloc[INPUT_WARM_UP_DAYS:]
     columns = _as_relative(features)

@@ -1,12 +1,13 @@
 """The prices of many assets on the days of one calendar."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from study.data.arrays import DayArray, PriceArray
+from study.data.arrays import DayArray, PriceArray, fingerprint_of
 from study.errors import DataError, require
 
 BAR_COLUMNS = ("Open", "High", "Low", "Volume")
@@ -86,3 +87,23 @@ class Panel:
     def has_bars(self) -> bool:
         """Are there open, high, low and volume beside the close?"""
         return bool(self.bars)
+
+
+def panel_fingerprint(
+    dates: DayArray,
+    assets: Sequence[str],
+    prices: Mapping[str, PriceArray],
+    sectors: Sequence[str] | None,
+) -> str:
+    """Return the sha256 of a panel's content, the same whatever file it came from.
+
+    Args:
+        dates: days of the panel.
+        assets: names of the assets.
+        prices: closes, and bars if there are any, by name.
+        sectors: the sector of each asset, or None.
+    """
+    digest = hashlib.sha256(repr((tuple(assets), sectors and tuple(sectors))).encode())
+    for name, values in prices.items():
+        digest.update(f"{name} {fingerprint_of(dates, values)}".encode())
+    return digest.hexdigest()

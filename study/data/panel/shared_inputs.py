@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from study.data.arrays import SampleArray
+from study.errors import DataError, require
 
 
 class SharedInputs:
@@ -15,7 +16,7 @@ class SharedInputs:
     maps it: however many there are, the pages are in memory once.
 
     Args:
-        values: float32 of shape (n_days, n_assets, n_features).
+        values: float32 of shape (n_days, n_assets, n_features), C-contiguous.
         file: the file that they are mapped from; None if they are in memory.
         offset: bytes of the file before the first of them.
     """
@@ -27,14 +28,33 @@ class SharedInputs:
 
     @classmethod
     def mapped(cls, file: Path, offset: int, shape: tuple[int, ...]) -> "SharedInputs":
-        """Map the values of a file."""
+        """Map the values of a file.
+
+        Raises:
+            DataError: the file is gone, or too short for them.
+        """
+        needed = offset + 4 * int(np.prod(shape))
+        got = file.stat().st_size if file.is_file() else None
+        require(
+            got is not None and got >= needed,
+            str(file),
+            f"must hold the inputs of the panel, {needed} bytes",
+            got="no such file" if got is None else f"{got} bytes",
+            remedy="Start the command again, which builds it, and leave it while a study runs.",
+            error=DataError,
+        )
         # Mode "c" gives private pages that could be written, and torch then takes them uncopied.
         values = np.memmap(file, dtype=np.float32, mode="c", offset=offset, shape=shape)
-        return cls(values, file, offset)
+        return cls(np.asarray(values), file, offset)
+
+    def between(self, first: int, end: int) -> "SharedInputs":
+        """Return the inputs of the days from ``first`` on before ``end``, not copied."""
+        offset = self.offset + first * self.values[:1].nbytes
+        return SharedInputs(self.values[first:end], self.file, offset)
 
     def up_to(self, n_days: int) -> "SharedInputs":
         """Return the inputs of the first days, not copied."""
-        return SharedInputs(self.values[:n_days], self.file, self.offset)
+        return self.between(0, n_days)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.file is None:

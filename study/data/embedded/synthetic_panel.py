@@ -1,0 +1,287 @@
+"""A panel of simulated stocks whose best possible ranking of each day is known exactly."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr
+from scipy.stats import rankdata
+
+from study.data.arrays import IndexArray, PriceArray
+from study.data.panel.panel import Panel, panel_fingerprint
+from study.errors import DataError, require
+
+SYNTHETIC_PANEL = "synthetic-panel"
+"""Name of the simulated panel."""
+
+HORIZONS = (1, 3, 5, 10, 20)
+"""Horizons in trading days for which the best possible scores are given."""
+
+_SKIP, _MIDDLE, _FAR = 20, 60, 250
+"""Days back at which the two parts of the signal begin and end. As it skips the latest 20 days, the
+expected returns of the next 21 days are known today, whatever happens until then."""
+
+_MARKET_SD, _SECTOR_SD, _OWN_SD = 0.008, 0.005, 0.015
+"""Standard deviations of a day's market, sector and own log return, in a mean regime."""
+
+_DRIFT = 3e-4
+"""Expected return of a day that all assets share, about 8 % a year."""
+
+_TURBULENT = 2.0
+"""Ratio of the volatilities of the turbulent and the calm regime."""
+
+_STAYS_CALM, _STAYS_TURBULENT = 0.99, 0.97
+"""Probabilities that a regime lasts another day: 100 days of calm on average, and 33 of
+turbulence."""
+
+_FIRST_PRICE = 100.0
+_FIRST_DAY = np.datetime64("1900-01-01")
+
+_NODES = 200
+"""Nodes of the quadrature of the expected correlation: it is exact to more than 9 digits."""
+
+_DAYS_AT_ONCE = 200
+"""Days whose pairs of assets are compared at once, which bounds the memory."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PanelLaw:
+    """The law of a simulated panel."""
+
+    n_days: int = 3_000
+    n_assets: int = 50
+    """Number of assets, a multiple of ``n_sectors``."""
+    n_sectors: int = 5
+    signal_ic: float = 0.05
+    """Standard deviation of the expected returns of a day across the assets over that of the
+    returns, in a mean regime; it is about the information coefficient of one day. 0 gives a panel
+    of which nothing can be known."""
+    seed: int = 7
+    """Seed of the one generator that draws everything."""
+
+    def __post_init__(self) -> None:
+        for holds, rule, got in (
+            (self.n_days >= 2, "n_days must be >= 2", self.n_days),
+            (self.n_sectors >= 1, "n_sectors must be >= 1", self.n_sectors),
+            (
+                self.n_assets >= 3
+                and self.n_assets % self.n_sectors == 0
+                and self.n_assets >= 2 * self.n_sectors,
+                "n_assets must be >= 3 and a multiple of n_sectors, two or more a sector",
+                self.n_assets,
+            ),
+            (0 <= self.signal_ic < 1, "signal_ic must lie in [0, 1)", self.signal_ic),
+        ):
+            require(holds, "PanelLaw", rule, got=got, remedy="Change it.", error=DataError)
+
+    @property
+    def drift_sd(self) -> float:
+        """Standard deviation of a day's expected returns across the assets."""
+        noise = math.hypot(_OWN_SD, _SECTOR_SD)
+        return noise * self.signal_ic / math.sqrt(1 - self.signal_ic**2)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SyntheticPanel:
+    """A simulated panel, and what an observer of its prices cannot see."""
+
+    law: PanelLaw
+    panel: Panel
+    volatility: PriceArray
+    """Factor of the noise of each day's returns, sqrt(mean square) = 1, shape (n_days,)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BayesIC:
+    """The expected correlations of the best scores with the returns, by day, shape (n_days,).
+
+    They are 0 on days without a signal, and NaN where the horizon reaches past the last day.
+    """
+
+    ic: PriceArray
+    """Expected Pearson correlation."""
+    rank_ic: PriceArray
+    """Expected Spearman correlation."""
+
+
+def default_panel() -> SyntheticPanel:
+    """Return the market of the source ``synthetic-panel``."""
+    return simulate_panel(PanelLaw())
+
+
+def simulate_panel(law: PanelLaw) -> SyntheticPanel:
+    """Draw the closes of stocks that a market, their sectors and themselves move.
+
+    The log return of asset i from day t to t + 1 is
+
+        log(1 + drift) + m[t, i] - v[t + 1] / 2 + s[t + 1] (market + sector(i) + own(i)),
+
+    with independent normal terms of constant standard deviations, whose variances sum to
+    v[t + 1] / s[t + 1]^2. The factor s is that of the day's regime, calm or turbulent, a Markov
+    chain of two states; it gives the returns fat tails. The signal m is a function of the closes up
+    to day t - 20. With x[t, i] the log price of an asset less the mean of its sector's (before the
+    first day it is 0, as on that day),
+
+        z[t, i] = (x[t - 60] - x[t - 250]) / sqrt(190) - (x[t - 20] - x[t - 60]) / sqrt(40)
+
+    and m is z over its root mean square across the assets of the day, times ``drift_sd``: assets
+    that led their sector over the year go on leading, but not those that did so of late.
+
+    So m[t], ..., m[t + h - 1] are known on day t for h up to 21, and as the noise that follows is
+    independent of them and has the mean 1 after the term v / 2, the expected return of the next h
+    days is exactly (1 + drift)^h exp(m[t] + ... + m[t + h - 1]) - 1, whatever the regimes are:
+    ``Panel.oracle``. No score can have a larger expected correlation with the returns.
+
+    Args:
+        law: sizes, strength of the signal and seed.
+    """
+    generator = np.random.default_rng(law.seed)
+    volatility = _volatility(generator.random(law.n_days))
+    sectors = _sector_rows(law)
+    noise = (
+        _MARKET_SD * generator.standard_normal((law.n_days, 1))
+        + _SECTOR_SD * generator.standard_normal((law.n_days, law.n_sectors))[:, sectors]
+        + _OWN_SD * generator.standard_normal((law.n_days, law.n_assets))
+    )
+    variance = (_MARKET_SD**2 + _SECTOR_SD**2 + _OWN_SD**2) * volatility**2
+    steps = math.log1p(_DRIFT) - variance[:, None] / 2 + volatility[:, None] * noise
+    logs = np.full((law.n_days, law.n_assets), math.log(_FIRST_PRICE))
+    for first in range(1, law.n_days, _SKIP):
+        days = np.arange(first, min(first + _SKIP, law.n_days))
+        drifts = _drifts(logs[:first], days - 1, law)
+        logs[days] = logs[first - 1] + np.cumsum(drifts + steps[days], axis=0)
+    close = np.exp(logs)
+    dates = np.busday_offset(np.full(law.n_days, _FIRST_DAY), np.arange(law.n_days))
+    width = len(str(law.n_assets))
+    assets = tuple(f"asset-{number:0{width}}" for number in range(1, law.n_assets + 1))
+    names = tuple(f"sector-{row + 1}" for row in sectors.tolist())
+    panel = Panel(
+        name=SYNTHETIC_PANEL,
+        dates=dates,
+        assets=assets,
+        close=close,
+        sectors=names,
+        fingerprint=panel_fingerprint(dates, assets, {"Close": close}, names),
+        oracle=oracle_scores(close, law),
+    )
+    return SyntheticPanel(law=law, panel=panel, volatility=volatility)
+
+
+def oracle_scores(close: PriceArray, law: PanelLaw) -> dict[int, PriceArray]:
+    """Return the expected returns of the next days by horizon, given the closes up to each day.
+
+    Args:
+        close: closes from the first day of a simulated panel on, shape (n_days, n_assets).
+        law: of that panel.
+    """
+    logs = np.log(close)
+    return {
+        horizon: np.expm1(horizon * math.log1p(_DRIFT) + _signal(logs, horizon, law))
+        for horizon in HORIZONS
+    }
+
+
+def bayes_ic(market: SyntheticPanel, horizon: int) -> BayesIC:
+    """Return the exact expected correlations of the oracle with the returns of the next days.
+
+    Both are given the closes up to each day and the regimes of the days that follow. With N assets
+    in S sectors, M the sum of the signals over the horizon, V that of the squared volatility
+    factors, s^2 = own_sd^2 V and a = 1 + (N / S) (sector_sd / own_sd)^2, the log returns less their
+    mean lie around M as normal variables of the variances a s^2 in S - 1 directions that are
+    orthogonal to M, and s^2 in the N - S others. Hence with l = |M| / s
+
+        E[IC] = 2 l / sqrt(pi) * integral over w > 0 of
+            (1 + 2 w^2)^(-(N - S + 2) / 2) (1 + 2 a w^2)^(-(S - 1) / 2) exp(-l^2 w^2 / (1 + 2 w^2)),
+
+    and as the rank of an asset is one and the number of those below it,
+
+        E[RankIC] = 12 / (N (N^2 - 1)) * sum over i of (rank(M[i]) - (N + 1) / 2)
+            * sum over j of Phi((M[i] - M[j]) / sd[i, j]),
+
+    where sd^2 is 2 s^2, and 2 V sector_sd^2 more for assets of two sectors. The first is that of
+    log returns; that of simple ones differs by a share of the variance of a few days' returns. The
+    second holds for both.
+
+    Args:
+        market: a simulated panel.
+        horizon: trading days, from 1 to 20.
+    """
+    law, n_days = market.law, len(market.panel.dates)
+    signal = _signal(np.log(market.panel.close), horizon, law)
+    # What lies beyond the last day was not drawn.
+    sums = np.append(0.0, np.cumsum(market.volatility**2))
+    variance = np.full(n_days, np.nan)
+    variance[: n_days - horizon] = sums[horizon + 1 :] - sums[1 : n_days - horizon + 1]
+    return BayesIC(
+        ic=_expected_pearson(signal, variance, law),
+        rank_ic=_expected_spearman(signal, variance, law),
+    )
+
+
+def _volatility(uniforms: PriceArray) -> PriceArray:
+    """Return the factor of each day's noise, whose mean square over a long time is 1."""
+    to_turbulence, to_calm = 1 - _STAYS_CALM, 1 - _STAYS_TURBULENT
+    share = to_turbulence / (to_turbulence + to_calm)
+    is_turbulent = uniforms < share
+    turbulent = bool(is_turbulent[0])
+    for day in range(1, len(uniforms)):
+        turbulent = bool(uniforms[day] < (_STAYS_TURBULENT if turbulent else to_turbulence))
+        is_turbulent[day] = turbulent
+    calm = 1 / math.sqrt(1 - share + share * _TURBULENT**2)
+    return np.where(is_turbulent, calm * _TURBULENT, calm)
+
+
+def _sector_rows(law: PanelLaw) -> IndexArray:
+    return np.repeat(np.arange(law.n_sectors), law.n_assets // law.n_sectors)
+
+
+def _signal(logs: PriceArray, horizon: int, law: PanelLaw) -> PriceArray:
+    """Return the sums of the signals of the next days, which each day's closes show."""
+    n_days = len(logs)
+    sums = np.zeros((n_days + horizon, law.n_assets))
+    sums[1:] = np.cumsum(_drifts(logs, np.arange(n_days + horizon - 1), law), axis=0)
+    found: PriceArray = sums[horizon:] - sums[:n_days]
+    return found
+
+
+def _drifts(logs: PriceArray, days: IndexArray, law: PanelLaw) -> PriceArray:
+    """Return the signal of some days, of which the closes are needed up to 20 days before."""
+    by_sector = logs.reshape(len(logs), law.n_sectors, -1)
+    above = (by_sector - by_sector.mean(axis=2, keepdims=True)).reshape(logs.shape)
+    late, middle, far = (above[np.maximum(days - back, 0)] for back in (_SKIP, _MIDDLE, _FAR))
+    led = (middle - far) / math.sqrt(_FAR - _MIDDLE) - (late - middle) / math.sqrt(_MIDDLE - _SKIP)
+    size = np.sqrt((led**2).mean(axis=1, keepdims=True))
+    # In the first days no asset has led.
+    return law.drift_sd * np.divide(led, size, out=np.zeros_like(led), where=size > 1e-9)
+
+
+def _expected_pearson(signal: PriceArray, variance: PriceArray, law: PanelLaw) -> PriceArray:
+    length = np.sqrt((signal**2).sum(axis=1) / (_OWN_SD**2 * variance))
+    ratio = 1 + law.n_assets / law.n_sectors * (_SECTOR_SD / _OWN_SD) ** 2
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    # Half a turn of the angle covers the line; the integrand is as wide as one over sqrt(N).
+    angle = (nodes + 1) * math.pi / 4
+    square = np.tan(angle) ** 2 / law.n_assets
+    density = (
+        (1 + 2 * square) ** (-(law.n_assets - law.n_sectors + 2) / 2)
+        * (1 + 2 * ratio * square) ** (-(law.n_sectors - 1) / 2)
+        / (np.cos(angle) ** 2 * math.sqrt(law.n_assets))
+        * (weights * math.pi / 4)
+    )
+    fall = np.exp(-(length[:, None] ** 2) * (square / (1 + 2 * square)))
+    found: PriceArray = 2 / math.sqrt(math.pi) * length * (fall @ density)
+    return found
+
+
+def _expected_spearman(signal: PriceArray, variance: PriceArray, law: PanelLaw) -> PriceArray:
+    sectors, n = _sector_rows(law), law.n_assets
+    differ = sectors[:, None] != sectors
+    pair_sd = np.sqrt(2 * _OWN_SD**2 + 2 * _SECTOR_SD**2 * differ)
+    found = np.empty(len(signal))
+    for first in range(0, len(signal), _DAYS_AT_ONCE):
+        part = slice(first, first + _DAYS_AT_ONCE)
+        sd = pair_sd * np.sqrt(variance[part])[:, None, None]
+        above = ndtr((signal[part, :, None] - signal[part, None, :]) / sd).sum(axis=2)
+        centred = rankdata(signal[part], axis=1) - (n + 1) / 2
+        found[part] = (centred * above).sum(axis=1) * 12 / (n * (n**2 - 1))
+    return found

@@ -1,0 +1,315 @@
+"""The build of a panel's data set: prices of many assets become what a search may see."""
+
+import hashlib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from study.data.arrays import IndexArray, PriceArray, SampleArray
+from study.data.data_config import ACROSS, RANKING, DataConfig, Normalization
+from study.data.inputs import require_small_shift
+from study.data.panel.arrow_cache import CachedInputs, InputsKey, cached_inputs
+from study.data.panel.panel import Panel
+from study.data.panel.panel_dataset import PanelDataset
+from study.data.panel.panel_history import PanelHistory, panel_history
+from study.data.panel.panel_inputs import build_panel_inputs, panel_feature_hash
+from study.data.panel.panel_labels import (
+    FEWEST_ASSETS,
+    make_targets,
+    market_volatility,
+    relative_volatility,
+)
+from study.data.panel.panel_sources import load_panel
+from study.data.panel.shared_inputs import SharedInputs
+from study.data.sources import IMPORT_FOLDER
+from study.data.splits import MIN_EFFECTIVE_SIZE, Splits, search_folds
+from study.errors import DataError, require
+
+
+def build_panel_dataset(
+    config: DataConfig,
+    panel: Panel | None = None,
+    import_folder: Path = IMPORT_FOLDER,
+    fold: int | None = None,
+    *,
+    cache: Path | None = None,
+) -> PanelDataset:
+    """Build the arrays of a panel's cell.
+
+    Inputs of a day are made of its past alone, so those of the whole history are built once, and
+    the data set holds them up to the last validation day. A search is refused if its validation
+    days cannot answer the question, or if its inputs drift; a fold has to live with the days that
+    it finds. Only a search has ``search_folds``.
+
+    Args:
+        config: what to build, with the task ``ranking``.
+        panel: prices to use in place of those that ``config.source`` names.
+        import_folder: where imported panels live.
+        fold: number of the fold whose past is seen, from 0; None builds what a search sees.
+        cache: folder of the files that inputs are mapped from; None keeps them in memory.
+
+    Raises:
+        DataError: the panel is missing, breaks a rule, is too short, or is refused as said above.
+    """
+    require(
+        config.is_panel,
+        "DataConfig",
+        f"a panel is built for the task {RANKING}",
+        got=f"task={config.task}",
+        remedy=f"Give --task {RANKING}, or a source of one asset.",
+    )
+    series = _series(
+        config, panel or load_panel(config.source, import_folder, config.accept), cache
+    )
+    days = series.history.sample_days(fold)
+    if fold is not None:
+        return _dataset(series, days, fold)
+    _require_answerable(days, series.history)
+    dataset = _dataset(series, days)
+    return _with_search_folds(dataset, series, days) if config.has_search_folds else dataset
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Series:
+    """Values of a panel's days before any split of them, and where its inputs come from."""
+
+    panel: Panel
+    config: DataConfig
+    cache: Path | None
+    history: PanelHistory
+    volatility: PriceArray
+    """Volatility of the market on the days of the history."""
+    across: CachedInputs
+    """Inputs that are compared across the assets of a day, which are the same for all splits."""
+
+
+def _series(config: DataConfig, panel: Panel, cache: Path | None) -> _Series:
+    # Which features are known does not depend on how they are normalised, whereas the training
+    # days, whose statistics ``zscore`` needs, depend on which features are known.
+    across = config.normalization if config.normalization in ACROSS else ACROSS[0]
+    found = panel_inputs_of(config, panel, across, np.empty(0, dtype=np.int64), cache)
+    history = panel_history(config, panel, found.known)
+    return _Series(
+        panel=panel,
+        config=config,
+        cache=cache,
+        history=history,
+        volatility=market_volatility(panel.close)[history.first :],
+        across=found,
+    )
+
+
+def panel_inputs_of(
+    config: DataConfig,
+    panel: Panel,
+    normalization: Normalization,
+    train_rows: IndexArray,
+    cache: Path | None,
+) -> CachedInputs:
+    """Return the inputs of the whole history of a panel.
+
+    Args:
+        config: of the cell.
+        panel: its prices.
+        normalization: how features become inputs.
+        train_rows: rows of the panel in training windows, which ``zscore`` alone reads.
+        cache: folder of the files that inputs are mapped from; None keeps them in memory.
+    """
+    of_rows = "" if normalization in ACROSS else hashlib.sha256(train_rows.tobytes()).hexdigest()
+    key = InputsKey(
+        fingerprint=panel.fingerprint,
+        tier=config.tier,
+        normalization=normalization,
+        train_rows=of_rows,
+        feature_hash=panel_feature_hash(config.tier),
+    )
+    return cached_inputs(
+        key, cache, lambda: build_panel_inputs(panel, config.tier, normalization, train_rows)
+    )
+
+
+def window_rows(train_days: IndexArray, config: DataConfig) -> IndexArray:
+    """Return the rows that the windows of training days hold, each once, ascending."""
+    return np.unique(train_days[:, None] - np.arange(config.context_length))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Arrays:
+    """Values of a ``PanelDataset`` that depend on which days train and validate."""
+
+    inputs: SharedInputs
+    returns: SampleArray
+    targets: SampleArray
+    volatility: SampleArray
+    train_days: IndexArray
+    validation_days: IndexArray
+    feature_names: tuple[str, ...]
+    shift: dict[str, float]
+    warnings: tuple[str, ...]
+
+    def by_name(self) -> dict[str, Any]:
+        """Return the values by field, not copied."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _arrays(
+    series: _Series, days: Splits, n_visible: int, warnings: tuple[str, ...], max_shift: float
+) -> _Arrays:
+    """Return what a network sees that trains and validates on the given days.
+
+    Args:
+        series: the panel.
+        days: of the network.
+        n_visible: days of the history that a search may see.
+        warnings: what is known to be odd without its inputs.
+        max_shift: largest shift of an input along time.
+
+    Raises:
+        DataError: an input drifts.
+    """
+    config, first = series.config, series.history.first
+    windows = window_rows(days.train, config)
+    found = series.across
+    if config.normalization not in ACROSS:
+        found = panel_inputs_of(
+            config, series.panel, config.normalization, first + windows, series.cache
+        )
+    shift = found.shift(first + windows, first + days.validation)
+    require_small_shift(shift, max_shift, config.normalization)
+    returns = _of_parts(series.history.returns[:n_visible], days)
+    return _Arrays(
+        inputs=found.inputs.between(first, first + n_visible),
+        returns=_frozen(returns),
+        targets=_frozen(make_targets(returns, config.target)),
+        volatility=_frozen(relative_volatility(series.volatility[:n_visible], days.train)),
+        train_days=_frozen(days.train),
+        validation_days=_frozen(days.validation),
+        feature_names=found.names,
+        shift=shift,
+        warnings=_distinct(warnings, found.note),
+    )
+
+
+def _dataset(series: _Series, days: Splits, fold: int | None = None) -> PanelDataset:
+    """Return the data set of days that are split by time."""
+    panel, config, history = series.panel, series.config, series.history
+    n_visible = int(days.validation[-1]) + 1
+    rows = slice(history.first, history.first + n_visible)
+    max_shift = config.max_shift if fold is None else float("inf")
+    arrays = _arrays(series, days, n_visible, _warnings(series, days, fold), max_shift)
+    sectors = panel.sectors or ("all",) * len(panel.assets)
+    sector_names, sector_of = np.unique(np.array(sectors), return_inverse=True)
+    oracle = panel.oracle.get(config.horizon)
+    return PanelDataset(
+        **arrays.by_name(),
+        dates=_frozen(history.dates[:n_visible].copy()),
+        present=_frozen(history.present[:n_visible].copy()),
+        closes=_frozen(panel.close[rows].copy()),
+        oracle=None if oracle is None else _frozen(oracle[rows].astype(np.float32)),
+        assets=panel.assets,
+        sectors=_frozen(sector_of.astype(np.int64)),
+        sector_names=tuple(sector_names.tolist()),
+        n_rows=len(history.dates),
+        fold_train_rows=history.fold_train_rows(),
+        context_length=config.context_length,
+        horizon=config.horizon,
+        splits=history.summaries(days),
+        fingerprint=panel.fingerprint,
+        feature_hash=panel_feature_hash(config.tier),
+        source=panel.name,
+        understood=panel.understood,
+    )
+
+
+def _warnings(series: _Series, days: Splits, fold: int | None) -> tuple[str, ...]:
+    """Return what is odd about the panel, and which days are left out."""
+    by_date = series.history.days_by_date(fold)
+    lines = [*series.panel.warnings, *filter(None, [series.across.note])]
+    for part, all_days, kept in (
+        ("training", by_date.train, days.train),
+        ("validation", by_date.validation, days.validation),
+        ("test", by_date.test, days.test),
+    ):
+        if len(kept) < len(all_days):
+            lines.append(
+                f"{len(all_days) - len(kept)} of {len(all_days)} {part} days are left out: fewer "
+                f"than {FEWEST_ASSETS} assets have inputs and a label, or all have the same return"
+            )
+    return tuple(lines)
+
+
+def _with_search_folds(chronological: PanelDataset, series: _Series, days: Splits) -> PanelDataset:
+    """Return a data set with that of each fold of its search.
+
+    Args:
+        chronological: the data set of the same days, split by time.
+        series: the panel.
+        days: its days.
+
+    Raises:
+        DataError: a fold has no days to train or to validate on, or its inputs drift.
+    """
+    config, history, found = series.config, series.history, []
+    for number, fold in enumerate(search_folds(days, config), start=1):
+        own = Splits(
+            train=history.ranked(fold.train),
+            validation=history.ranked(fold.validation),
+            test=days.test,
+        )
+        require(
+            min(len(own.train), len(own.validation)) > 0,
+            f"fold {number} of the search",
+            f"must keep training and validation days on which {FEWEST_ASSETS} assets have labels",
+            got=f"train={len(own.train)}, validation={len(own.validation)}",
+            remedy="Lower search_groups, or give a panel with more assets on these days.",
+            error=DataError,
+        )
+        arrays = _arrays(
+            series, own, len(chronological.dates), chronological.warnings, config.max_shift
+        )
+        found.append(replace(chronological, **arrays.by_name(), splits=history.summaries(own)))
+    noted = _distinct(chronological.warnings, *(line for each in found for line in each.warnings))
+    return replace(chronological, search_folds=tuple(found), warnings=noted)
+
+
+def _require_answerable(days: Splits, history: PanelHistory) -> None:
+    """Refuse validation days that are worth too few independent ones.
+
+    Raises:
+        DataError: they are.
+    """
+    validation = history.summary(days.validation)
+    require(
+        validation.effective_size >= MIN_EFFECTIVE_SIZE,
+        "validation part",
+        f"must be worth at least {MIN_EFFECTIVE_SIZE:g} days whose labels do not overlap",
+        got=f"{validation.rows} days, worth {validation.effective_size:.1f} at horizon "
+        f"{history.config.horizon}",
+        remedy="Give a longer history, a shorter horizon or a larger validation_share.",
+        error=DataError,
+    )
+
+
+def _of_parts(values: SampleArray, days: Splits) -> SampleArray:
+    """Return values of days with NaN on those that neither train nor validate."""
+    found = np.full_like(values, np.nan)
+    for part in (days.train, days.validation):
+        found[part] = values[part]
+    return found
+
+
+def _distinct(lines: tuple[str, ...], *more: str) -> tuple[str, ...]:
+    """Return lines, and those of ``more`` that say something new."""
+    return tuple(dict.fromkeys((*lines, *filter(None, more))))
+
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+def _frozen(values: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
+    """Forbid writing: one array serves every trial of a cell."""
+    values.setflags(write=False)
+    return values
