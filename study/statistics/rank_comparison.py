@@ -58,11 +58,13 @@ def compare_days(
     to 94.6 %.
 
     Args:
-        model: daily scores, float64 of shape (n_days,), in the order of the days.
+        model: daily scores, float64 of shape (n_days,), in the order of the days; NaN on days
+            without one, which are left out.
         other: those of what it is compared with, zeros for a model that knows nothing.
         block: days of a block, of ``study.statistics.block_length``.
     """
     difference = model - other
+    difference = difference[~np.isnan(difference)]
     value, error = float(difference.mean()), standard_error(difference, block)
     if error is None:
         return DailyDifference(value=value, se=None, low=None, high=None)

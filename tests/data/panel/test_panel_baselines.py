@@ -1,0 +1,201 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from study.data.panel import panel_baselines
+from study.data.panel.panel_baselines import (
+    PanelBaseline,
+    SeenPanel,
+    panel_baseline_scores,
+    score_panel_baselines,
+    score_panel_oracle,
+)
+from study.data.panel.panel_dataset import PanelDataset
+from study.data.panel.shared_inputs import SharedInputs
+from study.statistics.rank_comparison import compare_days
+from tests.data.panel.planted import planted_panel
+
+
+@pytest.fixture(scope="module")
+def data() -> PanelDataset:
+    return planted_panel()
+
+
+@pytest.fixture(scope="module")
+def found(data: PanelDataset) -> dict[str, PanelBaseline]:
+    return {each.name: each for each in score_panel_baselines(data)}
+
+
+def test_the_baselines_come_in_the_order_of_what_they_learn(
+    found: dict[str, PanelBaseline],
+) -> None:
+    names = ["zero", "momentum", "reversal", "low volatility", "ridge", "boosting"]
+    assert list(found) == names
+
+
+def test_equal_scores_have_a_rank_correlation_of_exactly_zero(
+    found: dict[str, PanelBaseline],
+) -> None:
+    zero = found["zero"]
+    assert (zero.rank_ic, zero.rank_ic_se, zero.ic, zero.sharpe) == (0.0, 0.0, 0.0, None)
+    assert not zero.rank_ics.any()
+
+
+def test_a_planted_linear_signal_is_recovered(
+    data: PanelDataset, found: dict[str, PanelBaseline]
+) -> None:
+    oracle = score_panel_oracle(data)
+    assert oracle is not None
+    assert oracle.rank_ic > 0.07
+    assert found["ridge"].rank_ic > 0.95 * oracle.rank_ic
+    assert found["boosting"].rank_ic > 0.8 * oracle.rank_ic
+    zero = found["zero"].rank_ics
+    assert compare_days(found["ridge"].rank_ics, zero, block=20).is_better
+    assert not compare_days(found["momentum"].rank_ics, oracle.rank_ics, block=20).is_better
+    assert score_panel_oracle(replace(data, oracle=None)) is None
+
+
+def test_a_value_is_the_mean_over_all_validation_days_of_what_scipy_finds(
+    data: PanelDataset, found: dict[str, PanelBaseline]
+) -> None:
+    ridge = found["ridge"]
+    labelled = data.labelled(data.validation_days)
+    expected = [
+        spearmanr(scores[mask], data.returns[day, mask]).statistic
+        for day, scores, mask in zip(data.validation_days, ridge.scores, labelled, strict=True)
+    ]
+    np.testing.assert_allclose(ridge.rank_ics, expected, atol=1e-12)
+    assert ridge.rank_ic == pytest.approx(np.mean(expected))
+    assert ridge.scores.shape == (len(data.validation_days), len(data.assets))
+    assert np.array_equal(np.isnan(ridge.scores), ~data.present[data.validation_days])
+
+
+def test_scores_of_prices_equal_those_computed_by_hand(data: PanelDataset) -> None:
+    day, closes = int(data.validation_days[7]), data.closes.copy()
+    # Halted five days before: the latest close counts.
+    closes[day - 7 : day - 4, 3] = np.nan
+    # Listed too late for momentum: the mean of the day's others.
+    closes[: day - 200, 5] = np.nan
+    present = data.present.copy()
+    present[day] = True
+    scores = panel_baseline_scores(replace(data, closes=closes, present=present), np.array([day]))
+    filled = closes.copy()
+    filled[day - 7 : day - 4, 3] = filled[day - 8, 3]
+    momentum = filled[day - 20] / filled[day - 250] - 1
+    momentum[5] = np.delete(momentum, 5).mean()
+    daily = filled[day - 59 : day + 1] / filled[day - 60 : day] - 1
+    by_hand = {
+        "momentum": momentum,
+        "reversal": 1 - filled[day] / filled[day - 5],
+        "low volatility": -daily.std(axis=0),
+    }
+    for name, expected in by_hand.items():
+        np.testing.assert_allclose(scores[name][0], expected, rtol=1e-5, err_msg=name)
+
+
+def test_days_without_enough_past_have_equal_scores_of_prices(data: PanelDataset) -> None:
+    scores = panel_baseline_scores(data, np.array([3, 59]))
+    for name, day in (("momentum", 0), ("reversal", 0), ("low volatility", 1)):
+        assert (scores[name][day][data.present[(3, 59)[day]]] == 0).all()
+
+
+def test_the_order_of_assets_does_not_matter(data: PanelDataset) -> None:
+    order = np.random.default_rng(5).permutation(len(data.assets))
+    shuffled = planted_panel(order=order)
+    expected = panel_baseline_scores(data, data.validation_days)
+    for name, scores in panel_baseline_scores(shuffled, data.validation_days).items():
+        np.testing.assert_allclose(scores, expected[name][:, order], atol=1e-6, err_msg=name)
+
+
+def test_validation_returns_change_no_score(
+    data: PanelDataset, found: dict[str, PanelBaseline]
+) -> None:
+    days, changed = data.validation_days, {}
+    for name in ("returns", "targets"):
+        changed[name] = getattr(data, name).copy()
+        changed[name][days] *= -3
+    other = score_panel_baselines(replace(data, **changed))
+    for each in other:
+        assert np.array_equal(each.scores, found[each.name].scores, equal_nan=True)
+    assert other[4].rank_ic == pytest.approx(-found["ridge"].rank_ic)
+
+
+def test_inputs_of_a_validation_day_change_the_scores_of_that_day_alone(
+    data: PanelDataset, found: dict[str, PanelBaseline]
+) -> None:
+    row, values = 30, data.inputs.values.copy()
+    values[data.validation_days[row]] *= -1
+    changed = panel_baseline_scores(
+        replace(data, inputs=SharedInputs(values)), data.validation_days
+    )
+    for name, scores in changed.items():
+        differs = ~np.isclose(scores, found[name].scores, equal_nan=True).all(axis=1)
+        expected = [row] if name in ("ridge", "boosting") else []
+        assert np.flatnonzero(differs).tolist() == expected, name
+
+
+def test_an_asset_that_is_never_ranked_changes_nothing(data: PanelDataset) -> None:
+    masked = data.present.copy()
+    masked[:, 4] = False
+    values, returns, targets = data.inputs.values.copy(), data.returns.copy(), data.targets.copy()
+    closes = data.closes.copy()
+    returns[:, 4] = targets[:, 4] = np.nan
+    plain = replace(data, present=masked, returns=returns, targets=targets)
+    values[:, 4], closes[:, 4] = np.nan, 1e9
+    wild = replace(plain, inputs=SharedInputs(values), closes=closes)
+    for one, other in zip(score_panel_baselines(plain), score_panel_baselines(wild), strict=True):
+        assert np.array_equal(one.scores, other.scores, equal_nan=True)
+        assert np.array_equal(one.rank_ics, other.rank_ics)
+
+
+def test_later_days_are_scored_by_models_of_the_training_days(data: PanelDataset) -> None:
+    longer = planted_panel()
+    n_visible = int(data.validation_days[100])
+    seen = SeenPanel(inputs=longer.inputs.values, present=longer.present, closes=longer.closes)
+    cut = replace(
+        data,
+        **{
+            name: getattr(data, name)[:n_visible]
+            for name in ("returns", "targets", "closes", "present")
+        },
+        inputs=data.inputs.up_to(n_visible),
+    )
+    days = data.validation_days[100:]
+    expected = panel_baseline_scores(data, days)
+    for name, scores in panel_baseline_scores(cut, days, seen).items():
+        assert np.array_equal(scores, expected[name], equal_nan=True), name
+
+
+def test_folds_are_fitted_one_by_one_and_judged_together() -> None:
+    data = planted_panel(n_days=500, n_assets=8)
+    halves = np.array_split(data.validation_days, 2)
+    # Both have the days in the middle.
+    days = [np.concatenate((halves[0], halves[1][:40])), halves[1]]
+    folds = tuple(
+        replace(data, train_days=data.train_days[at:], validation_days=own)
+        for at, own in zip((0, 200), days, strict=True)
+    )
+    pooled = score_panel_baselines(replace(data, search_folds=folds))[4]
+    own = [score_panel_baselines(fold)[4] for fold in folds]
+    assert np.array_equal(pooled.rank_ics, np.concatenate([each.rank_ics for each in own]))
+    assert len(pooled.scores) == len(pooled.rank_ics)
+    twice = (own[0].rank_ics[-40:] + own[1].rank_ics[:40]) / 2
+    once = (own[0].rank_ics[:-40], twice, own[1].rank_ics[40:])
+    assert pooled.rank_ic == pytest.approx(np.concatenate(once).mean())
+
+
+def test_boosting_learns_from_a_sample_of_all_days(
+    data: PanelDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panel_baselines, "_BOOSTED_ROWS", 3000)
+    boosting = score_panel_baselines(data)[5]
+    assert 0.4 * 0.08 < boosting.rank_ic
+    days, assets = panel_baselines._sampled(data)
+    assert set(days.tolist()) == set(data.train_days.tolist())
+    assert 0.8 * 3000 < len(days) <= 3100
+    # Its targets are spread as those of all.
+    targets = data.targets[data.train_days]
+    whole = targets[np.isfinite(targets)]
+    assert data.targets[days, assets].std() == pytest.approx(whole.std(), rel=0.03)
