@@ -261,7 +261,9 @@ def _correlation(score: DailyArray, earned: DailyArray, mask: MaskArray) -> Dail
     x, y = _deviations(score, mask), _deviations(earned, mask)
     product, of_x, of_y = (np.einsum("da,da->d", a, b) for a, b in ((x, y), (x, x), (y, y)))
     squares = of_x * of_y
-    return np.clip(product / np.sqrt(np.where(squares > 0, squares, 1)), -1, 1)
+    quotient = product / np.sqrt(np.where(squares > 0, squares, 1))
+    correlation: DailyArray = np.clip(quotient, -1, 1)
+    return correlation
 
 
 def _rank_correlation(score: DailyArray, earned: DailyArray, mask: MaskArray) -> DailyArray:
