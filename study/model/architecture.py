@@ -13,6 +13,10 @@ from study.fields import Rule, check_values, flag, one_of, share, whole
 Head = Literal["last", "mean", "flatten"]
 """Tokens from which the logit is computed: the last one, the mean of all, or all of them."""
 
+AssetAttention = Literal["none", "all", "sector"]
+"""Assets of a day that an asset attends to: none, all of them, or those of its sector and a token
+for each sector."""
+
 FAMILY_NAMES = ("informer", "itransformer", "patchtst")
 """Names of the families of networks, whose classes ``study.model.families`` holds."""
 
@@ -34,6 +38,9 @@ MODEL_RULES: dict[str, Rule] = {
     "revin": flag(),
     "last_day_skip": flag(),
     "auxiliary_head": flag(),
+    "n_assets": whole(1, 1_000_000),
+    "asset_attention": one_of(get_args(AssetAttention)),
+    "n_sectors": whole(0, 1_000_000),
 }
 """Rule for the value of each field, whatever the values of the others are."""
 
@@ -68,6 +75,13 @@ class Architecture:
     auxiliary_head: bool = False
     """Is the log range of the coming days predicted too? TrainConfig.auxiliary_weight weights its
     loss."""
+    n_assets: int = 1
+    """Number of assets of a sample: one, or those of a panel, whose windows the network reads with
+    the same weights."""
+    asset_attention: AssetAttention = "none"
+    """Assets of the day that an asset attends to, after each window has been read by itself."""
+    n_sectors: int = 0
+    """Number of sectors of a panel; 0 without a panel."""
 
     def __post_init__(self) -> None:
         where = "ModelConfig"
@@ -80,6 +94,27 @@ class Architecture:
             remedy="Choose heads that divide the width.",
         )
         check_family(self.family, where)
+        require(
+            self.asset_attention == "none" or self.n_assets > 1,
+            where,
+            "asset_attention needs a panel of several assets",
+            got=f"asset_attention={self.asset_attention}, n_assets={self.n_assets}",
+            remedy="Choose none.",
+        )
+        require(
+            self.asset_attention != "sector" or self.n_sectors > 0,
+            where,
+            "asset_attention sector needs the number of sectors",
+            got=f"n_sectors={self.n_sectors}",
+            remedy="Choose all, or give the panel's assets sectors.",
+        )
+        require(
+            self.asset_attention == "none" or self.head != "flatten",
+            where,
+            "asset_attention needs a head that reads one token, last or mean",
+            got=f"asset_attention={self.asset_attention}, head={self.head}",
+            remedy="Choose another head, or asset_attention none.",
+        )
 
     @property
     def d_ff(self) -> int:

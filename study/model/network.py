@@ -138,8 +138,27 @@ class Network(nn.Module, Family):
         composed = [layer for layer in layers if layer.is_composed_on(device)]
         return [self.embedding, *(linear for layer in composed for linear in layer.linear_maps())]
 
-    def forward(self, x_BTF: Tensor) -> Prediction:
-        """Predict from windows, float32 of shape (B, T, F), oldest day first."""
+    def forward(
+        self, x: Tensor, present_BA: Tensor | None = None, sector_A: Tensor | None = None
+    ) -> Prediction:
+        """Predict from windows, oldest day first.
+
+        Args:
+            x: float32 of shape (B, T, F) or, for the assets of a panel's days, (B, A, T, F).
+            present_BA: which assets are ranked, bool; None of one asset.
+            sector_A: sector of each asset, int64; None of one asset.
+
+        Returns: a number per window or, for a panel, per day and asset, (B, A). Those of absent
+            assets mean nothing.
+        """
+        if x.ndim == 3:
+            return self._read_out(self._read(x), x)
+        flat = x.flatten(0, 1)
+        logit_B, auxiliary_B = self._read_out(self._read(flat), flat)
+        return Prediction(logit_B.view(x.shape[:2]), auxiliary_B)
+
+    def _read(self, x_BTF: Tensor) -> Tensor:
+        """Return what the heads read of each window, (B, R)."""
         c = self.config
         patch_BNP = self._patches(self._normalise(x_BTF) if c.revin else x_BTF)
         dtype = torch.bfloat16 if self.bf16 else x_BTF.dtype
@@ -151,7 +170,11 @@ class Network(nn.Module, Family):
                 x_BND, generator=self.dropout_generator, bf16=self.bf16, last_only=last_only
             )
         x_BND = self.final_norm(x_BND)
-        read_BR = x_BND.mean(dim=1) if c.head == "mean" else x_BND.flatten(1)
+        read_BR: Tensor = x_BND.mean(dim=1) if c.head == "mean" else x_BND.flatten(1)
+        return read_BR
+
+    def _read_out(self, read_BR: Tensor, x_BTF: Tensor) -> Prediction:
+        c = self.config
         logit_B = self.head(read_BR).squeeze(-1)
         if c.last_day_skip:
             # The path reads the features before RevIN, which removes the level that it is for.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from study.results.records import STATE_OF_REASON, StopReason
-from study.results.scores import BestEpoch, Validation
+from study.results.scores import BestEpoch, PanelBest, PanelValidation, Validation
 
 _VALIDATION_NAMES: Mapping[str, str] = {
     "validation_loss": "loss",
@@ -39,6 +39,45 @@ _BEST_NAMES: Mapping[str, str] = {
 }
 """Names of the best epoch's scores in a line, in the order of the line, with their fields."""
 
+_PANEL_NAMES: Mapping[str, str] = {
+    "validation_loss": "loss",
+    "base_loss": "base_loss",
+    "rank_ic": "rank_ic",
+    "ic": "ic",
+    "icir": "icir",
+    "hit_rate": "hit_rate",
+    "long_short": "long_short",
+    "turnover": "turnover",
+    "sharpe": "sharpe",
+    "sharpe_net": "sharpe_net",
+    "spread": "spread",
+}
+"""Names of the scores of a panel, in the order of the line, with their fields. A line that has
+``rank_ic``, which is never undefined, is that of a panel."""
+
+_PANEL_BEST_NAMES: Mapping[str, str] = {
+    "best_validation_loss": "loss",
+    "best_validation_loss_se": "loss_se",
+    "best_half_losses": "half_losses",
+    "best_difference": "difference",
+    "best_difference_se": "difference_se",
+    "best_epoch": "epoch",
+    "best_base_loss": "base_loss",
+    "best_rank_ic": "rank_ic",
+    "best_rank_ic_se": "rank_ic_se",
+    "best_ic": "ic",
+    "best_ic_se": "ic_se",
+    "best_icir": "icir",
+    "best_hit_rate": "hit_rate",
+    "best_long_short": "long_short",
+    "best_turnover": "turnover",
+    "best_sharpe": "sharpe",
+    "best_sharpe_se": "sharpe_se",
+    "best_sharpe_net": "sharpe_net",
+    "best_spread": "spread",
+}
+"""Names of the scores of a panel's best epoch, in the order of the line, with their fields."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochReport:
@@ -59,12 +98,13 @@ class EpochReport:
 
     train_loss: float | None
     """Mean log-loss over the epoch's samples as they were trained on: with dropout, on moving
-    weights and without the auxiliary part. None if the epoch diverged."""
+    weights and without the auxiliary part; for a panel the mean of its base loss over days. None
+    if the epoch diverged."""
     train_auxiliary_loss: float | None
     """Mean squared error of the auxiliary output; None without an auxiliary output."""
-    validation: Validation | None
+    validation: Validation | PanelValidation | None
     """Scores of this epoch; None if it diverged."""
-    best: BestEpoch | None
+    best: BestEpoch | PanelBest | None
     """Scores of the epoch of the lowest validation loss so far, however small the gain: that loss
     is the trial's objective. None if no epoch had a finite one."""
     best_is_collapsed: bool | None
@@ -92,6 +132,10 @@ class EpochReport:
     """Number of micro-batches per full optimizer step."""
     out_of_memory_count: int
     """Number of times that the trial has halved its micro-batch because memory ran out."""
+    train_terms: Mapping[str, float] | None = None
+    """Mean of each term of a panel's loss over the epoch's days, without its weight, by its name:
+    that of ``train_loss`` and of all terms with a weight. None for one asset, and if the epoch
+    diverged."""
 
     @property
     def end_reason(self) -> StopReason:
@@ -230,24 +274,48 @@ def _flat(name: str, value: object) -> dict[str, Any]:
         case Validation():
             return {written: getattr(value, own) for written, own in _VALIDATION_NAMES.items()}
         case BestEpoch():
-            best = {written: getattr(value, own) for written, own in _BEST_NAMES.items()}
-            # A list, as JSON gives it back: lines are compared with their files.
-            halves = value.half_losses
-            return best | {"best_half_losses": None if halves is None else list(halves)}
+            return _flat_best(value, _BEST_NAMES)
+        case PanelBest():
+            return _flat_best(value, _PANEL_BEST_NAMES)
+        case PanelValidation():
+            return {written: getattr(value, own) for written, own in _PANEL_NAMES.items()}
         case WorkerFacts():
             return dataclasses.asdict(value)
         case _:
             return {name: value}
 
 
+def _flat_best(best: BestEpoch | PanelBest, names: Mapping[str, str]) -> dict[str, Any]:
+    flat = {written: getattr(best, own) for written, own in names.items()}
+    # A list, as JSON gives it back: lines are compared with their files.
+    halves = best.half_losses
+    return flat | {"best_half_losses": None if halves is None else list(halves)}
+
+
 def _report_values(line: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the ``EpochReport`` in a line."""
     values = {field.name: line.get(field.name) for field in dataclasses.fields(EpochReport)}
-    validation: dict[str, Any] = {own: line.get(name) for name, own in _VALIDATION_NAMES.items()}
-    best: dict[str, Any] = {own: line.get(name) for name, own in _BEST_NAMES.items()}
-    if best["half_losses"] is not None:
-        best["half_losses"] = tuple(best["half_losses"])
-    return values | {
-        "validation": None if validation["loss"] is None else Validation(**validation),
-        "best": None if best["loss"] is None else BestEpoch(**best),
-    }
+    return values | {"validation": _validation(line), "best": _best(line)}
+
+
+def _validation(line: Mapping[str, Any]) -> Validation | PanelValidation | None:
+    if line.get("validation_loss") is None:
+        return None
+    if "rank_ic" in line:
+        return PanelValidation(**_fields(line, _PANEL_NAMES))
+    return Validation(**_fields(line, _VALIDATION_NAMES))
+
+
+def _best(line: Mapping[str, Any]) -> BestEpoch | PanelBest | None:
+    if line.get("best_validation_loss") is None:
+        return None
+    is_panel = "best_rank_ic" in line
+    names = _PANEL_BEST_NAMES if is_panel else _BEST_NAMES
+    values = _fields(line, names)
+    if values["half_losses"] is not None:
+        values["half_losses"] = tuple(values["half_losses"])
+    return PanelBest(**values) if is_panel else BestEpoch(**values)
+
+
+def _fields(line: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {own: line.get(written) for written, own in names.items()}

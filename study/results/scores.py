@@ -98,14 +98,14 @@ class PanelValidation:
     """Value that the search minimises: 1 - ``rank_ic``, or 1 less the score that it was asked for,
     or ``base_loss``."""
     base_loss: float
-    """Loss of the scores against the target, without the terms that are added to it."""
+    """Mean squared error of the scores against the target, whatever loss training minimises."""
     rank_ic: float
     """Spearman correlation of scores and returns across a day's assets; 0 on a day where the scores
     are all equal."""
     ic: float
     """Pearson correlation of the same."""
     icir: float | None
-    """Mean of the daily RankICs over their standard deviation; None if that is 0."""
+    """Ratio of ``rank_ic`` to the standard deviation of the days'; None if that is 0."""
     hit_rate: float
     """Share of the asset-days whose score and whose return lie on the same side of the medians of
     their day."""
@@ -113,13 +113,15 @@ class PanelValidation:
     """Return of the assets of the highest scores less that of the lowest, before costs, per day of
     holding."""
     turnover: float
-    """Share of the portfolio that is traded a day, 0 to 2 (all is sold and bought)."""
+    """Weight that is traded a day, buying and selling of both sides added, as a multiple of the
+    capital on either side: 0 to 4 over the horizon."""
     sharpe: float | None
     """Sharpe ratio of ``long_short`` before costs, a year; None if it never varies."""
     sharpe_net: float | None
     """The same after costs."""
     spread: float
-    """Standard deviation of the scores across a day, by which a collapsed model is recognised."""
+    """Standard deviation of the scores across a day, mean over the days and in those of the target,
+    by which a collapsed model is recognised."""
 
 
 @final
@@ -132,7 +134,7 @@ class PanelBest(PanelValidation):
     loss_se: float | None
     """Standard error of ``loss`` over dependent days; None with too few of them."""
     half_losses: tuple[float, float] | None
-    """The loss on the even and on the odd blocks of days; None with too few of them."""
+    """Values of ``loss`` on the even and on the odd blocks of days; None with too few of them."""
     rank_ic_se: float | None
     ic_se: float | None
     sharpe_se: float | None

@@ -7,20 +7,12 @@ import torch
 from torch import Tensor
 
 
-class StepSums(NamedTuple):
-    """Sums over the samples of one optimizer step, float32 scalars on the device."""
-
-    log_loss: Tensor
-    auxiliary: Tensor
-    total: Tensor
-
-
 class TrainMeans(NamedTuple):
     """Means of one epoch: losses over its samples, the gradient norm over its steps."""
 
-    log_loss: float
-    auxiliary: float
-    """Zero from a model without an auxiliary output."""
+    parts: tuple[float, ...]
+    """Mean of each part of the loss, in the order of ``study.training.step.samples.Losses``; zero
+    for one that was not computed."""
     gradient_norm: float
 
 
@@ -33,8 +25,9 @@ class EpochProgress:
 
     days: Tensor
     """The samples in the order of the whole epoch, int64 (n,) on the device."""
-    sums: list[StepSums] = field(default_factory=list)
-    """Sums of every step so far."""
+    sums: list[Tensor] = field(default_factory=list)
+    """Sums over the samples of every step so far, float32 (n_parts + 1,) on the device: each part
+    of the loss, then the loss that was minimised."""
     norms: list[Tensor] = field(default_factory=list)
     """Gradient norm of every step so far, before clipping, float32 scalars on the device."""
     data_seconds: float = 0.0
@@ -48,7 +41,7 @@ class EpochProgress:
         sums = state["sums"].to(device, copy=True)
         return cls(
             days=state["days"].to(device, copy=True),
-            sums=[StepSums(*step_sums.unbind()) for step_sums in sums],
+            sums=list(sums),
             norms=list(state["norms"].to(device, copy=True)),
             data_seconds=state["data_seconds"],
             train_seconds=state["train_seconds"],
@@ -58,7 +51,7 @@ class EpochProgress:
         """Return tensors and numbers; at least one step must have been taken."""
         return {
             "days": self.days,
-            "sums": self._stacked_sums(),
+            "sums": torch.stack(self.sums),
             "norms": torch.stack(self.norms),
             "data_seconds": self.data_seconds,
             "train_seconds": self.train_seconds,
@@ -66,13 +59,8 @@ class EpochProgress:
 
     def means(self) -> TrainMeans:
         """Return the means of the whole epoch, added up in float64 on the host."""
-        log_loss, auxiliary, _ = self._stacked_sums().cpu().double().sum(0)
+        *parts, _ = torch.stack(self.sums).cpu().double().sum(0)
         return TrainMeans(
-            float(log_loss) / len(self.days),
-            float(auxiliary) / len(self.days),
+            tuple(float(part) / len(self.days) for part in parts),
             float(torch.stack(self.norms).cpu().double().mean()),
         )
-
-    def _stacked_sums(self) -> Tensor:
-        """Return one row per step, float32 (n_steps, 3)."""
-        return torch.stack([torch.stack(step_sums) for step_sums in self.sums])

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 import torch
@@ -13,22 +13,24 @@ from study.errors import require
 from study.model.model_config import ModelConfig
 from study.results.epoch_report import EpochReport, OptimizerRecord
 from study.training.kept_weights import BestWeights, best_weights
-from study.training.metrics import FoldAnswers, Metrics, evaluate_folds
+from study.training.metrics import Metrics
+from study.training.panel.panel_metrics import PanelMetrics
 from study.training.seeds import derived_seed
 from study.training.step.graphs import Graphs
+from study.training.step.samples import Samples
 from study.training.stopping import EarlyStopping, is_collapsed, restored_report
 from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer, require_own_state
-from study.training.windows import FloatArray, TrainingData
+from study.training.windows import FloatArray
 
 
 class FoldedTrainer:
     """Trains one configuration on every fold and judges it by all validated days together.
 
     In each epoch the networks train one after the other, an epoch each, and the trial gives one
-    report: validation scores are those of ``study.training.metrics.evaluate_folds``, and they alone
-    decide which epoch is the best and when the trial stops. Seconds are sums over the networks,
-    training losses and gradient norms are means, and steps are those of one network.
+    report: validation scores are those of ``study.training.step.samples.Samples.evaluate_folds``,
+    and they alone decide which epoch is the best and when the trial stops. Seconds are sums over
+    the networks, training losses and gradient norms are means, and steps are those of one network.
 
     Each network has a seed of its own, derived from the trial's. A network that diverges ends the
     trial. Where memory runs out, all networks go on with the smaller micro-batch.
@@ -54,7 +56,7 @@ class FoldedTrainer:
         *,
         model: ModelConfig,
         train: TrainConfig,
-        folds: Sequence[TrainingData],
+        folds: Sequence[Samples],
         device: torch.device,
         micro_batch: int,
         seed: int,
@@ -192,21 +194,11 @@ class FoldedTrainer:
         self._epoch = state["epoch"]
         self.report = restored_report(state, self._config)
 
-    def _evaluate(self) -> Metrics | None:
-        answers = [
-            FoldAnswers(
-                logit=logit,
-                label=data.labels[data.validation_days],
-                days=data.validation_days,
-                base_rate=data.base_rate,
-                baseline_losses=data.baseline_losses,
-            )
-            for logit, data in zip(self._logits, self._data, strict=True)
-            if logit is not None
-        ]
-        return evaluate_folds(answers, horizon=self._data[0].horizon)
+    def _evaluate(self) -> Metrics | PanelMetrics | None:
+        first, *others = self._data
+        return first.evaluate_folds(others, [each for each in self._logits if each is not None])
 
-    def _end_epoch(self, metrics: Metrics | None, began: float) -> EpochReport:
+    def _end_epoch(self, metrics: Metrics | PanelMetrics | None, began: float) -> EpochReport:
         """Keep the best weights, and report the epoch; without metrics it has diverged."""
         self._logits = [None] * len(self._networks)
         self._epoch += 1
@@ -226,7 +218,9 @@ class FoldedTrainer:
             for name, weight in network.evaluated_weights().items()
         }
 
-    def _epoch_report(self, metrics: Metrics | None, judging_seconds: float) -> EpochReport:
+    def _epoch_report(
+        self, metrics: Metrics | PanelMetrics | None, judging_seconds: float
+    ) -> EpochReport:
         """Return the report of the epoch that has just ended, from those of its networks."""
         reports = [network.report for network in self._networks]
         own = [each for each in reports if each is not None and each.epoch == self._epoch]
@@ -244,6 +238,7 @@ class FoldedTrainer:
             else self._stopping.reason(self._epoch, best_is_collapsed=best_is_collapsed is True),
             train_loss=_mean([each.train_loss for each in own], sizes),
             train_auxiliary_loss=_mean([each.train_auxiliary_loss for each in own], sizes),
+            train_terms=_mean_terms([each.train_terms for each in own], sizes),
             gradient_norm=_mean([each.gradient_norm for each in own], sizes),
             validation=None if metrics is None else metrics.validation(),
             best=None if best is None else best.metrics.best(best.epoch),
@@ -270,8 +265,21 @@ def _mean(values: Sequence[float | None], sizes: Sequence[int]) -> float | None:
     return sum(v * n for v, n in zip(found, sizes, strict=True)) / sum(sizes)
 
 
+def _mean_terms(
+    terms: Sequence[Mapping[str, float] | None], sizes: Sequence[int]
+) -> dict[str, float] | None:
+    """Return the means of terms of the same names; None if they are missing from one."""
+    found = [each for each in terms if each is not None]
+    if len(found) < len(terms) or not found:
+        return None
+    return {
+        name: sum(each[name] * n for each, n in zip(found, sizes, strict=True)) / sum(sizes)
+        for name in found[0]
+    }
+
+
 def trainer_of(
-    folds: Sequence[TrainingData],
+    folds: Sequence[Samples],
     *,
     model: ModelConfig,
     train: TrainConfig,

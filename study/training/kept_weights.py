@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from study.training.metrics import Metrics
+from study.training.panel.panel_metrics import PanelMetrics
 
 
 class WeightAverage:
@@ -53,7 +54,7 @@ class BestWeights:
 
     epoch: int
     """Number of the epoch, from 1."""
-    metrics: Metrics
+    metrics: Metrics | PanelMetrics
     """Scores of the epoch."""
     weights: dict[str, Tensor]
     """Weights by name, on the CPU, so that they take no memory of an accelerator."""
@@ -62,7 +63,8 @@ class BestWeights:
     def from_state(cls, state: Mapping[str, Any]) -> "BestWeights":
         """Rebuild the best weights from their ``state_dict``, whose tensors are copied."""
         weights = {name: weight.clone() for name, weight in state["weights"].items()}
-        return cls(state["epoch"], Metrics(**state["metrics"]), weights)
+        kind = PanelMetrics if "rank_ic" in state["metrics"] else Metrics
+        return cls(state["epoch"], kind(**state["metrics"]), weights)
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain values and the live weights."""
@@ -70,7 +72,11 @@ class BestWeights:
 
 
 def best_weights(
-    epoch: int, metrics: Metrics, current: Mapping[str, Tensor], *, instead_of: BestWeights | None
+    epoch: int,
+    metrics: Metrics | PanelMetrics,
+    current: Mapping[str, Tensor],
+    *,
+    instead_of: BestWeights | None,
 ) -> BestWeights:
     """Copy the weights of a new best epoch to the CPU.
 

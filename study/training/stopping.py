@@ -6,7 +6,12 @@ from typing import Any
 
 from study.results.epoch_report import EpochReport
 from study.results.records import StopReason
-from study.results.scores import COLLAPSED_LOGIT_SD, Validation
+from study.results.scores import (
+    COLLAPSED_LOGIT_SD,
+    COLLAPSED_SPREAD,
+    PanelValidation,
+    Validation,
+)
 from study.training.train_config import TrainConfig
 
 COLLAPSED_SKILL = 0.0
@@ -17,10 +22,11 @@ of a search has a skill without bounds, and a collapsed trial should be stopped 
 """
 
 
-def is_collapsed(scores: Validation) -> bool:
+def is_collapsed(scores: Validation | PanelValidation) -> bool:
     """Does the model predict no more than a constant that training could have known?
 
-    It predicts next to a constant, whatever its level, or it is no better than the constant at the
+    On a panel, where a day's mean says nothing, it scores all assets of a day alike. On one asset
+    it predicts next to a constant, whatever its level, or it is no better than the constant at the
     training base rate. The constant at the judged part's own base rate, against which skill is
     reported, is no such model: it is known in hindsight alone. Judged by it, a useful model would
     be called collapsed wherever the base rate moves. Of ten folds of ``sp500-long`` at horizons 1,
@@ -31,6 +37,8 @@ def is_collapsed(scores: Validation) -> bool:
     In return, a model that varies without knowing anything, and whose level drifts to that of the
     judged part, is not called collapsed. It is ranked by its loss, as every other.
     """
+    if isinstance(scores, PanelValidation):
+        return scores.spread < COLLAPSED_SPREAD
     return scores.skill <= COLLAPSED_SKILL or scores.logit_sd < COLLAPSED_LOGIT_SD
 
 

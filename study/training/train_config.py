@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from study.errors import require
 from study.fields import Rule, above, check_values, one_of, or_none, share, whole, within
 
 Optimizer = Literal["adamw"]
 Schedule = Literal["cosine", "constant"]
+BaseLoss = Literal["squared", "huber"]
+"""Loss of a panel's scores against the target, to which the weighted terms are added."""
 
 _LARGEST_NUMBER = 1e38
 """Largest rate, norm or weight: far beyond any that trains, and still a float32."""
@@ -22,6 +25,12 @@ TRAIN_RULES: dict[str, Rule] = {
     "effective_batch": whole(1, 1_000_000_000),
     "auxiliary_weight": within(0, _LARGEST_NUMBER),
     "fall_weight": within(0, _LARGEST_NUMBER),
+    "base_loss": one_of(get_args(BaseLoss)),
+    "ic_weight": within(0, _LARGEST_NUMBER),
+    "rank_weight": within(0, _LARGEST_NUMBER),
+    "rank_temperature": above(0, _LARGEST_NUMBER),
+    "sharpe_weight": within(0, _LARGEST_NUMBER),
+    "regime_strength": within(0, _LARGEST_NUMBER),
     "ema_decay": share(one=False),
     "patience": or_none(whole(1, 1_000_000)),
     "min_delta": within(0, _LARGEST_NUMBER),
@@ -55,6 +64,18 @@ class TrainConfig:
     """Weight of the log-loss of the label of a fall (does the market fall as far?), of which the
     model's logit, shifted by the difference of the two base rates in log-odds, is the answer too:
     most of what can be known of either is how far prices will move."""
+    base_loss: BaseLoss = "squared"
+    """Loss of a panel's scores against the standardised target of each asset and day."""
+    ic_weight: float = 0.0
+    """Weight of one less a day's correlation of scores and targets; for panels alone."""
+    rank_weight: float = 0.0
+    """Weight of one less a day's rank correlation by differentiable ranks; for panels alone."""
+    rank_temperature: float = 0.1
+    """Temperature of the differentiable ranks, in standard deviations of a day's scores."""
+    sharpe_weight: float = 0.0
+    """Weight of the Sharpe ratio that the scores would have earned; for panels alone."""
+    regime_strength: float = 0.0
+    """Exponent of a day's weight in its market volatility; 0 weights all days of a panel alike."""
     ema_decay: float = 0.0
     """Decay per step of the averaged weights, which are validated and kept; 0 averages nothing."""
     patience: int | None = 10
@@ -66,3 +87,30 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_values(TRAIN_RULES, self, "Mend the search space.")
+
+
+_PANEL_SETTINGS: dict[str, object] = {
+    "base_loss": "squared",
+    "ic_weight": 0.0,
+    "rank_weight": 0.0,
+    "rank_temperature": 0.1,
+    "sharpe_weight": 0.0,
+    "regime_strength": 0.0,
+}
+"""Settings that only a panel reads, with their defaults."""
+
+
+def require_no_panel_settings(train: TrainConfig) -> None:
+    """Refuse settings of a panel's loss for one asset, where they would change nothing.
+
+    Raises: StudyError.
+    """
+    for name, default in _PANEL_SETTINGS.items():
+        value = getattr(train, name)
+        require(
+            value == default,
+            "Trainer",
+            f"{name} must be {default} for one asset",
+            got=f"{name}={value}",
+            remedy="Leave it out; only a panel has days of several assets.",
+        )

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from typing import Any, overload
 
 import torch
@@ -23,22 +23,25 @@ from study.training.device import (
 )
 from study.training.epoch_progress import EpochProgress, TrainMeans
 from study.training.kept_weights import BestWeights, best_weights
-from study.training.metrics import Metrics, evaluate
+from study.training.metrics import Metrics
+from study.training.panel.panel_metrics import PanelMetrics
 from study.training.seeds import derived_generator, derived_seed
 from study.training.step.forward import Forward
 from study.training.step.graphs import Graphs, Replayer
 from study.training.step.optimizer import learning_rate, read_optimizer
+from study.training.step.samples import Samples
 from study.training.step.training_step import TrainingStep
 from study.training.stopping import EarlyStopping, is_collapsed, restored_report
 from study.training.train_config import TrainConfig
-from study.training.windows import FloatArray, IndexArray, TrainingData, Windows
+from study.training.windows import FloatArray, IndexArray
 
 
 class Trainer:
     """Trains one model; the caller may stop after any step, save the state and resume.
 
     The gradient of an optimizer step is the mean over its own samples, whatever the micro-batch
-    and however few samples the last step of an epoch has. On CUDA the host does not wait for the
+    and however few samples the last step of an epoch has; a sample of a panel is a day with all
+    its assets. On CUDA the host does not wait for the
     device inside an epoch, unless the epoch pauses.
 
     A loss or a gradient norm that is not finite ends the trial as ``diverged`` before the optimizer
@@ -74,7 +77,7 @@ class Trainer:
         *,
         model: ModelConfig,
         train: TrainConfig,
-        data: TrainingData,
+        data: Samples,
         device: torch.device,
         micro_batch: int,
         seed: int,
@@ -88,8 +91,8 @@ class Trainer:
         self._data = data
         self._device = device
         self._seed = seed
-        self._windows = Windows(data, context_length=model.context_length, device=device)
-        self._validation_labels = data.labels[data.validation_days]
+        self._windows = data.windows(model.context_length, device)
+        self._objective = data.objective(train)
         self._steps_per_epoch = math.ceil(len(data.train_days) / train.effective_batch)
         self._total_steps = self._steps_per_epoch * train.epochs
 
@@ -104,11 +107,11 @@ class Trainer:
         self._training = TrainingStep(
             self.model,
             self._windows,
+            self._objective,
             train,
             device=device,
             random=self._device_random,
             micro_batch=micro_batch,
-            fall_shift=data.fall_shift if train.fall_weight > 0 else 0.0,
             replayer=self._replayer,
         )
         self._forward = Forward(
@@ -206,7 +209,7 @@ class Trainer:
         return self.report
 
     def predict(self, days: IndexArray) -> FloatArray:
-        """Return logits of the samples of ``days``, float32 (n,).
+        """Return logits of the samples of ``days``, float32 (n,) or, of a panel, (n, A).
 
         After ``restore_best`` the best weights are used; before it the current ones, or their
         average if the trial has one.
@@ -338,27 +341,22 @@ class Trainer:
             return dict(zip(names, (p.detach() for p in parameters), strict=True))
         return dict(zip(names, average.weights, strict=True))
 
-    def _validate(self) -> Metrics | None:
+    def _validate(self) -> Metrics | PanelMetrics | None:
         self.validation_logit = self.predict(self._data.validation_days)
-        return evaluate(
-            self.validation_logit,
-            self._validation_labels,
-            base_rate=self._data.base_rate,
-            horizon=self._data.horizon,
-            baseline_losses=self._data.baseline_losses,
-        )
+        return self._data.evaluate(self.validation_logit)
 
     def _epoch_report(
         self,
         progress: EpochProgress,
         trained: TrainMeans | None,
-        metrics: Metrics | None,
+        metrics: Metrics | PanelMetrics | None,
         validation_seconds: float,
     ) -> EpochReport:
         """Return the report of the epoch that has just ended."""
         best, config = self._best, self._config
         best_is_collapsed = None if best is None else is_collapsed(best.metrics)
         has_auxiliary = self._model_config.auxiliary_head
+        terms = self._objective.terms
         return EpochReport(
             epoch=self._epoch,
             step=self._step,
@@ -366,8 +364,9 @@ class Trainer:
             stop_reason="diverged"
             if metrics is None
             else self._stopping.reason(self._epoch, best_is_collapsed=best_is_collapsed is True),
-            train_loss=trained.log_loss if trained else None,
-            train_auxiliary_loss=trained.auxiliary if trained and has_auxiliary else None,
+            train_loss=trained.parts[0] if trained else None,
+            train_auxiliary_loss=trained.parts[1] if trained and has_auxiliary else None,
+            train_terms=dict(zip(terms, trained.parts, strict=True)) if trained and terms else None,
             gradient_norm=trained.gradient_norm if trained else None,
             validation=None if metrics is None else metrics.validation(),
             best=None if best is None else best.metrics.best(best.epoch),
@@ -391,12 +390,18 @@ def require_own_state(
 ) -> None:
     """Refuse the state of another trial; its schedule may be shorter than ``train`` has it.
 
+    A state of an earlier version lacks later fields, which its trial had at their defaults.
+
     Raises: StudyError.
     """
     begun = asdict(train) | {"epochs": min(state["train_config"]["epochs"], train.epochs)}
-    for name, own in (("model_config", asdict(model)), ("train_config", begun), ("seed", seed)):
+    for name, own, defaults in (
+        ("model_config", asdict(model), _defaults(ModelConfig)),
+        ("train_config", begun, _defaults(TrainConfig)),
+        ("seed", seed, None),
+    ):
         require(
-            state[name] == own,
+            (state[name] if defaults is None else defaults | state[name]) == own,
             "checkpoint",
             f"must hold the state of this trial, whose {name} is {own}",
             got=state[name],
@@ -404,34 +409,18 @@ def require_own_state(
         )
 
 
+def _defaults(config: type[ModelConfig] | type[TrainConfig]) -> dict[str, Any]:
+    return {f.name: f.default for f in fields(config) if f.default is not MISSING}
+
+
 def _require_fit(
-    model: ModelConfig, train: TrainConfig, data: TrainingData, micro_batch: int, seed: int
+    model: ModelConfig, train: TrainConfig, data: Samples, micro_batch: int, seed: int
 ) -> None:
     """Refuse parts that do not fit together.
 
     Raises: StudyError.
     """
-    require(
-        model.n_features == data.n_features,
-        "Trainer",
-        "the model must read as many features as the data has",
-        got=f"n_features={model.n_features}, data with {data.n_features}",
-        remedy="Build the ModelConfig from the Dataset.",
-    )
-    require(
-        train.auxiliary_weight == 0 or model.auxiliary_head,
-        "Trainer",
-        "an auxiliary_weight above 0 needs a model with an auxiliary head",
-        got=f"auxiliary_weight={train.auxiliary_weight}, auxiliary_head=False",
-        remedy="Set auxiliary_head, or the weight would train nothing.",
-    )
-    require(
-        train.fall_weight == 0 or data.falls is not None,
-        "Trainer",
-        "a fall_weight above 0 needs a label of falls",
-        got=f"fall_weight={train.fall_weight}, no label of falls",
-        remedy="Set fall_weight to 0; the task direction has none.",
-    )
+    data.require_fit(model, train)
     require(
         micro_batch >= 1,
         "Trainer",

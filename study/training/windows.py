@@ -1,6 +1,7 @@
 """The series on the device, and the windows that are cut from it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,6 +12,10 @@ from torch import Tensor
 
 from study.data.dataset import Dataset
 from study.errors import DataError, require
+from study.model.model_config import ModelConfig
+from study.training.metrics import FoldAnswers, Metrics, evaluate, evaluate_folds
+from study.training.step.losses import Batch, LogLoss
+from study.training.train_config import TrainConfig, require_no_panel_settings
 
 FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int64]
@@ -133,23 +138,94 @@ class TrainingData:
         """Number of input features per day."""
         return int(self.features.shape[1])
 
+    def require_fit(self, model: ModelConfig, train: TrainConfig) -> None:
+        """Refuse an architecture or settings that do not fit these samples.
+
+        Raises: StudyError.
+        """
+        require_n_features(model, self.n_features)
+        require(
+            model.n_assets == 1,
+            "Trainer",
+            "the model of one asset must have n_assets 1",
+            got=f"n_assets={model.n_assets}",
+            remedy="Build the ModelConfig from the Dataset.",
+        )
+        require(
+            train.auxiliary_weight == 0 or model.auxiliary_head,
+            "Trainer",
+            "an auxiliary_weight above 0 needs a model with an auxiliary head",
+            got=f"auxiliary_weight={train.auxiliary_weight}, auxiliary_head=False",
+            remedy="Set auxiliary_head, or the weight would train nothing.",
+        )
+        require(
+            train.fall_weight == 0 or self.falls is not None,
+            "Trainer",
+            "a fall_weight above 0 needs a label of falls",
+            got=f"fall_weight={train.fall_weight}, no label of falls",
+            remedy="Set fall_weight to 0; the task direction has none.",
+        )
+        require_no_panel_settings(train)
+
+    def windows(self, context_length: int, device: torch.device) -> "Windows":
+        """Return the samples on a device."""
+        return Windows(self, context_length=context_length, device=device)
+
+    def objective(self, train: TrainConfig) -> LogLoss:
+        """Return the loss that settings minimise."""
+        return LogLoss.of(train, self.fall_shift if train.fall_weight > 0 else 0.0)
+
+    def evaluate(self, answers: FloatArray) -> Metrics | None:
+        """Return the scores of logits of the validation days; None if one is not finite."""
+        return evaluate(
+            answers,
+            self.labels[self.validation_days],
+            base_rate=self.base_rate,
+            horizon=self.horizon,
+            baseline_losses=self.baseline_losses,
+        )
+
+    def evaluate_folds(
+        self, others: Sequence[Self], answers: Sequence[FloatArray]
+    ) -> Metrics | None:
+        """Return the scores of a trial with a network for each fold, over all their days.
+
+        Args:
+            others: the samples of the other folds; those of this one come first.
+            answers: the logits of every fold's network on its validation days.
+
+        Returns: None if a logit is not finite.
+        """
+        folds = [
+            FoldAnswers(
+                logit=logit,
+                label=data.labels[data.validation_days],
+                days=data.validation_days,
+                base_rate=data.base_rate,
+                baseline_losses=data.baseline_losses,
+            )
+            for logit, data in zip(answers, (self, *others), strict=True)
+        ]
+        return evaluate_folds(folds, horizon=self.horizon)
+
 
 def _log_odds(labels: FloatArray) -> float:
     n_positive = float(labels.sum(dtype=np.float64))
     return math.log((n_positive + 0.5) / (len(labels) - n_positive + 0.5))
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Samples on the device."""
+def require_n_features(model: ModelConfig, n_features: int) -> None:
+    """Refuse a model that reads another number of features than the data has.
 
-    x_BTF: Tensor
-    label_B: Tensor
-    auxiliary_B: Tensor
-    fall_B: Tensor | None
-
-    def __len__(self) -> int:
-        return int(self.label_B.shape[0])
+    Raises: StudyError.
+    """
+    require(
+        model.n_features == n_features,
+        "Trainer",
+        "the model must read as many features as the data has",
+        got=f"n_features={model.n_features}, data with {n_features}",
+        remedy="Build the ModelConfig from the Dataset.",
+    )
 
 
 class Windows:
@@ -171,6 +247,8 @@ class Windows:
         self._offset_T = torch.arange(1 - context_length, 1, device=device)
         self._context_length = context_length
         self._device = device
+        self.answer_shape: tuple[int, ...] = ()
+        """The shape of a network's answer to one sample."""
         self.days(data.train_days)
         self.days(data.validation_days)
 
@@ -179,20 +257,11 @@ class Windows:
 
         Raises: DataError if a window would begin before the series, where an index would wrap.
         """
-        require(
-            int(days.min()) >= self._context_length - 1,
-            "TrainingData",
-            "every sample needs context_length days up to its own",
-            got=f"day={days.min()}, context_length={self._context_length}",
-            remedy="Drop the first days from the splits or shorten the context.",
-            error=DataError,
-        )
-        return torch.tensor(days, dtype=torch.int64, device=self._device)
+        return days_on_device(days, self._context_length, self._device)
 
     def shuffled(self, days: IndexArray, generator: torch.Generator) -> Tensor:
         """Return ``days`` shuffled by a CPU generator, so that all devices see one order."""
-        order = torch.randperm(len(days), generator=generator)
-        return torch.tensor(days, dtype=torch.int64)[order].to(self._device)
+        return shuffled_days(days, generator, self._device)
 
     def gather(self, days: Tensor) -> Batch:
         """Return the samples of ``days``, int64 (B,) on the device."""
@@ -203,3 +272,25 @@ class Windows:
             self._auxiliary[days],
             None if self._falls is None else self._falls[days],
         )
+
+
+def days_on_device(days: IndexArray, context_length: int, device: torch.device) -> Tensor:
+    """Return row numbers on a device, int64 (n,).
+
+    Raises: DataError if a window would begin before the series, where an index would wrap.
+    """
+    require(
+        int(days.min()) >= context_length - 1,
+        "TrainingData",
+        "every sample needs context_length days up to its own",
+        got=f"day={days.min()}, context_length={context_length}",
+        remedy="Drop the first days from the splits or shorten the context.",
+        error=DataError,
+    )
+    return torch.tensor(days, dtype=torch.int64, device=device)
+
+
+def shuffled_days(days: IndexArray, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Return ``days`` shuffled by a CPU generator, so that all devices see one order."""
+    order = torch.randperm(len(days), generator=generator)
+    return torch.tensor(days, dtype=torch.int64)[order].to(device)

@@ -18,6 +18,7 @@ from study.model.families.informer import (
     prob_sparse_attention,
 )
 from study.model.model_config import ModelConfig
+from study.results.scores import BestEpoch
 from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
@@ -165,7 +166,7 @@ def test_a_short_training_on_the_synthetic_market_beats_the_base_rate() -> None:
     entropy = -rate * math.log(rate) - (1 - rate) * math.log1p(-rate)
     assert last.train_loss is not None
     assert last.train_loss < 0.98 * entropy
-    assert last.best is not None
+    assert isinstance(last.best, BestEpoch)
     assert last.best.skill > 0.005
     assert last.best.auc is not None
     assert last.best.auc > 0.55

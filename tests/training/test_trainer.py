@@ -9,11 +9,12 @@ from study.data.evaluation.probability_scores import auc, log_losses
 from study.errors import DataError, StudyError
 from study.model.architecture import FAMILY_NAMES
 from study.model.network import Prediction
+from study.results.scores import BestEpoch
 from study.training.metrics import evaluate
-from study.training.step.losses import loss_sums
+from study.training.step.losses import Batch, LogLoss
 from study.training.stopping import EarlyStopping
 from study.training.trainer import Trainer
-from study.training.windows import Batch, Windows
+from study.training.windows import Windows
 from tests.training.planted import (
     CPU,
     DATA,
@@ -61,7 +62,7 @@ def test_planted_answer_is_recovered(family: str) -> None:
     last = run_to_end(trainer)[-1]
     assert last.stop_reason == "completed"
     assert last.schedule_percent == 100
-    assert last.best is not None
+    assert isinstance(last.best, BestEpoch)
     assert truth.skill > 0.3
     assert last.best.skill > 0.75 * truth.skill
     assert last.best.auc is not None
@@ -245,12 +246,12 @@ def test_the_loss_of_falls_is_that_of_the_shifted_logit() -> None:
     label, fall = (label > 0).float(), (fall > 0).float()
     batch = Batch(torch.empty(20, 1, 1), label, torch.zeros(20), fall)
     prediction = Prediction(logit, None)
-    found = loss_sums(prediction, batch, fall_weight=0.5, fall_shift=-0.3)
-    assert found.falls is not None
+    total, parts = LogLoss.of(replace(TRAIN, fall_weight=0.5), -0.3)(prediction, batch)
     expected = log_losses((logit - 0.3).double().numpy(), fall.double().numpy()).sum()
-    assert float(found.falls) == pytest.approx(expected, rel=1e-5)
-    config = replace(TRAIN, fall_weight=0.5)
-    assert float(found.total(config)) == pytest.approx(float(found.log_loss) + 0.5 * expected)
+    own = log_losses(logit.double().numpy(), label.double().numpy()).sum()
+    assert parts[0] is not None
+    assert float(parts[0]) == pytest.approx(own, rel=1e-5)
+    assert float(total) == pytest.approx(own + 0.5 * expected, rel=1e-5)
 
 
 def test_parts_that_do_not_fit_are_refused() -> None:

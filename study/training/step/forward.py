@@ -9,7 +9,7 @@ from torch.func import functional_call
 from study.model.network import Network
 from study.training.device import is_out_of_memory
 from study.training.step.graphs import Replayer
-from study.training.windows import Windows
+from study.training.step.samples import SampleWindows
 
 
 class Forward:
@@ -26,7 +26,7 @@ class Forward:
     def __init__(
         self,
         model: Network,
-        windows: Windows,
+        windows: SampleWindows,
         *,
         device: torch.device,
         most: int,
@@ -36,11 +36,14 @@ class Forward:
         self._windows = windows
         self._replayer = replayer
         self._days = torch.zeros(most, dtype=torch.int64, device=device)
-        self._logit = torch.zeros(most, device=device)
+        self._logit = torch.zeros((most, *windows.answer_shape), device=device)
 
     @torch.no_grad()
     def logits(self, days: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        """Return the logits of ``days``; every call must give the same ``weights`` tensors."""
+        """Return the logits of ``days``, float32 (n,) or, of a panel, (n, A).
+
+        Every call must give the same ``weights`` tensors.
+        """
         if self._replayer is None:
             return self._pass(days, weights)
         n = len(days)
@@ -59,5 +62,5 @@ class Forward:
 
     def _pass(self, days: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         batch = self._windows.gather(days)
-        logit: Tensor = functional_call(self._model, dict(weights), (batch.x_BTF,)).logit_B
+        logit: Tensor = functional_call(self._model, dict(weights), batch.inputs).logit_B
         return logit

@@ -1,4 +1,4 @@
-"""The loss that training minimises, as sums over samples, so that micro-batches add up exactly."""
+"""The loss of one asset's samples, as sums over them, so that micro-batches add up exactly."""
 
 from dataclasses import dataclass
 
@@ -6,57 +6,75 @@ from torch import Tensor
 from torch.nn import functional
 
 from study.model.network import Prediction
+from study.training.step.samples import Losses
 from study.training.train_config import TrainConfig
-from study.training.windows import Batch
 
 
 @dataclass(frozen=True, slots=True)
-class LossSums:
-    """Sums over the samples of a batch, float32 scalars on the device."""
+class Batch:
+    """Samples of one asset on the device."""
 
-    log_loss: Tensor
-    """Binary cross-entropy, nats."""
-    auxiliary: Tensor | None
-    """Squared error on the standardised log range; None if the model does not predict it."""
-    falls: Tensor | None
-    """Binary cross-entropy of the label of a fall, nats; None if it has no weight."""
+    x_BTF: Tensor
+    label_B: Tensor
+    auxiliary_B: Tensor
+    fall_B: Tensor | None
 
-    def total(self, config: TrainConfig) -> Tensor:
-        """Return the sum that is minimised."""
-        total = self.log_loss
-        if self.auxiliary is not None and config.auxiliary_weight > 0:
-            total = total + config.auxiliary_weight * self.auxiliary
-        if self.falls is not None:
-            total = total + config.fall_weight * self.falls
-        return total
+    def __len__(self) -> int:
+        return int(self.label_B.shape[0])
+
+    @property
+    def inputs(self) -> tuple[Tensor]:
+        """The arguments of the network."""
+        return (self.x_BTF,)
 
 
-def loss_sums(
-    prediction: Prediction, batch: Batch, *, fall_weight: float, fall_shift: float
-) -> LossSums:
-    """Return the losses of a batch, summed over its samples.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogLoss:
+    """The binary cross-entropy, with the parts that settings add to it.
 
-    The sums of all micro-batches, divided by the number of samples of the optimizer step, are the
-    mean over that step; a mean of means would give a short last micro-batch too much weight.
-
-    Args:
-        prediction: outputs of the model.
-        batch: the samples.
-        fall_weight: weight of the label of a fall; 0 does not compute its loss.
-        fall_shift: what is added to the logit for the label of a fall, log-odds.
+    Its reported parts are the log-loss, in nats, and the squared error on the standardised log
+    range, None if the model does not predict it.
     """
-    logit_B, predicted_B = prediction
-    falls = None
-    if fall_weight > 0:
-        assert batch.fall_B is not None
-        falls = _log_loss(logit_B + fall_shift, batch.fall_B)
-    return LossSums(
-        _log_loss(logit_B, batch.label_B),
-        None
-        if predicted_B is None
-        else functional.mse_loss(predicted_B, batch.auxiliary_B, reduction="sum"),
-        falls,
-    )
+
+    auxiliary_weight: float
+    fall_weight: float
+    """Weight of the label of a fall; 0 does not compute its loss."""
+    fall_shift: float
+    """What is added to the logit for the label of a fall, log-odds."""
+
+    @classmethod
+    def of(cls, train: TrainConfig, fall_shift: float) -> "LogLoss":
+        """Return the loss that settings minimise."""
+        return cls(
+            auxiliary_weight=train.auxiliary_weight,
+            fall_weight=train.fall_weight,
+            fall_shift=fall_shift,
+        )
+
+    @property
+    def n_parts(self) -> int:
+        """Number of reported parts."""
+        return 2
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """No names: the report has a field for each part."""
+        return ()
+
+    def __call__(self, prediction: Prediction, batch: Batch) -> Losses:
+        """Return the losses of a batch, summed over its samples."""
+        logit_B, predicted_B = prediction
+        log_loss = total = _log_loss(logit_B, batch.label_B)
+        auxiliary = None
+        if predicted_B is not None:
+            auxiliary = functional.mse_loss(predicted_B, batch.auxiliary_B, reduction="sum")
+            if self.auxiliary_weight > 0:
+                total = total + self.auxiliary_weight * auxiliary
+        if self.fall_weight > 0:
+            assert batch.fall_B is not None
+            falls = _log_loss(logit_B + self.fall_shift, batch.fall_B)
+            total = total + self.fall_weight * falls
+        return Losses(total, (log_loss, auxiliary))
 
 
 def _log_loss(logit_B: Tensor, label_B: Tensor) -> Tensor:

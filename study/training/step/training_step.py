@@ -17,19 +17,18 @@ from study.training.device import (
     is_out_of_memory,
     release_cached_memory,
 )
-from study.training.epoch_progress import StepSums
 from study.training.kept_weights import WeightAverage
 from study.training.step.graphs import Replayer
-from study.training.step.losses import loss_sums
 from study.training.step.optimizer import build_optimizer
+from study.training.step.samples import Batch, Objective, SampleWindows
 from study.training.train_config import TrainConfig
-from study.training.windows import Batch, Windows
 
 
 class StepTaken(NamedTuple):
     """The values that the report needs of one optimizer step."""
 
-    sums: StepSums
+    sums: Tensor
+    """Sums over its samples, float32 (n_parts + 1,) on the device, as ``EpochProgress.sums``."""
     norm: Tensor
     """Global gradient norm before clipping, float32 () on the device."""
 
@@ -49,28 +48,28 @@ class TrainingStep:
     Args:
         model: the network, with its first weights.
         windows: the samples, on the model's device.
+        objective: the loss that is minimised.
         config: the settings.
         device: the device.
         random: the stream of the device's own generator.
         micro_batch: most samples in one forward and backward pass.
-        fall_shift: what is added to a logit for the label of a fall, log-odds.
         replayer: what captures the work; None runs it eagerly.
     """
 
     def __init__(
         self,
         model: Network,
-        windows: Windows,
+        windows: SampleWindows,
+        objective: Objective,
         config: TrainConfig,
         *,
         device: torch.device,
         random: DeviceRandomness,
         micro_batch: int,
-        fall_shift: float,
         replayer: Replayer | None,
     ) -> None:
         self._model = model
-        self._fall_shift = fall_shift
+        self._objective = objective
         self._windows = windows
         self._config = config
         self._device = device
@@ -89,8 +88,8 @@ class TrainingStep:
         self._days = torch.zeros(self.micro_batch, dtype=torch.int64, device=device)
         self._n_samples = torch.zeros((), device=device)
         self._is_broken = torch.zeros((), device=device)
-        self._values = torch.zeros(4, device=device)
-        """The sums of ``StepSums``, then the norm."""
+        self._values = torch.zeros(objective.n_parts + 2, device=device)
+        """The sums of ``StepTaken``, then the norm."""
         self._casts = KeptCasts(model.cast_maps(device) if model.bf16 else (), torch.bfloat16)
         # The CPU's kernel reads the rate in float64, the CUDA kernel in float32.
         rate_type = torch.float64 if device.type == "cpu" else torch.float32
@@ -136,8 +135,8 @@ class TrainingStep:
             self._rate.fill_(learning_rate)
             self._share.fill_(share)
             self._replayer.run("change", partial(self._change, self._rate, self._share))
-        *sums, norm = self._values.clone().unbind()
-        return StepTaken(StepSums(*sums), norm)
+        values = self._values.clone()
+        return StepTaken(values[:-1], values[-1])
 
     def forget(self) -> None:
         """Free the gradients that an interrupted step has left, and all graphs."""
@@ -195,25 +194,18 @@ class TrainingStep:
 
     def _propagate(self, batch: Batch) -> None:
         """Add the losses of a batch to the sums, and the gradients of its share of the mean."""
-        prediction = self._model(batch.x_BTF)
-        sums = loss_sums(
-            prediction,
-            batch,
-            fall_weight=self._config.fall_weight,
-            fall_shift=self._fall_shift,
-        )
-        loss = sums.total(self._config)
-        torch.autograd.backward(loss / self._n_samples)
-        self._values[0].add_(sums.log_loss.detach())
-        if sums.auxiliary is not None:
-            self._values[1].add_(sums.auxiliary.detach())
-        self._values[2].add_(loss.detach())
+        losses = self._objective(self._model(*batch.inputs), batch)
+        torch.autograd.backward(losses.total / self._n_samples)
+        for number, part in enumerate(losses.parts):
+            if part is not None:
+                self._values[number].add_(part.detach())
+        self._values[-2].add_(losses.total.detach())
 
     def _judge(self) -> Tensor:
         """Return the gradient norm, kept beside the sums, and raise the flag if one is broken."""
         norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-        self._values[3].copy_(norm)
-        self._is_broken.logical_or_(~torch.isfinite(self._values[2] + norm))
+        self._values[-1].copy_(norm)
+        self._is_broken.logical_or_(~torch.isfinite(self._values[-2] + norm))
         return norm
 
     def _change(self, rate: Tensor | None, share: Tensor | float) -> None:

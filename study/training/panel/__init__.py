@@ -1,0 +1,1 @@
+"""The samples of a panel: days with all their assets, their loss and their scores."""

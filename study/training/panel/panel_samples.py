@@ -1,0 +1,324 @@
+"""The samples of a panel, and the windows that are cut from them on a device."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from study.data.arrays import IndexArray, PriceArray, SampleArray
+from study.data.evaluation.probability_scores import daily_means
+from study.data.panel.panel import MaskArray
+from study.data.panel.panel_dataset import PanelDataset
+from study.data.panel.shared_inputs import SharedInputs
+from study.errors import DataError, require
+from study.model.model_config import ModelConfig
+from study.training.panel.panel_loss import PanelBatch, PanelObjective
+from study.training.panel.panel_metrics import (
+    DailyScores,
+    PanelMetric,
+    PanelMetrics,
+    panel_metrics,
+)
+from study.training.train_config import TrainConfig
+from study.training.windows import days_on_device, require_n_features, shuffled_days
+
+FEWEST_ASSETS = 3
+"""Fewest labelled assets of a training or validation day: two have one order or the other."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PanelTrainingData:
+    """The days of training and validation with all their assets. Arrays are read, never written.
+
+    A sample is given by its day: the window of each asset is the rows
+    ``day - context_length + 1 .. day``. The inputs are not copied on the CPU where they are mapped
+    from a file.
+    """
+
+    inputs: SharedInputs
+    """Model inputs, whose values are float32 of shape (n_days, n_assets, n_features)."""
+    present: MaskArray
+    """Assets that are ranked on a day, shape (n_days, n_assets)."""
+    targets: SampleArray
+    """What training aims at, NaN where unknown, as ``present``."""
+    returns: SampleArray
+    """Returns of the next ``horizon`` days, NaN where unknown, as ``present``."""
+    volatility: SampleArray
+    """Volatility of the market up to each day, 1 on an ordinary one, shape (n_days,)."""
+    sectors: IndexArray
+    """Number of each asset's sector, from 0, shape (n_assets,)."""
+    train_days: IndexArray
+    """Row numbers of the training samples."""
+    validation_days: IndexArray
+    """Row numbers of the validation samples."""
+    horizon: int
+    """Trading days that a return looks ahead."""
+    metric: PanelMetric = "rank_ic"
+    """What the search minimises: one less this score, or the squared error."""
+    cost_bps: float = 10.0
+    """Cost of trading, basis points of what is traded."""
+    share: float = 0.2
+    """Share of the assets that is bought, and that is sold."""
+    baseline_rank_ics: PriceArray | None = None
+    """RankICs of the baseline to beat on the validation days, shape (n_validation,)."""
+
+    @classmethod
+    def of(
+        cls,
+        data: PanelDataset,
+        baseline_rank_ics: PriceArray | None = None,
+        *,
+        metric: PanelMetric = "rank_ic",
+        cost_bps: float = 10.0,
+        share: float = 0.2,
+    ) -> Self:
+        """Return the samples of a data set.
+
+        Args:
+            data: the data set of a cell or of one of its folds.
+            baseline_rank_ics: RankICs of the baseline to beat on its validation days.
+            metric: what the search minimises.
+            cost_bps: cost of trading, basis points.
+            share: share of the assets that is bought, and that is sold.
+        """
+        return cls(
+            inputs=data.inputs,
+            present=data.present,
+            targets=data.targets,
+            returns=data.returns,
+            volatility=data.volatility,
+            sectors=data.sectors,
+            train_days=data.train_days,
+            validation_days=data.validation_days,
+            horizon=data.horizon,
+            metric=metric,
+            cost_bps=cost_bps,
+            share=share,
+            baseline_rank_ics=baseline_rank_ics,
+        )
+
+    def __post_init__(self) -> None:
+        shape = self.inputs.values.shape
+
+        def check(condition: bool, rule: str, got: object) -> None:
+            require(
+                condition,
+                "PanelTrainingData",
+                rule,
+                got=got,
+                remedy="Build it from one PanelDataset.",
+                error=DataError,
+            )
+
+        arrays = (self.present, self.targets, self.returns)
+        check(
+            len(shape) == 3
+            and all(array.shape == shape[:2] for array in arrays)
+            and self.volatility.shape == shape[:1]
+            and self.sectors.shape == shape[1:2],
+            "inputs must be (n_days, n_assets, n_features), and the other arrays as many days "
+            "and assets",
+            f"{shape} and {[array.shape for array in arrays]}",
+        )
+        check(self.metric in get_args(PanelMetric), "metric must be a known one", self.metric)
+        for name in ("train_days", "validation_days"):
+            days: IndexArray = getattr(self, name)
+            check(days.ndim == 1 and len(days) > 0, f"{name} must hold days", f"shape {days.shape}")
+            check(
+                bool(days.min() >= 0 and days.max() < shape[0]),
+                f"{name} must be rows of the {shape[0]} days",
+                f"{days.min()} to {days.max()}",
+            )
+            fewest = int(self._labelled(days).sum(axis=1).min())
+            check(
+                fewest >= FEWEST_ASSETS,
+                f"each of {name} must have {FEWEST_ASSETS} assets with a label",
+                f"{fewest} on one of them",
+            )
+        returns = np.where(self._labelled(days), self.returns[days], np.nan)
+        check(
+            bool((np.nanmax(returns, axis=1) > np.nanmin(returns, axis=1)).any()),
+            "returns must differ between the assets of a validation day",
+            "the same return of all assets on every one",
+        )
+        baseline = self.baseline_rank_ics
+        check(
+            baseline is None or baseline.shape == self.validation_days.shape,
+            "baseline_rank_ics must hold one value per validation day",
+            "None" if baseline is None else f"shape {baseline.shape}",
+        )
+
+    @property
+    def n_assets(self) -> int:
+        """Number of assets, the absent ones included."""
+        return int(self.inputs.values.shape[1])
+
+    @property
+    def n_features(self) -> int:
+        """Number of input features of an asset and day."""
+        return int(self.inputs.values.shape[2])
+
+    @property
+    def n_sectors(self) -> int:
+        """Number of sectors."""
+        return int(self.sectors.max()) + 1
+
+    @property
+    def base_rate(self) -> float:
+        """One half: the scores of a day begin at 0, which is the mean of the target."""
+        return 0.5
+
+    def require_fit(self, model: ModelConfig, train: TrainConfig) -> None:
+        """Refuse an architecture or settings that do not fit these samples.
+
+        Raises: StudyError.
+        """
+        require_n_features(model, self.n_features)
+        require(
+            model.n_assets == self.n_assets,
+            "Trainer",
+            "the model must read as many assets as the panel has",
+            got=f"n_assets={model.n_assets}, panel with {self.n_assets}",
+            remedy="Build the ModelConfig from the PanelDataset.",
+        )
+        require(
+            model.asset_attention != "sector" or model.n_sectors == self.n_sectors,
+            "Trainer",
+            "the model must know as many sectors as the panel has",
+            got=f"n_sectors={model.n_sectors}, panel with {self.n_sectors}",
+            remedy="Build the ModelConfig from the PanelDataset.",
+        )
+        require(
+            not model.auxiliary_head and train.auxiliary_weight == 0 and train.fall_weight == 0,
+            "Trainer",
+            "auxiliary_head, auxiliary_weight and fall_weight must be off on a panel",
+            got=f"auxiliary_head={model.auxiliary_head}, auxiliary_weight={train.auxiliary_weight},"
+            f" fall_weight={train.fall_weight}",
+            remedy="Leave them out; a panel has no such labels.",
+        )
+
+    def windows(self, context_length: int, device: torch.device) -> "PanelWindows":
+        """Return the samples on a device."""
+        return PanelWindows(self, context_length=context_length, device=device)
+
+    def objective(self, train: TrainConfig) -> PanelObjective:
+        """Return the loss that settings minimise."""
+        return PanelObjective(train)
+
+    def evaluate(self, answers: SampleArray) -> PanelMetrics | None:
+        """Return the scores of answers, (n_validation, n_assets); None if one is not finite."""
+        daily = self._daily(answers)
+        return None if daily is None else self._metrics(daily, self.baseline_rank_ics)
+
+    def evaluate_folds(
+        self, others: Sequence[Self], answers: Sequence[SampleArray]
+    ) -> PanelMetrics | None:
+        """Return the scores of a trial with a network for each fold, over all their days.
+
+        Scores are computed for each fold and day, averaged over the folds that judge the day, and
+        then over the days in the order of time.
+
+        Args:
+            others: the samples of the other folds; those of this one come first.
+            answers: the scores of every fold's network on its validation days.
+
+        Returns: None if a score is not finite.
+        """
+        folds = (self, *others)
+        own = [fold._daily(scores) for fold, scores in zip(folds, answers, strict=True)]
+        found = [daily for daily in own if daily is not None]
+        if len(found) < len(folds):
+            return None
+        days = [fold.validation_days for fold in folds]
+        baselines = [f.baseline_rank_ics for f in folds if f.baseline_rank_ics is not None]
+        baseline = daily_means(days, baselines) if len(baselines) == len(folds) else None
+        return self._metrics(DailyScores.pooled(days, found), baseline)
+
+    def _labelled(self, days: IndexArray) -> MaskArray:
+        """Return which assets of the days are ranked and have a label, (n, n_assets)."""
+        known = np.isfinite(self.returns[days]) & np.isfinite(self.targets[days])
+        mask: MaskArray = self.present[days] & known
+        return mask
+
+    def _daily(self, answers: SampleArray) -> DailyScores | None:
+        days = self.validation_days
+        return DailyScores.of(
+            answers,
+            return_DA=self.returns[days],
+            target_DA=self.targets[days],
+            mask_DA=self._labelled(days),
+            horizon=self.horizon,
+            share=self.share,
+            cost_bps=self.cost_bps,
+        )
+
+    def _metrics(self, daily: DailyScores, baseline: PriceArray | None) -> PanelMetrics:
+        return panel_metrics(
+            daily,
+            horizon=self.horizon,
+            metric=self.metric,
+            baseline_rank_ics=baseline,
+        )
+
+
+class PanelWindows:
+    """Cuts the windows of all assets of a day from inputs that lie on the device once.
+
+    On the CPU they lie where the data has them, mapped from a file or not. A window is cut for
+    every asset, an absent one too, whose answer is ignored: the shapes of a batch are then the same
+    on all days, as a device needs that replays its steps.
+    """
+
+    def __init__(
+        self, data: PanelTrainingData, *, context_length: int, device: torch.device
+    ) -> None:
+        values = data.inputs.values
+        # Torch shares writable arrays alone; a read-only one comes from memory and is copied.
+        shares = device.type == "cpu" and values.flags.writeable and values.flags.c_contiguous
+        series = torch.from_numpy(values) if shares else torch.tensor(values, device=device)
+        self._row_F = series.flatten(0, 1)
+        """Features of each asset and day, the assets of a day one after the other."""
+        self._n_assets = data.n_assets
+        self._context_length = context_length
+        self._device = device
+        known = data.present & np.isfinite(data.returns) & np.isfinite(data.targets)
+        self._present = torch.tensor(data.present, device=device)
+        self._labelled = torch.tensor(known, device=device)
+        targets = np.where(known, data.targets, 0.0).astype(np.float32)
+        self._targets = torch.tensor(targets, device=device)
+        self._volatility = torch.tensor(data.volatility, dtype=torch.float32, device=device)
+        self._sector_A = torch.tensor(data.sectors, dtype=torch.int64, device=device)
+        asset_A = torch.arange(data.n_assets, device=device)
+        offset_T = torch.arange(1 - context_length, 1, device=device)
+        self._offset_AT = offset_T * data.n_assets + asset_A[:, None]
+        self.answer_shape: tuple[int, ...] = (data.n_assets,)
+        """The shape of a network's answer to one sample."""
+        self.days(data.train_days)
+        self.days(data.validation_days)
+
+    def days(self, days: IndexArray) -> Tensor:
+        """Return row numbers on the device, int64 (n,).
+
+        Raises: DataError if a window would begin before the inputs, where an index would wrap.
+        """
+        return days_on_device(days, self._context_length, self._device)
+
+    def shuffled(self, days: IndexArray, generator: torch.Generator) -> Tensor:
+        """Return ``days`` shuffled by a CPU generator, so that all devices see one order."""
+        return shuffled_days(days, generator, self._device)
+
+    def gather(self, days: Tensor) -> PanelBatch:
+        """Return the samples of ``days``, int64 (B,) on the device."""
+        row_BAT = days[:, None, None] * self._n_assets + self._offset_AT
+        x_BATF = self._row_F.index_select(0, row_BAT.flatten()).view(*row_BAT.shape, -1)
+        return PanelBatch(
+            x_BATF,
+            self._present[days],
+            self._sector_A,
+            self._targets[days],
+            self._labelled[days],
+            self._volatility[days],
+        )
