@@ -22,6 +22,7 @@ from analysis.study_records import CellRecords, StudyRecords
 from analysis.trial_statistics import not_counted, tuning_curve, unequal_numbers
 from study.results.plans.input_record import SearchFoldsRecord
 from study.results.records import TrialRecord
+from study.results.scores import BestEpoch
 from study.text.short_forms import architecture, counted
 
 _SHOWN_TRIALS = (1, 2, 5, 10, 20, 50, 100, 200, 500)

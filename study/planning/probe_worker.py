@@ -83,7 +83,8 @@ class ProbeWorker:
         self._graphs = graphs_of(self._device, is_wanted=capture)
         self._n_untimed = 1 if self._graphs is None else WARM_UP_RUNS + 1
         """Steps after which all are alike."""
-        self._data = data
+        self._data: Any = data
+        """Samples, as a dataclass of which parts are taken."""
 
         self._side_by_side: Trainer | None = None
         """The trainer of a process that trains beside others; None once none is tried."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from study.data.panel.panel_power import PanelPower, measure_panel_power, read_p
 from study.planning.cell_series import AnyDataset
 from study.results.plans.plan_record import PanelPowerRecord, PowerRecord
 from study.results.records import BaselineRecord, Metric, PanelBaselineRecord
+from study.training.panel.panel_metrics import PanelMetric
 from study.training.panel.panel_samples import PanelTrainingData
 from study.training.step.samples import Samples
 from study.training.windows import TrainingData
@@ -99,7 +100,7 @@ def samples_of(
             PanelTrainingData.of(
                 own,
                 baseline_rank_ics=of_baseline,
-                metric=metric,
+                metric=cast(PanelMetric, metric),
                 share=config.portfolio_share,
                 cost_bps=config.cost_bps,
             )

@@ -14,6 +14,7 @@ from study.results.records import (
     objective,
     objective_error,
 )
+from study.results.scores import BestEpoch, PanelBest, Validation
 from study.search.assignment import Assignment
 
 
@@ -102,3 +103,19 @@ def _hottest(epochs: Sequence[EpochRecord]) -> float | None:
     """Return the highest temperature of all epochs in degrees Celsius; None if none is known."""
     known = [each.worker.temperature_max for each in epochs]
     return max((degrees for degrees in known if degrees is not None), default=None)
+
+
+def collapse_message(last: EpochRecord) -> str:
+    """Return what is said of a trial that has collapsed, by its last epoch."""
+    best, validation = last.best, last.validation
+    if isinstance(best, BestEpoch) and isinstance(validation, Validation):
+        return (
+            f"predicts next to a constant or no better than the base rate: skill "
+            f"{best.skill:+.3f} at its best epoch, logits that vary by "
+            f"{validation.logit_sd:.3f} in its last"
+        )
+    assert isinstance(best, PanelBest)
+    return (
+        "gives all assets of a day next to the same score: scores that vary by "
+        f"{best.spread:.2g} of the target across a day at its best epoch"
+    )

@@ -17,7 +17,7 @@ from study.results.convergence import SE_SHARE, ConvergenceRule, completed_trial
 from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
 from study.results.records import BEYOND, StopReason, TrialRecord, best_trial
-from study.search.asked_trial import trial_record
+from study.search.asked_trial import collapse_message, trial_record
 from study.search.assignment import Assignment
 from study.search.beyond import MOST_WIDENINGS, Beyond, Widening
 from study.search.earlier_trials import KnownTrial, TrialToRepeat
@@ -417,14 +417,7 @@ class Ledger:
             return False
         message = None
         if trial.end == "collapsed":
-            best, validation = trial.epochs[-1].best, trial.epochs[-1].validation
-            assert best is not None
-            assert validation is not None
-            message = (
-                f"predicts next to a constant or no better than the base rate: skill "
-                f"{best.skill:+.3f} at its best epoch, logits that vary by "
-                f"{validation.logit_sd:.3f} in its last"
-            )
+            message = collapse_message(trial.epochs[-1])
         elif trial.end == "diverged":
             message = f"a loss or gradient of epoch {len(trial.epochs)} was not finite"
         self._finish(number, trial.end, message)

@@ -58,6 +58,7 @@ def predict_holdout(
     own: dict[str, pd.DataFrame] = {}
     baselines: list[pd.DataFrame] = []
     for number, data in enumerate(plan.folds):
+        assert isinstance(data, Dataset)
         fold, holdout = _open(search, plan, number, results)
         own |= _of_fold(plan, number, runs, runs_folder, holdout)
         found = baselines_once(config, data, holdout, results, fold=fold)
@@ -98,6 +99,7 @@ def _open(
     """Return the number of a fold, None where days are cut by shares, and its opened days."""
     fold = number if search.data.n_folds > 1 else None
     config, data = search.finalist.cell.data, plan.folds[number]
+    assert isinstance(data, Dataset)
     return fold, open_holdout(config, data, import_folder=results / "data", fold=fold)
 
 
@@ -129,6 +131,7 @@ def _validation_of_baselines(
     """
     if not plan.holds_out_validation:
         config = search.finalist.cell.data
+        assert isinstance(search.data, Dataset)
         holdout = open_holdout(config, search.data, import_folder=results / "data", fold=fold)
         found = baselines_once(config, search.data, holdout, results, fold=fold)
     return _of_part(found, "validation")
