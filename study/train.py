@@ -158,10 +158,12 @@ def _conclude(
     """Print a line per cell that has ended, and return the exit code."""
     # final_tables imports pandas, which takes seconds.
     from study.terminal.final_tables import final_table, share_table
+    from study.terminal.panel_final_table import panel_final_table
 
     if ended.records:
         console.print()
-        console.print(final_table(ended.records, results))
+        table = panel_final_table if ended.records[0].is_panel else final_table
+        console.print(table(ended.records, results))
     if ended.records and is_folded:
         console.print(f"\n{_FOLDED}", soft_wrap=True)
     if ended.shares:

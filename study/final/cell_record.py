@@ -74,6 +74,7 @@ def final_record(
         commit=commit(),
         versions=versions(),
         search_number=cell.search_number,
+        metric=cell.search.metric,
         winner=trial.number,
         params=trial.params,
         param_count=trial.param_count,

@@ -32,7 +32,7 @@ from study.results.finals.final_records import (
 )
 from study.results.finals.panel_predictions import write_panel_predictions
 from study.results.provenance import commit
-from study.results.records import TrialRecord
+from study.results.records import TrialRecord, shown_objective
 from study.results.scores import HoldoutScores, PanelHoldoutScores
 from study.search.space import TrialConfig
 from study.storage.files import write_text
@@ -288,10 +288,14 @@ def _train_winner(
     Raises:
         Unfinished: training was stopped.
     """
+    metric = stage.search.finalist.cell.search.metric
+    fresh, searched = best.mean_value, best.trial.value
+    assert fresh is not None
+    assert searched is not None
     say(
         f"{stage.search.finalist.name}: trial {best.trial.number} wins with "
-        f"{best.mean_value:.4f} (in the search {best.trial.value:.4f}); it is trained with "
-        f"{settings.n_seeds} more seeds"
+        f"{shown_objective(fresh, metric)} (in the search {shown_objective(searched, metric)}); "
+        f"it is trained with {settings.n_seeds} more seeds"
     )
     folds = _folds(stage, settings)
     plan = plan_runs(stage.search, best, folds, with_validation=settings.with_validation)

@@ -176,7 +176,7 @@ class ProbeWorker:
         n_train, batch = len(self._data.train_days), config.train.effective_batch
         return 2 if self._graphs is not None and n_train > batch and n_train % batch else 1
 
-    def _few(self, windows: int, *, is_validated_whole: bool = False) -> Samples:
+    def _few(self, windows: int, *, is_validated_whole: bool = False) -> Any:
         """Return data of one step of so many samples, and as many to validate, or all of them."""
         days = self._data.validation_days
         return dataclasses.replace(

@@ -6,7 +6,7 @@ No field has a default: a missing value is None on purpose and stays missing in 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, get_type_hints
+from typing import Any, Literal, NotRequired, TypedDict, get_type_hints
 
 from study.results.scores import BestEpoch, PanelBest
 
@@ -294,6 +294,18 @@ def score(best: BestEpoch | PanelBest, metric: Metric) -> float | None:
     )
 
 
+_SHOWN: Mapping[str, str] = {"rank_ic": "RankIC", "ic": "IC", "sharpe": "Sharpe"}
+"""Names of the scores of which a search minimises the distance from 1."""
+
+
+def shown_objective(value: float, metric: str) -> str:
+    """Return a value that a search minimises in words: a panel's as the score that it stands for.
+
+    The validation loss of a market's trial is its log-loss whatever the metric.
+    """
+    return f"{_SHOWN[metric]} {1 - value:+.4f}" if metric in _SHOWN else f"{value:.4f}"
+
+
 def objective_error(best: BestEpoch | PanelBest | None, metric: Metric) -> float | None:
     """Return the standard error of the objective; None if it is undefined."""
     if isinstance(best, BestEpoch) and metric == "auc":
@@ -305,7 +317,8 @@ class SplitDescription(TypedDict):
     """The values of a part of the days that are read from cell.yaml."""
 
     rows: int
-    base_rate: float
+    base_rate: NotRequired[float]
+    """Share of positives; missing of a panel."""
     effective_size: float
     first_day: str
     last_day: str

@@ -332,7 +332,12 @@ def best_lines(
     scores = None if best is None else best.best
     if best is not None and isinstance(scores, PanelBest):
         return [
-            *panel_best_lines(scores, number=best.number, baseline_name=baseline_name),
+            *panel_best_lines(
+                scores,
+                number=best.number,
+                n_trials=len(records),
+                baseline_name=baseline_name,
+            ),
             *_fresh_seeds(best),
         ]
     if best is None or not isinstance(scores, BestEpoch):

@@ -86,8 +86,17 @@ def panel_power_line(power: PanelPowerRecord) -> str:
     )
 
 
-def panel_best_lines(scores: PanelBest, *, number: int, baseline_name: str) -> list[str]:
-    """Return the scores of the best trial of a panel, and how far it is from the baseline."""
+def panel_best_lines(
+    scores: PanelBest, *, number: int, n_trials: int, baseline_name: str
+) -> list[str]:
+    """Return the scores of the best trial of a panel, and how far it is from the baseline.
+
+    Args:
+        scores: those of its best epoch.
+        number: its number.
+        n_trials: number of trials of which it is the best.
+        baseline_name: the ranking to beat.
+    """
     difference = None if scores.difference is None else -scores.difference
     return [
         f"best        RankIC {signed(scores.rank_ic, scores.rank_ic_se)} on the validation days "
@@ -96,7 +105,7 @@ def panel_best_lines(scores: PanelBest, *, number: int, baseline_name: str) -> l
         f"{ratio(scores.sharpe_net)} after; {scores.turnover:.0%} of it is traded a day; hit rate "
         f"{scores.hit_rate:.1%}",
         f"            RankIC {signed(difference, scores.difference_se)} against {baseline_name} "
-        "(positive is better",
+        f"(positive is better; the best of {n_trials} is optimistic)",
     ]
 
 

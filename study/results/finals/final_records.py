@@ -42,6 +42,9 @@ ORACLE = "oracle"
 """Name of the exact probabilities of a simulated market: they bound every model, and are no
 baseline."""
 
+RANKING = "ranking"
+"""Task of a panel's cell."""
+
 CONSTANT = "constant"
 """Name of the baseline that answers with the base rate of the days that it was trained on."""
 
@@ -217,6 +220,14 @@ class FinalRecord:
     """Were the runs trained on validation days too? Their validation losses then say nothing."""
     search_number: int = 1
     """Number of the search whose winner it is, among the independent ones of the cell, from 1."""
+    metric: str = "log_loss"
+    """Score by which the search ranked its trials; log-loss, too, where an earlier version named
+    none."""
+
+    @property
+    def is_panel(self) -> bool:
+        """Were the assets of a panel ranked?"""
+        return self.task == RANKING
 
     @property
     def is_usable(self) -> bool:

@@ -8,10 +8,11 @@ from typing import Literal
 import numpy as np
 
 from study.data.arrays import IndexArray, PriceArray, SampleArray
-from study.data.evaluation.probability_scores import daily_means, half_means, standard_error
+from study.data.evaluation.probability_scores import daily_means, half_means
 from study.data.panel.panel import MaskArray
 from study.results.scores import PanelBest, PanelValidation
 from study.statistics.block_length import block_days
+from study.statistics.mean_error import standard_error
 from study.statistics.rank_scores import (
     daily_hit_rate,
     daily_ic,

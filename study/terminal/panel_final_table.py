@@ -1,0 +1,64 @@
+"""The table of the final runs of panels' cells."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from study.results.finals.final_records import ORACLE, FinalRecord
+from study.results.finals.panel_predictions import read_panel_predictions
+from study.results.records import shown_objective
+from study.statistics.rank_scores import daily_rank_ic
+from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE
+from study.text.short_forms import architecture
+
+
+def panel_final_table(records: Sequence[FinalRecord], results: Path) -> Table:
+    """Return a line per cell: the scores that chose its winner, and the RankICs on test days.
+
+    The RankIC of the winner is the mean over its seeds, with their standard deviation; that of the
+    best baseline is the largest of all. Intervals are in the report.
+    """
+    table = Table(box=None, padding=(0, 1), show_edge=False)
+    table.add_column("cell", overflow="fold")
+    table.add_column("winner", overflow="fold")
+    for heading in ("search", "fresh seeds", "test RankIC", "best baseline on test"):
+        table.add_column(heading, justify="right")
+    for record in records:
+        path = results / FINAL_FOLDER / record.cell / PREDICTIONS_FILE
+        found = test_rank_ics(read_panel_predictions(path))
+        own = [value for (model, _), value in found.items() if model == record.model]
+        others = {m: v for (m, _), v in found.items() if m not in (record.model, ORACLE)}
+        best = max(others, key=lambda model: others[model])
+        chosen = next(each for each in record.selection if each.trial == record.winner)
+        fresh = chosen.mean_value
+        table.add_row(
+            record.cell,
+            architecture(record.params),
+            shown_objective(record.search_value, record.metric),
+            "-" if fresh is None else shown_objective(fresh, record.metric),
+            _mean_and_spread(own),
+            f"{others[best]:+.4f} {best}",
+        )
+    return table
+
+
+def test_rank_ics(table: pd.DataFrame) -> dict[tuple[str, int | None], float]:
+    """Return the mean RankIC on the test days of each model and seed."""
+    found: dict[tuple[str, int | None], float] = {}
+    test = table[table["part"] == "test"]
+    for (model, seed), rows in test.groupby(["model", "seed"], dropna=False, observed=True):
+        wide = rows.pivot(index="date", columns="asset", values=["score", "y"])
+        score, returns = (wide[name].to_numpy(np.float64) for name in ("score", "y"))
+        daily = daily_rank_ic(score, returns, np.isfinite(score))
+        found[str(model), None if pd.isna(seed) else int(seed)] = float(np.nanmean(daily))
+    return found
+
+
+def _mean_and_spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    spread = f" ±{np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):+.4f}{spread}"
