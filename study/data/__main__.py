@@ -23,14 +23,14 @@ from study.data.data_config import (
 from study.data.dataset import build_dataset
 from study.data.evaluation.baselines import score_baselines
 from study.data.features import TIERS
-from study.data.panel.panel_sources import PANEL_SOURCES, is_panel_source, load_panel
-from study.data.panel_command import (
+from study.data.panel.panel_command import (
     add_panel_flags,
     check_panel,
     import_as_panel,
     panel_as_json,
     require_flags_of,
 )
+from study.data.panel.panel_sources import PANEL_SOURCES, is_panel_source, load_panel
 from study.data.reading.read_options import ReadOptions
 from study.data.sources import (
     EMBEDDED_SOURCES,

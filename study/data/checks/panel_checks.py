@@ -25,7 +25,7 @@ from study.data.checks.panel_series_checks import (
     prices_move,
     splits_are_adjusted,
 )
-from study.data.panel.panel_file import PanelTable
+from study.data.panel_files.panel_table import PanelTable
 from study.data.reading.tables import ROUNDING
 
 

@@ -250,7 +250,10 @@ def _drifts(logs: PriceArray, days: IndexArray, law: PanelLaw) -> PriceArray:
     led = (middle - far) / math.sqrt(_FAR - _MIDDLE) - (late - middle) / math.sqrt(_MIDDLE - _SKIP)
     size = np.sqrt((led**2).mean(axis=1, keepdims=True))
     # In the first days no asset has led.
-    return law.drift_sd * np.divide(led, size, out=np.zeros_like(led), where=size > 1e-9)
+    found: PriceArray = law.drift_sd * np.divide(
+        led, size, out=np.zeros_like(led), where=size > 1e-9
+    )
+    return found
 
 
 def _expected_pearson(signal: PriceArray, variance: PriceArray, law: PanelLaw) -> PriceArray:

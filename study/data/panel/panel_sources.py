@@ -5,9 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from study.data.arrays import IndexArray, PriceArray, fingerprint_of
 from study.data.checks.check_result import CheckResult
 from study.data.checks.panel_checks import check_grid, check_panel
 from study.data.checks.panel_series_checks import PanelGrid
@@ -21,22 +19,17 @@ from study.data.embedded.stocks20 import (
     sectors_of_stocks20,
 )
 from study.data.embedded.synthetic_panel import default_panel
-from study.data.panel.panel import BAR_COLUMNS, Panel, panel_fingerprint
-from study.data.panel.panel_file import (
-    SECTOR,
-    PanelTable,
-    read_panel_table,
-    read_sectors,
-    table_of_cells,
-)
-from study.data.reading.columns import DATE_COLUMN, SYMBOL
+from study.data.panel.panel import Panel, panel_fingerprint
+from study.data.panel_files.kept_panel import keep_panel, kept_table
+from study.data.panel_files.panel_table import PanelTable, read_panel_table, table_of_cells
+from study.data.panel_files.sectors import read_sectors
 from study.data.reading.file_cells import (
     PARQUET_SUFFIXES,
     cells_of_frame,
     is_table_file,
     plain_name,
 )
-from study.data.reading.import_notes import ImportNotes, understood_line
+from study.data.reading.import_notes import understood_line
 from study.data.reading.parquet_file import read_frame
 from study.data.sources import (
     EMBEDDED_PANELS,
@@ -49,7 +42,6 @@ from study.data.sources import (
     require_name,
     require_new_name,
     source_path,
-    write_whole,
 )
 from study.errors import DataError, quoted, require
 
@@ -186,17 +178,15 @@ def import_panel(
     examined = examine_panel(str(file), folder, accept, sectors=sectors, timezone=timezone)
     panel = replace(examined.checked(), name=name)
     accepted = tuple(each.name for each in examined.results if each.status == "accepted")
-    _keep(panel, folder / PANEL_FOLDER / f"{name}.parquet", accepted)
+    keep_panel(panel, folder / PANEL_FOLDER / f"{name}.parquet", accepted)
     return panel
 
 
 def _embedded(source: str, accept: Collection[str]) -> ExaminedPanel:
-    if source != STOCKS20:
-        panel = default_panel().panel
-        # Nobody has traded on any of these days.
-        accept = {*accept, "panel-future-days"}
-    else:
+    if source == STOCKS20:
         panel, accept = _stocks20(), {*accept, *ACCEPTED}
+    else:
+        panel = default_panel().panel
     grid = PanelGrid(
         where=source, dates=panel.dates, assets=panel.assets, close=panel.close, bars=panel.bars
     )
@@ -266,75 +256,9 @@ def _panel_path(source: str, folder: Path) -> Path:
     return path
 
 
-def _keep(panel: Panel, path: Path, accepted: tuple[str, ...]) -> None:
-    """Write a panel as a long table, whose prices ``_kept_table`` reads without parsing them."""
-    day, asset = np.nonzero(np.isfinite(panel.close))
-    columns: dict[str, object] = {
-        DATE_COLUMN: panel.dates[day].astype("datetime64[s]"),
-        SYMBOL: pd.Categorical.from_codes(asset, categories=list(panel.assets)),
-        **{name: values[day, asset] for name, values in panel.bars.items()},
-        _CLOSE: panel.close[day, asset],
-    }
-    if panel.sectors is not None:
-        kinds = sorted(set(panel.sectors))
-        codes = np.array([kinds.index(each) for each in panel.sectors], dtype=np.int64)
-        columns[SECTOR] = pd.Categorical.from_codes(codes[asset], categories=kinds)
-    prices = {name: values[day, asset] for name, values in panel.bars.items()}
-    notes = ImportNotes(
-        understood=panel.understood,
-        accepted=accepted,
-        fingerprint=fingerprint_of(
-            panel.dates[day], _stacked(asset, {**prices, _CLOSE: panel.close[day, asset]})
-        ),
-    )
-    write_whole(pd.DataFrame(columns), path, notes)
-
-
-def _stacked(asset: IndexArray, prices: Mapping[str, PriceArray]) -> PriceArray:
-    """Return the columns of a kept panel, to which its notes belong."""
-    return np.column_stack((asset.astype(np.float64), *prices.values()))
-
-
 def _table(path: Path, timezone: str | None) -> PanelTable:
     if path.suffix.lower() not in PARQUET_SUFFIXES:
         return read_panel_table(path, timezone)
     frame = read_frame(path)
-    kept = _kept_table(frame, path.name)
+    kept = kept_table(frame, path.name)
     return kept or table_of_cells(cells_of_frame(frame, path.name), timezone)
-
-
-def _kept_table(frame: pd.DataFrame, where: str) -> PanelTable | None:
-    """Return the prices that an import has kept; None where a file is no import, or was edited."""
-    names = [str(name) for name in frame.columns]
-    prices = [name for name in (*BAR_COLUMNS, _CLOSE) if name in names]
-    has_sectors = SECTOR in names
-    expected = [DATE_COLUMN, SYMBOL, *prices, *([SECTOR] if has_sectors else [])]
-    understood, accepted = (frame.attrs.get(name) for name in ("understood", "accepted"))
-    if names != expected or not (isinstance(understood, str) and isinstance(accepted, str)):
-        return None
-    kinds = [SYMBOL, *([SECTOR] if has_sectors else [])]
-    if not all(isinstance(frame[name].dtype, pd.CategoricalDtype) for name in kinds):
-        return None
-    days = frame[DATE_COLUMN].to_numpy().astype("datetime64[D]")
-    asset = frame[SYMBOL].cat.codes.to_numpy().astype(np.int64)
-    values = {name: frame[name].to_numpy(dtype=np.float64) for name in prices}
-    if frame.attrs.get("fingerprint") != fingerprint_of(days, _stacked(asset, values)):
-        return None
-    assets = tuple(map(str, frame[SYMBOL].cat.categories))
-    sectors = None
-    if has_sectors:
-        _, first = np.unique(asset, return_index=True)
-        sectors = dict(zip(assets, map(str, frame[SECTOR].iloc[first]), strict=True))
-    return PanelTable(
-        where=where,
-        row_word="row",
-        rows=np.arange(2, len(frame) + 2, dtype=np.int64),
-        days=days,
-        assets=assets,
-        asset=asset,
-        close=values.pop(_CLOSE),
-        bars=values,
-        sectors=sectors,
-        understood=(understood,),
-        accepted=tuple(accepted.split()),
-    )

@@ -8,6 +8,7 @@ import numpy as np
 
 from study.data.arrays import DayArray, IndexArray, PriceArray
 from study.data.panel.panel import BAR_COLUMNS
+from study.data.panel_files.sectors import SECTOR_NAMES, name_in, one_sector_each, require_sectors
 from study.data.reading.chosen_columns import (
     columns_in_words,
     date_columns,
@@ -30,18 +31,10 @@ from study.data.reading.dates import in_timezone, read_dates
 from study.data.reading.file_cells import FileCells, read_cells
 from study.data.reading.price_cells import require_plain_prices
 from study.data.reading.tables import ROUNDING
-from study.errors import DataError, one_line, quoted, require, shortened
-from study.text.number_text import is_missing, read_number
-
-SECTOR = "Sector"
-"""Name of the column of sectors in a long table."""
-
-_SECTOR_NAMES = ("sector", "gicssector", "gics", "industry", "industrygroup", "branche", "group")
-"""Accepted names of that column, the preferred ones first: letters and digits in lower case."""
+from study.errors import DataError, quoted, require
+from study.text.number_text import DECIMAL_MARKS, is_missing, read_number
 
 _CLOSE = "Close"
-_LONGEST_NAME = 60
-"""Most characters of the name of an asset or a sector."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,71 +111,6 @@ def table_of_cells(cells: FileCells, timezone: str | None = None) -> PanelTable:
     return _wide(cells, timezone)
 
 
-def read_sectors(path: Path, assets: Sequence[str]) -> dict[str, str]:
-    """Read the sectors of a panel's assets from a file of two columns, asset and sector.
-
-    Raises:
-        DataError: the file cannot be read, misses an asset, or gives one two sectors.
-    """
-    cells = read_cells(path)
-    require(
-        len(cells.names) == 2,
-        cells.where,
-        "a file of sectors has two columns, the asset and its sector",
-        got=f"columns={', '.join(map(quoted, cells.names))}",
-        remedy="Remove the others.",
-        error=DataError,
-    )
-    found = find_names(_SECTOR_NAMES, cells.names)
-    sector_at = found[0] if len(found) == 1 else 1
-    names = [_name(cell) for cell in cells.columns[1 - sector_at]]
-    sectors = [_name(cell) for cell in cells.columns[sector_at]]
-    if cells.names[1 - sector_at].strip() in assets:
-        # The first line is a row: the file has no header.
-        names.append(cells.names[1 - sector_at].strip())
-        sectors.append(cells.names[sector_at].strip())
-    by_asset, several = _one_sector_each(names, sectors)
-    twice = [name for name in assets if name in several]
-    require(
-        not twice,
-        cells.where,
-        "an asset has one sector",
-        got=f"two of {quoted(twice[0])}" if twice else "",
-        remedy="Remove one of them.",
-        error=DataError,
-    )
-    _require_sectors(cells.where, assets, by_asset)
-    return {name: by_asset[name] for name in assets}
-
-
-def _require_sectors(where: str, assets: Sequence[str], by_asset: Mapping[str, str]) -> None:
-    missing = [name for name in assets if not by_asset.get(name)]
-    require(
-        not missing,
-        where,
-        "every asset of the panel must have a sector",
-        got=f"none of {', '.join(map(quoted, missing[:5]))}"
-        + (f" and {len(missing) - 5} more" if len(missing) > 5 else ""),
-        remedy="Add it, or leave the sectors out.",
-        error=DataError,
-    )
-
-
-def _one_sector_each(
-    names: Sequence[str], sectors: Sequence[str]
-) -> tuple[dict[str, str], list[str]]:
-    """Return the last sector of each asset, and the assets that have more than one."""
-    pairs = [(name, sector) for name, sector in dict.fromkeys(zip(names, sectors, strict=True))]
-    known = [(name, sector) for name, sector in pairs if sector]
-    seen: dict[str, str] = {}
-    several = []
-    for name, sector in known:
-        if name in seen:
-            several.append(name)
-        seen[name] = sector
-    return seen, several
-
-
 def _asset_columns(cells: FileCells) -> list[int]:
     """Return the columns that may name assets, if there is a close beside them."""
     closes = {*find_columns(_CLOSE, cells.names), *find_columns(ADJUSTED_CLOSE, cells.names)}
@@ -194,15 +122,6 @@ def _names_assets(column: Sequence[object]) -> bool:
     """Could a column name assets? Numbers with a fraction are prices of an asset called COIN."""
     values = [read_number(cell) for cell in column[:1000]]
     return not any(np.isfinite(value) and value != int(value) for value in values)
-
-
-def _name(cell: object) -> str:
-    """Return the name that a cell holds; empty if it holds none."""
-    if is_missing(cell):
-        return ""
-    if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)  # identifiers that a program has read as numbers
-    return shortened(one_line(str(cell)), _LONGEST_NAME)
 
 
 def _unfolded(cells: FileCells) -> FileCells:
@@ -248,7 +167,7 @@ def _long(cells: FileCells, asset_at: int, timezone: str | None) -> PanelTable:
     prices = [at for name, at in position.items() if "Volume" not in name]
     require_plain_prices(cells, prices)
     days, written = _days(cells, date_at, timezone)
-    names = [_name(cell) for cell in cells.columns[asset_at]]
+    names = [name_in(cell) for cell in cells.columns[asset_at]]
     if "" in names:
         at = names.index("")
         raise DataError(
@@ -304,7 +223,7 @@ def _long_positions(
     assert date_at is not None
     if not {*BAR_COLUMNS, _CLOSE} <= set(position):
         position = {name: at for name, at in position.items() if name in (_CLOSE, ADJUSTED_CLOSE)}
-    sectors = find_names(_SECTOR_NAMES, cells.names)
+    sectors = find_names(SECTOR_NAMES, cells.names)
     return date_at, position, passed_over, next(iter(sectors), None)
 
 
@@ -342,10 +261,10 @@ def _sectors_of_column(
     """Return the latest sector of each asset, and which assets had another one before."""
     if sector_at is None:
         return None, ()
-    texts = [_name(cell) for cell in cells.columns[sector_at]]
+    texts = [name_in(cell) for cell in cells.columns[sector_at]]
     order = np.argsort(days, kind="stable").tolist()
-    by_asset, several = _one_sector_each([names[at] for at in order], [texts[at] for at in order])
-    _require_sectors(f"{cells.where} column {cells.names[sector_at]}", sorted(set(names)), by_asset)
+    by_asset, several = one_sector_each([names[at] for at in order], [texts[at] for at in order])
+    require_sectors(f"{cells.where} column {cells.names[sector_at]}", sorted(set(names)), by_asset)
     moved = sorted(set(several))
     if not moved:
         return by_asset, ()
@@ -368,7 +287,7 @@ def _wide(cells: FileCells, timezone: str | None) -> PanelTable:
     for at in others:
         cell = next(cell for cell in cells.columns[at] if not is_missing(cell))
         require(
-            np.isfinite([read_number(cell, "."), read_number(cell, ",")]).any(),
+            any(np.isfinite(read_number(cell, mark)) for mark in DECIMAL_MARKS),
             f"{cells.where} column {cells.names[at]}",
             "without a column Symbol and a column Close, every column beside the date must hold "
             "the closes of one asset",
@@ -381,7 +300,7 @@ def _wide(cells: FileCells, timezone: str | None) -> PanelTable:
     values, notation = numbers_of(cells, others)
     values = values.reshape(cells.n_rows, len(others))
     _require_numbers(cells, others, values)
-    names = [_name(cells.names[at]) for at in others]
+    names = [name_in(cells.names[at]) for at in others]
     assets = tuple(sorted(set(names)))
     at_row, at_column = np.nonzero(np.isfinite(values))
     positions = np.array([assets.index(name) for name in names], dtype=np.int64)
