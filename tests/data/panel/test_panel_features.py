@@ -9,7 +9,7 @@ from study.data.data_config import Tier
 from study.data.features import feature_hash
 from study.data.features.closes import CLOSES
 from study.data.inputs import build_inputs
-from study.data.panel.panel import MaskArray, Panel
+from study.data.panel.panel import Panel
 from study.data.panel.panel_features import (
     features_by_asset,
     panel_feature_hash,
@@ -61,7 +61,7 @@ def test_no_column_of_any_asset_sees_a_later_day(tier: Tier) -> None:
         panel = with_assets(panel, [0, PAUSED])
     whole, names = raw(panel, tier), panel_feature_names(tier)
     # Five cuts in a row end on every weekday, so an unfinished week of a25 would show.
-    for n_days in (*range(371, 375), 305, 375) if tier == "a25" else (375,):
+    for n_days in (*range(371, 375), 305, 375) if tier == "a25" else (305, 375):
         part = raw(first_days(panel, n_days), tier)
         others = raw(later_doubled(panel, n_days, [0, 1]), tier)
         for asset in range(len(panel.assets)):
@@ -79,7 +79,7 @@ def test_a_day_without_a_price_has_no_features_and_look_backs_count_own_days() -
     panel = walk_panel()
     features, close = raw(panel), panel.close
     warm_up = panel_warm_up_days("closes")
-    known: MaskArray = np.isfinite(features).all(axis=2)
+    known = np.asarray(np.isfinite(features).all(axis=2))
     np.testing.assert_array_equal(known, np.isfinite(features).any(axis=2))
     priced = np.isfinite(close)
     np.testing.assert_array_equal(known, priced & (np.cumsum(priced, axis=0) > warm_up))
@@ -153,6 +153,17 @@ def test_features_of_bars_are_those_of_the_asset_as_a_market_of_its_own(tier: Ti
         np.testing.assert_array_equal(features[known, asset], alone.to_numpy())
         assert tuple(alone.columns) == panel_feature_names(tier)
         assert known.sum() == days.sum() - panel_warm_up_days(tier)
+
+
+@pytest.mark.parametrize("n_days", [0, 1, 2, 14, 60, 61, 250, 251])
+def test_an_asset_of_few_days_has_features_of_none_but_those_after_the_warm_up(
+    n_days: int,
+) -> None:
+    panel = walk_panel()
+    panel.close[n_days:, 0] = np.nan
+    days, values = next(features_by_asset(panel, "closes"))
+    assert len(days) == max(n_days - panel_warm_up_days("closes"), 0)
+    assert values.shape == (len(days), len(CLOSES))
 
 
 def test_a_tier_of_bars_is_refused_for_a_panel_of_closes() -> None:
