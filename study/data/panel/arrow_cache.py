@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -137,7 +138,9 @@ def _write(path: Path, built: CachedInputs, digest: str) -> None:
     Raises:
         OSError: it could not be written.
     """
-    columns = [built.inputs.values, built.known.view(np.uint8), built.sums, built.squares]
+    columns: list[npt.NDArray[Any]] = [
+        built.inputs.values, built.known.view(np.uint8), built.sums, built.squares,
+    ]  # fmt: skip
     metadata = {
         "key": digest,
         "names": json.dumps(built.names),
@@ -161,17 +164,17 @@ def _write(path: Path, built: CachedInputs, digest: str) -> None:
     sync_folder(path.parent)
 
 
-def _as_rows(values: npt.NDArray[np.generic]) -> pa.FixedSizeListArray:
+def _as_rows(values: npt.NDArray[Any]) -> pa.FixedSizeListArray:
     """Return an array as an Arrow column with a list for each day, not copied."""
     flat = np.ascontiguousarray(values).reshape(-1)
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), values[0].size)
 
 
-def _checksum(columns: Iterable[npt.NDArray[np.generic]]) -> str:
+def _checksum(columns: Iterable[npt.NDArray[Any]]) -> str:
     """Return the crc32 of arrays, which a gigabyte takes a quarter of a second."""
     found = 0
     for values in columns:
-        found = zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8), found)
+        found = zlib.crc32(np.ascontiguousarray(values).data.cast("B"), found)
     return f"{found:08x}"
 
 
