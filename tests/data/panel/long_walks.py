@@ -51,5 +51,5 @@ def panel_config(
         tier="closes",
         normalization=normalization,
         task="ranking",
-        **{"context_length": 20, **values},  # type: ignore[arg-type]
+        **{"context_length": 20, "validation_share": 0.3, **values},  # type: ignore[arg-type]
     )
