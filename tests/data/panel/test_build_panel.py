@@ -325,3 +325,23 @@ def test_a_cache_that_was_damaged_is_a_warning(panel: Panel, tmp_path: Path) -> 
     damaged = build_panel_dataset(panel_config(), panel, cache=tmp_path)
     assert [line for line in damaged.warnings if "built again" in line]
     assert build_panel_dataset(panel_config(), panel, cache=tmp_path).warnings == ()
+
+
+@pytest.mark.slow
+def test_folds_are_those_of_skfolio(panel: Panel, cache: Path) -> None:
+    selection = pytest.importorskip("skfolio.model_selection")
+    config = panel_config(
+        horizon=2,
+        purge_days=4,
+        embargo_days=3,
+        search_splits="combinatorial_purged",
+        search_groups=5,
+    )
+    data = build_panel_dataset(config, panel, cache=cache)
+    days = np.arange(data.train_days[0], len(data.dates))
+    peer = selection.CombinatorialPurgedCV(n_folds=5, n_test_folds=2, purged_size=4, embargo_size=3)
+    folds = list(peer.split(days[:, None]))
+    assert len(folds) == len(data.search_folds) == 10
+    for (train, tests), fold in zip(folds, data.search_folds, strict=True):
+        np.testing.assert_array_equal(fold.train_days, days[train])
+        np.testing.assert_array_equal(fold.validation_days, days[np.concatenate(tests)])
