@@ -112,6 +112,15 @@ def write_a_table_of_others(path: Path) -> None:
         writer.write_batch(batch)
 
 
+def compress(path: Path) -> None:
+    with pa.ipc.open_file(path.read_bytes()) as reader:
+        table = reader.read_all()
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.OSFile(str(path), "wb") as file:
+        with pa.ipc.new_file(file, table.schema, options=options) as writer:
+            writer.write_table(table)
+
+
 def take_that_of_another_panel(path: Path) -> None:
     other = replace(KEY, fingerprint="b")
     cached_inputs(other, path.parent / "other", built)
@@ -142,6 +151,7 @@ def link_to_nothing(path: Path) -> None:
         flip("known"),
         flip("sums"),
         write_a_table_of_others,
+        compress,
         take_that_of_another_panel,
         write_text,
         make_a_folder,

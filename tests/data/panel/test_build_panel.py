@@ -13,7 +13,7 @@ from study.data.panel.build_panel import build_panel_dataset
 from study.data.panel.panel import Panel
 from study.data.panel.panel_dataset import PanelDataset
 from study.data.panel.panel_inputs import build_panel_inputs
-from study.data.panel.panel_labels import make_targets
+from study.data.panel.panel_labels import make_targets, market_volatility
 from study.errors import DataError, SpecError
 from tests.data.panel.long_walks import (
     ENDED,
@@ -75,6 +75,9 @@ def test_a_data_set_holds_the_days_that_a_search_may_see(panel: Panel, cache: Pa
     earned[~data.present[in_parts]] = np.nan
     np.testing.assert_array_equal(data.returns[in_parts], earned.astype(np.float32))
     np.testing.assert_array_equal(data.targets, make_targets(data.returns, "rank"))
+    volatility = market_volatility(panel.close)[visible]
+    usual = np.median(volatility[data.train_days])
+    np.testing.assert_allclose(data.volatility, volatility / usual, rtol=1e-6)
     assert data.sector_names == ("all",)
     assert (data.sectors == 0).all()
     assert data.oracle is None
