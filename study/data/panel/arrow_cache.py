@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -137,19 +138,18 @@ def _write(path: Path, built: CachedInputs, digest: str) -> None:
     Raises:
         OSError: it could not be written.
     """
-    columns = [built.inputs.values, built.known.view(np.uint8), built.sums, built.squares]
-    metadata = {
-        "key": digest,
-        "names": json.dumps(built.names),
-        "shape": json.dumps(built.inputs.values.shape),
-        "checksum": _checksum(columns),
-    }
-    batch = pa.record_batch([_as_rows(values) for values in columns], names=list(_COLUMNS))
+    columns: list[npt.NDArray[Any]] = [
+        built.inputs.values, built.known.view(np.uint8), built.sums, built.squares,
+    ]  # fmt: skip
+    header = json.dumps([digest, built.names, built.inputs.values.shape])
+    metadata = {"header": header, "checksum": _checksum(header, columns)}
+    schema = _schema(*built.inputs.values.shape[1:])
+    batch = pa.record_batch([_as_rows(values) for values in columns], schema=schema)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp")
     try:
         with pa.OSFile(str(temporary), "wb") as file:
-            with pa.ipc.new_file(file, batch.schema.with_metadata(metadata)) as writer:
+            with pa.ipc.new_file(file, schema.with_metadata(metadata)) as writer:
                 writer.write_batch(batch)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -161,17 +161,42 @@ def _write(path: Path, built: CachedInputs, digest: str) -> None:
     sync_folder(path.parent)
 
 
-def _as_rows(values: npt.NDArray[np.generic]) -> pa.FixedSizeListArray:
+def _schema(n_assets: int, n_features: int) -> pa.Schema:
+    """Return the columns of a file, each a list of fixed length a day."""
+    types = (
+        pa.list_(pa.float32(), n_assets * n_features),
+        pa.list_(pa.uint8(), n_assets),
+        pa.list_(pa.float64(), n_features),
+        pa.list_(pa.float64(), n_features),
+    )
+    return pa.schema(list(zip(_COLUMNS, types, strict=True)))
+
+
+def _as_rows(values: npt.NDArray[Any]) -> pa.FixedSizeListArray:
     """Return an array as an Arrow column with a list for each day, not copied."""
     flat = np.ascontiguousarray(values).reshape(-1)
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), values[0].size)
 
 
-def _checksum(columns: Iterable[npt.NDArray[np.generic]]) -> str:
-    """Return the crc32 of arrays, which a gigabyte takes a quarter of a second."""
-    found = 0
+def _offset(file: pa.MemoryMappedFile, column: pa.FixedSizeListArray) -> int:
+    """Return the place of a column's values in a file.
+
+    Raises:
+        ValueError: they are not in it, as they are where they had to be unpacked.
+    """
+    file.seek(0)
+    values = column.values.buffers()[1]
+    place: int = values.address - file.read_buffer(1).address
+    if not 0 <= place <= file.size() - values.size:
+        raise ValueError("its values are not in it as they are")
+    return place
+
+
+def _checksum(header: str, columns: Iterable[npt.NDArray[Any]]) -> str:
+    """Return the crc32 of a file's content, a quarter of a second for a gigabyte."""
+    found = zlib.crc32(header.encode())
     for values in columns:
-        found = zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8), found)
+        found = zlib.crc32(np.ascontiguousarray(values).data.cast("B"), found)
     return f"{found:08x}"
 
 
@@ -179,7 +204,7 @@ def _read(path: Path, digest: str) -> CachedInputs | str:
     """Return the inputs of a file, mapped, or what is wrong with it."""
     try:
         return _mapped(path, digest)
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
         return f"is damaged ({cause(error)})"
 
 
@@ -187,40 +212,33 @@ def _mapped(path: Path, digest: str) -> CachedInputs | str:
     """Return the inputs of a file, mapped, or what is wrong with it if it can be read.
 
     Raises:
-        ArrowException, KeyError, OSError, ValueError: it is no Arrow file, or not one of ours.
+        ArrowException, KeyError, OSError, TypeError, ValueError: it is no such file.
     """
     with pa.memory_map(str(path)) as file:
         reader = pa.ipc.open_file(file)
-        metadata = {
-            name.decode(): text.decode() for name, text in (reader.schema.metadata or {}).items()
-        }
-        if metadata.get("key") != digest:
+        metadata = reader.schema.metadata or {}
+        header = metadata[b"header"].decode()
+        key, names, shape = json.loads(header)
+        if key != digest:
             return "is of another panel or of other features"
-        names, shape = tuple(json.loads(metadata["names"])), tuple(json.loads(metadata["shape"]))
         n_days, n_assets, n_features = shape
+        if not reader.schema.equals(_schema(n_assets, n_features)):
+            return "has other columns"
         batch = reader.get_batch(0)
-        file.seek(0)
-        start = file.read_buffer(1).address
-        offset = {}
-        for name, n_bytes in zip(
-            _COLUMNS,
-            (4 * n_assets * n_features, n_assets, 8 * n_features, 8 * n_features),
-            strict=True,
-        ):
-            buffer = batch.column(name).values.buffers()[1]
-            if buffer.size != n_days * n_bytes:
-                return f"has {buffer.size} bytes of {name}, not {n_days * n_bytes}"
-            offset[name] = buffer.address - start
-    inputs = SharedInputs.mapped(path, offset["inputs"], shape)
+        if batch.num_rows != n_days:
+            return f"has {batch.num_rows} of {n_days} days"
+        offset = {name: _offset(file, batch.column(name)) for name in _COLUMNS}
+    inputs = SharedInputs.mapped(path, offset["inputs"], tuple(shape))
     known = np.fromfile(path, np.uint8, n_days * n_assets, offset=offset["known"])
     sums, squares = (
         np.fromfile(path, np.float64, n_days * n_features, offset=offset[name])
         for name in ("sums", "squares")
     )
-    if _checksum([inputs.values, known, sums, squares]) != metadata["checksum"]:
+    checksum = _checksum(header, [inputs.values, known, sums, squares])
+    if checksum.encode() != metadata[b"checksum"]:
         return "is damaged (its content has another checksum)"
     return CachedInputs(
-        names=names,
+        names=tuple(names),
         inputs=inputs,
         known=known.reshape(n_days, n_assets).view(np.bool_),
         sums=sums.reshape(n_days, n_features),

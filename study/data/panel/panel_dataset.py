@@ -17,7 +17,8 @@ class PanelSplit:
     """The size of one part of a panel."""
 
     rows: int
-    """Number of samples: days on which at least three assets have inputs and a label."""
+    """Number of samples: days on which at least three assets have inputs and a label, and not all
+    the same return."""
     labels: int
     """Number of asset-days with inputs and a label."""
     assets_mean: float
@@ -44,7 +45,8 @@ class PanelDataset(CellData):
     the day and on the first day of its window."""
     returns: SampleArray
     """Returns of the next ``horizon`` days, close to close, shape (n_days, n_assets); NaN where
-    unknown, where ``present`` is False, and on days that neither train nor validate."""
+    unknown, where ``present`` is False, and on days that neither train nor validate. A day has
+    labels of three assets or more, which are not all equal, or none."""
     targets: SampleArray
     """What training aims at, computed from ``returns`` across each day; NaN where they are."""
     volatility: SampleArray

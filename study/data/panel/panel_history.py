@@ -62,8 +62,8 @@ class PanelHistory:
             "and a label, and not all the same return",
             got=", ".join(f"{part}={size}" for part, size in sizes.items())
             + f" of {len(self.dates)} days",
-            remedy="Give a panel with more assets on its early and late days, or lower "
-            "context_length, purge_days or embargo_days.",
+            remedy="Give a panel whose prices move and that has more assets on its early and late "
+            "days, or lower context_length.",
             error=DataError,
         )
         return samples

@@ -80,7 +80,7 @@ def make_targets(returns: SampleArray, target: Target) -> SampleArray:
     return found
 
 
-def average_ranks(values: npt.NDArray[np.floating]) -> PriceArray:
+def _average_ranks(values: npt.NDArray[np.floating]) -> PriceArray:
     """Return ranks 1, 2, .. within each row, ties sharing their mean rank; NaN where a value is.
 
     Args:
@@ -107,7 +107,7 @@ def _normal_scores(returns: SampleArray) -> PriceArray:
     from scipy.special import ndtri
 
     known = np.isfinite(returns).sum(axis=1, keepdims=True)
-    scores: PriceArray = ndtri((average_ranks(returns) - 0.5) / known)
+    scores: PriceArray = ndtri((_average_ranks(returns) - 0.5) / known)
     return scores
 
 
@@ -118,7 +118,8 @@ def _z(returns: PriceArray, *, cuts: bool) -> PriceArray:
         reach[reach == 0] = np.inf
         returns = np.clip(returns, median - reach, median + reach)
     centred = returns - np.nanmean(returns, axis=1, keepdims=True)
-    return centred / np.sqrt(np.nanmean(centred**2, axis=1, keepdims=True))
+    z: PriceArray = centred / np.sqrt(np.nanmean(centred**2, axis=1, keepdims=True))
+    return z
 
 
 def market_volatility(close: PriceArray) -> PriceArray:

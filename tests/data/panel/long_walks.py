@@ -1,0 +1,55 @@
+"""A panel of random walks that is long enough for a search."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from study.data.arrays import PriceArray
+from study.data.data_config import DataConfig, Normalization
+from study.data.panel.panel import Panel
+
+N_DAYS, N_ASSETS = 1400, 6
+LATE, PAUSED, ENDED = 1, 3, 4
+"""Assets that begin on day 500, pause from day 700 to 704, and end on day 1100 in validation."""
+
+
+def long_walks(n_days: int = N_DAYS, n_assets: int = N_ASSETS, seed: int = 3) -> Panel:
+    """Return assets of which the first six include a late, a paused and an ended one."""
+    rng = np.random.default_rng(seed)
+    close = 20 * np.exp(np.cumsum(rng.normal(0, 0.02, (n_days, n_assets)), axis=0))
+    close[:500, LATE] = np.nan
+    close[700:705, PAUSED] = np.nan
+    close[1101:, ENDED] = np.nan
+    return of_closes(close)
+
+
+def of_closes(close: PriceArray, fingerprint: str | None = None) -> Panel:
+    """Return a panel of weekdays with these closes."""
+    return Panel(
+        name="walks",
+        dates=np.busday_offset("2010-01-04", np.arange(len(close)).tolist()).astype(
+            "datetime64[D]"
+        ),
+        assets=tuple(f"A{number}" for number in range(close.shape[1])),
+        close=close,
+        fingerprint=fingerprint or f"{hash(close.tobytes()):x}",
+    )
+
+
+def changed(panel: Panel, close: PriceArray) -> Panel:
+    """Return a panel with other closes."""
+    return replace(panel, close=close, fingerprint=f"{hash(close.tobytes()):x}")
+
+
+def panel_config(
+    horizon: int = 1, normalization: Normalization = "cross_rank", **values: object
+) -> DataConfig:
+    """Return the cell of a panel."""
+    return DataConfig(
+        horizon=horizon,
+        source="walks",
+        tier="closes",
+        normalization=normalization,
+        task="ranking",
+        **{"context_length": 20, "validation_share": 0.3, **values},  # type: ignore[arg-type]
+    )
