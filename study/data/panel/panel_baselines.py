@@ -6,6 +6,7 @@ training days.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +40,11 @@ _BOOSTED_ROWS = 200_000
 """Most asset-days that boosting learns from, which takes some seconds: more than so many are also
 what scikit-learn finds the bins of its histograms from."""
 _TREES, _LEAVES, _LEAF_ROWS, _STEP = 100, 8, 200, 0.05
-"""Trees, leaves of each, asset-days of a leaf at least, and the step towards each tree: small trees
-and slow steps, because a day's returns are nearly all noise."""
+"""Most trees, leaves of each, asset-days of a leaf at least, and the step towards each tree: small
+trees and slow steps, because a day's returns are nearly all noise."""
+_EARLY_SHARE = 0.8
+"""Share of the training days on which boosting is fitted first, to choose the number of trees on
+the others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -245,21 +249,8 @@ def _completed(scores: PriceArray, present: MaskArray) -> SampleArray:
 
 
 def _boosting(data: PanelDataset, seen: SeenPanel, days: IndexArray) -> PriceArray:
-    """Return the scores of gradient boosting, fitted to a sample of the training asset-days."""
-    # A second to import, which no other command on data need wait for.
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    at, assets = _sampled(data)
-    model = HistGradientBoostingRegressor(
-        learning_rate=_STEP,
-        max_iter=_TREES,
-        max_leaf_nodes=_LEAVES,
-        min_samples_leaf=_LEAF_ROWS,
-        # Stopping early would take a random tenth of the asset-days, whose labels overlap the rest.
-        early_stopping=False,
-        random_state=0,
-    )
-    model.fit(data.inputs.values[at, assets], data.targets[at, assets])
+    """Return the scores of gradient boosting, a part of the days at a time."""
+    model = _boosted(data)
     scores = np.full((len(days), seen.present.shape[1]), np.nan)
     for rows in np.array_split(np.arange(len(days)), -(-scores.size // _BOOSTED_ROWS)):
         present = seen.present[days[rows]]
@@ -268,6 +259,36 @@ def _boosting(data: PanelDataset, seen: SeenPanel, days: IndexArray) -> PriceArr
             part[present] = model.predict(seen.inputs[days[rows]][present])
         scores[rows] = part
     return scores
+
+
+def _boosted(data: PanelDataset) -> Any:
+    """Fit gradient boosting to a sample of the training asset-days.
+
+    The number of trees is the one of least squared error on the latest of these days, of a fit to
+    the earlier ones; the days on which labels of both sides overlap are left out.
+    """
+    # A second to import, which no other command on data need wait for.
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    def fitted(which: MaskArray, n_trees: int) -> Any:
+        model = HistGradientBoostingRegressor(
+            learning_rate=_STEP,
+            max_iter=n_trees,
+            max_leaf_nodes=_LEAVES,
+            min_samples_leaf=_LEAF_ROWS,
+            # The library's own stopping takes random asset-days, whose labels overlap the others.
+            early_stopping=False,
+            random_state=0,
+        )
+        return model.fit(inputs[which], targets[which])
+
+    at, assets = _sampled(data)
+    inputs, targets = data.inputs.values[at, assets], data.targets[at, assets]
+    first_late = data.train_days[int(_EARLY_SHARE * len(data.train_days))]
+    late = at >= first_late
+    stages = fitted(at <= first_late - data.horizon, _TREES).staged_predict(inputs[late])
+    errors = [float(((each - targets[late]) ** 2).mean()) for each in stages]
+    return fitted(np.ones(len(at), dtype=bool), int(np.argmin(errors)) + 1)
 
 
 def _sampled(data: PanelDataset) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

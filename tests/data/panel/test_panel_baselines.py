@@ -24,6 +24,11 @@ def data() -> PanelDataset:
 
 
 @pytest.fixture(scope="module")
+def small() -> PanelDataset:
+    return planted_panel(n_days=500, n_assets=8)
+
+
+@pytest.fixture(scope="module")
 def found(data: PanelDataset) -> dict[str, PanelBaseline]:
     return {each.name: each for each in score_panel_baselines(data)}
 
@@ -101,9 +106,10 @@ def test_days_without_enough_past_have_equal_scores_of_prices(data: PanelDataset
         assert (scores[name][day][data.present[(3, 59)[day]]] == 0).all()
 
 
-def test_the_order_of_assets_does_not_matter(data: PanelDataset) -> None:
+def test_the_order_of_assets_does_not_matter(small: PanelDataset) -> None:
+    data = small
     order = np.random.default_rng(5).permutation(len(data.assets))
-    shuffled = planted_panel(order=order)
+    shuffled = planted_panel(n_days=500, n_assets=8, order=order)
     expected = panel_baseline_scores(data, data.validation_days)
     for name, scores in panel_baseline_scores(shuffled, data.validation_days).items():
         np.testing.assert_allclose(scores, expected[name][:, order], atol=1e-6, err_msg=name)
@@ -136,7 +142,8 @@ def test_inputs_of_a_validation_day_change_the_scores_of_that_day_alone(
         assert np.flatnonzero(differs).tolist() == expected, name
 
 
-def test_an_asset_that_is_never_ranked_changes_nothing(data: PanelDataset) -> None:
+def test_an_asset_that_is_never_ranked_changes_nothing(small: PanelDataset) -> None:
+    data = small
     masked = data.present.copy()
     masked[:, 4] = False
     values, returns, targets = data.inputs.values.copy(), data.returns.copy(), data.targets.copy()
@@ -150,9 +157,10 @@ def test_an_asset_that_is_never_ranked_changes_nothing(data: PanelDataset) -> No
         assert np.array_equal(one.rank_ics, other.rank_ics)
 
 
-def test_later_days_are_scored_by_models_of_the_training_days(data: PanelDataset) -> None:
-    longer = planted_panel()
-    n_visible = int(data.validation_days[100])
+def test_later_days_are_scored_by_models_of_the_training_days(small: PanelDataset) -> None:
+    data = small
+    longer = planted_panel(n_days=500, n_assets=8)
+    n_visible = int(data.validation_days[50])
     seen = SeenPanel(inputs=longer.inputs.values, present=longer.present, closes=longer.closes)
     cut = replace(
         data,
@@ -162,14 +170,14 @@ def test_later_days_are_scored_by_models_of_the_training_days(data: PanelDataset
         },
         inputs=data.inputs.up_to(n_visible),
     )
-    days = data.validation_days[100:]
+    days = data.validation_days[50:]
     expected = panel_baseline_scores(data, days)
     for name, scores in panel_baseline_scores(cut, days, seen).items():
         assert np.array_equal(scores, expected[name], equal_nan=True), name
 
 
-def test_folds_are_fitted_one_by_one_and_judged_together() -> None:
-    data = planted_panel(n_days=500, n_assets=8)
+def test_folds_are_fitted_one_by_one_and_judged_together(small: PanelDataset) -> None:
+    data = small
     halves = np.array_split(data.validation_days, 2)
     # Both have the days in the middle.
     days = [np.concatenate((halves[0], halves[1][:40])), halves[1]]
@@ -199,3 +207,24 @@ def test_boosting_learns_from_a_sample_of_all_days(
     targets = data.targets[data.train_days]
     whole = targets[np.isfinite(targets)]
     assert data.targets[days, assets].std() == pytest.approx(whole.std(), rel=0.03)
+
+
+def test_boosting_takes_as_many_trees_as_help_on_the_latest_training_days() -> None:
+    trees = [
+        panel_baselines._boosted(planted_panel(n_days=600, n_assets=10, ic=ic, seed=1)).n_iter_
+        for ic in (0.0, 0.1, 0.6)
+    ]
+    # 1, 13 and 80.
+    assert trees[0] <= 5 < trees[1] < 40 < trees[2]
+
+
+def test_days_whose_labels_reach_into_the_latest_ones_choose_no_trees() -> None:
+    data = planted_panel(n_days=600, n_assets=10, horizon=5, ic=0.2)
+    first = int(data.train_days[int(0.8 * len(data.train_days))])
+    targets = data.targets.copy()
+    targets[first - 4 : first] = 1000.0 * np.sign(data.inputs.values[first - 4 : first, :, 5])
+    targets[~data.present] = np.nan
+    wild = replace(data, targets=targets)
+    n_trees = panel_baselines._boosted(data).n_iter_
+    # Fitted to such targets, the first tree would do harm.
+    assert panel_baselines._boosted(wild).n_iter_ == n_trees > 10
