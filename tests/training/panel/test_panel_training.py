@@ -33,7 +33,7 @@ def test_parts_that_do_not_fit_a_panel_are_refused() -> None:
         make_trainer(model=replace(MODEL, n_features=4))
     with pytest.raises(StudyError, match="fall_weight must be off on a panel"):
         make_trainer(fall_weight=0.5)
-    with pytest.raises(StudyError, match="ic_weight must be 0.0 for one asset"):
+    with pytest.raises(StudyError, match=r"ic_weight must be 0\.0 for one asset"):
         make_single(ic_weight=0.5)
     unknown = DATA.returns.copy()
     unknown[DATA.validation_days[3], 2:] = np.nan
