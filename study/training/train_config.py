@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from study.errors import require
 from study.fields import Rule, above, check_values, one_of, or_none, share, whole, within
 
-Optimizer = Literal["adamw"]
+Optimizer = Literal["adamw", "adabelief"]
 Schedule = Literal["cosine", "constant"]
 BaseLoss = Literal["squared", "huber"]
 """Loss of a panel's scores against the target, to which the weighted terms are added."""
@@ -54,6 +54,7 @@ class TrainConfig:
     schedule: Schedule = "cosine"
     """Course of the rate after the warm-up: it falls to zero on a cosine, or stays constant."""
     optimizer: Optimizer = "adamw"
+    """Rule of a step: AdamW, or AdaBelief, which divides by the spread of gradients alone."""
     clip_norm: float = 1.0
     """Largest global gradient norm."""
     effective_batch: int = 256

@@ -193,10 +193,11 @@ def soft_rank_spearman_loss(
     scaled_BA = score_BA / (spread_B * temperature).unsqueeze(1)
     # Ranks of n assets have the variance (n^2 - 1) / 12.
     unit_B1 = ((count_B.square() - 1).clamp_min(1) / 12).sqrt().unsqueeze(1)
-    soft_BA = _centred(_SoftRanks.apply(scaled_BA, mask_BA), mask_BA) / unit_B1
+    ranks_BA: Tensor = _SoftRanks.apply(scaled_BA, mask_BA)  # type: ignore[no-untyped-call]
+    soft_BA = _centred(ranks_BA, mask_BA) / unit_B1
     with torch.no_grad():
-        ranks_BA = _compare(_masked(target_BA, mask_BA), mask_BA, Tensor.sign_)
-        exact_BA = _centred(ranks_BA, mask_BA)
+        target_ranks_BA = _compare(_masked(target_BA, mask_BA), mask_BA, Tensor.sign_)
+        exact_BA = _centred(target_ranks_BA, mask_BA)
     correlation_B = _correlation(soft_BA, exact_BA / unit_B1, mask_BA, _SMALLEST_RANK_SPREAD)
     return _where_judged(1 - correlation_B, target_BA, mask_BA)
 
