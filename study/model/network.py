@@ -194,7 +194,7 @@ class Network(nn.Module, Family):
         assert sector_A is not None
         token = x_BND.mean(dim=1) if self.config.head == "mean" else x_BND[:, -1]
         mixed_BAD = self.asset_layer.mix(
-            token.unflatten(0, present_BA.shape),
+            token.view(*present_BA.shape, -1),
             present_BA,
             sector_A,
             generator=self.dropout_generator,

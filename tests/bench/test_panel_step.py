@@ -128,7 +128,7 @@ def test_days_of_a_panel_train_several_times_as_fast_as_in_a_plain_loop() -> Non
         for x_ATF, target_A in loader:
             optimizer.zero_grad()
             loss = nn.functional.mse_loss(plain(x_ATF), target_A)
-            loss.backward()
+            torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
             optimizer.step()
             loss.item()
@@ -141,7 +141,8 @@ def test_days_of_a_panel_train_several_times_as_fast_as_in_a_plain_loop() -> Non
             step.take(part, learning_rate=1e-3, number=number, clock=clock)
         assert step.is_finite()
 
-    plain_round(), own_round()
+    plain_round()
+    own_round()
     seconds: dict[str, list[float]] = {"plain": [], "own": []}
     for _ in range(ROUNDS):
         for name, work in (("plain", plain_round), ("own", own_round)):

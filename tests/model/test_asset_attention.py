@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from study.errors import SpecError
-from study.model.architecture import FAMILY_NAMES
+from study.model.architecture import FAMILY_NAMES, AssetAttention, Head
 from study.model.families import family_of
 from study.model.memory import largest_micro_batch, step_memory
 from study.model.model_config import ModelConfig
@@ -26,7 +26,8 @@ MODEL = ModelConfig(
     patch_stride=2,
 )
 SECTORS = torch.tensor([0, 0, 0, 1, 1, 1, 2])
-KINDS = ("none", "all", "sector")
+KINDS: tuple[AssetAttention, ...] = ("none", "all", "sector")
+HEADS: tuple[Head, ...] = ("last", "mean")
 
 
 def built(config: ModelConfig) -> Network:
@@ -47,7 +48,7 @@ def days() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("head", ["last", "mean"])
+@pytest.mark.parametrize("head", HEADS)
 def test_the_order_of_assets_does_not_matter(kind: Any, head: Any) -> None:
     network = built(replace(MODEL, asset_attention=kind, head=head))
     x, present = days()
@@ -95,7 +96,7 @@ def test_an_asset_sees_other_assets_in_detail_in_its_sector_and_on_the_mean_else
         change(other)
         with torch.no_grad():
             before, after = (network(each, present, SECTORS).logit_B[0] for each in (x, other))
-        return (before - after).abs()
+        return torch.abs(before - after)
 
     def swap(other: torch.Tensor) -> None:
         # Two assets of sector 1 change places: its mean stays.
@@ -124,9 +125,8 @@ def test_a_day_without_any_asset_has_finite_answers(kind: Any) -> None:
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_the_counted_parameters_are_those_of_the_network(family: str) -> None:
-    for kind, width, depth, ratio, head, skip in product(
-        KINDS, (8, 24), (1, 3), (1, 4), ("last", "mean"), (False, True)
-    ):
+    grid = product(KINDS, (8, 24), (1, 3), (1, 4), HEADS, (False, True))
+    for kind, width, depth, ratio, head, skip in grid:
         config = replace(
             MODEL, family=family, asset_attention=kind, d_model=width, n_layers=depth,
             d_ff_ratio=ratio, head=head, last_day_skip=skip,
