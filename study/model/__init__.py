@@ -11,4 +11,6 @@ A tensor's name ends in a letter per axis, here and in ``study.training``:
     P  number of a patch              K  query that ProbSparse attention keeps
     L  day of a patch                 U  key that ProbSparse attention samples
     V  window of the sensitivity probe, in which one feature is replaced
+    A  asset of a panel, whose B is a day: B * A windows are one axis of the encoder
+    G  sector of a panel
 """

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from study.model.architecture import Architecture
+from study.model.asset_attention import asset_flops, asset_parameters
 from study.model.fused_layer import MOST_COLUMN_TOKENS
 
 _FLOAT32 = 4
@@ -54,7 +55,13 @@ class Family(ABC):
         heads = read_out * (2 if c.auxiliary_head else 1)
         extras = c.n_features * (2 * c.revin + c.last_day_skip)
         layers = n_layers * (attention + feed_forward + norms)
-        return embedding + layers + final_norm + heads + extras
+        across_assets = asset_parameters(c, d_model, d_ff)
+        return embedding + layers + final_norm + heads + extras + across_assets
+
+    @classmethod
+    def sample_flops(cls, config: Architecture) -> int:
+        """Return the operations of a training step per sample: a window, or a day of a panel."""
+        return config.n_assets * cls.window_flops(config) + asset_flops(config)
 
     @classmethod
     def window_flops(cls, config: Architecture) -> int:

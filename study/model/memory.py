@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 from study.errors import require
+from study.model.asset_attention import asset_bytes
 from study.model.families import family_of
 from study.model.family import layer_matrices
 from study.model.model_config import ModelConfig
@@ -62,17 +63,19 @@ class StepMemory:
 def step_memory(
     config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool, networks: int = 1
 ) -> StepMemory:
-    """Model the memory of a training step of ``micro_batch`` windows.
+    """Model the memory of a training step of ``micro_batch`` samples.
 
     The sum is within 15 % of the memory that a step holds (``tests/bench/test_step_memory.py``);
     headroom is added where memory is granted. Most is held in the first backward pass of a whole
     layer, at its end or, with many tokens, inside attention. The tensors that the fused layer of
     the CPU saves are counted; the layer that runs on an accelerator saves the same ones, except
-    that it keeps fewer attention weights.
+    that it keeps fewer attention weights. The inputs of a panel are not counted: they are mapped
+    from a file that all processes share, or lie on the device once.
 
     Args:
         config: the architecture.
-        micro_batch: number of windows per forward pass, >= 1.
+        micro_batch: number of samples per forward pass, >= 1: windows, or days of a panel with a
+            window for each asset.
         bf16: are matrix products computed in bfloat16?
         ema: is an average of the weights kept?
         networks: number of networks that a trial trains by turns, one for each fold: all hold their
@@ -82,14 +85,17 @@ def step_memory(
     n_parameters = networks * count_parameters(c)
     operand = _BFLOAT16 if bf16 else _FLOAT32
     family = family_of(c)
-    rows = micro_batch * family.n_tokens(c)
+    n_windows = micro_batch * c.n_assets
+    rows = n_windows * family.n_tokens(c)
     # A last layer that computes one token frees its tensors before the layer below it begins its
     # backward pass, and needs less than the temporaries of that layer.
     n_layers = max(1, c.n_layers - (c.head == "last"))
-    asked = micro_batch if c.head == "last" and c.n_layers == 1 else rows
+    asked = n_windows if c.head == "last" and c.n_layers == 1 else rows
     layers = n_layers * family.layer_bytes(c, rows, asked, operand)
-    activations = family.embedding_bytes(c, micro_batch, operand) + layers
+    activations = family.embedding_bytes(c, n_windows, operand) + layers
     temporaries = family.layer_temporary_bytes(c, rows, asked, operand)
+    # Attention across assets is the first to go back, and its tensors are freed before the layers.
+    temporaries = max(temporaries, asset_bytes(c, micro_batch, operand))
     temporaries += layer_matrices(c) * _FLOAT32
     return StepMemory(
         weights=n_parameters * _FLOAT32,
@@ -115,7 +121,7 @@ def largest_micro_batch(
 ) -> int:
     """Return the largest power of two up to ``effective_batch`` whose modelled step fits.
 
-    Raises: SpecError if not even one window fits.
+    Raises: SpecError if not even one sample fits.
     """
 
     def needs(micro_batch: int) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from study.errors import require
 from study.model.architecture import Architecture
+from study.model.asset_attention import AssetLayer
 from study.model.dropout import dropout
 from study.model.encoder import EncoderLayer
 from study.model.family import Family
@@ -84,6 +85,8 @@ class Network(nn.Module, Family):
         self.layers = nn.ModuleList(
             self.layer_type(c.d_model, c.n_heads, c.d_ff, c.dropout) for _ in range(c.n_layers)
         )
+        if c.asset_attention != "none":
+            self.asset_layer = AssetLayer(c)
         self.final_norm = nn.LayerNorm(c.d_model)
         read_width = c.d_model * (n_tokens if c.head == "flatten" else 1)
         self.head = nn.Linear(read_width, 1)
@@ -97,9 +100,9 @@ class Network(nn.Module, Family):
 
         Matrices are N(0, 1 / fan_in). Those that write to the residual stream are also divided by
         sqrt(2 * n_layers), so that its variance does not grow with depth (Radford et al. 2019,
-        "Language Models are Unsupervised Multitask Learners", section 2.3). Positions are
-        N(0, ``position_std``^2), biases zero, norms one. All heads are zero except for the bias of
-        the logit, so that training starts at the base rate.
+        "Language Models are Unsupervised Multitask Learners", section 2.3); attention across assets
+        is one more layer. Positions are N(0, ``position_std``^2), biases zero, norms one. All heads
+        are zero except for the bias of the logit, so that training starts at the base rate.
 
         Args:
             generator: a generator on the CPU, so that a seed gives the same weights on every
@@ -113,7 +116,8 @@ class Network(nn.Module, Family):
             got=f"base_rate={base_rate!r}",
             remedy="The training part needs both labels.",
         )
-        depth_scale = (2 * self.config.n_layers) ** -0.5
+        n_layers = self.config.n_layers + (self.config.asset_attention != "none")
+        depth_scale = (2 * n_layers) ** -0.5
         for name, parameter in self.named_parameters():
             if name == "position":
                 _fill_normal(parameter, self.position_std, generator)
@@ -152,13 +156,18 @@ class Network(nn.Module, Family):
             assets mean nothing.
         """
         if x.ndim == 3:
-            return self._read_out(self._read(x), x)
+            return self._read_out(self._read(self._encode(x)), x)
         flat = x.flatten(0, 1)
-        logit_B, auxiliary_B = self._read_out(self._read(flat), flat)
+        x_BND = self._encode(flat)
+        if self.config.asset_attention == "none":
+            read_BR = self._read(x_BND)
+        else:
+            read_BR = self._mix_assets(x_BND, present_BA, sector_A)
+        logit_B, auxiliary_B = self._read_out(read_BR, flat)
         return Prediction(logit_B.view(x.shape[:2]), auxiliary_B)
 
-    def _read(self, x_BTF: Tensor) -> Tensor:
-        """Return what the heads read of each window, (B, R)."""
+    def _encode(self, x_BTF: Tensor) -> Tensor:
+        """Return the residual stream of each window after all layers, (B, N, D) or (B, 1, D)."""
         c = self.config
         patch_BNP = self._patches(self._normalise(x_BTF) if c.revin else x_BTF)
         dtype = torch.bfloat16 if self.bf16 else x_BTF.dtype
@@ -169,9 +178,30 @@ class Network(nn.Module, Family):
             x_BND = layer(
                 x_BND, generator=self.dropout_generator, bf16=self.bf16, last_only=last_only
             )
+        return x_BND
+
+    def _read(self, x_BND: Tensor) -> Tensor:
+        """Return what the heads read of each window, (B, R)."""
         x_BND = self.final_norm(x_BND)
-        read_BR: Tensor = x_BND.mean(dim=1) if c.head == "mean" else x_BND.flatten(1)
+        read_BR: Tensor = x_BND.mean(dim=1) if self.config.head == "mean" else x_BND.flatten(1)
         return read_BR
+
+    def _mix_assets(
+        self, x_BND: Tensor, present_BA: Tensor | None, sector_A: Tensor | None
+    ) -> Tensor:
+        """Return what the head reads of each asset once it has seen others, (B * A, D)."""
+        assert present_BA is not None
+        assert sector_A is not None
+        token = x_BND.mean(dim=1) if self.config.head == "mean" else x_BND[:, -1]
+        mixed_BAD = self.asset_layer.mix(
+            token.view(*present_BA.shape, -1),
+            present_BA,
+            sector_A,
+            generator=self.dropout_generator,
+            bf16=self.bf16,
+        )
+        read: Tensor = self.final_norm(mixed_BAD).flatten(0, 1)
+        return read
 
     def _read_out(self, read_BR: Tensor, x_BTF: Tensor) -> Prediction:
         c = self.config

@@ -67,8 +67,8 @@ def feasible_grid(
 
 
 def step_flops(config: ModelConfig, batch: int) -> int:
-    """Return the operations of the matrix products of one training step on ``batch`` windows.
+    """Return the operations of the matrix products of one training step on ``batch`` samples.
 
     Recomputation inside attention, norms, GELU, dropout and the optimizer are not counted.
     """
-    return batch * family_of(config).window_flops(config)
+    return batch * family_of(config).sample_flops(config)

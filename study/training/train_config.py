@@ -28,7 +28,7 @@ TRAIN_RULES: dict[str, Rule] = {
     "base_loss": one_of(get_args(BaseLoss)),
     "ic_weight": within(0, _LARGEST_NUMBER),
     "rank_weight": within(0, _LARGEST_NUMBER),
-    "rank_temperature": above(0, _LARGEST_NUMBER),
+    "rank_temperature": share(zero=False),
     "sharpe_weight": within(0, _LARGEST_NUMBER),
     "regime_strength": within(0, _LARGEST_NUMBER),
     "ema_decay": share(one=False),
@@ -68,15 +68,16 @@ class TrainConfig:
     base_loss: BaseLoss = "squared"
     """Loss of a panel's scores against the standardised target of each asset and day."""
     ic_weight: float = 0.0
-    """Weight of one less a day's correlation of scores and targets; for panels alone."""
+    """Weight of 1 less a day's correlation of scores and targets; for panels alone."""
     rank_weight: float = 0.0
-    """Weight of one less a day's rank correlation by differentiable ranks; for panels alone."""
-    rank_temperature: float = 0.1
-    """Temperature of the differentiable ranks, in standard deviations of a day's scores."""
+    """Weight of 1 less a day's rank correlation, of soft ranks; for panels alone."""
+    rank_temperature: float = 0.2
+    """Width of a soft comparison of two scores, in standard deviations of a day's scores."""
     sharpe_weight: float = 0.0
-    """Weight of the Sharpe ratio that the scores would have earned; for panels alone."""
+    """Weight of the utility of a day's long-short portfolio; for panels alone."""
     regime_strength: float = 0.0
-    """Exponent of a day's weight in its market volatility; 0 weights all days of a panel alike."""
+    """Power of the market's past volatility by which the weight of a panel's day falls; 0 weighs
+    all days alike."""
     ema_decay: float = 0.0
     """Decay per step of the averaged weights, which are validated and kept; 0 averages nothing."""
     patience: int | None = 10
@@ -94,7 +95,7 @@ _PANEL_SETTINGS: dict[str, object] = {
     "base_loss": "squared",
     "ic_weight": 0.0,
     "rank_weight": 0.0,
-    "rank_temperature": 0.1,
+    "rank_temperature": 0.2,
     "sharpe_weight": 0.0,
     "regime_strength": 0.0,
 }

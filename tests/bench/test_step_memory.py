@@ -18,6 +18,7 @@ from ray import tune
 from study.cluster.resources import Node, plan_resources
 from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
+from study.model.architecture import AssetAttention
 from study.model.memory import step_memory
 from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters
@@ -78,6 +79,17 @@ FEATURE_CASES = [
     (211, (384, 2, 2, 32), 64, True),
 ]
 
+# Panels: assets, attention across them, (d_model, n_layers, d_ff_ratio, n_heads), days of a
+# micro-batch, bfloat16.
+PANEL_CASES: list[tuple[int, AssetAttention, tuple[int, int, int, int], int, bool]] = [
+    (20, "none", (64, 4, 4, 4), 16, True),
+    (20, "sector", (64, 4, 4, 4), 16, True),
+    (20, "all", (192, 4, 4, 8), 16, False),
+    (500, "all", (64, 4, 4, 4), 1, True),
+    (500, "sector", (192, 2, 2, 8), 1, False),
+    (2000, "sector", (64, 2, 4, 4), 1, True),
+]
+
 pytestmark = [
     pytest.mark.bench,
     pytest.mark.skipif(sys.platform != "linux", reason="the peak cannot be begun anew elsewhere"),
@@ -132,6 +144,35 @@ def test_an_itransformer_holds_what_is_modelled(
     model = space.forced(Shape("2M", *shape)).model
     measured = measured_peak(model, micro_batch, bf16=bf16)
     judge("2M", model, micro_batch, bf16=bf16, measured=measured)
+
+
+@pytest.mark.parametrize(
+    ("n_assets", "attention", "shape", "micro_batch", "bf16"), PANEL_CASES, ids=str
+)
+def test_a_trial_of_a_panel_holds_what_is_modelled(
+    n_assets: int,
+    attention: AssetAttention,
+    shape: tuple[int, int, int, int],
+    micro_batch: int,
+    bf16: bool,
+) -> None:
+    if bf16 and not supports_bf16(torch.device("cpu")):
+        pytest.skip("bfloat16 is emulated")
+    d_model, n_layers, d_ff_ratio, n_heads = shape
+    model = ModelConfig(
+        n_features=25,
+        n_assets=n_assets,
+        n_sectors=11,
+        asset_attention=attention,
+        d_model=d_model,
+        n_layers=n_layers,
+        d_ff_ratio=d_ff_ratio,
+        n_heads=n_heads,
+        dropout=0.2,
+    )
+    measured = measured_peak(model, micro_batch, bf16=bf16)
+    label = f"{n_assets} assets, attention {attention}"
+    judge(label, model, micro_batch, bf16=bf16, measured=measured)
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,10 @@ import torch
 
 # What a worker imports counts.
 import study.tuner.trainable  # noqa: F401
+from study.data.panel.shared_inputs import SharedInputs
 from study.model.model_config import ModelConfig
 from study.training.device import bound_kernel_cache, peak_memory_bytes
+from study.training.panel.panel_samples import PanelTrainingData
 from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
@@ -50,6 +52,24 @@ def market(n_features: int, n_samples: int) -> TrainingData:
     )
 
 
+def panel(config: ModelConfig, n_samples: int) -> PanelTrainingData:
+    draw = np.random.default_rng(0)
+    n_days = 100 + 2 * n_samples
+    values = draw.standard_normal((n_days, config.n_assets, config.n_features), dtype=np.float32)
+    targets = draw.standard_normal((n_days, config.n_assets)).astype(np.float32)
+    return PanelTrainingData(
+        inputs=SharedInputs(values),
+        present=np.ones(targets.shape, dtype=bool),
+        targets=targets,
+        returns=targets,
+        volatility=np.ones(n_days, np.float32),
+        sectors=np.arange(config.n_assets) % max(1, config.n_sectors),
+        train_days=np.arange(100, 100 + n_samples),
+        validation_days=np.arange(100 + n_samples, n_days),
+        horizon=1,
+    )
+
+
 def main() -> None:
     given = json.loads(sys.argv[1])
     micro_batch, bf16 = given.pop("micro_batch"), given.pop("bf16")
@@ -66,7 +86,9 @@ def main() -> None:
             auxiliary_weight=1.0 if config.auxiliary_head else 0.0,
             ema_decay=0.95,
         ),
-        data=market(config.n_features, 2 * micro_batch),
+        data=market(config.n_features, 2 * micro_batch)
+        if config.n_assets == 1
+        else panel(config, 2 * micro_batch),
         device=CPU,
         micro_batch=micro_batch,
         seed=0,

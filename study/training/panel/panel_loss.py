@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from study.model.network import Prediction
+from study.training.step.rank_losses import RankLossWeights, panel_loss_sums
 from study.training.step.samples import Losses
 from study.training.train_config import TrainConfig
 
@@ -31,24 +32,42 @@ class PanelBatch:
         return self.x_BATF, self.present_BA, self.sector_A
 
 
-@dataclass(frozen=True, slots=True)
 class PanelObjective:
-    """The base loss of a panel and the weighted terms of a configuration."""
+    """The base loss of a panel, with the weighted terms of a configuration.
 
-    config: TrainConfig
+    Its reported parts are the base loss and every term that has a weight.
 
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """Names of the parts, the base loss first."""
-        return (self.config.base_loss,)
+    Args:
+        train: the settings.
+    """
 
-    @property
-    def n_parts(self) -> int:
+    def __init__(self, train: TrainConfig) -> None:
+        self._weights = RankLossWeights(
+            base=train.base_loss,
+            ic=train.ic_weight,
+            rank=train.rank_weight,
+            rank_temperature=train.rank_temperature,
+            sharpe=train.sharpe_weight,
+            regime_strength=train.regime_strength,
+        )
+        weights = {
+            "ic": train.ic_weight,
+            "rank": train.rank_weight,
+            "sharpe": train.sharpe_weight,
+        }
+        weighted = [name for name, weight in weights.items() if weight > 0]
+        self.terms: tuple[str, ...] = (train.base_loss, *weighted)
+        """Names of the reported parts."""
+        self.n_parts = len(self.terms)
         """Number of reported parts."""
-        return len(self.terms)
 
     def __call__(self, prediction: Prediction, batch: PanelBatch) -> Losses:
         """Return the losses of a batch, summed over its days."""
-        error_BA = (prediction.logit_B - batch.target_BA) ** 2 * batch.labelled_BA
-        loss = (error_BA.sum(dim=1) / batch.labelled_BA.sum(dim=1)).sum()
-        return Losses(loss, (loss,))
+        total, base, *terms = panel_loss_sums(
+            prediction.logit_B,
+            batch.target_BA,
+            batch.labelled_BA,
+            batch.volatility_B,
+            weights=self._weights,
+        )
+        return Losses(total, (base, *(term for term in terms if term is not None)))
