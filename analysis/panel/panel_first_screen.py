@@ -1,11 +1,17 @@
 """The first screen of a panel's report: the verdict, its picture, and what could be found."""
 
 from collections.abc import Sequence
+from statistics import median
 
 from analysis.answers.first_picture import DIFFERENCES, Mark, marks_picture
 from analysis.answers.report_parts import Figure, Finding, FirstScreen, days_ahead
 from analysis.panel.answers.size_answer import size_sentence
-from analysis.panel.panel_judgement import JudgedPanel, JudgedPanelCell, risen
+from analysis.panel.panel_judgement import (
+    JudgedPanel,
+    JudgedPanelCell,
+    JudgedPanelHorizon,
+    risen,
+)
 from analysis.panel.panel_words import verdict
 from study.statistics.detectable import smallest_difference
 from study.text.short_forms import counted
@@ -26,8 +32,8 @@ def panel_first_screen(panel: JudgedPanel) -> FirstScreen:
         f"test days, {test.dates[0]} to {test.dates[-1]}",
         headline=headline(panel),
         findings=[
-            Finding(label="Found", clauses=[f"{_where(cell)}: {verdict(cell)}." for cell in cells]),
-            Finding(label="Could have been found", clauses=[_power(cells)]),
+            Finding(label="Found", clauses=[_level(each) for each in panel.horizons]),
+            Finding(label="Could have been found", clauses=[_power(panel.horizons)]),
             Finding(
                 label="Size" if has_trend else "Not found",
                 clauses=[size_sentence(each) for each in panel.horizons],
@@ -72,21 +78,30 @@ def _searched(panel: JudgedPanel) -> FirstScreen:
     )
 
 
-def _power(cells: Sequence[JudgedPanelCell]) -> str:
-    """Return the smallest RankIC, and difference to the baseline to beat, that the days show."""
+def _level(each: JudgedPanelHorizon) -> str:
+    """Return the verdict on the winner of a horizon that ranks best on the test days."""
+    best = max(each.cells, key=lambda cell: cell.own.rank_ic.value)
+    of = f", the highest of {len(each.cells)} winners" if len(each.cells) > 1 else ""
+    return f"{days_ahead(each.horizon).capitalize()}, {best.label}{of}: {verdict(best)}."
+
+
+def _power(horizons: Sequence[JudgedPanelHorizon]) -> str:
+    """Return the smallest RankIC, and lead over the baseline to beat, that the days show."""
     said = []
-    for cell in cells:
-        rival = cell.against(cell.rival)
-        own, less = cell.own.rank_ic.se, None if rival is None else rival.difference.se
+    for each in horizons:
+        leads = [(cell, cell.against(cell.rival)) for cell in each.cells]
+        own = [cell.own.rank_ic.se for cell in each.cells if cell.own.rank_ic.se]
+        less = [lead.difference.se for _, lead in leads if lead and lead.difference.se]
         if own and less:
+            rivals = " or ".join(sorted({cell.rival for cell in each.cells}))
             said.append(
-                f"{_where(cell)}, a RankIC from {smallest_difference(own):.4f} on, and one above "
-                f"that of {cell.rival} from {smallest_difference(less):.4f} on"
+                f"{days_ahead(each.horizon)}, a RankIC from {smallest_difference(median(own)):.4f} "
+                f"on and a lead over {rivals} from {smallest_difference(median(less)):.4f} on"
             )
     if not said:
         return "No RankIC has an error by which to say how small a true one would be seen."
     return (
-        "In four studies of five, if nothing else were compared, these days would show: "
+        "In four studies of five, if nothing else were compared, these days would show, "
         f"{'; '.join(said)}. Less may well go unseen."
     )
 
@@ -131,7 +146,3 @@ def _mark(cell: JudgedPanelCell, other: str, place: str) -> Mark:
         estimate=gain,
         best_possible=None if under is None else gain.value - under.value,
     )
-
-
-def _where(cell: JudgedPanelCell) -> str:
-    return f"{cell.label}, {days_ahead(cell.cell.horizon)}"

@@ -2,7 +2,7 @@
 
 from analysis.answers.report_parts import Cell, Section, Table, days_ahead
 from analysis.panel.panel_judgement import JudgedPanel, JudgedPanelCell, risen
-from analysis.panel.panel_words import claim_on, signed, verdict
+from analysis.panel.panel_words import signed
 from study.results.finals.final_records import ORACLE
 
 
@@ -10,14 +10,14 @@ def baselines_section(panel: JudgedPanel) -> Section:
     """Return the section on winners beside every baseline, in one family of comparisons."""
     rows: list[list[Cell]] = [
         [cell.label, days_ahead(cell.cell.horizon), each.other,
-         cell.scores[each.other].rank_ic, risen(each.difference), claim_on(each)]
+         cell.scores[each.other].rank_ic, risen(each.difference), each.claim]
         for cell in panel.cells
         for each in cell.standing.differences
     ]  # fmt: skip
     return Section(
         name="baselines",
         title="Does it rank better than the baselines?",
-        sentences=[f"{_where(cell)}: {verdict(cell)}." for cell in panel.cells],
+        sentences=[_standing_sentence(cell) for cell in panel.cells],
         tables=[
             Table(
                 columns=("budget", "horizon", "baseline", "its RankIC", "difference", "claim"),
@@ -60,7 +60,11 @@ def scores_section(panel: JudgedPanel) -> Section:
         name="scores",
         title="How good is the ranking, and what would it have earned?",
         sentences=sentences,
-        tables=[_scores_table(cell) for cell in panel.cells],
+        tables=[
+            table_of(cell)
+            for cell in panel.cells
+            for table_of in (_ranking_table, _portfolio_table)
+        ],
         numbers={
             "cost_basis_points": costs,
             "portfolio_share": shares,
@@ -126,27 +130,48 @@ def oracle_section(panel: JudgedPanel) -> Section | None:
     )  # fmt: skip
 
 
-def _scores_table(cell: JudgedPanelCell) -> Table:
+def _standing_sentence(cell: JudgedPanelCell) -> str:
+    """Return from which baselines a winner is told apart, in words."""
+    names = {
+        claim: [each.other for each in cell.standing.differences if each.claim == claim]
+        for claim in ("better", "worse", "not told apart")
+    }
+    said = [
+        f"{claim} {'from' if claim == 'not told apart' else 'than'} {', '.join(own)}"
+        for claim, own in names.items()
+        if own
+    ]
+    return f"{_where(cell)}: {'; '.join(said)}."
+
+
+def _ranking_table(cell: JudgedPanelCell) -> Table:
     rows: list[list[Cell]] = [
-        [name, each.rank_ic, each.ic, each.icir, each.hit_rate, each.sharpe, each.sharpe_net,
-         each.turnover.value]
+        [name, each.rank_ic, each.ic, each.icir, each.hit_rate]
         for name, each in cell.scores.items()
-    ]  # fmt: skip
+    ]
+    test = cell.cell.test
+    return Table(
+        columns=("model", "RankIC", "IC", "ICIR", "hit rate"),
+        rows=rows,
+        caption=f"{_where(cell)}, {len(test.dates):,} test days, {test.assets_mean:.1f} assets a "
+        "day: means over days and seeds with 95 % intervals.",
+    )
+
+
+def _portfolio_table(cell: JudgedPanelCell) -> Table:
+    rows: list[list[Cell]] = [
+        [name, each.sharpe, each.sharpe_net, each.turnover] for name, each in cell.scores.items()
+    ]
     portfolio = cell.cell.portfolio
     return Table(
-        columns=(
-            "model", "RankIC", "IC", "ICIR", "hit rate", "Sharpe a year", "Sharpe after costs",
-            "turnover a day",
-        ),
+        columns=("model", "Sharpe a year", "after costs", "turnover a day"),
         rows=rows,
-        digits=3,
-        caption=f"{_where(cell)}, {len(cell.cell.test.dates):,} test days, "
-        f"{cell.cell.test.assets_mean:.1f} assets a day. Means over days and seeds with 95 % "
-        f"intervals. Long the best {portfolio.share:.0%} of the assets, short the worst, each "
-        f"held {_days(portfolio.horizon)}; costs of {portfolio.cost_basis_points:g} basis points "
-        "of what is traded. Sharpe is that of one tranche and too low for scores that change "
-        "fast, with costs of trades alone.",
-    )  # fmt: skip
+        digits=2,
+        caption=f"{_where(cell)}: long the best {portfolio.share:.0%} of the day's assets, short "
+        f"the worst, each held {_days(portfolio.horizon)}; costs of "
+        f"{portfolio.cost_basis_points:g} basis points of what is traded. The ratio is that of one "
+        "day's tranche, too low for scores that change fast.",
+    )
 
 
 def _days(n: int) -> str:

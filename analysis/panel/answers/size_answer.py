@@ -34,7 +34,6 @@ def size_section(panel: JudgedPanel) -> Section:
         for each in panel.horizons
         for cell in each.cells
     ]  # fmt: skip
-    several = [each for each in panel.horizons if len(each.cells) > 1]
     return Section(
         name="size",
         title="Does RankIC rise with size?",
@@ -46,7 +45,7 @@ def size_section(panel: JudgedPanel) -> Section:
                 caption="Test days; means over days and seeds with 95 % intervals.",
             )
         ],
-        figures=[_figure(several)] if several else [],
+        figures=[_figure(each) for each in panel.horizons if len(each.cells) > 1],
         numbers={
             str(each.horizon): {
                 "n_sizes": each.n_sizes,
@@ -83,25 +82,25 @@ def size_sentence(each: JudgedPanelHorizon) -> str:
     return f"{days}: RankIC {moves} with size over the sizes measured ({slope})."
 
 
-def _figure(horizons: list[JudgedPanelHorizon]) -> Figure:
-    series = [
-        Series(
-            name=days_ahead(each.horizon),
-            x=[float(cell.cell.final.param_count) for cell in each.cells],
-            y=[cell.own.rank_ic.value for cell in each.cells],
-            low=[low_end(cell.own.rank_ic) for cell in each.cells],
-            high=[high_end(cell.own.rank_ic) for cell in each.cells],
-            labels=[f"{cell.label}: {signed(cell.own.rank_ic)}" for cell in each.cells],
-        )
-        for each in horizons
-    ]
+def _figure(each: JudgedPanelHorizon) -> Figure:
+    ranks = [(cell, cell.own.rank_ic) for cell in each.cells]
+    days = days_ahead(each.horizon)
     return Figure(
-        name="size",
-        title="RankIC of winners on test days",
+        name=f"size_h{each.horizon}",
+        title=f"RankIC of winners on test days, {days}",
         x_label="parameters",
         y_label="RankIC",
-        series=series,
+        series=[
+            Series(
+                name=days,
+                x=[float(cell.cell.final.param_count) for cell, _ in ranks],
+                y=[rank.value for _, rank in ranks],
+                low=[low_end(rank) for _, rank in ranks],
+                high=[high_end(rank) for _, rank in ranks],
+                labels=[f"{cell.label}: {signed(rank)}" for cell, rank in ranks],
+            )
+        ],
         log_x=True,
-        alt="RankIC on test days over the number of parameters, with 95 % intervals",
+        alt=f"RankIC on test days over the number of parameters, {days}, with 95 % intervals",
         caption="Bars: 95 % intervals over days and seeds.",
     )

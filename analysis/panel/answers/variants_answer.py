@@ -15,7 +15,7 @@ def variants_section(panel: JudgedPanel) -> Section | None:
     rows: list[list[Cell]] = [
         [each.cell.label, days_ahead(each.cell.horizon), each.difference.model,
          each.difference.other, each.n_seeds, risen(each.difference.difference),
-         claim_on(each.difference)]
+         each.difference.claim]
         for each in panel.variants
     ]  # fmt: skip
     return Section(

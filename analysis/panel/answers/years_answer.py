@@ -33,7 +33,7 @@ def years_section(panel: JudgedPanel) -> Section:
         )
         sentences.append(
             f"{where}: of {len(known)} years with an interval, it lies above zero in {above} and "
-            f"below it in {below}. One interval in twenty excludes zero by chance."
+            f"below it in {below}."
             if known
             else f"{where}: no year has days enough for an interval."
         )
@@ -115,5 +115,5 @@ def _table(cell: JudgedPanelCell, years: Sequence[_Year], where: str) -> Table:
         rows=rows,
         digits=3,
         caption=f"{where}. Means over the year's test days and seeds; 95 % intervals of the days "
-        "of the year alone, not corrected for the number of years; none with too few days.",
+        "of the year alone, none with too few of them; one in twenty excludes zero by chance.",
     )  # fmt: skip
