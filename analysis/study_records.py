@@ -1,6 +1,5 @@
 """Everything that the records of a study say, read once."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,20 +10,19 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics.floats import Floats
+from analysis.tables.final_runs import read_final_runs
 from analysis.tables.share_predictions import ShareRuns, read_share_runs
 from study.errors import StudyError, quoted, require
 from study.results.finals.final_records import (
     CONSTANT,
-    ORACLE,
     FinalRecord,
     final_name,
-    read_final,
-    read_predictions,
 )
+from study.results.finals.panel_predictions import RANKING
 from study.results.records import TrialRecord, ranked
 from study.results.store import read_cell, read_trials
 from study.storage.driver_status import is_search_complete
-from study.storage.layout import CELL_FILE, FINAL_FOLDER, PREDICTIONS_FILE, SEARCH_SUFFIX
+from study.storage.layout import CELL_FILE, FINAL_FOLDER, SEARCH_SUFFIX
 from study.text.short_forms import of_search
 
 
@@ -248,15 +246,10 @@ def _read_cell(results: Path, folder: Path) -> list[CellRecords]:
     """
     searched = read_cell(folder, *_NEEDED)
     trials, budgets = read_trials(folder), _budgets(searched, folder)
-    prior = searched["splits"]["train"]["base_rate"]
-    require(
-        0 < prior < 1,
-        str(folder / CELL_FILE),
-        "splits: train: base_rate must lie between 0 and 1",
-        got=quoted(prior),
-        remedy="Mend it with --resume.",
-        error=StudyError,
-    )
+    # The final runs of a panel, which have returns for labels, are read by analysis.panel.
+    is_panel = searched.get("task") == RANKING
+    if not is_panel:
+        _require_prior(searched, folder)
     is_complete = is_search_complete(folder, len(trials), searched["trials"])
     found = []
     for budget in budgets:
@@ -265,7 +258,8 @@ def _read_cell(results: Path, folder: Path) -> list[CellRecords]:
         shares: list[ShareRuns] = []
         share_problems: list[str] = []
         try:
-            final, table = _read_final_runs(results / FINAL_FOLDER / name)
+            if not is_panel:
+                final, table = read_final_runs(results / FINAL_FOLDER / name)
             if final is not None and table is not None:
                 shares, share_problems = read_share_runs(
                     results / FINAL_FOLDER / name, final, table
@@ -292,69 +286,21 @@ def _read_cell(results: Path, folder: Path) -> list[CellRecords]:
     return found
 
 
-def _read_final_runs(folder: Path) -> tuple[FinalRecord | None, pd.DataFrame | None]:
-    """Return what there is of a winner's runs: None twice if they have not ended.
+def _require_prior(searched: Mapping[str, Any], folder: Path) -> None:
+    """Refuse training days with labels of one kind alone.
 
     Raises:
-        StudyError: a record cannot be read, no run has a usable result, or there is nothing that a
-            winner is compared with.
+        StudyError: the base rate is 0 or 1.
     """
-    final, path = read_final(folder), folder / PREDICTIONS_FILE
-    if final is None:
-        return None, None
-    table = read_predictions(path)
-    ends = Counter(run.reason for run in final.runs)
+    prior = searched["splits"]["train"]["base_rate"]
     require(
-        final.model in _models(table, "test"),
-        folder.name,
-        "some final run must have a usable result, or nothing is said of its test days",
-        got=", ".join(f"{n} {reason}" for reason, n in sorted(ends.items())),
-        remedy="It is left out.",
+        0 < prior < 1,
+        str(folder / CELL_FILE),
+        "splits: train: base_rate must lie between 0 and 1",
+        got=quoted(prior),
+        remedy="Mend it with --resume.",
         error=StudyError,
     )
-    _require_rivals(final, table, path)
-    _require_both_labels(table, path)
-    return final, table
-
-
-def _require_rivals(final: FinalRecord, table: pd.DataFrame, path: Path) -> None:
-    """Refuse predictions in which what a winner is compared with is missing.
-
-    Raises:
-        StudyError: there is no baseline, or one on the days of one part alone.
-    """
-    own = {final.model, ORACLE}
-    baselines = [set(_models(table, part)) - own for part in ("validation", "test")]
-    require(
-        bool(baselines[0]) and baselines[0] == baselines[1],
-        str(path),
-        "must hold the same baselines on validation and test days",
-        got=quoted([sorted(names) for names in baselines]),
-        remedy="Remove its folder below final/ and run study.train again.",
-        error=StudyError,
-    )
-
-
-def _require_both_labels(table: pd.DataFrame, path: Path) -> None:
-    """Refuse days with one kind of label alone, on which no skill and no AUC is defined.
-
-    Raises:
-        StudyError: all labels of a part are 0, or all are 1.
-    """
-    for part, own in table.groupby("part", sort=False):
-        kinds = own["y"].unique()
-        require(
-            len(kinds) > 1,
-            str(path),
-            f"{part} days must have days with a positive and days with a negative label",
-            got=f"{own['date'].nunique()} days, all with label {kinds[0]}",
-            remedy="It is left out: give a longer history, or a task whose answer varies more.",
-            error=StudyError,
-        )
-
-
-def _models(table: pd.DataFrame, part: str) -> list[str]:
-    return list(table.loc[table["part"] == part, "model"].unique())
 
 
 def _unreadable(problems: Sequence[str]) -> str:

@@ -28,7 +28,11 @@ _MOST_BASELINES = 6
 
 _INTERVALS = "Bars: 95 % intervals."
 
-_RANGES = "Grey: true differences that these days would show in fewer than four studies of five."
+DIFFERENCES = (
+    f"{_INTERVALS} Grey: true differences that these days would show in fewer than four studies of "
+    "five."
+)
+"""Caption of a picture of differences."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,33 +61,43 @@ def budgets_picture(
         rival: what losses are compared with; None for the losses themselves.
     """
     if rival is None:
-        return _picture(marks, budgets, title=f"{what}, nats per day", caption=_INTERVALS)
-    return _picture(
+        return marks_picture(marks, budgets, title=f"{what}, nats per day", caption=_INTERVALS)
+    return marks_picture(
         marks,
         budgets,
         title=f"{what} less that of {rival},\nnats per day (below zero is better)",
         x_label="parameters",
         zero=rival,
-        caption=f"{_INTERVALS} {_RANGES}",
+        caption=DIFFERENCES,
     )
 
 
 def baselines_picture(marks: Sequence[Mark]) -> Figure:
     """Return the picture of the differences of one budget's winners to the best baselines."""
     places = list(dict.fromkeys(mark.place for mark in marks))[:_MOST_BASELINES]
-    return _picture(
+    return marks_picture(
         [mark for mark in marks if mark.place in places],
         places,
         title="Test log-loss less that of each baseline,\nnats per day (below zero is better)",
         zero="the baseline",
-        caption=f"{_INTERVALS} {_RANGES}",
+        caption=DIFFERENCES,
     )
 
 
-def _picture(
+def marks_picture(
     marks: Sequence[Mark], places: Sequence[str], *, title: str, caption: str,
     x_label: str = "", zero: str | None = None,
 ) -> Figure:  # fmt: skip
+    """Return the picture of marks at their places.
+
+    Args:
+        marks: its points.
+        places: names of the places, in their order.
+        title: of the picture.
+        caption: below it.
+        x_label: name of the x axis.
+        zero: name of what lies at zero, where marks are differences; None where they are not.
+    """
     x = _positions(marks, places)
     series = [] if zero is None else _reference(marks, x, zero, len(places))
     series += _by_horizon(marks, x)

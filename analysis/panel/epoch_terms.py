@@ -1,0 +1,131 @@
+"""The epochs of a winner's runs: what each term of the loss added, and how scores moved."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from study.statistics.rank_scores import conflict
+from study.storage.files import read_text
+from study.storage.layout import EPOCHS_FILE, RUNS_FOLDER
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Epoch:
+    """What one epoch of a run says of the loss and of the ranking."""
+
+    number: int
+    """Number of the epoch, from 1."""
+    terms: Mapping[str, float]
+    """Mean of each term of the training loss, weight included; empty where none is kept."""
+    rank_ic: float | None
+    """Mean RankIC on the validation days; None where the epoch has none."""
+    sharpe: float | None
+    """Sharpe ratio there, before costs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunEpochs:
+    """The epochs of one run."""
+
+    name: str
+    epochs: Sequence[Epoch]
+
+    @property
+    def conflict(self) -> str | None:
+        """Warning where Sharpe has risen over the last epochs and RankIC has fallen."""
+        ranks = [(each.rank_ic, each.sharpe) for each in self.epochs if each.rank_ic is not None]
+        return conflict([rank for rank, _ in ranks if rank is not None], [s for _, s in ranks])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeanEpoch:
+    """One epoch, means over the runs that reached it."""
+
+    number: int
+    n_runs: int
+    terms: Mapping[str, float]
+    rank_ic: float | None
+    sharpe: float | None
+
+
+def read_run_epochs(folder: Path) -> list[RunEpochs]:
+    """Return the epochs of a cell's final runs, of those whose reports are there.
+
+    Args:
+        folder: the folder of the cell's final runs.
+    """
+    found = []
+    for path in sorted((folder / RUNS_FOLDER).glob(f"*/{EPOCHS_FILE}")):
+        lines = [_line(text) for text in (read_text(path) or "").splitlines()]
+        # A report that was repeated after an interruption is the later of two of one epoch.
+        by_number = {epoch.number: epoch for line in lines if (epoch := _epoch(line)) is not None}
+        if by_number:
+            found.append(
+                RunEpochs(
+                    name=path.parent.name, epochs=[by_number[each] for each in sorted(by_number)]
+                )
+            )
+    return found
+
+
+def mean_epochs(runs: Sequence[RunEpochs]) -> list[MeanEpoch]:
+    """Return the means over runs of every epoch that some of them reached."""
+    by_number: dict[int, list[Epoch]] = {}
+    for run in runs:
+        for epoch in run.epochs:
+            by_number.setdefault(epoch.number, []).append(epoch)
+    return [
+        MeanEpoch(
+            number=number,
+            n_runs=len(own),
+            terms={
+                name: float(np.mean([epoch.terms[name] for epoch in own if name in epoch.terms]))
+                for name in dict.fromkeys(name for epoch in own for name in epoch.terms)
+            },
+            rank_ic=_mean([epoch.rank_ic for epoch in own]),
+            sharpe=_mean([epoch.sharpe for epoch in own]),
+        )
+        for number, own in sorted(by_number.items())
+    ]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _line(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        # The last line of an interrupted run may be torn.
+        return None
+
+
+def _epoch(line: Any) -> Epoch | None:
+    """Return what a line says of its epoch; None if it is not the report of one."""
+    if not isinstance(line, dict) or not isinstance(line.get("epoch"), int):
+        return None
+    terms = line.get("train_terms")
+    return Epoch(
+        number=line["epoch"],
+        terms={
+            str(name): float(value)
+            for name, value in (terms if isinstance(terms, dict) else {}).items()
+            if _is_number(value)
+        },
+        rank_ic=_number(line.get("rank_ic")),
+        sharpe=_number(line.get("sharpe")),
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if _is_number(value) else None

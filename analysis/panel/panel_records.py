@@ -1,0 +1,227 @@
+"""Everything that the final runs of a study's panel cells say, read once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.panel.day_scores import DailyScores, DayScores, Portfolio, day_scores
+from analysis.panel.epoch_terms import RunEpochs, read_run_epochs
+from analysis.study_records import CellRecords, StudyRecords
+from study.errors import StudyError, quoted, require
+from study.results.finals.final_records import ORACLE, FinalRecord, read_final
+from study.results.finals.panel_predictions import RANKING, read_panel_predictions
+from study.results.finals.variant_records import (
+    VariantRecord,
+    read_variant,
+    variant_folder,
+    variant_names,
+)
+from study.storage.documents import load_json
+from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE, RECORD_FILE
+
+_REMEDY = "Remove its folder below final/ and run study.train again."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VariantRuns:
+    """The runs of a winner with one setting changed."""
+
+    record: VariantRecord
+    test: DailyScores
+    """Scores on the test days, which are those of the final runs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PanelCell:
+    """One cell of a panel with final runs."""
+
+    records: CellRecords
+    final: FinalRecord
+    portfolio: Portfolio
+    test: DayScores
+    """Scores of every model on the test days."""
+    validation: DailyScores | None
+    """Scores of the winner on the validation days, on which it was chosen; None without them."""
+    epochs: Sequence[RunEpochs]
+    """Epochs of its runs, of those whose reports are there."""
+    variants: Sequence[VariantRuns]
+    problems: Sequence[str]
+    """Reasons for which variants that are there are not judged."""
+    warnings: Sequence[str]
+    """What is odd about the panel, a line each."""
+
+    @property
+    def label(self) -> str:
+        """Label of the budget, and which search of it."""
+        return self.records.label
+
+    @property
+    def horizon(self) -> int:
+        """Horizon in trading days."""
+        return self.records.horizon
+
+    @property
+    def own(self) -> DailyScores:
+        """Scores of the winner on the test days."""
+        return self.test.models[self.final.model]
+
+    @property
+    def baselines(self) -> dict[str, DailyScores]:
+        """Scores of every baseline on the test days; the oracle of a simulated panel is none."""
+        known = (self.final.model, ORACLE)
+        return {name: own for name, own in self.test.models.items() if name not in known}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PanelRecords:
+    """The cells of a study of panels that have final runs, smaller budgets first."""
+
+    study: StudyRecords
+    cells: Sequence[PanelCell]
+    problems: Sequence[str]
+    """Reasons for which final runs and variants that are there are not judged."""
+
+    @property
+    def horizons(self) -> list[int]:
+        """Horizons with final runs, ascending."""
+        return sorted({cell.horizon for cell in self.cells})
+
+    def of_horizon(self, horizon: int) -> list[PanelCell]:
+        """Return the cells of a horizon."""
+        return [cell for cell in self.cells if cell.horizon == horizon]
+
+
+def is_panel(study: StudyRecords) -> bool:
+    """Is it a study of a panel, whose assets are ranked?"""
+    return study.cells[0].searched.get("task") == RANKING
+
+
+def read_panel(results: Path, study: StudyRecords) -> PanelRecords:
+    """Read the final runs of a study of panels.
+
+    Args:
+        results: the results folder.
+        study: the study, as ``read_study`` finds it.
+    """
+    cells, problems = [], []
+    for records in study.cells:
+        folder = results / FINAL_FOLDER / records.name
+        try:
+            final = read_final(folder)
+            if final is not None:
+                cells.append(_read_cell(folder, records, final))
+        except StudyError as error:
+            # Other cells are none the worse.
+            problems.append(str(error))
+    problems += [problem for cell in cells for problem in cell.problems]
+    return PanelRecords(study=study, cells=cells, problems=problems)
+
+
+def _read_cell(folder: Path, records: CellRecords, final: FinalRecord) -> PanelCell:
+    """Read one cell.
+
+    Raises:
+        StudyError: its predictions cannot be read, or hold no winner, or nothing beside it.
+    """
+    path = folder / PREDICTIONS_FILE
+    require(
+        final.task == RANKING,
+        str(folder / RECORD_FILE),
+        f"task must be {RANKING}, as that of the search",
+        got=quoted(final.task),
+        remedy=_REMEDY,
+        error=StudyError,
+    )
+    portfolio = _portfolio(records.searched, final)
+    table = read_panel_predictions(path)
+    test = day_scores(table, "test", records.name, portfolio)
+    models = set() if test is None else set(test.models)
+    require(
+        final.model in models and len(models - {final.model, ORACLE}) > 0,
+        str(path),
+        f"must hold test days of {final.model} and of a baseline",
+        got=quoted(sorted(models)),
+        remedy="It is left out: some final run must have a usable result.",
+        error=StudyError,
+    )
+    assert test is not None
+    before = day_scores(table, "validation", records.name, portfolio, models=[final.model])
+    variants, problems = _read_variants(folder, final, test, portfolio)
+    return PanelCell(
+        records=records,
+        final=final,
+        portfolio=portfolio,
+        test=test,
+        validation=None if before is None else before.models[final.model],
+        epochs=read_run_epochs(folder),
+        variants=variants,
+        problems=problems,
+        warnings=_warnings(records.searched, load_json(folder / RECORD_FILE, _REMEDY)),
+    )
+
+
+def _portfolio(searched: Mapping[str, Any], final: FinalRecord) -> Portfolio:
+    """Return the portfolio of a cell, with what its settings say of it."""
+    given = {**searched, **final.params}
+    usual = Portfolio(horizon=final.horizon)
+    return Portfolio(
+        horizon=final.horizon,
+        share=float(given.get("portfolio_share", usual.share)),
+        cost_basis_points=float(given.get("cost_basis_points", usual.cost_basis_points)),
+    )
+
+
+def _warnings(*descriptions: Mapping[str, Any]) -> list[str]:
+    """Return the warnings that the records hold, each once."""
+    found = [str(line) for each in descriptions for line in each.get("warnings") or ()]
+    return list(dict.fromkeys(found))
+
+
+def _read_variants(
+    folder: Path, final: FinalRecord, test: DayScores, portfolio: Portfolio
+) -> tuple[list[VariantRuns], list[str]]:
+    """Return the variants of a cell that have ended, and why others cannot be judged."""
+    found: list[VariantRuns] = []
+    problems: list[str] = []
+    for name in variant_names(folder):
+        try:
+            record = read_variant(folder, name)
+            if record is not None:
+                own = _variant_days(variant_folder(folder, name), record, final, test, portfolio)
+                found.append(VariantRuns(record=record, test=own))
+        except StudyError as error:
+            problems.append(str(error))
+    return found, problems
+
+
+def _variant_days(
+    folder: Path,
+    record: VariantRecord,
+    final: FinalRecord,
+    test: DayScores,
+    portfolio: Portfolio,
+) -> DailyScores:
+    """Return the daily scores of a variant on the test days.
+
+    Raises:
+        StudyError: it is of another winner, or has other days, or no seed of a final run.
+    """
+    path = folder / PREDICTIONS_FILE
+    days = day_scores(read_panel_predictions(path), "test", str(path), portfolio)
+    own = None if days is None else days.models.get(final.model)
+    seeds = set() if own is None else set(own.seeds) & set(test.models[final.model].seeds)
+    is_same = days is not None and np.array_equal(days.dates, test.dates)
+    require(
+        record.winner == final.winner and is_same and len(seeds) > 0,
+        str(path),
+        f"must hold test days of trial {final.winner}, at seeds of its final runs",
+        got=f"those of trial {record.winner}, "
+        f"{'the same' if is_same else 'other'} days, {len(seeds)} common seeds",
+        remedy="Remove its folder and train the variant again.",
+        error=StudyError,
+    )
+    assert own is not None
+    return own
