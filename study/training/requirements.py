@@ -6,6 +6,7 @@ from typing import Any
 from study.errors import require
 from study.model.model_config import ModelConfig
 from study.training.phases.pretraining import require_patches
+from study.training.phases.trained_modules import require_trainable
 from study.training.step.samples import Samples
 from study.training.train_config import TrainConfig
 
@@ -44,6 +45,7 @@ def require_fit(
     data.require_fit(model, train)
     for phase in train.phase_list:
         data.require_fit(model, train.in_phase(phase))
+    require_trainable(model, train.phase_list)
     require_patches(model, train)
     require(
         micro_batch >= 1,

@@ -25,7 +25,6 @@ from study.training.metrics import Metrics
 from study.training.panel.panel_metrics import PanelMetrics
 from study.training.phases.phase import Phase, phase_in
 from study.training.phases.pretraining import Pretraining
-from study.training.phases.trained_modules import require_trainable
 from study.training.requirements import require_fit, require_own_state
 from study.training.seeds import derived_generator, derived_seed
 from study.training.step.epoch_progress import EpochProgress, TrainMeans
@@ -103,7 +102,6 @@ class Trainer:
         self.model = family_of(model).build(model, bf16=bf16, device=device)
         self.model.initialise(derived_generator(seed, "weights"), data.base_rate)
         self.model.dropout_generator.manual_seed(derived_seed(seed, "dropout"))
-        require_trainable(self.model, train.phase_list)
         self._device_random = DeviceRandomness(device, derived_seed(seed, "dropout"))
         self._shuffle = derived_generator(seed, "shuffle")
 
@@ -120,20 +118,10 @@ class Trainer:
         )
         self._phase: Phase | None = None
         """Phase that the steps follow; None before the first, and of a schedule without any."""
-        self._pretraining: Pretraining | None = None
+        self._pretraining = self._new_pretraining() if train.pretrain_epochs > 0 else None
         """What comes before the first epoch, whose report carries its losses; None for nothing."""
-        if train.pretrain_epochs > 0:
-            self._pretraining = Pretraining(
-                self.model, self._windows, data.train_days, train, device=device,
-                random=self._device_random, micro_batch=micro_batch, replayer=self._replayer,
-                seed=seed,
-            )  # fmt: skip
         self._forward = Forward(
-            self.model,
-            self._windows,
-            device=device,
-            most=self.micro_batch,
-            replayer=self._replayer,
+            self.model, self._windows, device=device, most=self.micro_batch, replayer=self._replayer
         )
         self._stopping = EarlyStopping(train)
         self._is_fold = is_fold
@@ -323,6 +311,19 @@ class Trainer:
         )
         self.report = restored_report(state, self._config)
         self._is_restored = False
+
+    def _new_pretraining(self) -> Pretraining:
+        return Pretraining(
+            self.model,
+            self._windows,
+            self._data.train_days,
+            self._config,
+            device=self._device,
+            random=self._device_random,
+            micro_batch=self.micro_batch,
+            replayer=self._replayer,
+            seed=self._seed,
+        )
 
     def _pretrain(self, should_pause: Callable[[], bool] | None) -> bool:
         """Run what is left of the pretraining; return False if it has paused."""

@@ -72,7 +72,7 @@ class MaskedEncoder(nn.Module):
         answer_BND = F.layer_norm(answer_BND, answer_BND.shape[-1:])
         # The target has no gradient, or normalisation would learn to make it small.
         error_BNP = (self.fill_in(answer_BND) - patch_BNP.detach()) ** 2
-        error_B = (error_BNP * is_hidden_BN1).flatten(1).mean(1) / self._share
+        error_B: Tensor = (error_BNP * is_hidden_BN1).flatten(1).mean(1) / self._share
         if present_BA is None:
             return error_B
         n_present_B = present_BA.sum(1).clamp_min(1)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from torch import nn
 
 from study.errors import require
+from study.model.model_config import ModelConfig
 from study.model.network import decay_groups
 from study.training.phases.phase import Module, Phase
 
@@ -46,12 +47,12 @@ def parameters_by_clock(
     return found
 
 
-def require_trainable(model: nn.Module, phases: Sequence[Phase]) -> None:
+def require_trainable(model: ModelConfig, phases: Sequence[Phase]) -> None:
     """Refuse a phase that would train nothing.
 
     Raises: SpecError.
     """
-    own = {module_of(name) for name, _ in model.named_parameters()}
+    own = {"encoder", "heads"} | ({"assets"} if model.asset_attention != "none" else set())
     for phase in phases:
         require(
             bool(own & set(phase.trains)),
