@@ -23,12 +23,21 @@ from study.data.data_config import (
 from study.data.dataset import build_dataset
 from study.data.evaluation.baselines import score_baselines
 from study.data.features import TIERS
+from study.data.panel.panel_command import (
+    add_panel_flags,
+    check_panel,
+    import_as_panel,
+    panel_as_json,
+    require_flags_of,
+)
+from study.data.panel.panel_sources import PANEL_SOURCES, is_panel_source, load_panel
 from study.data.reading.read_options import ReadOptions
 from study.data.sources import (
     EMBEDDED_SOURCES,
     IMPORT_FOLDER,
     import_prices,
     list_imported,
+    list_panels,
     load_prices,
     read_source,
 )
@@ -46,6 +55,7 @@ examples:
   python -m study.data import prices.csv --name spy
   python -m study.data import tasi.csv --name tasi --accept weekdays     Sunday to Thursday
   python -m study.data import five_hundred.csv --symbol SPY --adjust --name spy
+  python -m study.data import --panel stocks.csv --sectors sectors.csv    many assets a day
   python -m study.data build --source spy --horizon 3 --baselines
   python -m study.data import ^VIX.csv --series vix --name vix
   python -m study.data build --tier c --vix vix --source spy
@@ -73,6 +83,9 @@ def _list(arguments: argparse.Namespace) -> int:
         return 0
     names = (*EMBEDDED_SOURCES, *list_imported(arguments.import_folder))
     prices, unusable = _loaded(load_prices, names, arguments.import_folder)
+    panel_names = (*PANEL_SOURCES, *list_panels(arguments.import_folder))
+    panels, unusable_panels = _loaded(load_panel, panel_names, arguments.import_folder)
+    unusable |= unusable_panels
     if arguments.json:
         _print_json(
             [
@@ -86,6 +99,7 @@ def _list(arguments: argparse.Namespace) -> int:
                 }
                 for each in prices
             ]
+            + [panel_as_json(panel) for panel in panels]
             + [{"name": name, "problem": problem} for name, problem in unusable.items()]
         )
     else:
@@ -93,6 +107,7 @@ def _list(arguments: argparse.Namespace) -> int:
         vix_names = (EMBEDDED_VIX, *list_vix(arguments.import_folder))
         series, unusable_series = _loaded(load_vix, vix_names, arguments.import_folder)
         show.vix_series(series)
+        show.panels(panels)
         show.remarks("", [*unusable.values(), *unusable_series.values()])
     return 0
 
@@ -114,8 +129,12 @@ def _loaded(
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    table = read_source(arguments.source, arguments.import_folder, _options(arguments))
     require_acceptable(arguments.accept)
+    is_panel = arguments.panel or is_panel_source(arguments.source, arguments.import_folder)
+    require_flags_of(arguments, is_panel)
+    if is_panel:
+        return check_panel(arguments)
+    table = read_source(arguments.source, arguments.import_folder, _options(arguments))
     results = check_table(table, arguments.accept)
     if arguments.json:
         _print_json([asdict(result) for result in results])
@@ -179,6 +198,9 @@ def _build(arguments: argparse.Namespace) -> int:
 def _import(arguments: argparse.Namespace) -> int:
     file, name, folder = arguments.file, arguments.name, arguments.import_folder
     require_acceptable(arguments.accept)
+    require_flags_of(arguments, arguments.panel)
+    if arguments.panel:
+        return import_as_panel(arguments)
     if arguments.series == "vix":
         series = import_vix(file, name, folder, _options(arguments), arguments.accept)
         show.vix_series([series])
@@ -226,8 +248,9 @@ def _parser() -> CommandParser:
     listing.add_argument("--json", action="store_true", help="print JSON")
 
     check = add("check", "check the bars of a source, rule by rule", "check prices.csv")
-    check.add_argument("source", help="embedded or imported market, or CSV/Parquet path")
+    check.add_argument("source", help="embedded or imported market or panel, or CSV/Parquet path")
     _add_read_flags(check)
+    add_panel_flags(check)
     _add_accept_flag(check)
     check.add_argument("--json", action="store_true", help="print JSON")
 
@@ -248,6 +271,7 @@ def _parser() -> CommandParser:
     )
     importing.add_argument("--name", help="how to call it (default: the file's name)")
     _add_read_flags(importing)
+    add_panel_flags(importing)
     _add_accept_flag(importing)
 
     _add_build_flags(

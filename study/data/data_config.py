@@ -58,9 +58,16 @@ ACCEPTABLE = (
     "vix-broken-value",
     "vix-level",
     "vix-timing",
+    "panel-future-days",
+    "panel-spacing",
+    "panel-weekdays",
+    "panel-splits",
+    "panel-broken-price",
+    "panel-constant-prices",
+    "panel-same-prices",
 )
-"""Checks of prices and of the volatility index whose refusal can be overridden, because the market
-may be unusual and the file right. All other rules hold for every file."""
+"""Checks of prices, of the volatility index and of panels whose refusal can be overridden, because
+the market may be unusual and the file right. All other rules hold for every file."""
 
 EMBEDDED_VIX = "embedded"
 EMBEDDED_VIX_RANGE = "2014-01-03 to 2019-01-03"

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from rich.table import Table
 
 from study.data.checks.check_result import CheckResult
+from study.data.checks.panel_series_checks import missing_share
 from study.data.data_config import ACCEPTABLE, DataConfig
 from study.data.dataset import Dataset
 from study.data.evaluation.baselines import Baseline
 from study.data.features import FeatureSpec
+from study.data.panel.panel import Panel
 from study.data.prices import Prices
 from study.data.reading.import_notes import understood_line
 from study.data.reading.tables import BarTable
@@ -54,6 +57,45 @@ def vix_series(series: Sequence[VixSeries]) -> None:
     open_console(_PIPED_WIDTH).print(table)
 
 
+def panels(found: Sequence[Panel]) -> None:
+    """Print one row per panel."""
+    table = _table(
+        "panels, for the task ranking",
+        "name",
+        ">days",
+        ">assets",
+        ">sectors",
+        "first day",
+        "last day",
+        "fingerprint",
+    )
+    for each in found:
+        table.add_row(
+            each.name,
+            str(len(each.dates)),
+            str(len(each.assets)),
+            "-" if each.sectors is None else str(len(set(each.sectors))),
+            str(each.dates[0]),
+            str(each.dates[-1]),
+            each.fingerprint[:_SHORT_HASH],
+        )
+    open_console(_PIPED_WIDTH).print(table)
+
+
+def panel(found: Panel) -> None:
+    """Print the size of a panel, its assets per day and what is missing."""
+    a_day = np.isfinite(found.close).sum(axis=1)
+    sectors = "no sectors" if found.sectors is None else f"{len(set(found.sectors))} sectors"
+    columns = "bars" if found.has_bars else "closes alone"
+    open_console(_PIPED_WIDTH).print(
+        f"{found.name}: {len(found.dates)} days x {len(found.assets)} assets, {sectors}, "
+        f"{found.dates[0]} to {found.dates[-1]}, {columns}\n"
+        f"assets a day {a_day.min()} to {a_day.max()}, median {np.median(a_day):.0f}; missing "
+        f"between an asset's first and last day {missing_share(found.close):.2%}",
+        soft_wrap=True,
+    )
+
+
 def remarks(understood: str, warnings: Sequence[str] = ()) -> None:
     """Print how a file was read, and what is odd in it, a line each."""
     console = open_console(_PIPED_WIDTH)
@@ -77,7 +119,12 @@ def features(specs: Sequence[FeatureSpec]) -> None:
 def checks(bars: BarTable, results: Sequence[CheckResult]) -> None:
     """Print how the file was read, and one row per check with every message."""
     remarks(understood_line(bars.understood))
-    table = _table(f"{bars.where}: {len(bars.days)} rows", "check", "result", "what was found")
+    check_results(f"{bars.where}: {len(bars.days)} rows", results)
+
+
+def check_results(title: str, results: Sequence[CheckResult]) -> None:
+    """Print one row per check with every message."""
+    table = _table(title, "check", "result", "what was found")
     for result in results:
         table.add_row(result.name, result.status, "\n".join(result.messages))
     console = open_console(_PIPED_WIDTH)

@@ -12,7 +12,9 @@ import pandas as pd
 from study.data.data_config import LONG_HISTORY
 from study.data.embedded.arch_file import arch_file
 from study.data.embedded.long_history import read_long_history
+from study.data.embedded.stocks20 import STOCKS20
 from study.data.embedded.synthetic import default_market
+from study.data.embedded.synthetic_panel import SYNTHETIC_PANEL
 from study.data.prices import Prices, prices_from_table
 from study.data.reading.file_cells import is_table_file, plain_name
 from study.data.reading.import_notes import ImportNotes
@@ -29,6 +31,12 @@ SYNTHETIC = "synthetic"
 EMBEDDED_SOURCES = ("sp500", "nasdaq", LONG_HISTORY, SYNTHETIC)
 """Names of markets that need no file. The real ones are inside the installed packages ``arch`` and
 ``great_tables``; their provider is not named, so the files stay there and are not copied."""
+
+EMBEDDED_PANELS = (STOCKS20, SYNTHETIC_PANEL)
+"""Names of panels that need no file; no market may have one of them."""
+
+PANEL_FOLDER = "panels"
+"""Folder of the imported panels inside that of the imported markets."""
 
 _ORIGINS = {
     SYNTHETIC: "study.data.embedded.synthetic",
@@ -112,14 +120,7 @@ def import_prices(
     """
     name = plain_name(file) if name is None else name
     require_name(name)
-    require(
-        name not in EMBEDDED_SOURCES,
-        "import",
-        "the name must not be that of an embedded market",
-        got=f"name={name}",
-        remedy="Give another one with --name.",
-        error=DataError,
-    )
+    require_new_name(name, list_panels(folder), "panel")
     _require_file(file, folder)
     prices = prices_from_table(name, read_table(file, options), str(file), accept)
     notes = ImportNotes(
@@ -127,6 +128,29 @@ def import_prices(
     )
     write_whole(prices.frame, _imported_path(name, folder), notes)
     return prices
+
+
+def require_new_name(name: str, others: Collection[str], kind: str) -> None:
+    """Refuse to import under the name of what is embedded, or was imported as something else.
+
+    Args:
+        name: the name to be given.
+        others: names of the imports of the other kind.
+        kind: that kind, ``panel`` or ``market``.
+    """
+    for taken, what in (
+        (EMBEDDED_SOURCES, "an embedded market"),
+        (EMBEDDED_PANELS, "an embedded panel"),
+        (others, f"an imported {kind}"),
+    ):
+        require(
+            name not in taken,
+            "import",
+            f"the name must not be that of {what}",
+            got=f"name={name}",
+            remedy="Give another one with --name.",
+            error=DataError,
+        )
 
 
 def write_whole(frame: pd.DataFrame, path: Path, notes: ImportNotes) -> None:
@@ -163,6 +187,11 @@ def list_imported(folder: Path = IMPORT_FOLDER) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in folder.glob("*.parquet")))
 
 
+def list_panels(folder: Path = IMPORT_FOLDER) -> tuple[str, ...]:
+    """Return the names of the imported panels, sorted."""
+    return list_imported(folder / PANEL_FOLDER)
+
+
 def _embedded_table(name: str) -> BarTable:
     understood: tuple[str, ...] = ()
     if name == SYNTHETIC:
@@ -176,6 +205,14 @@ def _embedded_table(name: str) -> BarTable:
 
 
 def _source_path(source: str, import_folder: Path) -> Path:
+    require(
+        source not in (*EMBEDDED_PANELS, *list_panels(import_folder)),
+        "source",
+        "must be a market of one asset",
+        got=f"source={source}, which is a panel of many",
+        remedy="Choose a market, or the task ranking.",
+        error=DataError,
+    )
     path = source_path(source, import_folder)
     _require_file(path, import_folder, source=source)
     return path

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from study.data.__main__ import main
@@ -24,7 +25,8 @@ def test_import_then_list_then_build(
     assert "Use it with --source mine" in capsys.readouterr().out
     assert main(["list", "--json", *folder]) == 0
     listed = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
-    assert set(listed) == {"sp500", "nasdaq", "sp500-long", "synthetic", "mine"}
+    markets = {"sp500", "nasdaq", "sp500-long", "synthetic", "mine"}
+    assert set(listed) == {*markets, "stocks20", "synthetic-panel"}
     assert listed["mine"]["fingerprint"] == listed["sp500"]["fingerprint"]
     assert main(["build", "--source", "mine", "--horizon", "3", "--json", *folder]) == 0
     built = json.loads(capsys.readouterr().out)
@@ -90,7 +92,7 @@ def test_check_of_a_broken_file_shows_the_row_and_fails(
         (["build", "--source", "nowhere"], "embedded sp500, nasdaq"),
         (["build", "--horizon", "9"], "purge_days must be at least the horizon"),
         (["build", "--normalization", "zscore"], "must not shift more than max_shift=3"),
-        (["build", "--task", "threshold_pct"], "task: must be direction or"),
+        (["build", "--task", "threshold_pct"], "task: must be direction"),
         (["build", "--tier", "c"], "embedded (2014-01-03 to 2019-01-03)"),
         (["build", "--tier", "c", "--vix", "nowhere"], "There are: embedded (2014-01-03 to"),
         (["build", "--tier", "c", "--vix", "embedded", "--without", "vix"], "must be free of vix"),
@@ -161,3 +163,45 @@ def test_a_vix_series_is_imported_listed_and_built_with(
     built = json.loads(capsys.readouterr().out)
     assert len(built["features"]) == 33
     assert built["rows"] == 4812 - 727
+
+
+def test_a_panel_is_checked_imported_and_checked_by_name(
+    tmp_path: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices = {"A": [1.0, 1.1, 1.2], "B": [2.0, 2.1, 2.2], "C": [3.0, 3.1, 3.2], "D": [4.0, 4.1, ""]}
+    file, sectors = tmp_path / "wide.csv", tmp_path / "sectors.csv"
+    days = pd.DataFrame(prices, index=["2020-01-01", "2020-01-02", "2020-01-03"])
+    days.to_csv(file, index_label="Date")
+    sectors.write_text("asset,sector\nA,X\nB,Y\nC,X\nD,Y\n")
+    size = (
+        "3 days x 4 assets, 2 sectors, 2020-01-01 to 2020-01-03, closes alone\n"
+        "assets a day 3 to 4, median 4; missing between an asset's first and last day 0.00%\n"
+    )
+    of_panel = ["--panel", "--sectors", str(sectors), *folder]
+    assert main(["check", str(file), *of_panel]) == 0
+    assert f"wide: {size}" in capsys.readouterr().out
+    assert main(["import", str(file), "--name", "four", *of_panel]) == 0
+    out = capsys.readouterr().out
+    assert f"four: {size}" in out
+    assert "Use it with --source four --task ranking" in out
+    assert main(["check", "four", "--json", *folder]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert {each["status"] for each in results} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["check", "sp500", "--sectors", "s.csv"], "--sectors: is for panels, but got a single"),
+        (["check", "stocks20", "--sectors", "s.csv"], "stocks20: --sectors and --timezone are for"),
+        (["check", "stocks20", "--adjust"], "--panel: takes all assets of a file, and adjusted"),
+        (["import", "x.csv", "--panel", "--series", "vix"], "--panel: is for prices, but got"),
+        (["import", "x.csv", "--panel"], "import: must be a file .csv"),
+        (["build", "--source", "stocks20"], "source: must be a market of one asset, but got"),
+    ],
+)
+def test_flags_of_panels_and_of_single_assets_are_kept_apart(
+    flags: list[str], message: str, folder: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*flags, *folder]) == 2
+    assert message in capsys.readouterr().err

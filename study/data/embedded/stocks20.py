@@ -21,6 +21,13 @@ SURVIVORS = (
 )
 """Warning of what the choice of the stocks does to every result."""
 
+DECIMALS = 3
+"""Decimals to which the closes are rounded: early ones, adjusted for many splits, are coarse."""
+
+ACCEPTED = ("panel-splits", "panel-constant-prices")
+"""Checks that refuse RRC, whose close is the same from the first day to 1990-04-09 and then a third
+of it. The rest of the panel needs none of them."""
+
 _PACKAGE = "skfolio"
 """Package with adjusted closes (BSD 3-clause licence), as an example for its portfolios."""
 

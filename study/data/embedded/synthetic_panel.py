@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
-from scipy.stats import rankdata
 
 from study.data.arrays import IndexArray, PriceArray
 from study.data.panel.panel import Panel, panel_fingerprint
@@ -252,7 +250,10 @@ def _drifts(logs: PriceArray, days: IndexArray, law: PanelLaw) -> PriceArray:
     led = (middle - far) / math.sqrt(_FAR - _MIDDLE) - (late - middle) / math.sqrt(_MIDDLE - _SKIP)
     size = np.sqrt((led**2).mean(axis=1, keepdims=True))
     # In the first days no asset has led.
-    return law.drift_sd * np.divide(led, size, out=np.zeros_like(led), where=size > 1e-9)
+    found: PriceArray = law.drift_sd * np.divide(
+        led, size, out=np.zeros_like(led), where=size > 1e-9
+    )
+    return found
 
 
 def _expected_pearson(signal: PriceArray, variance: PriceArray, law: PanelLaw) -> PriceArray:
@@ -274,6 +275,10 @@ def _expected_pearson(signal: PriceArray, variance: PriceArray, law: PanelLaw) -
 
 
 def _expected_spearman(signal: PriceArray, variance: PriceArray, law: PanelLaw) -> PriceArray:
+    # Half a second, which the workers of a search need not wait for.
+    from scipy.special import ndtr
+    from scipy.stats import rankdata
+
     sectors, n = _sector_rows(law), law.n_assets
     differ = sectors[:, None] != sectors
     pair_sd = np.sqrt(2 * _OWN_SD**2 + 2 * _SECTOR_SD**2 * differ)

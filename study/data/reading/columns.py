@@ -51,7 +51,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     SYMBOL: (
         "ticker", "symbol", "tic", "code", "instrument", "contract", "asset", "security", "isin",
         "tscode", "actsymbol", "stockcode", "securitycode", "securityid", "instrumentid", "permno",
-        "permco", "gvkey", "figi", "stock", "pair", "coin", "name",
+        "permco", "sid", "gvkey", "figi", "stock", "pair", "coin", "name",
     ),
 }  # fmt: skip
 """Accepted names of each column, the preferred ones first: letters and digits in lower case.

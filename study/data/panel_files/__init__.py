@@ -1,0 +1,1 @@
+"""Files of panels: read in any usual shape, and kept by an import."""
