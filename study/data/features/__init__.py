@@ -1,7 +1,7 @@
 """Named features of each day, computed from that day's bar and earlier ones only.
 
 One file per tier says what it adds to the one before, each feature with its formula; ``tiers`` puts
-them together.
+them together. ``closes`` is a tier of panels, made of closes alone.
 """
 
 from study.data.features.a25 import A25

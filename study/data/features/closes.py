@@ -230,7 +230,7 @@ CLOSES: tuple[CloseFeature, ...] = (
         name="ppo",
         formula="100 (EMA12(Close) / EMA26(Close) - 1)",
         look_back=26,
-        compute=lambda asset: talib.PPO(asset.close, 12, 26, 1),
+        compute=lambda asset: 100 * (talib.EMA(asset.close, 12) / talib.EMA(asset.close, 26) - 1),
     ),
     CloseFeature(
         name="highest_return_20d",

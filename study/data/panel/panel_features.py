@@ -79,9 +79,6 @@ def _of_closes(panel: Panel) -> Iterator[tuple[IndexArray, PriceArray]]:
     market_D, sector_DS = _log_indices(panel, sector_of_asset)
     for asset, sector in enumerate(sector_of_asset):
         days = np.flatnonzero(np.isfinite(panel.close[:, asset]))
-        if len(days) <= WARM_UP_DAYS:
-            yield days[:0], np.empty((0, len(CLOSES)))
-            continue
         closes = asset_closes(panel.close[days, asset], market_D[days], sector_DS[days, sector])
         columns = [spec.compute(closes)[WARM_UP_DAYS:] for spec in CLOSES]
         yield days[WARM_UP_DAYS:], np.stack(columns, axis=1)

@@ -30,8 +30,8 @@ _LEAST_SPREAD, _LEAST_SHARE = 1e-9, 1e-6
 rounding: features are free of a price's level, so a real spread is far above the first, and a value
 of 32 bits is known to a share of 6e-8."""
 
-_VALUES_AT_ONCE = 2**22
-"""Number of values standardised together: a copy of 64 bits has 32 MiB."""
+_VALUES_AT_ONCE = 2**20
+"""Number of values standardised together: a copy of 64 bits has 8 MiB."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
