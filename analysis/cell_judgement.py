@@ -36,7 +36,7 @@ from analysis.statistics.run_resampling import LEAST_LEVELS, Runs
 from analysis.statistics.trend import components_of, steps
 from analysis.statistics.winner_noise import Components
 from analysis.study_records import CellRecords, Predictions, StudyRecords
-from study.results.final_records import CONSTANT, LOGISTIC, ORACLE, FinalRecord
+from study.results.finals.final_records import CONSTANT, LOGISTIC, ORACLE, FinalRecord
 from study.results.plans.input_record import SearchFoldsRecord
 from study.statistics.detectable import smallest_difference
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from analysis.statistics.interval import LEVEL
-from study.results.final_records import FinalRecord
+from study.results.finals.final_records import FinalRecord
 from study.results.records import TrialRecord
 
 _INNER = (0.05, 0.25)

@@ -24,7 +24,7 @@ from analysis.tables.prediction_csv import Answers, PredictionTable, read_predic
 from study.command import Exit
 from study.errors import StudyError, one_line, quoted, require
 from study.output import open_console
-from study.results.final_records import LEAST_PROBABILITY, bounded
+from study.results.finals.final_records import LEAST_PROBABILITY, bounded
 from study.statistics.block_length import judged_block_days
 
 _FEWEST_BLOCKS = 2

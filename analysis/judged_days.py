@@ -16,7 +16,7 @@ from analysis.study_records import (
     read_study,
 )
 from study.errors import StudyError, quoted, require
-from study.results.final_records import CONSTANT, ORACLE, read_predictions
+from study.results.finals.final_records import CONSTANT, ORACLE, read_predictions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.statistics.floats import Floats
 from analysis.tables.share_predictions import ShareRuns, read_share_runs
 from study.errors import StudyError, quoted, require
-from study.results.final_records import (
+from study.results.finals.final_records import (
     CONSTANT,
     ORACLE,
     FinalRecord,

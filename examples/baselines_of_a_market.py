@@ -13,7 +13,7 @@ from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.data.holdout import open_holdout
 from study.final.holdout_predictions import baseline_table
-from study.results.final_records import write_predictions
+from study.results.finals.final_records import write_predictions
 
 
 def main(source: str, horizon: int, file: Path) -> None:

@@ -22,7 +22,7 @@ from analysis.statistics.run_resampling import LEAST_LEVELS
 from analysis.statistics.trend import LEAST_SIZES
 from analysis.statistics.verdict import is_misspecified, told_apart
 from analysis.statistics.winner_noise import Components
-from study.results.final_records import ORACLE
+from study.results.finals.final_records import ORACLE
 
 _CURVE_POINTS = 60
 

@@ -17,8 +17,8 @@ from analysis.statistics.comparison import excludes_zero, paired_difference
 from analysis.statistics.day_resampling import daily_means, mean_over_seeds, resampled_day_counts
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate, estimate
-from study.results.final_records import LOGISTIC
-from study.results.fold_records import FoldRecord
+from study.results.finals.final_records import LOGISTIC
+from study.results.finals.fold_records import FoldRecord
 from study.statistics.block_length import judged_block_days
 from study.text.short_forms import counted
 

@@ -16,7 +16,7 @@ from analysis.statistics.law_report import LawReport
 from analysis.statistics.run_resampling import LEAST_LEVELS, Runs
 from analysis.study_records import predictions_of
 from analysis.tables.share_predictions import ShareRuns
-from study.results.final_records import mean_samples
+from study.results.finals.final_records import mean_samples
 
 AXES = ("parameters", "training samples")
 """Names of the axes of the law: N and D."""

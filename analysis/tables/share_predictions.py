@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from study.errors import StudyError, quoted, require
-from study.results.final_records import (
+from study.results.finals.final_records import (
     FinalRecord,
     ShareRecord,
     read_predictions,

@@ -22,7 +22,7 @@ from study.data.embedded.synthetic import bayes_probability, next_variances
 from study.data.holdout import Holdout
 from study.data.labels import fall_labels_of
 from study.data.sources import SYNTHETIC
-from study.results.final_records import CONSTANT, LOGISTIC, ORACLE, bounded
+from study.results.finals.final_records import CONSTANT, LOGISTIC, ORACLE, bounded
 
 TRAILING_DAYS = 250
 """Trading days over which the trailing prior is a mean: about a year."""

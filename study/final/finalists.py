@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.errors import StudyError, require
-from study.results.final_records import final_name
+from study.results.finals.final_records import final_name
 from study.results.records import best_trial
 from study.results.store import read_cell, read_trials
 from study.search.phase_two import PhaseTwo, in_order

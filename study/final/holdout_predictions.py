@@ -14,7 +14,7 @@ from study.data.holdout import Holdout, open_holdout
 from study.final.baseline_predictions import baselines_of, predict_baselines
 from study.final.run_plan import RunPlan
 from study.final.searched_cell import SearchedCell
-from study.results.final_records import baseline_file, read_predictions, write_predictions
+from study.results.finals.final_records import baseline_file, read_predictions, write_predictions
 from study.results.provenance import versions
 from study.results.records import TrialRecord
 from study.search.space import TrialConfig

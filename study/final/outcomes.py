@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.data.data_share import DataChoice, DataShare
-from study.results.final_records import FinalRecord, ShareRecord
+from study.results.finals.final_records import FinalRecord, ShareRecord
 from study.spec.specification import Cell
 from study.text.short_forms import counted
 

@@ -11,7 +11,7 @@ from study.data.data_config import SPLIT_FIELDS
 from study.data.dataset import Dataset, build_dataset
 from study.errors import StudyError, require
 from study.final.finalists import Finalist
-from study.results.final_records import SearchEnd
+from study.results.finals.final_records import SearchEnd
 from study.results.records import TrialRecord
 from study.results.store import read_cell, read_trials
 from study.search.beyond import searched_cell

@@ -11,7 +11,7 @@ from study.final.holdout_predictions import predict_runs
 from study.final.run_plan import RunPlan, plan_runs
 from study.final.searched_cell import SearchedCell
 from study.final.seed_runs import Stage
-from study.results.final_records import (
+from study.results.finals.final_records import (
     RunRecord,
     ShareRecord,
     read_share,

@@ -21,7 +21,7 @@ from study.final.searched_cell import SearchedCell, read_searched_cell
 from study.final.seed_runs import Place, Stage, Unfinished
 from study.final.share_runs import require_trainable, share_plan, shares_left, train_share
 from study.interruptions import Interruptions
-from study.results.final_records import (
+from study.results.finals.final_records import (
     FinalRecord,
     RunRecord,
     SelectionRecord,
@@ -33,7 +33,7 @@ from study.results.final_records import (
     write_final,
     write_predictions,
 )
-from study.results.fold_records import FoldRecord
+from study.results.finals.fold_records import FoldRecord
 from study.results.provenance import commit, versions
 from study.results.records import TrialRecord
 from study.search.edges import searched_edges

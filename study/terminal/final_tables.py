@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from study.results.final_records import (
+from study.results.finals.final_records import (
     ORACLE,
     FinalRecord,
     ShareRecord,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics.floats import Floats
-from study.results.final_records import (
+from study.results.finals.final_records import (
     FinalRecord,
     RunRecord,
     SelectionRecord,
@@ -19,7 +19,7 @@ from study.results.final_records import (
     write_predictions,
     write_share,
 )
-from study.results.fold_records import FoldRecord
+from study.results.finals.fold_records import FoldRecord
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity, CellStore, write_cell
 from study.statistics.detectable import DETECTABLE

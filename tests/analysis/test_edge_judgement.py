@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from analysis.edge_judgement import JudgedEdge, judge_edges
-from study.results.final_records import FinalRecord, RunRecord, SelectionRecord
+from study.results.finals.final_records import FinalRecord, RunRecord, SelectionRecord
 from study.results.records import TrialRecord
 from tests.analysis.records import final_record
 from tests.results.conftest import PARAMS, record

@@ -17,7 +17,7 @@ from analysis.judge_dates import date_warnings
 from analysis.statistics.day_resampling import resampled_day_counts
 from analysis.study_records import Predictions, read_study
 from study.final.baseline_predictions import BASELINES
-from study.results.final_records import read_predictions
+from study.results.finals.final_records import read_predictions
 from tests.analysis.records import oracle_days, write_study
 
 Judge = Callable[..., str]

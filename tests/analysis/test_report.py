@@ -19,7 +19,12 @@ from analysis.cell_judgement import judge_study
 from analysis.report import build
 from analysis.study_records import read_study
 from study.errors import StudyError
-from study.results.final_records import read_final, read_predictions, write_final, write_predictions
+from study.results.finals.final_records import (
+    read_final,
+    read_predictions,
+    write_final,
+    write_predictions,
+)
 from study.storage.layout import FINAL_FOLDER
 from tests.analysis.records import FAMILY, write_search_across, write_study
 

@@ -16,7 +16,7 @@ from study.data.dataset import build_dataset
 from study.data.evaluation.probability_scores import standard_error
 from study.data.holdout import Holdout, open_holdout
 from study.final.baseline_predictions import BASELINES
-from study.results.final_records import LOGISTIC, bounded
+from study.results.finals.final_records import LOGISTIC, bounded
 from study.statistics.block_length import block_days, judged_block_days
 
 pytestmark = pytest.mark.bench

@@ -16,7 +16,7 @@ import study.predict
 import study.train
 import study.tune
 from study.cluster.runtime import cluster
-from study.results.final_records import (
+from study.results.finals.final_records import (
     read_final,
     read_predictions,
     read_share,

@@ -12,7 +12,7 @@ from study.final.candidates import Candidate
 from study.final.outcomes import FinalSettings
 from study.final.searched_cell import SearchedCell
 from study.final.share_runs import require_trainable, share_plan, shares_left
-from study.results.final_records import RunRecord, ShareRecord, write_share
+from study.results.finals.final_records import RunRecord, ShareRecord, write_share
 from tests.final.test_walk_forward import N_FOLDS, cell, folds, searched, small
 from tests.results.conftest import record
 

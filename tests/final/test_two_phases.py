@@ -14,7 +14,7 @@ import study.status
 import study.sweep
 import study.train
 from study.cluster.runtime import cluster
-from study.results.final_records import read_final
+from study.results.finals.final_records import read_final
 from study.results.store import read_trials
 from study.storage.layout import FINAL_FOLDER, PLAN_FILE
 from tests.tuner.command import FEW_TOKENS, SPACES

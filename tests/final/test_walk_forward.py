@@ -22,7 +22,7 @@ from study.final.run_plan import RunPlan, plan_runs
 from study.final.searched_cell import SearchedCell
 from study.final.train_cell import _fold_record
 from study.model.model_config import ModelConfig
-from study.results.final_records import FinalRecord, RunRecord
+from study.results.finals.final_records import FinalRecord, RunRecord
 from study.results.records import StopReason, TrialRecord
 from study.search.forced import Forced
 from study.search.space import SearchSpace, TrialConfig, build_space

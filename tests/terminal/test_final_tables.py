@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from study.results.final_records import read_final
+from study.results.finals.final_records import read_final
 from study.storage.layout import FINAL_FOLDER
 from study.terminal.final_tables import final_table
 from tests.analysis.records import write_study

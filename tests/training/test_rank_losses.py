@@ -87,7 +87,8 @@ def test_order_and_masked_assets_do_not_matter(term: Term) -> None:
 @pytest.mark.parametrize("n_known", [0, 2])
 def test_days_with_too_few_assets_do_no_harm(term: Term, n_known: int) -> None:
     score_BA, target_BA, mask_BA = drawn_days()
-    mask_BA[2] = torch.arange(8) < n_known
+    # The last two have different targets.
+    mask_BA[2] = torch.arange(8) >= 8 - n_known
     score_BA.requires_grad_()
     value_B = term(score_BA, target_BA, mask_BA)
     torch.autograd.backward(value_B.sum())
@@ -151,6 +152,9 @@ def test_soft_ranks_become_exact_ones_whose_own_gradient_is_zero() -> None:
         gaps.append(np.abs(found.numpy() - expected).max())
     assert gaps[0] > gaps[1] > gaps[2]
     assert gaps[2] < 1e-4
+
+    scaled = soft_rank(score_BA * 0.1, target_BA, mask_BA)
+    torch.testing.assert_close(scaled, soft_rank(score_BA, target_BA, mask_BA))
 
     score_BA.requires_grad_()
     assert not score_BA.argsort(1).argsort(1).requires_grad

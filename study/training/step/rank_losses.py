@@ -237,9 +237,11 @@ class _SoftRanks(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_BA: Tensor) -> tuple[Tensor, None]:
-        """Return the gradient of the scores: what their own rank gives, less what others lose."""
+        """Return the gradient of the scores: what their own rank gives, less what others lose.
+
+        The given gradient is 0 outside of the mask, where what is returned means nothing.
+        """
         scaled_BA, mask_BA = ctx.saved_tensors
-        gradient_BA = _masked(gradient_BA, mask_BA)
         result_BA = torch.empty_like(scaled_BA)
         for assets in _chunks(scaled_BA):
             slope_BCA = scaled_BA[:, assets, None] - scaled_BA[:, None, :]
@@ -247,7 +249,7 @@ class _SoftRanks(torch.autograd.Function):
             own_BC = gradient_BA[:, assets] * slope_BCA.sum(2)
             # The slope of a comparison is the same from either side.
             result_BA[:, assets] = own_BC - slope_BCA.mul_(gradient_BA[:, None, :]).sum(2)
-        return _masked(result_BA, mask_BA), None
+        return result_BA, None
 
 
 def _compare(value_BA: Tensor, mask_BA: Tensor, compare_: Callable[[Tensor], Tensor]) -> Tensor:

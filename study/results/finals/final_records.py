@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 
 from study.errors import StudyError, cause, quoted, require
 from study.fields import rebuild, require_type
-from study.results.fold_records import FoldRecord
+from study.results.finals.fold_records import FoldRecord
 from study.results.records import Parameters, TrialRecord
 from study.storage.documents import load_json
 from study.storage.files import sync_folder, temporary_path, write_json

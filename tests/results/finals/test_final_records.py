@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from study.errors import StudyError
-from study.results.final_records import read_final, read_predictions, write_predictions
+from study.results.finals.final_records import read_final, read_predictions, write_predictions
 from study.storage.layout import RECORD_FILE
 from study.text.short_forms import architecture
 from tests.analysis.records import final_record

@@ -1,0 +1,1 @@
+"""Records of final runs, and what they answered on the days that were held out."""
