@@ -6,6 +6,7 @@ A row is an asset on a day that it was ranked on and whose return is known. The 
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +42,8 @@ def panel_rows(
     part: str,
     dates: npt.NDArray[np.datetime64],
     assets: tuple[str, ...],
-    scores_DA: npt.NDArray[np.float32],
-    returns_DA: npt.NDArray[np.float32],
+    scores_DA: npt.NDArray[np.floating[Any]],
+    returns_DA: npt.NDArray[np.floating[Any]],
     labelled_DA: npt.NDArray[np.bool_],
 ) -> pd.DataFrame:
     """Return the rows of one model's scores for the days of a part.
@@ -161,7 +162,8 @@ def _rule(values: pa.ChunkedArray, column: str) -> tuple[str, npt.NDArray[np.boo
             is_part = _is_text(kind) and pc.is_in(_decoded(values), pa.array(PARTS))
             return "validation or test", _as_numpy(is_part) if _is_text(kind) else nowhere
         case "date":
-            return "days", known if pa.types.is_temporal(kind) else nowhere
+            is_day = pa.types.is_date(kind) or (pa.types.is_timestamp(kind) and kind.tz is None)
+            return "days", known if is_day else nowhere
         case "seed":
             is_seed = pa.types.is_integer(kind) or pa.types.is_null(kind)
             return "a whole number or nothing", ~nowhere if is_seed else nowhere

@@ -10,6 +10,7 @@ import torch
 
 from study.data.panel.shared_inputs import SharedInputs
 from study.errors import StudyError
+from study.model.architecture import AssetAttention
 from study.model.model_config import ModelConfig
 from study.results.epoch_report import EpochReport
 from study.results.scores import PanelBest, PanelValidation
@@ -47,9 +48,11 @@ def pause_after(n_steps: int) -> Callable[[], bool]:
     return lambda: next(asked) == n_steps
 
 
-def gradients(data: PanelTrainingData, *, micro_batch: int) -> list[torch.Tensor]:
+def gradients(
+    data: PanelTrainingData, *, micro_batch: int, attention: AssetAttention = "sector"
+) -> list[torch.Tensor]:
     """Return the gradients of the first 32 training days at the weights after an epoch."""
-    trainer = full_trainer(model=replace(FULL_MODEL, dropout=0.0))
+    trainer = full_trainer(model=replace(FULL_MODEL, dropout=0.0, asset_attention=attention))
     trainer.run_epoch()
     step = trainer._training
     windows = data.windows(FULL_MODEL.context_length, CPU)
@@ -105,6 +108,12 @@ def test_an_absent_asset_and_an_unlabelled_one_teach_nothing() -> None:
     first, second, labelled = (gradients(each, micro_batch=32) for each in (one, other, DATA))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert not torch.equal(first[0], labelled[0])
+    # Where no asset attends to another one, absent is the same as unlabelled.
+    present = DATA.present.copy()
+    present[day, 2] = False
+    without = replace(DATA, present=present)
+    pair = [gradients(each, micro_batch=32, attention="none") for each in (one, without)]
+    assert all(torch.equal(a, b) for a, b in zip(*pair, strict=True))
 
 
 @pytest.mark.parametrize("calls", [(1,), (3, 2)], ids=str)
