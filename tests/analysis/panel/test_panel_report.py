@@ -14,7 +14,8 @@ from analysis.panel.panel_report import build_panel
 from analysis.report import build
 from analysis.study_records import read_study
 from study.results.finals.final_records import read_final, write_final
-from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE
+from study.storage.files import overwrite_json
+from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE, RECORD_FILE
 from tests.analysis.panel.planted import (
     WARNING,
     cell_name,
@@ -43,6 +44,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for e in range(1, 31)
     ]  # fmt: skip
     write_epochs(folder, "trial_0000", lines)
+    record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    overwrite_json(folder / RECORD_FILE, {**record, "warnings": [WARNING, "one split unadjusted"]})
     (path / "printed.txt").write_text(report(path), encoding="utf-8")
     return path
 
@@ -73,7 +76,9 @@ def test_every_question_has_a_section(results: Path, numbers: Any) -> None:
 
 
 def test_whom_the_assets_leave_out_is_said(numbers: Any) -> None:
-    assert f"Of the panel: {WARNING}" in numbers["facts"]
+    warned = [fact for fact in numbers["facts"] if fact.startswith("Of the panel: ")]
+    # The search and the final runs say so, each of them.
+    assert warned == [f"Of the panel: {WARNING}", "Of the panel: one split unadjusted"]
 
 
 def test_numbers_are_kept_with_their_intervals(numbers: Any) -> None:
@@ -156,6 +161,7 @@ def test_without_final_runs_nothing_is_said_of_test_days(tmp_path: Path) -> None
     assert found.summary == ["No final runs yet: nothing is said of test days."]
     assert found.missing == [f"no final runs of {cell_name(1000, 5)}: run study.train."]
     assert found.sections == []
+    assert f"Of the panel: {WARNING}" in found.facts
 
 
 def test_a_cell_that_cannot_be_read_is_named_beside_the_others(tmp_path: Path) -> None:
