@@ -39,7 +39,7 @@ class StepMemory:
     gradients: int
     """Bytes of the gradients, one float32 per parameter."""
     moments: int
-    """Bytes of the moments of AdamW, two float32 per parameter."""
+    """Bytes of the moments of AdamW or AdaBelief, two float32 per parameter."""
     best_copy: int
     """Bytes of the best weights so far."""
     ema_copy: int

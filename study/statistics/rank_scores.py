@@ -245,13 +245,14 @@ def _is_flat(values: DailyArray, mask: MaskArray) -> MaskArray:
 def _deviations(values: DailyArray, mask: MaskArray) -> DailyArray:
     """Return the values less their mean, scaled so that squares neither overflow nor vanish.
 
-    They are 0 outside of the mask, and on days on which all are equal.
+    They are 0 outside of the mask, and exactly 0 on days on which all are equal: as multiples of
+    the largest, such values are 1, and so is their mean.
     """
     count = np.maximum(mask.sum(axis=1, keepdims=True), 1)
     largest = np.abs(values).max(axis=1, keepdims=True)
     scaled = values / np.where(largest > 0, largest, 1)
     deviation = scaled - scaled.sum(axis=1, keepdims=True) / count
-    deviation[~mask | _is_flat(values, mask)[:, None]] = 0
+    deviation[~mask] = 0
     widest = np.abs(deviation).max(axis=1, keepdims=True)
     unit: DailyArray = deviation / np.where(widest > 0, widest, 1)
     return unit

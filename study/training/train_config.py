@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from study.fields import Rule, above, check_values, one_of, or_none, share, whole, within
 
-Optimizer = Literal["adamw"]
+Optimizer = Literal["adamw", "adabelief"]
 Schedule = Literal["cosine", "constant"]
 
 _LARGEST_NUMBER = 1e38
@@ -45,6 +45,7 @@ class TrainConfig:
     schedule: Schedule = "cosine"
     """Course of the rate after the warm-up: it falls to zero on a cosine, or stays constant."""
     optimizer: Optimizer = "adamw"
+    """Rule of a step: AdamW, or AdaBelief, which divides by the spread of gradients alone."""
     clip_norm: float = 1.0
     """Largest global gradient norm."""
     effective_batch: int = 256

@@ -146,6 +146,8 @@ def everything(score: Values, earned: Values, mask: Values) -> Values:
 def test_order_and_masked_assets_do_not_matter_and_values_are_in_range(seed: int) -> None:
     score, earned, mask = drawn_panel(seed)
     found = everything(score, earned, mask)
+    # Masked scores and returns are NaN.
+    assert not np.isnan(found[3:, mask.sum(axis=1) >= 3]).any()
     order = np.random.default_rng(seed).permutation(score.shape[1])
     shuffled = everything(score[:, order], earned[:, order], mask[:, order])
     np.testing.assert_allclose(shuffled, found, atol=1e-12)

@@ -84,6 +84,15 @@ def test_a_captured_trial_is_the_eager_one(family: str, dropout: float) -> None:
     assert np.array_equal(captured.predict(days), eager.predict(days))
 
 
+@pytest.mark.slow
+def test_a_captured_trial_of_adabelief_is_the_eager_one() -> None:
+    train = replace(FULL_TRAIN, optimizer="adabelief")
+    eager, captured = (full_trainer(graphs, train=train) for graphs in (None, RecordedGraphs()))
+    assert trace(run_to_end(captured)) == trace(run_to_end(eager))
+    assert_same(captured, eager)
+    assert captured.optimizer_record.name == "AdaBelief"
+
+
 def test_without_an_average_or_an_auxiliary_output_it_is_the_eager_one_too() -> None:
     parts: dict[str, Any] = {"model": MODEL, "train": replace(TRAIN, epochs=2)}
     eager, captured = full_trainer(None, **parts), full_trainer(RecordedGraphs(), **parts)

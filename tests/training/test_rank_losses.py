@@ -87,10 +87,11 @@ def test_order_and_masked_assets_do_not_matter(term: Term) -> None:
 @pytest.mark.parametrize("n_known", [0, 2])
 def test_days_with_too_few_assets_do_no_harm(term: Term, n_known: int) -> None:
     score_BA, target_BA, mask_BA = drawn_days()
-    mask_BA[2] = torch.arange(8) < n_known
+    # The last two have different targets.
+    mask_BA[2] = torch.arange(8) >= 8 - n_known
     score_BA.requires_grad_()
     value_B = term(score_BA, target_BA, mask_BA)
-    value_B.sum().backward()
+    torch.autograd.backward(value_B.sum())
     assert score_BA.grad is not None
     assert torch.isfinite(score_BA.grad).all()
     if n_known == 0 or term in COMPARING:
@@ -102,7 +103,7 @@ def test_days_with_too_few_assets_do_no_harm(term: Term, n_known: int) -> None:
 def test_equal_scores_have_a_gradient_towards_the_order_of_the_targets(term: Term) -> None:
     _, target_BA, mask_BA = drawn_days()
     score_BA = torch.full_like(target_BA, 0.1).requires_grad_()
-    term(score_BA, target_BA, mask_BA).sum().backward()
+    torch.autograd.backward(term(score_BA, target_BA, mask_BA).sum())
     assert score_BA.grad is not None
     assert torch.isfinite(score_BA.grad).all()
     for own, target, mask in zip(score_BA.grad, target_BA, mask_BA, strict=True):
@@ -114,7 +115,7 @@ def test_equal_targets_count_nothing(term: Term) -> None:
     score_BA, target_BA, mask_BA = drawn_days()
     score_BA.requires_grad_()
     value_B = term(score_BA, torch.full_like(target_BA, 0.1), mask_BA)
-    value_B.sum().backward()
+    torch.autograd.backward(value_B.sum())
     assert score_BA.grad is not None
     assert (value_B == 0).all()
     assert (score_BA.grad == 0).all()
@@ -152,9 +153,12 @@ def test_soft_ranks_become_exact_ones_whose_own_gradient_is_zero() -> None:
     assert gaps[0] > gaps[1] > gaps[2]
     assert gaps[2] < 1e-4
 
+    scaled = soft_rank(score_BA * 0.1, target_BA, mask_BA)
+    torch.testing.assert_close(scaled, soft_rank(score_BA, target_BA, mask_BA))
+
     score_BA.requires_grad_()
     assert not score_BA.argsort(1).argsort(1).requires_grad
-    soft_rank(score_BA, target_BA, mask_BA).sum().backward()
+    torch.autograd.backward(soft_rank(score_BA, target_BA, mask_BA).sum())
     assert score_BA.grad is not None
     assert float(score_BA.grad[mask_BA].abs().min()) > 0
 
@@ -216,10 +220,10 @@ def test_micro_batches_add_up_to_the_batch() -> None:
     def gradient(size: int) -> tuple[float, Tensor]:
         score_BA.grad = None
         total = 0.0
-        for days in torch.arange(7).split(size):
+        for days in torch.split(torch.arange(7), size):
             inputs = (values[days] for values in (score_BA, target_BA, mask_BA, volatility_B))
             own = panel_loss_sums(*inputs, weights=ALL_WEIGHTS).total / 7
-            own.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(own)
             total += float(own.detach())
         assert score_BA.grad is not None
         return total, score_BA.grad

@@ -193,10 +193,11 @@ def soft_rank_spearman_loss(
     scaled_BA = score_BA / (spread_B * temperature).unsqueeze(1)
     # Ranks of n assets have the variance (n^2 - 1) / 12.
     unit_B1 = ((count_B.square() - 1).clamp_min(1) / 12).sqrt().unsqueeze(1)
-    soft_BA = _centred(_SoftRanks.apply(scaled_BA, mask_BA), mask_BA) / unit_B1
+    ranks_BA: Tensor = _SoftRanks.apply(scaled_BA, mask_BA)  # type: ignore[no-untyped-call]
+    soft_BA = _centred(ranks_BA, mask_BA) / unit_B1
     with torch.no_grad():
-        ranks_BA = _compare(_masked(target_BA, mask_BA), mask_BA, Tensor.sign_)
-        exact_BA = _centred(ranks_BA, mask_BA)
+        target_ranks_BA = _compare(_masked(target_BA, mask_BA), mask_BA, Tensor.sign_)
+        exact_BA = _centred(target_ranks_BA, mask_BA)
     correlation_B = _correlation(soft_BA, exact_BA / unit_B1, mask_BA, _SMALLEST_RANK_SPREAD)
     return _where_judged(1 - correlation_B, target_BA, mask_BA)
 
@@ -236,9 +237,11 @@ class _SoftRanks(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_BA: Tensor) -> tuple[Tensor, None]:
-        """Return the gradient of the scores: what their own rank gives, less what others lose."""
+        """Return the gradient of the scores: what their own rank gives, less what others lose.
+
+        The given gradient is 0 outside of the mask, where what is returned means nothing.
+        """
         scaled_BA, mask_BA = ctx.saved_tensors
-        gradient_BA = _masked(gradient_BA, mask_BA)
         result_BA = torch.empty_like(scaled_BA)
         for assets in _chunks(scaled_BA):
             slope_BCA = scaled_BA[:, assets, None] - scaled_BA[:, None, :]
@@ -246,7 +249,7 @@ class _SoftRanks(torch.autograd.Function):
             own_BC = gradient_BA[:, assets] * slope_BCA.sum(2)
             # The slope of a comparison is the same from either side.
             result_BA[:, assets] = own_BC - slope_BCA.mul_(gradient_BA[:, None, :]).sum(2)
-        return _masked(result_BA, mask_BA), None
+        return result_BA, None
 
 
 def _compare(value_BA: Tensor, mask_BA: Tensor, compare_: Callable[[Tensor], Tensor]) -> Tensor:
