@@ -94,11 +94,6 @@ class PanelRecords:
         return [cell for cell in self.cells if cell.horizon == horizon]
 
 
-def is_panel(study: StudyRecords) -> bool:
-    """Is it a study of a panel, whose assets are ranked?"""
-    return study.cells[0].searched.get("task") == RANKING
-
-
 def read_panel(results: Path, study: StudyRecords) -> PanelRecords:
     """Read the final runs of a study of panels.
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from analysis.__main__ import main
 from analysis.panel.panel_judgement import JudgedPanel, judge_panel
-from analysis.panel.panel_records import is_panel, read_panel
+from analysis.panel.panel_records import read_panel
 from analysis.panel.panel_report import build_panel
 from analysis.report import build
 from analysis.study_records import read_study
@@ -139,7 +140,7 @@ def test_less_than_five_sizes_claim_nothing(numbers: Any) -> None:
 
 def judged(results: Path) -> JudgedPanel:
     study = read_study(results, None)
-    assert is_panel(study)
+    assert study.is_panel
     return judge_panel(read_panel(results, study))
 
 
@@ -197,6 +198,16 @@ def test_a_panel_and_a_market_are_studies_of_their_own(tmp_path: Path) -> None:
     write_panel_study(tmp_path, {1000: 0.3}, with_final=False)
     write_study(tmp_path, {10_000: 0.3}, horizons=(1,), with_final=False)
     market = read_study(tmp_path, "demo_threshold_1pct")
-    assert not is_panel(market)
+    assert not market.is_panel
     assert build(market, []).summary[0] == "No final runs yet: nothing is said of test days."
-    assert is_panel(read_study(tmp_path, "demo_ranking_synthetic-panel"))
+    assert read_study(tmp_path, "demo_ranking_synthetic-panel").is_panel
+
+
+def test_probabilities_cannot_be_judged_on_a_panel(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_panel_study(tmp_path, {1000: 0.3}, with_final=False)
+    answers = tmp_path / "predictions.csv"
+    answers.write_text("date,p\n2014-01-02,0.5\n2014-01-03,0.6\n", encoding="utf-8")
+    assert main(["judge", str(answers), "--storage", str(tmp_path)]) != 0
+    assert "must be a study of one market" in capsys.readouterr().err
