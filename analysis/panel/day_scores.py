@@ -174,7 +174,7 @@ def _runs(rows: pd.DataFrame, day: npt.NDArray[np.intp], n_days: int, where: str
     scores, returns = (rows[name].to_numpy(np.float32) for name in ("score", "y"))
     for own in pd.unique(key):
         here = np.flatnonzero(key == own)
-        # The sentinel -1 of a missing seed is the last row of the model before.
+        # A missing seed has the code -1, and thereby the first place among those of its model.
         model, number = divmod(int(own) + 1, len(seeds) + 1)
         dense: dict[str, npt.NDArray[Any]] = {
             "scores": np.zeros(n_days * n_assets, np.float32),

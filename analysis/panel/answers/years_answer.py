@@ -113,7 +113,6 @@ def _table(cell: JudgedPanelCell, years: Sequence[_Year], where: str) -> Table:
             "year", "days", "RankIC", "IC", f"RankIC of {cell.rival}", f"less {cell.rival}",
         ),
         rows=rows,
-        digits=3,
         caption=f"{where}. Means over the year's test days and seeds; 95 % intervals of the days "
         "of the year alone, none with too few of them; one in twenty excludes zero by chance.",
     )  # fmt: skip

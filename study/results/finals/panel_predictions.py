@@ -161,7 +161,8 @@ def _rule(values: pa.ChunkedArray, column: str) -> tuple[str, npt.NDArray[np.boo
             is_part = _is_text(kind) and pc.is_in(_decoded(values), pa.array(PARTS))
             return "validation or test", _as_numpy(is_part) if _is_text(kind) else nowhere
         case "date":
-            return "days", known if pa.types.is_temporal(kind) else nowhere
+            is_day = pa.types.is_date(kind) or (pa.types.is_timestamp(kind) and kind.tz is None)
+            return "days", known if is_day else nowhere
         case "seed":
             is_seed = pa.types.is_integer(kind) or pa.types.is_null(kind)
             return "a whole number or nothing", ~nowhere if is_seed else nowhere
