@@ -35,7 +35,7 @@ ALLOWED = {
     },
     "final": {
         "cluster", "data", "errors", "interruptions", "model", "planning", "results", "search",
-        "spec", "storage", "text", "training", "tuner",
+        "spec", "statistics", "storage", "text", "training", "tuner",
     },
     "sweeping": {"cluster", "errors", "interruptions", "results", "storage", "terminal", "text"},
 }  # fmt: skip

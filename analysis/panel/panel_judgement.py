@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.edge_judgement import edge_remarks
+from analysis.panel.day_samples import panel_day_samples
 from analysis.panel.panel_records import PanelCell, PanelRecords
 from analysis.panel.ranking_scores import RankingScores, mean_score, score_ranking
 from analysis.panel.variant_judgement import JudgedVariant, judge_variants
@@ -21,7 +22,7 @@ from analysis.statistics.comparison import (
     paired_difference,
     pairs_of,
 )
-from analysis.statistics.day_resampling import daily_means, resampled_day_counts
+from analysis.statistics.day_resampling import daily_means
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate
 from analysis.statistics.run_resampling import Runs
@@ -184,7 +185,7 @@ def _samples(cells: Sequence[PanelCell]) -> Floats:
             "study.train again.",
             error=StudyError,
         )
-    return resampled_day_counts(len(days), cells[0].horizon)
+    return panel_day_samples(len(days), cells[0].horizon)
 
 
 def _judge_horizon(
@@ -230,7 +231,7 @@ def _judge_cell(cell: PanelCell, samples: Floats, standing: Standing) -> JudgedP
         validation=None
         if before is None
         else mean_score(
-            before.rank_ic, resampled_day_counts(before.rank_ic.shape[1], cell.horizon, seed=1)
+            before.rank_ic, panel_day_samples(before.rank_ic.shape[1], cell.horizon, seed=1)
         ),
         standing=standing,
         under_oracle=None

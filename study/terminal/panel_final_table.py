@@ -49,7 +49,8 @@ def test_rank_ics(table: pd.DataFrame) -> dict[tuple[str, int | None], float]:
     """Return the mean RankIC on the test days of each model and seed."""
     found: dict[tuple[str, int | None], float] = {}
     test = table[table["part"] == "test"]
-    for (model, seed), rows in test.groupby(["model", "seed"], dropna=False, observed=True):
+    for _, rows in test.groupby(["model", "seed"], dropna=False, observed=True):
+        model, seed = rows["model"].iloc[0], rows["seed"].iloc[0]
         wide = rows.pivot(index="date", columns="asset", values=["score", "y"])
         score, returns = (wide[name].to_numpy(np.float64) for name in ("score", "y"))
         daily = daily_rank_ic(score, returns, np.isfinite(score))

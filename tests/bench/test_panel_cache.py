@@ -2,8 +2,8 @@
 
 Run by hand with ``make bench``. The bars are the issue's, on a panel of 4,000 assets, 2,500 days
 and 25 features, whose inputs have a gigabyte: 2 seconds, and 200 MiB a worker beside the mapping.
-On 2 cores of a shared machine (2026-11-28) it takes 1.4 s of CPU, 0.3 of them for the file's
-checksum and 0.9 for the ranks of the targets; a worker grows by 96 MiB with the arrays of training,
+On 2 cores of a shared machine (2026-11-28) it takes 1.1 s of CPU, 0.2 of them for the file's
+checksum and 0.7 for the ranks of the targets; a worker grows by 96 MiB with the arrays of training,
 by 160 with all.
 """
 

@@ -89,13 +89,14 @@ def _average_ranks(values: npt.NDArray[np.floating]) -> PriceArray:
     order = np.argsort(values, axis=1)
     in_order = np.take_along_axis(values, order, axis=1)
     n_rows, n_columns = values.shape
-    place = np.arange(n_columns)
-    starts = np.ones((n_rows, n_columns), dtype=np.bool_)
-    starts[:, 1:] = in_order[:, 1:] != in_order[:, :-1]
-    first = np.maximum.accumulate(np.where(starts, place, 0), axis=1)
-    ends = np.ones_like(starts)
-    ends[:, :-1] = starts[:, 1:]
-    last = np.minimum.accumulate(np.where(ends, place, n_columns)[:, ::-1], axis=1)[:, ::-1]
+    place = np.arange(n_columns, dtype=np.int32)
+    differs = in_order[:, 1:] != in_order[:, :-1]
+    first = np.zeros((n_rows, n_columns), dtype=np.int32)
+    first[:, 1:] = np.where(differs, place[1:], 0)
+    first = np.maximum.accumulate(first, axis=1)
+    last = np.full((n_rows, n_columns), n_columns - 1, dtype=np.int32)
+    last[:, :-1] = np.where(differs, place[:-1], n_columns - 1)
+    last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
     ranks = np.empty((n_rows, n_columns))
     np.put_along_axis(ranks, order, (first + last) / 2 + 1, axis=1)
     ranks[np.isnan(values)] = np.nan

@@ -57,6 +57,12 @@ def rows(
     ]  # fmt: skip
 
 
+def concatenated(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return tables as one whose texts are categorical, as the reader makes it."""
+    table = pd.concat(tables, ignore_index=True)
+    return table.astype(dict.fromkeys(("model", "part", "asset"), "category"))
+
+
 def cell_name(size: int, horizon: int) -> str:
     return f"demo_{size}_h{horizon}_{RANKING}_synthetic-panel"
 

@@ -10,16 +10,10 @@ from scipy.stats import spearmanr
 from analysis.panel.day_scores import Portfolio, day_scores
 from study.errors import StudyError
 from study.results.finals.panel_predictions import panel_rows
-from tests.analysis.panel.planted import returns, rows, scores
+from tests.analysis.panel.planted import concatenated, returns, rows, scores
 from tests.analysis.records import FAMILY
 
 WEEK = Portfolio(horizon=5)
-
-
-def concatenated(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Return tables as one whose texts are categorical, as the reader makes it."""
-    table = pd.concat(tables, ignore_index=True)
-    return table.astype(dict.fromkeys(("model", "part", "asset"), "category"))
 
 
 def test_ties_and_assets_that_are_not_there_count_as_in_scipy() -> None:

@@ -1,11 +1,11 @@
 """A panel of random walks that is long enough for a search."""
 
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from study.data.arrays import PriceArray
-from study.data.data_config import DataConfig, Normalization
+from study.data.data_config import DataConfig
 from study.data.panel.panel import Panel
 
 N_DAYS, N_ASSETS = 1400, 6
@@ -23,33 +23,26 @@ def long_walks(n_days: int = N_DAYS, n_assets: int = N_ASSETS, seed: int = 3) ->
     return of_closes(close)
 
 
-def of_closes(close: PriceArray, fingerprint: str | None = None) -> Panel:
-    """Return a panel of weekdays with these closes."""
+def of_closes(close: PriceArray) -> Panel:
+    """Return a panel with these closes, on days in a row."""
     return Panel(
         name="walks",
-        dates=np.busday_offset("2010-01-04", np.arange(len(close)).tolist()).astype(
-            "datetime64[D]"
-        ),
+        dates=np.arange(len(close)).astype("datetime64[D]"),
         assets=tuple(f"A{number}" for number in range(close.shape[1])),
         close=close,
-        fingerprint=fingerprint or f"{hash(close.tobytes()):x}",
+        fingerprint=f"{hash(close.tobytes()):x}",
     )
 
 
-def changed(panel: Panel, close: PriceArray) -> Panel:
-    """Return a panel with other closes."""
-    return replace(panel, close=close, fingerprint=f"{hash(close.tobytes()):x}")
-
-
-def panel_config(
-    horizon: int = 1, normalization: Normalization = "cross_rank", **values: object
-) -> DataConfig:
-    """Return the cell of a panel."""
-    return DataConfig(
-        horizon=horizon,
-        source="walks",
-        tier="closes",
-        normalization=normalization,
-        task="ranking",
-        **{"context_length": 20, "validation_share": 0.3, **values},  # type: ignore[arg-type]
-    )
+def panel_config(**values: Any) -> DataConfig:
+    """Return the cell of a panel, by default one day ahead, compared by ranks."""
+    usual = {
+        "horizon": 1,
+        "source": "walks",
+        "tier": "closes",
+        "normalization": "cross_rank",
+        "task": "ranking",
+        "context_length": 20,
+        "validation_share": 0.3,
+    }
+    return DataConfig(**{**usual, **values})

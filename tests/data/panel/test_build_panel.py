@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from tests.data.panel.long_walks import (
     ENDED,
     LATE,
     PAUSED,
-    changed,
     long_walks,
     of_closes,
     panel_config,
@@ -160,9 +159,8 @@ def test_no_label_of_training_overlaps_validation_or_the_test_part(
             assert not train & validation
             assert max(train | validation) < first_test
         # Nor does one begin on a day that a label of the other part looks at.
-        assert not {FIRST + int(day) for day in network.validation_days} & set.union(
-            *spans["train"]
-        )
+        judged = {FIRST + int(day) for day in network.validation_days}
+        assert not any(judged & span for span in spans["train"])
 
 
 @pytest.mark.parametrize(
@@ -192,7 +190,7 @@ def test_prices_after_the_labels_of_validation_change_nothing(
     close[last + config.horizon + 1 :] *= np.random.default_rng(9).uniform(
         0.5, 2, close[last + config.horizon + 1 :].shape
     )
-    later = build_panel_dataset(config, changed(panel, close))
+    later = build_panel_dataset(config, of_closes(close))
     assert list(arrays_of(later)) == list(arrays_of(data))
     assert later.shift == data.shift
     assert later.splits == data.splits
@@ -266,9 +264,9 @@ def few(close: PriceArray) -> PriceArray:
     ],
 )
 def test_a_panel_that_cannot_answer_is_refused_in_a_line(
-    panel: Panel, change: object, values: dict[str, int], words: str
+    panel: Panel, change: Callable[[PriceArray], PriceArray], values: dict[str, int], words: str
 ) -> None:
-    close = change(panel.close.copy())  # type: ignore[operator]
+    close = change(panel.close.copy())
     with pytest.raises(DataError, match=words) as refusal:
         build_panel_dataset(panel_config(**values), of_closes(close))
     assert "\n" not in str(refusal.value)
@@ -282,7 +280,7 @@ def test_a_config_of_one_asset_is_refused(panel: Panel) -> None:
 def test_days_with_two_assets_are_left_out_and_said_so(panel: Panel) -> None:
     close = panel.close.copy()
     close[600:640, 2:] = np.nan
-    data = build_panel_dataset(panel_config(), changed(panel, close))
+    data = build_panel_dataset(panel_config(), of_closes(close))
     left_out = np.arange(599, 640 + 19) - FIRST  # until no window begins in the gap
     assert not np.isin(left_out, data.train_days).any()
     assert np.isin([left_out[0] - 1, left_out[-1] + 1], data.train_days).all()
@@ -293,7 +291,7 @@ def test_days_with_two_assets_are_left_out_and_said_so(panel: Panel) -> None:
 def test_a_still_asset_among_others_is_no_reason_to_refuse(panel: Panel) -> None:
     close = panel.close.copy()
     close[:, 0] = 20.0
-    data = build_panel_dataset(panel_config(), changed(panel, close))
+    data = build_panel_dataset(panel_config(), of_closes(close))
     assert np.isfinite(data.inputs.values).all()
     assert all(map(np.isfinite, data.shift.values()))
     assert (data.returns[data.train_days, 0][data.present[data.train_days, 0]] == 0).all()

@@ -14,7 +14,7 @@ from study.data.panel.panel_labels import make_targets
 from study.data.panel.shared_inputs import SharedInputs
 from study.data.splits import split_days
 from study.errors import DataError
-from tests.data.panel.long_walks import changed, long_walks, panel_config
+from tests.data.panel.long_walks import long_walks, of_closes, panel_config
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_other_prices_are_refused(panel: Panel) -> None:
     later = panel.close.copy()
     later[-1] *= 1.01
     with pytest.raises(DataError, match="walks: must hold the prices that the search saw"):
-        open_panel_holdout(panel_config(), data, changed(panel, later))
+        open_panel_holdout(panel_config(), data, of_closes(later))
 
 
 def test_inputs_that_the_past_alone_does_not_give_are_an_error(

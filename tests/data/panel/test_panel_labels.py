@@ -1,5 +1,5 @@
 from statistics import NormalDist
-from typing import get_args
+from typing import Any, get_args
 
 import hypothesis.strategies as st
 import numpy as np
@@ -21,18 +21,22 @@ from study.data.panel.panel_labels import (
 NAN = np.nan
 
 
+def floats(values: list[Any]) -> SampleArray:
+    return np.array(values, dtype=np.float32)
+
+
 def test_returns_reach_over_the_days_of_the_calendar_and_end_with_the_asset() -> None:
     close = np.array([[1.0, 4.0], [2.0, 5.0], [NAN, 6.0], [4.0, NAN], [8.0, NAN]])
     np.testing.assert_array_equal(
-        returns_ahead(close, 2), np.float32([[NAN, 0.5], [1, NAN], [NAN] * 2, [NAN] * 2, [NAN] * 2])
+        returns_ahead(close, 2), floats([[NAN, 0.5], [1, NAN], [NAN] * 2, [NAN] * 2, [NAN] * 2])
     )
-    np.testing.assert_array_equal(returns_ahead(close, 1)[:, 0], np.float32([1, NAN, NAN, 1, NAN]))
+    np.testing.assert_array_equal(returns_ahead(close, 1)[:, 0], floats([1, NAN, NAN, 1, NAN]))
     assert np.isnan(returns_ahead(close, 5)).all()
     assert np.isnan(returns_ahead(close, 9)).all()
 
 
 def test_days_that_cannot_be_ranked_have_no_labels() -> None:
-    returns = np.float32(
+    returns = floats(
         [
             [0.1, 0.2, 0.3, 0.4],
             [0.1, NAN, 0.3, 0.4],  # one is not ranked, one is unknown: two are left
@@ -100,8 +104,8 @@ def test_targets_of_many_days_are_those_of_each_by_itself() -> None:
 
 
 def test_an_outlier_is_cut_to_three_robust_standard_deviations() -> None:
-    returns = np.float32([[-0.02, -0.01, 0.0, 0.01, 9.0]])
-    cut = np.float32([[-0.02, -0.01, 0.0, 0.01, 3 * 1.4826 * 0.01]])
+    returns = floats([[-0.02, -0.01, 0.0, 0.01, 9.0]])
+    cut = floats([[-0.02, -0.01, 0.0, 0.01, 3 * 1.4826 * 0.01]])
     np.testing.assert_allclose(
         make_targets(returns, "winsorized"), make_targets(cut, "z"), rtol=1e-5
     )
@@ -126,6 +130,6 @@ def test_volatility_is_the_mean_move_of_the_market_over_the_last_twenty_days() -
 def test_volatility_is_relative_to_the_training_days_and_one_where_it_is_unknown() -> None:
     volatility = np.array([NAN, 1.0, 2.0, 4.0, 9.0])
     found = relative_volatility(volatility, np.array([0, 1, 2, 3]))
-    np.testing.assert_array_equal(found, np.float32([1, 0.5, 1, 2, 4.5]))
+    np.testing.assert_array_equal(found, floats([1, 0.5, 1, 2, 4.5]))
     assert (relative_volatility(volatility, np.array([0])) == 1).all()
     assert (relative_volatility(np.zeros(3), np.arange(3)) == 1).all()
