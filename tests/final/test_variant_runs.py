@@ -35,7 +35,8 @@ def test_one_setting_differs_and_nothing_else_on_the_days_of_the_winner(tmp_path
         assert plan.holds_out_validation
         # Runs are drawn from a space that has the changed value, as theirs must.
         assert plan.space.train[variant.field] == Fixed(variant.value)
-        assert plan.space.of_configs([forced.config]).shapes == (small().shape,)
+        own = plan.space.of_configs([forced.config])
+        assert own.epochs == forced.config.train.epochs
 
 
 @pytest.mark.parametrize(

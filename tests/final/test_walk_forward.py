@@ -17,10 +17,10 @@ from study.data.sources import load_prices
 from study.final.answers.baseline_predictions import BASELINES
 from study.final.answers.holdout_predictions import predict_holdout
 from study.final.candidates import Candidate
+from study.final.cell_record import _fold_record
 from study.final.finalists import Finalist
 from study.final.run_plan import RunPlan, plan_runs
 from study.final.searched_cell import SearchedCell
-from study.final.train_cell import _fold_record
 from study.model.model_config import ModelConfig
 from study.results.finals.final_records import FinalRecord, RunRecord
 from study.results.records import StopReason, TrialRecord
