@@ -96,18 +96,8 @@ def rank_days(
         remedy="Give a longer history.",
         error=DataError,
     )
-    names, sector_of = np.unique(
-        np.array(panel.sectors or ("all",) * len(panel.assets)), return_inverse=True
-    )
-    scores = predict_scores(
-        dataclasses.replace(exported.model, n_assets=len(panel.assets), n_sectors=len(names)),
-        exported.weights,
-        found.inputs.values[history.first :],
-        history.present,
-        sector_of.astype(np.int64),
-        days,
-        device=device,
-    )
+    inputs = found.inputs.values[history.first :]
+    scores = _scores(exported, panel.sectors, inputs, history.present, days, device)
     present = history.present[days]
     unfit = history.dates[days][(present & ~np.isfinite(scores)).any(axis=1)]
     require(
@@ -125,6 +115,28 @@ def rank_days(
         scores=scores,
         present=present,
         notes=tuple(_notes(origin, panel, history.dates, days, bool(len(rows)))),
+    )
+
+
+def _scores(
+    exported: ExportedModel,
+    sectors: Sequence[str] | None,
+    inputs: SampleArray,
+    present: MaskArray,
+    days: IndexArray,
+    device: torch.device,
+) -> SampleArray:
+    """Return the scores of a network of as many assets and sectors as the panel has."""
+    n_assets = present.shape[1]
+    names, sector_of = np.unique(np.array(sectors or ("all",) * n_assets), return_inverse=True)
+    return predict_scores(
+        dataclasses.replace(exported.model, n_assets=n_assets, n_sectors=len(names)),
+        exported.weights,
+        inputs,
+        present,
+        sector_of.astype(np.int64),
+        days,
+        device=device,
     )
 
 
