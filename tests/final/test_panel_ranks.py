@@ -13,6 +13,7 @@ import torch
 from study.data.data_config import Normalization
 from study.data.panel.build_panel import build_panel_dataset
 from study.data.panel.panel import Panel
+from study.data.panel.panel_dataset import PanelDataset
 from study.data.panel.panel_holdout import open_panel_holdout
 from study.data.sources import load_prices
 from study.errors import DataError
@@ -88,6 +89,7 @@ def test_past_days_have_the_scores_of_the_final_runs(
     ranks = rank_days(load_model(tmp_path), panel, N_DAYS, device=CPU)
     data = build_panel_dataset(made.data, panel)
     run = with_validation_days(data) if with_validation else data
+    assert isinstance(run, PanelDataset)
     holdout = open_panel_holdout(made.data, run, panel)
     days = np.flatnonzero(np.isin(holdout.dates, ranks.dates))
     assert len(days) == N_DAYS
