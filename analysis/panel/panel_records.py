@@ -162,12 +162,12 @@ def _read_cell(folder: Path, records: CellRecords, final: FinalRecord) -> PanelC
 
 def _portfolio(searched: Mapping[str, Any], final: FinalRecord) -> Portfolio:
     """Return the portfolio of a cell, with what its settings say of it."""
-    given = {**searched, **final.params}
+    given = searched.get("spec", {}).get("data", {})
     usual = Portfolio(horizon=final.horizon)
     return Portfolio(
         horizon=final.horizon,
         share=float(given.get("portfolio_share", usual.share)),
-        cost_basis_points=float(given.get("cost_basis_points", usual.cost_basis_points)),
+        cost_basis_points=float(given.get("cost_bps", usual.cost_basis_points)),
     )
 
 

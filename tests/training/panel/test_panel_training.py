@@ -249,7 +249,7 @@ def test_scores_of_any_days_are_those_that_the_trainer_gives() -> None:
     scores = predict_scores(
         FULL_MODEL,
         weights,
-        values=DATA.inputs.values,
+        inputs=DATA.inputs.values,
         present=DATA.present,
         sectors=DATA.sectors,
         days=DATA.validation_days,
