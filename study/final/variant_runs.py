@@ -76,6 +76,14 @@ def _require_comparable(record: FinalRecord, variant: Variant) -> None:
         remedy="Give a weight above 0 to a winner that has one, or search again.",
         error=StudyError,
     )
+    require(
+        TrialConfig.from_flat(record.params).train.is_read(variant.field),
+        where,
+        "must change a setting that some phase of the winner reads",
+        got=f"{variant.name}, of which each phase has its own",
+        remedy="Leave it out, or search with other phases.",
+        error=StudyError,
+    )
 
 
 def winner_value(record: FinalRecord, variant: Variant) -> Setting:

@@ -1,6 +1,7 @@
 """Winners trained again with one setting changed: which can be, how, and what is left to do."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,15 @@ def test_a_winner_is_compared_with_what_differs_from_it(
     assert [variant.name for variant in found] == kept
     assert len(refused) == (words is not None)
     assert all(str(words) in str(error) for error in refused)
+
+
+def test_a_setting_that_each_phase_of_the_winner_has_its_own_value_of_is_refused() -> None:
+    own = {"name": "clipped", "epochs": small().train.epochs, "clip_norm": 0.5}
+    params = {**small().flat(), "phases": json.dumps([own])}
+    asked = read_variants(["clip_norm=2", "weight_decay=0.5"])
+    found, refused = differing(final_record("demo", 1000, 1, params=params), asked)
+    assert [variant.field for variant in found] == ["weight_decay"]
+    assert "some phase of the winner reads, but got clip_norm=2" in str(refused[0])
 
 
 def test_a_setting_that_an_earlier_version_lacked_had_its_default() -> None:
