@@ -49,7 +49,7 @@ def variant_table(
         table.add_row(
             variant.cell,
             variant.name,
-            str(variant.base_value),
+            variant.base_name.removeprefix(f"{variant.field}="),
             str(len(difference)),
             _mean(own),
             _mean(base),
