@@ -64,7 +64,7 @@ def test_rank_ics_of_a_panel_are_paired_by_seed(tmp_path: Path) -> None:
     record, row = shown(tmp_path)
     assert row[0] == record.cell
     assert row[1:] == [
-        NAME, "optimizer=adamw", "3", f"{own.mean():.4f}", f"{base.mean():.4f}",
+        NAME, "adamw", "3", f"{own.mean():.4f}", f"{base.mean():.4f}",
         f"{np.mean(own - base):+.4f}", f"[{interval.low:+.4f},", f"{interval.high:+.4f}]",
     ]  # fmt: skip
     assert variant_notes([record])[0].endswith("above 0 the variant scores better")
