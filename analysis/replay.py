@@ -26,6 +26,9 @@ from study.results.convergence import (
 from study.results.records import Metric
 from study.statistics.auc_error import auc_standard_error
 
+_METRICS = tuple(metric for metric in get_args(Metric) if metric != "loss")
+"""Metrics that the values of a table may be; those of losses are log-losses."""
+
 _MOST_DAYS = 10**9
 """Most days of one class: more than anybody has, and the product of two is still exact in a float's
 range."""
@@ -84,7 +87,7 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
         "what the values are; may be left out for our own records, whose value is the log-loss, "
         "and for a storage of Optuna, whose study knows its direction"
     )
-    add("--metric", choices=get_args(Metric), help=what)
+    add("--metric", choices=_METRICS, help=what)
     add("--value", metavar="COLUMN", help="the column or the objective that is the value")
     add("--study", metavar="NAME", help="of a study in a storage of Optuna that has several")
     least = f"distinct configurations that must have completed (default {LEAST_TRIALS})"

@@ -13,7 +13,7 @@ from analysis.tables.trial_rows import PARAMETERS, TrialRows, flat_parts, object
 from study.errors import StudyError, cause, quoted, require
 from study.fields import is_number
 from study.results.convergence import configuration_key
-from study.results.records import BEYOND, Metric
+from study.results.records import BEYOND, SMALLER_IS_BETTER, Metric
 from study.results.store import read_cell
 from study.storage.documents import parse_json
 from study.storage.layout import CELL_FILE, TRIALS_FILE
@@ -98,7 +98,7 @@ def read_table(
     is_ours = all("trial_id" in row for row in rows)
     if is_ours and metric is None:
         metric = "log_loss"
-    larger_is_better = read.larger_is_better if metric is None else metric == "auc"
+    larger_is_better = read.larger_is_better if metric is None else metric not in SMALLER_IS_BETTER
     if larger_is_better is None:
         raise StudyError(
             f"--metric: must say what the values in {path} are, but got none. Give auc (larger is "

@@ -22,8 +22,7 @@ _FLOAT32 = 4
 class AssetLayer(EncoderLayer):
     """An encoder layer whose tokens are the assets of a day, composed of library kernels.
 
-    An absent asset is no key, so that it changes nothing but its own answer, which is ignored. On a
-    day without any present asset all of them are keys, so that every number stays finite.
+    An absent asset is no key, so that it changes nothing but its own answer, which is ignored.
 
     Args:
         config: the architecture.
@@ -60,7 +59,6 @@ class AssetLayer(EncoderLayer):
         def drop(x: Tensor) -> Tensor:
             return dropout(x, self.dropout_rate, training=self.training, generator=generator)
 
-        present_BA = present_BA | ~present_BA.any(dim=1, keepdim=True)
         seen_BQK = present_BA[:, None, :]
         key_BKD = x_BAD
         if self._n_sectors:

@@ -14,6 +14,9 @@ Metric = Literal["log_loss", "auc", "rank_ic", "ic", "sharpe", "loss"]
 """Score by which a search ranks trials: losses are minimised, all others maximised. The last four
 are of panels."""
 
+SMALLER_IS_BETTER: tuple[Metric, ...] = ("log_loss", "loss")
+"""Scores that are losses."""
+
 PANEL_METRICS: tuple[Metric, ...] = ("rank_ic", "ic", "sharpe", "loss")
 """Scores by which a search on a panel may rank trials."""
 

@@ -105,7 +105,7 @@ class PanelValidation:
     ic: float
     """Pearson correlation of the same."""
     icir: float | None
-    """Ratio of ``rank_ic`` to the standard deviation of the days'; None if that is 0."""
+    """Mean of the daily RankICs over their standard deviation; None if that is 0."""
     hit_rate: float
     """Share of the asset-days whose score and whose return lie on the same side of the medians of
     their day."""
@@ -134,7 +134,7 @@ class PanelBest(PanelValidation):
     loss_se: float | None
     """Standard error of ``loss`` over dependent days; None with too few of them."""
     half_losses: tuple[float, float] | None
-    """Values of ``loss`` on the even and on the odd blocks of days; None with too few of them."""
+    """The loss on the even and on the odd blocks of days; None with too few of them."""
     rank_ic_se: float | None
     ic_se: float | None
     sharpe_se: float | None

@@ -11,7 +11,8 @@ import pytest
 
 from analysis.__main__ import main
 from study.results.convergence import ConvergenceRule, completed_trials
-from study.results.records import BEYOND
+from study.results.records import BEYOND, Metric
+from study.results.scores import BestEpoch
 from study.results.store import CellIdentity, CellStore, write_cell
 from study.statistics.auc_error import auc_standard_error
 from tests.results.conftest import PARAMS, record
@@ -180,7 +181,7 @@ def test_only_the_marked_columns_of_optunas_table_are_parameters(
 
 @pytest.mark.parametrize("metric", ["log_loss", "auc"])
 def test_our_own_records_are_replayed_as_the_search_sees_them(
-    metric: str, tmp_path: Path, replay: Replay
+    metric: Metric, tmp_path: Path, replay: Replay
 ) -> None:
     draw = np.random.default_rng(3)
     records = []
@@ -215,7 +216,7 @@ def test_our_own_records_are_replayed_as_the_search_sees_them(
         assert told["stop"]["number"] == complete[index].number
         assert told["stop"]["place"] == ends.index(complete[index]) + 1
     assert found["metric"] == metric
-    best = max(r.best.auc or 0.0 for r in complete if r.best is not None)
+    best = max(r.best.auc or 0.0 for r in complete if isinstance(r.best, BestEpoch))
     by_file = json.loads(replay(folder / "all_trials.json", *AUC, *COUNTS, "--json"))
     assert by_file["best"]["value"] == best
     # What is given is taken in place of what is known.

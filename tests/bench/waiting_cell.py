@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from study.training.step.samples import Samples
 from study.training.windows import TrainingData
 from study.tune import main
 from study.tuner.trainable import CellTrainable
@@ -25,12 +26,9 @@ class WaitingTrainable(CellTrainable):
     """A trial whose epochs take the time of the simulated device, and next to none of a core."""
 
     def setup(
-        self, config: dict[str, Any], *, data: Sequence[Sequence[TrainingData]], **given: Any
+        self, config: dict[str, Any], *, data: Sequence[Sequence[Samples]], **given: Any
     ) -> None:
-        few = [
-            [dataclasses.replace(each, train_days=each.train_days[-TRAIN_DAYS:]) for each in own]
-            for own in data
-        ]
+        few = [[_of_few_days(each) for each in own] for own in data]
         super().setup(config, data=few, **given)
 
     def step(self) -> dict[str, Any]:
@@ -38,6 +36,11 @@ class WaitingTrainable(CellTrainable):
         result = super().step()
         time.sleep(max(0.0, EPOCH_SECONDS - (time.monotonic() - began)))
         return result
+
+
+def _of_few_days(samples: Samples) -> Samples:
+    assert isinstance(samples, TrainingData)
+    return dataclasses.replace(samples, train_days=samples.train_days[-TRAIN_DAYS:])
 
 
 if __name__ == "__main__":

@@ -228,7 +228,10 @@ def test_a_cell_of_another_kind_is_named_by_the_report(
     good = path.read_text()
     for change, place in (
         (lambda d: d["spec"]["budgets"][0].update(target={}), "spec: budgets[0]: target must be"),
-        (lambda d: d.update(metric="foo"), "metric: must be one of log_loss, auc, but got 'foo'"),
+        (
+            lambda d: d.update(metric="foo"),
+            "metric: must be one of log_loss, auc, rank_ic, ic, sharpe, loss, but got 'foo'",
+        ),
         (lambda d: d.update(horizon="1"), "horizon: must be a whole number"),
         (lambda d: d["splits"].pop("train"), "splits: must be a mapping with the field train"),
         (lambda d: d["splits"]["train"].update(base_rate=0), "base_rate must lie between 0 and 1"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from study.data.data_config import DataConfig
-from study.data.dataset import build_dataset
+from study.data.dataset import Dataset, build_dataset
 from study.data.holdout import open_holdout
 from study.data.labels import make_labels
 from study.data.prices import prices_from_frame
@@ -80,6 +80,7 @@ def test_predictions_kept_before_a_baseline_joined_are_made_anew(
 def test_training_on_validation_days_too_reaches_no_test_day() -> None:
     data = build_dataset(CONFIG)
     later = with_validation_days(data)
+    assert isinstance(later, Dataset)
     assert len(later.train_days) == len(data.train_days) + len(data.validation_days)
     assert set(later.train_days) == set(data.train_days) | set(data.validation_days)
     known = data.labels[later.train_days]

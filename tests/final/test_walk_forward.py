@@ -17,10 +17,10 @@ from study.data.sources import load_prices
 from study.final.answers.baseline_predictions import BASELINES
 from study.final.answers.holdout_predictions import predict_holdout
 from study.final.candidates import Candidate
+from study.final.cell_record import _fold_record
 from study.final.finalists import Finalist
 from study.final.run_plan import RunPlan, plan_runs
 from study.final.searched_cell import SearchedCell
-from study.final.train_cell import _fold_record
 from study.model.model_config import ModelConfig
 from study.results.finals.final_records import FinalRecord, RunRecord
 from study.results.records import StopReason, TrialRecord
@@ -172,6 +172,7 @@ def test_a_fold_names_the_days_that_a_refit_has_learnt_from(tmp_path: Path) -> N
         before, after = _fold_record(one, CONFIG), _fold_record(two, CONFIG)
         assert after.n_train == before.n_train + before.n_validation
         assert before.last_train_day < after.last_train_day < after.first_test_day
+        assert isinstance(two, Dataset)
         assert after.base_rate == two.base_rate
         assert after.train_positives is not None
         assert after.train_positives / after.n_train == pytest.approx(two.base_rate)
@@ -237,6 +238,7 @@ def test_every_test_day_has_an_answer_of_its_own_fold(
     # The second seed has no run of the second fold.
     assert set(table["seed"].dropna()) == {runs[0].seed}
     own = table[(table["model"] == "patchtst") & (table["part"] == "test")]
+    assert isinstance(search.data, Dataset)
     opened = open_holdout(CONFIG, search.data)
     np.testing.assert_array_equal(
         own["date"].to_numpy().astype("datetime64[D]"), opened.dates[opened.test_days]
@@ -271,10 +273,13 @@ def test_after_a_refit_baselines_have_not_seen_the_validation_days_that_judge_th
         monkeypatch.delitem(BASELINES, name)
     search = searched(tmp_path)
     again = plan(search, with_validation=True)
+    assert isinstance(search.data, Dataset)
     table = predict_holdout(search, again, trained(tmp_path, (0, 1, 2)), tmp_path, tmp_path).table
     parts = {name: part for name, part in table.groupby("part")}
     assert set(parts["validation"]["model"]) == {"constant"}
     assert parts["validation"]["p"].to_numpy() == pytest.approx(search.data.base_rate)
     constant = parts["test"][parts["test"]["model"] == "constant"]
-    assert constant["p"].iloc[0] == pytest.approx(again.folds[0].base_rate)
-    assert again.folds[0].base_rate != pytest.approx(search.data.base_rate)
+    first = again.folds[0]
+    assert isinstance(first, Dataset)
+    assert constant["p"].iloc[0] == pytest.approx(first.base_rate)
+    assert first.base_rate != pytest.approx(search.data.base_rate)

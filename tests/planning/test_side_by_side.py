@@ -7,6 +7,7 @@ from study.data.dataset import build_dataset
 from study.planning.step_probe import measure_steps
 from study.search.space import build_space
 from study.spec.spec_file import load_study
+from study.training.windows import TrainingData
 from tests.tuner.in_process import MARKS, ray_environment
 
 pytestmark = MARKS
@@ -20,7 +21,7 @@ def test_workers_find_their_best_number_and_the_steps_are_timed_with_it() -> Non
     with ray_environment(), cluster(None, use_accelerators=False):
         times = measure_steps(
             space,
-            data,
+            TrainingData.of(data),
             request={"CPU": 0.5},
             device="cpu",
             capture=True,

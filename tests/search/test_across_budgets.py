@@ -8,6 +8,7 @@ import pytest
 
 from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
+from study.results.scores import BestEpoch
 from study.search.assignment import Assignment
 from study.search.forced import first_configurations
 from study.search.ledger import Ledger
@@ -87,11 +88,11 @@ def test_the_metric_decides_who_is_best_and_what_the_sampler_learns(
     records = ledger.records
     best = ledger.best
     assert best is not None
-    assert best.best is not None
+    assert isinstance(best.best, BestEpoch)
     auc = best.best.auc
     assert auc is not None
     if metric == "auc":
-        assert auc == max((r.best and r.best.auc) or 0.0 for r in records)
+        assert auc == max(r.best.auc or 0.0 for r in records if isinstance(r.best, BestEpoch))
         assert (best.objective, best.objective_se) == (1 - auc, 0.03)
     else:
         assert best.value == min(r.value for r in records if r.value is not None)

@@ -14,7 +14,7 @@ from study.results.records import TrialRecord
 from study.results.store import CellIdentity, CellStore, write_cell
 from study.search.cell_folder import identity
 from study.search.earlier_trials import import_trials
-from study.search.space import TrialConfig, build_space
+from study.search.space import SampleShape, TrialConfig, build_space
 from study.spec.dimension import Fixed
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
@@ -169,7 +169,7 @@ def test_trials_outside_of_the_space_are_counted_and_left_out(old: Path, data: D
 
 
 def test_a_search_without_a_trial_inside_is_refused(old: Path, data: Dataset) -> None:
-    other = dataclasses.replace(SPACE, n_features=26)
+    other = dataclasses.replace(SPACE, sample_shape=SampleShape(n_features=26))
     with pytest.raises(StudyError, match=r"got 9 trials in .*, none of them inside"):
         import_trials(old, CELL, data, other)
     (old / "all_trials.json").unlink()

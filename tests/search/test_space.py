@@ -9,7 +9,7 @@ from study.errors import SpecError
 from study.model.sizing import count_parameters
 from study.search.forced import forced_configurations
 from study.search.sampler import Sampler
-from study.search.space import SearchSpace, TrialConfig, build_space
+from study.search.space import SampleShape, SearchSpace, TrialConfig, build_space
 from study.spec.dimension import Fixed
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
@@ -93,7 +93,7 @@ def test_a_slot_without_an_architecture_says_so() -> None:
         shapes=drawn_from.shapes[:2],
         model=drawn_from.model,
         train=drawn_from.train,
-        n_features=FEATURES_A25,
+        sample_shape=SampleShape(n_features=FEATURES_A25),
         context_length=60,
     )
     slots = forced_configurations(two, "extremes6")

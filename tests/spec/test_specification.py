@@ -13,7 +13,7 @@ from study.model.model_config import ModelConfig
 from study.spec.dimension import Choice, Fixed, Range
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
-from study.spec.specification import Cell
+from study.spec.specification import DERIVED_MODEL_FIELDS, Cell
 from study.training.train_config import TrainConfig
 from tests.results.damage import damaged
 
@@ -160,7 +160,7 @@ def test_the_resolved_cell_names_every_field_that_trains() -> None:
     study = load_study(SPACES / "smoke.yaml")
     resolved = study.cell("50k", 1).resolved()
     assert set(resolved["train"]) == {field.name for field in fields(TrainConfig)}
-    derived = {"n_features", "context_length", "auxiliary_head"}
+    derived = set(DERIVED_MODEL_FIELDS)
     assert set(resolved["model"]) == {field.name for field in fields(ModelConfig)} - derived
     assert resolved["train"]["clip_norm"] == TrainConfig(learning_rate=1.0, epochs=1).clip_norm
 

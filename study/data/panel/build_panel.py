@@ -25,8 +25,12 @@ from study.data.panel.panel_labels import (
 from study.data.panel.panel_sources import load_panel
 from study.data.panel.shared_inputs import SharedInputs
 from study.data.sources import IMPORT_FOLDER
-from study.data.splits import MIN_EFFECTIVE_SIZE, Splits, search_folds
+from study.data.splits import Splits, search_folds
 from study.errors import DataError, require
+
+_FEWEST_DAYS = 30.0
+"""Fewest days whose labels do not overlap that validation must be worth: with so many the error of
+a mean RankIC is itself known to 13 % (1 / sqrt(2 x 30)), and below it hardly at all."""
 
 
 def build_panel_dataset(
@@ -283,9 +287,9 @@ def _require_answerable(days: Splits, history: PanelHistory) -> None:
     """
     validation = history.summary(days.validation)
     require(
-        validation.effective_size >= MIN_EFFECTIVE_SIZE,
+        validation.effective_size >= _FEWEST_DAYS,
         "validation part",
-        f"must be worth at least {MIN_EFFECTIVE_SIZE:g} days whose labels do not overlap",
+        f"must be worth at least {_FEWEST_DAYS:g} days whose labels do not overlap",
         got=f"{validation.rows} days, worth {validation.effective_size:.1f} at horizon "
         f"{history.config.horizon}",
         remedy="Give a longer history, a shorter horizon or a larger validation_share.",

@@ -6,6 +6,7 @@ A row is an asset on a day that it was ranked on and whose return is known. The 
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +42,8 @@ def panel_rows(
     part: str,
     dates: npt.NDArray[np.datetime64],
     assets: tuple[str, ...],
-    scores_DA: npt.NDArray[np.float32],
-    returns_DA: npt.NDArray[np.float32],
+    scores_DA: npt.NDArray[np.floating[Any]],
+    returns_DA: npt.NDArray[np.floating[Any]],
     labelled_DA: npt.NDArray[np.bool_],
 ) -> pd.DataFrame:
     """Return the rows of one model's scores for the days of a part.

@@ -96,9 +96,9 @@ class DailyScores:
         """
         if not np.isfinite(score_DA[mask_DA]).all():
             return None
-        score = np.where(mask_DA, score_DA, 0.0).astype(np.float64)
-        returns = np.where(mask_DA, return_DA, 0.0).astype(np.float64)
-        target = np.where(mask_DA, target_DA, 0.0).astype(np.float64)
+        score, returns, target = (
+            values.astype(np.float64) for values in (score_DA, return_DA, target_DA)
+        )
         earned = long_short(score, returns, mask_DA, horizon=horizon, share=share)
         return cls(
             base_loss=((score - target) ** 2).mean(axis=1, where=mask_DA),

@@ -87,8 +87,7 @@ def test_models_of_other_asset_days_are_refused() -> None:
     rule = "every model must have been asked about the same asset-days"
     with pytest.raises(StudyError, match=f"{rule}, but got other test days, .* of 'ridge'"):
         day_scores(table.iloc[:-1], "test", "demo", WEEK)
-    other = table.copy()
-    other.loc[len(table) - 1, "y"] += 0.01
+    other = concatenated([*rows({FAMILY: [y]}, y), *rows({"ridge": [y]}, y + 0.01)])
     with pytest.raises(StudyError, match=rule):
         day_scores(other, "test", "demo", WEEK)
 

@@ -136,7 +136,7 @@ def test_a_tier_can_be_asserted_free_of_a_source() -> None:
     with pytest.raises(SpecError, match="tier c must be free of vix, but got features made of"):
         DataConfig(horizon=1, tier="c", vix="embedded", without="vix")
     with pytest.raises(
-        SpecError, match="without must be one of ohlcv, vix, or null, but got without='vxi'"
+        SpecError, match="without must be one of ohlcv, vix, closes, or null, but got without='vxi'"
     ):
         DataConfig(horizon=1, without="vxi")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from study.data.evaluation.probability_scores import standard_error
+from study.statistics.mean_error import standard_error
 from study.training.panel.panel_metrics import (
     DailyScores,
     PanelMetric,
