@@ -152,7 +152,7 @@ def searched(
         trainer.restore_best()
         days = data.validation_days
         own = daily_rank_ic(trainer.predict(days), data.returns[days], data.labelled(days))
-        print(f"\n  {setting}: validation RankIC {own.mean():.4f}", end="")
+        print(f"\n  {setting}: validation RankIC {own.mean():.4f}", end="", flush=True)
         if own.mean() > best:
             best, chosen = own.mean(), (setting.model(data), trainer.best_weights(), own)
     assert chosen is not None
