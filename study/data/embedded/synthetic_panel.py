@@ -15,9 +15,15 @@ SYNTHETIC_PANEL = "synthetic-panel"
 HORIZONS = (1, 3, 5, 10, 20)
 """Horizons in trading days for which the best possible scores are given."""
 
-_SKIP, _MIDDLE, _FAR = 20, 60, 250
-"""Days back at which the two parts of the signal begin and end. As it skips the latest 20 days, the
-expected returns of the next 21 days are known today, whatever happens until then."""
+_SKIP, _FAR = 20, 250
+"""Days back at which the return that the signal is made of ends and begins, as of the feature
+``momentum_12_1``. As it skips the latest 20 days, the expected returns of the next 21 days are
+known today, whatever happens until then."""
+
+_TURN = 0.7
+"""Standardised return at which the signal is least. Of a smaller one the furthest leaders would
+have more than the mean and run away from the others; of a larger one the signal is nearly a line,
+which ridge finds. An own choice."""
 
 _MARKET_SD, _SECTOR_SD, _OWN_SD = 0.008, 0.005, 0.015
 """Standard deviations of a day's market, sector and own log return, in a mean regime."""
@@ -46,7 +52,7 @@ _DAYS_AT_ONCE = 200
 class PanelLaw:
     """The law of a simulated panel."""
 
-    n_days: int = 3_000
+    n_days: int = 5_000
     n_assets: int = 50
     """Number of assets, a multiple of ``n_sectors``."""
     n_sectors: int = 5
@@ -117,13 +123,16 @@ def simulate_panel(law: PanelLaw) -> SyntheticPanel:
     with independent normal terms of constant standard deviations, whose variances sum to
     v[t + 1] / s[t + 1]^2. The factor s is that of the day's regime, calm or turbulent, a Markov
     chain of two states; it gives the returns fat tails. The signal m is a function of the closes up
-    to day t - 20. With x[t, i] the log price of an asset less the mean of its sector's (before the
-    first day it is 0, as on that day),
+    to day t - 20. With x[t, i] the log price (before the first day that of the first day),
 
-        z[t, i] = (x[t - 60] - x[t - 250]) / sqrt(190) - (x[t - 20] - x[t - 60]) / sqrt(40)
+        z = x[t - 20] - x[t - 250], standardised across the assets of the day,
+        w = 2 tanh(z / 2),
 
-    and m is z over its root mean square across the assets of the day, times ``drift_sd``: assets
-    that led their sector over the year go on leading, but not those that did so of late.
+    and m is (0.7 - w)^2, standardised likewise, times ``drift_sd``: assets that fell behind over
+    the year catch up, the faster the further they are behind, and the leaders rise a little more
+    than those in the middle. The feature ``momentum_12_1`` of the tier ``closes`` is z, so the
+    inputs of a day tell the whole signal of the next one; a line through z has a correlation of
+    -.84 with it where z is normal, which leaves something to find for what bends.
 
     So m[t], ..., m[t + h - 1] are known on day t for h up to 21, and as the noise that follows is
     independent of them and has the mean 1 after the term v / 2, the expected return of the next h
@@ -185,11 +194,12 @@ def bayes_ic(market: SyntheticPanel, horizon: int) -> BayesIC:
     Both are given the closes up to each day and the regimes of the days that follow. With N assets
     in S sectors, M the sum of the signals over the horizon, V that of the squared volatility
     factors, s^2 = own_sd^2 V and a = 1 + (N / S) (sector_sd / own_sd)^2, the log returns less their
-    mean lie around M as normal variables of the variances a s^2 in S - 1 directions that are
-    orthogonal to M, and s^2 in the N - S others. Hence with l = |M| / s
+    mean lie around M as normal variables of the variance a s^2 in the S - 1 directions between the
+    sectors, and s^2 in the N - S within them. Let b = |part of M between the sectors|^2 / s^2, c
+    likewise within them, p = 1 / (1 + 2 w^2) and q = 1 / (1 + 2 a w^2). Hence
 
-        E[IC] = 2 l / sqrt(pi) * integral over w > 0 of
-            (1 + 2 w^2)^(-(N - S + 2) / 2) (1 + 2 a w^2)^(-(S - 1) / 2) exp(-l^2 w^2 / (1 + 2 w^2)),
+        E[IC] = 2 / sqrt(pi (b + c)) * integral over w > 0 of
+            p^((N - S) / 2) q^((S - 1) / 2) (c p + b q) exp(-w^2 (c p + b q)),
 
     and as the rank of an asset is one and the number of those below it,
 
@@ -244,33 +254,45 @@ def _signal(logs: PriceArray, horizon: int, law: PanelLaw) -> PriceArray:
 
 def _drifts(logs: PriceArray, days: IndexArray, law: PanelLaw) -> PriceArray:
     """Return the signal of some days, of which the closes are needed up to 20 days before."""
-    by_sector = logs.reshape(len(logs), law.n_sectors, -1)
-    above = (by_sector - by_sector.mean(axis=2, keepdims=True)).reshape(logs.shape)
-    late, middle, far = (above[np.maximum(days - back, 0)] for back in (_SKIP, _MIDDLE, _FAR))
-    led = (middle - far) / math.sqrt(_FAR - _MIDDLE) - (late - middle) / math.sqrt(_MIDDLE - _SKIP)
-    size = np.sqrt((led**2).mean(axis=1, keepdims=True))
-    # In the first days no asset has led.
-    found: PriceArray = law.drift_sd * np.divide(
-        led, size, out=np.zeros_like(led), where=size > 1e-9
-    )
+    late, far = (logs[np.maximum(days - back, 0)] for back in (_SKIP, _FAR))
+    led = 2 * np.tanh(_standardised(late - far) / 2)
+    signal: PriceArray = law.drift_sd * _standardised((_TURN - led) ** 2)
+    return signal
+
+
+def _standardised(values: PriceArray) -> PriceArray:
+    """Return values less their day's mean, over their standard deviation; 0 where none differ."""
+    centred = values - values.mean(axis=1, keepdims=True)
+    sd = np.sqrt((centred**2).mean(axis=1, keepdims=True))
+    found: PriceArray = np.divide(centred, sd, out=np.zeros_like(centred), where=sd > 1e-9)
     return found
 
 
 def _expected_pearson(signal: PriceArray, variance: PriceArray, law: PanelLaw) -> PriceArray:
-    length = np.sqrt((signal**2).sum(axis=1) / (_OWN_SD**2 * variance))
     ratio = 1 + law.n_assets / law.n_sectors * (_SECTOR_SD / _OWN_SD) ** 2
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     # Half a turn of the angle covers the line; the integrand is as wide as one over sqrt(N).
     angle = (nodes + 1) * math.pi / 4
     square = np.tan(angle) ** 2 / law.n_assets
+    narrow, wide = 1 / (1 + 2 * square), 1 / (1 + 2 * ratio * square)
     density = (
-        (1 + 2 * square) ** (-(law.n_assets - law.n_sectors + 2) / 2)
-        * (1 + 2 * ratio * square) ** (-(law.n_sectors - 1) / 2)
+        narrow ** ((law.n_assets - law.n_sectors) / 2)
+        * wide ** ((law.n_sectors - 1) / 2)
         / (np.cos(angle) ** 2 * math.sqrt(law.n_assets))
         * (weights * math.pi / 4)
     )
-    fall = np.exp(-(length[:, None] ** 2) * (square / (1 + 2 * square)))
-    found: PriceArray = 2 / math.sqrt(math.pi) * length * (fall @ density)
+    by_sector = signal.reshape(len(signal), law.n_sectors, -1)
+    # Over the variance of an asset's own returns.
+    whole = (signal**2).sum(axis=1) / (_OWN_SD**2 * variance)
+    between = (by_sector.mean(axis=2) ** 2).sum(axis=1) * by_sector.shape[2]
+    between = between / (_OWN_SD**2 * variance)
+    mean = (whole - between)[:, None] * narrow + between[:, None] * wide
+    integral = (mean * np.exp(-mean * square)) @ density
+    length = np.sqrt(whole)
+    found: PriceArray = np.divide(
+        2 / math.sqrt(math.pi) * integral, length, out=np.zeros_like(length), where=length > 0
+    )
+    found[np.isnan(length)] = np.nan
     return found
 
 

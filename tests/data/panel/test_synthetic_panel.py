@@ -20,7 +20,7 @@ Values = npt.NDArray[np.float64]
 
 STRONG = PanelLaw(n_days=4_000, n_assets=20, n_sectors=4, signal_ic=0.2, seed=5)
 SILENT_DAYS = 60
-"""Days after which both parts of the signal have begun."""
+"""Days after which the signal has begun."""
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_a_seed_gives_one_panel_and_another_seed_another() -> None:
 
 def test_the_embedded_panel_has_the_usual_law() -> None:
     panel = load_panel("synthetic-panel")
-    assert panel.close.shape == (3_000, 50)
+    assert panel.close.shape == (5_000, 50)
     assert len(set(panel.sectors or ())) == 5
     assert tuple(panel.oracle) == HORIZONS
     assert panel.warnings == ()
