@@ -112,6 +112,14 @@ def _days_of_study(results: Path, name: str | None, horizon: int | None, part: s
     there = sorted({cell.horizon for cell in trained})
     title = f"{study.name}_{study.variant}"
     require(
+        not study.is_panel,
+        title,
+        "must be a study of one market, whose days have labels for probabilities",
+        got="that of a panel",
+        remedy="Name another one with --study.",
+        error=StudyError,
+    )
+    require(
         bool(trained),
         title,
         "must have final runs, whose records have the labels of the days",

@@ -14,7 +14,7 @@ from analysis.cell_judgement import JudgedHorizon, judge_study
 from analysis.draw import draw
 from analysis.page import Report, to_html, to_markdown
 from analysis.panel.panel_judgement import judge_panel
-from analysis.panel.panel_records import is_panel, read_panel
+from analysis.panel.panel_records import read_panel
 from analysis.panel.panel_report import build_panel
 from analysis.study_records import StudyRecords, read_study
 from study.command import Exit
@@ -73,7 +73,7 @@ def report_study(results: Path, name: str | None = None) -> WrittenReport:
         StudyError: there is no such study, or its records cannot be read.
     """
     study = read_study(results, name)
-    if is_panel(study):
+    if study.is_panel:
         report = build_panel(judge_panel(read_panel(results, study)))
     else:
         report = build(study, judge_study(study))

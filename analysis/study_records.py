@@ -119,6 +119,11 @@ class CellRecords:
         return int(self.searched["horizon"])
 
     @property
+    def is_panel(self) -> bool:
+        """Is it a cell of a panel, whose final runs ``analysis.panel`` reads?"""
+        return _is_panel(self.searched)
+
+    @property
     def source(self) -> str:
         """Name of the market."""
         return str(self.searched["source"])
@@ -193,6 +198,11 @@ class StudyRecords:
     """Names of other phases of the same study, each with a report of its own."""
 
     @property
+    def is_panel(self) -> bool:
+        """Is it a study of a panel, whose assets are ranked?"""
+        return self.cells[0].is_panel
+
+    @property
     def searches(self) -> list[CellRecords]:
         """Return a cell of each search: one across budgets has several."""
         return list({cell.search: cell for cell in self.cells}.values())
@@ -246,8 +256,7 @@ def _read_cell(results: Path, folder: Path) -> list[CellRecords]:
     """
     searched = read_cell(folder, *_NEEDED)
     trials, budgets = read_trials(folder), _budgets(searched, folder)
-    # The final runs of a panel, which have returns for labels, are read by analysis.panel.
-    is_panel = searched.get("task") == RANKING
+    is_panel = _is_panel(searched)
     if not is_panel:
         _require_prior(searched, folder)
     is_complete = is_search_complete(folder, len(trials), searched["trials"])
@@ -284,6 +293,10 @@ def _read_cell(results: Path, folder: Path) -> list[CellRecords]:
             )
         )
     return found
+
+
+def _is_panel(searched: Mapping[str, Any]) -> bool:
+    return bool(searched.get("task") == RANKING)
 
 
 def _require_prior(searched: Mapping[str, Any], folder: Path) -> None:

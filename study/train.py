@@ -28,6 +28,7 @@ from study.spec.command_flags import (
 from study.spec.selection import further_searches, searches_made
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell, Study
+from study.spec.variants import Variant, read_variants
 
 _MOST_RUNS = 1_000
 """Most runs of one configuration; the bases from which seeds are counted lie further apart."""
@@ -45,6 +46,7 @@ _EXAMPLES = """examples:
   python -m study.train --search two_phase             # the winners of phase 2
   python -m study.train --search two_phase --phase 1   # of every budget
   python -m study.train --data-shares 0.25 0.5 1       # also on less of the past
+  python -m study.train --variants weight_decay=0      # also with one setting changed
 
 The flags that define a study (--search, --trials, --source, ...) must be those of its search. What
 has ended is not trained again, so the same command goes on after an interruption.
@@ -74,6 +76,9 @@ def parser() -> argparse.ArgumentParser:
     add("--data-choice", choices=DATA_CHOICES, default="recent",
         help="days of a share: the latest ones, or blocks of days drawn from all of the past "
         "(default: %(default)s)")  # fmt: skip
+    add("--variants", nargs="+", default=[], metavar="SETTING=VALUE",
+        help="train winners with one setting of training changed too, at the seeds of their final "
+        "runs, as optimizer=adabelief rank_weight=0")  # fmt: skip
     add("--allow-differences", action="store_true",
         help="go on although code, data or settings have changed since the search")  # fmt: skip
     return flags
@@ -93,9 +98,12 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     """Check the flags, then train cell after cell."""
     _require_counts(arguments)
     shares = _data_shares(arguments)
+    variants = _variants(arguments)
     study = load_study(arguments.search)
     # A wrong flag is answered before the results folder is read.
-    selected_cells(_with(arguments, first=None))
+    for cell in selected_cells(_with(arguments, first=None)):
+        for variant in variants:
+            variant.require_read(cell.data)
     phases = selected_phases(arguments, study)
     at_once = concurrency(arguments.concurrency)
     results = _results_folder(arguments)
@@ -127,7 +135,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     def say(line: str) -> None:
         console.print(line, soft_wrap=True)
 
-    settings = _settings(arguments, results, shares)
+    settings = _settings(arguments, results, shares, variants)
     with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
         # Ray has replaced the handler of SIGTERM.
         interruptions.install()
@@ -159,6 +167,7 @@ def _conclude(
     # final_tables imports pandas, which takes seconds.
     from study.terminal.final_tables import final_table, share_table
     from study.terminal.panel_final_table import panel_final_table
+    from study.terminal.variant_table import variant_notes, variant_table
 
     if ended.records:
         console.print()
@@ -169,6 +178,11 @@ def _conclude(
     if ended.shares:
         console.print()
         console.print(share_table(ended.shares, ended.records, results))
+    if ended.variants:
+        console.print()
+        console.print(variant_table(ended.variants, ended.records, results))
+        for line in variant_notes(ended.records):
+            console.print(line, soft_wrap=True)
     unfinished = ended.unfinished
     if unfinished is not None:
         console.print(
@@ -178,6 +192,7 @@ def _conclude(
         return Exit.FAILED if unfinished.is_fault else Exit.INTERRUPTED
     without = [record.cell for record in ended.records if not record.is_usable]
     without += [f"{each.cell} on {each.share:g}" for each in ended.shares if not each.is_usable]
+    without += [f"{each.cell} with {each.name}" for each in ended.variants if not each.is_usable]
     if without:
         console.print(
             f"\nno usable final run of {', '.join(without)}: every one failed or collapsed",
@@ -214,18 +229,36 @@ def _data_shares(arguments: argparse.Namespace) -> tuple[float, ...]:
         StudyError: a share is refused, or winners are trained on the validation days too.
     """
     shares = data_shares(arguments)
+    _require_no_refit(arguments, "--data-shares", bool(shares))
+    return shares
+
+
+def _variants(arguments: argparse.Namespace) -> tuple[Variant, ...]:
+    """Return the settings with which winners are trained too.
+
+    Raises:
+        StudyError: a variant is refused, or winners are trained on the validation days too.
+    """
+    variants = read_variants(arguments.variants)
+    _require_no_refit(arguments, "--variants", bool(variants))
+    return variants
+
+
+def _require_no_refit(arguments: argparse.Namespace, flag: str, is_given: bool) -> None:
     require(
-        not shares or arguments.refit == "none",
-        "--data-shares",
+        not is_given or arguments.refit == "none",
+        flag,
         "needs validation days that no run is trained on",
         got=f"--refit {arguments.refit}",
         remedy="Leave out one of the two.",
     )
-    return shares
 
 
 def _settings(
-    arguments: argparse.Namespace, results: Path, shares: Sequence[float]
+    arguments: argparse.Namespace,
+    results: Path,
+    shares: Sequence[float],
+    variants: Sequence[Variant],
 ) -> FinalSettings:
     """Return the settings that the flags name."""
     return FinalSettings(
@@ -237,6 +270,7 @@ def _settings(
         may_differ=arguments.allow_differences,
         data_shares=shares,
         data_choice=arguments.data_choice,
+        variants=variants,
     )
 
 

@@ -34,8 +34,8 @@ ALLOWED = {
         "search", "spec", "storage", "terminal", "training",
     },
     "final": {
-        "cluster", "data", "errors", "interruptions", "model", "planning", "results", "search",
-        "spec", "statistics", "storage", "text", "training", "tuner",
+        "cluster", "data", "errors", "fields", "interruptions", "model", "planning", "results",
+        "search", "spec", "statistics", "storage", "text", "training", "tuner",
     },
     "sweeping": {"cluster", "errors", "interruptions", "results", "storage", "terminal", "text"},
 }  # fmt: skip

@@ -51,7 +51,7 @@ class PanelCell:
     problems: Sequence[str]
     """Reasons for which variants that are there are not judged."""
     warnings: Sequence[str]
-    """What is odd about the panel, a line each."""
+    """What is odd about the panel, a line each, as the final runs found it."""
 
     @property
     def label(self) -> str:
@@ -92,11 +92,6 @@ class PanelRecords:
     def of_horizon(self, horizon: int) -> list[PanelCell]:
         """Return the cells of a horizon."""
         return [cell for cell in self.cells if cell.horizon == horizon]
-
-
-def is_panel(study: StudyRecords) -> bool:
-    """Is it a study of a panel, whose assets are ranked?"""
-    return study.cells[0].searched.get("task") == RANKING
 
 
 def read_panel(results: Path, study: StudyRecords) -> PanelRecords:
@@ -159,25 +154,21 @@ def _read_cell(folder: Path, records: CellRecords, final: FinalRecord) -> PanelC
         epochs=read_run_epochs(folder),
         variants=variants,
         problems=problems,
-        warnings=_warnings(records.searched, load_json(folder / RECORD_FILE, _REMEDY)),
+        warnings=[
+            str(line) for line in load_json(folder / RECORD_FILE, _REMEDY).get("warnings") or ()
+        ],
     )
 
 
 def _portfolio(searched: Mapping[str, Any], final: FinalRecord) -> Portfolio:
     """Return the portfolio of a cell, with what its settings say of it."""
-    given = {**searched, **final.params}
+    given = searched.get("spec", {}).get("data", {})
     usual = Portfolio(horizon=final.horizon)
     return Portfolio(
         horizon=final.horizon,
         share=float(given.get("portfolio_share", usual.share)),
-        cost_basis_points=float(given.get("cost_basis_points", usual.cost_basis_points)),
+        cost_basis_points=float(given.get("cost_bps", usual.cost_basis_points)),
     )
-
-
-def _warnings(*descriptions: Mapping[str, Any]) -> list[str]:
-    """Return the warnings that the records hold, each once."""
-    found = [str(line) for each in descriptions for line in each.get("warnings") or ()]
-    return list(dict.fromkeys(found))
 
 
 def _read_variants(

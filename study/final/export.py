@@ -9,10 +9,10 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from study.data.panel.panel_inputs import panel_feature_hash
 from study.data.prices import Prices
 from study.data.vix_series import VixSeries
 from study.errors import DataError, StudyError, cause, require
+from study.fields import day, require_type
 from study.model.families import family_of
 from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters
@@ -131,13 +132,22 @@ def _feature_hash(config: DataConfig) -> str:
 
 
 def origin_of(data: AnyDataset) -> dict[str, Any]:
-    """Return what a model's card says of the days that it was trained on."""
+    """Return what a model's card says of the data that it was trained on.
+
+    That of a panel has the fields of ``PanelOrigin``.
+    """
     days = data.dates[data.train_days]
     origin = {"data_sha256": data.fingerprint, "last_training_day": str(days[-1])}
     if isinstance(data, PanelDataset):
-        # Inputs along time are standardised by these days.
-        first = data.dates[data.train_days[0] - data.context_length + 1]
-        return {**origin, "first_input_day": str(first), "sectors": list(data.sector_names)}
+        rows = data.standardising_rows
+        spans = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+        return {
+            **origin,
+            "assets": list(data.assets),
+            "sectors": list(data.sector_names),
+            "input_spans": [[str(data.dates[rows[end]]) for end in (0, -1)] for rows in spans],
+            "input_days": len(rows),
+        }
     return {"base_rate": data.base_rate, **origin}
 
 
@@ -214,8 +224,33 @@ def _require_fitting(exported: ExportedModel) -> None:
         raise ValueError("a scaler without finite means and positive standard deviations")
     if not isinstance(exported.cell, str) or not isinstance(origin["seed"], int):
         raise ValueError("no name of a cell, or no seed")
-    if not exported.data.is_panel and not 0 < origin["base_rate"] < 1:
+    if exported.data.is_panel:
+        _require_panel_origin(origin)
+    elif not 0 < origin["base_rate"] < 1:
         raise ValueError("a base rate outside of (0, 1)")
+
+
+class PanelOrigin(TypedDict):
+    """The part of a card's origin that ranks of a panel are computed with."""
+
+    assets: Sequence[str]
+    sectors: Sequence[str]
+    input_spans: Sequence[Sequence[str]]
+    """First and last day of each stretch of days that standardises inputs along time."""
+    input_days: int
+    """Number of days of all stretches."""
+
+
+def _require_panel_origin(origin: Mapping[str, Any]) -> None:
+    """Refuse an origin that does not name the assets, sectors and days of a panel.
+
+    Raises:
+        ValueError: it is refused.
+    """
+    require_type(origin, PanelOrigin, "origin", "Export it again.")
+    ends = [end for span in origin["input_spans"] for end in span]
+    if len(ends) != 2 * len(origin["input_spans"]) or not all(map(day().holds, ends)):
+        raise ValueError("stretches of days without a first and a last day")
 
 
 def _require_finite_weights(weights: Mapping[str, Tensor], where: str) -> None:

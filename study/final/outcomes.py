@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.data.data_share import DataChoice, DataShare
+from study.errors import StudyError
 from study.results.finals.final_records import FinalRecord, ShareRecord
+from study.results.finals.variant_records import VariantRecord
 from study.spec.specification import Cell
+from study.spec.variants import Variant
 from study.text.short_forms import counted
 
 
@@ -30,6 +33,8 @@ class FinalSettings:
     """Shares of the training days, below 1, on which the winner is trained too."""
     data_choice: DataChoice = "recent"
     """Which training days make a share."""
+    variants: Sequence[Variant] = ()
+    """Settings that are changed, one at a time, in further runs of the winner."""
 
     def other_seeds(self, done: FinalRecord, folder: Path) -> str:
         """Return what is said of complete runs with another number of seeds than is asked for.
@@ -64,6 +69,10 @@ class FinalOutcome:
     """Did a fault stop them, and not the user?"""
     shares: Sequence[ShareRecord] = ()
     """Records of the runs on shares of the training days that were asked for."""
+    variants: Sequence[VariantRecord] = ()
+    """Records of the runs with one setting changed that were asked for."""
+    refused: Sequence[StudyError] = ()
+    """Errors of the variants that this winner cannot be compared with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +93,11 @@ class FinalOutcomes:
     def shares(self) -> list[ShareRecord]:
         """The records of the runs on shares of the training days, of the cells that have ended."""
         return [share for outcome in self.outcomes for share in outcome.shares]
+
+    @property
+    def variants(self) -> list[VariantRecord]:
+        """The records of the runs with one setting changed, of the cells that have ended."""
+        return [variant for outcome in self.outcomes for variant in outcome.variants]
 
     @property
     def unfinished(self) -> FinalOutcome | None:

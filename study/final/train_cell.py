@@ -18,6 +18,13 @@ from study.final.run_plan import again, plan_runs
 from study.final.searched_cell import SearchedCell, read_searched_cell
 from study.final.seed_runs import Place, Stage, Unfinished
 from study.final.share_runs import require_trainable, share_plan, shares_left, train_share
+from study.final.variant_runs import (
+    differing,
+    require_batches,
+    train_variant,
+    variant_plan,
+    variants_left,
+)
 from study.interruptions import Interruptions
 from study.planning.cell_series import AnyDataset, build_data
 from study.results.finals.final_records import (
@@ -31,10 +38,12 @@ from study.results.finals.final_records import (
     write_predictions,
 )
 from study.results.finals.panel_predictions import write_panel_predictions
+from study.results.finals.variant_records import VariantRecord, read_variant, variant_folder
 from study.results.provenance import commit
 from study.results.records import TrialRecord, shown_objective
 from study.results.scores import HoldoutScores, PanelHoldoutScores
 from study.search.space import TrialConfig
+from study.spec.variants import Variant
 from study.storage.files import write_text
 from study.storage.layout import (
     CHECKPOINTS_FOLDER,
@@ -44,6 +53,7 @@ from study.storage.layout import (
     SELECTION_FOLDER,
     TEST_OPENED_FILE,
 )
+from study.text.short_forms import counted
 from study.training.checkpoint import CheckpointFolder
 
 _SELECTION_SEED, _RUNS_SEED = 1_000_000, 2_000_000
@@ -79,6 +89,9 @@ def train_cells(
             report(str(error))
             continue
         outcomes.append(outcome)
+        for refused in outcome.refused:
+            problems.append(str(refused))
+            report(str(refused))
         if outcome.record is None:
             break
     return FinalOutcomes(outcomes=outcomes, problems=problems)
@@ -104,45 +117,75 @@ def train_cell(
     left = shares_left(folder, shares)
     if done is not None:
         say(f"{name}: complete before{settings.other_seeds(done, folder)}")
-    if done is not None and not left:
-        return _outcome(folder, done, shares)
+    if done is not None and not left and not _variants_to_train(folder, done, settings):
+        return _outcome(folder, done, settings, shares)
     search = read_searched_cell(finalist, results, may_differ=settings.may_differ)
     stage = Stage(
         search=search, folder=folder, results=results, place=place, interruptions=interruptions
     )
     trials = _compared(search, settings) if done is None else [_winner_of(search, done)]
     require_trainable(search, left, trials, results)
+    require_batches(search, settings.variants)
     try:
         record = _train_on_all_days(stage, settings, say) if done is None else done
         _train_on_shares(stage, record, left, settings, say)
+        _train_variants(stage, record, settings, say)
     except Unfinished as stop:
         outcome = stop.outcome
         return FinalOutcome(
             cell=name, record=None, reason=outcome.stopped, is_fault=outcome.is_fault
         )
-    return _outcome(folder, record, shares)
+    return _outcome(folder, record, settings, shares)
 
 
-def _outcome(folder: Path, record: FinalRecord, shares: Sequence[DataShare]) -> FinalOutcome:
-    """Return the outcome of final runs that have ended, those on shares included.
+def _variants_to_train(folder: Path, record: FinalRecord, settings: FinalSettings) -> list[Variant]:
+    """Return the variants that a winner can be compared with, whose runs have not ended yet."""
+    return variants_left(folder, differing(record, settings.variants)[0])
+
+
+def _outcome(
+    folder: Path, record: FinalRecord, settings: FinalSettings, shares: Sequence[DataShare]
+) -> FinalOutcome:
+    """Return the outcome of final runs that have ended, those on shares and variants included.
 
     Raises:
-        StudyError: the runs on a share are those of another winner.
+        StudyError: the runs on a share or of a variant are those of another winner.
     """
     found: list[ShareRecord] = []
     for share in shares:
-        own = read_share(folder, share.name)
-        assert own is not None
-        require(
-            own.winner == record.winner,
-            str(share_folder(folder, share.name)),
-            f"must hold runs of the winner, trial {record.winner}",
-            got=f"those of trial {own.winner}",
-            remedy="Move the folder away and repeat the command.",
-            error=StudyError,
-        )
-        found.append(own)
-    return FinalOutcome(cell=record.cell, record=record, reason=None, shares=found)
+        of_share = read_share(folder, share.name)
+        assert of_share is not None
+        _require_of_winner(of_share, record, share_folder(folder, share.name))
+        found.append(of_share)
+    variants: list[VariantRecord] = []
+    comparable, refused = differing(record, settings.variants)
+    for variant in comparable:
+        of_variant = read_variant(folder, variant.name)
+        assert of_variant is not None
+        _require_of_winner(of_variant, record, variant_folder(folder, variant.name))
+        variants.append(of_variant)
+    return FinalOutcome(
+        cell=record.cell, record=record, reason=None, shares=found, variants=variants,
+        refused=refused,
+    )  # fmt: skip
+
+
+def _require_of_winner(
+    found: ShareRecord | VariantRecord, record: FinalRecord, folder: Path
+) -> None:
+    """Refuse runs that are those of another winner.
+
+    Raises:
+        StudyError: they are.
+    """
+    require(
+        found.winner == record.winner,
+        str(folder),
+        f"must hold runs of the winner, trial {record.winner}",
+        got=f"those of trial {found.winner}",
+        remedy="Move the folder away and repeat the command.",
+        error=StudyError,
+    )
 
 
 def _winner_of(search: SearchedCell, record: FinalRecord) -> TrialRecord:
@@ -238,6 +281,28 @@ def _train_on_shares(
         train_share(
             stage, plan, share, winner=record.winner, n_seeds=settings.n_seeds, seed=_RUNS_SEED
         )
+
+
+def _train_variants(
+    stage: Stage, record: FinalRecord, settings: FinalSettings, say: Callable[[str], None]
+) -> None:
+    """Train the winner of the final runs with one setting changed too, as often as it was.
+
+    Raises:
+        Unfinished: training was stopped.
+    """
+    left = _variants_to_train(stage.folder, record, settings)
+    if not left:
+        return
+    best = Candidate(trial=_winner_of(stage.search, record), again=(), n_asked=0)
+    folds = _folds(stage, settings)
+    for variant in left:
+        plan = variant_plan(stage.search, best, variant, folds)
+        say(
+            f"{record.cell}: trial {record.winner} is trained with {variant.name}, and the "
+            f"{counted(record.n_seeds, 'seed')} of its final runs"
+        )
+        train_variant(stage, plan, variant, record, seed=_RUNS_SEED)
 
 
 def _complete_before(folder: Path, settings: FinalSettings) -> FinalRecord | None:

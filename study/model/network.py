@@ -168,15 +168,27 @@ class Network(nn.Module, Family):
 
     def _encode(self, x_BTF: Tensor) -> Tensor:
         """Return the residual stream of each window after all layers, (B, N, D) or (B, 1, D)."""
+        return self._encode_patches(self.patches(x_BTF), last_only=self.config.head == "last")
+
+    def patches(self, x_BTF: Tensor) -> Tensor:
+        """Return what the encoder reads of each token of a window, (B, N, P)."""
+        return self._patches(self._normalise(x_BTF) if self.config.revin else x_BTF)
+
+    def encode_patches(self, patch_BNP: Tensor) -> Tensor:
+        """Return the residual stream of every token after all layers, (B, N, D)."""
+        return self._encode_patches(patch_BNP, last_only=False)
+
+    def _encode_patches(self, patch_BNP: Tensor, *, last_only: bool) -> Tensor:
         c = self.config
-        patch_BNP = self._patches(self._normalise(x_BTF) if c.revin else x_BTF)
-        dtype = torch.bfloat16 if self.bf16 else x_BTF.dtype
+        dtype = torch.bfloat16 if self.bf16 else patch_BNP.dtype
         x_BND = self.embedding.product(patch_BNP, dtype) + self.position
         x_BND = dropout(x_BND, c.dropout, training=self.training, generator=self.dropout_generator)
         for index, layer in enumerate(self.layers):
-            last_only = c.head == "last" and index == c.n_layers - 1
             x_BND = layer(
-                x_BND, generator=self.dropout_generator, bf16=self.bf16, last_only=last_only
+                x_BND,
+                generator=self.dropout_generator,
+                bf16=self.bf16,
+                last_only=last_only and index == c.n_layers - 1,
             )
         return x_BND
 

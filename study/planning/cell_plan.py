@@ -186,7 +186,7 @@ def plan_cell(
     forced = first_configurations(space, cell)
     at_once = _trials_at_once(concurrency, resources, cell)
     # Its seconds are those that workers need to start.
-    judged = functools.cache(lambda: simple_models(data, power))
+    judged = functools.cache(lambda: simple_models(data, cell.data, power))
     if estimate is None:
         times = times or measure_search(
             space, _probed_samples(data, cell), resources, device=device, capture=capture,

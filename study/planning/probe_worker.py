@@ -211,6 +211,8 @@ class ProbeWorker:
                 effective_batch=batch,
                 learning_rate=_PROBE_RATE,
                 epochs=epochs,
+                phases="",
+                pretrain_epochs=0,
                 patience=None,
                 collapse_grace_share=1.0,
             ),

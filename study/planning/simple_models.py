@@ -41,11 +41,7 @@ class SimpleModels:
     def power_record(self) -> PowerRecord | PanelPowerRecord:
         """What the days can show, as a plan records it."""
         if isinstance(self.power, PanelPower):
-            return PanelPowerRecord(
-                rank_ic_validation=self.power.rank_ic_validation,
-                rank_ic_test=self.power.rank_ic_test,
-                sentences=self.power.sentences,
-            )
+            return PanelPowerRecord(**asdict(self.power))
         return PowerRecord(**asdict(self.power))
 
 
@@ -56,19 +52,24 @@ def read_simple_power(
     return read_panel_power(raw) if config.is_panel else read_power(raw)
 
 
-def simple_models(data: AnyDataset, power: Power | PanelPower | None = None) -> SimpleModels:
+def simple_models(
+    data: AnyDataset, config: DataConfig, power: Power | PanelPower | None = None
+) -> SimpleModels:
     """Fit the baselines on the training days and judge them on the validation days.
 
     Args:
         data: the data set of a cell.
+        config: its definition, which names the portfolios by which a ranking is judged.
         power: what its days can show, if that has been measured.
     """
     if isinstance(data, PanelDataset):
-        found = score_panel_baselines(data)
+        found = score_panel_baselines(
+            data, share=config.portfolio_share, cost_basis_points=config.cost_bps
+        )
         return _simple_models(
             [_panel_record(each) for each in found],
             {each.name: each.rank_ics for each in found},
-            power or measure_panel_power(data),
+            power or measure_panel_power(data, None if data.search_folds else found),
             is_panel=True,
         )
     of_market = score_baselines(data)

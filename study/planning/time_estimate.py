@@ -123,6 +123,11 @@ def _cost(
         measured.epoch_seconds(config, len(own.train_days), len(own.validation_days))
         for own in networks
     )
+    # An epoch of pretraining validates nothing. That all tokens of the last layer are computed, and
+    # not the last one alone, is left out.
+    pretrained = config.train.pretrain_epochs * sum(
+        measured.epoch_seconds(config, len(own.train_days), 0) for own in networks
+    )
     waited, copied = saved_shares(search, epochs, seconds)
     checkpoint = measured.checkpoint(config)
     saved = waited * checkpoint.written_seconds + copied * checkpoint.copied_seconds
@@ -131,7 +136,7 @@ def _cost(
         budget=config.budget,
         epochs=epochs,
         epoch_seconds=seconds + saved + _REPORT_SECONDS,
-        begin_seconds=_TRIAL_SECONDS + len(networks) * measured.begin_seconds(config),
+        begin_seconds=_TRIAL_SECONDS + len(networks) * measured.begin_seconds(config) + pretrained,
     )
 
 

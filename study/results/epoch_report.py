@@ -4,7 +4,7 @@ None stands for a value that is undefined or was not measured; no field is ever 
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -136,6 +136,14 @@ class EpochReport:
     """Mean of each term of a panel's loss over the epoch's days, without its weight, by its name:
     that of ``train_loss`` and of all terms with a weight. None for one asset, and if the epoch
     diverged."""
+    phase: str | None = None
+    """Name of the phase of the schedule; None of a schedule without phases."""
+    pretrain_losses: Sequence[float] | None = None
+    """Mean squared error of filling in hidden patches in each epoch of the pretraining that came
+    before this epoch, 1 for filling in the mean; None in all reports but the first of a trial that
+    was pretrained."""
+    pretrain_seconds: float | None = None
+    """Seconds of that pretraining, which are in no other field; None where there was none."""
 
     @property
     def end_reason(self) -> StopReason:

@@ -30,7 +30,8 @@ from study.training.train_config import TrainConfig
 
 LATER_FIELDS = (
     "fall_weight", "base_loss", "ic_weight", "rank_weight", "rank_temperature", "sharpe_weight",
-    "regime_strength", "n_assets", "n_sectors", "asset_attention",
+    "regime_strength", "n_assets", "n_sectors", "asset_attention", "phases", "pretrain_epochs",
+    "pretrain_mask_share",
 )  # fmt: skip
 """Settings that records of earlier versions lack; their trials had the defaults."""
 

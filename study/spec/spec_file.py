@@ -13,6 +13,7 @@ from study.errors import SpecError, quoted, require, shortened
 from study.fields import Rule, check_value, is_whole, require_type
 from study.model.architecture import MODEL_RULES, Architecture
 from study.spec.dimension import Dimension, Fixed, parse_dimension
+from study.spec.phase_section import with_phases
 from study.spec.search_config import SEARCH_RULES, SearchConfig
 from study.spec.search_space_file import find_search_space
 from study.spec.specification import (
@@ -94,6 +95,7 @@ def load_study(path: Path) -> Study:
     _check_fields(data, DataConfig, DATA_RULES, f"{where}: data")
     _check_fields(search, SearchConfig, SEARCH_RULES, f"{where}: search")
     model, train = _section(raw, "model", where), _section(raw, "train", where)
+    train = with_phases(train, where)
     return Study(
         name=raw["study"],
         budgets=budgets,

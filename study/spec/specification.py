@@ -14,6 +14,7 @@ from study.model.architecture import DEFAULT_FAMILY, check_family
 from study.results.records import PANEL_METRICS, Metric
 from study.spec.dimension import Choice, Dimension, Fixed, Scalar, numbers
 from study.spec.overrides import NO_OVERRIDES, Overrides
+from study.spec.phase_section import check_phases
 from study.spec.search_config import SearchConfig
 from study.spec.search_number import require_search_number, seed_of_search
 from study.storage.layout import SEARCH_SUFFIX
@@ -298,6 +299,7 @@ class Study:
         _check_grace(cell, self.path)
         _check_fall_weight(cell, self.path)
         _check_metric(cell, self.path)
+        check_phases(cell.train, cell.model, self.path)
         return cell
 
 

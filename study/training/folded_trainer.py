@@ -15,12 +15,13 @@ from study.results.epoch_report import EpochReport, OptimizerRecord
 from study.training.kept_weights import BestWeights, best_weights
 from study.training.metrics import Metrics
 from study.training.panel.panel_metrics import PanelMetrics
+from study.training.requirements import require_own_state
 from study.training.seeds import derived_seed
 from study.training.step.graphs import Graphs
 from study.training.step.samples import Samples
 from study.training.stopping import EarlyStopping, is_collapsed, restored_report
 from study.training.train_config import TrainConfig
-from study.training.trainer import Trainer, require_own_state
+from study.training.trainer import Trainer
 from study.training.windows import FloatArray
 
 
@@ -254,6 +255,9 @@ class FoldedTrainer:
                 min(config.effective_batch, max(sizes)) / self.micro_batch
             ),
             out_of_memory_count=sum(each.out_of_memory_count for each in reports if each),
+            phase=own[-1].phase,
+            pretrain_losses=_mean_losses([each.pretrain_losses for each in own], sizes),
+            pretrain_seconds=_sum([each.pretrain_seconds for each in own]),
         )
 
 
@@ -263,6 +267,28 @@ def _mean(values: Sequence[float | None], sizes: Sequence[int]) -> float | None:
     if len(found) < len(values):
         return None
     return sum(v * n for v, n in zip(found, sizes, strict=True)) / sum(sizes)
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    """Return the sum of values; None if one is missing."""
+    found = [value for value in values if value is not None]
+    return None if len(found) < len(values) else sum(found)
+
+
+def _mean_losses(
+    losses: Sequence[Sequence[float] | None], sizes: Sequence[int]
+) -> list[float] | None:
+    """Return the mean of each epoch's losses; None if they are missing from one.
+
+    Where a network has diverged the epochs are those that all have ended.
+    """
+    found = [each for each in losses if each is not None]
+    if len(found) < len(losses):
+        return None
+    return [
+        sum(v * n for v, n in zip(values, sizes, strict=True)) / sum(sizes)
+        for values in zip(*found, strict=False)
+    ]
 
 
 def _mean_terms(

@@ -1,10 +1,11 @@
 """The settings of one trial's training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from study.errors import require
-from study.fields import Rule, above, check_values, one_of, or_none, share, whole, within
+from study.fields import Rule, above, check_values, one_of, or_none, share, text, whole, within
+from study.training.phases.phase import Phase, parse_phases
 
 Optimizer = Literal["adamw", "adabelief"]
 Schedule = Literal["cosine", "constant"]
@@ -35,6 +36,9 @@ TRAIN_RULES: dict[str, Rule] = {
     "patience": or_none(whole(1, 1_000_000)),
     "min_delta": within(0, _LARGEST_NUMBER),
     "collapse_grace_share": share(zero=False),
+    "phases": text(),
+    "pretrain_epochs": whole(0, 1_000_000),
+    "pretrain_mask_share": within(0.05, 0.95),
 }
 """Rule for the value of each field, whatever the values of the others are."""
 
@@ -86,12 +90,45 @@ class TrainConfig:
     """Fall of the validation log-loss, in nats, that counts as an improvement if exceeded."""
     collapse_grace_share: float = 0.3
     """Share of the schedule after which a collapsed trial stops."""
+    phases: str = ""
+    """Phases of the schedule as ``study.training.phases.phase.phases_text`` writes them; empty for
+    one that has none. The phase of an epoch follows from its number alone; a schedule may end
+    before its last phase does."""
+    pretrain_epochs: int = 0
+    """Number of epochs before the first in which the encoder learns to fill in hidden patches of
+    the training days; 0 pretrains nothing."""
+    pretrain_mask_share: float = 0.4
+    """Share of the patches that are hidden, each independently; the default is that of PatchTST's
+    authors (Nie et al. 2023, https://arxiv.org/abs/2211.14730)."""
 
     def __post_init__(self) -> None:
         check_values(TRAIN_RULES, self, "Mend the search space.")
+        phases = self.phase_list
+        for phase in phases:
+            self.in_phase(phase)
+        most = sum(phase.epochs for phase in phases)
+        require(
+            not phases or self.epochs <= most,
+            "train.phases",
+            f"the phases must hold all epochs of the schedule, {self.epochs}",
+            got=f"{most} in {len(phases)} phases",
+            remedy="Lengthen a phase, or shorten the schedule.",
+        )
+
+    @property
+    def phase_list(self) -> tuple[Phase, ...]:
+        """The phases of the schedule, in order; may be none."""
+        return parse_phases(self.phases)
+
+    def in_phase(self, phase: Phase | None) -> "TrainConfig":
+        """Return the settings of a phase: the trial's, with the values that are the phase's own."""
+        if phase is None:
+            return self
+        rate = self.learning_rate * phase.learning_rate_factor
+        return replace(self, phases="", learning_rate=rate, **phase.overrides)
 
 
-_PANEL_SETTINGS: dict[str, object] = {
+PANEL_SETTINGS: dict[str, object] = {
     "base_loss": "squared",
     "ic_weight": 0.0,
     "rank_weight": 0.0,
@@ -107,7 +144,7 @@ def require_no_panel_settings(train: TrainConfig) -> None:
 
     Raises: StudyError.
     """
-    for name, default in _PANEL_SETTINGS.items():
+    for name, default in PANEL_SETTINGS.items():
         value = getattr(train, name)
         require(
             value == default,

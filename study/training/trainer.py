@@ -4,13 +4,12 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import MISSING, asdict, fields
+from dataclasses import asdict
 from typing import Any, overload
 
 import torch
 from torch import Tensor
 
-from study.errors import require
 from study.model.families import family_of
 from study.model.model_config import ModelConfig
 from study.results.epoch_report import EpochReport, OptimizerRecord
@@ -21,11 +20,14 @@ from study.training.device import (
     reset_peak_memory,
     synchronise,
 )
-from study.training.epoch_progress import EpochProgress, TrainMeans
 from study.training.kept_weights import BestWeights, best_weights
 from study.training.metrics import Metrics
 from study.training.panel.panel_metrics import PanelMetrics
+from study.training.phases.phase import Phase, phase_in
+from study.training.phases.pretraining import Pretraining
+from study.training.requirements import require_fit, require_own_state
 from study.training.seeds import derived_generator, derived_seed
+from study.training.step.epoch_progress import EpochProgress, TrainMeans
 from study.training.step.forward import Forward
 from study.training.step.graphs import Graphs, Replayer
 from study.training.step.optimizer import learning_rate, read_optimizer
@@ -85,7 +87,7 @@ class Trainer:
         graphs: Graphs | None = None,
         is_fold: bool = False,
     ) -> None:
-        _require_fit(model, train, data, micro_batch, seed)
+        require_fit(model, train, data, micro_batch, seed)
         self._model_config = model
         self._config = train
         self._data = data
@@ -114,12 +116,12 @@ class Trainer:
             micro_batch=micro_batch,
             replayer=self._replayer,
         )
+        self._phase: Phase | None = None
+        """Phase that the steps follow; None before the first, and of a schedule without any."""
+        self._pretraining = self._new_pretraining() if train.pretrain_epochs > 0 else None
+        """What comes before the first epoch, whose report carries its losses; None for nothing."""
         self._forward = Forward(
-            self.model,
-            self._windows,
-            device=device,
-            most=self.micro_batch,
-            replayer=self._replayer,
+            self.model, self._windows, device=device, most=self.micro_batch, replayer=self._replayer
         )
         self._stopping = EarlyStopping(train)
         self._is_fold = is_fold
@@ -175,6 +177,9 @@ class Trainer:
         """
         if self._is_restored or (self.report is not None and self.report.stop_reason is not None):
             raise RuntimeError("Trainer: the trial has ended, so no further epoch can be run")
+        if not self._pretrain(should_pause):
+            return None
+        self._enter_phase()
         synchronise(self._device)
         began = time.perf_counter()
         clock = PhaseClock(self._device)
@@ -265,6 +270,7 @@ class Trainer:
             "device": self._device.type,
             "device_random": self._device_random.state(),
             "report": None if self.report is None else self.report.to_json(),
+            **({"pretraining": self._pretraining.state_dict()} if self._pretraining else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -282,9 +288,12 @@ class Trainer:
         training = self._training
         training.optimizer.load_state_dict(state["optimizer"])
         # A step that an error or a divergence interrupted has left its gradients behind.
-        training.forget()
+        training.take_over()
+        self._phase = None
         if training.average is not None:
             training.average.load(state["average"])
+        if self._pretraining is not None:
+            self._pretraining.load_state_dict(state["pretraining"])
         self._stopping.load_state_dict(state["stopping"])
         partial = state["partial"]
         self._progress = partial and EpochProgress.from_state(partial, self._device)
@@ -303,6 +312,41 @@ class Trainer:
         self.report = restored_report(state, self._config)
         self._is_restored = False
 
+    def _new_pretraining(self) -> Pretraining:
+        return Pretraining(
+            self.model,
+            self._windows,
+            self._data.train_days,
+            self._config,
+            device=self._device,
+            random=self._device_random,
+            micro_batch=self.micro_batch,
+            replayer=self._replayer,
+            seed=self._seed,
+        )
+
+    def _pretrain(self, should_pause: Callable[[], bool] | None) -> bool:
+        """Run what is left of the pretraining; return False if it has paused."""
+        if self._pretraining is None or self._pretraining.is_over:
+            return True
+        synchronise(self._device)
+        with self._device_random.active(), self._graphs_active():
+            self._pretraining.run(should_pause)
+        if self._pretraining.is_over:
+            self._training.take_over()
+            self._training.out_of_memory_count += self._pretraining.out_of_memory_count
+            self.limit_micro_batch(self._pretraining.micro_batch)
+        return self._pretraining.is_over
+
+    def _enter_phase(self) -> None:
+        """Let the steps follow the phase of the epoch that is due, if they do not already."""
+        phase = phase_in(self._config.phase_list, self._epoch + 1)
+        if phase is None or phase == self._phase:
+            return
+        self._phase, settings = phase, self._config.in_phase(phase)
+        self._objective = self._data.objective(settings)
+        self._training.follow(settings, self._objective, phase.trains)
+
     def _take_steps(
         self, progress: EpochProgress, clock: PhaseClock, should_pause: Callable[[], bool] | None
     ) -> bool:
@@ -310,12 +354,15 @@ class Trainer:
 
         Returns: False if a loss or a gradient norm was not finite.
         """
+        if self._pretraining is not None and not self._pretraining.is_finite:
+            return False
         self._training.begin()
+        settings = self._config.in_phase(self._phase)
         steps = torch.split(progress.days, self._config.effective_batch)
         for step_days in steps[len(progress.norms) :]:
             taken = self._training.take(
                 step_days,
-                learning_rate=learning_rate(self._step, self._total_steps, self._config),
+                learning_rate=learning_rate(self._step, self._total_steps, settings),
                 number=self._step + 1,
                 clock=clock,
             )
@@ -354,6 +401,7 @@ class Trainer:
     ) -> EpochReport:
         """Return the report of the epoch that has just ended."""
         best, config = self._best, self._config
+        pretraining = self._pretraining if self._epoch == 1 else None
         best_is_collapsed = None if best is None else is_collapsed(best.metrics)
         has_auxiliary = self._model_config.auxiliary_head
         terms = self._objective.terms
@@ -382,50 +430,7 @@ class Trainer:
                 min(config.effective_batch, len(progress.days)) / self.micro_batch
             ),
             out_of_memory_count=self._training.out_of_memory_count,
+            phase=None if self._phase is None else self._phase.name,
+            pretrain_losses=None if pretraining is None else list(pretraining.losses),
+            pretrain_seconds=None if pretraining is None else pretraining.seconds,
         )
-
-
-def require_own_state(
-    state: dict[str, Any], model: ModelConfig, train: TrainConfig, seed: int
-) -> None:
-    """Refuse the state of another trial; its schedule may be shorter than ``train`` has it.
-
-    A state of an earlier version lacks later fields, which its trial had at their defaults.
-
-    Raises: StudyError.
-    """
-    begun = asdict(train) | {"epochs": min(state["train_config"]["epochs"], train.epochs)}
-    for name, own, defaults in (
-        ("model_config", asdict(model), _defaults(ModelConfig)),
-        ("train_config", begun, _defaults(TrainConfig)),
-        ("seed", seed, None),
-    ):
-        require(
-            (state[name] if defaults is None else defaults | state[name]) == own,
-            "checkpoint",
-            f"must hold the state of this trial, whose {name} is {own}",
-            got=state[name],
-            remedy="Load it into a trainer built from the same values.",
-        )
-
-
-def _defaults(config: type[ModelConfig] | type[TrainConfig]) -> dict[str, Any]:
-    return {f.name: f.default for f in fields(config) if f.default is not MISSING}
-
-
-def _require_fit(
-    model: ModelConfig, train: TrainConfig, data: Samples, micro_batch: int, seed: int
-) -> None:
-    """Refuse parts that do not fit together.
-
-    Raises: StudyError.
-    """
-    data.require_fit(model, train)
-    require(
-        micro_batch >= 1,
-        "Trainer",
-        "micro_batch must be >= 1",
-        got=f"micro_batch={micro_batch}",
-        remedy="Derive it from the memory model.",
-    )
-    require(seed >= 0, "Trainer", "seed must be >= 0", got=f"seed={seed}", remedy="Mend it.")

@@ -7,6 +7,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -17,11 +18,13 @@ import study.train
 import study.tune
 from study.cluster.runtime import cluster
 from study.results.finals.final_records import (
+    FinalRecord,
     read_final,
     read_predictions,
     read_share,
     share_folder,
 )
+from study.results.finals.variant_records import read_variant, variant_folder
 from study.results.store import read_trials
 from study.storage.layout import (
     BEST_FILE,
@@ -220,7 +223,7 @@ def _check_shares(folder: Path, flags: tuple[str, ...]) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     whole = read_final(folder)
     done(study.train.main, *flags, "--budgets", "50k", "--horizons", "1", "--seeds", "1",
-         "--data-shares", "0.9", "1")  # fmt: skip
+         "--data-shares", "0.9", "1", "--variants", "weight_decay=0.123")  # fmt: skip
     assert {path: path.read_bytes() for path in before} == before
     record = read_share(folder, "recent_0.9")
     assert whole is not None
@@ -233,6 +236,23 @@ def _check_shares(folder: Path, flags: tuple[str, ...]) -> None:
     own = read_predictions(share_folder(folder, record.name) / "predictions.parquet")
     assert set(own["model"]) == {"patchtst"}
     assert (own["part"] == "test").sum() == sum(fold.n_test for fold in whole.folds)
+    _check_variant(folder, whole)
+
+
+def _check_variant(folder: Path, whole: FinalRecord) -> None:
+    """Check a winner with one setting changed, before the same folds and at the same seeds."""
+    record = read_variant(folder, "weight_decay=0.123")
+    assert record is not None
+    assert record.base_value == whole.params["weight_decay"]
+    of_runs = [(run.fold, run.seed) for run in whole.runs]
+    assert [(run.fold, run.seed) for run in record.runs] == of_runs
+    own, base = (
+        read_predictions(each / "predictions.parquet")
+        for each in (variant_folder(folder, record.name), folder)
+    )
+    base = base[base["model"] == "patchtst"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own.drop(columns="p"), base.drop(columns="p"))
+    assert not np.array_equal(own["p"], base["p"])
 
 
 def _check_prediction(here: Path, horizon: int, table: pd.DataFrame, output: str) -> None:

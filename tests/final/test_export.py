@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -121,6 +122,34 @@ def test_an_intact_model_gives_probabilities(
     printed = json.loads(capsys.readouterr().out)
     assert [0 < row["probability"] < 1 for row in printed["predictions"]] == [True] * 3
     assert main([*FLAGS, "--storage", str(results)]) == 0
+
+
+def test_probabilities_are_written_as_a_table(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*FLAGS, "--storage", str(results), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["predictions"]
+    assert main([*FLAGS, "--storage", str(results), "--csv", "-"]) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header == "date,probability"
+    assert lines == [f"{row['date']},{row['probability']}" for row in rows]
+
+
+@pytest.mark.parametrize("source", ["stocks20", "panel.csv"])
+def test_a_panel_is_refused_for_the_model_of_a_market(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str
+) -> None:
+    if source == "panel.csv":
+        close = load_prices("sp500").frame["Close"].iloc[-400:]
+        walks = {"A": close, "B": close[::-1].to_numpy(), "C": close.to_numpy() ** 0.5}
+        pd.DataFrame(walks, index=close.index).to_csv(tmp_path / source)
+        source = str(tmp_path / source)
+    line = predicted(results, capsys, "--data", source)
+    assert line == (
+        "error: --data: must be a market of one asset, as the one that the model learnt from, but "
+        f"got {source!r}, a panel of many. Give such data, or a --cell that was trained on that "
+        "kind."
+    )
 
 
 def test_how_a_file_was_understood_is_printed(

@@ -10,7 +10,16 @@ def test_a_shipped_space_is_found_by_its_name_from_any_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert names() == ["long", "origin", "panel", "phase6a", "small", "smoke", "two_phase"]
+    assert names() == [
+        "long",
+        "origin",
+        "panel",
+        "panel_phases",
+        "phase6a",
+        "small",
+        "smoke",
+        "two_phase",
+    ]
     for given in ("smoke", "search_spaces/smoke.yaml"):
         assert find_search_space(Path(given)) == SHIPPED / "smoke.yaml"
 
@@ -36,6 +45,7 @@ def test_what_is_neither_is_answered_with_the_names(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        SpecError, match="names are long, origin, panel, phase6a, small, smoke, two_phase"
+        SpecError,
+        match="names are long, origin, panel, panel_phases, phase6a, small, smoke, two_phase",
     ):
         find_search_space(Path(given))

@@ -55,7 +55,9 @@ def test_every_step_has_a_rate(total: int, share: float, data: st.DataObject) ->
 def test_a_raised_flag_keeps_weights_and_moments_as_they_are(name: Optimizer, n_taken: int) -> None:
     # The trainer relies on this where it does not wait for the device.
     weight = torch.nn.Parameter(torch.ones(4))
-    optimizer = build_optimizer([weight], [], replace(CONFIG, optimizer=name, weight_decay=0.1))
+    optimizer = build_optimizer(
+        {"all": ([weight], [])}, replace(CONFIG, optimizer=name, weight_decay=0.1)
+    )
     flag = torch.zeros(())
     for _ in range(n_taken):
         weight.grad = torch.ones(4)
@@ -78,7 +80,7 @@ def test_steps_are_those_of_torch_bit_for_bit() -> None:
     config = replace(CONFIG, weight_decay=0.1)
     ours = [torch.nn.Parameter(drawn(*shape)) for shape in ((5, 7), (7,), (3,))]
     theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
-    optimizer = build_optimizer(ours[:1], ours[1:], config)
+    optimizer = build_optimizer({"all": (ours[:1], ours[1:])}, config)
     reference = torch.optim.AdamW(
         [
             {"params": theirs[:1], "weight_decay": config.weight_decay},
@@ -140,7 +142,7 @@ def test_steps_of_adabelief_are_those_of_its_paper(dtype: torch.dtype, is_captur
 
 def test_the_record_names_the_optimizer_that_was_built() -> None:
     weight = torch.nn.Parameter(torch.ones(4))
-    built = build_optimizer([weight], [], replace(CONFIG, optimizer="adabelief"))
+    built = build_optimizer({"all": ([weight], [])}, replace(CONFIG, optimizer="adabelief"))
     record = read_optimizer(built)
     assert (record.name, record.eps, record.is_fused) == ("AdaBelief", 1e-16, False)
 
@@ -149,7 +151,7 @@ def test_the_record_names_the_optimizer_that_was_built() -> None:
 def test_a_loaded_state_is_a_copy_that_continues_bit_for_bit(name: Optimizer) -> None:
     weights = [torch.nn.Parameter(torch.ones(4)) for _ in range(2)]
     config = replace(CONFIG, optimizer=name)
-    first, second = (build_optimizer([weight], [], config) for weight in weights)
+    first, second = (build_optimizer({"all": ([weight], [])}, config) for weight in weights)
     weights[0].grad = torch.arange(4.0)
     first.step()
     weights[1].data.copy_(weights[0].data)

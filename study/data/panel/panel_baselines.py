@@ -95,17 +95,31 @@ class PanelBaseline:
     is not ranked."""
 
 
-def score_panel_baselines(data: PanelDataset) -> tuple[PanelBaseline, ...]:
+def score_panel_baselines(
+    data: PanelDataset, *, share: float = SHARE, cost_basis_points: float = COST_BASIS_POINTS
+) -> tuple[PanelBaseline, ...]:
     """Score the baselines on the validation days; they are fitted on the training days alone.
 
     On the folds of a search they are fitted once for each, on its training days, and the scores
     are those of all validated days together.
+
+    Args:
+        data: the data set.
+        share: share of a day's assets that is bought, and that is sold.
+        cost_basis_points: cost of a trade, basis points of its value.
     """
     folds = data.per_network
     judged = [judged_days(fold, fold.validation_days) for fold in folds]
     scores = [panel_baseline_scores(fold, fold.validation_days) for fold in folds]
     return tuple(
-        judge_panel_scores(name, [each[name] for each in scores], judged, horizon=data.horizon)
+        judge_panel_scores(
+            name,
+            [each[name] for each in scores],
+            judged,
+            horizon=data.horizon,
+            share=share,
+            cost_basis_points=cost_basis_points,
+        )
         for name in scores[0]
     )
 

@@ -76,6 +76,16 @@ class PanelDataset(CellData):
         """This data set for runs that train one network, on the earlier days alone."""
         return replace(self, search_folds=())
 
+    @property
+    def standardising_rows(self) -> IndexArray:
+        """Rows in the windows by which inputs along time are standardised, ascending.
+
+        They are those of the days that trained when the inputs were built: a run that is trained on
+        the validation days too has the same inputs.
+        """
+        days = np.setdiff1d(self.train_days, self.validation_days)
+        return np.unique(days[:, None] - np.arange(self.context_length))
+
     def labelled(self, days: IndexArray) -> MaskArray:
         """Return which assets of the days are ranked and have a label, (n, n_assets)."""
         mask: MaskArray = self.present[days] & np.isfinite(self.returns[days])

@@ -7,7 +7,7 @@ import numpy as np
 
 from study.data.arrays import DayArray, IndexArray, SampleArray
 from study.data.data_config import DataConfig
-from study.data.panel.build_panel import panel_inputs_of, window_rows
+from study.data.panel.build_panel import panel_inputs_of
 from study.data.panel.panel import MaskArray, Panel
 from study.data.panel.panel_dataset import PanelDataset
 from study.data.panel.panel_history import panel_history
@@ -75,7 +75,7 @@ def open_panel_holdout(
     # Where the search mapped its inputs, those of all days are in the same file.
     cache = None if dataset.inputs.file is None else dataset.inputs.file.parent
     first = int(np.searchsorted(panel.dates, dataset.dates[0]))
-    train_rows = first + window_rows(dataset.train_days, config)
+    train_rows = first + dataset.standardising_rows
     found = panel_inputs_of(config, panel, config.normalization, train_rows, cache)
     history = panel_history(config, panel, found.known)
     days = history.sample_days(fold)

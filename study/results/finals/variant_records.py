@@ -52,6 +52,11 @@ class VariantRecord:
         """Name of what it is compared with, such as ``optimizer=adamw``."""
         return variant_name(self.field, self.base_value)
 
+    @property
+    def is_usable(self) -> bool:
+        """Has at least one of its runs a result?"""
+        return any(run.is_rankable for run in self.runs)
+
 
 def variant_name(field: str, value: Setting) -> str:
     """Return the name of a variant: the setting that is changed, and its value."""

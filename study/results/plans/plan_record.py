@@ -246,8 +246,21 @@ class PowerRecord:
 class PanelPowerRecord:
     """Smallest mean RankICs that a panel's days can tell from zero, and from a baseline's."""
 
+    null_day_sd: float
+    day_sd: float
+    null_se: float
+    measured_se: float | None
+    rank_ic_se: float
+    """Standard error of a mean RankIC on validation, by which the rest is computed."""
     rank_ic_validation: float
+    """Smallest mean RankIC that is told from zero on the validation days."""
     rank_ic_test: float
+    difference_se: float | None
+    difference_validation: float | None
+    """Smallest difference from ridge in RankIC that the validation days show."""
+    difference_test: float | None
+    ridge: float
+    """Mean RankIC of ridge on validation."""
     sentences: Sequence[str]
 
 

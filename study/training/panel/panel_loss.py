@@ -61,10 +61,10 @@ class PanelObjective:
         self.n_parts = len(self.terms)
         """Number of reported parts."""
 
-    def __call__(self, prediction: Prediction, batch: PanelBatch) -> Losses:
+    def __call__(self, answer: Prediction, batch: PanelBatch) -> Losses:
         """Return the losses of a batch, summed over its days."""
         total, base, *terms = panel_loss_sums(
-            prediction.logit_B,
+            answer.logit_B,
             batch.target_BA,
             batch.labelled_BA,
             batch.volatility_B,

@@ -1,4 +1,4 @@
-"""Computes the scores that a trained model gives to the assets of a panel, for any days."""
+"""Computes the scores of a trained model for any days of a panel."""
 
 from collections.abc import Mapping
 
@@ -9,9 +9,10 @@ from study.data.arrays import IndexArray, SampleArray
 from study.data.panel.panel import MaskArray
 from study.model.families import family_of
 from study.model.model_config import ModelConfig
+from study.training.panel.panel_windows import AssetWindows
 
-_WINDOWS = 1024
-"""Number of windows of one forward pass, at least those of a day."""
+_BATCH_WINDOWS = 256
+"""Number of windows of one forward pass, where a day has fewer."""
 
 
 def predict_scores(
@@ -24,31 +25,31 @@ def predict_scores(
     *,
     device: torch.device,
 ) -> SampleArray:
-    """Return the score of each asset on each day, float32 of shape (n, n_assets).
+    """Return the score of each asset on each day, float32 (n, n_assets), in full precision.
 
-    Scores are in full precision; those of absent assets mean nothing.
+    Those of assets that are not present mean nothing. A network ranks any set of assets, whatever
+    their number in its training.
 
     Args:
         config: the architecture.
         weights: tensors by name, as ``Trainer.best_weights`` gives them.
-        inputs: model inputs, shape (n_days, n_assets, n_features).
-        present: assets that are ranked, shape (n_days, n_assets).
-        sectors: sector of each asset, shape (n_assets,).
-        days: row of each sample's day; a window of ``config.context_length`` days must end there.
+        inputs: model inputs of the whole panel, shape (n_days, n_assets, n_features).
+        present: assets that are ranked on a day, shape (n_days, n_assets).
+        sectors: number of each asset's sector, shape (n_assets,).
+        days: row of each sample's day; windows of ``config.context_length`` days must end there.
         device: the device that computes them.
     """
     model = family_of(config).build(config, bf16=False, device=device)
     model.load_state_dict(dict(weights))
     model.eval()
-    sector_A = torch.tensor(sectors, device=device)
-    at_once = max(1, _WINDOWS // inputs.shape[1])
-    parts = []
+    windows = AssetWindows(inputs, context_length=config.context_length, device=device)
+    present_DA = torch.tensor(present, device=device)
+    sector_A = torch.tensor(sectors, dtype=torch.int64, device=device)
+    size = max(1, _BATCH_WINDOWS // inputs.shape[1])
     with torch.no_grad():
-        for start in range(0, len(days), at_once):
-            own = days[start : start + at_once]
-            rows_BT = own[:, None] + range(1 - config.context_length, 1)
-            x_BATF = torch.tensor(inputs[rows_BT], device=device).transpose(1, 2)
-            present_BA = torch.tensor(present[own], device=device)
-            parts.append(model(x_BATF, present_BA, sector_A).logit_B.float().cpu())
-    scores: SampleArray = torch.cat(parts).numpy()
+        parts = [
+            model(windows.cut(part), present_DA[part], sector_A).logit_B
+            for part in torch.split(windows.days(days), size)
+        ]
+    scores: SampleArray = torch.cat(parts).float().cpu().numpy()
     return scores

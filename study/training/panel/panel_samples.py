@@ -22,8 +22,9 @@ from study.training.panel.panel_metrics import (
     PanelMetrics,
     panel_metrics,
 )
+from study.training.panel.panel_windows import AssetWindows
 from study.training.train_config import TrainConfig
-from study.training.windows import days_on_device, require_n_features, shuffled_days
+from study.training.windows import require_n_features, shuffled_days
 
 FEWEST_ASSETS = 3
 """Fewest labelled assets of a training or validation day: two have one order or the other."""
@@ -265,24 +266,15 @@ class PanelTrainingData:
 
 
 class PanelWindows:
-    """Cuts the windows of all assets of a day from inputs that lie on the device once.
-
-    On the CPU they lie where the data has them, mapped from a file or not. A window is cut for
-    every asset, an absent one too, whose answer is ignored: the shapes of a batch are then the same
-    on all days, as a device needs that replays its steps.
-    """
+    """The days of a panel on a device: windows of all assets, with their labels."""
 
     def __init__(
         self, data: PanelTrainingData, *, context_length: int, device: torch.device
     ) -> None:
-        values = data.inputs.values
-        # Torch shares writable arrays alone; a read-only one comes from memory and is copied.
-        shares = device.type == "cpu" and values.flags.writeable and values.flags.c_contiguous
-        series = torch.from_numpy(values) if shares else torch.tensor(values, device=device)
-        self._row_F = series.flatten(0, 1)
-        """Features of each asset and day, the assets of a day one after the other."""
-        self._n_assets = data.n_assets
-        self._context_length = context_length
+        self.windows = AssetWindows(
+            data.inputs.values, context_length=context_length, device=device
+        )
+        """What cuts the windows."""
         self._device = device
         known = data.present & np.isfinite(data.returns) & np.isfinite(data.targets)
         self._present = torch.tensor(data.present, device=device)
@@ -291,9 +283,6 @@ class PanelWindows:
         self._targets = torch.tensor(targets, device=device)
         self._volatility = torch.tensor(data.volatility, dtype=torch.float32, device=device)
         self._sector_A = torch.tensor(data.sectors, dtype=torch.int64, device=device)
-        asset_A = torch.arange(data.n_assets, device=device)
-        offset_T = torch.arange(1 - context_length, 1, device=device)
-        self._offset_AT = offset_T * data.n_assets + asset_A[:, None]
         self.answer_shape: tuple[int, ...] = (data.n_assets,)
         """The shape of a network's answer to one sample."""
         self.days(data.train_days)
@@ -304,7 +293,7 @@ class PanelWindows:
 
         Raises: DataError if a window would begin before the inputs, where an index would wrap.
         """
-        return days_on_device(days, self._context_length, self._device)
+        return self.windows.days(days)
 
     def shuffled(self, days: IndexArray, generator: torch.Generator) -> Tensor:
         """Return ``days`` shuffled by a CPU generator, so that all devices see one order."""
@@ -312,10 +301,8 @@ class PanelWindows:
 
     def gather(self, days: Tensor) -> PanelBatch:
         """Return the samples of ``days``, int64 (B,) on the device."""
-        row_BAT = days[:, None, None] * self._n_assets + self._offset_AT
-        x_BATF = self._row_F.index_select(0, row_BAT.flatten()).view(*row_BAT.shape, -1)
         return PanelBatch(
-            x_BATF,
+            self.windows.cut(days),
             self._present[days],
             self._sector_A,
             self._targets[days],

@@ -30,11 +30,16 @@ class AdaBelief(MomentOptimizer):
         """Change the parameters by their gradients; see ``MomentOptimizer``."""
         with torch.no_grad():
             is_taken = None if is_broken is None else is_broken == 0
-            self._n_steps += 1 if is_taken is None else is_taken
+            counts = self.moving()
+            for n_steps in counts.values():
+                n_steps.add_(1 if is_taken is None else is_taken)
             for group in self.groups:
-                self._change(group, is_taken, rate)
+                if group.clock in counts:
+                    self._change(group, counts[group.clock], is_taken, rate)
 
-    def _change(self, group: ParameterGroup, is_taken: Tensor | None, rate: Tensor | None) -> None:
+    def _change(
+        self, group: ParameterGroup, count: Tensor, is_taken: Tensor | None, rate: Tensor | None
+    ) -> None:
         gradients = {i: p.grad for i, p in enumerate(group.parameters) if p.grad is not None}
         if not gradients:
             return
@@ -44,7 +49,7 @@ class AdaBelief(MomentOptimizer):
         differences = list(torch._foreach_sub(list(gradients.values()), first))
         # The numbers of a step stay on the device, in the type of the parameters, which batched
         # operations ask for. A step that is not taken multiplies by 1 and adds 0.
-        n_steps = self._n_steps.to(parameters[0].dtype)
+        n_steps = count.to(parameters[0].dtype)
         taken = torch.ones_like(n_steps)
         if is_taken is not None:
             # A factor of 0 would leave what is not a number as it is.

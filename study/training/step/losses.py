@@ -61,9 +61,9 @@ class LogLoss:
         """No names: the report has a field for each part."""
         return ()
 
-    def __call__(self, prediction: Prediction, batch: Batch) -> Losses:
+    def __call__(self, answer: Prediction, batch: Batch) -> Losses:
         """Return the losses of a batch, summed over its samples."""
-        logit_B, predicted_B = prediction
+        logit_B, predicted_B = answer
         log_loss = total = _log_loss(logit_B, batch.label_B)
         auxiliary = None
         if predicted_B is not None:

@@ -16,6 +16,8 @@ class ParameterGroup:
 
     parameters: Sequence[Parameter]
     weight_decay: float
+    clock: str = "all"
+    """Name of what counts its steps; groups of one clock have gradients in the same steps."""
     first_moments: list[Tensor] = field(init=False)
     second_moments: list[Tensor] = field(init=False)
 
@@ -25,7 +27,7 @@ class ParameterGroup:
 
 
 class MomentOptimizer(ABC):
-    """An optimizer that keeps two moments of every parameter, and counts its steps once.
+    """An optimizer that keeps two moments of every parameter, and counts steps once per clock.
 
     Args:
         groups: the parameters, all on one device, each in one group.
@@ -50,8 +52,12 @@ class MomentOptimizer(ABC):
         self.betas = betas
         self.eps = eps
         device = next(p.device for group in groups for p in group.parameters)
-        self._n_steps = torch.zeros((), device=device)
-        """Steps taken, in float32 as a fused kernel reads it; exact up to 16 million."""
+        clocks = tuple(dict.fromkeys(group.clock for group in groups))
+        self._n_steps = torch.zeros((len(clocks),) if len(clocks) > 1 else (), device=device)
+        """Steps taken by each clock, in float32 as a fused kernel reads it; exact up to 16
+        million. The count of an only clock is a scalar."""
+        # Views of that tensor, which is what states are copied from and into.
+        self._of_clock = {c: self._n_steps.view(-1)[i] for i, c in enumerate(clocks)}
 
     @abstractmethod
     def step(self, is_broken: Tensor | None = None, rate: Tensor | None = None) -> None:
@@ -64,6 +70,11 @@ class MomentOptimizer(ABC):
                 every replay: on CUDA float32 on the device, on the CPU float64. None takes
                 ``learning_rate``.
         """
+
+    def moving(self) -> dict[str, Tensor]:
+        """Return the counts of the clocks of which a parameter has a gradient, by their names."""
+        names = [g.clock for g in self.groups if any(p.grad is not None for p in g.parameters)]
+        return {name: self._of_clock[name] for name in names}
 
     def zero_grad(self) -> None:
         """Free the gradients."""

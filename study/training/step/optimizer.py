@@ -1,7 +1,7 @@
 """The optimizer, its learning-rate schedule, and a record of its settings."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -36,7 +36,9 @@ class AdamW(MomentOptimizer):
     def step(self, is_broken: Tensor | None = None, rate: Tensor | None = None) -> None:
         """Change the parameters by their gradients; see ``MomentOptimizer``."""
         with torch.no_grad():
-            self._n_steps += 1
+            counts = self.moving()
+            for n_steps in counts.values():
+                n_steps.add_(1)
             for group in self.groups:
                 gradients = {
                     i: p.grad for i, p in enumerate(group.parameters) if p.grad is not None
@@ -49,7 +51,7 @@ class AdamW(MomentOptimizer):
                     [group.first_moments[i] for i in gradients],
                     [group.second_moments[i] for i in gradients],
                     [],
-                    [self._n_steps] * len(gradients),
+                    [counts[group.clock]] * len(gradients),
                     amsgrad=False,
                     # An overload takes each of the two types, but none their union.
                     lr=self.learning_rate if rate is None else rate,  # type: ignore[arg-type]
@@ -62,30 +64,40 @@ class AdamW(MomentOptimizer):
                     found_inf=is_broken,
                 )
             if is_broken is not None:
-                self._n_steps -= is_broken
+                for n_steps in counts.values():
+                    n_steps.sub_(is_broken)
 
 
 def build_optimizer(
-    decayed: Sequence[Parameter], undecayed: Sequence[Parameter], config: TrainConfig
+    parameters: Mapping[str, tuple[Sequence[Parameter], Sequence[Parameter]]], config: TrainConfig
 ) -> MomentOptimizer:
-    """Return the optimizer of the settings with decay on ``decayed`` alone, at the peak rate."""
+    """Return the optimizer of the settings, at the peak rate.
+
+    Args:
+        parameters: those with decay and those without, by the name of what counts their steps.
+        config: the settings.
+    """
     built, eps = (AdamW, EPS) if config.optimizer == "adamw" else (AdaBelief, BELIEF_EPS)
-    groups = [ParameterGroup(decayed, config.weight_decay), ParameterGroup(undecayed, 0.0)]
+    groups = [
+        ParameterGroup(own, decay, clock)
+        for clock, (decayed, undecayed) in parameters.items()
+        for own, decay in ((decayed, config.weight_decay), (undecayed, 0.0))
+    ]
     return built(groups, learning_rate=config.learning_rate, betas=BETAS, eps=eps)
 
 
 def read_optimizer(optimizer: MomentOptimizer) -> OptimizerRecord:
     """Return the settings of an optimizer, with the rate that is set now."""
-    decayed, undecayed = optimizer.groups
+    decayed, undecayed = optimizer.groups[::2], optimizer.groups[1::2]
     return OptimizerRecord(
         name=type(optimizer).__name__,
         learning_rate=optimizer.learning_rate,
         beta1=optimizer.betas[0],
         beta2=optimizer.betas[1],
         eps=optimizer.eps,
-        weight_decay=decayed.weight_decay,
-        n_decayed=sum(p.numel() for p in decayed.parameters),
-        n_undecayed=sum(p.numel() for p in undecayed.parameters),
+        weight_decay=decayed[0].weight_decay,
+        n_decayed=sum(p.numel() for group in decayed for p in group.parameters),
+        n_undecayed=sum(p.numel() for group in undecayed for p in group.parameters),
         is_fused=optimizer.is_fused,
     )
 

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from study.data.arrays import IndexArray, SampleArray
 from study.model.model_config import ModelConfig
-from study.model.network import Prediction
 from study.training.metrics import Metrics
 from study.training.panel.panel_metrics import PanelMetrics
 from study.training.train_config import TrainConfig
@@ -64,8 +63,8 @@ class Objective(Protocol):
     def terms(self) -> tuple[str, ...]:
         """Names of the parts that are reported as the terms of the loss; may be none."""
 
-    def __call__(self, prediction: Prediction, batch: Any) -> Losses:
-        """Return the losses of a batch."""
+    def __call__(self, answer: Any, batch: Any) -> Losses:
+        """Return the losses of what the network returned for a batch."""
 
 
 class Samples(Protocol):

@@ -1,6 +1,6 @@
 """One optimizer step, over tensors that stay where they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from study.errors import require
 from study.model.linear import KeptCasts
-from study.model.network import Network, decay_groups
+from study.model.network import Network
 from study.training.device import (
     DeviceRandomness,
     PhaseClock,
@@ -18,6 +18,9 @@ from study.training.device import (
     release_cached_memory,
 )
 from study.training.kept_weights import WeightAverage
+from study.training.phases.masked_encoder import MaskedEncoder
+from study.training.phases.phase import Module
+from study.training.phases.trained_modules import parameters_by_clock, set_trained
 from study.training.step.graphs import Replayer
 from study.training.step.optimizer import build_optimizer
 from study.training.step.samples import Batch, Objective, SampleWindows
@@ -58,7 +61,7 @@ class TrainingStep:
 
     def __init__(
         self,
-        model: Network,
+        model: Network | MaskedEncoder,
         windows: SampleWindows,
         objective: Objective,
         config: TrainConfig,
@@ -81,7 +84,8 @@ class TrainingStep:
         self.out_of_memory_count = 0
         """Number of times that memory has run out."""
         self.parameters = list(model.parameters())
-        self.optimizer = build_optimizer(*decay_groups(model), config)
+        parameters = parameters_by_clock(model, config.phase_list)
+        self.optimizer = build_optimizer(parameters, config)
         self.average = (
             WeightAverage(self.parameters, config.ema_decay) if config.ema_decay > 0 else None
         )
@@ -90,11 +94,31 @@ class TrainingStep:
         self._is_broken = torch.zeros((), device=device)
         self._values = torch.zeros(objective.n_parts + 2, device=device)
         """The sums of ``StepTaken``, then the norm."""
-        self._casts = KeptCasts(model.cast_maps(device) if model.bf16 else (), torch.bfloat16)
+        self._casts = self._kept_casts()
         # The CPU's kernel reads the rate in float64, the CUDA kernel in float32.
         rate_type = torch.float64 if device.type == "cpu" else torch.float32
         self._rate = torch.zeros((), dtype=rate_type, device=device)
         self._share = torch.zeros((), device=device)
+
+    def follow(self, config: TrainConfig, objective: Objective, trains: Collection[Module]) -> None:
+        """Take the next steps by other settings, and let only some modules train.
+
+        Graphs of steps hold the settings and gradients that they were captured with: they go.
+
+        Args:
+            config: settings with the same effective batch, optimizer and average.
+            objective: the loss that they minimise.
+            trains: modules of the network that train.
+        """
+        self._config, self._objective = config, objective
+        self._values = torch.zeros(objective.n_parts + 2, device=self._device)
+        set_trained(self._model, trains)
+        self.forget()
+
+    def take_over(self) -> None:
+        """Train the weights on, after other steps have changed them."""
+        self._casts = self._kept_casts()
+        self.forget()
 
     def begin(self) -> None:
         """Lower the flag and cast the weights as they are, before the first of several steps."""
@@ -154,6 +178,10 @@ class TrainingStep:
             remedy="Give the trial a larger share of the device.",
         )
         self.micro_batch = (self.micro_batch + 1) // 2
+
+    def _kept_casts(self) -> KeptCasts:
+        maps = self._model.cast_maps(self._device) if self._model.bf16 else ()
+        return KeptCasts(maps, torch.bfloat16)
 
     def _set_gradients(self, days: Tensor, clock: PhaseClock) -> None:
         """Set the gradients of the mean loss over ``days``, in smaller parts if memory runs out."""

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from analysis.__main__ import main
 from analysis.panel.panel_judgement import JudgedPanel, judge_panel
-from analysis.panel.panel_records import is_panel, read_panel
+from analysis.panel.panel_records import read_panel
 from analysis.panel.panel_report import build_panel
 from analysis.report import build
 from analysis.study_records import read_study
 from study.results.finals.final_records import read_final, write_final
-from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE
+from study.storage.files import overwrite_json
+from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE, RECORD_FILE
 from tests.analysis.panel.planted import (
     WARNING,
     cell_name,
@@ -43,6 +45,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for e in range(1, 31)
     ]  # fmt: skip
     write_epochs(folder, "trial_0000", lines)
+    record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    overwrite_json(folder / RECORD_FILE, {**record, "warnings": [WARNING, "one split unadjusted"]})
     (path / "printed.txt").write_text(report(path), encoding="utf-8")
     return path
 
@@ -73,7 +77,9 @@ def test_every_question_has_a_section(results: Path, numbers: Any) -> None:
 
 
 def test_whom_the_assets_leave_out_is_said(numbers: Any) -> None:
-    assert f"Of the panel: {WARNING}" in numbers["facts"]
+    warned = [fact for fact in numbers["facts"] if fact.startswith("Of the panel: ")]
+    # The search and the final runs say so, each of them.
+    assert warned == [f"Of the panel: {WARNING}", "Of the panel: one split unadjusted"]
 
 
 def test_numbers_are_kept_with_their_intervals(numbers: Any) -> None:
@@ -134,7 +140,7 @@ def test_less_than_five_sizes_claim_nothing(numbers: Any) -> None:
 
 def judged(results: Path) -> JudgedPanel:
     study = read_study(results, None)
-    assert is_panel(study)
+    assert study.is_panel
     return judge_panel(read_panel(results, study))
 
 
@@ -156,6 +162,7 @@ def test_without_final_runs_nothing_is_said_of_test_days(tmp_path: Path) -> None
     assert found.summary == ["No final runs yet: nothing is said of test days."]
     assert found.missing == [f"no final runs of {cell_name(1000, 5)}: run study.train."]
     assert found.sections == []
+    assert f"Of the panel: {WARNING}" in found.facts
 
 
 def test_a_cell_that_cannot_be_read_is_named_beside_the_others(tmp_path: Path) -> None:
@@ -191,6 +198,16 @@ def test_a_panel_and_a_market_are_studies_of_their_own(tmp_path: Path) -> None:
     write_panel_study(tmp_path, {1000: 0.3}, with_final=False)
     write_study(tmp_path, {10_000: 0.3}, horizons=(1,), with_final=False)
     market = read_study(tmp_path, "demo_threshold_1pct")
-    assert not is_panel(market)
+    assert not market.is_panel
     assert build(market, []).summary[0] == "No final runs yet: nothing is said of test days."
-    assert is_panel(read_study(tmp_path, "demo_ranking_synthetic-panel"))
+    assert read_study(tmp_path, "demo_ranking_synthetic-panel").is_panel
+
+
+def test_probabilities_cannot_be_judged_on_a_panel(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_panel_study(tmp_path, {1000: 0.3}, with_final=False)
+    answers = tmp_path / "predictions.csv"
+    answers.write_text("date,p\n2014-01-02,0.5\n2014-01-03,0.6\n", encoding="utf-8")
+    assert main(["judge", str(answers), "--storage", str(tmp_path)]) != 0
+    assert "must be a study of one market" in capsys.readouterr().err

@@ -42,6 +42,14 @@ def test_ratios_and_their_errors_are_those_of_the_formulas() -> None:
     assert found.icir.value == pytest.approx(own.mean() / own.std(ddof=1))
 
 
+def test_samples_in_which_every_day_is_once_give_the_ratio_itself() -> None:
+    earned = 0.0005 + 0.01 * np.random.default_rng(0).standard_normal((1, 50))
+    found = score_ranking(daily(earned, earned), np.ones((10, 50)), 5)
+    for ratio in (found.icir, found.sharpe, found.sharpe_net):
+        assert ratio is not None
+        assert ratio.low == pytest.approx(ratio.value, rel=1e-9)
+
+
 def test_what_never_varies_has_no_ratio() -> None:
     found = score_ranking(daily(np.zeros((2, 60))), resampled_day_counts(60, 1), 1)
     assert found.icir is None

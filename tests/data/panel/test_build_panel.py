@@ -257,9 +257,13 @@ def few(close: PriceArray) -> PriceArray:
         (two_alone, {}, "needs a day on which 3 assets have more than 250 days of prices"),
         (two_late, {}, "every part must keep days on which 3 assets .* validation=11, test=0"),
         (short, {}, "needs a day on which 3 assets have more than 250 days of prices"),
-        (few, {"validation_share": 0.2}, r"least 100 days .* got (\d+) days, worth \1\.0 at"),
+        (few, {"validation_share": 0.2, "horizon": 5}, r"least 30 days .*, worth [12]\d\.\d at"),
         (few, {"context_length": 400}, "every part must keep days"),
-        (np.copy, {"horizon": 5}, "at horizon 5. Give a longer history, a shorter horizon"),
+        (
+            np.copy,
+            {"horizon": 20, "purge_days": 20},
+            "at horizon 20. Give a longer history, a shorter horizon",
+        ),
         (np.copy, {"horizon": 900, "purge_days": 900}, "every part must keep days"),
     ],
 )

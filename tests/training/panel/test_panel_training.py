@@ -15,6 +15,7 @@ from study.model.model_config import ModelConfig
 from study.results.epoch_report import EpochReport
 from study.results.scores import PanelBest, PanelValidation
 from study.training.folded_trainer import FoldedTrainer
+from study.training.panel.panel_prediction import predict_scores
 from study.training.panel.panel_samples import PanelTrainingData
 from study.training.state_file import load, save
 from study.training.train_config import TrainConfig
@@ -229,7 +230,7 @@ def test_mapped_inputs_are_not_copied_on_the_cpu(tmp_path: Path) -> None:
     (tmp_path / "inputs").write_bytes(values.tobytes())
     inputs = SharedInputs.mapped(tmp_path / "inputs", 0, values.shape)
     windows = replace(DATA, inputs=inputs).windows(8, CPU)
-    assert windows._row_F.data_ptr() == inputs.values.ctypes.data
+    assert windows.windows.row_F.data_ptr() == inputs.values.ctypes.data
     day = int(DATA.train_days[0])
     batch = windows.gather(windows.days(DATA.train_days[:2]))
     expected = values[day - 7 : day + 1].transpose(1, 0, 2)
@@ -238,6 +239,25 @@ def test_mapped_inputs_are_not_copied_on_the_cpu(tmp_path: Path) -> None:
     values.flags.writeable = False
     frozen = replace(DATA, inputs=SharedInputs(values))
     assert trace([make_trainer(data=frozen).run_epoch()]) == trace([make_trainer().run_epoch()])
+
+
+def test_scores_of_any_days_are_those_that_the_trainer_gives() -> None:
+    trainer = full_trainer(ema_decay=0.0)
+    trainer.run_epoch()
+    weights = trainer.best_weights()
+    assert weights is not None
+    scores = predict_scores(
+        FULL_MODEL,
+        weights,
+        inputs=DATA.inputs.values,
+        present=DATA.present,
+        sectors=DATA.sectors,
+        days=DATA.validation_days,
+        device=CPU,
+    )
+    assert trainer.validation_logit is not None
+    np.testing.assert_allclose(scores, trainer.validation_logit, rtol=1e-5, atol=1e-5)
+    assert scores.std() > 0.1
 
 
 def test_a_state_of_an_earlier_version_had_the_defaults_of_later_settings() -> None:

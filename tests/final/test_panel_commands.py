@@ -1,0 +1,118 @@
+"""The commands on a small panel: a search, final runs with variants, and ranks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import study.predict
+import study.train
+import study.tune
+from study.cluster.runtime import cluster
+from study.data.panel.panel_sources import import_panel
+from study.results.finals.final_records import read_final
+from study.results.finals.panel_predictions import read_panel_predictions
+from study.results.finals.variant_records import read_variant, variant_folder, variant_names
+from study.results.store import read_trials
+from study.storage.layout import CARD_FILE, FINAL_FOLDER, MODEL_FOLDER, PREDICTIONS_FILE
+from tests.tuner.command import SPACES
+from tests.tuner.in_process import MARKS, ray_environment
+
+CELL = "ranks_2k_h1_ranking_walks_closes"
+N_SEEDS, HORIZON = 3, 1
+FLAGS = (
+    "--search", "ranks.yaml", "--budgets", "2k", "--horizons", "1", "--seeds", str(N_SEEDS),
+    "--candidates", "1", "--selection-seeds", "1",
+)  # fmt: skip
+
+pytestmark = MARKS
+
+
+def write_panel(here: Path) -> None:
+    """Import eight random walks, of two sectors, as the panel ``walks``."""
+    days = np.arange("2015-01-05", "2018-01-05", dtype="datetime64[D]")
+    days = days[np.is_busday(days)][:760]
+    walk = np.random.default_rng(1).normal(0, 0.02, (len(days), 8)).cumsum(axis=0)
+    table = pd.DataFrame(
+        20 * np.exp(walk), index=pd.Index(days, name="Date"), columns=[*"ABCDEFGH"]
+    )
+    table.to_csv(here / "walks.csv")
+    import_panel(here / "walks.csv", folder=here / "ray_results" / "data")
+
+
+def write_space(here: Path) -> None:
+    """Write a search space whose trials take a second each."""
+    raw = yaml.safe_load((SPACES / "panel.yaml").read_text())
+    raw |= {"study": "ranks", "budgets": {"2k": 2000}, "tolerance": 0.5, "horizons": [HORIZON]}
+    raw["data"] |= {"source": "walks", "validation_share": 0.3}
+    raw["model"] |= {"d_model": 8, "n_layers": 1, "n_heads": 2, "d_ff_ratio": 2}
+    raw["model"]["asset_attention"] = "none"
+    raw["train"] |= {"epochs": 2, "rank_weight": 0.1}
+    raw["search"] |= {"trials": 1, "forced": "none", "scheduler": "fifo"}
+    (here / "ranks.yaml").write_text(yaml.safe_dump(raw))
+
+
+def test_variants_of_a_panel_are_trained_beside_its_winner_and_ranks_are_those_of_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_panel(tmp_path)
+    write_space(tmp_path)
+    folder = tmp_path / "ray_results" / FINAL_FOLDER / CELL
+    with ray_environment(), cluster(None, use_accelerators=True):
+        assert study.tune.main(["--search", "ranks.yaml", "--budget", "2k", "--horizon", "1"]) == 0
+        # The winner has the second value: this variant is refused, and costs nothing else.
+        variants = ("--variants", "optimizer=adabelief", "rank_weight=0.1")
+        assert study.train.main([*FLAGS, *variants]) == 1
+        printed = capsys.readouterr()
+        assert "but got rank_weight=0.1, which it has. Give another value" in printed.err
+        _check_variant(folder, printed.out)
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        assert study.train.main([*FLAGS, "--variants", "optimizer=adabelief"]) == 0
+        assert {path: path.read_bytes() for path in before} == before
+    _check_ranks(folder, capsys)
+
+
+def _check_variant(folder: Path, printed: str) -> None:
+    """Check that a variant differs from the winner by one setting, at its seeds and days."""
+    final = read_final(folder)
+    assert final is not None
+    assert variant_names(folder) == ["optimizer=adabelief"]
+    record = read_variant(folder, "optimizer=adabelief")
+    assert record is not None
+    assert (record.winner, record.base_value) == (final.winner, "adamw")
+    assert [run.seed for run in record.runs] == [run.seed for run in final.runs]
+    own = variant_folder(folder, record.name)
+    for run in read_trials(own / "runs"):
+        assert dict(run.params) == {**final.params, "optimizer": "adabelief"}
+    table, base = (read_panel_predictions(each / PREDICTIONS_FILE) for each in (own, folder))
+    base = base[base["model"] == final.model]
+    days = ["seed", "part", "date", "asset", "y"]
+    pd.testing.assert_frame_equal(
+        table[days].reset_index(drop=True), base[days].reset_index(drop=True),
+        check_categorical=False,
+    )  # fmt: skip
+    assert set(table["part"]) == {"validation", "test"}
+    assert not np.array_equal(table["score"], base["score"])
+    assert f" {N_SEEDS} seeds of its final runs" in printed
+    assert "difference: variant less winner, seed by seed; above 0 the variant scores" in printed
+
+
+def _check_ranks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Check that the exported model gives the scores of the predictions that are kept."""
+    capsys.readouterr()
+    assert study.predict.main(["--cell", CELL, "--days", "30", "--json"]) == 0
+    rows = pd.DataFrame(json.loads(capsys.readouterr().out)["ranks"])
+    seed = json.loads((folder / MODEL_FOLDER / CARD_FILE).read_text())["origin"]["seed"]
+    kept = read_panel_predictions(folder / PREDICTIONS_FILE)
+    kept = kept[kept["seed"] == seed].assign(
+        date=kept["date"].dt.strftime("%Y-%m-%d"), asset=kept["asset"].astype(str)
+    )
+    both = rows.merge(kept, on=["date", "asset"])
+    assert len(rows) == 30 * 8
+    # The labels of the last day are not known.
+    assert len(both) == (30 - HORIZON) * 8
+    np.testing.assert_allclose(both["score_x"], both["score_y"], rtol=1e-4, atol=1e-6)
