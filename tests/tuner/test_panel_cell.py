@@ -134,7 +134,9 @@ def undisturbed(here: Path, folder: Path) -> list[TrialRecord]:
         search=cell.search,
         granted_bytes={},
     )
-    (samples,) = samples_of(data, cell.data, cell.search.metric, simple_models(data).daily)
+    (samples,) = samples_of(
+        data, cell.data, cell.search.metric, simple_models(data, cell.data).daily
+    )
     device, worker = torch.device("cpu"), epoch_record(1).worker
     while (trial := ledger.next()) is not None:
         trainer = Trainer(
