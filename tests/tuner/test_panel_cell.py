@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ def begin_and_kill(here: Path) -> None:
     assert not left_over(process.pid), "Ray processes were left"
 
 
-def said(main: Callable[[Sequence[str]], int], flags: Sequence[str]) -> str:
+def said(main: Callable[[list[str]], int], flags: list[str]) -> str:
     """Run a command in this process and return what it prints."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
