@@ -91,7 +91,7 @@ class TrainConfig:
         check_values(TRAIN_RULES, self, "Mend the search space.")
 
 
-_PANEL_SETTINGS: dict[str, object] = {
+PANEL_SETTINGS: dict[str, object] = {
     "base_loss": "squared",
     "ic_weight": 0.0,
     "rank_weight": 0.0,
@@ -107,7 +107,7 @@ def require_no_panel_settings(train: TrainConfig) -> None:
 
     Raises: StudyError.
     """
-    for name, default in _PANEL_SETTINGS.items():
+    for name, default in PANEL_SETTINGS.items():
         value = getattr(train, name)
         require(
             value == default,

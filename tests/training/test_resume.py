@@ -17,7 +17,7 @@ from study.model.model_config import ModelConfig
 from study.training.device import supports_bf16
 from study.training.state_file import load, save
 from study.training.step.optimizer import learning_rate
-from study.training.train_config import TrainConfig
+from study.training.train_config import PANEL_SETTINGS, TrainConfig
 from study.training.trainer import Trainer
 from tests.training.planted import CPU, DATA, MODEL, TRAIN, make_trainer, run_to_end, trace
 
@@ -342,8 +342,8 @@ def test_every_field_of_train_config_changes_the_training() -> None:
         "min_delta": ({"min_delta": 0.0, "collapse_grace_share": 1.0}, 10.0),
         "collapse_grace_share": (stuck | {"collapse_grace_share": 0.5}, 1.0),
     }
-    only_choice = {"optimizer"}
-    assert changes.keys() | only_choice == TrainConfig.__dataclass_fields__.keys()
+    elsewhere = {"optimizer", *PANEL_SETTINGS}
+    assert changes.keys() | elsewhere == TrainConfig.__dataclass_fields__.keys()
     for name, (setting, value) in changes.items():
         config = replace(base, **setting)
         plain = trace(run_to_end(make_trainer(model=model, train=config)))
