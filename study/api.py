@@ -106,7 +106,7 @@ class SearchableCell:
         Raises:
             StudyError: the data, the space or the options cannot serve the cell.
         """
-        options = options or PlanOptions(results=self.results)
+        options = dataclasses.replace(options or PlanOptions(results=self.results), may_write=False)
         prepared = prepare(self._asked(trials), options)
         with options.cluster() as nodes:
             try:

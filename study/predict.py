@@ -86,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         got=_STDOUT,
         remedy="Leave out one of the two.",
     )
+    _require_file(arguments.csv)
     trained = _trained_cells(arguments.storage)
     require(
         arguments.cell in trained,
@@ -104,6 +105,22 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.csv != _STDOUT:
         _print(described)
     return Exit.OK
+
+
+def _require_file(file: str | None) -> None:
+    """Refuse a path that no table can be written to, before anything is computed.
+
+    Raises:
+        SpecError: it is a folder, or in none.
+    """
+    path = Path(_STDOUT if file is None else file)
+    require(
+        path.parent.is_dir() and not path.is_dir(),
+        "--csv",
+        "must be a file in a folder that exists",
+        got=quoted(file),
+        remedy=f"Give a file such as ranks.csv, or {_STDOUT} for stdout.",
+    )
 
 
 def _describe(arguments: argparse.Namespace) -> dict[str, Any]:

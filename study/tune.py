@@ -177,6 +177,7 @@ def _planning(arguments: argparse.Namespace, results: Path, at_once: int | None)
         address=arguments.address,
         estimate=arguments.estimate,
         import_trials=arguments.import_trials,
+        may_write=not arguments.dry_run,
     )
 
 

@@ -1,4 +1,4 @@
-"""The epochs of a winner's runs: what each term of the loss added, and how scores moved."""
+"""The epochs of a winner's runs: what each term of the loss was, and how scores moved."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ class Epoch:
     number: int
     """Number of the epoch, from 1."""
     terms: Mapping[str, float]
-    """Mean of each term of the training loss, weight included; empty where none is kept."""
+    """Mean of each term of the training loss, before its weight; empty where none is kept."""
     rank_ic: float | None
     """Mean RankIC on the validation days; None where the epoch has none."""
     sharpe: float | None

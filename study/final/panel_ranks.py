@@ -1,7 +1,7 @@
 """The ranks that an exported model gives to the assets of a panel, up to its last day."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from study.data.arrays import DayArray, IndexArray, SampleArray
 from study.data.panel.build_panel import panel_inputs_of
 from study.data.panel.panel import MaskArray, Panel
+from study.data.panel.panel_dataset import NO_SECTORS
 from study.data.panel.panel_history import panel_history
 from study.data.panel.panel_labels import FEWEST_ASSETS
 from study.errors import DataError, require
@@ -81,11 +82,13 @@ def rank_days(
             inputs are standardised by or sectors that the network asks for, or a score is not
             finite.
     """
-    config, origin = exported.data, exported.origin
+    config = exported.data
     _require_sectors(exported, panel)
     rows = _standardising_rows(exported, panel)
-    found = panel_inputs_of(config, panel, config.normalization, rows, None)
-    history = panel_history(config, panel, found.known)
+    # Inputs are relative to sectors where training knew any.
+    seen = panel if _knows_sectors(exported) else dataclasses.replace(panel, sectors=None)
+    found = panel_inputs_of(config, seen, config.normalization, rows, None)
+    history = panel_history(config, seen, found.known)
     days = np.flatnonzero(history.present.sum(axis=1) >= FEWEST_ASSETS)[-n_days:]
     require(
         len(days) > 0,
@@ -97,7 +100,7 @@ def rank_days(
         error=DataError,
     )
     inputs = found.inputs.values[history.first :]
-    scores = _scores(exported, panel.sectors, inputs, history.present, days, device)
+    scores = _scores(exported, seen.sectors, inputs, history.present, days, device)
     present = history.present[days]
     unfit = history.dates[days][(present & ~np.isfinite(scores)).any(axis=1)]
     require(
@@ -114,7 +117,7 @@ def rank_days(
         sectors=panel.sectors,
         scores=scores,
         present=present,
-        notes=tuple(_notes(origin, panel, history.dates, days, bool(len(rows)))),
+        notes=tuple(_notes(exported, panel, history.dates, days)),
     )
 
 
@@ -128,7 +131,7 @@ def _scores(
 ) -> SampleArray:
     """Return the scores of a network of as many assets and sectors as the panel has."""
     n_assets = present.shape[1]
-    names, sector_of = np.unique(np.array(sectors or ("all",) * n_assets), return_inverse=True)
+    names, sector_of = np.unique(np.array(sectors or (NO_SECTORS,) * n_assets), return_inverse=True)
     return predict_scores(
         dataclasses.replace(exported.model, n_assets=n_assets, n_sectors=len(names)),
         exported.weights,
@@ -140,15 +143,20 @@ def _scores(
     )
 
 
+def _knows_sectors(exported: ExportedModel) -> bool:
+    """Had the panel of training sectors?"""
+    return list(exported.origin["sectors"]) != [NO_SECTORS]
+
+
 def _require_sectors(exported: ExportedModel, panel: Panel) -> None:
     """Refuse a panel without sectors for a network that has learned to compare within them.
 
     Raises:
         DataError: it is refused.
     """
-    knows = exported.model.asset_attention == "sector" and exported.model.n_sectors > 1
+    compares = exported.model.asset_attention == "sector" and _knows_sectors(exported)
     require(
-        not knows or panel.sectors is not None,
+        not compares or panel.sectors is not None,
         panel.name,
         "must have the sector of each asset: the network compares assets within their sectors",
         got="no sectors",
@@ -181,25 +189,25 @@ def _standardising_rows(exported: ExportedModel, panel: Panel) -> IndexArray:
     return np.flatnonzero(inside)
 
 
-def _notes(
-    origin: Mapping[str, Any],
-    panel: Panel,
-    dates: DayArray,
-    days: IndexArray,
-    is_standardised_along_time: bool,
-) -> list[str]:
+def _notes(exported: ExportedModel, panel: Panel, dates: DayArray, days: IndexArray) -> list[str]:
     """Return in which ways the panel differs from the one of training, and what is left out."""
-    lines = []
+    origin = exported.origin
+    lines: list[str] = []
     new = sorted(set(panel.assets) - set(origin["assets"]))
     gone = sorted(set(origin["assets"]) - set(panel.assets))
     for assets, words in ((new, "not among the assets of training"), (gone, "missing here")):
         if assets:
             lines.append(f"{words}: {_named(assets)}")
-    if (new or gone) and is_standardised_along_time:
+    if (new or gone) and exported.data.normalization == "zscore":
         lines.append("inputs are standardised by the training days of these assets, not of those")
-    unknown = sorted(set(panel.sectors or ()) - set(origin["sectors"]))
-    if unknown and panel.sectors is not None:
-        lines.append(f"not among the sectors of training: {_named(unknown)}")
+    if _knows_sectors(exported):
+        unknown = sorted(set(panel.sectors or ()) - set(origin["sectors"]))
+        if panel.sectors is None:
+            lines.append("no sectors here: what was relative to a sector is relative to all assets")
+        elif unknown:
+            lines.append(f"not among the sectors of training: {_named(unknown)}")
+    elif panel.sectors is not None:
+        lines.append("training knew no sectors, so those of this panel change nothing")
     if days[-1] < len(dates) - 1:
         lines.append(
             f"{dates[days[-1]]} is the last day that is ranked: on later ones, up to {dates[-1]}, "

@@ -29,6 +29,11 @@ from study.search.space import TrialConfig
 from study.spec.dimension import Fixed
 from study.spec.variants import Variant, plain_setting
 from study.storage.layout import PREDICTIONS_FILE
+from study.training.phases.pretraining import require_patches
+from study.training.train_config import TrainConfig
+
+_READ_WITH = {"rank_temperature": "rank_weight", "pretrain_mask_share": "pretrain_epochs"}
+"""Settings that are read where another one is above 0, with that one."""
 
 
 def differing(
@@ -53,29 +58,60 @@ def differing(
 
 
 def _require_comparable(record: FinalRecord, variant: Variant) -> None:
-    """Refuse a variant that is the winner itself, or another network.
+    """Refuse a variant that is the winner itself, or another network, or cannot be trained.
 
     Raises:
-        StudyError: it is.
+        StudyError: it is refused.
     """
-    where = f"{record.cell}: --variants"
-    base = winner_value(record, variant)
-    require(
+    config, base = TrialConfig.from_flat(record.params), winner_value(record, variant)
+
+    def check(condition: bool, rule: str, got: str, remedy: str) -> None:
+        where = f"{record.cell}: --variants"
+        require(condition, where, rule, got=got, remedy=remedy, error=StudyError)
+
+    check(
         base != variant.value,
-        where,
         f"must differ from the winner, trial {record.winner}",
-        got=f"{variant.name}, which it has",
-        remedy="Give another value, or leave it out.",
-        error=StudyError,
+        f"{variant.name}, which it has",
+        "Give another value, or leave it out.",
     )
-    require(
+    check(
         variant.field != "auxiliary_weight" or 0 not in (base, variant.value),
-        where,
         "must keep the network of the winner, which has a head for auxiliary_weight above 0 alone",
-        got=f"{variant.name} against {base}",
-        remedy="Give a weight above 0 to a winner that has one, or search again.",
-        error=StudyError,
+        f"{variant.name} against {base}",
+        "Give a weight above 0 to a winner that has one, or search again.",
     )
+    check(
+        _is_read(config.train, variant),
+        f"must change a setting that the winner, trial {record.winner}, reads",
+        f"{variant.name}, which its other settings leave unread",
+        "Leave it out.",
+    )
+    try:
+        changed = _changed(config, variant)
+        require_patches(changed.model, changed.train)
+    except StudyError as error:
+        raise StudyError(f"{record.cell}: --variants {variant.name}: {error}") from error
+
+
+def _is_read(train: TrainConfig, variant: Variant) -> bool:
+    """Does training read a setting, as the others of the winner are?"""
+    phases = train.phase_list
+    if phases and all(variant.field in phase.overrides for phase in phases):
+        return False
+    other = _READ_WITH.get(variant.field)
+    own = [train, *(train.in_phase(phase) for phase in phases)]
+    return other is None or any(getattr(each, other) > 0 for each in own)
+
+
+def _changed(config: TrialConfig, variant: Variant) -> TrialConfig:
+    """Return a configuration with one setting changed.
+
+    Raises:
+        StudyError: its other settings do not allow that.
+    """
+    train = dataclasses.replace(config.train, **cast(Any, {variant.field: variant.value}))
+    return dataclasses.replace(config, train=train)
 
 
 def winner_value(record: FinalRecord, variant: Variant) -> Setting:
@@ -131,14 +167,13 @@ def variant_plan(
         folds: the data set of each fold of test days, those of the winner's final runs.
     """
     plan = plan_runs(search, best, folds, with_validation=False)
-    config = TrialConfig.from_flat(best.trial.params)
-    train = dataclasses.replace(config.train, **cast(Any, {variant.field: variant.value}))
+    config = _changed(TrialConfig.from_flat(best.trial.params), variant)
     own = {**search.space.train, variant.field: Fixed(variant.value)}
     return dataclasses.replace(
         plan,
         configuration=Forced(
             name=f"{source_of(best.trial)}, {variant.name}",
-            config=dataclasses.replace(config, train=train),
+            config=config,
         ),
         space=dataclasses.replace(search.space, train=own),
     )

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from study.data.data_config import DataConfig
 from study.errors import quoted, require
 from study.fields import check_value
-from study.results.finals.variant_records import Setting, variant_name
+from study.results.finals.variant_records import Setting, is_variant_name, variant_name
 from study.training.train_config import PANEL_SETTINGS, TRAIN_RULES
 
 _FLAG = "--variants"
 
 _OF_MARKETS = ("auxiliary_weight", "fall_weight")
 """Settings of training that a panel does not read, for it has no such labels."""
+
+_TEXTS = ("phases",)
+"""Settings that are a text, which is empty for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +41,13 @@ class Variant:
             remedy=f"There are: {', '.join(TRAIN_RULES)}.",
         )
         check_value(TRAIN_RULES, self.field, self.value, _FLAG, "Mend the flag.")
+        require(
+            is_variant_name(self.name),
+            _FLAG,
+            "must set a number, a word or none, which name a folder",
+            got=quoted(self.name),
+            remedy=f"Search {self.field} in a study of its own, or give none.",
+        )
 
     def require_read(self, data: DataConfig) -> None:
         """Refuse a setting that the training of a cell does not read.
@@ -71,7 +81,8 @@ def read_variants(texts: Sequence[str]) -> tuple[Variant, ...]:
     """Return the variants that ``--variants`` names, each once, in order.
 
     Args:
-        texts: each the name of a setting, an equals sign and a value; ``null`` stands for none.
+        texts: each the name of a setting, an equals sign and a value. ``null`` is no value, and
+            ``none`` the empty text of a setting that has one, such as ``phases``.
 
     Raises:
         SpecError: a text has another form, no such setting exists, or a value breaks its rule.
@@ -88,6 +99,8 @@ def _variant(text: str) -> Variant:
         got=quoted(text),
         remedy="Write for example optimizer=adabelief or rank_weight=0.",
     )
+    if value == "none" and field in _TEXTS:
+        return Variant(field=field, value="")
     return Variant(field=field, value=_value(value))
 
 

@@ -36,12 +36,12 @@ def variant_table(
         results: the results folder.
     """
     table = Table(box=None, padding=(0, 1), show_edge=False)
-    table.add_column("cell", overflow="fold")
-    table.add_column("variant", overflow="fold")
+    table.add_column("cell", overflow="fold", min_width=8)
+    table.add_column("variant", overflow="fold", min_width=8)
     table.add_column("winner", overflow="fold")
     score = "test RankIC" if records[0].is_panel else "test loss"
     for heading in ("seeds", score, "winner's", "difference", f"{_LEVEL:.0%} of seeds"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     finals = {record.cell: record for record in records}
     for variant in variants:
         own, base = _paired(variant, finals[variant.cell], results)
@@ -49,7 +49,7 @@ def variant_table(
         table.add_row(
             variant.cell,
             variant.name,
-            variant.base_name,
+            variant.base_name.removeprefix(f"{variant.field}="),
             str(len(difference)),
             _mean(own),
             _mean(base),

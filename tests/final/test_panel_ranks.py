@@ -157,6 +157,22 @@ def test_names_of_sectors_change_nothing(panel: Panel) -> None:
     )
 
 
+def test_sectors_that_training_knew_not_change_nothing(panel: Panel) -> None:
+    bare = replace(panel, sectors=None)
+    either: tuple[AssetAttention, ...] = ("none", "sector")
+    for attention in either:
+        made = exported(bare, attention=attention)
+        own, found = (rank_days(made, each, 20, device=CPU) for each in (bare, panel))
+        np.testing.assert_array_equal(scores(found), scores(own))
+        assert found.notes == ("training knew no sectors, so those of this panel change nothing",)
+        assert (own.rows()[0]["sector"], found.rows()[0]["sector"] in SECTORS) == (None, True)
+    # And the other way round, where inputs are relative to sectors.
+    ranks = rank_days(exported(panel), bare, 1, device=CPU)
+    assert ranks.notes == (
+        "no sectors here: what was relative to a sector is relative to all assets",
+    )
+
+
 def test_a_day_on_which_two_assets_have_inputs_is_not_ranked(panel: Panel) -> None:
     close = panel.close.copy()
     close[-3:, :5] = np.nan
@@ -236,6 +252,8 @@ def test_the_command_prints_top_and_bottom_and_writes_all(
         (("--data", "market.csv"), "market.csv', a market of one. Give such data, or a --cell"),
         (("--data", "nowhere"), "must be an embedded panel, an imported one or a file, but got"),
         (("--vix", "embedded"), "--vix: a panel has no inputs made of a volatility index, but got"),
+        (("--csv", "."), "--csv: must be a file in a folder that exists, but got '.'. Give a file"),
+        (("--csv", "/nowhere/ranks"), "--csv: must be a file in a folder that exists, but got"),
         (("--json", "--csv", "-"), "--csv: must be a file where --json prints, but got -"),
     ],
 )

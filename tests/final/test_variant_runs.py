@@ -1,6 +1,7 @@
 """Winners trained again with one setting changed: which can be, how, and what is left to do."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from study.results.finals.variant_records import VariantRecord, write_variant
 from study.search.space import TrialConfig
 from study.spec.dimension import Fixed
 from study.spec.variants import Variant, read_variants
+from study.training.phases.phase import Phase, phases_text
 from tests.analysis.records import final_record
 from tests.final.test_walk_forward import N_FOLDS, folds, searched, small
 from tests.results.conftest import record
@@ -59,6 +61,42 @@ def test_a_winner_is_compared_with_what_differs_from_it(
     assert [variant.name for variant in found] == kept
     assert len(refused) == (words is not None)
     assert all(str(words) in str(error) for error in refused)
+
+
+PHASES = phases_text(
+    [
+        Phase(name="first", epochs=3, rank_weight=0.2, sharpe_weight=0.1),
+        Phase(name="second", epochs=1, rank_weight=0.1),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["phases=none", "sharpe_weight=0.3", "rank_temperature=0.5"], None),
+        (["epochs=9"], "--variants epochs=9: train.phases: the phases must hold all epochs"),
+        (["rank_weight=0.7"], "trial 1, reads, but got rank_weight=0.7, which its other settings"),
+        (["pretrain_mask_share=0.3"], "reads, but got pretrain_mask_share=0.3"),
+        (["pretrain_epochs=1"], "--variants pretrain_epochs=1: .* patches that do not overlap"),
+    ],
+)
+def test_a_variant_must_be_read_and_fit_the_other_settings_of_the_winner(
+    texts: list[str], words: str | None
+) -> None:
+    model = dataclasses.replace(small().model, patch_stride=5)
+    train = dataclasses.replace(small().train, phases=PHASES)
+    own = dataclasses.replace(small(), model=model, train=train)
+    record_of_it = final_record("demo", 1000, 1, params=own.flat())
+    found, refused = differing(record_of_it, read_variants(texts))
+    assert len(found) == (0 if words else len(texts))
+    assert all(re.search(str(words), str(error)) for error in refused)
+    assert len(refused) == (words is not None)
+
+
+def test_what_only_another_setting_reads_is_refused_where_that_is_off() -> None:
+    own = final_record("demo", 1000, 1, params=small().flat())
+    assert differing(own, [only("rank_temperature=0.5")])[0] == []
 
 
 def test_a_setting_that_an_earlier_version_lacked_had_its_default() -> None:

@@ -22,6 +22,7 @@ from study.planning.time_estimate import estimate_search, saved_shares
 from study.results.plans.plan_file import read_measurements
 from study.results.plans.plan_record import Estimate
 from study.search.space import SearchSpace, TrialConfig, build_space
+from study.spec.dimension import Fixed
 from study.spec.overrides import Overrides
 from study.spec.search_config import SearchConfig
 from study.spec.spec_file import load_study
@@ -214,6 +215,17 @@ def test_the_epochs_of_all_folds_are_counted(
         fixed = expected_seconds(cell, data, **free)
         one = expected_seconds(cell, data, **own) - fixed
         assert expected_seconds(cell, folded, **own) - fixed == pytest.approx(3 * one)
+
+
+def test_epochs_of_a_pretraining_are_counted_without_a_validation(
+    short: tuple[Cell, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.planning.time_estimate._N_DRAWN", 2)
+    cell, data = short
+    more = dataclasses.replace(cell, train={**cell.train, "pretrain_epochs": Fixed(2)})
+    terms = dict.fromkeys(TERMS, 0.0) | {"window_seconds": 0.5, "validation_seconds": 0.5}
+    added = expected_seconds(more, data, **terms) - expected_seconds(cell, data, **terms)
+    assert added == pytest.approx(3 * 2 * 0.5 * len(data.train_days))
 
 
 def test_an_estimate_survives_its_file(tmp_path: Path) -> None:

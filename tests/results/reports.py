@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from study.results.epoch_report import EpochRecord, OptimizerRecord, WorkerFacts
-from study.results.scores import BestEpoch, Validation
+from study.results.scores import BestEpoch, PanelBest, PanelValidation, Validation
 
 _OPTIMIZER = OptimizerRecord(
     name="AdamW", learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01,
@@ -32,6 +32,26 @@ def best_epoch(loss: float, **changes: Any) -> BestEpoch:
         "difference": -0.1, "difference_se": 0.01, "auc_se": 0.03,
     }  # fmt: skip
     return BestEpoch(**{**fields, **changes})
+
+
+def panel_validation(rank_ic: float, **changes: Any) -> PanelValidation:
+    """Return the scores of an epoch on a panel whose search ranks by RankIC."""
+    fields: dict[str, Any] = {
+        "loss": 1 - rank_ic, "base_loss": 0.9, "rank_ic": rank_ic, "ic": 0.03, "icir": 0.2,
+        "hit_rate": 0.51, "long_short": 1e-4, "turnover": 0.8, "sharpe": 0.6, "sharpe_net": 0.1,
+        "spread": 0.1,
+    }  # fmt: skip
+    return PanelValidation(**{**fields, **changes})
+
+
+def panel_best(rank_ic: float, **changes: Any) -> PanelBest:
+    """Return the best epoch on a panel, with the errors of its scores."""
+    fields: dict[str, Any] = {
+        **dataclasses.asdict(panel_validation(rank_ic)), "epoch": 1, "loss_se": 0.02,
+        "half_losses": (0.96 - rank_ic, 1.04 - rank_ic), "rank_ic_se": 0.02, "ic_se": 0.02,
+        "sharpe_se": 0.4, "difference": 0.04 - rank_ic, "difference_se": 0.01,
+    }  # fmt: skip
+    return PanelBest(**{**fields, **changes})
 
 
 def epoch_record(

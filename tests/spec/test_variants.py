@@ -20,6 +20,7 @@ PANEL = DataConfig(
         ("learning_rate=1e-5", 1e-05, "learning_rate=1e-05"),
         ("epochs=8.0", 8, "epochs=8"),
         ("patience=null", None, "patience=None"),
+        ("phases=none", "", "phases=none"),
     ],
 )
 def test_a_value_is_read_and_named_in_one_way(text: str, value: Setting, name: str) -> None:
@@ -38,6 +39,7 @@ def test_a_value_is_read_and_named_in_one_way(text: str, value: Setting, name: s
         ("optimizer=adam", "--variants: optimizer must be one of adamw, adabelief, but"),
         ("rank_weight=inf", "rank_weight must lie in"),
         ("epochs=2.5", "epochs must be a whole number"),
+        ("phases=[{epochs: 2}]", "--variants: must set a number, a word or none, .* Search phases"),
         ("rank_weight=high", "rank_weight must lie in .* but got rank_weight='high'"),
     ],
 )

@@ -64,7 +64,7 @@ def test_rank_ics_of_a_panel_are_paired_by_seed(tmp_path: Path) -> None:
     record, row = shown(tmp_path)
     assert row[0] == record.cell
     assert row[1:] == [
-        NAME, "optimizer=adamw", "3", f"{own.mean():.4f}", f"{base.mean():.4f}",
+        NAME, "adamw", "3", f"{own.mean():.4f}", f"{base.mean():.4f}",
         f"{np.mean(own - base):+.4f}", f"[{interval.low:+.4f},", f"{interval.high:+.4f}]",
     ]  # fmt: skip
     assert variant_notes([record])[0].endswith("above 0 the variant scores better")
@@ -85,7 +85,7 @@ def test_losses_of_a_market_are_paired_and_fewer_than_three_seeds_have_no_interv
         assert row[3:] == ["0", "-", "-", "-", "-"]
         return
     test = own[own["part"] == "test"].query("seed < @seeds_kept")
-    losses = -np.where(test["y"] == 1, np.log(0.9), np.log(0.1))
+    losses = -np.log(np.where(test["y"] == 1, 0.9, 0.1))
     assert row[3] == str(seeds_kept)
     assert row[4] == f"{losses.mean():.4f}"
     assert float(row[6]) == pytest.approx(float(row[4]) - float(row[5]), abs=1.01e-4)

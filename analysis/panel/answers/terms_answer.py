@@ -1,4 +1,4 @@
-"""The section on training: what each term of the loss added by epoch, and whether scores agree."""
+"""The section on training: what each term of the loss was by epoch, and whether scores agree."""
 
 import numpy as np
 
@@ -59,5 +59,5 @@ def _table(cell: JudgedPanelCell, where: str) -> Table:
         columns=("epoch", "runs", *names, "validation RankIC", "validation Sharpe"),
         rows=[row(epochs[index]) for index in at],
         caption=f"{where}: means over the runs that reached the epoch. Terms of the training loss "
-        f"as they were added, weights included.{missing}",
+        f"before their weights; the first is what the others are added to.{missing}",
     )

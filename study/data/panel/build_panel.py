@@ -13,7 +13,7 @@ from study.data.data_config import ACROSS, RANKING, DataConfig, Normalization
 from study.data.inputs import require_small_shift
 from study.data.panel.arrow_cache import CachedInputs, InputsKey, cached_inputs
 from study.data.panel.panel import Panel
-from study.data.panel.panel_dataset import PanelDataset
+from study.data.panel.panel_dataset import NO_SECTORS, PanelDataset
 from study.data.panel.panel_history import PanelHistory, panel_history
 from study.data.panel.panel_inputs import build_panel_inputs, panel_feature_hash
 from study.data.panel.panel_labels import (
@@ -204,7 +204,7 @@ def _dataset(series: _Series, days: Splits, fold: int | None = None) -> PanelDat
     rows = slice(history.first, history.first + n_visible)
     max_shift = config.max_shift if fold is None else float("inf")
     arrays = _arrays(series, days, n_visible, _warnings(series, days, fold), max_shift)
-    sectors = panel.sectors or ("all",) * len(panel.assets)
+    sectors = panel.sectors or (NO_SECTORS,) * len(panel.assets)
     sector_names, sector_of = np.unique(np.array(sectors), return_inverse=True)
     oracle = panel.oracle.get(config.horizon)
     return PanelDataset(

@@ -11,6 +11,9 @@ from study.data.panel.panel import MaskArray
 from study.data.panel.shared_inputs import SharedInputs
 from study.data.splits import Part
 
+NO_SECTORS = "all"
+"""Name of the one sector of all assets, where none are known."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PanelSplit:
@@ -56,7 +59,7 @@ class PanelDataset(CellData):
     sectors: npt.NDArray[np.int64]
     """Row of each asset's sector in ``sector_names``, shape (n_assets,)."""
     sector_names: tuple[str, ...]
-    """Names of the sectors; ("all",) where none are known."""
+    """Names of the sectors; ``NO_SECTORS`` alone where none are known."""
     closes: PriceArray
     """Closes, float64 of shape (n_days, n_assets), NaN where unknown."""
     oracle: SampleArray | None

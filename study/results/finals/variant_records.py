@@ -50,7 +50,9 @@ class VariantRecord:
     @property
     def base_name(self) -> str:
         """Name of what it is compared with, such as ``optimizer=adamw``."""
-        return variant_name(self.field, self.base_value)
+        name = variant_name(self.field, self.base_value)
+        # A text that describes several values is no name.
+        return name if is_variant_name(name) else f"{self.field}=as-it-won"
 
     @property
     def is_usable(self) -> bool:
@@ -59,8 +61,16 @@ class VariantRecord:
 
 
 def variant_name(field: str, value: Setting) -> str:
-    """Return the name of a variant: the setting that is changed, and its value."""
-    return f"{field}={value}"
+    """Return the name of a variant: the setting that is changed, and its value.
+
+    Empty text stands for none.
+    """
+    return f"{field}={'none' if value == '' else value}"
+
+
+def is_variant_name(name: str) -> bool:
+    """Is a text the name of a setting and a number or a word, as a folder may be named?"""
+    return _NAME.fullmatch(name) is not None
 
 
 def variant_folder(folder: Path, name: str) -> Path:
@@ -87,7 +97,7 @@ def write_variant(folder: Path, record: VariantRecord) -> None:
         StudyError: its name is not that of a folder.
     """
     require(
-        _NAME.fullmatch(record.name) is not None,
+        is_variant_name(record.name),
         "variant",
         "must be the name of a setting and a number or a word",
         got=quoted(record.name),

@@ -26,6 +26,7 @@ RECORD = VariantRecord(
         ("optimizer", "adabelief", "adamw", "optimizer=adabelief"),
         ("rank_weight", 0, 0.1, "rank_weight=0"),
         ("rank_weight", 1e-05, 0.1, "rank_weight=1e-05"),
+        ("phases", "", '[{"epochs": 2}]', "phases=none"),
         ("pretrain", True, False, "pretrain=True"),
         ("sectors", None, "graph", "sectors=None"),
     ],
@@ -37,6 +38,12 @@ def test_what_is_written_is_read(
     write_variant(tmp_path, record)
     assert variant_names(tmp_path) == [name]
     assert read_variant(tmp_path, name) == record
+
+
+def test_text_that_describes_several_values_is_no_name() -> None:
+    record = dataclasses.replace(RECORD, field="phases", value="", base_value='[{"epochs": 2}]')
+    assert (record.name, record.base_name) == ("phases=none", "phases=as-it-won")
+    assert RECORD.base_name == "rank_weight=0.1"
 
 
 def test_a_variant_without_a_record_has_not_ended(tmp_path: Path) -> None:

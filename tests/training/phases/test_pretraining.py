@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -165,6 +166,10 @@ def test_a_network_in_bfloat16_learns_from_the_weights_as_they_are() -> None:
         bf16=True,
     )  # fmt: skip
     exact, rounded = (trainer.run_epoch() for trainer in trainers)
+    maps = trainers[1].model.cast_maps(CPU)
+    assert maps
+    for linear in maps:
+        assert torch.equal(linear._kept[0], linear.weight.to(torch.bfloat16))
     assert exact.pretrain_losses is not None
     assert rounded.pretrain_losses == pytest.approx(list(exact.pretrain_losses), rel=0.02)
     assert rounded.train_loss == pytest.approx(exact.train_loss, rel=0.05)
@@ -204,6 +209,20 @@ def test_a_frozen_encoder_can_follow_it() -> None:
     assert all(torch.equal(found[n], expected[n]) == (module_of(n) != "heads") for n in found)
 
 
+def test_a_trainer_goes_back_to_a_state_before_its_encoder_was_frozen() -> None:
+    heads = Phase(name="heads", epochs=4, trains=("heads",))
+    trainer = trainer_with(phases=phases_text([heads]))
+    assert trainer.run_epoch(after_steps(3)) is None
+    state = copy.deepcopy(trainer.state_dict())
+    first = trainer.run_epoch()
+    trainer.load_state_dict(state)
+    again = trainer.run_epoch()
+    assert _without_seconds([again]) == _without_seconds([first])
+    expected = pretrained()
+    found = dict(trainer.model.named_parameters())
+    assert all(torch.equal(found[n], expected[n]) == (module_of(n) != "heads") for n in found)
+
+
 def test_networks_of_folds_are_pretrained_each_and_report_their_mean() -> None:
     days = np.arange(10, 150)
     folds = [
@@ -229,11 +248,17 @@ def test_one_asset_is_pretrained_too() -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_the_trial() -> None:
-    trainer = trainer_with()
-    next(trainer.model.parameters()).data.fill_(float("nan"))
-    report = trainer.run_epoch()
-    assert (report.stop_reason, report.validation) == ("diverged", None)
-    assert report.pretrain_losses == []
+    trainer, resumed = trainer_with(), trainer_with()
+    assert trainer.run_epoch(after_steps(8)) is None
+    state = copy.deepcopy(trainer.state_dict())
+    # The network itself could still be trained.
+    state["pretraining"]["running"]["head"]["weight"].fill_(float("nan"))
+    resumed.load_state_dict(state)
+    report = resumed.run_epoch()
+    assert (report.stop_reason, report.validation, report.step) == ("diverged", None, 0)
+    assert report.pretrain_losses is not None
+    assert len(report.pretrain_losses) == 1
+    assert EpochReport.from_json(report.to_json()) == report
 
 
 @pytest.mark.parametrize(
