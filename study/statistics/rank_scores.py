@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from study.statistics.tied_ranks import tie_spans
+
 ValueArray = npt.NDArray[np.floating[Any]]
 MaskArray = npt.NDArray[np.bool_]
 DailyArray = npt.NDArray[np.float64]
@@ -269,7 +271,7 @@ def _correlation(score: DailyArray, earned: DailyArray, mask: MaskArray) -> Dail
 
 def _rank_correlation(score: DailyArray, earned: DailyArray, mask: MaskArray) -> DailyArray:
     def ranks(values: DailyArray) -> DailyArray:
-        first, last = _tie_spans(values, mask)
+        first, last = tie_spans(np.where(mask, values, np.inf))
         return np.where(mask, (first + last) / 2 + 1, 0)
 
     return _correlation(ranks(score), ranks(earned), mask)
@@ -290,34 +292,11 @@ def _hit_rate(score: DailyArray, earned: DailyArray, mask: MaskArray) -> DailyAr
     return rate
 
 
-def _tie_spans(
-    values: ValueArray, mask: MaskArray
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the first and the last place, from 0, of each value and its equals, ascending.
-
-    Places outside of the mask come last, and mean nothing.
-    """
-    key = np.where(mask, values, np.inf)
-    order = np.argsort(key, axis=1)
-    ascending = np.take_along_axis(key, order, axis=1)
-    place = np.arange(key.shape[1])
-    is_first = np.ones(key.shape, dtype=bool)
-    is_first[:, 1:] = ascending[:, 1:] != ascending[:, :-1]
-    is_last = np.ones(key.shape, dtype=bool)
-    is_last[:, :-1] = is_first[:, 1:]
-    first = np.maximum.accumulate(np.where(is_first, place, 0), axis=1)
-    last = np.minimum.accumulate(np.where(is_last, place, place[-1])[:, ::-1], axis=1)[:, ::-1]
-    spans = np.empty((2, *key.shape), dtype=np.int64)
-    np.put_along_axis(spans[0], order, first, axis=1)
-    np.put_along_axis(spans[1], order, last, axis=1)
-    return spans[0], spans[1]
-
-
 def _weights(score: ValueArray, mask: MaskArray, share: float) -> DailyArray:
     count = mask.sum(axis=1, keepdims=True)
     # A share like .29 of 100 assets is 28.999999999999996 in binary.
     size = np.maximum(np.floor(share * count + 1e-9), 1)
-    first, last = _tie_spans(score, mask)
+    first, last = tie_spans(np.where(mask, score, np.inf))
     tied = last - first + 1
     top = np.clip((size - (count - 1 - last)) / tied, 0, 1) / size
     bottom = np.clip((size - first) / tied, 0, 1) / size

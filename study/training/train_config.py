@@ -120,11 +120,6 @@ class TrainConfig:
         """The phases of the schedule, in order; may be none."""
         return parse_phases(self.phases)
 
-    def is_read(self, name: str) -> bool:
-        """Does some phase train with the trial's own value of a setting?"""
-        phases = self.phase_list
-        return not phases or any(name not in phase.overrides for phase in phases)
-
     def in_phase(self, phase: Phase | None) -> "TrainConfig":
         """Return the settings of a phase: the trial's, with the values that are the phase's own."""
         if phase is None:

@@ -15,6 +15,7 @@ from study.data.panel.panel_features import (
     panel_warm_up_days,
 )
 from study.errors import DataError, require
+from study.statistics.tied_ranks import average_ranks
 
 __all__ = ["PanelInputs", "build_panel_inputs", "panel_feature_hash", "panel_warm_up_days"]
 
@@ -130,7 +131,7 @@ def _rank_days(values_DAF: SampleArray, known_DA: MaskArray) -> None:
         count_D11 = known_DA1.sum(axis=1, keepdims=True)
         # The unknown are last in order, where they take no rank of the known.
         value_DFA = np.where(known_DA1, values_DAF[days], np.nan).transpose(0, 2, 1)
-        rank_DAF = _mean_ranks(np.ascontiguousarray(value_DFA)).transpose(0, 2, 1)
+        rank_DAF = average_ranks(np.ascontiguousarray(value_DFA)).transpose(0, 2, 1)
         spread = _spread_of_days(values_DAF[days], known_DA1)
         compared = known_DA1 & spread & (count_D11 >= _FEWEST_ASSETS)
         scaled_DAF = np.sqrt(3) * (2 * rank_DAF - 1 - count_D11) / np.maximum(count_D11, 1)
@@ -144,23 +145,6 @@ def _spread_of_days(value_DAF: SampleArray, known_DA1: MaskArray) -> MaskArray:
     known = np.isfinite(low)
     width = np.where(known, high, 0.0) - np.where(known, low, 0.0)
     return _is_spread(width, np.abs(value_DAF).max(axis=1, keepdims=True))
-
-
-def _mean_ranks(values: SampleArray) -> PriceArray:
-    """Return ranks along the last axis, 1 the lowest, equal values with the mean of theirs."""
-    order = np.argsort(values, axis=-1)
-    ascending = np.take_along_axis(values, order, axis=-1)
-    place = np.arange(values.shape[-1], dtype=np.int32)
-    differs = ascending[..., 1:] != ascending[..., :-1]
-    first = np.zeros(values.shape, np.int32)
-    first[..., 1:] = np.where(differs, place[1:], 0)
-    np.maximum.accumulate(first, axis=-1, out=first)
-    last = np.full(values.shape, place[-1], np.int32)
-    last[..., :-1] = np.where(differs, place[:-1], place[-1])
-    last = np.minimum.accumulate(last[..., ::-1], axis=-1)[..., ::-1]
-    ranks = np.empty(values.shape)
-    np.put_along_axis(ranks, order, (first + last) / 2 + 1, axis=-1)
-    return ranks
 
 
 def _standardise_by(

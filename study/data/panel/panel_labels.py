@@ -1,11 +1,11 @@
 """Labels of a panel: what each asset earns over the next days, and what training aims at."""
 
 import numpy as np
-import numpy.typing as npt
 
 from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.data_config import Target
 from study.data.panel.panel import MaskArray
+from study.statistics.tied_ranks import average_ranks
 
 FEWEST_ASSETS = 3
 """Fewest labelled assets of a day that can be ranked: two have one order or the other, and with two
@@ -80,35 +80,12 @@ def make_targets(returns: SampleArray, target: Target) -> SampleArray:
     return found
 
 
-def _average_ranks(values: npt.NDArray[np.floating]) -> PriceArray:
-    """Return ranks 1, 2, .. within each row, ties sharing their mean rank; NaN where a value is.
-
-    Args:
-        values: shape (n_rows, n_columns).
-    """
-    order = np.argsort(values, axis=1)
-    in_order = np.take_along_axis(values, order, axis=1)
-    n_rows, n_columns = values.shape
-    place = np.arange(n_columns, dtype=np.int32)
-    differs = in_order[:, 1:] != in_order[:, :-1]
-    first = np.zeros((n_rows, n_columns), dtype=np.int32)
-    first[:, 1:] = np.where(differs, place[1:], 0)
-    first = np.maximum.accumulate(first, axis=1)
-    last = np.full((n_rows, n_columns), n_columns - 1, dtype=np.int32)
-    last[:, :-1] = np.where(differs, place[:-1], n_columns - 1)
-    last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
-    ranks = np.empty((n_rows, n_columns))
-    np.put_along_axis(ranks, order, (first + last) / 2 + 1, axis=1)
-    ranks[np.isnan(values)] = np.nan
-    return ranks
-
-
 def _normal_scores(returns: SampleArray) -> PriceArray:
     # Not at the top: a command that builds no targets does not wait for scipy.
     from scipy.special import ndtri
 
     known = np.isfinite(returns).sum(axis=1, keepdims=True)
-    scores: PriceArray = ndtri((_average_ranks(returns) - 0.5) / known)
+    scores: PriceArray = ndtri((average_ranks(returns) - 0.5) / known)
     return scores
 
 

@@ -53,11 +53,16 @@ def test_the_oracle_scores_what_is_expected_of_it(strong: SyntheticPanel, horizo
 
 
 def test_the_expected_correlations_are_means_over_what_may_follow() -> None:
-    law = PanelLaw(n_days=1_000, n_assets=8, n_sectors=2, signal_ic=0.6, seed=1)
+    law = PanelLaw(n_days=4_000, n_assets=8, n_sectors=2, signal_ic=0.6, seed=1)
     market, generator = simulate_panel(law), np.random.default_rng(0)
-    # The day before a regime ends shows whether the volatility is that of the days that follow.
-    day = int(np.flatnonzero(np.diff(market.volatility))[-1])
-    assert day > SILENT_DAYS
+    # The day before a regime ends shows whether the volatility is that of the days that follow, and
+    # a signal that sectors share whether it is held against their own volatility.
+    changes = np.flatnonzero(np.diff(market.volatility))
+    signals = np.log1p(market.panel.oracle[1][changes])
+    signals -= signals.mean(axis=1, keepdims=True)
+    shared = signals[:, :4].mean(axis=1) ** 2 / (signals**2).mean(axis=1)
+    day = int(changes[np.argmax(np.where(changes > SILENT_DAYS, shared, 0))])
+    assert shared.max() > 0.5
     expected = bayes_ic(market, 1)
     signal = np.log1p(market.panel.oracle[1][day])
     factor = market.volatility[day + 1]
