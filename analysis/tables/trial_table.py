@@ -122,13 +122,8 @@ def read_table(
             f"the study {'maximized' if read.larger_is_better else 'minimized'} its value, and "
             f"--metric {metric} says otherwise: the flag is taken"
         )
-    if is_ours and metric == "auc":
-        rows = [{**row, "value": row.get("auc"), "value_se": _auc_se(row)} for row in rows]
-    elif is_ours and metric in _RANKING_SCORES:
-        # The value of a panel's record is what its search minimises: 1 less this score.
-        rows = [
-            {**row, "value": row.get(metric), "value_se": row.get(f"{metric}_se")} for row in rows
-        ]
+    if is_ours:
+        rows = _with_metric(rows, metric)
     trials = [_trial(place, row) for (place, _), row in zip(read.rows, rows, strict=True)]
     for (place, _), trial in zip(read.rows, trials, strict=True):
         _require_metric(place, trial, metric)
@@ -180,6 +175,19 @@ def _require_once(where: str, numbers: Sequence[int]) -> None:
         f"number {repeated} again",
         "Leave out all rows of a trial but one.",
     )
+
+
+def _with_metric(
+    rows: Sequence[Mapping[str, Any]], metric: Metric | None
+) -> list[Mapping[str, Any]]:
+    """Return rows of our own records with a metric as their value, where they have another one."""
+    if metric == "auc":
+        return [{**row, "value": row.get("auc"), "value_se": _auc_se(row)} for row in rows]
+    if metric in _RANKING_SCORES:
+        # The value of a panel's record is what its search minimises: 1 less this score.
+        error = f"{metric}_se"
+        return [{**row, "value": row.get(metric), "value_se": row.get(error)} for row in rows]
+    return list(rows)
 
 
 def _require_metric(where: str, trial: Trial, metric: Metric | None) -> None:
