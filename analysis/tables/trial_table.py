@@ -122,13 +122,8 @@ def read_table(
             f"the study {'maximized' if read.larger_is_better else 'minimized'} its value, and "
             f"--metric {metric} says otherwise: the flag is taken"
         )
-    if is_ours and metric == "auc":
-        rows = [{**row, "value": row.get("auc"), "value_se": _auc_se(row)} for row in rows]
-    elif is_ours and metric in _RANKING_SCORES:
-        # The value of a panel's record is what its search minimises: 1 less this score.
-        rows = [
-            {**row, "value": row.get(metric), "value_se": row.get(f"{metric}_se")} for row in rows
-        ]
+    if is_ours:
+        rows = [_by_metric(row, metric) for row in rows]
     trials = [_trial(place, row) for (place, _), row in zip(read.rows, rows, strict=True)]
     for (place, _), trial in zip(read.rows, trials, strict=True):
         _require_metric(place, trial, metric)
@@ -242,6 +237,16 @@ def _is_journal(head: bytes) -> bool:
     except StudyError:
         return False
     return isinstance(first, dict) and _JOURNAL_KEY in first
+
+
+def _by_metric(row: Mapping[str, Any], metric: Metric | None) -> Mapping[str, Any]:
+    """Return a record of ours whose value is its score of a metric, with the error of that."""
+    if metric == "auc":
+        return {**row, "value": row.get("auc"), "value_se": _auc_se(row)}
+    if metric in _RANKING_SCORES:
+        # The value of a panel's record is what its search minimises: 1 less this score.
+        return {**row, "value": row.get(metric), "value_se": row.get(f"{metric}_se")}
+    return row
 
 
 def _auc_se(row: Mapping[str, Any]) -> float | None:
