@@ -123,7 +123,7 @@ def read_table(
             f"--metric {metric} says otherwise: the flag is taken"
         )
     if is_ours:
-        rows = [_by_metric(row, metric) for row in rows]
+        rows = _with_metric(rows, metric)
     trials = [_trial(place, row) for (place, _), row in zip(read.rows, rows, strict=True)]
     for (place, _), trial in zip(read.rows, trials, strict=True):
         _require_metric(place, trial, metric)
@@ -175,6 +175,19 @@ def _require_once(where: str, numbers: Sequence[int]) -> None:
         f"number {repeated} again",
         "Leave out all rows of a trial but one.",
     )
+
+
+def _with_metric(
+    rows: Sequence[Mapping[str, Any]], metric: Metric | None
+) -> list[Mapping[str, Any]]:
+    """Return rows of our own records with a metric as their value, where they have another one."""
+    if metric == "auc":
+        return [{**row, "value": row.get("auc"), "value_se": _auc_se(row)} for row in rows]
+    if metric in _RANKING_SCORES:
+        # The value of a panel's record is what its search minimises: 1 less this score.
+        error = f"{metric}_se"
+        return [{**row, "value": row.get(metric), "value_se": row.get(error)} for row in rows]
+    return list(rows)
 
 
 def _require_metric(where: str, trial: Trial, metric: Metric | None) -> None:
@@ -237,16 +250,6 @@ def _is_journal(head: bytes) -> bool:
     except StudyError:
         return False
     return isinstance(first, dict) and _JOURNAL_KEY in first
-
-
-def _by_metric(row: Mapping[str, Any], metric: Metric | None) -> Mapping[str, Any]:
-    """Return a record of ours whose value is its score of a metric, with the error of that."""
-    if metric == "auc":
-        return {**row, "value": row.get("auc"), "value_se": _auc_se(row)}
-    if metric in _RANKING_SCORES:
-        # The value of a panel's record is what its search minimises: 1 less this score.
-        return {**row, "value": row.get(metric), "value_se": row.get(f"{metric}_se")}
-    return row
 
 
 def _auc_se(row: Mapping[str, Any]) -> float | None:
