@@ -16,7 +16,12 @@ from study.errors import DataError
 
 N_DAYS, N_ASSETS, N_FEATURES = 23, 5, 3
 KEY = InputsKey(
-    fingerprint="a", tier="closes", normalization="cross_z", train_rows="", feature_hash="f"
+    fingerprint="a",
+    tier="closes",
+    normalization="cross_z",
+    train_rows="",
+    feature_hash="f",
+    code="c",
 )
 
 
@@ -76,6 +81,7 @@ def test_everything_that_inputs_depend_on_names_another_file(tmp_path: Path) -> 
         replace(KEY, normalization="cross_rank"),
         replace(KEY, train_rows="r"),
         replace(KEY, feature_hash="g"),
+        replace(KEY, code="d"),
     ]
     for key in keys:
         cached_inputs(key, tmp_path, built)
