@@ -11,7 +11,7 @@ from study.data.data_config import DataConfig
 from study.data.panel.build_panel import panel_inputs_of
 from study.data.panel.panel import MaskArray, Panel
 from study.data.panel.panel_dataset import PanelDataset
-from study.data.panel.panel_history import panel_history
+from study.data.panel.panel_history import PanelHistory, panel_history
 from study.data.panel.panel_inputs import build_panel_inputs
 from study.data.panel.panel_sources import load_panel
 from study.data.panel.shared_inputs import SharedInputs
@@ -85,23 +85,7 @@ def open_panel_holdout(
     history = panel_history(config, panel, found.known)
     days = history.sample_days(fold)
     inputs = found.inputs.between(first, len(panel.dates))
-    n_visible, in_parts = len(dataset.dates), dataset.validation_days
-    for what, is_same in (
-        ("inputs", _are_equal(inputs.between(0, n_visible), dataset.inputs)),
-        ("assets", np.array_equal(history.present[:n_visible], dataset.present)),
-        (
-            "returns",
-            np.array_equal(history.returns[in_parts], dataset.returns[in_parts], equal_nan=True),
-        ),
-    ):
-        require(
-            is_same,
-            panel.name,
-            f"{what} of the days that the search saw must be what its prices give",
-            got="others",
-            remedy="Start the command again, with the code and the libraries of the search.",
-            error=DataError,
-        )
+    _require_as_seen(dataset, inputs, history)
     _require_no_look_ahead(config, dataset, panel, train_rows)
     return PanelHoldout(
         panel=panel,
@@ -112,6 +96,29 @@ def open_panel_holdout(
         validation_days=days.validation,
         test_days=days.test,
     )
+
+
+def _require_as_seen(dataset: PanelDataset, inputs: SharedInputs, history: PanelHistory) -> None:
+    """Hold inputs and labels against those that the search saw.
+
+    Raises:
+        DataError: they differ.
+    """
+    n_visible, in_parts = len(dataset.dates), dataset.validation_days
+    seen = dataset.returns[in_parts]
+    for what, is_same in (
+        ("inputs", _are_equal(inputs.between(0, n_visible), dataset.inputs)),
+        ("assets", np.array_equal(history.present[:n_visible], dataset.present)),
+        ("returns", np.array_equal(history.returns[in_parts], seen, equal_nan=True)),
+    ):
+        require(
+            is_same,
+            dataset.source,
+            f"{what} of the days that the search saw must be what its prices give",
+            got="others",
+            remedy="Start the command again, with the code and the libraries of the search.",
+            error=DataError,
+        )
 
 
 def _are_equal(one: SharedInputs, other: SharedInputs) -> bool:
