@@ -132,7 +132,8 @@ def _number_sentences(study: StudyRecords) -> list[str]:
 def validation_loss(trial: TrialRecord) -> Estimate:
     """Return a trial's validation loss, with an interval over days."""
     assert trial.best is not None
-    return _with_error(trial.best.loss, trial.best.loss_se)
+    assert trial.value is not None
+    return _with_error(trial.value, trial.best.loss_se)
 
 
 def less_baseline(trial: TrialRecord) -> Estimate | None:

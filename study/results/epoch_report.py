@@ -106,7 +106,8 @@ class EpochReport:
     """Scores of this epoch; None if it diverged."""
     best: BestEpoch | PanelBest | None
     """Scores of the epoch of the lowest validation loss so far, however small the gain: that loss
-    is the trial's objective. None if no epoch had a finite one."""
+    is the trial's objective. Of a panel the first epoch as long as the loss of all is undefined.
+    None if no epoch was validated."""
     best_is_collapsed: bool | None
     """Is the best epoch so far a collapsed one? Then no score of this trial may be ranked, whatever
     stopped it. None without a best epoch."""
@@ -240,8 +241,10 @@ class EpochRecord(EpochReport):
     def replayed(self, again: "EpochRecord") -> "EpochRecord":
         """Return this record of an epoch with the mark that ``again`` is a replay of it."""
         difference = self.replay_difference or 0.0
-        if self.validation is not None and again.validation is not None:
-            difference = max(difference, abs(again.validation.loss - self.validation.loss))
+        first = None if self.validation is None else self.validation.loss
+        second = None if again.validation is None else again.validation.loss
+        if first is not None and second is not None:
+            difference = max(difference, abs(second - first))
         return dataclasses.replace(
             self, replays=(self.replays or 0) + 1, replay_difference=difference
         )
@@ -307,15 +310,16 @@ def _report_values(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _validation(line: Mapping[str, Any]) -> Validation | PanelValidation | None:
-    if line.get("validation_loss") is None:
-        return None
+    # The loss of a panel's epoch may be undefined, and its line then has none.
     if "rank_ic" in line:
         return PanelValidation(**_fields(line, _PANEL_NAMES))
+    if line.get("validation_loss") is None:
+        return None
     return Validation(**_fields(line, _VALIDATION_NAMES))
 
 
 def _best(line: Mapping[str, Any]) -> BestEpoch | PanelBest | None:
-    if line.get("best_validation_loss") is None:
+    if line.get("best_epoch") is None:
         return None
     is_panel = "best_rank_ic" in line
     names = _PANEL_BEST_NAMES if is_panel else _BEST_NAMES

@@ -134,7 +134,7 @@ class TrialRecord:
     objective_se: float | None
     """Standard error of ``objective`` on the validation days."""
     best: BestEpoch | PanelBest | None
-    """Scores of the epoch of the lowest validation loss; None if no epoch had a finite one."""
+    """Scores of the epoch of the lowest validation loss; None if no epoch was validated."""
     epochs_trained: int
     """Number of epochs that were run."""
     micro_batch: int | None
@@ -236,7 +236,7 @@ def is_panel_row(row: Mapping[str, Any]) -> bool:
 def _best(row: Mapping[str, Any]) -> BestEpoch | PanelBest | None:
     """Return the scores of the best epoch in a row."""
     common = {own: row[name] for name, own in _BEST_NAMES.items()}
-    if common["loss"] is None:
+    if common["loss"] is None and not is_panel_row(row):
         return None
     if common["half_losses"] is not None:
         common["half_losses"] = tuple(common["half_losses"])

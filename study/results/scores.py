@@ -94,9 +94,9 @@ information coefficient of .01 spreads its scores ten times as far."""
 class PanelValidation:
     """Scores of one epoch on the validation days of a panel: means over days."""
 
-    loss: float
+    loss: float | None
     """Value that the search minimises: 1 - ``rank_ic``, or 1 less the score that it was asked for,
-    or ``base_loss``."""
+    or ``base_loss``; None if the score that it was asked for is undefined."""
     base_loss: float
     """Mean squared error of the scores against the target, whatever loss training minimises."""
     rank_ic: float
@@ -134,7 +134,8 @@ class PanelBest(PanelValidation):
     loss_se: float | None
     """Standard error of ``loss`` over dependent days; None with too few of them."""
     half_losses: tuple[float, float] | None
-    """The loss on the even and on the odd blocks of days; None with too few of them."""
+    """The loss on the even and on the odd blocks of days; None with too few of them, or where it is
+    undefined on one half."""
     rank_ic_se: float | None
     ic_se: float | None
     sharpe_se: float | None

@@ -12,7 +12,7 @@ from torch import Tensor
 from study.errors import require
 from study.model.model_config import ModelConfig
 from study.results.epoch_report import EpochReport, OptimizerRecord
-from study.training.kept_weights import BestWeights, best_weights
+from study.training.kept_weights import BestWeights, best_weights, is_better
 from study.training.metrics import Metrics
 from study.training.panel.panel_metrics import PanelMetrics
 from study.training.requirements import require_own_state
@@ -205,7 +205,7 @@ class FoldedTrainer:
         self._epoch += 1
         if metrics is not None:
             self._stopping.update(metrics.loss)
-            if self._best is None or metrics.loss < self._best.metrics.loss:
+            if is_better(metrics, self._best):
                 self._best = best_weights(
                     self._epoch, metrics, self._evaluated_weights(), instead_of=self._best
                 )

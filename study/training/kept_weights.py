@@ -50,7 +50,7 @@ class WeightAverage:
 
 @dataclass(frozen=True, slots=True)
 class BestWeights:
-    """The weights of the epoch of least validation loss."""
+    """The weights of the epoch of least validation loss; the first of those whose loss is None."""
 
     epoch: int
     """Number of the epoch, from 1."""
@@ -69,6 +69,14 @@ class BestWeights:
     def state_dict(self) -> dict[str, Any]:
         """Return plain values and the live weights."""
         return {"epoch": self.epoch, "metrics": asdict(self.metrics), "weights": self.weights}
+
+
+def is_better(metrics: Metrics | PanelMetrics, best: BestWeights | None) -> bool:
+    """Is an epoch better than the best so far? One without a loss is better than no epoch alone."""
+    if best is None:
+        return True
+    loss, least = metrics.loss, best.metrics.loss
+    return loss is not None and (least is None or loss < least)
 
 
 def best_weights(

@@ -54,9 +54,9 @@ class EarlyStopping:
         self._reference = math.inf
         self._epochs_without = 0
 
-    def update(self, loss: float) -> None:
-        """Count one more epoch with this validation loss."""
-        if loss < self._reference - self._config.min_delta:
+    def update(self, loss: float | None) -> None:
+        """Count one more epoch with this validation loss; an undefined one is no improvement."""
+        if loss is not None and loss < self._reference - self._config.min_delta:
             self._reference = loss
             self._epochs_without = 0
         else:

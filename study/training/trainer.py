@@ -20,7 +20,7 @@ from study.training.device import (
     reset_peak_memory,
     synchronise,
 )
-from study.training.kept_weights import BestWeights, best_weights
+from study.training.kept_weights import BestWeights, best_weights, is_better
 from study.training.metrics import Metrics
 from study.training.panel.panel_metrics import PanelMetrics
 from study.training.phases.phase import Phase, phase_in
@@ -43,8 +43,8 @@ class Trainer:
 
     The gradient of an optimizer step is the mean over its own samples, whatever the micro-batch
     and however few samples the last step of an epoch has; a sample of a panel is a day with all
-    its assets. On CUDA the host does not wait for the
-    device inside an epoch, unless the epoch pauses.
+    its assets. On CUDA the host does not wait for the device inside an epoch, unless the epoch
+    pauses.
 
     A loss or a gradient norm that is not finite ends the trial as ``diverged`` before the optimizer
     can write it into a weight. On the CPU and on MPS every step is checked by the host; on CUDA
@@ -205,8 +205,7 @@ class Trainer:
         validation_seconds = time.perf_counter() - trained_at
         if metrics is not None:
             self._stopping.update(metrics.loss)
-            is_best = self._best is None or metrics.loss < self._best.metrics.loss
-            if is_best and not self._is_fold:
+            if is_better(metrics, self._best) and not self._is_fold:
                 self._best = best_weights(
                     self._epoch, metrics, self.evaluated_weights(), instead_of=self._best
                 )

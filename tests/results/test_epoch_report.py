@@ -7,7 +7,7 @@ from pathlib import Path
 from study.results.epoch_report import EpochRecord, EpochReport
 from study.results.records import TrialRecord
 from study.results.store import read_trials
-from tests.results.reports import epoch_record
+from tests.results.reports import epoch_record, panel_best, panel_validation
 
 RECORD = Path(__file__).parent / "search_record"
 
@@ -37,6 +37,18 @@ def test_a_report_without_scores_comes_back_without_them() -> None:
     # The epoch diverged, and an earlier one was the best.
     late = dataclasses.replace(epoch_record(3), validation=None, stop_reason="diverged")
     assert EpochRecord.from_json(json.loads(json.dumps(late.to_json()))) == late
+
+
+def test_a_report_of_a_panel_whose_loss_is_undefined_keeps_its_other_scores() -> None:
+    unknown = {"loss": None, "loss_se": None, "half_losses": None, "sharpe": None}
+    report = epoch_record(
+        1,
+        validation=panel_validation(0.0, loss=None, sharpe=None),
+        best=panel_best(0.0, **unknown),
+    )
+    assert EpochRecord.from_json(json.loads(json.dumps(report.to_json()))) == report
+    # Its distance from a replay is that of no loss.
+    assert report.replayed(report).replay_difference == 0
 
 
 def test_the_report_of_a_trainer_is_that_of_its_record() -> None:

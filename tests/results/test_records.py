@@ -1,8 +1,14 @@
+import dataclasses
+import json
+from pathlib import Path
+
 import pytest
 
-from study.results.records import StopReason
+from study.results.records import StopReason, TrialRecord, objective, objective_error
+from study.results.store import read_trials
+from study.storage.layout import TRIALS_FILE
 from tests.results.conftest import record
-from tests.results.reports import epoch_record
+from tests.results.reports import epoch_record, panel_best
 
 
 @pytest.mark.parametrize(
@@ -45,3 +51,20 @@ def test_only_time_at_work_counts() -> None:
     trial = record(0, seconds={"data": 1.0, "step": 2.5}, started=0.0, ended=9_999.0)
     assert trial.duration_seconds == 3.5
     assert record(0, seconds={}).duration_seconds is None
+
+
+@pytest.mark.parametrize("changes", [{}, {"loss": None, "loss_se": None, "half_losses": None}])
+def test_a_trial_of_a_panel_comes_back_from_its_row_and_table(
+    tmp_path: Path, changes: dict[str, None]
+) -> None:
+    best = panel_best(0.05, **changes)
+    trial = dataclasses.replace(
+        record(0), best=best, objective=objective(best, "sharpe"),
+        objective_se=objective_error(best, "sharpe"),
+    )  # fmt: skip
+    assert TrialRecord.from_json(json.loads(json.dumps(trial.to_json()))) == trial
+    rows = [{**trial.to_json(), "state": trial.state}]
+    (tmp_path / TRIALS_FILE).write_text(json.dumps(rows), encoding="utf-8")
+    assert read_trials(tmp_path) == [trial]
+    # An undefined Sharpe ratio is no value by which the trial could be the best.
+    assert trial.is_rankable == (not changes)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from study.results.journal import Journal, JournalError
 from study.results.records import TrialRecord
+from study.results.scores import Validation
 from study.search.earlier_trials import TrialToRepeat
 from tests.results.reports import best_epoch, validation
 from tests.search.simulated_search import (
@@ -223,7 +224,7 @@ def test_epochs_that_are_trained_again_keep_their_first_results_and_are_marked(
     for times in (1, 2):
         for epoch in (2, 3):
             again = report(first, epoch)
-            assert again.validation is not None
+            assert isinstance(again.validation, Validation)
             loss = again.validation.loss + 1e-6 * (epoch == 3) / times
             assert not ledger.epoch(
                 0, dataclasses.replace(again, validation=validation(loss), step_seconds=9.0)

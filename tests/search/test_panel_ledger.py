@@ -1,37 +1,25 @@
 """The ledger of a search on a panel: RankIC decides, and the process may die at any event."""
 
-import dataclasses
 import random
 from pathlib import Path
-from typing import Any
 
-from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
-from study.search.assignment import Assignment
-from tests.results.reports import epoch_record, panel_best, panel_validation
-from tests.search.simulated_search import SEARCH, known, ledger_of, new_ledger, play, reopened
-
-RANKED = dataclasses.replace(SEARCH, metric="rank_ic", trials=8)
-
-
-def report(trial: Assignment, epoch: int, *, of: int, **_: Any) -> EpochRecord:
-    """Return a made-up epoch: the first trial ranks best, and each epoch better."""
-    rank_ics = [0.1 - 0.01 * trial.number + 0.001 * each for each in range(1, epoch + 1)]
-    return epoch_record(
-        epoch,
-        schedule_percent=100 * epoch // of,
-        stop_reason="completed" if epoch == of else None,
-        validation=panel_validation(rank_ics[-1]),
-        best=panel_best(rank_ics[-1], epoch=epoch),
-        train_terms={"squared": 0.9, "rank": 0.95},
-    )
+from tests.search.simulated_search import (
+    RANKED,
+    known,
+    ledger_of,
+    new_ledger,
+    play,
+    ranked_report,
+    reopened,
+)
 
 
 def test_a_search_on_a_panel_killed_at_any_event_is_the_search_that_was_not(
     tmp_path: Path,
 ) -> None:
     ledger = new_ledger(tmp_path / "whole", RANKED)
-    play(ledger, random.Random(0), 1, {}, report)
+    play(ledger, random.Random(0), 1, {}, ranked_report)
     undisturbed = known(ledger)
     reasons = {record.reason for record in ledger.records}
     assert reasons == {"completed", "asha"}
@@ -47,6 +35,6 @@ def test_a_search_on_a_panel_killed_at_any_event_is_the_search_that_was_not(
             (folder / name).write_text("".join(lines[:n_lines]))
         again = ledger_of(Journal.open(folder, witness=None), RANKED)
         saved = {number: len(again.epochs(number)) for number in again.numbers}
-        play(again, random.Random(0), 1, saved, report)
+        play(again, random.Random(0), 1, saved, ranked_report)
         assert known(again) == undisturbed
         assert known(reopened(folder, RANKED)) == undisturbed

@@ -11,6 +11,7 @@ from study.data.evaluation.probability_scores import auc, log_losses
 from study.errors import StudyError
 from study.model.memory import step_memory
 from study.results.epoch_report import EpochReport
+from study.results.scores import Validation
 from study.training.folded_trainer import FoldedTrainer, trainer_of
 from study.training.metrics import FoldAnswers, evaluate, evaluate_folds
 from study.training.seeds import derived_seed
@@ -119,7 +120,7 @@ def test_each_network_is_the_one_that_a_trainer_of_its_fold_trains() -> None:
     losses = [each.train_loss or 0 for each in reports]
     assert report.train_loss == pytest.approx(np.average(losses, weights=sizes))
     assert report.validation is not None
-    own_losses = [each.validation.loss for each in reports if each.validation is not None]
+    own_losses = [each.validation.loss or 0 for each in reports if each.validation is not None]
     days = [len(data.validation_days) for data in folds()]
     assert report.validation.loss == pytest.approx(np.average(own_losses, weights=days))
 
@@ -162,7 +163,8 @@ def test_the_loss_over_all_folds_chooses_the_best_epoch_and_ends_the_trial() -> 
     reports = run(trainer)
     last = reports[-1]
     assert last.stop_reason == "early_stopping"
-    losses = [each.validation.loss for each in reports if each.validation is not None]
+    found = [each.validation for each in reports]
+    losses = [each.loss for each in found if isinstance(each, Validation)]
     assert last.best is not None
     assert last.best.loss == min(losses)
     assert last.best.epoch == 1 + losses.index(min(losses))

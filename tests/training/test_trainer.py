@@ -9,7 +9,7 @@ from study.data.evaluation.probability_scores import auc, log_losses
 from study.errors import DataError, StudyError
 from study.model.architecture import FAMILY_NAMES
 from study.model.network import Prediction
-from study.results.scores import BestEpoch
+from study.results.scores import BestEpoch, Validation
 from study.training.metrics import evaluate
 from study.training.step.losses import Batch, LogLoss
 from study.training.stopping import EarlyStopping
@@ -95,7 +95,8 @@ def test_objective_is_the_loss_of_the_restored_best_weights(ema_decay: float) ->
     data = planted_data(signal=1.0, n_train=100)
     reports = run_to_end(trainer)
     last = reports[-1]
-    losses = [report.validation.loss for report in reports if report.validation is not None]
+    found = [report.validation for report in reports]
+    losses = [each.loss for each in found if isinstance(each, Validation)]
     assert len(losses) == 25
     assert last.best is not None
     assert last.best.epoch < 25

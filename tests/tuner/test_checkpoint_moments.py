@@ -13,6 +13,7 @@ import ray
 
 from study.data.dataset import Dataset
 from study.errors import StudyError
+from study.results.scores import Validation
 from study.search.assignment import Assignment
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
@@ -76,7 +77,7 @@ def losses(results: list[StepResult]) -> list[tuple[int, float]]:
     found = []
     for result in results:
         assert result.report is not None
-        assert result.report.validation is not None
+        assert isinstance(result.report.validation, Validation)
         found.append((result.report.epoch, result.report.validation.loss))
     return found
 

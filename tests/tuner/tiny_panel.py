@@ -36,7 +36,8 @@ def write_tiny_panel(here: Path, *, epochs: int, **search: Any) -> None:
     # Deeper ones take longer.
     raw["model"]["n_layers"] = {"choice": [1, 2, 3]}
     raw["train"] |= {"epochs": epochs, "rank_weight": 0.1}
-    raw["search"] |= search
+    # Every epoch is saved, so that a trial that is interrupted goes on from a state.
+    raw["search"] |= {"checkpoint_seconds": 0.0, **search}
     (here / "tiny.yaml").write_text(yaml.safe_dump(raw))
     plans = [{"cell": name, "estimate": ESTIMATE} for name in (CELL, CELL_OF_FOLDS)]
     (here / "estimate.json").write_text(json.dumps({"cells": plans}))

@@ -138,8 +138,10 @@ def panel_metrics(
     ratio = sharpe(daily.long_short, horizon)
     ratio_error = _sharpe_error(daily.long_short, horizon, block)
     rank_ic, ic = _known(daily.rank_ic), _known(daily.ic)
+    loss: float | None
     if metric == "sharpe":
-        loss, loss_error = 1 - (ratio or 0.0), ratio_error
+        # A ratio of 0 in the place of one that is undefined would beat every negative ratio.
+        loss, loss_error = None if ratio is None else 1 - ratio, ratio_error
         halves = _sharpe_halves(daily.long_short, horizon, block)
     else:
         losses = {"rank_ic": 1 - rank_ic, "ic": 1 - ic, "loss": daily.base_loss}[metric]
@@ -179,9 +181,9 @@ def _sharpe_error(returns: PriceArray, horizon: int, block: int) -> float | None
 
 
 def _sharpe_halves(returns: PriceArray, horizon: int, block: int) -> tuple[float, float] | None:
-    """Return one less the Sharpe ratios of the even and of the odd blocks of days."""
+    """Return one less the Sharpe ratios of the even and of the odd blocks; None if undefined."""
     if len(returns) < 2 * block:
         return None
     is_odd = np.arange(len(returns)) // block % 2 == 1
     even, odd = (sharpe(returns[which], horizon) for which in (~is_odd, is_odd))
-    return 1 - (even or 0.0), 1 - (odd or 0.0)
+    return None if even is None or odd is None else (1 - even, 1 - odd)

@@ -12,6 +12,7 @@ from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.model.model_config import ModelConfig
 from study.model.sizing import step_flops
+from study.results.scores import Validation
 from study.training.device import release_cached_memory, supports_bf16
 from study.training.step.graphs import WARM_UP_RUNS, graphs_of
 from study.training.train_config import TrainConfig
@@ -120,7 +121,9 @@ def loss_rows(sizes: Sizes, device: torch.device) -> Rows:
                 seed=seed, capture=capture, epochs=5,
             )  # fmt: skip
             reports = [own.run_epoch() for _ in range(5)]
-            losses.append(min(each.validation.loss for each in reports if each.validation))
+            losses.append(
+                min(e.validation.loss for e in reports if isinstance(e.validation, Validation))
+            )
     captured, eager = (statistics.fmean(best[each]) for each in (True, False))
     spread = statistics.stdev(best[False]) / sizes.seeds**0.5 if sizes.seeds > 1 else float("nan")
     yield Row(

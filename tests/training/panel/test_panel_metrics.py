@@ -95,7 +95,17 @@ def test_scores_that_are_all_equal_rank_nothing_and_earn_nothing() -> None:
     found = judged(daily(np.ones_like(SCORES)))
     assert (found.rank_ic, found.ic, found.long_short, found.spread) == (0, 0, 0, 0)
     assert (found.icir, found.sharpe, found.sharpe_se) == (None, None, None)
-    assert judged(daily(np.ones_like(SCORES)), "sharpe").loss == 1
+
+
+def test_an_undefined_ratio_is_no_loss_and_one_of_a_half_no_half() -> None:
+    found = judged(daily(np.ones_like(SCORES)), "sharpe")
+    assert (found.loss, found.loss_se, found.half_losses) == (None, None, None)
+    # The scores rank nothing on the days of the odd blocks alone.
+    is_odd = np.arange(N_DAYS) // 20 % 2 == 1
+    found = judged(daily(np.where(is_odd[:, None], 1, SCORES).astype(np.float32)), "sharpe")
+    assert found.loss is not None
+    assert found.half_losses is None
+    assert found.best(3).loss == found.loss
 
 
 def test_a_score_that_is_not_finite_has_no_metrics() -> None:
