@@ -15,7 +15,11 @@ from study.data.panel.arrow_cache import CachedInputs, InputsKey, cached_inputs
 from study.data.panel.panel import Panel
 from study.data.panel.panel_dataset import NO_SECTORS, PAST_DAYS, PanelDataset
 from study.data.panel.panel_history import PanelHistory, panel_history
-from study.data.panel.panel_inputs import build_panel_inputs, panel_feature_hash
+from study.data.panel.panel_inputs import (
+    build_panel_inputs,
+    panel_feature_hash,
+    panel_inputs_code,
+)
 from study.data.panel.panel_labels import (
     FEWEST_ASSETS,
     make_targets,
@@ -129,6 +133,7 @@ def panel_inputs_of(
         normalization=normalization,
         train_rows=of_rows,
         feature_hash=panel_feature_hash(config.tier),
+        code=panel_inputs_code(),
     )
     return cached_inputs(
         key, cache, lambda: build_panel_inputs(panel, config.tier, normalization, train_rows)
