@@ -22,6 +22,7 @@ from study.spec.command_flags import (
     concurrency,
     data_shares,
     places,
+    require_shares_of_markets,
     selected_cells,
     selected_phases,
 )
@@ -101,7 +102,9 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     variants = _variants(arguments)
     study = load_study(arguments.search)
     # A wrong flag is answered before the results folder is read.
-    for cell in selected_cells(_with(arguments, first=None)):
+    asked = selected_cells(_with(arguments, first=None))
+    require_shares_of_markets(shares, asked)
+    for cell in asked:
         for variant in variants:
             variant.require_read(cell.data)
     phases = selected_phases(arguments, study)

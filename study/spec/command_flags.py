@@ -1,6 +1,7 @@
 """Flags that several commands share, and the values that they stand for."""
 
 import argparse
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -146,6 +147,20 @@ def data_shares(arguments: argparse.Namespace) -> tuple[float, ...]:
             remedy="Give shares such as 0.25 0.5 1.",
         )
     return tuple(sorted({share for share in arguments.data_shares if share < 1}))
+
+
+def require_shares_of_markets(shares: Sequence[float], cells: Iterable[Cell]) -> None:
+    """Refuse shares of the training days of a panel, of which no part is cut.
+
+    Raises: SpecError.
+    """
+    require(
+        not shares or not any(cell.data.is_panel for cell in cells),
+        "--data-shares",
+        "is for the days of one market",
+        got="a search space of a panel",
+        remedy="Leave it out, or give another --search.",
+    )
 
 
 def one_cell(arguments: argparse.Namespace) -> Cell:
