@@ -1,9 +1,8 @@
 """Everything that the final runs of a study's panel cells say, read once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from study.results.finals.variant_records import (
     variant_folder,
     variant_names,
 )
-from study.storage.documents import load_json
 from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE, RECORD_FILE
 
 _REMEDY = "Remove its folder below final/ and run study.train again."
@@ -50,8 +48,6 @@ class PanelCell:
     variants: Sequence[VariantRuns]
     problems: Sequence[str]
     """Reasons for which variants that are there are not judged."""
-    warnings: Sequence[str]
-    """What is odd about the panel, a line each, as the final runs found it."""
 
     @property
     def label(self) -> str:
@@ -130,7 +126,7 @@ def _read_cell(folder: Path, records: CellRecords, final: FinalRecord) -> PanelC
         remedy=_REMEDY,
         error=StudyError,
     )
-    portfolio = _portfolio(records.searched, final)
+    portfolio = _portfolio(records)
     table = read_panel_predictions(path)
     test = day_scores(table, "test", records.name, portfolio)
     models = set() if test is None else set(test.models)
@@ -151,21 +147,18 @@ def _read_cell(folder: Path, records: CellRecords, final: FinalRecord) -> PanelC
         portfolio=portfolio,
         test=test,
         validation=None if before is None else before.models[final.model],
-        epochs=read_run_epochs(folder),
+        epochs=read_run_epochs(folder, with_validation=final.with_validation),
         variants=variants,
         problems=problems,
-        warnings=[
-            str(line) for line in load_json(folder / RECORD_FILE, _REMEDY).get("warnings") or ()
-        ],
     )
 
 
-def _portfolio(searched: Mapping[str, Any], final: FinalRecord) -> Portfolio:
-    """Return the portfolio of a cell, with what its settings say of it."""
-    given = searched.get("spec", {}).get("data", {})
-    usual = Portfolio(horizon=final.horizon)
+def _portfolio(records: CellRecords) -> Portfolio:
+    """Return the portfolio of a cell, as the settings of its search have it."""
+    given = records.searched.get("spec", {}).get("data", {})
+    usual = Portfolio(horizon=records.horizon)
     return Portfolio(
-        horizon=final.horizon,
+        horizon=records.horizon,
         share=float(given.get("portfolio_share", usual.share)),
         cost_basis_points=float(given.get("cost_bps", usual.cost_basis_points)),
     )

@@ -102,6 +102,8 @@ class CellStatus:
     complete: int
     pruned: int
     failed: int
+    metric: str | None
+    """Score by which its trials are ranked."""
     best_loss: float | None
     best_loss_se: float | None
     best_rank_ic: float | None
@@ -284,6 +286,7 @@ def _cell(folder: Path, planned: Description | None, now: float, closed: str | N
         complete=states["COMPLETE"],
         pruned=states["PRUNED"],
         failed=states["FAIL"],
+        metric=description.metric,
         best_loss=None if best is None else best.loss,
         best_loss_se=None if best is None else best.loss_se,
         best_rank_ic=None if best is None else best.rank_ic,
@@ -395,8 +398,10 @@ def _outcome_warnings(ended: Sequence[EndedTrial]) -> list[str]:
     ]
     found = [f"failed trials: {', '.join(failures)}"] if failures else []
     if ended and reasons["collapsed"] / len(ended) > _COLLAPSED_SHARE:
+        is_panel = any(trial.rank_ic is not None for trial in ended)
+        to = "one score for all assets of a day" if is_panel else "the base rate"
         found.append(
-            f"{reasons['collapsed']} of {len(ended)} trials collapsed to the base rate: lower "
+            f"{reasons['collapsed']} of {len(ended)} trials collapsed to {to}: lower "
             "learning rates, or less dropout"
         )
     return found
