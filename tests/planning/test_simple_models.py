@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,8 @@ def test_the_portfolio_and_its_costs_reach_samples_and_baselines(changed: DataCo
 
     before, after = scores(CONFIG), scores(changed)
     is_portfolio = changed.portfolio_share != CONFIG.portfolio_share
-    for one, two in zip(before, after, strict=True):
+    pairs: list[tuple[Any, Any]] = list(zip(before, after, strict=True))
+    for one, two in pairs:
         assert one.sharpe_net != two.sharpe_net
         assert (one.sharpe != two.sharpe) == is_portfolio
         assert one.rank_ic == two.rank_ic

@@ -1,5 +1,4 @@
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,17 +49,6 @@ def test_what_is_accepted_is_a_part_of_the_cell() -> None:
     assert cell.resolved()["data"]["accept"] == ["spacing", "weekdays"]
     with pytest.raises(SpecError, match=r"accept: must name checks .* but got 'dates differ'"):
         selected_cells(parsed("--accept", "dates differ"))
-
-
-@pytest.mark.parametrize("main", [study.plan.main, study.train.main])
-def test_shares_of_the_days_of_a_panel_are_refused_at_the_flags(
-    main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["--search", "panel", "--data-shares", "0.5", "1"]) == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "error: --data-shares: is for the days of one market, but got a search space of a panel. "
-        "Leave it out, or give another --search."
-    ]
 
 
 def test_a_sweep_hands_every_flag_of_a_study_on_to_its_cells() -> None:

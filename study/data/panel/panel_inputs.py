@@ -130,7 +130,7 @@ def panel_inputs_code(study: Path = STUDY) -> str:
     Args:
         study: folder of the package.
     """
-    libraries = (np.__version__, pd.__version__, talib.__version__, talib.__ta_version__)
+    libraries = (np.__version__, pd.__version__, talib.__version__)
     content = hashlib.sha256(repr(libraries).encode())
     for pattern in CODE_OF_INPUTS:
         for path in sorted(study.glob(pattern)):
