@@ -161,13 +161,25 @@ def _read_cell(folder: Path, records: CellRecords, final: FinalRecord) -> PanelC
 
 
 def _portfolio(searched: Mapping[str, Any], final: FinalRecord) -> Portfolio:
-    """Return the portfolio of a cell, with what its settings say of it."""
+    """Return the portfolio of a cell, with what its settings say of it.
+
+    Raises:
+        StudyError: they say nothing.
+    """
     given = searched.get("spec", {}).get("data", {})
-    usual = Portfolio(horizon=final.horizon)
+    missing = [name for name in ("portfolio_share", "cost_bps") if name not in given]
+    require(
+        not missing,
+        final.cell,
+        "the settings of the search must say share and cost of its portfolios",
+        got=f"no {' and no '.join(missing)}",
+        remedy=_REMEDY,
+        error=StudyError,
+    )
     return Portfolio(
         horizon=final.horizon,
-        share=float(given.get("portfolio_share", usual.share)),
-        cost_basis_points=float(given.get("cost_bps", usual.cost_basis_points)),
+        share=float(given["portfolio_share"]),
+        cost_basis_points=float(given["cost_bps"]),
     )
 
 

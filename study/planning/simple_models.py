@@ -1,5 +1,6 @@
 """What simple models reach on the days by which a search judges, and what these days can show."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -65,13 +66,17 @@ def simple_models(
         power: what its days can show, if that has been measured.
     """
     if isinstance(data, PanelDataset):
-        found = score_panel_baselines(
-            data, share=config.portfolio_share, cost_basis_points=config.cost_bps
+        judge = functools.partial(
+            score_panel_baselines, share=config.portfolio_share, cost_basis_points=config.cost_bps
         )
+        found = judge(data)
         return _simple_models(
             [_panel_record(each) for each in found],
             {each.name: each.rank_ics for each in found},
-            power or measure_panel_power(data, None if data.search_folds else found),
+            power
+            or measure_panel_power(
+                data, judge(data.without_search_folds) if data.search_folds else found
+            ),
             is_panel=True,
         )
     of_market = score_baselines(data)

@@ -156,7 +156,10 @@ def _write_search(folder: Path, size: int, horizon: int) -> None:
             "search": "abcd1234", "cell": folder.name, "study": "demo", "budget": str(size),
             "horizon": horizon, "task": RANKING, "source": "synthetic-panel",
             "data_sha256": "0123456789abcdef", "trials": 1, "phase": None, "search_number": 1,
-            "spec": {"budgets": [{"label": str(size), "target": size}]},
+            "spec": {
+                "budgets": [{"label": str(size), "target": size}],
+                "data": {"portfolio_share": 0.2, "cost_bps": 10.0},
+            },
             "splits": {part: split for part in ("train", "validation", "test")},
             "warnings": [WARNING],
         },
