@@ -11,8 +11,9 @@ from analysis.panel.day_scores import DailyScores, DayScores, Portfolio, day_sco
 from analysis.panel.epoch_terms import RunEpochs, read_run_epochs
 from analysis.study_records import CellRecords, StudyRecords
 from study.errors import StudyError, quoted, require
+from study.names import RANKING
 from study.results.finals.final_records import ORACLE, FinalRecord, read_final
-from study.results.finals.panel_predictions import RANKING, read_panel_predictions
+from study.results.finals.panel_predictions import read_panel_predictions
 from study.results.finals.variant_records import (
     VariantRecord,
     read_variant,

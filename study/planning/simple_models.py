@@ -16,6 +16,7 @@ from study.data.panel.panel_baselines import PanelBaseline, score_panel_baseline
 from study.data.panel.panel_dataset import PanelDataset
 from study.data.panel.panel_power import PanelPower, measure_panel_power, read_panel_power
 from study.data.panel.shared_inputs import SharedInputs
+from study.names import RIDGE
 from study.planning.cell_series import AnyDataset
 from study.results.plans.plan_record import PanelPowerRecord, PowerRecord
 from study.results.records import BaselineRecord, Metric, PanelBaselineRecord
@@ -24,7 +25,7 @@ from study.training.panel.panel_samples import PanelTrainingData
 from study.training.step.samples import Samples
 from study.training.windows import TrainingData
 
-_TO_BEAT = {False: "logistic", True: "ridge"}
+_TO_BEAT = {False: "logistic", True: RIDGE}
 """Name of the baseline that the terminal shows beside the best trial so far; is it of a panel?"""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from study.data.arrays import IndexArray, PriceArray, SampleArray
-from study.data.data_config import ACROSS, RANKING, DataConfig, Normalization
+from study.data.data_config import ACROSS, DataConfig, Normalization
 from study.data.inputs import require_small_shift
 from study.data.panel.arrow_cache import CachedInputs, InputsKey, cached_inputs
 from study.data.panel.panel import Panel
@@ -30,6 +30,7 @@ from study.data.panel.shared_inputs import SharedInputs
 from study.data.sources import IMPORT_FOLDER
 from study.data.splits import Splits, search_folds
 from study.errors import DataError, require
+from study.names import RANKING
 from study.statistics.tied_ranks import FEWEST_ASSETS
 
 _FEWEST_DAYS = 30.0

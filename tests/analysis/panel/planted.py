@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics.floats import Floats
+from study.names import RANKING
 from study.results.finals.final_records import FinalRecord, write_final
 from study.results.finals.panel_predictions import (
-    RANKING,
     panel_rows,
     write_panel_predictions,
 )
