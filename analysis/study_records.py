@@ -13,12 +13,12 @@ from analysis.statistics.floats import Floats
 from analysis.tables.final_runs import read_final_runs
 from analysis.tables.share_predictions import ShareRuns, read_share_runs
 from study.errors import StudyError, quoted, require
+from study.names import RANKING
 from study.results.finals.final_records import (
     CONSTANT,
     FinalRecord,
     final_name,
 )
-from study.results.finals.panel_predictions import RANKING
 from study.results.records import TrialRecord, ranked
 from study.results.store import read_cell, read_trials
 from study.storage.driver_status import is_search_complete

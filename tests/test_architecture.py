@@ -14,20 +14,24 @@ ALLOWED = {
     "errors": set(),
     "interruptions": set(),
     "fields": {"errors"},
+    "names": set(),
     "output": {"errors"},
     "text": {"errors"},
     "command": {"errors", "fields"},
     "storage": {"errors", "fields", "output"},
-    "results": {"command", "errors", "fields", "storage", "text"},
+    "results": {"command", "errors", "fields", "names", "storage", "text"},
     "terminal": {"errors", "results", "statistics", "storage", "text"},
-    "data": {"command", "errors", "fields", "output", "statistics", "storage", "text"},
+    "data": {"command", "errors", "fields", "names", "output", "statistics", "storage", "text"},
     "model": {"errors", "fields"},
     "training": {"data", "errors", "fields", "model", "results", "statistics", "storage"},
-    "spec": {"data", "errors", "fields", "model", "results", "storage", "text", "training"},
+    "spec": {
+        "data", "errors", "fields", "model", "names", "results", "storage", "text", "training",
+    },
     "cluster": {"errors", "results", "storage", "text", "training"},
     "search": {"data", "errors", "model", "results", "spec", "storage", "text", "training"},
     "planning": {
-        "cluster", "data", "errors", "model", "results", "search", "spec", "text", "training",
+        "cluster", "data", "errors", "model", "names", "results", "search", "spec", "storage",
+        "text", "training",
     },
     "tuner": {
         "cluster", "data", "errors", "interruptions", "model", "output", "planning", "results",
@@ -42,7 +46,17 @@ ALLOWED = {
 DOORS = {"api", "plan", "predict", "status", "sweep", "train", "tune"}
 """What a user calls: the study from Python, and the commands."""
 
-ANALYSIS = {"command", "errors", "fields", "output", "results", "statistics", "storage", "text"}
+ANALYSIS = {
+    "command",
+    "errors",
+    "fields",
+    "names",
+    "output",
+    "results",
+    "statistics",
+    "storage",
+    "text",
+}
 
 OPTUNA = {"planning", "search"}
 RAY = {"cluster", "planning", "tuner"}

@@ -24,9 +24,9 @@ class Portfolio:
 
     horizon: int
     """Days of holding, which are those of the labels."""
-    share: float = 0.2
+    share: float
     """Share of a day's assets that is bought, and that is sold."""
-    cost_basis_points: float = 10.0
+    cost_basis_points: float
     """Costs of a trade, basis points of what is traded."""
 
 

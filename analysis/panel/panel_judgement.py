@@ -28,8 +28,8 @@ from analysis.statistics.interval import Estimate
 from analysis.statistics.run_resampling import Runs
 from analysis.statistics.trend import Trend, trend_of
 from study.errors import StudyError, require
+from study.names import RIDGE
 from study.results.finals.final_records import ORACLE
-from study.results.finals.panel_predictions import RIDGE
 
 _LEAK_ERRORS = 3
 """Standard errors by which a model may beat the best possible scores: more, and its inputs know the

@@ -10,8 +10,9 @@ from analysis.panel.day_scores import DailyScores, DayScores, Portfolio, day_sco
 from analysis.panel.epoch_terms import RunEpochs, read_run_epochs
 from analysis.study_records import CellRecords, StudyRecords
 from study.errors import StudyError, quoted, require
+from study.names import RANKING
 from study.results.finals.final_records import ORACLE, FinalRecord, read_final
-from study.results.finals.panel_predictions import RANKING, read_panel_predictions
+from study.results.finals.panel_predictions import read_panel_predictions
 from study.results.finals.variant_records import (
     VariantRecord,
     read_variant,
@@ -154,13 +155,25 @@ def _read_cell(folder: Path, records: CellRecords, final: FinalRecord) -> PanelC
 
 
 def _portfolio(records: CellRecords) -> Portfolio:
-    """Return the portfolio of a cell, as the settings of its search have it."""
+    """Return the portfolio of a cell, as the settings of its search have it.
+
+    Raises:
+        StudyError: they say nothing.
+    """
     given = records.searched.get("spec", {}).get("data", {})
-    usual = Portfolio(horizon=records.horizon)
+    missing = [name for name in ("portfolio_share", "cost_bps") if name not in given]
+    require(
+        not missing,
+        records.name,
+        "the settings of the search must say share and cost of its portfolios",
+        got=f"no {' and no '.join(missing)}",
+        remedy=_REMEDY,
+        error=StudyError,
+    )
     return Portfolio(
         horizon=records.horizon,
-        share=float(given.get("portfolio_share", usual.share)),
-        cost_basis_points=float(given.get("cost_bps", usual.cost_basis_points)),
+        share=float(given["portfolio_share"]),
+        cost_basis_points=float(given["cost_bps"]),
     )
 
 

@@ -20,6 +20,7 @@ from study.fields import (
     whole,
     within,
 )
+from study.names import RANKING
 
 Normalization = Literal["relative", "zscore", "revin", "none", "cross_rank", "cross_z"]
 LabelKind = Literal["high", "close", "direction", "ranking"]
@@ -88,9 +89,6 @@ SPLIT_FIELDS = (
     "search_splits", *OF_SEARCH_FOLDS,
 )  # fmt: skip
 """Fields of DataConfig that decide which days train, validate and test."""
-
-RANKING = "ranking"
-"""The task of a panel: which assets will rise more than the others of their day?"""
 
 ACROSS: tuple[Normalization, ...] = ("cross_rank", "cross_z")
 """Normalizations that compare an asset with the others of its day."""

@@ -13,9 +13,9 @@ from study.data.panel.build_panel import panel_inputs_of
 from study.data.panel.panel import MaskArray, Panel
 from study.data.panel.panel_dataset import NO_SECTORS
 from study.data.panel.panel_history import panel_history
-from study.data.panel.panel_labels import FEWEST_ASSETS
 from study.errors import DataError, require
 from study.final.export import ExportedModel
+from study.statistics.tied_ranks import FEWEST_ASSETS
 from study.training.panel.panel_prediction import predict_scores
 
 _FEW_NAMES = 10

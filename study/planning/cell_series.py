@@ -10,11 +10,9 @@ from study.data.panel.panel_dataset import PanelDataset
 from study.data.panel.panel_sources import load_panel
 from study.data.prices import Prices
 from study.data.sources import load_prices
+from study.storage.layout import CACHE_FOLDER
 
 AnyDataset = Dataset | PanelDataset
-
-_CACHE_FOLDER = "cache"
-"""Name of the folder of panels' inputs, beside those of imported data."""
 
 
 def load_series(config: DataConfig, results: Path) -> Prices | Panel:
@@ -54,7 +52,7 @@ def build_data(
     imported = results / "data"
     if config.is_panel:
         panel = series if isinstance(series, Panel) else None
-        cache = imported / _CACHE_FOLDER if may_write else None
+        cache = imported / CACHE_FOLDER if may_write else None
         return build_panel_dataset(config, panel, imported, fold, cache=cache)
     prices = series if isinstance(series, Prices) else None
     return build_dataset(config, prices, imported, fold)

@@ -1,5 +1,6 @@
 """What simple models reach on the days by which a search judges, and what these days can show."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from study.data.panel.panel_baselines import PanelBaseline, score_panel_baseline
 from study.data.panel.panel_dataset import PanelDataset
 from study.data.panel.panel_power import PanelPower, measure_panel_power, read_panel_power
 from study.data.panel.shared_inputs import SharedInputs
+from study.names import RIDGE
 from study.planning.cell_series import AnyDataset
 from study.results.plans.plan_record import PanelPowerRecord, PowerRecord
 from study.results.records import BaselineRecord, Metric, PanelBaselineRecord
@@ -23,7 +25,7 @@ from study.training.panel.panel_samples import PanelTrainingData
 from study.training.step.samples import Samples
 from study.training.windows import TrainingData
 
-_TO_BEAT = {False: "logistic", True: "ridge"}
+_TO_BEAT = {False: "logistic", True: RIDGE}
 """Name of the baseline that the terminal shows beside the best trial so far; is it of a panel?"""
 
 
@@ -65,13 +67,17 @@ def simple_models(
         power: what its days can show, if that has been measured.
     """
     if isinstance(data, PanelDataset):
-        found = score_panel_baselines(
-            data, share=config.portfolio_share, cost_basis_points=config.cost_bps
+        judge = functools.partial(
+            score_panel_baselines, share=config.portfolio_share, cost_basis_points=config.cost_bps
         )
+        found = judge(data)
         return _simple_models(
             [_panel_record(each) for each in found],
             {each.name: each.rank_ics for each in found},
-            power or measure_panel_power(data, None if data.search_folds else found),
+            power
+            or measure_panel_power(
+                data, judge(data.without_search_folds) if data.search_folds else found
+            ),
             is_panel=True,
         )
     of_market = score_baselines(data)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from study.data.data_config import OF_SHARES, OF_WALKS, RANKING, DataConfig
+from study.data.data_config import OF_SHARES, OF_WALKS, DataConfig
 from study.errors import quoted, require
 from study.model.architecture import DEFAULT_FAMILY, check_family
+from study.names import RANKING
 from study.results.records import PANEL_METRICS, Metric
 from study.spec.dimension import Choice, Dimension, Fixed, Scalar, numbers
 from study.spec.overrides import NO_OVERRIDES, Overrides

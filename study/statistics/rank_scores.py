@@ -12,14 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from study.statistics.tied_ranks import tie_spans
+from study.statistics.tied_ranks import FEWEST_ASSETS, tie_spans
 
 ValueArray = npt.NDArray[np.floating[Any]]
 MaskArray = npt.NDArray[np.bool_]
 DailyArray = npt.NDArray[np.float64]
-
-_FEWEST_ASSETS = 3
-"""Fewest assets of a day that are ranked: two always correlate with +1 or -1."""
 
 _DAYS_A_YEAR = 252
 """Trading days of a year, by which a Sharpe ratio is annualised (Sharpe 1994)."""
@@ -50,7 +47,7 @@ class LongShort:
     assets of the change of their weights, over ``horizon``, 0 to 4 / ``horizon``. The first
     tranches are bought whole. NaN on days without a portfolio."""
 
-    def net_D(self, cost_basis_points: float = 10.0) -> DailyArray:
+    def net_D(self, cost_basis_points: float) -> DailyArray:
         """Return the returns after costs of so many basis points of the weight that is traded."""
         return self.returns_D - self.turnover_D * (cost_basis_points * 1e-4)
 
@@ -88,7 +85,7 @@ def long_short(
     mask_DA: MaskArray,
     *,
     horizon: int,
-    share: float = 0.2,
+    share: float,
 ) -> LongShort:
     """Return what the assets of the highest scores earn above those of the lowest.
 
@@ -232,7 +229,7 @@ def _chunks(n_days: int, n_assets: int) -> list[slice]:
 
 def _is_judged(score: ValueArray, earned: ValueArray, mask: MaskArray) -> MaskArray:
     is_finite = np.isfinite(score) & np.isfinite(earned)
-    judged: MaskArray = (mask.sum(axis=1) >= _FEWEST_ASSETS) & (is_finite | ~mask).all(axis=1)
+    judged: MaskArray = (mask.sum(axis=1) >= FEWEST_ASSETS) & (is_finite | ~mask).all(axis=1)
     return judged
 
 

@@ -5,6 +5,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+FEWEST_ASSETS = 3
+"""Fewest assets of a day that are ranked, a number: two have one order or the other, and every
+correlation of two is 1 or -1."""
+
 _Number = TypeVar("_Number", bound=np.floating)
 
 

@@ -62,6 +62,9 @@ TABLE_FILE = "experiment_results.csv"
 PLAN_FILE = "plan.json"
 """The folder of a sweep holds what its cells were expected to take."""
 
+CACHE_FOLDER = "cache"
+"""The folder of imported data holds the inputs of panels there, which any command builds again."""
+
 FINAL_FOLDER = "final"
 SELECTION_FOLDER = "selection"
 RUNS_FOLDER = "runs"

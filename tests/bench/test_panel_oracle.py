@@ -142,7 +142,7 @@ def searched(
     data: PanelDataset, holdout: PanelHoldout, settings: Sequence[Setting], first_seed: int = 0
 ) -> Found:
     """Train a network of each setting and judge the best one of the validation days."""
-    samples, best, chosen = PanelTrainingData.of(data), -np.inf, None
+    samples, best, chosen = PanelTrainingData.of(data, share=0.2, cost_bps=10), -np.inf, None
     for seed, setting in enumerate(settings, first_seed):
         trainer = Trainer(
             model=setting.model(data), train=setting.train, data=samples, device=CPU,

@@ -66,6 +66,8 @@ def panel() -> PanelTrainingData:
         train_days=np.arange(CONTEXT, 1000),
         validation_days=np.arange(1050, N_DAYS),
         horizon=5,
+        cost_bps=10.0,
+        share=0.2,
     )
 
 

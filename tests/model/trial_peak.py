@@ -67,6 +67,8 @@ def panel(config: ModelConfig, n_samples: int) -> PanelTrainingData:
         train_days=np.arange(100, 100 + n_samples),
         validation_days=np.arange(100 + n_samples, n_days),
         horizon=1,
+        cost_bps=10.0,
+        share=0.2,
     )
 
 

@@ -113,7 +113,7 @@ def test_a_day_without_a_portfolio_keeps_the_tranche_for_its_next_day() -> None:
 def test_equal_scores_hold_nothing_and_know_nothing() -> None:
     score, earned = np.ones((2, 7)), np.random.default_rng(0).normal(size=(2, 7))
     mask = np.ones((2, 7), dtype=bool)
-    found = long_short(score, earned, mask, horizon=1)
+    found = long_short(score, earned, mask, horizon=1, share=0.2)
     assert (found.returns_D.tolist(), found.turnover_D.tolist()) == ([0, 0], [0, 0])
     for measure, value in ((daily_ic, 0), (daily_rank_ic, 0), (daily_hit_rate, 0.5)):
         assert measure(score, earned, mask).tolist() == [value, value]
@@ -125,7 +125,7 @@ def test_a_score_that_is_not_finite_makes_its_day_unknown() -> None:
     for measure in (daily_ic, daily_rank_ic, daily_hit_rate):
         found = measure(score, DAYS_3_RETURN, ALL_3)
         assert np.isnan(found).tolist() == [False, True, False]
-    found = long_short(score, DAYS_3_RETURN, ALL_3, horizon=1).returns_D
+    found = long_short(score, DAYS_3_RETURN, ALL_3, horizon=1, share=0.2).returns_D
     assert np.isnan(found).tolist() == [False, True, False]
 
 

@@ -16,7 +16,6 @@ from study.data.checks.calendar_checks import (
 from study.data.checks.check_result import FEW_SHOWN, CheckResult, Finding, error, judge, listed
 from study.data.checks.check_result import warning as odd
 from study.data.checks.panel_series_checks import (
-    LEAST_ASSETS,
     PanelGrid,
     assets_differ,
     lives_are_whole,
@@ -27,6 +26,7 @@ from study.data.checks.panel_series_checks import (
 )
 from study.data.panel_files.panel_table import PanelTable
 from study.data.reading.tables import ROUNDING
+from study.statistics.tied_ranks import FEWEST_ASSETS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,11 +94,11 @@ def _weekdays(grid: PanelGrid) -> list[Finding]:
 
 def _has_assets(table: PanelTable) -> list[Finding]:
     n_assets = len(table.assets)
-    if n_assets >= LEAST_ASSETS:
+    if n_assets >= FEWEST_ASSETS:
         return []
     return [
         error(
-            f"{table.where}: a panel must have at least {LEAST_ASSETS} assets to rank, but got "
+            f"{table.where}: a panel must have at least {FEWEST_ASSETS} assets to rank, but got "
             f"{n_assets}: {', '.join(table.assets) or 'none'}. Add assets, or import a single one "
             "without --panel."
         )
@@ -190,20 +190,20 @@ def _grid(table: PanelTable) -> tuple[PanelGrid, list[Finding]]:
         return placed.reshape(len(days), n_assets)
 
     close = spread(table.close)
-    kept = np.isfinite(close).sum(axis=1) >= LEAST_ASSETS
+    kept = np.isfinite(close).sum(axis=1) >= FEWEST_ASSETS
     stays = np.isfinite(close[kept]).any(axis=0)
     findings = []
     if not kept.all():
         few = [str(day) for day in days[~kept]]
         message = (
-            f"{table.where}: {len(few)} of {len(days)} days have fewer than {LEAST_ASSETS} assets"
+            f"{table.where}: {len(few)} of {len(days)} days have fewer than {FEWEST_ASSETS} assets"
         )
         if kept.any():
             findings.append(odd(f"{message} and are left out: {listed(few, FEW_SHOWN)}"))
         else:
             findings.append(
                 error(
-                    f"{table.where}: a day must have at least {LEAST_ASSETS} assets to rank, but "
+                    f"{table.where}: a day must have at least {FEWEST_ASSETS} assets to rank, but "
                     f"got none of {len(days)} days that has. Give assets of the same days."
                 )
             )

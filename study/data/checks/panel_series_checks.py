@@ -11,9 +11,6 @@ from study.data.checks.calendar_checks import runs
 from study.data.checks.check_result import FEW_SHOWN, Finding, error, listed, warning
 from study.errors import quoted
 
-LEAST_ASSETS = 3
-"""Least number of assets of a day, and of a panel, which are ranked: two have one order."""
-
 _RATIOS = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100, 1000)
 """Usual splits, and units (100 pence to the pound). Smaller ones, such as 3:2, cannot be told apart
 from news by closes alone, and are large moves."""

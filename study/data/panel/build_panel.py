@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from study.data.arrays import IndexArray, PriceArray, SampleArray
-from study.data.data_config import ACROSS, RANKING, DataConfig, Normalization
+from study.data.data_config import ACROSS, DataConfig, Normalization
 from study.data.inputs import require_small_shift
 from study.data.panel.arrow_cache import CachedInputs, InputsKey, cached_inputs
 from study.data.panel.panel import Panel
-from study.data.panel.panel_dataset import NO_SECTORS, PAST_DAYS, PanelDataset
+from study.data.panel.panel_dataset import NO_SECTORS, PAST_DAYS, PanelDataset, window_rows
 from study.data.panel.panel_history import PanelHistory, panel_history
 from study.data.panel.panel_inputs import (
     build_panel_inputs,
@@ -21,7 +21,6 @@ from study.data.panel.panel_inputs import (
     panel_inputs_code,
 )
 from study.data.panel.panel_labels import (
-    FEWEST_ASSETS,
     make_targets,
     market_volatility,
     relative_volatility,
@@ -31,6 +30,8 @@ from study.data.panel.shared_inputs import SharedInputs
 from study.data.sources import IMPORT_FOLDER
 from study.data.splits import Splits, search_folds
 from study.errors import DataError, require
+from study.names import RANKING
+from study.statistics.tied_ranks import FEWEST_ASSETS
 
 _FEWEST_DAYS = 30.0
 """Fewest days whose labels do not overlap that validation must be worth: with so many the error of
@@ -140,11 +141,6 @@ def panel_inputs_of(
     )
 
 
-def window_rows(train_days: IndexArray, config: DataConfig) -> IndexArray:
-    """Return the rows that the windows of training days hold, each once, ascending."""
-    return np.unique(train_days[:, None] - np.arange(config.context_length))
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Arrays:
     """Values of a ``PanelDataset`` that depend on which days train and validate."""
@@ -180,7 +176,7 @@ def _arrays(
         DataError: an input drifts.
     """
     config, first = series.config, series.history.first
-    windows = window_rows(days.train, config)
+    windows = window_rows(days.train, config.context_length)
     found = series.across
     if config.normalization not in ACROSS:
         found = panel_inputs_of(

@@ -15,21 +15,13 @@ from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.evaluation.probability_scores import daily_means
 from study.data.panel.panel import MaskArray
 from study.data.panel.panel_dataset import PAST_DAYS, PanelDataset
+from study.names import RIDGE
 from study.statistics.block_length import block_days
 from study.statistics.mean_error import standard_error
 from study.statistics.rank_scores import daily_ic, daily_rank_ic, long_short, sharpe
 from study.statistics.within_day_ridge import fit_within_day_ridge, ridge_scores
 
-RIDGE = "ridge"
-"""Name of the baseline to beat."""
 BOOSTING = "boosting"
-ORACLE = "oracle"
-"""Name of the best possible scores of a simulated panel."""
-
-SHARE = 0.2
-"""Share of a day's assets that is bought, and that is sold: quintiles, as is usual."""
-COST_BASIS_POINTS = 10.0
-"""Cost of a trade, basis points of its value."""
 
 _YEAR_DAYS, _MONTH_DAYS, _WEEK_DAYS = PAST_DAYS, 20, 5
 """Trading days of a year, a month and a week."""
@@ -97,7 +89,7 @@ class PanelBaseline:
 
 
 def score_panel_baselines(
-    data: PanelDataset, *, share: float = SHARE, cost_basis_points: float = COST_BASIS_POINTS
+    data: PanelDataset, *, share: float, cost_basis_points: float
 ) -> tuple[PanelBaseline, ...]:
     """Score the baselines on the validation days; they are fitted on the training days alone.
 
@@ -123,19 +115,6 @@ def score_panel_baselines(
         )
         for name in scores[0]
     )
-
-
-def score_panel_oracle(data: PanelDataset) -> PanelBaseline | None:
-    """Score the best possible scores on the validation days; None unless the panel is simulated."""
-    if data.oracle is None:
-        return None
-    folds = data.per_network
-    scores = []
-    for fold in folds:
-        assert fold.oracle is not None
-        scores.append(fold.oracle[fold.validation_days])
-    judged = [judged_days(fold, fold.validation_days) for fold in folds]
-    return judge_panel_scores(ORACLE, scores, judged, horizon=data.horizon)
 
 
 def judged_days(data: PanelDataset, days: IndexArray) -> JudgedDays:
@@ -186,8 +165,8 @@ def judge_panel_scores(
     judged: Sequence[JudgedDays],
     *,
     horizon: int,
-    share: float = SHARE,
-    cost_basis_points: float = COST_BASIS_POINTS,
+    share: float,
+    cost_basis_points: float,
 ) -> PanelBaseline:
     """Judge scores by the returns that followed.
 

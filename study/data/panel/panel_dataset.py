@@ -19,6 +19,11 @@ PAST_DAYS = 250
 looks back."""
 
 
+def window_rows(days: IndexArray, context_length: int) -> IndexArray:
+    """Return the rows that the windows of days hold, each once, ascending."""
+    return np.unique(days[:, None] - np.arange(context_length))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PanelSplit:
     """The size of one part of a panel."""
@@ -97,7 +102,7 @@ class PanelDataset(CellData):
         the validation days too has the same inputs.
         """
         days = np.setdiff1d(self.train_days, self.validation_days)
-        return np.unique(days[:, None] - np.arange(self.context_length))
+        return window_rows(days, self.context_length)
 
     def labelled(self, days: IndexArray) -> MaskArray:
         """Return which assets of the days are ranked and have a label, (n, n_assets)."""

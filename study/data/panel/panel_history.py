@@ -9,9 +9,10 @@ from study.data.data_config import DataConfig
 from study.data.panel.panel import MaskArray, Panel
 from study.data.panel.panel_dataset import PanelSplit
 from study.data.panel.panel_inputs import panel_warm_up_days
-from study.data.panel.panel_labels import FEWEST_ASSETS, labelled_returns, returns_ahead
+from study.data.panel.panel_labels import labelled_returns, returns_ahead
 from study.data.splits import Part, Splits, count_folds, split_days
 from study.errors import DataError, require
+from study.statistics.tied_ranks import FEWEST_ASSETS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

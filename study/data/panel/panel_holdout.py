@@ -145,8 +145,8 @@ def _require_no_look_ahead(
     end = first + len(dataset.dates)
     seen = dataset.inputs.values[-_CHECKED_DAYS:]
     content = hashlib.sha256(repr((config.tier, config.normalization, end)).encode())
-    for each in (panel.fingerprint.encode(), train_rows, seen):
-        content.update(each if isinstance(each, bytes) else each.tobytes())
+    for each in (panel.fingerprint.encode(), train_rows.tobytes(), seen.tobytes()):
+        content.update(each)
     if content.digest() in _CHECKED:
         return
     ended = replace(

@@ -20,7 +20,7 @@ from study.data.panel.panel_features import (
     panel_warm_up_days,
 )
 from study.errors import DataError, require
-from study.statistics.tied_ranks import average_ranks
+from study.statistics.tied_ranks import FEWEST_ASSETS, average_ranks
 
 __all__ = [
     "PanelInputs", "build_panel_inputs", "panel_feature_hash", "panel_inputs_code",
@@ -35,9 +35,6 @@ CODE_OF_INPUTS = (
     "data/panel/panel_inputs.py", "statistics/tied_ranks.py",
 )  # fmt: skip
 """Modules that compute inputs, in ``STUDY``."""
-
-_FEWEST_ASSETS = 3
-"""Least number of assets that are compared: two differ by their order alone."""
 
 _LARGEST = 5.0
 """Largest absolute z: among thousands of assets a takeover or a wrong price is tens of standard
@@ -166,7 +163,7 @@ def _standardise_days(values_DAF: SampleArray, known_DA: MaskArray) -> None:
         value_DAF *= known_DA1
         squares_D1F = np.einsum("daf,daf->df", value_DAF, value_DAF)[:, None]
         sd_D1F = np.sqrt(squares_D1F / np.maximum(count_D11, 1))
-        compared = _is_spread(sd_D1F, largest_D1F) & (count_D11 >= _FEWEST_ASSETS)
+        compared = _is_spread(sd_D1F, largest_D1F) & (count_D11 >= FEWEST_ASSETS)
         value_DAF /= np.where(compared, sd_D1F, np.inf)
         values_DAF[days] = value_DAF.clip(-_LARGEST, _LARGEST)
 
@@ -184,7 +181,7 @@ def _rank_days(values_DAF: SampleArray, known_DA: MaskArray) -> None:
         value_DFA = np.where(known_DA1, values_DAF[days], np.nan).transpose(0, 2, 1)
         rank_DAF = average_ranks(np.ascontiguousarray(value_DFA)).transpose(0, 2, 1)
         spread = _spread_of_days(values_DAF[days], known_DA1)
-        compared = known_DA1 & spread & (count_D11 >= _FEWEST_ASSETS)
+        compared = known_DA1 & spread & (count_D11 >= FEWEST_ASSETS)
         scaled_DAF = np.sqrt(3) * (2 * rank_DAF - 1 - count_D11) / np.maximum(count_D11, 1)
         values_DAF[days] = np.where(compared, scaled_DAF, 0.0)
 

@@ -5,11 +5,7 @@ import numpy as np
 from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.data_config import Target
 from study.data.panel.panel import MaskArray
-from study.statistics.tied_ranks import average_ranks
-
-FEWEST_ASSETS = 3
-"""Fewest labelled assets of a day that can be ranked: two have one order or the other, and with two
-every correlation is 1 or -1."""
+from study.statistics.tied_ranks import FEWEST_ASSETS, average_ranks
 
 VOLATILITY_DAYS = 20
 """Days of the market's volatility, about a month of trading days."""

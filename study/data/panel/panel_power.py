@@ -10,11 +10,10 @@ import numpy as np
 from study.data.arrays import IndexArray
 from study.data.panel.panel_baselines import (
     BOOSTING,
-    RIDGE,
     PanelBaseline,
-    score_panel_baselines,
 )
 from study.data.panel.panel_dataset import PanelDataset
+from study.names import RIDGE
 from study.statistics.block_length import block_days
 from study.statistics.detectable import smallest_difference
 from study.statistics.rank_comparison import compare_days
@@ -69,18 +68,15 @@ def read_panel_power(raw: Mapping[str, Any] | None) -> PanelPower | None:
         return None
 
 
-def measure_panel_power(
-    data: PanelDataset, baselines: Sequence[PanelBaseline] | None = None
-) -> PanelPower:
+def measure_panel_power(data: PanelDataset, baselines: Sequence[PanelBaseline]) -> PanelPower:
     """Return what the parts of a panel can show.
 
     Args:
         data: the data set. Where a search has folds of its own, its latest days validate here.
-        baselines: scores of ``score_panel_baselines`` on the same validation days; None computes
-            them.
+        baselines: scores of ``score_panel_baselines`` on these days.
     """
     data = data.without_search_folds
-    by_name = {each.name: each for each in baselines or score_panel_baselines(data)}
+    by_name = {each.name: each for each in baselines}
     ridge, boosting = by_name[RIDGE], by_name[BOOSTING]
     n_assets = data.labelled(data.validation_days).sum(axis=1)
     null = null_error(n_assets, data.horizon)

@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 
 from study.errors import StudyError, cause, quoted, require
 from study.fields import rebuild, require_type
+from study.names import RANKING
 from study.results.finals.fold_records import FoldRecord
 from study.results.records import Parameters, TrialRecord
 from study.storage.documents import load_json
@@ -41,9 +42,6 @@ from study.storage.parquet_faults import PARQUET_FAULTS
 ORACLE = "oracle"
 """Name of the exact probabilities of a simulated market: they bound every model, and are no
 baseline."""
-
-RANKING = "ranking"
-"""Task of a panel's cell."""
 
 CONSTANT = "constant"
 """Name of the baseline that answers with the base rate of the days that it was trained on."""

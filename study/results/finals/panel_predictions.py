@@ -19,12 +19,6 @@ from study.errors import StudyError, cause, quoted, require
 from study.storage.files import sync_folder, temporary_path
 from study.storage.parquet_faults import PARQUET_FAULTS
 
-RANKING = "ranking"
-"""Task of a panel's cell, by which its final runs are known."""
-
-RIDGE = "ridge"
-"""Name of ridge regression on all inputs of the last day, the baseline to beat."""
-
 PARTS = ("validation", "test")
 
 PANEL_COLUMNS = ("model", "seed", "part", "date", "asset", "score", "y")

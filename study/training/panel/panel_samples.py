@@ -15,6 +15,7 @@ from study.data.panel.panel_dataset import PanelDataset
 from study.data.panel.shared_inputs import SharedInputs
 from study.errors import DataError, require
 from study.model.model_config import ModelConfig
+from study.statistics.tied_ranks import FEWEST_ASSETS
 from study.training.panel.panel_loss import PanelBatch, PanelObjective
 from study.training.panel.panel_metrics import (
     DailyScores,
@@ -25,9 +26,6 @@ from study.training.panel.panel_metrics import (
 from study.training.panel.panel_windows import AssetWindows
 from study.training.train_config import TrainConfig
 from study.training.windows import require_n_features, shuffled_days
-
-FEWEST_ASSETS = 3
-"""Fewest labelled assets of a training or validation day: two have one order or the other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -59,9 +57,9 @@ class PanelTrainingData:
     """Trading days that a return looks ahead."""
     metric: PanelMetric = "rank_ic"
     """What the search minimises: one less this score, or the squared error."""
-    cost_bps: float = 10.0
+    cost_bps: float
     """Cost of trading, basis points of what is traded."""
-    share: float = 0.2
+    share: float
     """Share of the assets that is bought, and that is sold."""
     baseline_rank_ics: PriceArray | None = None
     """RankICs of the baseline to beat on the validation days, shape (n_validation,)."""
@@ -73,8 +71,8 @@ class PanelTrainingData:
         baseline_rank_ics: PriceArray | None = None,
         *,
         metric: PanelMetric = "rank_ic",
-        cost_bps: float = 10.0,
-        share: float = 0.2,
+        cost_bps: float,
+        share: float,
     ) -> Self:
         """Return the samples of a data set.
 

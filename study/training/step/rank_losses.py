@@ -20,11 +20,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from study.errors import require
+from study.statistics.tied_ranks import FEWEST_ASSETS
 
 BaseLoss = Literal["squared", "huber"]
-
-_FEWEST_ASSETS = 3
-"""Fewest assets of a day whose order is judged, a number, as in the scores of a validation."""
 
 _HUBER_DELTA = 1.0
 """Error from which Huber's loss is linear, standard deviations of the target."""
@@ -295,7 +293,7 @@ def _correlation(x_BA: Tensor, y_BA: Tensor, mask_BA: Tensor, smallest_spread: f
 def _where_judged(term_B: Tensor, target_BA: Tensor, mask_BA: Tensor) -> Tensor:
     """Return the term, and 0 on days on which no order of assets is better than another."""
     variance_B = _centred(target_BA, mask_BA).square().sum(1) / _counts(mask_BA, target_BA)
-    is_judged_B = mask_BA.sum(1) >= _FEWEST_ASSETS
+    is_judged_B = mask_BA.sum(1) >= FEWEST_ASSETS
     is_judged_B = is_judged_B & (variance_B > _SMALLEST_TARGET_SPREAD**2)
     return torch.where(is_judged_B, term_B, torch.zeros_like(term_B))
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics.floats import Floats
+from study.names import RANKING
 from study.results.finals.final_records import FinalRecord, write_final
 from study.results.finals.panel_predictions import (
-    RANKING,
     panel_rows,
     write_panel_predictions,
 )
@@ -157,7 +157,10 @@ def _write_search(folder: Path, size: int, horizon: int) -> None:
             "search": "abcd1234", "cell": folder.name, "study": "demo", "budget": str(size),
             "horizon": horizon, "task": RANKING, "source": "synthetic-panel",
             "data_sha256": "0123456789abcdef", "trials": 1, "phase": None, "search_number": 1,
-            "spec": {"budgets": [{"label": str(size), "target": size}]},
+            "spec": {
+                "budgets": [{"label": str(size), "target": size}],
+                "data": {"portfolio_share": 0.2, "cost_bps": 10.0},
+            },
             "splits": {part: split for part in ("train", "validation", "test")},
             "warnings": [WARNING],
         },

@@ -13,7 +13,7 @@ from study.results.finals.panel_predictions import panel_rows
 from tests.analysis.panel.planted import concatenated, returns, rows, scores
 from tests.analysis.records import FAMILY
 
-WEEK = Portfolio(horizon=5)
+WEEK = Portfolio(horizon=5, share=0.2, cost_basis_points=10)
 
 
 def test_ties_and_assets_that_are_not_there_count_as_in_scipy() -> None:

@@ -15,7 +15,7 @@ from analysis.panel.panel_report import build_panel
 from analysis.report import build
 from analysis.study_records import read_study
 from study.results.finals.final_records import read_final, write_final
-from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE
+from study.storage.layout import CELL_FILE, FINAL_FOLDER, PREDICTIONS_FILE
 from tests.analysis.panel.planted import (
     WARNING,
     cell_name,
@@ -178,6 +178,13 @@ def test_a_cell_that_cannot_be_read_is_named_beside_the_others(tmp_path: Path) -
     write_final(folder, dataclasses.replace(record, task="direction"))
     (missing,) = build_panel(judged(tmp_path)).missing
     assert "task must be ranking, as that of the search, but got 'direction'" in missing
+    # Nor can portfolios be made that nothing is known of.
+    write_final(folder, record)
+    path = tmp_path / cell_name(1000, 5) / CELL_FILE
+    path.write_text(path.read_text().replace("portfolio_share", "share"))
+    missing_now = build_panel(judged(tmp_path)).missing
+    words = "share and cost of its portfolios, but got no portfolio_share"
+    assert any(words in line for line in missing_now), missing_now
 
 
 def test_several_winners_are_counted_in_the_headline(tmp_path: Path) -> None:

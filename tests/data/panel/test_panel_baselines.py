@@ -8,14 +8,21 @@ from study.data.panel import panel_baselines
 from study.data.panel.panel_baselines import (
     PanelBaseline,
     SeenPanel,
+    judge_panel_scores,
+    judged_days,
     panel_baseline_scores,
     score_panel_baselines,
-    score_panel_oracle,
 )
 from study.data.panel.panel_dataset import PanelDataset
 from study.data.panel.shared_inputs import SharedInputs
 from study.statistics.rank_comparison import compare_days
 from tests.data.panel.planted import planted_panel
+
+PORTFOLIO = {"share": 0.2, "cost_basis_points": 10.0}
+
+
+def scored(data: PanelDataset) -> tuple[PanelBaseline, ...]:
+    return score_panel_baselines(data, **PORTFOLIO)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +37,7 @@ def small() -> PanelDataset:
 
 @pytest.fixture(scope="module")
 def found(data: PanelDataset) -> dict[str, PanelBaseline]:
-    return {each.name: each for each in score_panel_baselines(data)}
+    return {each.name: each for each in scored(data)}
 
 
 def test_the_baselines_come_in_the_order_of_what_they_learn(
@@ -51,15 +58,17 @@ def test_equal_scores_have_a_rank_correlation_of_exactly_zero(
 def test_a_planted_linear_signal_is_recovered(
     data: PanelDataset, found: dict[str, PanelBaseline]
 ) -> None:
-    oracle = score_panel_oracle(data)
-    assert oracle is not None
+    days = data.validation_days
+    assert data.oracle is not None
+    oracle = judge_panel_scores(
+        "oracle", [data.oracle[days]], [judged_days(data, days)], horizon=1, **PORTFOLIO
+    )
     assert oracle.rank_ic > 0.07
     assert found["ridge"].rank_ic > 0.95 * oracle.rank_ic
     assert found["boosting"].rank_ic > 0.8 * oracle.rank_ic
     zero = found["zero"].rank_ics
     assert compare_days(found["ridge"].rank_ics, zero, block=20).is_better
     assert not compare_days(found["momentum"].rank_ics, oracle.rank_ics, block=20).is_better
-    assert score_panel_oracle(replace(data, oracle=None)) is None
 
 
 def test_a_value_is_the_mean_over_all_validation_days_of_what_scipy_finds(
@@ -122,7 +131,7 @@ def test_validation_returns_change_no_score(
     for name in ("returns", "targets"):
         changed[name] = getattr(data, name).copy()
         changed[name][days] *= -3
-    other = score_panel_baselines(replace(data, **changed))
+    other = scored(replace(data, **changed))
     for each in other:
         assert np.array_equal(each.scores, found[each.name].scores, equal_nan=True)
     assert other[4].rank_ic == pytest.approx(-found["ridge"].rank_ic)
@@ -152,7 +161,7 @@ def test_an_asset_that_is_never_ranked_changes_nothing(small: PanelDataset) -> N
     plain = replace(data, present=masked, returns=returns, targets=targets)
     values[:, 4], closes[:, 4] = np.nan, 1e9
     wild = replace(plain, inputs=SharedInputs(values), closes=closes)
-    for one, other in zip(score_panel_baselines(plain), score_panel_baselines(wild), strict=True):
+    for one, other in zip(scored(plain), scored(wild), strict=True):
         assert np.array_equal(one.scores, other.scores, equal_nan=True)
         assert np.array_equal(one.rank_ics, other.rank_ics)
 
@@ -185,8 +194,8 @@ def test_folds_are_fitted_one_by_one_and_judged_together(small: PanelDataset) ->
         replace(data, train_days=data.train_days[at:], validation_days=own)
         for at, own in zip((0, 200), days, strict=True)
     )
-    pooled = score_panel_baselines(replace(data, search_folds=folds))[4]
-    own = [score_panel_baselines(fold)[4] for fold in folds]
+    pooled = scored(replace(data, search_folds=folds))[4]
+    own = [scored(fold)[4] for fold in folds]
     assert np.array_equal(pooled.rank_ics, np.concatenate([each.rank_ics for each in own]))
     assert len(pooled.scores) == len(pooled.rank_ics)
     twice = (own[0].rank_ics[-40:] + own[1].rank_ics[:40]) / 2
@@ -198,7 +207,7 @@ def test_boosting_learns_from_a_sample_of_all_days(
     data: PanelDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(panel_baselines, "_BOOSTED_ROWS", 3000)
-    boosting = score_panel_baselines(data)[5]
+    boosting = scored(data)[5]
     assert 0.4 * 0.08 < boosting.rank_ic
     days, assets = panel_baselines._sampled(data)
     assert set(days.tolist()) == set(data.train_days.tolist())

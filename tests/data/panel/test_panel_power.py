@@ -30,7 +30,7 @@ def data() -> PanelDataset:
 
 @pytest.fixture(scope="module")
 def baselines(data: PanelDataset) -> tuple[PanelBaseline, ...]:
-    return score_panel_baselines(data)
+    return score_panel_baselines(data, share=0.2, cost_basis_points=10)
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +104,10 @@ def test_test_days_are_counted_and_never_read(
 
 
 def test_folds_of_a_search_do_not_change_what_the_days_show(
-    data: PanelDataset, power: PanelPower
+    data: PanelDataset, baselines: tuple[PanelBaseline, ...], power: PanelPower
 ) -> None:
     folds = (replace(data, validation_days=data.validation_days[:50]),)
-    assert measure_panel_power(replace(data, search_folds=folds)) == power
+    assert measure_panel_power(replace(data, search_folds=folds), baselines) == power
 
 
 def test_a_resumed_plan_reads_what_was_measured(power: PanelPower) -> None:

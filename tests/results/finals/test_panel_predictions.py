@@ -9,11 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from study.data import data_config
 from study.errors import StudyError
 from study.results.finals.panel_predictions import (
     PANEL_COLUMNS,
-    RANKING,
     panel_rows,
     read_panel_predictions,
     write_panel_predictions,
@@ -52,10 +50,6 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert found["y"].dtype == np.float32
     assert isinstance(found["asset"].dtype, pd.CategoricalDtype)
     assert [each.name for each in path.parent.iterdir()] == [path.name]
-
-
-def test_the_task_of_a_panel_has_the_name_that_its_settings_have() -> None:
-    assert RANKING == data_config.RANKING
 
 
 @pytest.mark.parametrize(

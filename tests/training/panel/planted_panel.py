@@ -53,6 +53,8 @@ def planted_panel(*, n_train: int = 90, n_validation: int = 60, seed: int = 0) -
         train_days=np.delete(np.arange(10, 10 + n_train), 30),
         validation_days=np.arange(first, first + n_validation),
         horizon=1,
+        cost_bps=10.0,
+        share=0.2,
         baseline_rank_ics=np.full(n_validation, 0.1),
     )
 
