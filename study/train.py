@@ -102,11 +102,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     variants = _variants(arguments)
     study = load_study(arguments.search)
     # A wrong flag is answered before the results folder is read.
-    asked = selected_cells(_with(arguments, first=None))
-    require_shares_of_markets(shares, asked)
-    for cell in asked:
-        for variant in variants:
-            variant.require_read(cell.data)
+    _require_read(selected_cells(_with(arguments, first=None)), shares, variants)
     phases = selected_phases(arguments, study)
     at_once = concurrency(arguments.concurrency)
     results = _results_folder(arguments)
@@ -245,6 +241,19 @@ def _variants(arguments: argparse.Namespace) -> tuple[Variant, ...]:
     variants = read_variants(arguments.variants)
     _require_no_refit(arguments, "--variants", bool(variants))
     return variants
+
+
+def _require_read(
+    cells: Sequence[Cell], shares: Sequence[float], variants: Sequence[Variant]
+) -> None:
+    """Refuse shares and variants that cells would not read.
+
+    Raises: StudyError.
+    """
+    require_shares_of_markets(shares, cells)
+    for cell in cells:
+        for variant in variants:
+            variant.require_read(cell.data)
 
 
 def _require_no_refit(arguments: argparse.Namespace, flag: str, is_given: bool) -> None:

@@ -247,9 +247,8 @@ def _cell(folder: Path, planned: Description | None, now: float, closed: str | N
     """Return a cell; ``closed`` says why its folder cannot be read, if it cannot."""
     planned = planned or Description.from_json({})
     description = read_description(folder) or planned
-    description = dataclasses.replace(
-        description, n_trials=read_asked(folder) or description.n_trials
-    )
+    asked = read_asked(folder) or description.n_trials
+    description = dataclasses.replace(description, n_trials=asked)
     ended = read_ended(folder)
     states = Counter(trial.state for trial in ended)
     driver = read_driver(folder)

@@ -61,3 +61,17 @@ def test_a_collapsed_trial_of_a_panel_says_how_little_its_scores_vary() -> None:
         "gives all assets of a day next to the same score: scores that vary by 0.00042 of the "
         "target across a day at its best epoch"
     )
+
+
+def test_the_seconds_of_a_pretraining_are_those_of_its_trial(tmp_path: Path) -> None:
+    def pretrained(trial: Assignment, epoch: int, *, of: int, **_: Any) -> EpochRecord:
+        seconds = 100.0 if epoch == 1 else None
+        return dataclasses.replace(report(trial, epoch, of=of), pretrain_seconds=seconds)
+
+    ledger = new_ledger(tmp_path, dataclasses.replace(RANKED, trials=1))
+    play(ledger, random.Random(0), 1, {}, pretrained)
+    (record,) = ledger.records
+    assert record.seconds["pretraining"] == 100
+    assert record.duration_seconds == 100 + sum(
+        each for phase, each in record.seconds.items() if phase != "pretraining"
+    )
