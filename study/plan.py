@@ -22,7 +22,6 @@ from study.spec.command_flags import (
     concurrency,
     data_shares,
     places,
-    require_shares_of_markets,
     selected_cells,
     selected_phases,
 )
@@ -73,14 +72,12 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     """Check the flags, then plan the cells; blocks are printed as they are known."""
     study, second = load_study(arguments.search), None
     phases, firsts = selected_phases(arguments, study), selected_cells(arguments)
-    shares = data_shares(arguments)
-    require_shares_of_markets(shares, firsts)
     cells = [] if phases == (2,) else list(firsts)
     results = places(arguments.storage)[0]
     if 2 in phases:
         later, second = phase_two(arguments, study, firsts, results)
         cells += later
-    at_once = concurrency(arguments.concurrency)
+    at_once, shares = concurrency(arguments.concurrency), data_shares(arguments, cells)
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
     from study.cluster.runtime import cluster
     from study.planning.study_plan import plan_cells, total

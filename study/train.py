@@ -22,7 +22,6 @@ from study.spec.command_flags import (
     concurrency,
     data_shares,
     places,
-    require_shares_of_markets,
     selected_cells,
     selected_phases,
 )
@@ -98,11 +97,14 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     """Check the flags, then train cell after cell."""
     _require_counts(arguments)
-    shares = _data_shares(arguments)
     variants = _variants(arguments)
     study = load_study(arguments.search)
     # A wrong flag is answered before the results folder is read.
-    _require_read(selected_cells(_with(arguments, first=None)), shares, variants)
+    selected = selected_cells(_with(arguments, first=None))
+    shares = _data_shares(arguments, selected)
+    for cell in selected:
+        for variant in variants:
+            variant.require_read(cell.data)
     phases = selected_phases(arguments, study)
     at_once = concurrency(arguments.concurrency)
     results = _results_folder(arguments)
@@ -221,13 +223,17 @@ def _require_counts(arguments: argparse.Namespace) -> None:
         )
 
 
-def _data_shares(arguments: argparse.Namespace) -> tuple[float, ...]:
+def _data_shares(arguments: argparse.Namespace, cells: Sequence[Cell]) -> tuple[float, ...]:
     """Return the shares of the training days, below 1, on which winners are trained too.
+
+    Args:
+        arguments: the flags.
+        cells: the selected cells.
 
     Raises:
         StudyError: a share is refused, or winners are trained on the validation days too.
     """
-    shares = data_shares(arguments)
+    shares = data_shares(arguments, cells)
     _require_no_refit(arguments, "--data-shares", bool(shares))
     return shares
 
@@ -241,19 +247,6 @@ def _variants(arguments: argparse.Namespace) -> tuple[Variant, ...]:
     variants = read_variants(arguments.variants)
     _require_no_refit(arguments, "--variants", bool(variants))
     return variants
-
-
-def _require_read(
-    cells: Sequence[Cell], shares: Sequence[float], variants: Sequence[Variant]
-) -> None:
-    """Refuse shares and variants that cells would not read.
-
-    Raises: StudyError.
-    """
-    require_shares_of_markets(shares, cells)
-    for cell in cells:
-        for variant in variants:
-            variant.require_read(cell.data)
 
 
 def _require_no_refit(arguments: argparse.Namespace, flag: str, is_given: bool) -> None:

@@ -31,6 +31,17 @@ _HEAD_BYTES = 4096
 shorter."""
 _TABLES = (".csv", ".tsv", ".txt", ".gz")
 
+_RANKING_SCORES = ("rank_ic", "ic", "sharpe")
+"""Metrics of panels that are scores and no losses."""
+
+_ANY_LOSS = (0.0, math.inf, "be >= 0")
+_VALUES: Mapping[str, tuple[float, float, str]] = {
+    "auc": (0.0, 1.0, "lie in [0, 1]"),
+    "rank_ic": (-1.0, 1.0, "lie in [-1, 1]"),
+    "ic": (-1.0, 1.0, "lie in [-1, 1]"),
+    "sharpe": (-math.inf, math.inf, "be a number"),
+}
+"""Least and greatest value of a metric, and how that is said; the others are losses."""
 
 _ENDED = frozenset({"COMPLETE", "FINISHED", "TERMINATED"})
 """Words by which Optuna, MLflow and W&B, and Ray Tune say that a trial ran to its end."""
@@ -80,9 +91,10 @@ def read_table(
 
     Args:
         path: of it.
-        metric: that ``value`` is, or ``auc`` of our own records; None only for these (a cell's
-            folder says by what its search went, and the value in a file is the log-loss) and for an
-            Optuna storage, whose study knows its direction.
+        metric: that ``value`` is, or ``auc`` or a score of a ranking of our own records; None only
+            for these (a cell's folder says by what its search went, and the value in a file is what
+            that minimised, or the log-loss) and for an Optuna storage, whose study knows its
+            direction.
         value: name of the column or objective that is the value.
         study: name of one of several in an Optuna storage.
 
@@ -97,7 +109,7 @@ def read_table(
     _require(bool(rows), where, "must have trials", "none", "Check the file.")
     is_ours = all("trial_id" in row for row in rows)
     if is_ours and metric is None:
-        metric = "log_loss"
+        metric = "loss" if any(row.get("rank_ic") is not None for row in rows) else "log_loss"
     larger_is_better = read.larger_is_better if metric is None else metric not in SMALLER_IS_BETTER
     if larger_is_better is None:
         raise StudyError(
@@ -110,8 +122,8 @@ def read_table(
             f"the study {'maximized' if read.larger_is_better else 'minimized'} its value, and "
             f"--metric {metric} says otherwise: the flag is taken"
         )
-    if is_ours and metric == "auc":
-        rows = [{**row, "value": row.get("auc"), "value_se": _auc_se(row)} for row in rows]
+    if is_ours:
+        rows = _with_metric(rows, metric)
     trials = [_trial(place, row) for (place, _), row in zip(read.rows, rows, strict=True)]
     for (place, _), trial in zip(read.rows, trials, strict=True):
         _require_metric(place, trial, metric)
@@ -165,15 +177,28 @@ def _require_once(where: str, numbers: Sequence[int]) -> None:
     )
 
 
+def _with_metric(
+    rows: Sequence[Mapping[str, Any]], metric: Metric | None
+) -> list[Mapping[str, Any]]:
+    """Return rows of our own records with a metric as their value, where they have another one."""
+    if metric == "auc":
+        return [{**row, "value": row.get("auc"), "value_se": _auc_se(row)} for row in rows]
+    if metric in _RANKING_SCORES:
+        # The value of a panel's record is what its search minimises: 1 less this score.
+        error = f"{metric}_se"
+        return [{**row, "value": row.get(metric), "value_se": row.get(error)} for row in rows]
+    return list(rows)
+
+
 def _require_metric(where: str, trial: Trial, metric: Metric | None) -> None:
     """Refuse a value that the metric cannot have: of another metric, or with its sign turned."""
     if not trial.is_complete or metric is None:
         return
-    is_auc = metric == "auc"
+    least, most, rule = _VALUES.get(metric, _ANY_LOSS)
     _require(
-        0 <= trial.value <= 1 if is_auc else trial.value >= 0,
+        least <= trial.value <= most,
         where,
-        "an auc must lie in [0, 1]" if is_auc else "a log_loss must be >= 0",
+        f"{'an' if metric in ('auc', 'ic') else 'a'} {metric} must {rule}",
         f"value={trial.value:g}",
         "Check --metric; divide percents by 100, and turn the sign of scikit-learn's neg_log_loss.",
     )

@@ -91,6 +91,7 @@ class CellPlan:
                 self.cell.data,
                 self.cell.search.metric,
                 self.simple.daily if data is self.data else None,
+                n_nodes=self.resources.n_nodes,
             )
             for data in self.folds or (self.data,)
         )
@@ -189,8 +190,8 @@ def plan_cell(
     judged = functools.cache(lambda: simple_models(data, cell.data, power))
     if estimate is None:
         times = times or measure_search(
-            space, _probed_samples(data, cell), resources, device=device, capture=capture,
-            concurrency=at_once, times_sharing=is_timed, meanwhile=judged, say=say,
+            space, _probed_samples(data, cell, len(nodes)), resources, device=device,
+            capture=capture, concurrency=at_once, times_sharing=is_timed, meanwhile=judged, say=say,
         )  # fmt: skip
         shared |= _best_sharing(times)
         resources = _resources(space, nodes, shared, bf16=bf16, networks=networks)
@@ -210,9 +211,10 @@ def plan_cell(
     )  # fmt: skip
 
 
-def _probed_samples(data: AnyDataset, cell: Cell) -> Samples:
+def _probed_samples(data: AnyDataset, cell: Cell, n_nodes: int) -> Samples:
     """Return the samples of a network, of which steps are timed."""
-    (samples,) = samples_of(data.without_search_folds, cell.data, cell.search.metric)
+    data = data.without_search_folds
+    (samples,) = samples_of(data, cell.data, cell.search.metric, n_nodes=n_nodes)
     return samples
 
 

@@ -1,7 +1,8 @@
 """What simple models reach on the days by which a search judges, and what these days can show."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from study.data.evaluation.power import Power, measure_power, read_power
 from study.data.panel.panel_baselines import PanelBaseline, score_panel_baselines
 from study.data.panel.panel_dataset import PanelDataset
 from study.data.panel.panel_power import PanelPower, measure_panel_power, read_panel_power
+from study.data.panel.shared_inputs import SharedInputs
 from study.planning.cell_series import AnyDataset
 from study.results.plans.plan_record import PanelPowerRecord, PowerRecord
 from study.results.records import BaselineRecord, Metric, PanelBaselineRecord
@@ -82,7 +84,12 @@ def simple_models(
 
 
 def samples_of(
-    data: AnyDataset, config: DataConfig, metric: Metric, daily: PriceArray | None = None
+    data: AnyDataset,
+    config: DataConfig,
+    metric: Metric,
+    daily: PriceArray | None = None,
+    *,
+    n_nodes: int = 1,
 ) -> tuple[Samples, ...]:
     """Return the samples of a trial, one set for each of its networks.
 
@@ -91,12 +98,14 @@ def samples_of(
         config: its definition.
         metric: the score by which trials are ranked.
         daily: values of the baseline to beat, as ``SimpleModels.daily``; None without one.
+        n_nodes: machines of the cluster; several may share no file of a panel's inputs.
     """
     ends = np.cumsum([len(own.validation_days) for own in data.per_network])
     parts: Sequence[PriceArray | None] = (
         [None] * len(ends) if daily is None else np.split(daily, ends[:-1])
     )
     if isinstance(data, PanelDataset):
+        networks = data.per_network if n_nodes == 1 else _carried(data.per_network)
         return tuple(
             PanelTrainingData.of(
                 own,
@@ -105,9 +114,19 @@ def samples_of(
                 share=config.portfolio_share,
                 cost_bps=config.cost_bps,
             )
-            for own, of_baseline in zip(data.per_network, parts, strict=True)
+            for own, of_baseline in zip(networks, parts, strict=True)
         )
     return tuple(map(TrainingData.of, data.per_network, parts))
+
+
+def _carried(networks: Sequence[PanelDataset]) -> Sequence[PanelDataset]:
+    """Return data sets whose inputs are sent with their values, equal ones once."""
+    sent: dict[tuple[Path | None, int, int], SharedInputs] = {}
+    found = []
+    for own in networks:
+        place = (own.inputs.file, own.inputs.offset, len(own.inputs.values))
+        found.append(replace(own, inputs=sent.setdefault(place, own.inputs.carried)))
+    return found
 
 
 def _simple_models(

@@ -32,15 +32,23 @@ from study.storage.files import sync_folder, temporary_path
 _SQLITE_ENDS = (".db", ".sqlite", ".sqlite3")
 """Endings of a file's name for which an SQLite database is written instead of Optuna's journal."""
 
-_OBJECTIVES = {"log_loss": "validation log-loss", "auc": "1 - validation AUC"}
+_OBJECTIVES: Mapping[str, str] = {
+    "log_loss": "validation log-loss",
+    "auc": "1 - validation AUC",
+    "rank_ic": "1 - validation RankIC",
+    "ic": "1 - validation IC",
+    "sharpe": "1 - validation Sharpe ratio",
+    "loss": "validation squared error of the target",
+}
 """Name of the value that a search minimises, by its metric."""
 
 _KEPT = (
     "trial_id", "source", "group", "folder", "seed", "reason", "message", "param_count", "d_ff",
     "best_epoch", "epochs_trained", "value", "objective_se", "difference", "difference_se", "skill",
-    "auc", "brier", "device", "peak_memory_bytes",
+    "auc", "brier", "rank_ic", "rank_ic_se", "ic", "sharpe", "sharpe_net", "device",
+    "peak_memory_bytes",
 )  # fmt: skip
-"""Fields of a record that become attributes of its trial."""
+"""Fields of a record that become attributes of its trial, where it has them."""
 
 
 @dataclass(slots=True)
@@ -192,7 +200,7 @@ def _frozen(
 
 def _attributes(record: TrialRecord) -> dict[str, Any]:
     row = record.to_json()
-    return {name: row[name] for name in _KEPT}
+    return {name: row[name] for name in _KEPT if name in row}
 
 
 def _storage(path: Path, *, is_sqlite: bool) -> BaseStorage:

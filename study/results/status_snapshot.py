@@ -246,9 +246,7 @@ def _state_without_driver(
 def _cell(folder: Path, planned: Description | None, now: float, closed: str | None) -> CellStatus:
     """Return a cell; ``closed`` says why its folder cannot be read, if it cannot."""
     planned = planned or Description.from_json({})
-    description = read_description(folder) or planned
-    asked = read_asked(folder) or description.n_trials
-    description = dataclasses.replace(description, n_trials=asked)
+    description = _described(folder, planned)
     ended = read_ended(folder)
     states = Counter(trial.state for trial in ended)
     driver = read_driver(folder)
@@ -303,6 +301,12 @@ def _cell(folder: Path, planned: Description | None, now: float, closed: str | N
             *_output_warnings(driver),
         ],
     )
+
+
+def _described(folder: Path, planned: Description) -> Description:
+    """Return what a cell's own file says of it, else its plan, with the trials asked for since."""
+    found = read_description(folder) or planned
+    return dataclasses.replace(found, n_trials=read_asked(folder) or found.n_trials)
 
 
 def _running(trial: OpenTrial, expected: Mapping[str, float], n_train: int | None) -> RunningTrial:

@@ -1,5 +1,6 @@
 """The replay command: from its flags to what it prints."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from study.results.scores import BestEpoch
 from study.results.store import CellIdentity, CellStore, write_cell
 from study.statistics.auc_error import auc_standard_error
 from tests.results.conftest import PARAMS, record
+from tests.results.reports import panel_best
 
 Replay = Callable[..., str]
 
@@ -307,3 +309,32 @@ def test_the_help_has_examples(replay: Replay) -> None:
     shown = replay("--help")
     assert "python -m analysis replay ray_results/" in shown
     assert "--early-stop-threshold" in shown
+
+
+def test_the_search_of_a_panel_is_replayed_by_its_score_and_not_by_what_it_minimised(
+    tmp_path: Path, replay: Replay
+) -> None:
+    records = [
+        dataclasses.replace(
+            record(number, objective=1 - rank_ic, objective_se=0.02),
+            best=panel_best(rank_ic, rank_ic_se=0.03),
+        )
+        for number, rank_ic in enumerate((-0.02, 0.05, 0.01))
+    ]
+    identity = CellIdentity(
+        name="cell", study="demo", budget="2M", phase=None, metric="rank_ic", horizon=1,
+        task="ranking", data_sha256="abc", versions={},
+    )  # fmt: skip
+    folder = tmp_path / "cell"
+    folder.mkdir()
+    write_cell(folder, {"metric": "rank_ic"})
+    CellStore(folder, identity).write_trials(records)
+    found = json.loads(replay(folder, "--json"))
+    assert found["metric"] == "rank_ic"
+    best = found["best"]
+    assert (best["number"], best["value"], best["value_se"]) == (1, 0.05, 0.03)
+    by_file = json.loads(replay(folder / "all_trials.json", "--json"))
+    assert (by_file["metric"], by_file["best"]["value"]) == ("loss", 0.95)
+    assert "best rank_ic at the end: 0.05, trial 1" in replay(folder)
+    wrong = write_csv(tmp_path / "trials.csv", [0.02, 1.5])
+    assert "a rank_ic must lie in [-1, 1]" in replay(wrong, "--metric", "rank_ic", expect=2)

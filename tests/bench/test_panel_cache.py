@@ -21,7 +21,7 @@ from study.data.data_config import DataConfig
 from study.data.panel.arrow_cache import InputsKey, cached_inputs
 from study.data.panel.build_panel import build_panel_dataset
 from study.data.panel.panel import Panel
-from study.data.panel.panel_inputs import PanelInputs, panel_feature_hash
+from study.data.panel.panel_inputs import PanelInputs, panel_feature_hash, panel_inputs_code
 
 N_ASSETS, N_DAYS, N_FEATURES = 4000, 2500, 25
 MOST_SECONDS, MOST_BYTES = 2.0, 200 * 2**20
@@ -90,6 +90,7 @@ def test_a_large_panel_starts_again_at_once_and_its_workers_hold_no_copy(tmp_pat
         normalization="cross_rank",
         train_rows="",
         feature_hash=panel_feature_hash("closes"),
+        code=panel_inputs_code(),
     )
     began = time.perf_counter()
     cached_inputs(key, tmp_path, lambda: random_inputs(panel))

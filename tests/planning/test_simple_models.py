@@ -2,15 +2,21 @@
 
 import dataclasses
 import json
+import pickle
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from study.data.data_config import DataConfig
+from study.data.panel.build_panel import build_panel_dataset
+from study.errors import DataError
 from study.planning.simple_models import read_simple_power, samples_of, simple_models
 from study.results.records import PanelBaselineRecord
 from study.training.panel.panel_metrics import PanelMetrics
 from study.training.panel.panel_samples import PanelTrainingData
+from tests.data.panel.long_walks import long_walks, panel_config
 from tests.data.panel.planted import planted_panel
 
 CONFIG = DataConfig(
@@ -48,7 +54,25 @@ def test_the_portfolio_and_its_costs_reach_samples_and_baselines(changed: DataCo
 
     before, after = scores(CONFIG), scores(changed)
     is_portfolio = changed.portfolio_share != CONFIG.portfolio_share
-    for one, two in zip(before, after, strict=True):
+    pairs: list[tuple[Any, Any]] = list(zip(before, after, strict=True))
+    for one, two in pairs:
         assert one.sharpe_net != two.sharpe_net
         assert (one.sharpe != two.sharpe) == is_portfolio
         assert one.rank_ic == two.rank_ic
+
+
+def test_machines_of_a_cluster_need_not_share_the_file_of_a_panels_inputs(tmp_path: Path) -> None:
+    config = panel_config(search_splits="purged_k_fold", search_groups=4)
+    data = build_panel_dataset(config, long_walks(), cache=tmp_path)
+    alone, several = (
+        pickle.dumps(samples_of(data, config, "rank_ic", n_nodes=number)) for number in (1, 2)
+    )
+    # The folds have the same inputs, which are sent once.
+    assert abs(len(several) - len(alone) - data.inputs.values.nbytes) < 2000
+    for path in tmp_path.iterdir():
+        path.unlink()
+    for samples in pickle.loads(several):
+        assert isinstance(samples, PanelTrainingData)
+        np.testing.assert_array_equal(samples.inputs.values, data.inputs.values)
+    with pytest.raises(DataError, match="no such file"):
+        pickle.loads(alone)

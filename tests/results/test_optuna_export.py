@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -8,38 +9,57 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from study.results.__main__ import main
+from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
 from study.results.store import CellIdentity, CellStore, write_cell
 from study.search.ledger import Ledger
-from tests.search.simulated_search import CELL, SEARCH, ledger_of, report
+from study.spec.search_config import SearchConfig
+from tests.search.simulated_search import (
+    CELL,
+    EPOCHS,
+    RANKED,
+    SEARCH,
+    ledger_of,
+    ranked_report,
+    report,
+)
+
+Search = tuple[Path, Ledger]
 
 
-@pytest.fixture
-def searched(tmp_path: Path) -> tuple[Path, Ledger]:
+def ended_search(
+    here: Path, search: SearchConfig, make_report: Callable[..., EpochRecord]
+) -> Search:
     """Return the folder of a search that has just ended, but for a trial that is at work."""
-    folder = tmp_path / CELL.name
+    folder = here / CELL.name
     folder.mkdir()
-    described = {"cell": CELL.name, "spec": CELL.resolved(), "metric": "log_loss"}
+    described = {"cell": CELL.name, "spec": CELL.resolved(), "metric": search.metric}
     journal = Journal.create(
         folder, "abcd1234", {"kind": "created", "time": 0.0, "cell": described}
     )
     write_cell(folder, {"search": "abcd1234", **described})
-    ledger = ledger_of(journal)
-    for _ in range(SEARCH.trials - 1):
+    ledger = ledger_of(journal, search)
+    for _ in range(search.trials - 1):
         trial, epoch = ledger.next(), 1
         assert trial is not None
-        while not ledger.epoch(trial.number, report(trial, epoch)):
+        while not ledger.epoch(trial.number, make_report(trial, epoch, of=EPOCHS)):
             epoch += 1
     running = ledger.next()
     assert running is not None
     # Before the first rung nothing ends.
-    ledger.epoch(running.number, dataclasses.replace(report(running, 1), schedule_percent=10))
+    first = make_report(running, 1, of=EPOCHS)
+    ledger.epoch(running.number, dataclasses.replace(first, schedule_percent=10))
     identity = CellIdentity(
-        name=CELL.name, study="demo", budget="50k", phase=None, metric="log_loss", horizon=1,
+        name=CELL.name, study="demo", budget="50k", phase=None, metric=search.metric, horizon=1,
         task="threshold_1pct", data_sha256="abc", versions={},
     )  # fmt: skip
     CellStore(folder, identity).write_trials(ledger.records)
     return folder, ledger
+
+
+@pytest.fixture
+def searched(tmp_path: Path) -> Search:
+    return ended_search(tmp_path, SEARCH, report)
 
 
 def read(path: Path) -> optuna.Study:
@@ -59,7 +79,7 @@ def read(path: Path) -> optuna.Study:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["study.db", "study.log"])
 def test_optuna_reads_every_trial_as_it_is_on_record(
-    searched: tuple[Path, Ledger], name: str, capsys: pytest.CaptureFixture[str]
+    searched: Search, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, ledger = searched
     target = folder.parent / name
@@ -96,8 +116,20 @@ def test_optuna_reads_every_trial_as_it_is_on_record(
     }  # fmt: skip
 
 
+def test_the_search_of_a_panel_minimises_the_distance_of_its_score_from_one(
+    tmp_path: Path,
+) -> None:
+    folder, ledger = ended_search(tmp_path, RANKED, ranked_report)
+    assert main([str(folder), "--optuna", str(tmp_path / "study.log")]) == 0
+    study = read(tmp_path / "study.log")
+    assert study.user_attrs["objective"] == "1 - validation RankIC"
+    assert ledger.best is not None
+    assert study.best_trial.number == ledger.best.number
+    assert study.best_value == 1 - study.best_trial.user_attrs["rank_ic"]
+
+
 def test_every_parameter_that_was_searched_and_no_other_can_be_plotted(
-    searched: tuple[Path, Ledger],
+    searched: Search,
 ) -> None:
     folder, _ = searched
     target = folder.parent / "study.log"
@@ -114,7 +146,7 @@ def test_every_parameter_that_was_searched_and_no_other_can_be_plotted(
 
 
 def test_an_existing_file_is_refused_and_stays(
-    searched: tuple[Path, Ledger], capsys: pytest.CaptureFixture[str]
+    searched: Search, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, _ = searched
     target = folder.parent / "mine.db"
@@ -127,7 +159,7 @@ def test_an_existing_file_is_refused_and_stays(
 
 
 def test_a_folder_that_is_no_search_and_a_place_that_cannot_be_written_are_one_line(
-    searched: tuple[Path, Ledger], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    searched: Search, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, _ = searched
     for cell, target in (
@@ -142,7 +174,7 @@ def test_a_folder_that_is_no_search_and_a_place_that_cannot_be_written_are_one_l
 
 
 def test_a_folder_that_is_missing_is_named(
-    searched: tuple[Path, Ledger], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    searched: Search, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, _ = searched
     target = tmp_path / "absent" / "study.db"

@@ -17,7 +17,7 @@ from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
 from study.spec.search_config import SearchConfig
 from study.spec.spec_file import load_study
-from tests.results.reports import epoch_record
+from tests.results.reports import epoch_record, panel_best, panel_validation
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 CELL = load_study(SPACES / "smoke.yaml").cell("50k", 1)
@@ -25,6 +25,8 @@ SPACE: SearchSpace = build_space(CELL, n_features=25)
 SEARCH = SearchConfig(
     trials=12, seed=3, startup_trials=3, grace_share=0.25, reduction_factor=2, forced="extremes6"
 )
+RANKED = dataclasses.replace(SEARCH, metric="rank_ic", trials=8)
+"""A search whose trials are judged as those of a panel."""
 EPOCHS = 4
 
 
@@ -84,6 +86,19 @@ def report(
         stop_reason="diverged" if diverges else "completed" if is_last else None,
         best_is_collapsed=assignment.number % 7 == 4,
         worker={"reported": float(epoch), **(worker or {})},
+    )
+
+
+def ranked_report(trial: Assignment, epoch: int, *, of: int, **_: Any) -> EpochRecord:
+    """Return a made-up epoch: the first trial ranks best, and each epoch better."""
+    rank_ics = [0.1 - 0.01 * trial.number + 0.001 * each for each in range(1, epoch + 1)]
+    return epoch_record(
+        epoch,
+        schedule_percent=100 * epoch // of,
+        stop_reason="completed" if epoch == of else None,
+        validation=panel_validation(rank_ics[-1]),
+        best=panel_best(rank_ics[-1], epoch=epoch),
+        train_terms={"squared": 0.9, "rank": 0.95},
     )
 
 

@@ -10,29 +10,22 @@ from study.results.journal import Journal
 from study.search.asked_trial import collapse_message
 from study.search.assignment import Assignment
 from tests.results.reports import epoch_record, panel_best, panel_validation
-from tests.search.simulated_search import SEARCH, known, ledger_of, new_ledger, play, reopened
-
-RANKED = dataclasses.replace(SEARCH, metric="rank_ic", trials=8)
-
-
-def report(trial: Assignment, epoch: int, *, of: int, **_: Any) -> EpochRecord:
-    """Return a made-up epoch: the first trial ranks best, and each epoch better."""
-    rank_ics = [0.1 - 0.01 * trial.number + 0.001 * each for each in range(1, epoch + 1)]
-    return epoch_record(
-        epoch,
-        schedule_percent=100 * epoch // of,
-        stop_reason="completed" if epoch == of else None,
-        validation=panel_validation(rank_ics[-1]),
-        best=panel_best(rank_ics[-1], epoch=epoch),
-        train_terms={"squared": 0.9, "rank": 0.95},
-    )
+from tests.search.simulated_search import (
+    RANKED,
+    known,
+    ledger_of,
+    new_ledger,
+    play,
+    ranked_report,
+    reopened,
+)
 
 
 def test_a_search_on_a_panel_killed_at_any_event_is_the_search_that_was_not(
     tmp_path: Path,
 ) -> None:
     ledger = new_ledger(tmp_path / "whole", RANKED)
-    play(ledger, random.Random(0), 1, {}, report)
+    play(ledger, random.Random(0), 1, {}, ranked_report)
     undisturbed = known(ledger)
     reasons = {record.reason for record in ledger.records}
     assert reasons == {"completed", "asha"}
@@ -48,7 +41,7 @@ def test_a_search_on_a_panel_killed_at_any_event_is_the_search_that_was_not(
             (folder / name).write_text("".join(lines[:n_lines]))
         again = ledger_of(Journal.open(folder, witness=None), RANKED)
         saved = {number: len(again.epochs(number)) for number in again.numbers}
-        play(again, random.Random(0), 1, saved, report)
+        play(again, random.Random(0), 1, saved, ranked_report)
         assert known(again) == undisturbed
         assert known(reopened(folder, RANKED)) == undisturbed
 
@@ -66,7 +59,7 @@ def test_a_collapsed_trial_of_a_panel_says_how_little_its_scores_vary() -> None:
 def test_the_seconds_of_a_pretraining_are_those_of_its_trial(tmp_path: Path) -> None:
     def pretrained(trial: Assignment, epoch: int, *, of: int, **_: Any) -> EpochRecord:
         seconds = 100.0 if epoch == 1 else None
-        return dataclasses.replace(report(trial, epoch, of=of), pretrain_seconds=seconds)
+        return dataclasses.replace(ranked_report(trial, epoch, of=of), pretrain_seconds=seconds)
 
     ledger = new_ledger(tmp_path, dataclasses.replace(RANKED, trials=1))
     play(ledger, random.Random(0), 1, {}, pretrained)

@@ -1,5 +1,4 @@
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,17 +59,6 @@ def test_what_is_accepted_is_a_part_of_the_cell() -> None:
         selected_cells(parsed("--accept", "dates differ"))
 
 
-@pytest.mark.parametrize("main", [study.plan.main, study.train.main])
-def test_shares_of_the_days_of_a_panel_are_refused_at_the_flags(
-    main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["--search", "panel", "--data-shares", "0.5", "1"]) == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "error: --data-shares: is for the days of one market, but got a search space of a panel. "
-        "Leave it out, or give another --search."
-    ]
-
-
 def test_a_sweep_hands_every_flag_of_a_study_on_to_its_cells() -> None:
     flags = argparse.ArgumentParser()
     add_study_flags(flags)
@@ -113,3 +101,13 @@ def test_phases_are_chosen_where_there_are_some() -> None:
     assert phases(*two, "--storage", "s3://bucket/x", "--phase", "1") == (1,)
     with pytest.raises(SpecError, match="phase 2 needs a results folder"):
         phases(*two, "--storage", "s3://bucket/x")
+
+
+def test_shares_of_the_days_of_a_panel_are_refused_before_anything_is_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flags = ["--search", "panel", "--budgets", "20k", "--horizons", "5", "--data-shares", "0.5"]
+    for main in (study.plan.main, study.train.main):
+        assert main(flags) == 2
+        said = capsys.readouterr().err
+        assert "--data-shares: is for markets of one asset, but got the panel of panel_" in said

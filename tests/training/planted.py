@@ -82,7 +82,13 @@ def run_to_end(trainer: Trainer) -> list[EpochReport]:
     return reports
 
 
-_MEASURED = ("data_seconds", "step_seconds", "validation_seconds", "samples_per_second")
+_MEASURED = (
+    "data_seconds",
+    "step_seconds",
+    "validation_seconds",
+    "samples_per_second",
+    "pretrain_seconds",
+)
 """Fields of a report that a clock measures."""
 
 

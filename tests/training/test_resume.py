@@ -15,9 +15,10 @@ from study.errors import StudyError
 from study.model.architecture import FAMILY_NAMES
 from study.model.model_config import ModelConfig
 from study.training.device import supports_bf16
+from study.training.phases.phase import Phase, phases_text
 from study.training.state_file import load, save
 from study.training.step.optimizer import learning_rate
-from study.training.train_config import TrainConfig
+from study.training.train_config import PANEL_SETTINGS, TrainConfig
 from study.training.trainer import Trainer
 from tests.training.planted import CPU, DATA, MODEL, TRAIN, make_trainer, run_to_end, trace
 
@@ -325,7 +326,9 @@ def test_global_randomness_is_neither_used_nor_moved() -> None:
 def test_every_field_of_train_config_changes_the_training() -> None:
     # Each field is changed in a base configuration in which it has an effect.
     base = replace(TRAIN, epochs=6, patience=3, auxiliary_weight=0.5, weight_decay=0.1)
-    model = replace(MODEL, auxiliary_head=True)
+    # A pretraining hides patches, which must not overlap.
+    model = replace(MODEL, auxiliary_head=True, patch_stride=4)
+    slower = Phase(name="slower", epochs=6, learning_rate_factor=0.5)
     stuck = {"learning_rate": 1e-9, "patience": None}
     changes: dict[str, tuple[dict[str, Any], Any]] = {
         "learning_rate": ({}, 1e-3),
@@ -341,14 +344,22 @@ def test_every_field_of_train_config_changes_the_training() -> None:
         "patience": (stuck | {"patience": 3, "min_delta": 1.0, "collapse_grace_share": 1.0}, 2),
         "min_delta": ({"min_delta": 0.0, "collapse_grace_share": 1.0}, 10.0),
         "collapse_grace_share": (stuck | {"collapse_grace_share": 0.5}, 1.0),
+        "optimizer": ({}, "adabelief"),
+        "phases": ({}, phases_text([slower])),
+        "pretrain_epochs": ({}, 1),
+        "pretrain_mask_share": ({"pretrain_epochs": 1}, 0.8),
     }
-    only_choice = {"optimizer"}
-    assert changes.keys() | only_choice == TrainConfig.__dataclass_fields__.keys()
+    assert changes.keys() | PANEL_SETTINGS.keys() == TrainConfig.__dataclass_fields__.keys()
     for name, (setting, value) in changes.items():
         config = replace(base, **setting)
-        plain = trace(run_to_end(make_trainer(model=model, train=config)))
-        changed = trace(
-            run_to_end(make_trainer(model=model, train=replace(config, **{name: value})))
+        other = replace(config, **{name: value})
+        plain, changed = (
+            [
+                # What a setting does is seen in the epochs themselves.
+                {**line, "phase": None, "pretrain_losses": None}
+                for line in trace(run_to_end(make_trainer(model=model, train=train)))
+            ]
+            for train in (config, other)
         )
         assert plain != changed, name
 

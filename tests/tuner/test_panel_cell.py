@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,15 @@ class Left:
         return best, best.best
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Add in the order of a worker, which has one CPU."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     """Search, kill it, resume it, plan a second search, and search on folds: two starts of Ray."""
@@ -103,8 +112,12 @@ def begin_and_kill(here: Path) -> None:
     process = Command(
         "study.tune", [*FLAGS, "--estimate", "estimate.json"], cwd=here, env=environment
     )
-    reports = "trial_0001*/result.json"
-    wait_until(lambda: any((here / "ray_results" / CELL).glob(reports)), process)
+    folder = here / "ray_results" / CELL
+
+    def has_reported() -> bool:
+        return any(path.stat().st_size for path in folder.glob("trial_0001*/result.json"))
+
+    wait_until(has_reported, process)
     for each in processes(process.pid):
         with contextlib.suppress(ProcessLookupError):
             each.kill()
@@ -152,11 +165,14 @@ def compared(record: TrialRecord) -> dict[str, Any]:
     return {name: getattr(record, name) for name in _COMPARED}
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_search_that_was_killed_has_the_trials_of_one_that_nobody_touched(
     left: Left, tmp_path: Path
 ) -> None:
     assert left.n_before < TRIALS
-    torch.set_num_threads(1)
+    (path,) = left.folder.glob("trial_0001*/result.json")
+    began = [json.loads(line)["began"] for line in path.read_text().splitlines()]
+    assert began[0] < began[-1], "no worker went on from the state of another one"
     expected = undisturbed(left.here, tmp_path / "undisturbed")
     assert list(map(compared, left.records)) == list(map(compared, expected))
 

@@ -12,13 +12,13 @@ from study.errors import DataError, require
 SYNTHETIC_PANEL = "synthetic-panel"
 """Name of the simulated panel."""
 
-HORIZONS = (1, 3, 5, 10, 20)
-"""Horizons in trading days for which the best possible scores are given."""
-
 _SKIP, _FAR = 20, 250
 """Days back at which the return that the signal is made of ends and begins, as of the feature
 ``momentum_12_1``. As it skips the latest 20 days, the expected returns of the next 21 days are
 known today, whatever happens until then."""
+
+HORIZONS = range(1, _SKIP + 2)
+"""Horizons in trading days for which the best possible scores are known exactly."""
 
 _TURN = 0.7
 """Standardised return at which the signal is least. Of a smaller one the furthest leaders would
@@ -181,9 +181,9 @@ def oracle_scores(close: PriceArray, law: PanelLaw) -> dict[int, PriceArray]:
         close: closes from the first day of a simulated panel on, shape (n_days, n_assets).
         law: of that panel.
     """
-    logs = np.log(close)
+    n_days, sums = len(close), _signal_sums(np.log(close), HORIZONS[-1], law)
     return {
-        horizon: np.expm1(horizon * math.log1p(_DRIFT) + _signal(logs, horizon, law))
+        horizon: np.expm1(horizon * math.log1p(_DRIFT) + sums[horizon:][:n_days] - sums[:n_days])
         for horizon in HORIZONS
     }
 
@@ -212,10 +212,11 @@ def bayes_ic(market: SyntheticPanel, horizon: int) -> BayesIC:
 
     Args:
         market: a simulated panel.
-        horizon: trading days, from 1 to 20.
+        horizon: trading days, of ``HORIZONS``.
     """
     law, n_days = market.law, len(market.panel.dates)
-    signal = _signal(np.log(market.panel.close), horizon, law)
+    signal_sums = _signal_sums(np.log(market.panel.close), horizon, law)
+    signal = signal_sums[horizon:] - signal_sums[:n_days]
     # What lies beyond the last day was not drawn.
     sums = np.append(0.0, np.cumsum(market.volatility**2))
     variance = np.full(n_days, np.nan)
@@ -243,13 +244,15 @@ def _sector_rows(law: PanelLaw) -> IndexArray:
     return np.repeat(np.arange(law.n_sectors), law.n_assets // law.n_sectors)
 
 
-def _signal(logs: PriceArray, horizon: int, law: PanelLaw) -> PriceArray:
-    """Return the sums of the signals of the next days, which each day's closes show."""
-    n_days = len(logs)
-    sums = np.zeros((n_days + horizon, law.n_assets))
-    sums[1:] = np.cumsum(_drifts(logs, np.arange(n_days + horizon - 1), law), axis=0)
-    found: PriceArray = sums[horizon:] - sums[:n_days]
-    return found
+def _signal_sums(logs: PriceArray, horizon: int, law: PanelLaw) -> PriceArray:
+    """Return the sum of the signals before each day, up to a horizon after the last day.
+
+    The difference of day t + h and day t is that of the next h days, which the closes up to day t
+    show. The shape is (n_days + horizon, n_assets).
+    """
+    sums = np.zeros((len(logs) + horizon, law.n_assets))
+    sums[1:] = np.cumsum(_drifts(logs, np.arange(len(sums) - 1), law), axis=0)
+    return sums
 
 
 def _drifts(logs: PriceArray, days: IndexArray, law: PanelLaw) -> PriceArray:

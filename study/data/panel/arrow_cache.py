@@ -42,6 +42,8 @@ class InputsKey:
     """Digest of the rows whose statistics standardise inputs along time; empty where none do."""
     feature_hash: str
     """Digest of the features' names, order and definitions."""
+    code: str
+    """Digest of the code and of the versions of the libraries that compute inputs."""
 
     @property
     def digest(self) -> str:

@@ -13,9 +13,13 @@ from study.data.data_config import ACROSS, RANKING, DataConfig, Normalization
 from study.data.inputs import require_small_shift
 from study.data.panel.arrow_cache import CachedInputs, InputsKey, cached_inputs
 from study.data.panel.panel import Panel
-from study.data.panel.panel_dataset import NO_SECTORS, PanelDataset
+from study.data.panel.panel_dataset import NO_SECTORS, PAST_DAYS, PanelDataset
 from study.data.panel.panel_history import PanelHistory, panel_history
-from study.data.panel.panel_inputs import build_panel_inputs, panel_feature_hash
+from study.data.panel.panel_inputs import (
+    build_panel_inputs,
+    panel_feature_hash,
+    panel_inputs_code,
+)
 from study.data.panel.panel_labels import (
     FEWEST_ASSETS,
     make_targets,
@@ -129,6 +133,7 @@ def panel_inputs_of(
         normalization=normalization,
         train_rows=of_rows,
         feature_hash=panel_feature_hash(config.tier),
+        code=panel_inputs_code(),
     )
     return cached_inputs(
         key, cache, lambda: build_panel_inputs(panel, config.tier, normalization, train_rows)
@@ -206,12 +211,12 @@ def _dataset(series: _Series, days: Splits, fold: int | None = None) -> PanelDat
     arrays = _arrays(series, days, n_visible, _warnings(series, days, fold), max_shift)
     sectors = panel.sectors or (NO_SECTORS,) * len(panel.assets)
     sector_names, sector_of = np.unique(np.array(sectors), return_inverse=True)
-    oracle = panel.oracle.get(config.horizon)
+    oracle = _oracle(panel, config.horizon)
     return PanelDataset(
         **arrays.by_name(),
         dates=_frozen(history.dates[:n_visible].copy()),
         present=_frozen(history.present[:n_visible].copy()),
-        closes=_frozen(panel.close[rows].copy()),
+        closes=_frozen(panel.close[max(0, rows.start - PAST_DAYS) : rows.stop].copy()),
         oracle=None if oracle is None else _frozen(oracle[rows].astype(np.float32)),
         assets=panel.assets,
         sectors=_frozen(sector_of.astype(np.int64)),
@@ -226,6 +231,24 @@ def _dataset(series: _Series, days: Splits, fold: int | None = None) -> PanelDat
         source=panel.name,
         understood=panel.understood,
     )
+
+
+def _oracle(panel: Panel, horizon: int) -> PriceArray | None:
+    """Return the best possible scores of a simulated panel; None of a real one.
+
+    Raises:
+        DataError: those of a simulated one are not known at the horizon.
+    """
+    require(
+        not panel.oracle or horizon in panel.oracle,
+        panel.name,
+        f"the best possible scores are known up to a horizon of {max(panel.oracle, default=0)} "
+        "days",
+        got=f"horizon={horizon}",
+        remedy="Lower the horizon: without them no leak of later prices would be seen.",
+        error=DataError,
+    )
+    return panel.oracle.get(horizon)
 
 
 def _warnings(series: _Series, days: Splits, fold: int | None) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.evaluation.probability_scores import daily_means
 from study.data.panel.panel import MaskArray
-from study.data.panel.panel_dataset import PanelDataset
+from study.data.panel.panel_dataset import PAST_DAYS, PanelDataset
 from study.statistics.block_length import block_days
 from study.statistics.mean_error import standard_error
 from study.statistics.rank_scores import daily_ic, daily_rank_ic, long_short, sharpe
@@ -31,7 +31,7 @@ SHARE = 0.2
 COST_BASIS_POINTS = 10.0
 """Cost of a trade, basis points of its value."""
 
-_YEAR_DAYS, _MONTH_DAYS, _WEEK_DAYS = 250, 20, 5
+_YEAR_DAYS, _MONTH_DAYS, _WEEK_DAYS = PAST_DAYS, 20, 5
 """Trading days of a year, a month and a week."""
 _VOLATILITY_DAYS = 60
 """Trading days over which a baseline measures volatility: about three months."""
@@ -56,7 +56,8 @@ class SeenPanel:
     present: MaskArray
     """Assets that are ranked on a day, shape (n_days, n_assets)."""
     closes: PriceArray
-    """Closes, float64 of shape (n_days, n_assets), NaN where unknown."""
+    """Closes, float64 of shape (n_past + n_days, n_assets), NaN where unknown; the last rows are
+    those of ``inputs``, and the days before them let a baseline look back."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -160,6 +161,7 @@ def panel_baseline_scores(
         seen = SeenPanel(inputs=data.inputs.values, present=data.present, closes=data.closes)
     present = seen.present[days]
     closes = _last_known(seen.closes)
+    priced = days + len(closes) - len(seen.present)
     ridge = fit_within_day_ridge(
         data.inputs.values,
         data.targets,
@@ -169,9 +171,9 @@ def panel_baseline_scores(
     )
     found = {
         "zero": np.zeros(present.shape),
-        "momentum": _momentum(closes, days),
-        "reversal": -_return(closes, days, _WEEK_DAYS),
-        "low volatility": -_volatility(closes, days),
+        "momentum": _momentum(closes, priced),
+        "reversal": -_return(closes, priced, _WEEK_DAYS),
+        "low volatility": -_volatility(closes, priced),
         RIDGE: ridge_scores(ridge, seen.inputs, days),
         BOOSTING: _boosting(data, seen, days),
     }

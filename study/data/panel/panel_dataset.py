@@ -14,6 +14,10 @@ from study.data.splits import Part
 NO_SECTORS = "all"
 """Name of the one sector of all assets, where none are known."""
 
+PAST_DAYS = 250
+"""Days of closes before the first day with inputs: a trading year, the furthest that a baseline
+looks back."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PanelSplit:
@@ -61,13 +65,19 @@ class PanelDataset(CellData):
     sector_names: tuple[str, ...]
     """Names of the sectors; ``NO_SECTORS`` alone where none are known."""
     closes: PriceArray
-    """Closes, float64 of shape (n_days, n_assets), NaN where unknown."""
+    """Closes, float64 of shape (n_past + n_days, n_assets), NaN where unknown; the last rows are
+    those of ``dates``, and up to ``PAST_DAYS`` lie before them, for baselines that look back."""
     oracle: SampleArray | None
     """Best possible scores of a simulated panel, shape (n_days, n_assets); None of a real one."""
     splits: dict[Part, PanelSplit]
     search_folds: tuple["PanelDataset", ...] = ()
     """Data sets of the folds on which a search trains and validates; empty where it uses the days
     of this one."""
+
+    @property
+    def n_sectors(self) -> int:
+        """Number of sectors; 0 where none are known."""
+        return 0 if self.sector_names == (NO_SECTORS,) else len(self.sector_names)
 
     @property
     def per_network(self) -> tuple["PanelDataset", ...]:

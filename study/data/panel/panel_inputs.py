@@ -1,9 +1,14 @@
 """The way from the features of a panel's assets to model inputs: standardised, 0 where unknown."""
 
+import functools
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import talib
 
 from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.data_config import Normalization, Tier
@@ -17,7 +22,19 @@ from study.data.panel.panel_features import (
 from study.errors import DataError, require
 from study.statistics.tied_ranks import average_ranks
 
-__all__ = ["PanelInputs", "build_panel_inputs", "panel_feature_hash", "panel_warm_up_days"]
+__all__ = [
+    "PanelInputs", "build_panel_inputs", "panel_feature_hash", "panel_inputs_code",
+    "panel_warm_up_days",
+]  # fmt: skip
+
+STUDY = Path(__file__).parents[2]
+"""Folder of the package."""
+
+CODE_OF_INPUTS = (
+    "data/features/*.py", "data/inputs.py", "data/panel/panel_features.py",
+    "data/panel/panel_inputs.py", "statistics/tied_ranks.py",
+)  # fmt: skip
+"""Modules that compute inputs, in ``STUDY``."""
 
 _FEWEST_ASSETS = 3
 """Least number of assets that are compared: two differ by their order alone."""
@@ -47,9 +64,13 @@ class PanelInputs:
 
 
 def build_panel_inputs(
-    panel: Panel, tier: Tier, normalization: Normalization, train_rows: IndexArray
+    panel: Panel,
+    tier: Tier,
+    normalization: Normalization,
+    train_rows: IndexArray,
+    rows: IndexArray | None = None,
 ) -> PanelInputs:
-    """Return the inputs of every asset on every day of a panel.
+    """Return the inputs of every asset on the days of a panel.
 
     Day t depends on prices up to t, and under ``zscore`` on the training rows' mean and spread.
 
@@ -59,33 +80,63 @@ def build_panel_inputs(
         normalization: ``cross_z`` and ``cross_rank`` compare the assets of a day, ``zscore`` takes
             the mean and standard deviation of all assets on the training rows.
         train_rows: rows of days in training windows; only ``zscore`` reads them.
+        rows: rows of the days to return, ascending, each once; None returns all.
 
     Raises:
         DataError: the tier needs bars that the panel lacks, or no training row has inputs.
     """
     names = panel_feature_names(tier)
-    values = np.zeros((*panel.close.shape, len(names)), np.float32)
-    known = np.zeros(panel.close.shape, np.bool_)
+    n_days, n_assets = panel.close.shape
+    rows = np.arange(n_days) if rows is None else rows
+    place = np.full(n_days, -1)
+    place[rows] = np.arange(len(rows))
+    trains = np.zeros(n_days, np.bool_)
+    if normalization == "zscore":
+        trains[train_rows] = True
+    training = _Moments.of_none(len(names))
+    values = np.zeros((len(rows), n_assets, len(names)), np.float32)
+    known = np.zeros(values.shape[:2], np.bool_)
     for asset, (days, features) in enumerate(features_by_asset(panel, tier)):
         # What is beyond 32 bits becomes infinite, and is unknown as an undefined value is.
         with np.errstate(over="ignore"):
             rounded = features.astype(np.float32)
         finite = np.isfinite(rounded).all(axis=1)
-        values[days[finite], asset] = rounded[finite]
-        known[days[finite], asset] = True
+        training.add(rounded[finite & trains[days]])
+        wanted = finite & (place[days] >= 0)
+        values[place[days[wanted]], asset] = rounded[wanted]
+        known[place[days[wanted]], asset] = True
     match normalization:
         case "cross_z":
             _standardise_days(values, known)
         case "cross_rank":
             _rank_days(values, known)
         case "zscore":
-            _standardise_by(values, known, train_rows, panel.name)
+            _standardise_by(values, known, training, panel.name)
         case _:
             raise DataError(
                 f"{panel.name}: a panel's normalization must be cross_z, cross_rank or zscore, "
                 f"but got {normalization}. Choose another --normalization."
             )
     return PanelInputs(names=names, values=values, known=known)
+
+
+@functools.cache
+def panel_inputs_code(study: Path = STUDY) -> str:
+    """Return the sha256 of the code and the versions of the libraries that compute inputs.
+
+    Names and formulas of features do not show a change of what is computed. It is read once: a
+    process runs what it has loaded, whatever becomes of the files.
+
+    Args:
+        study: folder of the package.
+    """
+    libraries = (np.__version__, pd.__version__, talib.__version__)
+    content = hashlib.sha256(repr(libraries).encode())
+    for pattern in CODE_OF_INPUTS:
+        for path in sorted(study.glob(pattern)):
+            name = path.relative_to(study).as_posix()
+            content.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return content.hexdigest()
 
 
 # Shapes: D day, A asset, F feature.
@@ -147,33 +198,51 @@ def _spread_of_days(value_DAF: SampleArray, known_DA1: MaskArray) -> MaskArray:
     return _is_spread(width, np.abs(value_DAF).max(axis=1, keepdims=True))
 
 
+@dataclass(kw_only=True, slots=True)
+class _Moments:
+    """Mean and spread of features over the rows seen so far, arrays of shape (n_features,)."""
+
+    count: int
+    mean_F: PriceArray
+    squares_F: PriceArray
+    """Sums of squared differences from the mean."""
+    largest_F: PriceArray
+    """Largest absolute values."""
+
+    @classmethod
+    def of_none(cls, n_features: int) -> "_Moments":
+        """Return the moments of no rows."""
+        mean_F, squares_F, largest_F = np.zeros((3, n_features))
+        return cls(count=0, mean_F=mean_F, squares_F=squares_F, largest_F=largest_F)
+
+    def add(self, value_NF: SampleArray) -> None:
+        """Take in rows by the update of Chan, Golub and LeVeque (1983), which is stable."""
+        n = len(value_NF)
+        if n == 0:
+            return
+        mean_F = value_NF.mean(axis=0, dtype=np.float64)
+        gap_F, whole = mean_F - self.mean_F, self.count + n
+        self.squares_F += ((value_NF - mean_F) ** 2).sum(axis=0)
+        self.squares_F += gap_F**2 * (self.count * n / whole)
+        self.mean_F += gap_F * (n / whole)
+        self.largest_F = np.maximum(self.largest_F, np.abs(value_NF).max(axis=0))
+        self.count = whole
+
+
 def _standardise_by(
-    values_DAF: SampleArray, known_DA: MaskArray, rows: IndexArray, where: str
+    values_DAF: SampleArray, known_DA: MaskArray, training: _Moments, where: str
 ) -> None:
-    """Replace values by their z among all known assets of the given rows."""
-    in_rows = np.zeros(len(values_DAF), np.bool_)
-    in_rows[rows] = True
-    count = int(known_DA[in_rows].sum())
+    """Replace values by their z among all known assets of the training rows."""
     require(
-        count > 0,
+        training.count > 0,
         where,
         "an asset must have inputs on a training day",
         got="none on any of them",
         remedy="Give a longer history, or choose a tier that looks back less.",
         error=DataError,
     )
-    # Unknown values are 0, so that they add nothing to a sum.
-    n_features = values_DAF.shape[-1]
-    sum_F, largest_F, squares_F = np.zeros(n_features), np.zeros(n_features), np.zeros(n_features)
-    for row in np.flatnonzero(in_rows):
-        sum_F += values_DAF[row].sum(axis=0, dtype=np.float64)
-        largest_F = np.maximum(largest_F, np.abs(values_DAF[row]).max(axis=0))
-    mean_F = sum_F / count
-    for row in np.flatnonzero(in_rows):
-        centred_AF = (values_DAF[row] - mean_F) * known_DA[row][:, None]
-        squares_F += np.einsum("af,af->f", centred_AF, centred_AF)
-    sd_F = np.sqrt(squares_F / count)
-    scale_F = np.where(_is_spread(sd_F, largest_F), sd_F, np.inf)
+    sd_F = np.sqrt(training.squares_F / training.count)
+    scale_F = np.where(_is_spread(sd_F, training.largest_F), sd_F, np.inf)
     for days in _blocks(values_DAF.shape):
-        scaled_DAF = (values_DAF[days] - mean_F) / scale_F * known_DA[days][:, :, None]
+        scaled_DAF = (values_DAF[days] - training.mean_F) / scale_F * known_DA[days][:, :, None]
         values_DAF[days] = scaled_DAF.clip(-_LARGEST, _LARGEST)

@@ -25,6 +25,7 @@ class SharedInputs:
         self.values = values
         self.file = file
         self.offset = offset
+        self._is_carried = False
 
     @classmethod
     def mapped(cls, file: Path, offset: int, shape: tuple[int, ...]) -> "SharedInputs":
@@ -52,11 +53,24 @@ class SharedInputs:
         offset = self.offset + first * self.values[:1].nbytes
         return SharedInputs(self.values[first:end], self.file, offset)
 
-    def up_to(self, n_days: int) -> "SharedInputs":
-        """Return the inputs of the first days, not copied."""
-        return self.between(0, n_days)
+    @property
+    def carried(self) -> "SharedInputs":
+        """The inputs, of which the values are sent along for machines that lack their file."""
+        found = SharedInputs(self.values, self.file, self.offset)
+        found._is_carried = True
+        return found
+
+    @classmethod
+    def _arrived(cls, file: Path, offset: int, values: SampleArray) -> "SharedInputs":
+        """Map the values of a file or, on a machine that lacks it, take those that were sent."""
+        try:
+            return cls.mapped(file, offset, values.shape)
+        except DataError:
+            return cls(values)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.file is None:
             return SharedInputs, (self.values,)
+        if self._is_carried:
+            return SharedInputs._arrived, (self.file, self.offset, self.values)
         return SharedInputs.mapped, (self.file, self.offset, self.values.shape)

@@ -81,7 +81,7 @@ class _OpenedFold:
         seen = SeenPanel(
             inputs=holdout.inputs.values,
             present=holdout.present,
-            closes=holdout.panel.close[first:],
+            closes=holdout.panel.close,
         )
         found = panel_baseline_scores(self.data, days, seen)
         oracle = holdout.panel.oracle.get(self.data.horizon)

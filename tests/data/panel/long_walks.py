@@ -25,10 +25,12 @@ def long_walks(n_days: int = N_DAYS, n_assets: int = N_ASSETS, seed: int = 3) ->
 
 def of_closes(close: PriceArray) -> Panel:
     """Return a panel with these closes, on days in a row."""
+    n_assets = close.shape[1]
+    width = len(str(n_assets - 1))
     return Panel(
         name="walks",
         dates=np.arange(len(close)).astype("datetime64[D]"),
-        assets=tuple(f"A{number}" for number in range(close.shape[1])),
+        assets=tuple(f"A{number:0{width}}" for number in range(n_assets)),
         close=close,
         fingerprint=f"{hash(close.tobytes()):x}",
     )

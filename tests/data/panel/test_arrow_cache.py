@@ -16,7 +16,12 @@ from study.errors import DataError
 
 N_DAYS, N_ASSETS, N_FEATURES = 23, 5, 3
 KEY = InputsKey(
-    fingerprint="a", tier="closes", normalization="cross_z", train_rows="", feature_hash="f"
+    fingerprint="a",
+    tier="closes",
+    normalization="cross_z",
+    train_rows="",
+    feature_hash="f",
+    code="c",
 )
 
 
@@ -76,6 +81,7 @@ def test_everything_that_inputs_depend_on_names_another_file(tmp_path: Path) -> 
         replace(KEY, normalization="cross_rank"),
         replace(KEY, train_rows="r"),
         replace(KEY, feature_hash="g"),
+        replace(KEY, code="d"),
     ]
     for key in keys:
         cached_inputs(key, tmp_path, built)
@@ -223,9 +229,9 @@ def test_another_process_gets_the_place_of_the_inputs_and_no_copy(tmp_path: Path
     assert len(sent) < 500
     received = pickle.loads(sent)
     np.testing.assert_array_equal(received.values, built().values[4:20])
-    again = pickle.loads(pickle.dumps(received.up_to(3).between(1, 3)))
+    again = pickle.loads(pickle.dumps(received.between(1, 3)))
     np.testing.assert_array_equal(again.values, built().values[5:7])
-    in_memory = SharedInputs(built().values).up_to(2)
+    in_memory = SharedInputs(built().values).between(0, 2)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(in_memory)).values, built().values[:2])
 
 
@@ -237,6 +243,18 @@ def test_a_worker_whose_file_is_gone_says_what_to_do(
     damage(file_in(tmp_path))
     with pytest.raises(DataError, match=r"must hold the inputs of the panel.*Start the command"):
         pickle.loads(sent)
+
+
+def test_a_machine_without_the_file_takes_the_values_that_were_carried_to_it(
+    tmp_path: Path,
+) -> None:
+    inputs = cached_inputs(KEY, tmp_path, built).inputs.between(4, 20)
+    sent = pickle.dumps(inputs.carried)
+    assert pickle.loads(sent).file == file_in(tmp_path)
+    file_in(tmp_path).unlink()
+    received = pickle.loads(sent)
+    assert received.file is None
+    np.testing.assert_array_equal(received.values, built().values[4:20])
 
 
 def test_the_shift_is_that_of_the_values(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from study.data.arrays import PriceArray, SampleArray
 from study.data.data_config import DataConfig, Normalization, SearchSplitKind, SplitKind
 from study.data.panel.build_panel import build_panel_dataset
 from study.data.panel.panel import Panel
+from study.data.panel.panel_baselines import panel_baseline_scores
 from study.data.panel.panel_dataset import PanelDataset
 from study.data.panel.panel_inputs import build_panel_inputs
 from study.data.panel.panel_labels import make_targets, market_volatility
@@ -58,7 +59,7 @@ def test_a_data_set_holds_the_days_that_a_search_may_see(panel: Panel, cache: Pa
     assert data.fold_train_rows == (len(data.train_days),)
     visible = slice(FIRST, FIRST + n_days)
     np.testing.assert_array_equal(data.dates, panel.dates[visible])
-    np.testing.assert_array_equal(data.closes, panel.close[visible])
+    np.testing.assert_array_equal(data.closes, panel.close[: visible.stop])
     whole = build_panel_inputs(panel, "closes", "cross_rank", np.arange(0))
     np.testing.assert_array_equal(data.inputs.values, whole.values[visible])
     assert data.feature_names == whole.names
@@ -77,7 +78,7 @@ def test_a_data_set_holds_the_days_that_a_search_may_see(panel: Panel, cache: Pa
     volatility = market_volatility(panel.close)[visible]
     usual = np.median(volatility[data.train_days])
     np.testing.assert_allclose(data.volatility, volatility / usual, rtol=1e-6)
-    assert data.sector_names == ("all",)
+    assert (data.sector_names, data.n_sectors) == (("all",), 0)
     assert (data.sectors == 0).all()
     assert data.oracle is None
     for name in ("present", "returns", "targets", "volatility", "closes", "train_days"):
@@ -316,11 +317,31 @@ def test_sectors_and_the_best_scores_of_a_simulated_panel_are_kept(
     names = ("b", "a", "b", "c", "a", "a")
     known = replace(panel, sectors=names, oracle={1: best}, fingerprint="with sectors")
     data = build_panel_dataset(panel_config(), known, cache=cache)
-    assert data.sector_names == ("a", "b", "c")
+    assert (data.sector_names, data.n_sectors) == (("a", "b", "c"), 3)
     assert [data.sector_names[row] for row in data.sectors] == list(names)
     oracle: SampleArray | None = data.oracle
     assert oracle is not None
     np.testing.assert_array_equal(oracle, best[FIRST : FIRST + len(data.dates)])
+
+
+def test_a_simulated_panel_is_refused_at_a_horizon_without_its_best_scores(panel: Panel) -> None:
+    simulated = replace(panel, oracle={1: panel.close, 2: panel.close})
+    with pytest.raises(DataError, match="known up to a horizon of 2 days, but got horizon=3"):
+        build_panel_dataset(panel_config(horizon=3), simulated)
+
+
+def test_baselines_look_back_from_the_first_day_of_the_first_fold(
+    panel: Panel, cache: Path
+) -> None:
+    config = panel_config(search_splits="purged_k_fold", search_groups=4)
+    fold = build_panel_dataset(config, panel, cache=cache).search_folds[0]
+    first = fold.validation_days[:1]
+    momentum = panel_baseline_scores(fold, first)["momentum"]
+    row = FIRST + int(first[0])
+    expected = np.where(
+        fold.present[first[0]], panel.close[row - 20] / panel.close[row - 250] - 1, np.nan
+    )
+    np.testing.assert_allclose(momentum[0], expected, rtol=1e-6)
 
 
 def test_a_cache_that_was_damaged_is_a_warning(panel: Panel, tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_later_days_are_scored_by_models_of_the_training_days(small: PanelDatase
             name: getattr(data, name)[:n_visible]
             for name in ("returns", "targets", "closes", "present")
         },
-        inputs=data.inputs.up_to(n_visible),
+        inputs=data.inputs.between(0, n_visible),
     )
     days = data.validation_days[50:]
     expected = panel_baseline_scores(data, days)

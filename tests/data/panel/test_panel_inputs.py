@@ -1,5 +1,7 @@
+import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,16 @@ from scipy.stats import rankdata
 from study.data.data_config import Normalization
 from study.data.panel.panel import Panel
 from study.data.panel.panel_features import features_by_asset
-from study.data.panel.panel_inputs import PanelInputs, build_panel_inputs
+from study.data.panel.panel_inputs import (
+    CODE_OF_INPUTS,
+    STUDY,
+    PanelInputs,
+    build_panel_inputs,
+    panel_inputs_code,
+)
 from study.errors import DataError
 from tests.data.panel.walks import first_days, walk_panel, with_assets
+from tests.test_architecture import module_name, modules, modules_imported
 
 TRAIN_ROWS = np.arange(240, 330)
 NORMALIZATIONS: tuple[Normalization, ...] = ("cross_z", "cross_rank", "zscore")
@@ -136,6 +145,16 @@ def test_z_along_time_is_pooled_over_the_assets_of_the_training_rows() -> None:
     np.testing.assert_array_equal(again.values, inputs.values)
 
 
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_inputs_of_some_days_are_those_of_the_whole(normalization: Normalization) -> None:
+    rows, panel = np.array([3, 260, 261, 399]), walk_panel()
+    whole = build(panel, normalization)
+    some = build_panel_inputs(panel, "closes", normalization, TRAIN_ROWS, rows)
+    np.testing.assert_array_equal(some.values, whole.values[rows])
+    np.testing.assert_array_equal(some.known, whole.known[rows])
+    assert some.values[1:].any(axis=(1, 2)).all()
+
+
 def test_z_is_clipped() -> None:
     panel = rough_panel(40, 252)
     panel.close[251, 7] *= 1e6
@@ -187,6 +206,42 @@ def test_what_cannot_be_standardised_is_refused() -> None:
         build_panel_inputs(panel, "closes", "zscore", np.arange(100))
     with pytest.raises(DataError, match="must be cross_z, cross_rank or zscore, but got relative"):
         build_panel_inputs(panel, "closes", "relative", TRAIN_ROWS)
+
+
+COMPUTING = {path for pattern in CODE_OF_INPUTS for path in STUDY.glob(pattern)}
+
+
+def test_the_code_of_inputs_is_all_that_computes_them() -> None:
+    paths = {module_name(path): path for path in modules()}
+    reached: set[str] = set()
+    ahead = {"study.data.panel.panel_inputs"}
+    while ahead:
+        reached |= ahead
+        ahead = {name for each in ahead for name in modules_imported(paths[each])} - reached
+    # The rest reads prices, whose content has its own digest, or defines types and errors.
+    parts = ("study.data.features", "study.data.inputs", "study.data.panel", "study.statistics")
+    computing = {paths[name] for name in reached if name.startswith(parts)}
+    assert computing - {paths["study.data.panel.panel"]} == COMPUTING & computing
+    assert len(COMPUTING) > 15
+
+
+def test_an_edit_of_the_code_or_another_library_changes_its_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in COMPUTING:
+        copy = tmp_path / "study" / path.relative_to(STUDY)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    digest = panel_inputs_code.__wrapped__
+    found = {digest(tmp_path / "study"), panel_inputs_code()}
+    assert len(found) == 1
+    for edited in ("data/features/closes.py", "data/inputs.py", "data/panel/panel_features.py"):
+        with (tmp_path / "study" / edited).open("a") as file:
+            file.write("# changed\n")
+        found.add(digest(tmp_path / "study"))
+    monkeypatch.setattr("talib.__version__", "0")
+    found.add(digest(tmp_path / "study"))
+    assert len(found) == 5
 
 
 def test_thousands_of_asset_days_take_a_fraction_of_a_second() -> None:

@@ -37,7 +37,7 @@ def correlations(one: Values, other: Values) -> Values:
     return np.asarray((a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1)))
 
 
-@pytest.mark.parametrize("horizon", HORIZONS)
+@pytest.mark.parametrize("horizon", [1, 2, 5, 21])
 def test_the_oracle_scores_what_is_expected_of_it(strong: SyntheticPanel, horizon: int) -> None:
     returns = returns_of(strong.panel.close, horizon)[SILENT_DAYS:]
     oracle = strong.panel.oracle[horizon][SILENT_DAYS:-horizon]
@@ -97,7 +97,7 @@ def test_no_oracle_sees_what_comes_later(strong: SyntheticPanel) -> None:
 
 def test_without_a_signal_nothing_is_expected_and_no_asset_is_preferred() -> None:
     market = simulate_panel(dataclasses.replace(STRONG, n_days=300, signal_ic=0.0))
-    for horizon in HORIZONS:
+    for horizon in (1, 5, 21):
         expected = bayes_ic(market, horizon)
         assert not expected.ic[:-horizon].any()
         assert not expected.rank_ic[:-horizon].any()
@@ -118,7 +118,7 @@ def test_the_embedded_panel_has_the_usual_law() -> None:
     panel = load_panel("synthetic-panel")
     assert panel.close.shape == (5_000, 50)
     assert len(set(panel.sectors or ())) == 5
-    assert tuple(panel.oracle) == HORIZONS
+    assert list(panel.oracle) == list(HORIZONS) == list(range(1, 22))
     assert panel.warnings == ()
     daily = np.diff(np.log(panel.close), axis=0)
     # The mean square of the regimes' factors is 1 over a long time, and near it over this one.

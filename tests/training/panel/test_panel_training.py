@@ -18,7 +18,7 @@ from study.training.folded_trainer import FoldedTrainer
 from study.training.panel.panel_prediction import predict_scores
 from study.training.panel.panel_samples import PanelTrainingData
 from study.training.state_file import load, save
-from study.training.train_config import TrainConfig
+from study.training.train_config import PANEL_SETTINGS, TrainConfig
 from study.training.trainer import Trainer
 from tests.recorded_graph import RecordedGraphs
 from tests.training.panel.planted_panel import CPU, DATA, MODEL, TRAIN, make_trainer
@@ -86,6 +86,18 @@ def test_every_weighted_term_is_reported_by_its_name() -> None:
     assert EpochReport.from_json(json.loads(json.dumps(report.to_json()))) == report
     only = full_trainer(ic_weight=0.0, sharpe_weight=0.0).run_epoch()
     assert list(only.train_terms or ()) == ["huber", "rank"]
+
+
+def test_every_setting_of_a_panel_changes_the_training() -> None:
+    base = full_trainer(base_loss="squared").run_epoch()
+    changes = {
+        "base_loss": "huber", "ic_weight": 1.0, "rank_weight": 1.0, "rank_temperature": 0.9,
+        "sharpe_weight": 1.0, "regime_strength": 0.0,
+    }  # fmt: skip
+    assert changes.keys() == PANEL_SETTINGS.keys()
+    for name, value in changes.items():
+        other = full_trainer(**{"base_loss": "squared", name: value}).run_epoch()
+        assert other.validation != base.validation, name
 
 
 def test_several_days_give_the_sum_of_the_gradients_of_each() -> None:
