@@ -61,7 +61,13 @@ class StepMemory:
 
 
 def step_memory(
-    config: ModelConfig, micro_batch: int, *, bf16: bool, ema: bool, networks: int = 1
+    config: ModelConfig,
+    micro_batch: int,
+    *,
+    bf16: bool,
+    ema: bool,
+    networks: int = 1,
+    pretrains: bool = False,
 ) -> StepMemory:
     """Model the memory of a training step of ``micro_batch`` samples.
 
@@ -80,8 +86,11 @@ def step_memory(
         ema: is an average of the weights kept?
         networks: number of networks that a trial trains by turns, one for each fold: all hold their
             states, and one at a time takes a step.
+        pretrains: is the encoder pretrained first? Its steps compute all tokens of the last layer,
+            whatever the head, and need most.
     """
     c = config
+    asks_one_token = c.head == "last" and not pretrains
     n_parameters = networks * count_parameters(c)
     operand = _BFLOAT16 if bf16 else _FLOAT32
     family = family_of(c)
@@ -89,8 +98,8 @@ def step_memory(
     rows = n_windows * family.n_tokens(c)
     # A last layer that computes one token frees its tensors before the layer below it begins its
     # backward pass, and needs less than the temporaries of that layer.
-    n_layers = max(1, c.n_layers - (c.head == "last"))
-    asked = n_windows if c.head == "last" and c.n_layers == 1 else rows
+    n_layers = max(1, c.n_layers - asks_one_token)
+    asked = n_windows if asks_one_token and c.n_layers == 1 else rows
     layers = n_layers * family.layer_bytes(c, rows, asked, operand)
     activations = family.embedding_bytes(c, n_windows, operand) + layers
     temporaries = family.layer_temporary_bytes(c, rows, asked, operand)
@@ -118,6 +127,7 @@ def largest_micro_batch(
     bf16: bool,
     ema: bool,
     networks: int = 1,
+    pretrains: bool = False,
 ) -> int:
     """Return the largest power of two up to ``effective_batch`` whose modelled step fits.
 
@@ -125,7 +135,9 @@ def largest_micro_batch(
     """
 
     def needs(micro_batch: int) -> int:
-        return step_memory(config, micro_batch, bf16=bf16, ema=ema, networks=networks).total
+        return step_memory(
+            config, micro_batch, bf16=bf16, ema=ema, networks=networks, pretrains=pretrains
+        ).total
 
     micro_batch = 1 << (effective_batch.bit_length() - 1)
     while micro_batch > 1:

@@ -25,8 +25,15 @@ def step_bytes(config: TrialConfig, micro_batch: int, *, bf16: bool, networks: i
         bf16: are matrix products computed in bfloat16?
         networks: number of networks that a trial trains by turns, one for each fold.
     """
-    ema = config.train.ema_decay > 0
-    return step_memory(config.model, micro_batch, bf16=bf16, ema=ema, networks=networks).total
+    train = config.train
+    return step_memory(
+        config.model,
+        micro_batch,
+        bf16=bf16,
+        ema=train.ema_decay > 0,
+        networks=networks,
+        pretrains=train.pretrain_epochs > 0,
+    ).total
 
 
 def fitting_space(

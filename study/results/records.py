@@ -150,7 +150,8 @@ class TrialRecord:
     thermal_max_temp: float | None
     """Highest temperature of its machine while it trained, degrees Celsius; None if unknown."""
     seconds: Mapping[str, float]
-    """Measured seconds by phase; the unreported work of a killed worker is not in them."""
+    """Measured seconds by phase, and of the ``pretraining`` of a trial that had one; the unreported
+    work of a killed worker is not in them."""
     started: float
     """Unix time at which the trial was asked for."""
     ended: float

@@ -93,10 +93,17 @@ def trial_record(
         peak_memory_bytes=last and last.peak_memory_bytes,
         granted_memory_bytes=granted_bytes if epochs else None,
         thermal_max_temp=_hottest(epochs),
-        seconds={phase: sum(each.phase_seconds[phase] for each in epochs) for phase in PHASES},
+        seconds=_seconds(epochs),
         started=trial.asked,
         ended=time.time(),
     )
+
+
+def _seconds(epochs: Sequence[EpochRecord]) -> dict[str, float]:
+    """Return the seconds of all epochs by phase, and of the pretraining if there was one."""
+    found = {phase: sum(each.phase_seconds[phase] for each in epochs) for phase in PHASES}
+    pretrained = [each.pretrain_seconds for each in epochs if each.pretrain_seconds is not None]
+    return {**found, "pretraining": sum(pretrained)} if pretrained else found
 
 
 def _hottest(epochs: Sequence[EpochRecord]) -> float | None:

@@ -80,5 +80,6 @@ def first_micro_batch(
         bf16=bf16,
         ema=trial.config.train.ema_decay > 0,
         networks=networks,
+        pretrains=trial.config.train.pretrain_epochs > 0,
     )
     return min(largest, trial.micro_batch_limit or largest)

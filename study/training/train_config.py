@@ -87,7 +87,9 @@ class TrainConfig:
     patience: int | None = 10
     """Number of epochs without an improvement after which the trial stops; None never stops it."""
     min_delta: float = 0.001
-    """Fall of the validation log-loss, in nats, that counts as an improvement if exceeded."""
+    """Fall of what is minimised on the validation days that counts as an improvement if exceeded,
+    in its own unit: nats of a log-loss; on a panel 1 less a correlation, 1 less a Sharpe ratio, or
+    the squared error."""
     collapse_grace_share: float = 0.3
     """Share of the schedule after which a collapsed trial stops."""
     phases: str = ""

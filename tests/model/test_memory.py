@@ -89,3 +89,15 @@ def test_the_micro_batch_never_exceeds_the_effective_batch() -> None:
 def test_a_model_that_cannot_fit_is_refused_with_the_numbers() -> None:
     with pytest.raises(SpecError, match=r"needed=[\d,]+ bytes, limit=1,000,000 bytes"):
         largest_micro_batch(config(), effective_batch=256, limit_bytes=10**6, bf16=True, ema=False)
+
+
+@pytest.mark.parametrize("n_layers", [1, 3])
+def test_a_pretrained_encoder_needs_all_tokens_of_its_last_layer(n_layers: int) -> None:
+    last, mean = (config(head=head, n_layers=n_layers) for head in ("last", "mean"))
+    pretrained = step_memory(last, 8, bf16=False, ema=False, pretrains=True)
+    assert pretrained.activations == step_memory(mean, 8, bf16=False, ema=False).activations
+    assert pretrained.total > step_memory(last, 8, bf16=False, ema=False).total
+    # The head computes all tokens in any case.
+    assert step_memory(mean, 8, bf16=False, ema=False, pretrains=True) == step_memory(
+        mean, 8, bf16=False, ema=False
+    )

@@ -82,6 +82,18 @@ def test_what_fits_is_kept_and_the_rest_is_named_with_its_numbers() -> None:
     assert at(everything, 90) is everything
 
 
+def test_a_pretrained_trial_needs_what_its_pretraining_needs() -> None:
+    config = next(iter(whole().configs()))
+    model = dataclasses.replace(config.model, head="last")
+    plain, pretrained = (
+        dataclasses.replace(
+            config, model=model, train=dataclasses.replace(config.train, pretrain_epochs=n)
+        )
+        for n in (0, 1)
+    )
+    assert step_bytes(pretrained, 1, bf16=True) > step_bytes(plain, 1, bf16=True)
+
+
 def test_a_card_of_80_gb_keeps_all_of_2b_but_its_three_largest_shapes() -> None:
     # What the driver of such a card reports is less than 80 GiB.
     left = at(whole(), 79.2)

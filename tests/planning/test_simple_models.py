@@ -43,14 +43,14 @@ def test_the_portfolio_and_its_costs_reach_samples_and_baselines(changed: DataCo
     power = simple_models(DATA, CONFIG).power
     answers = DATA.inputs.values[DATA.validation_days, :, 0]
 
-    def scores(config: DataConfig) -> tuple[PanelMetrics, PanelBaselineRecord]:
+    def scores(config: DataConfig) -> list[PanelMetrics | PanelBaselineRecord]:
         (samples,) = samples_of(DATA, config, "sharpe")
         assert isinstance(samples, PanelTrainingData)
         metrics = samples.evaluate(np.ascontiguousarray(answers))
         ridge = simple_models(DATA, config, power).to_beat
         assert metrics is not None
         assert isinstance(ridge, PanelBaselineRecord)
-        return metrics, ridge
+        return [metrics, ridge]
 
     before, after = scores(CONFIG), scores(changed)
     is_portfolio = changed.portfolio_share != CONFIG.portfolio_share

@@ -1,10 +1,14 @@
 """The ledger of a search on a panel: RankIC decides, and the process may die at any event."""
 
+import dataclasses
 import random
 from pathlib import Path
+from typing import Any
 
+from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
 from study.search.asked_trial import collapse_message
+from study.search.assignment import Assignment
 from tests.results.reports import epoch_record, panel_best, panel_validation
 from tests.search.simulated_search import (
     RANKED,
@@ -49,4 +53,18 @@ def test_a_collapsed_trial_of_a_panel_says_how_little_its_scores_vary() -> None:
     assert collapse_message(last) == (
         "gives all assets of a day next to the same score: scores that vary by 0.00042 of the "
         "target across a day at its best epoch"
+    )
+
+
+def test_the_seconds_of_a_pretraining_are_those_of_its_trial(tmp_path: Path) -> None:
+    def pretrained(trial: Assignment, epoch: int, *, of: int, **_: Any) -> EpochRecord:
+        seconds = 100.0 if epoch == 1 else None
+        return dataclasses.replace(ranked_report(trial, epoch, of=of), pretrain_seconds=seconds)
+
+    ledger = new_ledger(tmp_path, dataclasses.replace(RANKED, trials=1))
+    play(ledger, random.Random(0), 1, {}, pretrained)
+    (record,) = ledger.records
+    assert record.seconds["pretraining"] == 100
+    assert record.duration_seconds == 100 + sum(
+        each for phase, each in record.seconds.items() if phase != "pretraining"
     )

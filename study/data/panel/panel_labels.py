@@ -21,6 +21,9 @@ _CHUNK_DAYS = 256
 def returns_ahead(close: PriceArray, horizon: int) -> SampleArray:
     """Return what each asset's close gains over the next ``horizon`` days of the calendar.
 
+    An asset that ends within the horizon has no return, and is left out of the ranking of its day,
+    whatever it would have lost: all scores are conditional on assets that survive to t + h.
+
     Args:
         close: closes of shape (n_days, n_assets), NaN where an asset has none.
         horizon: days ahead, >= 1.
