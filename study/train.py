@@ -97,11 +97,12 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     """Check the flags, then train cell after cell."""
     _require_counts(arguments)
-    shares = _data_shares(arguments)
     variants = _variants(arguments)
     study = load_study(arguments.search)
     # A wrong flag is answered before the results folder is read.
-    for cell in selected_cells(_with(arguments, first=None)):
+    selected = selected_cells(_with(arguments, first=None))
+    shares = _data_shares(arguments, selected)
+    for cell in selected:
         for variant in variants:
             variant.require_read(cell.data)
     phases = selected_phases(arguments, study)
@@ -222,13 +223,17 @@ def _require_counts(arguments: argparse.Namespace) -> None:
         )
 
 
-def _data_shares(arguments: argparse.Namespace) -> tuple[float, ...]:
+def _data_shares(arguments: argparse.Namespace, cells: Sequence[Cell]) -> tuple[float, ...]:
     """Return the shares of the training days, below 1, on which winners are trained too.
+
+    Args:
+        arguments: the flags.
+        cells: the selected cells.
 
     Raises:
         StudyError: a share is refused, or winners are trained on the validation days too.
     """
-    shares = data_shares(arguments)
+    shares = data_shares(arguments, cells)
     _require_no_refit(arguments, "--data-shares", bool(shares))
     return shares
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from study.statistics.rank_scores import conflict
 from study.storage.files import read_text
-from study.storage.layout import EPOCHS_FILE, RUNS_FOLDER
+from study.storage.layout import EPOCHS_FILE, REFIT_FOLDER, RUNS_FOLDER
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +20,8 @@ class Epoch:
     number: int
     """Number of the epoch, from 1."""
     terms: Mapping[str, float]
-    """Mean of each term of the training loss, before its weight; empty where none is kept."""
+    """Mean of each term of the training loss over days, before its weight in the loss; with a
+    regime strength above 0 the days are weighted in it. Empty where none is kept."""
     rank_ic: float | None
     """Mean RankIC on the validation days; None where the epoch has none."""
     sharpe: float | None
@@ -52,14 +53,50 @@ class MeanEpoch:
     sharpe: float | None
 
 
-def read_run_epochs(folder: Path) -> list[RunEpochs]:
+def loss_shares(
+    terms: Mapping[str, float], params: Mapping[str, Any], epoch: int
+) -> dict[str, float]:
+    """Return the share of each term in the training loss of an epoch: its size by its weight.
+
+    Shares are of the sum of the absolute values, as the term of a Sharpe ratio may be negative.
+
+    Args:
+        terms: the terms of the epoch before their weights; the first is the base loss.
+        params: the configuration that trained, which has the weights.
+        epoch: number of the epoch, from 1, by which a phase of the schedule has other weights.
+
+    Returns: nothing where the weight of a term is not known.
+    """
+    own = {**params, **_phase(params, epoch)}
+    weights = {
+        name: 1.0 if number == 0 else _number(own.get(f"{name}_weight"))
+        for number, name in enumerate(terms)
+    }
+    sizes = {
+        name: abs(weight * terms[name]) for name, weight in weights.items() if weight is not None
+    }
+    total = sum(sizes.values())
+    if len(sizes) < len(terms) or total == 0:
+        return {}
+    return {name: size / total for name, size in sizes.items()}
+
+
+def has_day_weights(params: Mapping[str, Any]) -> bool:
+    """Do the terms weigh days by the market's past volatility, in some phase at least?"""
+    settings = [params, *_phases(params)]
+    return any((_number(each.get("regime_strength")) or 0) > 0 for each in settings)
+
+
+def read_run_epochs(folder: Path, *, with_validation: bool = False) -> list[RunEpochs]:
     """Return the epochs of a cell's final runs, of those whose reports are there.
 
     Args:
         folder: the folder of the cell's final runs.
+        with_validation: were the runs trained on the validation days too?
     """
     found = []
-    for path in sorted((folder / RUNS_FOLDER).glob(f"*/{EPOCHS_FILE}")):
+    runs = REFIT_FOLDER if with_validation else RUNS_FOLDER
+    for path in sorted((folder / runs).glob(f"*/{EPOCHS_FILE}")):
         lines = [_line(text) for text in (read_text(path) or "").splitlines()]
         # A report that was repeated after an interruption is the later of two of one epoch.
         by_number = {epoch.number: epoch for line in lines if (epoch := _epoch(line)) is not None}
@@ -91,6 +128,22 @@ def mean_epochs(runs: Sequence[RunEpochs]) -> list[MeanEpoch]:
         )
         for number, own in sorted(by_number.items())
     ]
+
+
+def _phases(params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the phases of a schedule, as the text in its configuration lists them."""
+    found = _line(str(params.get("phases") or "[]"))
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _phase(params: Mapping[str, Any], epoch: int) -> Mapping[str, Any]:
+    """Return the settings of the phase that an epoch is in; nothing of a schedule without any."""
+    last = 0.0
+    for phase in _phases(params):
+        last += _number(phase.get("epochs")) or 0
+        if epoch <= last:
+            return phase
+    return {}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -1,9 +1,8 @@
 """Everything that the final runs of a study's panel cells say, read once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from study.results.finals.variant_records import (
     variant_folder,
     variant_names,
 )
-from study.storage.documents import load_json
 from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE, RECORD_FILE
 
 _REMEDY = "Remove its folder below final/ and run study.train again."
@@ -51,8 +49,6 @@ class PanelCell:
     variants: Sequence[VariantRuns]
     problems: Sequence[str]
     """Reasons for which variants that are there are not judged."""
-    warnings: Sequence[str]
-    """What is odd about the panel, a line each, as the final runs found it."""
 
     @property
     def label(self) -> str:
@@ -131,7 +127,7 @@ def _read_cell(folder: Path, records: CellRecords, final: FinalRecord) -> PanelC
         remedy=_REMEDY,
         error=StudyError,
     )
-    portfolio = _portfolio(records.searched, final)
+    portfolio = _portfolio(records)
     table = read_panel_predictions(path)
     test = day_scores(table, "test", records.name, portfolio)
     models = set() if test is None else set(test.models)
@@ -152,33 +148,30 @@ def _read_cell(folder: Path, records: CellRecords, final: FinalRecord) -> PanelC
         portfolio=portfolio,
         test=test,
         validation=None if before is None else before.models[final.model],
-        epochs=read_run_epochs(folder),
+        epochs=read_run_epochs(folder, with_validation=final.with_validation),
         variants=variants,
         problems=problems,
-        warnings=[
-            str(line) for line in load_json(folder / RECORD_FILE, _REMEDY).get("warnings") or ()
-        ],
     )
 
 
-def _portfolio(searched: Mapping[str, Any], final: FinalRecord) -> Portfolio:
+def _portfolio(records: CellRecords) -> Portfolio:
     """Return the portfolio of a cell, with what its settings say of it.
 
     Raises:
         StudyError: they say nothing.
     """
-    given = searched.get("spec", {}).get("data", {})
+    given = records.searched.get("spec", {}).get("data", {})
     missing = [name for name in ("portfolio_share", "cost_bps") if name not in given]
     require(
         not missing,
-        final.cell,
+        records.name,
         "the settings of the search must say share and cost of its portfolios",
         got=f"no {' and no '.join(missing)}",
         remedy=_REMEDY,
         error=StudyError,
     )
     return Portfolio(
-        horizon=final.horizon,
+        horizon=records.horizon,
         share=float(given["portfolio_share"]),
         cost_basis_points=float(given["cost_bps"]),
     )

@@ -78,7 +78,6 @@ def _facts(records: PanelRecords) -> list[str]:
         + f" (horizon {first.horizon}).",
     ]
     warnings = [str(line) for cell in study.cells for line in cell.searched.get("warnings") or ()]
-    warnings += [line for cell in records.cells for line in cell.warnings]
     facts += [f"Of the panel: {line}" for line in dict.fromkeys(warnings)]
     if records.cells:
         test = records.cells[0].test

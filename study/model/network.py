@@ -28,7 +28,8 @@ class Prediction(NamedTuple):
     """The outputs of a network for a batch of windows."""
 
     logit_B: Tensor
-    """Log-odds of the label, float32; the loss and the predictions apply the sigmoid."""
+    """Log-odds of the label, float32, to which the loss and the predictions apply the sigmoid; of a
+    network of panels the scores of a day's assets, which are used as they are."""
     auxiliary_B: Tensor | None
     """Standardised log range of the coming days, float32; None without an auxiliary head."""
 

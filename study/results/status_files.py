@@ -56,6 +56,8 @@ class Description:
     horizon: int | None
     search_number: int
     """Number of the search among the independent ones of the cell, from 1."""
+    metric: str | None
+    """Score by which trials are ranked."""
     n_trials: int | None
     """Number of trials that are asked for."""
     n_train: int | None
@@ -85,6 +87,7 @@ class Description:
             horizon=_as_whole(raw.get("horizon")),
             # The only search of a cell had no number in earlier versions.
             search_number=_as_whole(raw.get("search_number")) or 1,
+            metric=_as_text(raw.get("metric")),
             n_trials=_as_whole(
                 _as_dict(raw.get("search")).get("trials") or raw.get("trials"),
             ),

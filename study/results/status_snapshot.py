@@ -102,6 +102,8 @@ class CellStatus:
     complete: int
     pruned: int
     failed: int
+    metric: str | None
+    """Score by which its trials are ranked."""
     best_loss: float | None
     best_loss_se: float | None
     best_rank_ic: float | None
@@ -244,10 +246,7 @@ def _state_without_driver(
 def _cell(folder: Path, planned: Description | None, now: float, closed: str | None) -> CellStatus:
     """Return a cell; ``closed`` says why its folder cannot be read, if it cannot."""
     planned = planned or Description.from_json({})
-    description = read_description(folder) or planned
-    description = dataclasses.replace(
-        description, n_trials=read_asked(folder) or description.n_trials
-    )
+    description = _described(folder, planned)
     ended = read_ended(folder)
     states = Counter(trial.state for trial in ended)
     driver = read_driver(folder)
@@ -284,6 +283,7 @@ def _cell(folder: Path, planned: Description | None, now: float, closed: str | N
         complete=states["COMPLETE"],
         pruned=states["PRUNED"],
         failed=states["FAIL"],
+        metric=description.metric,
         best_loss=None if best is None else best.loss,
         best_loss_se=None if best is None else best.loss_se,
         best_rank_ic=None if best is None else best.rank_ic,
@@ -301,6 +301,12 @@ def _cell(folder: Path, planned: Description | None, now: float, closed: str | N
             *_output_warnings(driver),
         ],
     )
+
+
+def _described(folder: Path, planned: Description) -> Description:
+    """Return what a cell's own file says of it, else its plan, with the trials asked for since."""
+    found = read_description(folder) or planned
+    return dataclasses.replace(found, n_trials=read_asked(folder) or found.n_trials)
 
 
 def _running(trial: OpenTrial, expected: Mapping[str, float], n_train: int | None) -> RunningTrial:
@@ -395,8 +401,10 @@ def _outcome_warnings(ended: Sequence[EndedTrial]) -> list[str]:
     ]
     found = [f"failed trials: {', '.join(failures)}"] if failures else []
     if ended and reasons["collapsed"] / len(ended) > _COLLAPSED_SHARE:
+        is_panel = any(trial.rank_ic is not None for trial in ended)
+        to = "one score for all assets of a day" if is_panel else "the base rate"
         found.append(
-            f"{reasons['collapsed']} of {len(ended)} trials collapsed to the base rate: lower "
+            f"{reasons['collapsed']} of {len(ended)} trials collapsed to {to}: lower "
             "learning rates, or less dropout"
         )
     return found

@@ -45,8 +45,7 @@ class LongShort:
     turnover_D: DailyArray
     """Weight that is traded on a day as a multiple of the capital on either side: the sum over the
     assets of the change of their weights, over ``horizon``, 0 to 4 / ``horizon``. The first
-    tranches
-    are bought whole. NaN on days without a portfolio."""
+    tranches are bought whole. NaN on days without a portfolio."""
 
     def net_D(self, cost_basis_points: float) -> DailyArray:
         """Return the returns after costs of so many basis points of the weight that is traded."""

@@ -252,7 +252,7 @@ class Sweep:
         cell.seconds = time.monotonic() - cell.began
         slots_file(self._settings.folder, cell.name).unlink(missing_ok=True)
         scores = None if cell.best is None else cell.best.best
-        best = "" if scores is None else f", best {shown_score(scores)}"
+        best = "" if scores is None else f", best {shown_score(scores, cell.plan.metric)}"
         why = "" if reason is None else f": {reason}"
         self._say(f"{cell.name}: {end} after {duration(cell.seconds)}{best}{why}")
 

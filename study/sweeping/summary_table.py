@@ -26,7 +26,7 @@ def summary_table(cells: Sequence[CellRun]) -> Table:
             cell.name,
             str(cell.end),
             f"{len(cell.records)}/{cell.trials}",
-            "-" if scores is None else best_score(scores),
+            "-" if scores is None else best_score(scores, cell.plan.metric),
             "-" if cell.seconds is None else duration(cell.seconds),
             "-" if planned is None else duration(planned.search_seconds_expected),
             cell.reason or last,

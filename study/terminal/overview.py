@@ -20,7 +20,14 @@ from study.results.plans.plan_record import (
     Requirements,
     TemperatureRecord,
 )
-from study.results.records import BEYOND, BaselineRecord, PanelBaselineRecord, TrialRecord
+from study.results.records import (
+    BEYOND,
+    PANEL_METRICS,
+    BaselineRecord,
+    PanelBaselineRecord,
+    TrialRecord,
+    shown_objective,
+)
 from study.results.scores import BestEpoch, PanelBest
 from study.terminal.market_overview import (
     market_baselines,
@@ -334,6 +341,7 @@ def best_lines(
         return [
             *panel_best_lines(
                 scores,
+                metric=metric,
                 number=best.number,
                 n_trials=len(records),
                 baseline_name=baseline_name,
@@ -342,6 +350,9 @@ def best_lines(
         ]
     if best is None or not isinstance(scores, BestEpoch):
         values = [record.value for record in records if record.value is not None]
+        if metric in PANEL_METRICS:
+            most = f"; a collapsed one has {shown_objective(min(values), metric)}" if values else ""
+            return [f"best        none: no trial learnt to rank the assets of a day{most}"]
         lowest = f"; the lowest loss of a collapsed one is {min(values):.4f}" if values else ""
         return [f"best        none: no trial learnt more than the base rate{lowest}"]
     auc = "undefined" if scores.auc is None else f"{scores.auc:.3f}"

@@ -18,18 +18,59 @@ def signed(value: float | None, error: float | None = None) -> str:
     return f"{value:+.4f}" if error is None else f"{value:+.4f} +- {error:.4f}"
 
 
-def best_score(best: BestEpoch | PanelBest) -> str:
-    """Return the score of a best epoch by which trials are compared, with its error."""
-    if isinstance(best, PanelBest):
-        return f"RankIC {signed(best.rank_ic, best.rank_ic_se)}"
-    return with_error(best.loss, best.loss_se)
+def best_score(best: BestEpoch | PanelBest, metric: str | None) -> str:
+    """Return the score of a best epoch by which trials are compared, with its error.
+
+    Args:
+        best: its scores.
+        metric: what trials are scored by; None if that is not known.
+    """
+    if not isinstance(best, PanelBest):
+        return with_error(best.loss, best.loss_se)
+    match metric:
+        case "ic":
+            return f"IC {signed(best.ic, best.ic_se)}"
+        case "sharpe":
+            return f"Sharpe {signed(best.sharpe, best.sharpe_se)}"
+        case "loss":
+            return f"loss {with_error(best.base_loss, best.loss_se)}"
+    return f"RankIC {signed(best.rank_ic, best.rank_ic_se)}"
 
 
-def shown_score(scores: EpochScores | PanelValidation) -> str:
-    """Return the score of an epoch by which trials are compared, without its error."""
-    if isinstance(scores, PanelValidation):
-        return f"RankIC {signed(scores.rank_ic)}"
-    return f"{scores.loss:.4f}"
+def shown_score(scores: EpochScores | PanelValidation, metric: str | None) -> str:
+    """Return the score of an epoch by which trials are compared, without its error.
+
+    Args:
+        scores: those of the epoch.
+        metric: what trials are scored by; None if that is not known.
+    """
+    if not isinstance(scores, PanelValidation):
+        return f"{scores.loss:.4f}"
+    match metric:
+        case "ic":
+            return f"IC {signed(scores.ic)}"
+        case "sharpe":
+            return f"Sharpe {signed(scores.sharpe)}"
+        case "loss":
+            return f"loss {scores.base_loss:.4f}"
+    return f"RankIC {signed(scores.rank_ic)}"
+
+
+def shown_baseline(baseline: PanelBaselineRecord, metric: str) -> str:
+    """Return a baseline with its score in the metric; with its RankIC where it has no such score.
+
+    Args:
+        baseline: its scores.
+        metric: what trials are scored by.
+    """
+    match metric:
+        case "ic":
+            return f"{baseline.name} {signed(baseline.ic)}"
+        case "sharpe":
+            return f"{baseline.name} {signed(baseline.sharpe)}"
+        case "loss":
+            return f"{baseline.name} RankIC {signed(baseline.rank_ic)}"
+    return f"{baseline.name} {signed(baseline.rank_ic)}"
 
 
 def ratio(value: float | None) -> str:
@@ -81,24 +122,31 @@ def panel_baselines(baselines: Sequence[PanelBaselineRecord], days: str) -> Tabl
 def panel_power_line(power: PanelPowerRecord) -> str:
     """Return what the days of a panel can show, one line."""
     return (
-        f"a mean RankIC can be told from zero from about {power.rank_ic_validation:.4f} on "
+        f"a mean RankIC can be told apart from zero from about {power.rank_ic_validation:.4f} on "
         f"(validation), {power.rank_ic_test:.4f} (test)"
     )
 
 
 def panel_best_lines(
-    scores: PanelBest, *, number: int, n_trials: int, baseline_name: str
+    scores: PanelBest, *, metric: str, number: int, n_trials: int, baseline_name: str
 ) -> list[str]:
     """Return the scores of the best trial of a panel, and how far it is from the baseline.
 
     Args:
         scores: those of its best epoch.
+        metric: what trials were scored by.
         number: its number.
         n_trials: number of trials of which it is the best.
         baseline_name: the ranking to beat.
     """
     difference = None if scores.difference is None else -scores.difference
+    scored = []
+    if metric != "rank_ic":
+        costs = " a year before costs" if metric == "sharpe" else ""
+        place = "lowest" if metric == "loss" else "highest"
+        scored = [f"scored by   {best_score(scores, metric)}{costs}: the {place} of all"]
     return [
+        *scored,
         f"best        RankIC {signed(scores.rank_ic, scores.rank_ic_se)} on the validation days "
         f"(trial {number}, epoch {scores.epoch}), IC {signed(scores.ic, scores.ic_se)}",
         f"            long-short: Sharpe {ratio(scores.sharpe)} a year before costs, "

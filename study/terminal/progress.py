@@ -3,7 +3,7 @@
 import atexit
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from study.results.epoch_report import EpochRecord
-from study.results.records import BaselineRecord, PanelBaselineRecord, TrialRecord
-from study.results.scores import BestEpoch, PanelBest
-from study.terminal.panel_overview import ratio, shown_score, signed
+from study.results.records import BaselineRecord, Metric, PanelBaselineRecord, TrialRecord
+from study.results.scores import BestEpoch, PanelBest, PanelValidation
+from study.statistics.rank_scores import conflict
+from study.terminal.panel_overview import ratio, shown_baseline, shown_score, signed
 from study.text.byte_text import gib
 from study.text.short_forms import architecture, duration
 
@@ -42,6 +43,7 @@ class Progress:
         slots: number of trials that run at once, for the estimate of the time left.
         baseline: baseline to beat, shown beside the best; None if trials have different days, so
             that there is no best.
+        metric: what trials are scored by.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class Progress:
         total: int,
         slots: int,
         baseline: BaselineRecord | PanelBaselineRecord | None,
+        metric: Metric,
     ) -> None:
         self._console = console
         self._log = log
         self._total = total
         self._slots = slots
         self._baseline = baseline
+        self._metric = metric
         self._running: dict[int, _Running] = {}
         self._ended: dict[int, TrialRecord] = {}
         self._best: TrialRecord | None = None
@@ -123,8 +127,16 @@ class Progress:
         if is_tried_again:
             self.line(f"trial {number:>3} broke off and is tried again: {message}; see {log}")
 
-    def trial_ended(self, record: TrialRecord, best: TrialRecord | None) -> None:
-        """Print how a trial ended, and the best so far beside the baseline."""
+    def trial_ended(
+        self, record: TrialRecord, best: TrialRecord | None, epochs: Sequence[EpochRecord] = ()
+    ) -> None:
+        """Print how a trial ended, and the best so far beside the baseline.
+
+        Args:
+            record: the trial.
+            best: the best trial so far.
+            epochs: its epochs, of which a conflict of a panel's scores is printed.
+        """
         self._running.pop(record.number, None)
         self._ended[record.number] = record
         self._best = best
@@ -133,11 +145,15 @@ class Progress:
             outcome = f"{record.reason}, no value"
         else:
             outcome = (
-                f"{_scores(best_epoch)}, {record.reason} after {record.epochs_trained} of "
-                f"{record.params['epochs']} epochs"
+                f"{_scores(best_epoch, self._metric)}, {record.reason} after "
+                f"{record.epochs_trained} of {record.params['epochs']} epochs"
             )
         took = "" if record.duration_seconds is None else f", {duration(record.duration_seconds)}"
         self.line(f"trial {record.number:>3} ends: {outcome}{took} | {self._best_so_far()}")
+        scores = [e.validation for e in epochs if isinstance(e.validation, PanelValidation)]
+        opposed = conflict([each.rank_ic for each in scores], [each.sharpe for each in scores])
+        if opposed is not None:
+            self.line(f"trial {record.number:>3} conflict: {opposed}")
         peak, granted = record.peak_memory_bytes, record.granted_memory_bytes
         if peak is not None and granted is not None and peak > granted:
             self.line(
@@ -152,15 +168,14 @@ class Progress:
         counted = f"{len(self._ended)}/{self._total}"
         if self._baseline is None:
             return counted
-        own = (
-            signed(self._baseline.rank_ic)
+        baseline = (
+            shown_baseline(self._baseline, self._metric)
             if isinstance(self._baseline, PanelBaselineRecord)
-            else f"{self._baseline.log_loss:.4f}"
+            else f"{self._baseline.name} {self._baseline.log_loss:.4f}"
         )
-        baseline = f"{self._baseline.name} {own}"
         if self._best is None or self._best.best is None:
             return f"{counted}, no usable value yet, {baseline}"
-        best = shown_score(self._best.best)
+        best = shown_score(self._best.best, self._metric)
         return f"{counted}, best {best} (trial {self._best.number}), {baseline}"
 
     def _view(self) -> Group:
@@ -174,7 +189,7 @@ class Progress:
             table.add_row(
                 str(number),
                 architecture(params),
-                *_epoch_columns(running.report, params["epochs"]),
+                *_epoch_columns(running.report, params["epochs"], self._metric),
                 duration(time.monotonic() - running.since),
             )
         left = self._seconds_left()
@@ -190,7 +205,7 @@ class Progress:
         return sum(times) / len(times) * (self._total - len(self._ended)) / self._slots
 
 
-def _epoch_columns(report: EpochRecord | None, epochs: int) -> tuple[str, ...]:
+def _epoch_columns(report: EpochRecord | None, epochs: int, metric: Metric) -> tuple[str, ...]:
     """Return epoch, losses and seconds of a trial's last epoch, empty before its first."""
     if report is None:
         return f"0/{epochs}", "", "", "", ""
@@ -198,18 +213,20 @@ def _epoch_columns(report: EpochRecord | None, epochs: int) -> tuple[str, ...]:
     return (
         f"{report.epoch}/{epochs}",
         _loss(report.train_loss),
-        "" if validation is None else shown_score(validation),
-        "" if best is None else shown_score(best),
+        "" if validation is None else shown_score(validation, metric),
+        "" if best is None else shown_score(best, metric),
         f"{sum(report.phase_seconds.values()):.1f}",
     )
 
 
-def _scores(best: BestEpoch | PanelBest) -> str:
+def _scores(best: BestEpoch | PanelBest, metric: Metric) -> str:
     """Return the scores of a trial's best epoch, and which it is."""
     if isinstance(best, PanelBest):
+        costs = " before costs" if metric == "sharpe" else ""
+        first = "" if metric in ("rank_ic", "ic") else f"{shown_score(best, metric)}{costs}, "
         return (
-            f"RankIC {signed(best.rank_ic)} at epoch {best.epoch}, IC {signed(best.ic)}, Sharpe "
-            f"{ratio(best.sharpe_net)} after costs"
+            f"{first}RankIC {signed(best.rank_ic)} at epoch {best.epoch}, IC {signed(best.ic)}, "
+            f"Sharpe {ratio(best.sharpe_net)} after costs"
         )
     auc = "undefined" if best.auc is None else f"{best.auc:.3f}"
     return f"{best.loss:.4f} at epoch {best.epoch}, AUC {auc}"

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from study.errors import one_line
+from study.results.records import shown_objective
 from study.results.status_snapshot import CellStatus, StudyStatus
 from study.text.byte_text import gib
 from study.text.short_forms import duration, of_search
@@ -57,8 +58,8 @@ def _cells(cells: Sequence[CellStatus]) -> Table:
             f"{cell.ended}/{'?' if cell.asked is None else cell.asked}",
             str(cell.pruned),
             str(cell.failed),
-            _score(cell.best_loss, cell.best_rank_ic)
-            + _error(cell.best_loss_se, cell.best_rank_ic_se),
+            _score(cell.best_loss, cell.best_rank_ic, cell.metric)
+            + _error(cell.best_loss_se, cell.best_rank_ic_se, cell.metric),
             # Depth, width and heads; the rest is in best_params.json.
             " ".join((cell.best_architecture or "").split()[:3]),
             str(len(cell.running)) if cell.state in ("running", "stalled", "stale") else "",
@@ -87,7 +88,7 @@ def _trials(cells: Sequence[CellStatus]) -> Table:
                 # Width, depth, heads: the rest does not change how long it takes or what it needs.
                 " ".join((trial.architecture or "?").split()[:3]),
                 f"{trial.epoch}/{'?' if total is None else total}",
-                _score(trial.loss, trial.rank_ic),
+                _score(trial.loss, trial.rank_ic, cell.metric),
                 "" if took is None else f"{took:.2f}",
                 *(
                     f"{trial.seconds[phase]:.2f}" if phase in trial.seconds else ""
@@ -135,13 +136,18 @@ def _time(seconds: float | None, *, unknown: str = "") -> str:
     return unknown if seconds is None else duration(seconds)
 
 
-def _score(loss: float | None, rank_ic: float | None) -> str:
-    """Return the loss of a market's trial, or the RankIC of a panel's."""
-    if rank_ic is not None:
+def _score(loss: float | None, rank_ic: float | None, metric: str | None) -> str:
+    """Return the loss of a market's trial, or the score of a panel's by which it is ranked."""
+    if rank_ic is not None and not _ranks_by_loss(metric):
         return f"RankIC {rank_ic:+.4f}"
-    return "" if loss is None else f"{loss:.4f}"
+    return "" if loss is None else shown_objective(loss, metric or "")
 
 
-def _error(of_loss: float | None, of_rank_ic: float | None) -> str:
-    error = of_loss if of_rank_ic is None else of_rank_ic
+def _error(of_loss: float | None, of_rank_ic: float | None, metric: str | None) -> str:
+    error = of_loss if of_rank_ic is None or _ranks_by_loss(metric) else of_rank_ic
     return "" if error is None else f" +- {error:.3f}"
+
+
+def _ranks_by_loss(metric: str | None) -> bool:
+    """Does the loss of a panel's trial, and not its RankIC, hold the score that ranks it?"""
+    return metric in ("ic", "sharpe", "loss")

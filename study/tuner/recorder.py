@@ -68,6 +68,7 @@ class Recorder(Callback):  # type: ignore[misc]
             total=plan.cell.search.trials + self._ledger.n_beyond,
             slots=plan.concurrency,
             baseline=plan.simple.to_beat if plan.n_folds == 1 else None,
+            metric=plan.cell.search.metric,
         )
         self._n_folds = plan.n_folds
         self._cell, self._journal = plan.cell, opened.folder.journal
@@ -237,9 +238,10 @@ class Recorder(Callback):  # type: ignore[misc]
         if record is None:
             return
         self._write_end(record)
+        epochs = list(self._ledger.epochs(number))
         self._ledger.forget_epochs(number)
         self._store.write_trials(self._ledger.records)
-        self._progress.trial_ended(record, self._ledger.best)
+        self._progress.trial_ended(record, self._ledger.best, epochs)
         problem = self._ledger.too_many_failures()
         if problem is not None:
             self._stop.request(problem, is_fault=True)

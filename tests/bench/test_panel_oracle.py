@@ -169,9 +169,8 @@ def searched(
 
 
 LARGE = (
-    Setting(d_model=128, n_layers=1, dropout=0.2, learning_rate=3e-4, epochs=2, effective_batch=32),
-    Setting(d_model=128, n_layers=1, dropout=0.2, learning_rate=1e-4, epochs=3, effective_batch=32),
-    Setting(d_model=88, n_layers=1, dropout=0.2, learning_rate=1e-4, epochs=3, effective_batch=16,
+    Setting(d_model=128, n_layers=1, dropout=0.2, learning_rate=5e-4, epochs=3, effective_batch=32),
+    Setting(d_model=88, n_layers=1, dropout=0.2, learning_rate=3e-4, epochs=3, effective_batch=16,
             asset_attention="all"),
 )  # fmt: skip
 """Trials of 200,000 parameters: shallow, with small rates and few epochs, because a day's returns
@@ -181,14 +180,15 @@ MOST_BELOW, MOST_ABOVE = 2.0, 3.0
 """Standard errors of the paired difference by which the test RankIC may lie below the best possible
 one, and above it."""
 
-LEAST_CORRELATION = 0.8
+LEAST_CORRELATION = 0.85
 """Least mean correlation with the best possible scores of a day. It has none of the noise of the
 returns, in which a score that knows four fifths is within two errors too: ridge is, with .83."""
 
 
 @pytest.mark.parametrize("horizon", [1, 5])
 def test_a_network_ranks_nearly_as_well_as_is_possible_and_no_better(horizon: int) -> None:
-    data, holdout = opened(PanelLaw(), horizon, 5)
+    # The features look back over a year by themselves; earlier days of a window add noise alone.
+    data, holdout = opened(PanelLaw(), horizon, 1)
     oracle_scores = oracle_of(holdout, horizon)
     oracle = judged(holdout, oracle_scores)
     found = searched(data, holdout, LARGE)

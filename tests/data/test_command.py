@@ -183,7 +183,7 @@ def test_a_panel_is_checked_imported_and_checked_by_name(
     assert main(["import", str(file), "--name", "four", *of_panel]) == 0
     out = capsys.readouterr().out
     assert f"four: {size}" in out
-    assert "Use it with --source four --task ranking" in out
+    assert "Use it with --search panel --source four\n" in out
     assert main(["check", "four", "--json", *folder]) == 0
     results = json.loads(capsys.readouterr().out)
     assert {each["status"] for each in results} == {"ok"}

@@ -16,13 +16,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from study.results.journal import Journal
 from study.results.status_snapshot import read_status
 from study.storage.driver_status import Driver, DriverStatus
 from study.storage.files import write_json
-from study.storage.layout import JOURNAL_FILES, STATUS_FILE
+from study.storage.layout import JOURNAL_FILES, STATUS_FILE, TRIALS_FILE
 from study.terminal.status_tables import view
 from tests.results.cells import ASKED, write_cell
+from tests.results.conftest import record
 from tests.results.damage import damaged
+from tests.results.reports import panel_best
 
 
 def of_process(folder: Path, process: int, **changes: Any) -> None:
@@ -217,3 +220,32 @@ def test_a_journal_of_rubbish_is_an_unknown_cell(tmp_path: Path) -> None:
         (folder / name).write_bytes(b"{torn\n")
     (cell,) = read_status(tmp_path).cells
     assert (cell.state, cell.asked, cell.best_loss) == ("unknown", None, None)
+
+
+@pytest.mark.parametrize(
+    ("metric", "shown"),
+    [
+        ("rank_ic", "RankIC +0.0500 +- 0.020"),
+        ("ic", "IC +0.0300 +- 0.010"),
+        ("sharpe", "Sharpe +0.6000 +- 0.400"),
+        ("loss", "0.9000 +- 0.010"),
+    ],
+)
+def test_a_panel_is_shown_by_the_score_that_ranks_and_has_no_base_rate(
+    tmp_path: Path, metric: str, shown: str
+) -> None:
+    folder = tmp_path / "demo_2M_h1"
+    folder.mkdir()
+    cell = {"cell": folder.name, "budget": "2M", "trials": 2, "metric": metric}
+    Journal.create(folder, "abcd1234", {"kind": "created", "time": 1.0, "cell": cell})
+    loss = {"rank_ic": 0.95, "ic": 0.97, "sharpe": 0.4, "loss": 0.9}[metric]
+    best = panel_best(0.05, loss=loss, loss_se=0.4 if metric == "sharpe" else 0.01)
+    ended = [replace(record(0), best=best), replace(record(1), best=best, reason="collapsed")]
+    rows = [{**trial.to_json(), "state": trial.state} for trial in ended]
+    write_json(folder / TRIALS_FILE, rows)
+    status = read_status(tmp_path)
+    console = Console(width=200, record=True)
+    console.print(view(status, "here"))
+    assert f" {shown} " in console.export_text()
+    (warning,) = status.cells[0].warnings
+    assert warning.startswith("1 of 2 trials collapsed to one score for all assets of a day: ")

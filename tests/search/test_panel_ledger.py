@@ -4,6 +4,8 @@ import random
 from pathlib import Path
 
 from study.results.journal import Journal
+from study.search.asked_trial import collapse_message
+from tests.results.reports import epoch_record, panel_best, panel_validation
 from tests.search.simulated_search import (
     RANKED,
     known,
@@ -38,3 +40,13 @@ def test_a_search_on_a_panel_killed_at_any_event_is_the_search_that_was_not(
         play(again, random.Random(0), 1, saved, ranked_report)
         assert known(again) == undisturbed
         assert known(reopened(folder, RANKED)) == undisturbed
+
+
+def test_a_collapsed_trial_of_a_panel_says_how_little_its_scores_vary() -> None:
+    last = epoch_record(
+        2, validation=panel_validation(0.0, spread=0.5), best=panel_best(0.0, spread=0.00042)
+    )
+    assert collapse_message(last) == (
+        "gives all assets of a day next to the same score: scores that vary by 0.00042 of the "
+        "target across a day at its best epoch"
+    )

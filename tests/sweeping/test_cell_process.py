@@ -1,5 +1,6 @@
 """What a sweep reads of its cells while they are at work."""
 
+import dataclasses
 import os
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ from study.results.journal import Journal
 from study.sweeping.cell_process import CellRun, count_epochs
 from study.sweeping.summary_table import summary_table
 from tests.results.cells import ASKED, write_cell
+from tests.results.conftest import record
+from tests.results.reports import panel_best
 from tests.sweeping.command import planned
 
 N_CELLS = 12
@@ -71,3 +74,18 @@ def test_the_epochs_of_a_journal_are_counted(tmp_path: Path) -> None:
     for epoch in (1, 2):
         journal.append({"kind": "epoch", "time": 3.0, "number": 0, "report": {"epoch": epoch}})
     assert count_epochs(folder) == 2
+
+
+@pytest.mark.parametrize(
+    ("metric", "shown"),
+    [("sharpe", "Sharpe +0.6000 +- 0.4000"), (None, "RankIC +0.0500 +- 0.0200")],
+)
+def test_the_best_of_a_panel_is_tabled_by_the_score_that_ranks(
+    metric: str | None, shown: str
+) -> None:
+    plan = dataclasses.replace(PLAN, metric=metric)
+    cell = CellRun(name="demo_2M_h1", plan=plan, flags=())
+    cell.records = [dataclasses.replace(record(0), best=panel_best(0.05))]
+    console = Console(width=200, record=True)
+    console.print(summary_table([cell]))
+    assert shown in console.export_text()

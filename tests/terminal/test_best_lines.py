@@ -1,7 +1,17 @@
 """The lines on the best trial of a search: what leads, and what is said to be missing."""
 
+import dataclasses
+
+import pytest
+
+from study.results.records import TrialRecord
 from study.terminal.overview import best_lines
 from tests.results.conftest import record
+from tests.results.reports import panel_best
+
+
+def of_panel(rank_ic: float) -> TrialRecord:
+    return dataclasses.replace(record(4), best=panel_best(rank_ic), objective=1 - rank_ic)
 
 
 def test_the_best_is_led_by_its_skill_on_its_own_days_and_fresh_seeds_are_asked_for() -> None:
@@ -11,3 +21,38 @@ def test_the_best_is_led_by_its_skill_on_its_own_days_and_fresh_seeds_are_asked_
     # The constant at the training base rate is beaten by networks that have learnt nothing.
     assert "0.139" not in text
     assert "study.train adds the value with fresh seeds, which is the one to report" in text
+
+
+def test_the_best_of_a_panel_is_led_by_its_rank_ic_and_says_what_it_earns() -> None:
+    best = of_panel(0.05)
+    lines = best_lines([best], best, metric="rank_ic", baseline_name="ridge")
+    assert lines[0] == (
+        "best        RankIC +0.0500 +- 0.0200 on the validation days (trial 4, epoch 1), "
+        "IC +0.0300 +- 0.0200"
+    )
+    assert "Sharpe +0.60 a year before costs, +0.10 after; 80% of it is traded a day" in lines[1]
+    # A positive difference is one in which the trial ranks better than the baseline.
+    assert "RankIC +0.0100 +- 0.0100 against ridge (positive is better" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("metric", "line"),
+    [
+        ("ic", "scored by   IC +0.0300 +- 0.0200: the highest of all"),
+        ("sharpe", "scored by   Sharpe +0.6000 +- 0.4000 a year before costs: the highest of all"),
+        ("loss", "scored by   loss 0.9000 +- 0.0200: the lowest of all"),
+    ],
+)
+def test_a_panel_that_was_scored_by_something_else_says_by_what(metric: str, line: str) -> None:
+    best = of_panel(0.05)
+    first, second, *_ = best_lines([best], best, metric=metric, baseline_name="ridge")
+    assert first == line
+    assert second.startswith("best        RankIC")
+
+
+def test_a_panel_without_a_usable_trial_speaks_of_ranks_and_of_no_base_rate() -> None:
+    collapsed = dataclasses.replace(of_panel(0.0), reason="collapsed")
+    assert best_lines([collapsed], None, metric="rank_ic", baseline_name="ridge") == [
+        "best        none: no trial learnt to rank the assets of a day; a collapsed one has RankIC "
+        "+0.0000"
+    ]

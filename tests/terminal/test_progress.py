@@ -1,13 +1,14 @@
+import dataclasses
 import io
 
 import pytest
 from rich.console import Console
 
-from study.results.records import BaselineRecord
+from study.results.records import BaselineRecord, Metric, PanelBaselineRecord
 from study.terminal.progress import Progress
 from study.text.short_forms import duration
 from tests.results.conftest import PARAMS, record
-from tests.results.reports import epoch_record
+from tests.results.reports import epoch_record, panel_best, panel_validation
 
 BASELINE = BaselineRecord(name="logistic", log_loss=0.6, log_loss_se=0.01, auc=0.7, skill=0.1)
 REPORT = epoch_record(1, loss=0.65, train_loss=0.7)
@@ -17,7 +18,7 @@ def progress(*, terminal: bool) -> tuple[Progress, io.StringIO, list[str]]:
     stream, log = io.StringIO(), list[str]()
     console = Console(file=stream, force_terminal=terminal, width=80)
     return (
-        Progress(console, log.append, total=3, slots=1, baseline=BASELINE),
+        Progress(console, log.append, total=3, slots=1, baseline=BASELINE, metric="log_loss"),
         stream,
         log,
     )
@@ -111,3 +112,48 @@ def test_a_terminal_has_the_same_lines_and_a_live_view() -> None:
 )
 def test_durations_are_said_as_a_person_would(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+RIDGE = PanelBaselineRecord(
+    name="ridge", rank_ic=0.04, rank_ic_se=0.01, ic=0.02, sharpe=0.5, sharpe_net=0.1
+)
+
+
+@pytest.mark.parametrize(
+    ("metric", "first", "end"),
+    [
+        ("rank_ic", "RankIC +0.0500 at epoch 1", "best RankIC +0.0500 (trial 0), ridge +0.0400"),
+        ("ic", "RankIC +0.0500 at epoch 1", "best IC +0.0300 (trial 0), ridge +0.0200"),
+        (
+            "sharpe",
+            "Sharpe +0.6000 before costs, RankIC",
+            "best Sharpe +0.6000 (trial 0), ridge +0.5",
+        ),
+        ("loss", "loss 0.9000, RankIC", "best loss 0.9000 (trial 0), ridge RankIC +0.0400"),
+    ],
+)
+def test_the_best_of_a_panel_is_shown_by_the_score_that_ranks(
+    metric: Metric, first: str, end: str
+) -> None:
+    log: list[str] = []
+    shown = Progress(
+        Console(file=io.StringIO()), log.append, total=3, slots=1, baseline=RIDGE, metric=metric
+    )
+    best = dataclasses.replace(record(0), best=panel_best(0.05))
+    shown.trial_ended(best, best)
+    assert f"ends: {first}" in log[0]
+    assert end in log[0]
+
+
+def test_a_ratio_that_rises_while_ranks_fall_is_printed_at_the_end_of_its_trial() -> None:
+    shown, _, log = progress(terminal=False)
+    epochs = [
+        epoch_record(e, validation=panel_validation(0.1 - 0.01 * e, sharpe=0.1 * e))
+        for e in range(1, 7)
+    ]
+    shown.trial_ended(record(0), record(0), epochs[:4])
+    assert len(log) == 1
+    shown.trial_ended(record(0), record(0), epochs)
+    assert log[2].startswith(
+        "trial   0 conflict: over the last 5 epochs the Sharpe ratio rose from"
+    )

@@ -120,7 +120,8 @@ def test_each_network_is_the_one_that_a_trainer_of_its_fold_trains() -> None:
     losses = [each.train_loss or 0 for each in reports]
     assert report.train_loss == pytest.approx(np.average(losses, weights=sizes))
     assert report.validation is not None
-    own_losses = [each.validation.loss or 0 for each in reports if each.validation is not None]
+    scores = [each.validation for each in reports]
+    own_losses = [each.loss for each in scores if isinstance(each, Validation)]
     days = [len(data.validation_days) for data in folds()]
     assert report.validation.loss == pytest.approx(np.average(own_losses, weights=days))
 

@@ -229,7 +229,7 @@ def test_every_command_speaks_of_rank_ics(left: Left) -> None:
     assert f"RankIC {scores.rank_ic:+.4f} +- {scores.rank_ic_se:.3f}" in left.status
     assert f"best        RankIC {scores.rank_ic:+.4f}" in left.resumed
     assert "against ridge" in left.resumed
-    assert "a mean RankIC can be told from zero from about" in left.resumed
+    assert "a mean RankIC can be told apart from zero from about" in left.resumed
     assert "RankIC: the smallest true mean RankIC that the part tells from zero" in left.planned
     assert "h1 (search 2)  new" in left.planned
     assert "510 days x 36 features" in left.of_folds

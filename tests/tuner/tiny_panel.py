@@ -29,7 +29,9 @@ def write_tiny_panel(here: Path, *, epochs: int, **search: Any) -> None:
     closes = 50 * np.exp(np.cumsum(returns, axis=0))
     table = pd.DataFrame(closes, index=days, columns=[f"A{number}" for number in range(6)])
     table.to_csv(here / "tiny.csv")
-    import_panel(here / "tiny.csv", "tiny", here / "ray_results" / "data")
+    sectors = here / "sectors.csv"
+    pd.DataFrame({"Asset": table.columns, "Sector": [*"XXXYYY"]}).to_csv(sectors, index=False)
+    import_panel(here / "tiny.csv", "tiny", here / "ray_results" / "data", sectors=sectors)
     raw = yaml.safe_load((SPACES / "panel.yaml").read_text())
     raw |= {"study": "tiny", "horizons": [1], "budgets": {"20k": 20_000}}
     raw["data"]["source"] = "tiny"

@@ -3,7 +3,7 @@
 import numpy as np
 
 from analysis.answers.report_parts import Cell, Section, Table, days_ahead
-from analysis.panel.epoch_terms import MeanEpoch, mean_epochs
+from analysis.panel.epoch_terms import MeanEpoch, has_day_weights, loss_shares, mean_epochs
 from analysis.panel.panel_judgement import JudgedPanel, JudgedPanelCell
 
 _MOST_ROWS = 12
@@ -34,6 +34,7 @@ def terms_section(panel: JudgedPanel) -> Section | None:
             cell.name: [
                 {
                     "epoch": each.number, "runs": each.n_runs, "terms": dict(each.terms),
+                    "shares": loss_shares(each.terms, cell.cell.final.params, each.number),
                     "rank_ic": each.rank_ic, "sharpe": each.sharpe,
                 }
                 for each in mean_epochs(cell.cell.epochs)
@@ -45,19 +46,27 @@ def terms_section(panel: JudgedPanel) -> Section | None:
 
 def _table(cell: JudgedPanelCell, where: str) -> Table:
     epochs = mean_epochs(cell.cell.epochs)
+    params = cell.cell.final.params
     names = list(dict.fromkeys(name for each in epochs for name in each.terms))
     at = np.unique(np.linspace(0, len(epochs) - 1, _MOST_ROWS).round().astype(int))
 
     def row(each: MeanEpoch) -> list[Cell]:
-        return [
-            each.number, each.n_runs, *(each.terms.get(name) for name in names), each.rank_ic,
-            each.sharpe,
-        ]  # fmt: skip
+        shares = loss_shares(each.terms, params, each.number)
+        terms = [value for name in names for value in (each.terms.get(name), shares.get(name))]
+        return [each.number, each.n_runs, *terms, each.rank_ic, each.sharpe]
 
-    missing = "" if names else " The runs keep no terms of their loss."
+    said = "Terms of the training loss before their weights, and their shares of it by the weights."
+    if not names:
+        said = "The runs keep no terms of their loss."
+    elif has_day_weights(params):
+        said += " Terms are means over days that are weighted by regime_strength."
+    if cell.cell.final.with_validation:
+        said += " The runs were trained on the validation days, whose scores say nothing here."
     return Table(
-        columns=("epoch", "runs", *names, "validation RankIC", "validation Sharpe"),
+        columns=(
+            "epoch", "runs", *(column for name in names for column in (name, f"share of {name}")),
+            "validation RankIC", "validation Sharpe",
+        ),
         rows=[row(epochs[index]) for index in at],
-        caption=f"{where}: means over the runs that reached the epoch. Terms of the training loss "
-        f"before their weights; the first is what the others are added to.{missing}",
-    )
+        caption=f"{where}: means over the runs that reached the epoch. {said}",
+    )  # fmt: skip

@@ -12,8 +12,8 @@ from study.data.checks.check_result import FEW_SHOWN, Finding, error, listed, wa
 from study.errors import quoted
 
 _RATIOS = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100, 1000)
-"""Usual splits, and units (100 pence to the pound). Smaller ones, such as 3:2, cannot be told from
-news by closes alone, and are large moves."""
+"""Usual splits, and units (100 pence to the pound). Smaller ones, such as 3:2, cannot be told apart
+from news by closes alone, and are large moves."""
 
 _EXACT = 0.025
 """Log by which a split may miss its ratio: nine of ten splits of stocks of 1.5 % a day do not miss
@@ -112,7 +112,7 @@ def splits_are_adjusted(grid: PanelGrid) -> list[Finding]:
                 and abs(_move_of_others(grid, life, at)) <= _SHARED * abs(step)
             ):
                 kind = f"{ratio}:1" if step < 0 else f"1:{ratio}"
-                found.append(f"{_told(grid, life, at)} (a split {kind}?)")
+                found.append(f"{_shown_move(grid, life, at)} (a split {kind}?)")
     if not found:
         return []
     return [
@@ -133,7 +133,7 @@ def _move_of_others(grid: PanelGrid, life: _Life, at: int) -> float:
     return float(np.median(known)) if len(known) else 0.0
 
 
-def _told(grid: PanelGrid, life: _Life, at: int) -> str:
+def _shown_move(grid: PanelGrid, life: _Life, at: int) -> str:
     return (
         f"{grid.assets[life.asset]} {grid.dates[life.rows[at + 1]]} to "
         f"{np.exp(life.steps[at]):.4g} of the close before"
@@ -165,13 +165,13 @@ def prices_fit_their_neighbours(grid: PanelGrid) -> list[Finding]:
 def moves_are_usual(grid: PanelGrid) -> list[Finding]:
     """Say which closes moved by half or more in a day."""
     moves = [
-        (abs(float(life.steps[at])), _told(grid, life, at))
+        (abs(float(life.steps[at])), _shown_move(grid, life, at))
         for life in _lives(grid)
         for at in np.flatnonzero(np.abs(life.steps) >= _LARGE).tolist()
     ]
     if not moves:
         return []
-    shown = [told for _, told in sorted(moves, reverse=True)]
+    shown = [move for _, move in sorted(moves, reverse=True)]
     return [warning(f"{grid.where}: closes that moved far: {listed(shown, FEW_SHOWN)}")]
 
 

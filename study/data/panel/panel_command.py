@@ -82,7 +82,7 @@ def import_as_panel(arguments: argparse.Namespace) -> int:
     )
     show.panel(panel)
     show.remarks(panel.understood, panel.warnings)
-    print(f"Use it with --source {panel.name} --task ranking")
+    print(f"Use it with --search panel --source {panel.name}")
     return 0
 
 

@@ -45,7 +45,7 @@ class PanelPower:
     rank_ic_se: float
     """The larger of the two, by which the rest is computed."""
     rank_ic_validation: float
-    """Smallest mean RankIC that is told from zero on the validation days."""
+    """Smallest mean RankIC that is distinguishable from zero on the validation days."""
     rank_ic_test: float
     difference_se: float | None
     """Standard error of the mean difference of boosting and ridge on validation, a stand-in for
@@ -147,10 +147,10 @@ def sentences(
         f"the best published systems reach {low:.3f} to {high:.3f} a day ahead on 300 stocks"
     )
     said = [
-        f"{where} to be told from zero, a mean RankIC must be {validation:.3f} on the validation "
-        f"days ({test:.3f} on test); {published}."
+        f"{where} to be told apart from zero, a mean RankIC must be {validation:.3f} on the "
+        f"validation days ({test:.3f} on test); {published}."
         if test <= high
-        else f"{where} cannot tell a RankIC as good as any published from zero: it must be "
+        else f"{where} cannot tell a RankIC as good as any published apart from zero: it must be "
         f"{test:.3f} on the test days ({validation:.3f} on validation), and {published}."
     ]
     error = "" if ridge.rank_ic_se is None else f", with a standard error of {ridge.rank_ic_se:.3f}"
@@ -158,7 +158,7 @@ def sentences(
     said.append(
         f"{where} {own}."
         if difference is None
-        else f"{where} to be told from ridge, a mean RankIC must differ from its own by "
+        else f"{where} to be told apart from ridge, a mean RankIC must differ from its own by "
         f"{difference:.3f} on the validation days ({difference * factor:.3f} on test), if it "
         f"differs from day to day as boosting does; {own}."
     )

@@ -25,6 +25,7 @@ class _Cell(TypedDict):
     horizon: int
     phase: NotRequired[int | None]
     search_number: NotRequired[int]
+    metric: NotRequired[str]
     trials: int
     feasible: bool | None
     problem: str | None
@@ -81,6 +82,8 @@ class PlannedCell:
     phase: int | None
     search_number: int
     """Number of the search among the independent ones of the cell, from 1."""
+    metric: str | None
+    """Score by which its trials are ranked; None in a plan that does not say."""
     trials: int
     feasible: bool | None
     """Can a node train some of its architectures? None if that is not known."""
@@ -113,6 +116,7 @@ class PlannedCell:
             horizon=raw["horizon"],
             phase=raw.get("phase"),
             search_number=raw.get("search_number", 1),
+            metric=raw.get("metric"),
             trials=raw["trials"],
             feasible=raw["feasible"],
             problem=raw["problem"],

@@ -253,7 +253,7 @@ class PanelPowerRecord:
     rank_ic_se: float
     """Standard error of a mean RankIC on validation, by which the rest is computed."""
     rank_ic_validation: float
-    """Smallest mean RankIC that is told from zero on the validation days."""
+    """Smallest mean RankIC that is distinguishable from zero on the validation days."""
     rank_ic_test: float
     difference_se: float | None
     difference_validation: float | None

@@ -124,19 +124,20 @@ class PanelTrainingData:
         )
         check(self.metric in get_args(PanelMetric), "metric must be a known one", self.metric)
         for name in ("train_days", "validation_days"):
-            days: IndexArray = getattr(self, name)
-            check(days.ndim == 1 and len(days) > 0, f"{name} must hold days", f"shape {days.shape}")
+            rows: IndexArray = getattr(self, name)
+            check(rows.ndim == 1 and len(rows) > 0, f"{name} must hold days", f"shape {rows.shape}")
             check(
-                bool(days.min() >= 0 and days.max() < shape[0]),
+                bool(rows.min() >= 0 and rows.max() < shape[0]),
                 f"{name} must be rows of the {shape[0]} days",
-                f"{days.min()} to {days.max()}",
+                f"{rows.min()} to {rows.max()}",
             )
-            fewest = int(self._labelled(days).sum(axis=1).min())
+            fewest = int(self._labelled(rows).sum(axis=1).min())
             check(
                 fewest >= FEWEST_ASSETS,
                 f"each of {name} must have {FEWEST_ASSETS} assets with a label",
                 f"{fewest} on one of them",
             )
+        days = self.validation_days
         returns = np.where(self._labelled(days), self.returns[days], np.nan)
         check(
             bool((np.nanmax(returns, axis=1) > np.nanmin(returns, axis=1)).any()),

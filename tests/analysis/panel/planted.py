@@ -123,7 +123,8 @@ def panel_final(name: str, size: int, horizon: int, **changes: Any) -> FinalReco
         name, size, horizon, task=RANKING, source="synthetic-panel", search_value=0.97
     )
     runs = [dataclasses.replace(run, value=0.97) for run in found.runs[:N_SEEDS]]
-    return dataclasses.replace(found, runs=runs, **changes)
+    fields = {"runs": runs, "params": {**found.params, "ic_weight": 0.5}, **changes}
+    return dataclasses.replace(found, **fields)
 
 
 def write_planted_variant(

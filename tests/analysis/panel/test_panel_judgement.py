@@ -3,7 +3,9 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 from analysis.panel.day_scores import day_scores
 from analysis.panel.panel_judgement import JudgedPanel, judge_panel, risen
@@ -13,7 +15,7 @@ from analysis.study_records import read_study
 from study.errors import StudyError
 from study.results.finals.panel_predictions import write_panel_predictions
 from study.results.finals.variant_records import variant_folder
-from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE
+from study.storage.layout import CELL_FILE, FINAL_FOLDER, PREDICTIONS_FILE
 from tests.analysis.panel.planted import (
     cell_name,
     concatenated,
@@ -214,3 +216,18 @@ def test_a_cell_without_a_winner_or_a_baseline_is_left_out(tmp_path: Path) -> No
     assert [cell.label for cell in records.cells] == ["3000"]
     assert len(records.problems) == 2
     assert all("must hold test days of patchtst and of a baseline" in p for p in records.problems)
+
+
+@pytest.mark.parametrize("setting", [{"portfolio_share": 0.4}, {"cost_bps": 50.0}])
+def test_the_portfolio_and_its_costs_reach_the_report(
+    tmp_path: Path, setting: dict[str, float]
+) -> None:
+    write_panel_study(tmp_path, {1000: 0.1}, n_days=60, rivals={"ridge": 0.0})
+    (before,) = read(tmp_path).cells
+    path = tmp_path / cell_name(1000, 5) / CELL_FILE
+    described = yaml.safe_load(path.read_text(encoding="utf-8"))
+    described["spec"]["data"] = setting
+    path.write_text(yaml.safe_dump(described), encoding="utf-8")
+    (after,) = read(tmp_path).cells
+    assert not np.array_equal(before.own.net, after.own.net)
+    assert np.array_equal(before.own.rank_ic, after.own.rank_ic)

@@ -15,8 +15,7 @@ from analysis.panel.panel_report import build_panel
 from analysis.report import build
 from analysis.study_records import read_study
 from study.results.finals.final_records import read_final, write_final
-from study.storage.files import overwrite_json
-from study.storage.layout import CELL_FILE, FINAL_FOLDER, PREDICTIONS_FILE, RECORD_FILE
+from study.storage.layout import CELL_FILE, FINAL_FOLDER, PREDICTIONS_FILE
 from tests.analysis.panel.planted import (
     WARNING,
     cell_name,
@@ -45,8 +44,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for e in range(1, 31)
     ]  # fmt: skip
     write_epochs(folder, "trial_0000", lines)
-    record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-    overwrite_json(folder / RECORD_FILE, {**record, "warnings": [WARNING, "one split unadjusted"]})
     (path / "printed.txt").write_text(report(path), encoding="utf-8")
     return path
 
@@ -78,8 +75,7 @@ def test_every_question_has_a_section(results: Path, numbers: Any) -> None:
 
 def test_whom_the_assets_leave_out_is_said(numbers: Any) -> None:
     warned = [fact for fact in numbers["facts"] if fact.startswith("Of the panel: ")]
-    # The search and the final runs say so, each of them.
-    assert warned == [f"Of the panel: {WARNING}", "Of the panel: one split unadjusted"]
+    assert warned == [f"Of the panel: {WARNING}"]
 
 
 def test_numbers_are_kept_with_their_intervals(numbers: Any) -> None:
@@ -123,11 +119,13 @@ def test_a_conflict_of_scores_over_the_epochs_is_said(numbers: Any) -> None:
     assert sentence.startswith("Conflict: 10000, 5 days ahead, trial_0000: over the last 5 epochs")
     (table,) = terms["tables"]
     assert table["columns"] == [
-        "epoch", "runs", "huber", "ic", "validation RankIC", "validation Sharpe",
+        "epoch", "runs", "huber", "share of huber", "ic", "share of ic", "validation RankIC",
+        "validation Sharpe",
     ]  # fmt: skip
     assert len(table["rows"]) == 12
     assert [table["rows"][row][0] for row in (0, -1)] == [1, 30]
-    assert table["rows"][0][2] == 1.0
+    # The weight of the second term is 0.5.
+    assert table["rows"][0][2:6] == pytest.approx([1.0, 1 / 1.05, 0.1, 0.05 / 1.05])
 
 
 def test_less_than_five_sizes_claim_nothing(numbers: Any) -> None:

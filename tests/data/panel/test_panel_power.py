@@ -122,11 +122,12 @@ def test_the_consequences_are_said_in_plain_words(
     ridge = replace(baselines[4], rank_ic=0.031, rank_ic_se=0.007)
     first, second = sentences(0.021, 0.018, 0.02, 0.9, ridge=ridge, horizon=5)
     assert first == (
-        "h5: to be told from zero, a mean RankIC must be 0.021 on the validation days (0.018 on "
-        "test); the best published systems reach 0.054 to 0.060 a day ahead on 300 stocks."
+        "h5: to be told apart from zero, a mean RankIC must be 0.021 on the validation days "
+        "(0.018 on test); the best published systems reach 0.054 to 0.060 a day ahead on 300 "
+        "stocks."
     )
     assert second == (
-        "h5: to be told from ridge, a mean RankIC must differ from its own by 0.020 on the "
+        "h5: to be told apart from ridge, a mean RankIC must differ from its own by 0.020 on the "
         "validation days (0.018 on test), if it differs from day to day as boosting does; ridge "
         "itself has 0.031 on validation, with a standard error of 0.007."
     )
@@ -136,5 +137,5 @@ def test_the_consequences_are_said_in_plain_words(
 def test_a_panel_that_cannot_answer_says_so(baselines: tuple[PanelBaseline, ...]) -> None:
     ridge = replace(baselines[4], rank_ic=0.031, rank_ic_se=None)
     first, second = sentences(0.09, 0.08, None, 0.9, ridge=ridge, horizon=20)
-    assert first.startswith("h20: cannot tell a RankIC as good as any published from zero: it must")
+    assert first.startswith("h20: cannot tell a RankIC as good as any published apart from zero: ")
     assert second == "h20: ridge itself has 0.031 on validation."
