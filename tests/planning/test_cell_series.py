@@ -7,6 +7,7 @@ import pytest
 from study.errors import StudyError
 from study.planning.cell_series import sample_shape
 from study.search.space import build_space
+from study.spec.dimension import Fixed
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from tests.data.panel.planted import planted_panel
@@ -16,6 +17,7 @@ SPACE = Path(__file__).parents[2] / "search_spaces" / "panel.yaml"
 
 def test_attention_within_sectors_is_refused_where_no_sectors_are_known() -> None:
     own = load_study(SPACE).cell("20k", 5, Overrides())
+    own = replace(own, model={**own.model, "asset_attention": Fixed("sector")})
     unknown = planted_panel(n_days=60, n_assets=20)
     with pytest.raises(StudyError, match="asset_attention sector needs the number of sectors"):
         build_space(own, **sample_shape(unknown))

@@ -226,7 +226,7 @@ def test_the_portfolio_and_its_costs_reach_the_report(
     (before,) = read(tmp_path).cells
     path = tmp_path / cell_name(1000, 5) / CELL_FILE
     described = yaml.safe_load(path.read_text(encoding="utf-8"))
-    described["spec"]["data"] = setting
+    described["spec"]["data"] |= setting
     path.write_text(yaml.safe_dump(described), encoding="utf-8")
     (after,) = read(tmp_path).cells
     assert not np.array_equal(before.own.net, after.own.net)
