@@ -18,6 +18,7 @@ from study.errors import DataError, StudyError, quoted, require
 from study.spec.command_flags import WORKING_COPY
 from study.storage.files import write_text
 from study.storage.layout import FINAL_FOLDER, MODEL_FOLDER
+from study.text.short_forms import counted
 
 if TYPE_CHECKING:
     from study.final.export import ExportedModel
@@ -271,7 +272,8 @@ def _print(described: Mapping[str, Any]) -> None:
     task, horizon = described["task"], described["horizon"]
     print(f"{described['cell']}, seed {described['seed']}, on {described['source']}")
     if "ranks" in described:
-        print(f"scores of assets for the next {horizon} trading days, given the day's prices;")
+        days = counted(horizon, "trading day")
+        print(f"scores of assets for the next {days}, given the day's prices;")
         print("rank 1 is expected to rise most, and a score orders the assets of its day alone")
     else:
         print(f"probability of {task} within {horizon} trading days, given the day's bar")
