@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.answers.first_screen import first_screen
 from analysis.answers.questions import answer, headline
-from analysis.answers.report_parts import plain
+from analysis.answers.report_parts import closing_facts, plain
 from analysis.answers.searched_answer import found_sentences
 from analysis.cell_judgement import JudgedHorizon, judge_study
 from analysis.draw import draw
@@ -106,16 +106,7 @@ def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:
         f"{tested['last_day']} for test days. Its interval is that of other days like these: "
         f"{_WINDOWS}."
     )
-    if finals:
-        facts.append(
-            f"Test labels first read {min(final.test_opened for final in finals)}; code "
-            f"{', '.join(sorted({final.commit for final in finals}))}."
-        )
-    if study.other_phases:
-        facts.append(
-            f"Not in this report: {', '.join(study.other_phases)}. They are searches of the same "
-            "study, each with a report of its own: --study NAME."
-        )
+    facts += closing_facts(finals, study.other_phases)
     missing = list(study.problems)
     missing += [cell.final_problem for cell in study.cells if cell.final_problem is not None]
     missing += [problem for cell in study.cells for problem in cell.share_problems]

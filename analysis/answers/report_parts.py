@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.statistics.interval import Estimate
+from study.results.finals.final_records import FinalRecord
 
 Cell = str | int | float | None | Estimate
 """A value of a table; an estimate is shown with its interval."""
@@ -159,3 +160,19 @@ def low_end(estimate: Estimate) -> float:
 def high_end(estimate: Estimate) -> float:
     """Return the upper end of an interval, to be drawn; the value where there is none."""
     return estimate.value if estimate.high is None else estimate.high
+
+
+def closing_facts(finals: Sequence[FinalRecord], other_phases: Sequence[str]) -> list[str]:
+    """Return when test labels were first read, by which code, and what stands in other reports."""
+    facts = []
+    if finals:
+        facts.append(
+            f"Test labels first read {min(final.test_opened for final in finals)}; code "
+            f"{', '.join(sorted({final.commit for final in finals}))}."
+        )
+    if other_phases:
+        facts.append(
+            f"Not in this report: {', '.join(other_phases)}. They are searches of the same "
+            "study, each with a report of its own: --study NAME."
+        )
+    return facts

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.answers.report_parts import Section, days_ahead
+from analysis.answers.report_parts import Section, closing_facts, days_ahead
 from analysis.page import Report
 from analysis.panel.answers.earnings_answer import earnings_section
 from analysis.panel.answers.ranking_answer import baselines_section, oracle_section, scores_section
@@ -86,15 +86,7 @@ def _facts(records: PanelRecords) -> list[str]:
             f"{test.dates[0]} to {test.dates[-1]} for test days. Its interval is that of other "
             "days like these, not of other assets or of another period."
         )
-        facts.append(
-            f"Test labels first read {min(final.test_opened for final in finals)}; code "
-            f"{', '.join(sorted({final.commit for final in finals}))}."
-        )
-    if study.other_phases:
-        facts.append(
-            f"Not in this report: {', '.join(study.other_phases)}. They are searches of the same "
-            "study, each with a report of its own: --study NAME."
-        )
+    facts += closing_facts(finals, study.other_phases)
     return facts
 
 

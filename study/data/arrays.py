@@ -1,6 +1,7 @@
 """The array types that the package passes around, and the fingerprint of their content."""
 
 import hashlib
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,15 @@ IndexArray = npt.NDArray[np.int64]
 """Row positions of days."""
 DayArray = npt.NDArray[np.datetime64]
 """Calendar days, datetime64[D]."""
+
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+def frozen(values: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
+    """Forbid writing: one array serves every trial of a cell."""
+    values.setflags(write=False)
+    return values
 
 
 def fingerprint_of(days: DayArray, values: PriceArray) -> str:

@@ -3,13 +3,12 @@
 import hashlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from study.data.arrays import DayArray, IndexArray, PriceArray, SampleArray
+from study.data.arrays import DayArray, IndexArray, PriceArray, SampleArray, frozen
 from study.data.cell_data import CellData
 from study.data.checks.price_checks import require_clean
 from study.data.checks.vix_timing import check_vix_timing
@@ -136,7 +135,7 @@ def build_dataset(
         require_small_shift(arrays.shift, config.max_shift, config.normalization)
     dataset = Dataset(
         **arrays.by_name(),
-        dates=_frozen(all_dates[:n_visible].copy()),
+        dates=frozen(all_dates[:n_visible].copy()),
         feature_names=arrays.scaler.names,
         n_rows=len(usable),
         fold_train_rows=_fold_train_rows(all_dates, config, share),
@@ -218,12 +217,12 @@ def _arrays(series: _Series, config: DataConfig, days: Splits) -> _Arrays:
         series.inputs, train_rows, days.validation, config.normalization
     )
     return _Arrays(
-        features=_frozen(features),
-        labels=_frozen(_of_parts(series.labels, days)),
-        auxiliary=_frozen(_of_parts(standardised(series.ahead, days.train), days)),
-        falls=None if series.falls is None else _frozen(_of_parts(series.falls, days)),
-        train_days=_frozen(days.train),
-        validation_days=_frozen(days.validation),
+        features=frozen(features),
+        labels=frozen(_of_parts(series.labels, days)),
+        auxiliary=frozen(_of_parts(standardised(series.ahead, days.train), days)),
+        falls=None if series.falls is None else frozen(_of_parts(series.falls, days)),
+        train_days=frozen(days.train),
+        validation_days=frozen(days.validation),
         scaler=scaler,
         shift=shift,
     )
@@ -386,12 +385,3 @@ def _left_out(
         f"having no value or fewer than {VIX_LOOK_BACK - 1} before it; usable are {len(usable)}, "
         f"{index[usable[0]]:%Y-%m-%d} to {index[usable[-1]]:%Y-%m-%d}",
     )
-
-
-_Scalar = TypeVar("_Scalar", bound=np.generic)
-
-
-def _frozen(values: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
-    """Forbid writing: one array serves every trial of a cell."""
-    values.setflags(write=False)
-    return values

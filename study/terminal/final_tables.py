@@ -54,8 +54,8 @@ def final_table(records: Sequence[FinalRecord], results: Path) -> Table:
             architecture(record.params),
             f"{record.search_value:.4f}",
             "-" if chosen.mean_value is None else f"{chosen.mean_value:.4f}",
-            _mean_and_spread(record.validation_losses),
-            _mean_and_spread(own),
+            mean_and_spread(record.validation_losses),
+            mean_and_spread(own),
             f"{others[best]:.4f} {best}",
         )
     return table
@@ -78,10 +78,8 @@ def share_table(
             f"{share.share:g}",
             share.choice,
             f"{share.samples:,}",
-            _mean_and_spread(share.validation_losses),
-            _mean_and_spread(
-                [x for (model, _), x in losses.items() if model == models[share.cell]]
-            ),
+            mean_and_spread(share.validation_losses),
+            mean_and_spread([x for (model, _), x in losses.items() if model == models[share.cell]]),
         )
     return table
 
@@ -99,8 +97,9 @@ def test_losses(table: pd.DataFrame) -> dict[tuple[str, int | None], float]:
     }
 
 
-def _mean_and_spread(values: Sequence[float]) -> str:
+def mean_and_spread(values: Sequence[float], *, sign: bool = False) -> str:
+    """Return the mean of values and, of several, their standard deviation."""
     if not values:
         return "-"
     spread = f" ±{np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.4f}{spread}"
+    return f"{np.mean(values):{'+' if sign else ''}.4f}{spread}"

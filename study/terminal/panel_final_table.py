@@ -8,10 +8,11 @@ import pandas as pd
 from rich.table import Table
 
 from study.results.finals.final_records import ORACLE, FinalRecord
-from study.results.finals.panel_predictions import read_panel_predictions
+from study.results.finals.panel_predictions import days_by_assets, read_panel_predictions
 from study.results.records import shown_objective
 from study.statistics.rank_scores import daily_rank_ic
 from study.storage.layout import FINAL_FOLDER, PREDICTIONS_FILE
+from study.terminal.final_tables import mean_and_spread
 from study.text.short_forms import architecture
 
 
@@ -39,7 +40,7 @@ def panel_final_table(records: Sequence[FinalRecord], results: Path) -> Table:
             architecture(record.params),
             shown_objective(record.search_value, record.metric),
             "-" if fresh is None else shown_objective(fresh, record.metric),
-            _mean_and_spread(own),
+            mean_and_spread(own, sign=True),
             f"{others[best]:+.4f} {best}",
         )
     return table
@@ -51,15 +52,6 @@ def test_rank_ics(table: pd.DataFrame) -> dict[tuple[str, int | None], float]:
     test = table[table["part"] == "test"]
     for _, rows in test.groupby(["model", "seed"], dropna=False, observed=True):
         model, seed = rows["model"].iloc[0], rows["seed"].iloc[0]
-        wide = rows.pivot(index="date", columns="asset", values=["score", "y"])
-        score, returns = (wide[name].to_numpy(np.float64) for name in ("score", "y"))
-        daily = daily_rank_ic(score, returns, np.isfinite(score))
+        daily = daily_rank_ic(*days_by_assets(rows))
         found[str(model), None if pd.isna(seed) else int(seed)] = float(np.nanmean(daily))
     return found
-
-
-def _mean_and_spread(values: Sequence[float]) -> str:
-    if not values:
-        return "-"
-    spread = f" ±{np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
-    return f"{np.mean(values):+.4f}{spread}"

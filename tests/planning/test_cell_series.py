@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import study.tune
 from study.errors import StudyError
-from study.planning.cell_series import sample_shape
+from study.planning.cell_series import build_data, sample_shape
 from study.search.space import build_space
 from study.spec.dimension import Fixed
 from study.spec.overrides import Overrides
@@ -23,3 +24,13 @@ def test_attention_within_sectors_is_refused_where_no_sectors_are_known() -> Non
         build_space(own, **sample_shape(unknown))
     known = replace(unknown, sector_names=("a", "b"), sectors=np.arange(20) % 2)
     assert build_space(own, **sample_shape(known)).sample_shape.n_sectors == 2
+
+
+@pytest.mark.parametrize("flags", [[], ["--dry-run"]])
+def test_a_plan_and_a_dry_run_keep_no_inputs_of_a_panel(tmp_path: Path, flags: list[str]) -> None:
+    asked = study.tune.parser().parse_args(["--budget", "20k", "--horizon", "5", *flags])
+    may_write = study.tune._planning(asked, tmp_path, None).may_write
+    assert may_write == (not flags)
+    own = load_study(SPACE).cell("20k", 1, Overrides(data={"source": "synthetic-panel"}))
+    build_data(own.data, tmp_path, may_write=may_write)
+    assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".arrow"] * may_write

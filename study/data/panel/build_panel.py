@@ -3,12 +3,11 @@
 import hashlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from study.data.arrays import IndexArray, PriceArray, SampleArray
+from study.data.arrays import IndexArray, PriceArray, SampleArray, frozen
 from study.data.data_config import ACROSS, DataConfig, Normalization
 from study.data.inputs import require_small_shift
 from study.data.panel.arrow_cache import CachedInputs, InputsKey, cached_inputs
@@ -187,11 +186,11 @@ def _arrays(
     returns = _of_parts(series.history.returns[:n_visible], days)
     return _Arrays(
         inputs=found.inputs.between(first, first + n_visible),
-        returns=_frozen(returns),
-        targets=_frozen(make_targets(returns, config.target)),
-        volatility=_frozen(relative_volatility(series.volatility[:n_visible], days.train)),
-        train_days=_frozen(days.train),
-        validation_days=_frozen(days.validation),
+        returns=frozen(returns),
+        targets=frozen(make_targets(returns, config.target)),
+        volatility=frozen(relative_volatility(series.volatility[:n_visible], days.train)),
+        train_days=frozen(days.train),
+        validation_days=frozen(days.validation),
         feature_names=found.names,
         shift=shift,
         warnings=_distinct(warnings, found.note),
@@ -210,12 +209,12 @@ def _dataset(series: _Series, days: Splits, fold: int | None = None) -> PanelDat
     oracle = _oracle(panel, config.horizon)
     return PanelDataset(
         **arrays.by_name(),
-        dates=_frozen(history.dates[:n_visible].copy()),
-        present=_frozen(history.present[:n_visible].copy()),
-        closes=_frozen(panel.close[max(0, rows.start - PAST_DAYS) : rows.stop].copy()),
-        oracle=None if oracle is None else _frozen(oracle[rows].astype(np.float32)),
+        dates=frozen(history.dates[:n_visible].copy()),
+        present=frozen(history.present[:n_visible].copy()),
+        closes=frozen(panel.close[max(0, rows.start - PAST_DAYS) : rows.stop].copy()),
+        oracle=None if oracle is None else frozen(oracle[rows].astype(np.float32)),
         assets=panel.assets,
-        sectors=_frozen(sector_of.astype(np.int64)),
+        sectors=frozen(sector_of.astype(np.int64)),
         sector_names=tuple(sector_names.tolist()),
         n_rows=len(history.dates),
         fold_train_rows=history.fold_train_rows(),
@@ -327,12 +326,3 @@ def _of_parts(values: SampleArray, days: Splits) -> SampleArray:
 def _distinct(lines: tuple[str, ...], *more: str) -> tuple[str, ...]:
     """Return lines, and those of ``more`` that say something new."""
     return tuple(dict.fromkeys((*lines, *filter(None, more))))
-
-
-_Scalar = TypeVar("_Scalar", bound=np.generic)
-
-
-def _frozen(values: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
-    """Forbid writing: one array serves every trial of a cell."""
-    values.setflags(write=False)
-    return values

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from study.data.evaluation.probability_scores import auc
+from study.results.finals.panel_predictions import days_by_assets
 from study.results.records import TrialRecord
 from study.results.scores import HoldoutScores, PanelHoldoutScores
 from study.results.store import CellStore
@@ -49,7 +50,4 @@ def test_scores(answers: pd.DataFrame) -> HoldoutScores:
 def panel_test_scores(rows: pd.DataFrame) -> PanelHoldoutScores:
     """Return the scores of a run's rows on the test days of a panel."""
     days = rows[rows["part"] == "test"]
-    score, returns = (days.pivot(index="date", columns="asset", values=v) for v in ("score", "y"))
-    known = score.notna().to_numpy()
-    rank_ics = daily_rank_ic(score.to_numpy(np.float64), returns.to_numpy(np.float64), known)
-    return PanelHoldoutScores(rank_ic=float(np.nanmean(rank_ics)))
+    return PanelHoldoutScores(rank_ic=float(np.nanmean(daily_rank_ic(*days_by_assets(days)))))

@@ -69,6 +69,19 @@ def panel_rows(
     )
 
 
+def days_by_assets(
+    rows: pd.DataFrame,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return scores, returns and which assets have both, each of shape (n_days, n_assets).
+
+    Args:
+        rows: of one model and seed, in a part of the days.
+    """
+    wide = rows.pivot(index="date", columns="asset", values=["score", "y"])
+    score, returns = (wide[name].to_numpy(np.float64) for name in ("score", "y"))
+    return score, returns, np.isfinite(score)
+
+
 def write_panel_predictions(path: Path, tables: list[pd.DataFrame]) -> None:
     """Write the rows of all models as one table; after a crash it is there whole, or not at all.
 

@@ -12,7 +12,7 @@ Only operations of fixed shape are used, so that a device can capture them.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -21,8 +21,7 @@ from torch.nn import functional
 
 from study.errors import require
 from study.statistics.tied_ranks import FEWEST_ASSETS
-
-BaseLoss = Literal["squared", "huber"]
+from study.training.train_config import BaseLoss
 
 _HUBER_DELTA = 1.0
 """Error from which Huber's loss is linear, standard deviations of the target."""
