@@ -9,6 +9,9 @@ from study.training.phases.phase import Phase, parse_phases
 
 Optimizer = Literal["adamw", "adabelief"]
 Schedule = Literal["cosine", "constant"]
+Memory = Literal["full", "lean"]
+"""How a trial's state is held: all in float32, or weights in bfloat16 with 8-bit moments that are
+changed inside the backward pass (``study.training.lean``)."""
 BaseLoss = Literal["squared", "huber"]
 """Loss of a panel's scores against the target, to which the weighted terms are added."""
 
@@ -24,6 +27,8 @@ TRAIN_RULES: dict[str, Rule] = {
     "optimizer": one_of(get_args(Optimizer)),
     "clip_norm": above(0, _LARGEST_NUMBER),
     "effective_batch": whole(1, 1_000_000_000),
+    "memory": one_of(get_args(Memory)),
+    "steps_per_epoch": or_none(whole(1, 1_000_000_000)),
     "auxiliary_weight": within(0, _LARGEST_NUMBER),
     "fall_weight": within(0, _LARGEST_NUMBER),
     "base_loss": one_of(get_args(BaseLoss)),
@@ -63,6 +68,11 @@ class TrainConfig:
     """Largest global gradient norm."""
     effective_batch: int = 256
     """Number of samples per optimizer step, whatever the micro-batch."""
+    memory: Memory = "full"
+    """How weights and moments are held; a plan makes it lean where a full state does not fit."""
+    steps_per_epoch: int | None = None
+    """Most optimizer steps of an epoch, for checks of models of which an epoch takes hours; None
+    takes every training day."""
     auxiliary_weight: float = 0.0
     """Weight of the squared error on the standardised log range of the next ``horizon`` days."""
     fall_weight: float = 0.0
