@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from study.data.checks.acceptable import require_acceptable
 from study.errors import SpecError, quoted, require
 from study.fields import (
     Rule,
@@ -39,37 +40,6 @@ TIER_SOURCES: dict[Tier, tuple[FeatureSource, ...]] = {
     "closes": ("closes",),
 }
 """Which series the features of a tier are made of."""
-
-ACCEPTABLE = (
-    "future-days",
-    "units",
-    "adjustment",
-    "spacing",
-    "weekdays",
-    "filled-bars",
-    "repeated-stretch",
-    "constant-prices",
-    "level-shift",
-    "range-shift",
-    "broken-bar",
-    "broken-volume",
-    "vix-future-days",
-    "vix-spacing",
-    "vix-weekdays",
-    "vix-filled-values",
-    "vix-broken-value",
-    "vix-level",
-    "vix-timing",
-    "panel-future-days",
-    "panel-spacing",
-    "panel-weekdays",
-    "panel-splits",
-    "panel-broken-price",
-    "panel-constant-prices",
-    "panel-same-prices",
-)
-"""Checks of prices, of the volatility index and of panels whose refusal can be overridden, because
-the market may be unusual and the file right. All other rules hold for every file."""
 
 EMBEDDED_VIX = "embedded"
 EMBEDDED_VIX_RANGE = "2014-01-03 to 2019-01-03"
@@ -173,22 +143,6 @@ def task_threshold(task: str) -> float | None:
         remedy="Write for example threshold_1pct.",
     )
     return percent / 100
-
-
-def require_acceptable(names: Sequence[str]) -> None:
-    """Refuse to accept what is no check that can be accepted.
-
-    Raises:
-        SpecError: a name is none of ACCEPTABLE.
-    """
-    unknown = [name for name in names if name not in ACCEPTABLE]
-    require(
-        not unknown,
-        "accept",
-        "must name checks whose refusal can be overridden",
-        got=", ".join(map(quoted, unknown)),
-        remedy=f"There are: {', '.join(ACCEPTABLE)}.",
-    )
 
 
 def usual_splits(source: str) -> SplitKind:
