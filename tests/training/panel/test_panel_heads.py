@@ -13,6 +13,7 @@ from study.results.scores import PanelBest, PanelValidation
 from study.statistics.rank_scores import daily_ic, daily_rank_ic
 from study.training.panel.panel_loss import PanelBatch, PanelObjective
 from study.training.panel.panel_prediction import predict_scores
+from study.training.phases.phase import Phase, phases_text
 from tests.training.panel.planted_panel import CPU, DATA, HEADS, MODEL, TRAIN, make_trainer
 from tests.training.planted import run_to_end
 
@@ -116,6 +117,24 @@ def test_every_horizon_teaches_the_encoder_and_its_own_head_alone(number: int) -
     encoder = [p for name, p in network.named_parameters() if not name.startswith("head")]
     assert all(p.grad is not None for p in encoder)
     assert max(float(p.grad.abs().max()) for p in encoder if p.grad is not None) > 1e-3
+
+
+def test_a_phase_of_heads_trains_all_of_them_after_a_pretraining_that_trains_none() -> None:
+    model = replace(HEADS_MODEL, patch_stride=4, asset_attention="sector")
+    phases = phases_text([Phase(name="heads", epochs=4, trains=("heads",))])
+    trainer = make_trainer(model=model, data=HEADS, phases=phases, pretrain_epochs=1)
+    embedding, head = (trainer.model.embedding.weight, trainer.model.head.weight)
+    before = embedding.detach().clone()
+    calls = iter(range(1, 7))
+    # Three of its six steps.
+    assert trainer.run_epoch(lambda: next(calls) == 3) is None
+    assert not torch.equal(embedding, before)
+    assert not head.any()
+    assert trainer.run_epoch().pretrain_losses is not None
+    assert bool((head.abs().amax(dim=1) > 1e-3).all())
+    before = embedding.detach().clone()
+    trainer.run_epoch()
+    assert torch.equal(embedding, before)
 
 
 def test_a_label_of_a_further_horizon_that_is_not_known_teaches_nothing() -> None:
