@@ -378,7 +378,7 @@ class DataConfig:
     @property
     def further_horizons(self) -> tuple[int, ...]:
         """Horizons that are learned beside that of the cell, ascending; may be none."""
-        if self.horizons == "cell":
+        if self.horizons == "cell" or not self.is_panel:
             return ()
         return tuple(horizon for horizon in PANEL_HORIZONS if horizon != self.horizon)
 

@@ -110,7 +110,7 @@ class TrialEvents:
             for name, value in (report.train_terms or {}).items()
         ]
         values += [
-            Summary.Value(tag=f"rank_ic/{horizon} days", simple_value=value)
+            Summary.Value(tag=f"rank_ic/h{horizon}", simple_value=value)
             for horizon, value in line.get("further_rank_ic", {}).items()
         ]
         self._write(
