@@ -46,7 +46,7 @@ def test_a_metric_of_the_other_kind_is_refused(
         ({"tier": "closes"}, "tier closes is of panels"),
         ({"normalization": "cross_z"}, "compare the assets of a panel"),
         (
-            {"horizons": "all", "purge_days": 20},
+            {"horizons": "all"},
             "horizons all is of panels, .* task=threshold_1pct",
         ),
         ({"task": "ranking"}, "takes the normalizations cross_rank, cross_z, zscore"),
