@@ -26,6 +26,8 @@ class Epoch:
     """Mean RankIC on the validation days; None where the epoch has none."""
     sharpe: float | None
     """Sharpe ratio there, before costs."""
+    further: Mapping[str, float]
+    """Mean RankIC there of each further head by its horizon in trading days; may be empty."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +53,7 @@ class MeanEpoch:
     terms: Mapping[str, float]
     rank_ic: float | None
     sharpe: float | None
+    further: Mapping[str, float]
 
 
 def loss_shares(
@@ -119,12 +122,10 @@ def mean_epochs(runs: Sequence[RunEpochs]) -> list[MeanEpoch]:
         MeanEpoch(
             number=number,
             n_runs=len(own),
-            terms={
-                name: float(np.mean([epoch.terms[name] for epoch in own if name in epoch.terms]))
-                for name in dict.fromkeys(name for epoch in own for name in epoch.terms)
-            },
+            terms=_means([epoch.terms for epoch in own]),
             rank_ic=_mean([epoch.rank_ic for epoch in own]),
             sharpe=_mean([epoch.sharpe for epoch in own]),
+            further=_means([epoch.further for epoch in own]),
         )
         for number, own in sorted(by_number.items())
     ]
@@ -151,6 +152,18 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
+def _means(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each name over those that have it."""
+    names = dict.fromkeys(name for own in values for name in own)
+    return {name: float(np.mean([own[name] for own in values if name in own])) for name in names}
+
+
+def _numbers(values: Any) -> dict[str, float]:
+    """Return those of a mapping that are numbers."""
+    found = values if isinstance(values, dict) else {}
+    return {str(name): float(value) for name, value in found.items() if _is_number(value)}
+
+
 def _line(text: str) -> Any:
     try:
         return json.loads(text)
@@ -163,16 +176,12 @@ def _epoch(line: Any) -> Epoch | None:
     """Return what a line says of its epoch; None if it is not the report of one."""
     if not isinstance(line, dict) or not isinstance(line.get("epoch"), int):
         return None
-    terms = line.get("train_terms")
     return Epoch(
         number=line["epoch"],
-        terms={
-            str(name): float(value)
-            for name, value in (terms if isinstance(terms, dict) else {}).items()
-            if _is_number(value)
-        },
+        terms=_numbers(line.get("train_terms")),
         rank_ic=_number(line.get("rank_ic")),
         sharpe=_number(line.get("sharpe")),
+        further=_numbers(line.get("further_rank_ic")),
     )
 
 

@@ -10,15 +10,14 @@ from typing import TypeVar, get_args
 
 from study.command import CommandParser, command_parser, exit_code
 from study.data import show
+from study.data.checks.acceptable import ACCEPTABLE, require_acceptable
 from study.data.checks.price_checks import check_table, require_clean
 from study.data.data_config import (
-    ACCEPTABLE,
     EMBEDDED_VIX,
     DataConfig,
     Normalization,
     SearchSplitKind,
     SplitKind,
-    require_acceptable,
 )
 from study.data.dataset import build_dataset
 from study.data.evaluation.baselines import score_baselines

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from study.data.checks.acceptable import require_acceptable
 from study.errors import SpecError, quoted, require
 from study.fields import (
     Rule,
@@ -27,6 +28,7 @@ LabelKind = Literal["high", "close", "direction", "ranking"]
 Tier = Literal["a25", "a50", "a100", "a200", "c", "closes"]
 FeatureSource = Literal["ohlcv", "vix", "closes"]
 Target = Literal["rank", "z", "winsorized"]
+Horizons = Literal["cell", "all"]
 SplitKind = Literal["shares", "walk_forward"]
 SearchSplitKind = Literal["chronological", "purged_k_fold", "combinatorial_purged"]
 
@@ -39,37 +41,6 @@ TIER_SOURCES: dict[Tier, tuple[FeatureSource, ...]] = {
     "closes": ("closes",),
 }
 """Which series the features of a tier are made of."""
-
-ACCEPTABLE = (
-    "future-days",
-    "units",
-    "adjustment",
-    "spacing",
-    "weekdays",
-    "filled-bars",
-    "repeated-stretch",
-    "constant-prices",
-    "level-shift",
-    "range-shift",
-    "broken-bar",
-    "broken-volume",
-    "vix-future-days",
-    "vix-spacing",
-    "vix-weekdays",
-    "vix-filled-values",
-    "vix-broken-value",
-    "vix-level",
-    "vix-timing",
-    "panel-future-days",
-    "panel-spacing",
-    "panel-weekdays",
-    "panel-splits",
-    "panel-broken-price",
-    "panel-constant-prices",
-    "panel-same-prices",
-)
-"""Checks of prices, of the volatility index and of panels whose refusal can be overridden, because
-the market may be unusual and the file right. All other rules hold for every file."""
 
 EMBEDDED_VIX = "embedded"
 EMBEDDED_VIX_RANGE = "2014-01-03 to 2019-01-03"
@@ -93,8 +64,12 @@ SPLIT_FIELDS = (
 ACROSS: tuple[Normalization, ...] = ("cross_rank", "cross_z")
 """Normalizations that compare an asset with the others of its day."""
 
-OF_PANELS = ("target", "portfolio_share", "cost_bps")
+OF_PANELS = ("target", "horizons", "portfolio_share", "cost_bps")
 """Fields of DataConfig that only panels read."""
+
+PANEL_HORIZONS = (1, 5, 10, 20)
+"""Trading days ahead that a network of a panel learns at once: a day, a week, two weeks and a
+month, which are the horizons of ``search_spaces/panel.yaml``."""
 
 LONG_HISTORY = "sp500-long"
 """Name of the S&P 500 of 1982 to 2018, which needs the extra ``history``."""
@@ -136,6 +111,7 @@ DATA_RULES: dict[str, Rule] = {
     "search_validation_groups": or_none(whole(2, _MOST_GROUPS)),
     "max_shift": above(0, 1_000_000),
     "target": one_of(get_args(Target)),
+    "horizons": one_of(get_args(Horizons)),
     "portfolio_share": between(0, 0.5),
     "cost_bps": within(0, 10_000),
 }
@@ -175,22 +151,6 @@ def task_threshold(task: str) -> float | None:
     return percent / 100
 
 
-def require_acceptable(names: Sequence[str]) -> None:
-    """Refuse to accept what is no check that can be accepted.
-
-    Raises:
-        SpecError: a name is none of ACCEPTABLE.
-    """
-    unknown = [name for name in names if name not in ACCEPTABLE]
-    require(
-        not unknown,
-        "accept",
-        "must name checks whose refusal can be overridden",
-        got=", ".join(map(quoted, unknown)),
-        remedy=f"There are: {', '.join(ACCEPTABLE)}.",
-    )
-
-
 def usual_splits(source: str) -> SplitKind:
     """Return how the days of a market become parts if nothing else is asked for."""
     return "walk_forward" if source == LONG_HISTORY else "shares"
@@ -227,8 +187,8 @@ class DataConfig:
     """Share of the usable days, the latest ones."""
     purge_days: int = 5
     """Days dropped before a border so that no label reaches over it; at least the longest horizon
-    of the study, which keeps the evaluation days the same for every horizon. Folds of a search drop
-    as many after a block of validation days."""
+    that is learned, and best that of the study, which keeps the evaluation days the same for every
+    horizon. Folds of a search drop as many after a block of validation days."""
     embargo_days: int = 5
     """Days dropped after a border, on top of the purge."""
     splits: SplitKind | None = None
@@ -265,6 +225,9 @@ class DataConfig:
     """What a panel's training aims at, computed from the returns of a day across its assets:
     their ``rank`` as normal scores, ``z`` (less their mean, over their standard deviation), or
     ``winsorized``, which is ``z`` of returns cut at three robust standard deviations."""
+    horizons: Horizons = "cell"
+    """Horizons that a panel's network learns: its ``cell``'s alone, or ``all`` of PANEL_HORIZONS
+    beside it, each with a head of its own. Only that of the cell is what a search is about."""
     portfolio_share: float = 0.2
     """Share of a panel's assets that are bought, and that are sold, by which a Sharpe ratio is
     judged: a fifth, as in the usual quintile portfolios."""
@@ -284,11 +247,15 @@ class DataConfig:
         if self.first_test_day is None and self.walks_forward and self.source == LONG_HISTORY:
             object.__setattr__(self, "first_test_day", "1990-01-01")
         check_values(DATA_RULES, self, "Mend the search space or the flag.")
+        longest = max((self.horizon, *self.further_horizons))
         require(
-            self.purge_days >= self.horizon,
+            self.purge_days >= longest,
             where,
-            "purge_days must be at least the horizon, or labels reach into the next part",
-            got=f"purge_days={self.purge_days}, horizon={self.horizon}",
+            "purge_days must be at least the horizon, or labels reach into the next part"
+            if longest == self.horizon
+            else "purge_days must be at least the longest horizon that is learned, or its labels "
+            "reach into the next part",
+            got=f"purge_days={self.purge_days}, horizon={longest}",
             remedy="Raise purge_days to the longest horizon of the study.",
         )
         self._check_sources()
@@ -389,6 +356,13 @@ class DataConfig:
             remedy="Choose another --tier or --task.",
         )
         require(
+            self.is_panel or self.horizons == "cell",
+            "DataConfig",
+            f"horizons all is of panels, whose task is {RANKING}",
+            got=f"task={self.task}, horizons={self.horizons}",
+            remedy="Leave it out, or choose another --task.",
+        )
+        require(
             not self.is_panel or "vix" not in TIER_SOURCES[self.tier],
             "DataConfig",
             "a panel has no tier with a volatility index",
@@ -400,6 +374,13 @@ class DataConfig:
     def is_panel(self) -> bool:
         """Are many assets a day ranked, in place of one being asked about?"""
         return self.task == RANKING
+
+    @property
+    def further_horizons(self) -> tuple[int, ...]:
+        """Horizons that are learned beside that of the cell, ascending; may be none."""
+        if self.horizons == "cell" or not self.is_panel:
+            return ()
+        return tuple(horizon for horizon in PANEL_HORIZONS if horizon != self.horizon)
 
     @property
     def walks_forward(self) -> bool:
@@ -419,13 +400,14 @@ class DataConfig:
         return math.comb(self.search_groups or 0, self.search_validation_groups or 1)
 
     def resolved(self) -> dict[str, Any]:
-        """Return all values by name, without those on folds and panels where it has none.
+        """Return all values by name, without those on folds, panels and heads where it has none.
 
-        A search that has none, and one of a single asset, is then described as it was before
-        there were such folds, and panels.
+        A search that has none, one of a single asset, and one of a single horizon is then described
+        as it was before there were such folds, panels and heads.
         """
         of_folds = () if self.has_search_folds else ("search_splits", *OF_SEARCH_FOLDS)
-        left_out = (*of_folds, *(() if self.is_panel else OF_PANELS))
+        of_heads = () if self.further_horizons else ("horizons",)
+        left_out = (*of_folds, *of_heads, *(() if self.is_panel else OF_PANELS))
         return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     @property

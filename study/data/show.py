@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from rich.table import Table
 
+from study.data.checks.acceptable import ACCEPTABLE
 from study.data.checks.check_result import CheckResult
 from study.data.checks.panel_series_checks import missing_share
-from study.data.data_config import ACCEPTABLE, DataConfig
+from study.data.data_config import DataConfig
 from study.data.dataset import Dataset
 from study.data.evaluation.baselines import Baseline
 from study.data.features import FeatureSpec

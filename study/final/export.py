@@ -224,6 +224,8 @@ def _require_fitting(exported: ExportedModel) -> None:
         raise ValueError("a scaler without finite means and positive standard deviations")
     if not isinstance(exported.cell, str) or not isinstance(origin["seed"], int):
         raise ValueError("no name of a cell, or no seed")
+    if model.n_horizons != 1 + len(exported.data.further_horizons):
+        raise ValueError("heads for another number of horizons than it has learned")
     if exported.data.is_panel:
         _require_panel_origin(origin)
     elif not 0 < origin["base_rate"] < 1:

@@ -1,8 +1,8 @@
 """The ranks that an exported model gives to the assets of a panel, up to its last day."""
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,11 +37,14 @@ class PanelRanks:
     """Assets that are ranked on a day, likewise."""
     notes: tuple[str, ...]
     """Differences to the panel that the model was trained on, a line each."""
+    further: Mapping[int, SampleArray] = field(default_factory=dict)
+    """Scores for further horizons in trading days, each as ``scores``."""
 
     def rows(self) -> list[dict[str, Any]]:
         """Return date, asset, sector, score and rank of every ranked asset, the best one first.
 
-        The rank is one more than the number of assets with a higher score: equals share one.
+        The rank is one more than the number of assets with a higher score: equals share one. The
+        score for a further horizon is named after it, as ``score_h20``.
         """
         return [row for day in range(len(self.dates)) for row in self.rows_of(day)]
 
@@ -55,9 +58,12 @@ class PanelRanks:
                 "date": str(self.dates[day]),
                 "asset": self.assets[assets[each]],
                 "sector": None if self.sectors is None else self.sectors[assets[each]],
-                # The shortest number that is the same in 32 bits.
-                "score": float(str(score[each])),
+                "score": _shortest(score[each]),
                 "rank": int(n_higher[each]) + 1,
+                **{
+                    f"score_h{horizon}": _shortest(scores[day, assets[each]])
+                    for horizon, scores in self.further.items()
+                },
             }
             for each in np.argsort(n_higher, kind="stable")
         ]
@@ -102,7 +108,7 @@ def rank_days(
     inputs = found.inputs.values[history.first :]
     scores = _scores(exported, seen.sectors, inputs, history.present, days, device)
     present = history.present[days]
-    unfit = history.dates[days][(present & ~np.isfinite(scores)).any(axis=1)]
+    unfit = history.dates[days][(present & ~np.isfinite(scores).all(axis=2)).any(axis=1)]
     require(
         len(unfit) == 0,
         panel.name,
@@ -115,9 +121,13 @@ def rank_days(
         dates=history.dates[days],
         assets=panel.assets,
         sectors=panel.sectors,
-        scores=scores,
+        scores=scores[..., 0],
         present=present,
         notes=tuple(_notes(exported, panel, history.dates, days)),
+        further={
+            horizon: scores[..., number]
+            for number, horizon in enumerate(config.further_horizons, start=1)
+        },
     )
 
 
@@ -129,7 +139,10 @@ def _scores(
     days: IndexArray,
     device: torch.device,
 ) -> SampleArray:
-    """Return the scores of a network of as many assets and sectors as the panel has."""
+    """Return the scores of a network of as many assets and sectors as the panel has.
+
+    Their shape is (n_days, n_assets, n_horizons).
+    """
     n_assets = present.shape[1]
     names, sector_of = np.unique(np.array(sectors or (NO_SECTORS,) * n_assets), return_inverse=True)
     return predict_scores(
@@ -214,6 +227,11 @@ def _notes(exported: ExportedModel, panel: Panel, dates: DayArray, days: IndexAr
             f"fewer than {FEWEST_ASSETS} assets have inputs"
         )
     return lines
+
+
+def _shortest(value: np.float32) -> float:
+    """Return the shortest number that is the same in 32 bits."""
+    return float(str(value))
 
 
 def _named(names: Sequence[str]) -> str:

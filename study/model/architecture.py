@@ -41,6 +41,7 @@ MODEL_RULES: dict[str, Rule] = {
     "n_assets": whole(1, 1_000_000),
     "asset_attention": one_of(get_args(AssetAttention)),
     "n_sectors": whole(0, 1_000_000),
+    "n_horizons": whole(1, 1_000),
 }
 """Rule for the value of each field, whatever the values of the others are."""
 
@@ -71,7 +72,7 @@ class Architecture:
     revin: bool = False
     """Is every window normalised per feature before it is embedded?"""
     last_day_skip: bool = False
-    """Is there a linear path from the last day's features to the logit?"""
+    """Is there a linear path from the last day's features to each logit?"""
     auxiliary_head: bool = False
     """Is the log range of the coming days predicted too? TrainConfig.auxiliary_weight weights its
     loss."""
@@ -82,6 +83,8 @@ class Architecture:
     """Assets of the day that an asset attends to, after each window has been read by itself."""
     n_sectors: int = 0
     """Number of sectors of a panel; 0 without a panel."""
+    n_horizons: int = 1
+    """Number of horizons for which a panel's assets are scored, with a head for each."""
 
     def __post_init__(self) -> None:
         where = "ModelConfig"
@@ -100,6 +103,14 @@ class Architecture:
             "asset_attention needs a panel of several assets",
             got=f"asset_attention={self.asset_attention}, n_assets={self.n_assets}",
             remedy="Choose none.",
+        )
+        require(
+            self.n_horizons == 1 or (self.n_assets > 1 and not self.auxiliary_head),
+            where,
+            "several horizons need a panel of several assets, which has no auxiliary head",
+            got=f"n_horizons={self.n_horizons}, n_assets={self.n_assets}, "
+            f"auxiliary_head={self.auxiliary_head}",
+            remedy="Choose one horizon.",
         )
         require(
             self.asset_attention != "sector" or self.n_sectors > 0,

@@ -52,8 +52,8 @@ class Family(ABC):
         norms = 4 * d_model
         final_norm = 2 * d_model
         read_out = d_model * (tokens if c.head == "flatten" else 1) + 1
-        heads = read_out * (2 if c.auxiliary_head else 1)
-        extras = c.n_features * (2 * c.revin + c.last_day_skip)
+        heads = read_out * (c.n_horizons + c.auxiliary_head)
+        extras = c.n_features * (2 * c.revin + c.last_day_skip * c.n_horizons)
         layers = n_layers * (attention + feed_forward + norms)
         across_assets = asset_parameters(c, d_model, d_ff)
         return embedding + layers + final_norm + heads + extras + across_assets
@@ -76,7 +76,8 @@ class Family(ABC):
         embedding = 2 * tokens * cls.patch_width(c) * d
         last = cls.layer_flops(c, 1 if c.head == "last" else tokens)
         layers = (c.n_layers - 1) * cls.layer_flops(c, tokens) + last
-        heads = 2 * d * (tokens if c.head == "flatten" else 1) * (1 + c.auxiliary_head)
+        read_width = d * (tokens if c.head == "flatten" else 1)
+        heads = 2 * read_width * (c.n_horizons + c.auxiliary_head)
         return (3 if c.revin else 2) * embedding + layers + 3 * heads
 
     @classmethod

@@ -28,8 +28,9 @@ class Prediction(NamedTuple):
     """The outputs of a network for a batch of windows."""
 
     logit_B: Tensor
-    """Log-odds of the label, float32, to which the loss and the predictions apply the sigmoid; of a
-    network of panels the scores of a day's assets, which are used as they are."""
+    """Log-odds of the label, float32, to which the loss and the predictions apply the sigmoid. Of a
+    network of panels the scores of a day's assets, which are used as they are, (B, A); with several
+    horizons (B, A, H), that of the cell first."""
     auxiliary_B: Tensor | None
     """Standardised log range of the coming days, float32; None without an auxiliary head."""
 
@@ -90,11 +91,12 @@ class Network(nn.Module, Family):
             self.asset_layer = AssetLayer(c)
         self.final_norm = nn.LayerNorm(c.d_model)
         read_width = c.d_model * (n_tokens if c.head == "flatten" else 1)
-        self.head = nn.Linear(read_width, 1)
+        # A row for each horizon: they share what they read, and no weight.
+        self.head = nn.Linear(read_width, c.n_horizons)
         if c.auxiliary_head:
             self.auxiliary_head = nn.Linear(read_width, 1)
         if c.last_day_skip:
-            self.last_day_skip = nn.Linear(c.n_features, 1, bias=False)
+            self.last_day_skip = nn.Linear(c.n_features, c.n_horizons, bias=False)
 
     def initialise(self, generator: torch.Generator, base_rate: float) -> None:
         """Fill every weight from ``generator`` and seed the dropout stream from it.
@@ -153,8 +155,8 @@ class Network(nn.Module, Family):
             present_BA: which assets are ranked, bool; None of one asset.
             sector_A: sector of each asset, int64; None of one asset.
 
-        Returns: a number per window or, for a panel, per day and asset, (B, A). Those of absent
-            assets mean nothing.
+        Returns: a number per window or, for a panel, per day and asset, (B, A), or per horizon too,
+            (B, A, H). Those of absent assets mean nothing.
         """
         if x.ndim == 3:
             return self._read_out(self._read(self._encode(x)), x)
@@ -165,7 +167,7 @@ class Network(nn.Module, Family):
         else:
             read_BR = self._mix_assets(x_BND, present_BA, sector_A)
         logit_B, auxiliary_B = self._read_out(read_BR, flat)
-        return Prediction(logit_B.view(x.shape[:2]), auxiliary_B)
+        return Prediction(logit_B.view(*x.shape[:2], *logit_B.shape[1:]), auxiliary_B)
 
     def _encode(self, x_BTF: Tensor) -> Tensor:
         """Return the residual stream of each window after all layers, (B, N, D) or (B, 1, D)."""
@@ -218,6 +220,7 @@ class Network(nn.Module, Family):
 
     def _read_out(self, read_BR: Tensor, x_BTF: Tensor) -> Prediction:
         c = self.config
+        # One horizon has no axis of its own.
         logit_B = self.head(read_BR).squeeze(-1)
         if c.last_day_skip:
             # The path reads the features before RevIN, which removes the level that it is for.

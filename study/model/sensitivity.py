@@ -50,7 +50,7 @@ def require_sensitivity(config: ModelConfig, feature_names: Sequence[str]) -> Se
     # Attention across assets reads tokens, not features.
     small = replace(
         config, d_model=_WIDTH, n_heads=_HEADS, n_layers=n_layers, n_assets=1,
-        asset_attention="none", n_sectors=0,
+        asset_attention="none", n_sectors=0, n_horizons=1,
     )  # fmt: skip
     generator = torch.Generator().manual_seed(0)
     network = family_of(small).build(small, bf16=False, device="cpu")

@@ -62,5 +62,9 @@ def sample_shape(data: AnyDataset) -> dict[str, int]:
     """Return the shape of a sample, by the names that ``build_space`` has for it."""
     shape = {"n_features": len(data.feature_names)}
     if isinstance(data, PanelDataset):
-        shape |= {"n_assets": len(data.assets), "n_sectors": data.n_sectors}
+        shape |= {
+            "n_assets": len(data.assets),
+            "n_sectors": data.n_sectors,
+            "n_horizons": 1 + len(data.further),
+        }
     return shape

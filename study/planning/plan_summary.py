@@ -145,7 +145,12 @@ def _question(cell: Cell) -> Question:
 def _label(data: DataConfig) -> str:
     days = "the next day" if data.horizon == 1 else f"the next {data.horizon} days"
     if data.is_panel:
-        return f"whose close rises most within {days}? Targets: {data.target} of each day's returns"
+        further = ", ".join(map(str, data.further_horizons))
+        heads = f"; other heads learn {further} days" if further else ""
+        return (
+            f"whose close rises most within {days}? Targets: {data.target} of each day's returns"
+            f"{heads}"
+        )
     if data.label_kind == "direction":
         return f"is the close higher after {data.horizon} trading days?"
     return f"does the {data.label_kind} reach +{100 * data.threshold:.4g} % within {days}?"

@@ -51,6 +51,8 @@ _PANEL_NAMES: Mapping[str, str] = {
     "sharpe": "sharpe",
     "sharpe_net": "sharpe_net",
     "spread": "spread",
+    "further_rank_ic": "further_rank_ic",
+    "further_ic": "further_ic",
 }
 """Names of the scores of a panel, in the order of the line, with their fields. A line that has
 ``rank_ic``, which is never undefined, is that of a panel."""
@@ -75,6 +77,9 @@ _PANEL_BEST_NAMES: Mapping[str, str] = {
     "best_sharpe_se": "sharpe_se",
     "best_sharpe_net": "sharpe_net",
     "best_spread": "spread",
+    "best_further_rank_ic": "further_rank_ic",
+    "best_further_rank_ic_se": "further_rank_ic_se",
+    "best_further_ic": "further_ic",
 }
 """Names of the scores of a panel's best epoch, in the order of the line, with their fields."""
 

@@ -71,6 +71,10 @@ _PANEL_NAMES = (
 """Names of a panel's scores in a row, which are those of their fields; rows of markets lack them.
 """
 
+_FURTHER_NAMES = ("further_rank_ic", "further_rank_ic_se", "further_ic")
+"""Names of the scores of further heads in a row, which are those of their fields; rows of networks
+of one horizon lack them."""
+
 PHASES = ("data", "step", "validation", "checkpoint")
 """Phases of an epoch; each line of an epoch has their seconds, as ``data_seconds``."""
 
@@ -204,6 +208,7 @@ class TrialRecord:
                 is_panel = isinstance(self.best, PanelBest)
                 row |= _flat(None if is_panel else self.best, _BEST_SCORE_NAMES)
                 row |= _flat(self.best, {own: own for own in _PANEL_NAMES}) if is_panel else {}
+                row |= _further(self.best)
         return row
 
     @classmethod
@@ -214,11 +219,12 @@ class TrialRecord:
         )
 
 
-def row_types(*, is_panel: bool = False) -> dict[str, Any]:
+def row_types(*, is_panel: bool = False, has_further: bool = False) -> dict[str, Any]:
     """Return the types of the values in a row that ``TrialRecord.to_json`` makes.
 
     Args:
         is_panel: is it the row of a panel's trial that has scores?
+        has_further: has it those of further heads?
     """
     of_best = get_type_hints(BestEpoch)
     names = {**_BEST_NAMES, **_BEST_SCORE_NAMES}
@@ -226,12 +232,18 @@ def row_types(*, is_panel: bool = False) -> dict[str, Any]:
     del types["best"]
     types |= {name: of_best[own] | None for name, own in names.items()}
     of_panel = get_type_hints(PanelBest)
-    return types | {name: of_panel[name] for name in _PANEL_NAMES if is_panel}
+    names_of_panel = (*_PANEL_NAMES, *(_FURTHER_NAMES if has_further else ()))
+    return types | {name: of_panel[name] for name in names_of_panel if is_panel}
 
 
 def is_panel_row(row: Mapping[str, Any]) -> bool:
     """Is it the row of a panel's trial that has scores?"""
     return row.get("rank_ic") is not None
+
+
+def is_row_of_heads(row: Mapping[str, Any]) -> bool:
+    """Is it the row of a panel's trial whose network has further heads?"""
+    return is_panel_row(row) and row.get("further_rank_ic") is not None
 
 
 def _best(row: Mapping[str, Any]) -> BestEpoch | PanelBest | None:
@@ -242,7 +254,8 @@ def _best(row: Mapping[str, Any]) -> BestEpoch | PanelBest | None:
     if common["half_losses"] is not None:
         common["half_losses"] = tuple(common["half_losses"])
     if is_panel_row(row):
-        return PanelBest(**common, **{name: row[name] for name in _PANEL_NAMES})
+        further = {name: row[name] for name in _FURTHER_NAMES if is_row_of_heads(row)}
+        return PanelBest(**common, **{name: row[name] for name in _PANEL_NAMES}, **further)
     scores = {own: row[name] for name, own in _BEST_SCORE_NAMES.items()}
     return BestEpoch(**common, **scores, auc_se=None)
 
@@ -255,6 +268,12 @@ def _flat(best: BestEpoch | PanelBest | None, names: Mapping[str, str]) -> dict[
     flat = {name: None if best is None else getattr(best, own) for name, own in names.items()}
     # Lists, as JSON gives them back: rows are compared with their files.
     return {name: list(v) if isinstance(v, tuple) else v for name, v in flat.items()}
+
+
+def _further(best: BestEpoch | PanelBest | None) -> dict[str, Any]:
+    if not isinstance(best, PanelBest) or best.further_rank_ic is None:
+        return {}
+    return {name: getattr(best, name) for name in _FURTHER_NAMES}
 
 
 def fold_of_run(number: int, n_folds: int) -> int:

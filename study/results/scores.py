@@ -3,6 +3,7 @@
 None stands for a score that is undefined; no score is ever NaN or infinite.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -122,6 +123,11 @@ class PanelValidation:
     spread: float
     """Standard deviation of the scores across a day, mean over the days and in those of the target,
     by which a collapsed model is recognised."""
+    further_rank_ic: Mapping[str, float] | None = None
+    """RankIC of each further head by its horizon in trading days, over the days that have its
+    labels; None of a network of one horizon."""
+    further_ic: Mapping[str, float] | None = None
+    """Pearson correlation of the same."""
 
 
 @final
@@ -144,3 +150,5 @@ class PanelBest(PanelValidation):
     """Mean over the days of the baseline's RankIC less the model's; negative is better. None
     without a baseline."""
     difference_se: float | None
+    further_rank_ic_se: Mapping[str, float | None] | None = None
+    """Standard errors of ``further_rank_ic``, each None with too few days."""

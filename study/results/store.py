@@ -27,6 +27,7 @@ from study.results.records import (
     best_trial,
     fold_of_run,
     is_panel_row,
+    is_row_of_heads,
     row_types,
     score,
 )
@@ -362,7 +363,7 @@ def _check_types(row: Any, where: str) -> None:
         StudyError: a value is missing or of a wrong type; the message names its place.
     """
     require_type(row, Mapping[str, Any], where, _REMEDY)
-    types = row_types(is_panel=is_panel_row(row))
+    types = row_types(is_panel=is_panel_row(row), has_further=is_row_of_heads(row))
     missing = next((name for name in types if name not in row), None)
     require(
         missing is None,

@@ -109,6 +109,10 @@ class TrialEvents:
             Summary.Value(tag=f"term/{name}", simple_value=value)
             for name, value in (report.train_terms or {}).items()
         ]
+        values += [
+            Summary.Value(tag=f"rank_ic/h{horizon}", simple_value=value)
+            for horizon, value in line.get("further_rank_ic", {}).items()
+        ]
         self._write(
             wall_time=report.worker.reported, step=report.epoch, summary=Summary(value=values)
         )

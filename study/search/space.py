@@ -31,7 +31,7 @@ from study.training.train_config import TrainConfig
 LATER_FIELDS = (
     "fall_weight", "base_loss", "ic_weight", "rank_weight", "rank_temperature", "sharpe_weight",
     "regime_strength", "n_assets", "n_sectors", "asset_attention", "phases", "pretrain_epochs",
-    "pretrain_mask_share",
+    "pretrain_mask_share", "n_horizons",
 )  # fmt: skip
 """Settings that records of earlier versions lack; their trials had the defaults."""
 
@@ -55,6 +55,8 @@ class SampleShape:
     """Windows of a sample: the assets of a panel's day."""
     n_sectors: int = 0
     """Sectors of the assets; 0 of a market."""
+    n_horizons: int = 1
+    """Horizons for which the assets have labels."""
 
     def asdict(self) -> dict[str, Any]:
         """Return the fields by name, which are those of ModelConfig."""
@@ -293,7 +295,7 @@ class SearchSpace:
 
 
 def build_space(
-    cell: Cell, n_features: int, *, n_assets: int = 1, n_sectors: int = 0
+    cell: Cell, n_features: int, *, n_assets: int = 1, n_sectors: int = 0, n_horizons: int = 1
 ) -> SearchSpace:
     """Return the search space of ``cell`` for samples of this shape, as ``SampleShape`` has it.
 
@@ -306,7 +308,9 @@ def build_space(
         SpecError: no architecture fits, or a value or bound breaks its field's rule.
     """
     _check_read(cell)
-    sample = SampleShape(n_features=n_features, n_assets=n_assets, n_sectors=n_sectors)
+    sample = SampleShape(
+        n_features=n_features, n_assets=n_assets, n_sectors=n_sectors, n_horizons=n_horizons
+    )
     shapes = {shape for budget in cell.budgets for shape in _feasible(cell, budget, sample)}
     if cell.search.forced == "forced18":
         labels = frozenset(budget.label for budget in cell.budgets)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from study.data.data_config import OF_SHARES, OF_WALKS, DataConfig
+from study.data.data_config import OF_SHARES, OF_WALKS, PANEL_HORIZONS, DataConfig
 from study.errors import quoted, require
 from study.model.architecture import DEFAULT_FAMILY, check_family
 from study.names import RANKING
@@ -24,7 +24,7 @@ SHAPE_FIELDS = ("d_model", "n_layers", "n_heads", "d_ff_ratio")
 """Fields of ModelConfig that decide the number of parameters."""
 
 DERIVED_MODEL_FIELDS = (
-    "n_features", "context_length", "auxiliary_head", "n_assets", "n_sectors",
+    "n_features", "context_length", "auxiliary_head", "n_assets", "n_sectors", "n_horizons",
 )  # fmt: skip
 """Fields of ModelConfig that follow from the data and the training settings."""
 
@@ -274,8 +274,9 @@ class Study:
             train["epochs"] = with_most_epochs(
                 train["epochs"], overrides.max_epochs, may_lengthen=overrides.may_lengthen
             )
+        learned = PANEL_HORIZONS if self.data.get("horizons") == "all" else ()
         data = {
-            "purge_days": max((horizon, *self.horizons)),
+            "purge_days": max((horizon, *self.horizons, *learned)),
             **self.data,
             **overrides.data,
             "horizon": horizon,

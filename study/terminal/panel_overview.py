@@ -37,6 +37,15 @@ def best_score(best: BestEpoch | PanelBest, metric: str | None) -> str:
     return f"RankIC {signed(best.rank_ic, best.rank_ic_se)}"
 
 
+def further_scores(scores: PanelBest, *, with_errors: bool = True) -> str | None:
+    """Return the RankICs of further heads, one phrase; None of a network of one horizon."""
+    if scores.further_rank_ic is None:
+        return None
+    errors = (scores.further_rank_ic_se or {}) if with_errors else {}
+    found = (f"{h} d {signed(v, errors.get(h))}" for h, v in scores.further_rank_ic.items())
+    return f"other heads: RankIC {', '.join(found)}"
+
+
 def shown_score(scores: EpochScores | PanelValidation, metric: str | None) -> str:
     """Return the score of an epoch by which trials are compared, without its error.
 
@@ -145,6 +154,7 @@ def panel_best_lines(
         costs = " a year before costs" if metric == "sharpe" else ""
         place = "lowest" if metric == "loss" else "highest"
         scored = [f"scored by   {best_score(scores, metric)}{costs}: the {place} of all"]
+    further = further_scores(scores)
     return [
         *scored,
         f"best        RankIC {signed(scores.rank_ic, scores.rank_ic_se)} on the validation days "
@@ -154,6 +164,7 @@ def panel_best_lines(
         f"{scores.hit_rate:.1%}",
         f"            RankIC {signed(difference, scores.difference_se)} against {baseline_name} "
         f"(positive is better; the best of {n_trials} is optimistic)",
+        *([] if further is None else [f"            {further}"]),
     ]
 
 

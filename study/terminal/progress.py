@@ -16,7 +16,7 @@ from study.results.epoch_report import EpochRecord
 from study.results.records import BaselineRecord, Metric, PanelBaselineRecord, TrialRecord
 from study.results.scores import BestEpoch, PanelBest, PanelValidation
 from study.statistics.rank_scores import conflict
-from study.terminal.panel_overview import ratio, shown_baseline, shown_score, signed
+from study.terminal.panel_overview import further_scores, ratio, shown_baseline, shown_score, signed
 from study.text.byte_text import gib
 from study.text.short_forms import architecture, duration
 
@@ -224,9 +224,11 @@ def _scores(best: BestEpoch | PanelBest, metric: Metric) -> str:
     if isinstance(best, PanelBest):
         costs = " before costs" if metric == "sharpe" else ""
         first = "" if metric in ("rank_ic", "ic") else f"{shown_score(best, metric)}{costs}, "
+        further = further_scores(best, with_errors=False)
         return (
             f"{first}RankIC {signed(best.rank_ic)} at epoch {best.epoch}, IC {signed(best.ic)}, "
             f"Sharpe {ratio(best.sharpe_net)} after costs"
+            + ("" if further is None else f", {further}")
         )
     auc = "undefined" if best.auc is None else f"{best.auc:.3f}"
     return f"{best.loss:.4f} at epoch {best.epoch}, AUC {auc}"

@@ -162,7 +162,7 @@ def searched(
     scores = predict_scores(
         model, weights, holdout.inputs.values, holdout.present, data.sectors, holdout.test_days,
         device=CPU,
-    )  # fmt: skip
+    )[..., 0]  # fmt: skip
     return Found(
         model=model, validation=validation, scores=scores, test=judged(holdout, scores)
     )  # fmt: skip

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from study.data.data_config import ACCEPTABLE
+from study.data.checks.acceptable import ACCEPTABLE
 from study.data.embedded.synthetic import simulate_market
 from study.data.prices import Prices, prices_from_frame
 from study.errors import DataError

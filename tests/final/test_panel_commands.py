@@ -16,6 +16,7 @@ from study.data.panel.panel_sources import import_panel
 from study.results.finals.final_records import read_final
 from study.results.finals.panel_predictions import read_panel_predictions
 from study.results.finals.variant_records import read_variant, variant_folder, variant_names
+from study.results.scores import PanelBest
 from study.results.store import read_trials
 from study.storage.layout import CARD_FILE, FINAL_FOLDER, MODEL_FOLDER, PREDICTIONS_FILE
 from tests.tuner.command import SPACES
@@ -23,6 +24,8 @@ from tests.tuner.in_process import MARKS, ray_environment
 
 CELL = "ranks_2k_h1_ranking_walks_closes"
 N_SEEDS, HORIZON = 3, 1
+LONGEST = 20
+"""Longest horizon of a head, by which the days before a border are left out."""
 FLAGS = (
     "--search", "ranks.yaml", "--budgets", "2k", "--horizons", "1", "--seeds", str(N_SEEDS),
     "--candidates", "1", "--selection-seeds", "1",
@@ -47,7 +50,7 @@ def write_space(here: Path) -> None:
     """Write a search space whose trials take a second each."""
     raw = yaml.safe_load((SPACES / "panel.yaml").read_text())
     raw |= {"study": "ranks", "budgets": {"2k": 2000}, "tolerance": 0.5, "horizons": [HORIZON]}
-    raw["data"] |= {"source": "walks", "validation_share": 0.3}
+    raw["data"] |= {"source": "walks", "validation_share": 0.3, "horizons": "all"}
     raw["model"] |= {"d_model": 8, "n_layers": 1, "n_heads": 2, "d_ff_ratio": 2}
     raw["model"]["asset_attention"] = "none"
     # At the low rates of that space 18 steps would leave all scores next to each other.
@@ -65,6 +68,7 @@ def test_variants_of_a_panel_are_trained_beside_its_winner_and_ranks_are_those_o
     folder = tmp_path / "ray_results" / FINAL_FOLDER / CELL
     with ray_environment(), cluster(None, use_accelerators=True):
         assert study.tune.main(["--search", "ranks.yaml", "--budget", "2k", "--horizon", "1"]) == 0
+        _check_heads(folder.parent.parent / CELL, capsys.readouterr().out)
         # The winner has the second value: this variant is refused, and costs nothing else.
         variants = ("--variants", "optimizer=adabelief", "rank_weight=0.1")
         assert study.train.main([*FLAGS, *variants]) == 1
@@ -75,6 +79,21 @@ def test_variants_of_a_panel_are_trained_beside_its_winner_and_ranks_are_those_o
         assert study.train.main([*FLAGS, "--variants", "optimizer=adabelief"]) == 0
         assert {path: path.read_bytes() for path in before} == before
     _check_ranks(folder, capsys)
+
+
+def _check_heads(folder: Path, printed: str) -> None:
+    """Check that a search tells how its other heads rank, and is about the cell's own horizon."""
+    (record,) = read_trials(folder)
+    assert isinstance(record.best, PanelBest)
+    assert record.params["n_horizons"] == 4
+    assert record.objective == 1 - record.best.rank_ic
+    ranks, errors = record.best.further_rank_ic, record.best.further_rank_ic_se
+    assert ranks is not None
+    assert errors is not None
+    assert list(ranks) == ["5", "10", "20"]
+    assert f"other heads: RankIC 5 d {ranks['5']:+.4f}, 10 d" in printed
+    assert f"other heads: RankIC 5 d {ranks['5']:+.4f} +- {errors['5']:.4f}" in printed
+    assert "within the next day? Targets: rank of each day's returns; other heads learn" in printed
 
 
 def _check_variant(folder: Path, printed: str) -> None:
@@ -105,7 +124,8 @@ def _check_variant(folder: Path, printed: str) -> None:
 def _check_ranks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Check that the exported model gives the scores of the predictions that are kept."""
     capsys.readouterr()
-    assert study.predict.main(["--cell", CELL, "--days", "30", "--json"]) == 0
+    csv = folder / "ranks.csv"
+    assert study.predict.main(["--cell", CELL, "--days", "30", "--json", "--csv", str(csv)]) == 0
     rows = pd.DataFrame(json.loads(capsys.readouterr().out)["ranks"])
     seed = json.loads((folder / MODEL_FOLDER / CARD_FILE).read_text())["origin"]["seed"]
     kept = read_panel_predictions(folder / PREDICTIONS_FILE)
@@ -114,6 +134,12 @@ def _check_ranks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     both = rows.merge(kept, on=["date", "asset"])
     assert len(rows) == 30 * 8
-    # The labels of the last day are not known.
-    assert len(both) == (30 - HORIZON) * 8
+    # The last days are not judged, as their labels are not known.
+    assert len(both) == (30 - LONGEST) * 8
     np.testing.assert_allclose(both["score_x"], both["score_y"], rtol=1e-4, atol=1e-6)
+    table = pd.read_csv(csv)
+    of_heads = ["score", "score_h5", "score_h10", "score_h20"]
+    assert list(table.columns) == ["date", "asset", "sector", "score", "rank", *of_heads[1:]]
+    np.testing.assert_allclose(table[of_heads], rows[of_heads], rtol=1e-6)
+    assert (table[of_heads].nunique() > 200).all()
+    assert table[of_heads].corr().to_numpy().min() < 0.999

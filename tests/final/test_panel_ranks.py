@@ -96,7 +96,7 @@ def test_past_days_have_the_scores_of_the_final_runs(
     expected = predict_scores(
         made.model, made.weights, holdout.inputs.values, holdout.present, data.sectors, days,
         device=CPU,
-    )  # fmt: skip
+    )[..., 0]  # fmt: skip
     np.testing.assert_array_equal(scores(ranks), np.where(holdout.present[days], expected, np.nan))
     # The last day is ranked, though nobody knows what it earns, and an asset that has ended is not.
     assert ranks.dates[-1] == panel.dates[-1]

@@ -50,7 +50,7 @@ def days() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("head", HEADS)
 def test_the_order_of_assets_does_not_matter(kind: Any, head: Any) -> None:
-    network = built(replace(MODEL, asset_attention=kind, head=head))
+    network = built(replace(MODEL, asset_attention=kind, head=head, n_horizons=2))
     x, present = days()
     order = torch.randperm(7, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
@@ -62,7 +62,7 @@ def test_the_order_of_assets_does_not_matter(kind: Any, head: Any) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_absent_asset_changes_nothing(kind: Any) -> None:
-    network = built(replace(MODEL, asset_attention=kind))
+    network = built(replace(MODEL, asset_attention=kind, n_horizons=2))
     x, present = days()
     other = x.clone()
     other[~present] = 100 * torch.randn(2, 8, 3)

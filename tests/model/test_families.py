@@ -62,6 +62,7 @@ def test_a_command_refuses_the_families_that_there_are_none_of() -> None:
     revin=st.booleans(),
     skip=st.booleans(),
     auxiliary=st.booleans(),
+    n_horizons=st.sampled_from([1, 4]),
     n_features=st.sampled_from([1, 2, 7, 25, 211]),
     shape=st.sampled_from([(24, 1, 3), (24, 3, 4), (64, 2, 2), (192, 5, 1)]),
     patching=st.sampled_from([(60, 10, 5), (80, 16, 8), (20, 20, 7), (7, 1, 1)]),
@@ -72,6 +73,7 @@ def test_every_network_counts_as_built(
     revin: bool,
     skip: bool,
     auxiliary: bool,
+    n_horizons: int,
     n_features: int,
     shape: tuple[int, int, int],
     patching: tuple[int, int, int],
@@ -79,7 +81,8 @@ def test_every_network_counts_as_built(
     (d_model, n_layers, ratio), (context, patch, stride) = shape, patching
     config = ModelConfig(
         family=family, n_features=n_features, d_model=d_model, n_layers=n_layers, n_heads=4,
-        d_ff_ratio=ratio, head=head, revin=revin, last_day_skip=skip, auxiliary_head=auxiliary,
+        d_ff_ratio=ratio, head=head, revin=revin, last_day_skip=skip,
+        auxiliary_head=auxiliary and n_horizons == 1, n_horizons=n_horizons, n_assets=n_horizons,
         context_length=context, patch_length=patch, patch_stride=stride,
     )  # fmt: skip
     built = family_of(config).build(config, bf16=False, device="meta")

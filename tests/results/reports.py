@@ -54,6 +54,13 @@ def panel_best(rank_ic: float, **changes: Any) -> PanelBest:
     return PanelBest(**{**fields, **changes})
 
 
+OF_HEADS = {
+    "further_rank_ic": {"1": 0.011, "20": 0.03}, "further_ic": {"1": 0.012, "20": 0.02},
+    "further_rank_ic_se": {"1": 0.004, "20": None},
+}  # fmt: skip
+"""Scores of the further heads of ``panel_best``."""
+
+
 def epoch_record(
     epoch: int, *, loss: float | None = 0.5, worker: dict[str, Any] | None = None, **changes: Any
 ) -> EpochRecord:

@@ -7,7 +7,7 @@ from pathlib import Path
 from study.results.epoch_report import EpochRecord, EpochReport
 from study.results.records import TrialRecord
 from study.results.store import read_trials
-from tests.results.reports import epoch_record, panel_best, panel_validation
+from tests.results.reports import OF_HEADS, epoch_record, panel_best, panel_validation
 
 RECORD = Path(__file__).parent / "search_record"
 
@@ -44,7 +44,7 @@ def test_a_report_of_a_panel_whose_loss_is_undefined_keeps_its_other_scores() ->
     report = epoch_record(
         1,
         validation=panel_validation(0.0, loss=None, sharpe=None),
-        best=panel_best(0.0, **unknown),
+        best=panel_best(0.0, **unknown, **OF_HEADS),
     )
     assert EpochRecord.from_json(json.loads(json.dumps(report.to_json()))) == report
     # Its distance from a replay is that of no loss.

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from study.results.records import StopReason, TrialRecord, objective, objective_
 from study.results.store import read_trials
 from study.storage.layout import TRIALS_FILE
 from tests.results.conftest import record
-from tests.results.reports import epoch_record, panel_best
+from tests.results.reports import OF_HEADS, epoch_record, panel_best
 
 
 @pytest.mark.parametrize(
@@ -53,9 +54,11 @@ def test_only_time_at_work_counts() -> None:
     assert record(0, seconds={}).duration_seconds is None
 
 
-@pytest.mark.parametrize("changes", [{}, {"loss": None, "loss_se": None, "half_losses": None}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"loss": None, "loss_se": None, "half_losses": None}, OF_HEADS]
+)
 def test_a_trial_of_a_panel_comes_back_from_its_row_and_table(
-    tmp_path: Path, changes: dict[str, None]
+    tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     best = panel_best(0.05, **changes)
     trial = dataclasses.replace(
@@ -67,4 +70,6 @@ def test_a_trial_of_a_panel_comes_back_from_its_row_and_table(
     (tmp_path / TRIALS_FILE).write_text(json.dumps(rows), encoding="utf-8")
     assert read_trials(tmp_path) == [trial]
     # An undefined Sharpe ratio is no value by which the trial could be the best.
-    assert trial.is_rankable == (not changes)
+    assert trial.is_rankable == ("loss" not in changes)
+    # A row of one horizon is what it was before there were heads for others.
+    assert ("further_rank_ic" in rows[0]) == (changes is OF_HEADS)

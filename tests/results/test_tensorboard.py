@@ -9,7 +9,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import SessionStartInfo
 from study.results.epoch_report import EpochRecord
 from study.results.tensorboard import TrialEvents, has_events
 from tests.results.conftest import full_disk
-from tests.results.reports import epoch_record
+from tests.results.reports import epoch_record, panel_validation
 
 PARAMS = {"budget": "2M", "learning_rate": 1e-3, "last_day_skip": False, "patience": None}
 
@@ -71,6 +71,16 @@ def test_an_epoch_is_there_at_once_and_missing_values_are_left_out(folder: Path)
     (event,) = found.Scalars("train_loss")
     assert (event.step, event.wall_time) == (1, 1001.0)
     assert event.value == pytest.approx(0.69)
+    events.close(ended=False)
+
+
+def test_each_further_head_of_a_panel_has_a_curve(folder: Path) -> None:
+    events = TrialEvents(folder, PARAMS, [], group="cell/trial")
+    further = {"1": 0.011, "20": 0.03}
+    events.epoch(epoch_record(1, validation=panel_validation(0.05, further_rank_ic=further)))
+    found = read(folder)
+    curves = {tag: found.Scalars(tag)[0].value for tag in found.Tags()["scalars"] if "rank" in tag}
+    assert curves == pytest.approx({"rank_ic": 0.05, "rank_ic/h1": 0.011, "rank_ic/h20": 0.03})
     events.close(ended=False)
 
 

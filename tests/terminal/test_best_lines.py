@@ -7,7 +7,7 @@ import pytest
 from study.results.records import TrialRecord
 from study.terminal.overview import best_lines
 from tests.results.conftest import record
-from tests.results.reports import panel_best
+from tests.results.reports import OF_HEADS, panel_best
 
 
 def of_panel(rank_ic: float) -> TrialRecord:
@@ -33,6 +33,11 @@ def test_the_best_of_a_panel_is_led_by_its_rank_ic_and_says_what_it_earns() -> N
     assert "Sharpe +0.60 a year before costs, +0.10 after; 80% of it is traded a day" in lines[1]
     # A positive difference is one in which the trial ranks better than the baseline.
     assert "RankIC +0.0100 +- 0.0100 against ridge (positive is better" in lines[2]
+    of_heads = dataclasses.replace(best, best=panel_best(0.05, **OF_HEADS))
+    more = best_lines([best], of_heads, metric="rank_ic", baseline_name="ridge")
+    assert more[:3] == lines[:3]
+    assert more[3] == ("            other heads: RankIC 1 d +0.0110 +- 0.0040, 20 d +0.0300")
+    assert more[4:] == lines[3:]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from study.results.records import BaselineRecord, Metric, PanelBaselineRecord
 from study.terminal.progress import Progress
 from study.text.short_forms import duration
 from tests.results.conftest import PARAMS, record
-from tests.results.reports import epoch_record, panel_best, panel_validation
+from tests.results.reports import OF_HEADS, epoch_record, panel_best, panel_validation
 
 BASELINE = BaselineRecord(name="logistic", log_loss=0.6, log_loss_se=0.01, auc=0.7, skill=0.1)
 REPORT = epoch_record(1, loss=0.65, train_loss=0.7)
@@ -139,9 +139,10 @@ def test_the_best_of_a_panel_is_shown_by_the_score_that_ranks(
     shown = Progress(
         Console(file=io.StringIO()), log.append, total=3, slots=1, baseline=RIDGE, metric=metric
     )
-    best = dataclasses.replace(record(0), best=panel_best(0.05))
+    best = dataclasses.replace(record(0), best=panel_best(0.05, **OF_HEADS))
     shown.trial_ended(best, best)
     assert f"ends: {first}" in log[0]
+    assert ", other heads: RankIC 1 d +0.0110, 20 d +0.0300, " in log[0]
     assert end in log[0]
 
 

@@ -36,6 +36,7 @@ def terms_section(panel: JudgedPanel) -> Section | None:
                     "epoch": each.number, "runs": each.n_runs, "terms": dict(each.terms),
                     "shares": loss_shares(each.terms, cell.cell.final.params, each.number),
                     "rank_ic": each.rank_ic, "sharpe": each.sharpe,
+                    "further_rank_ic": dict(each.further),
                 }
                 for each in mean_epochs(cell.cell.epochs)
             ]
@@ -48,12 +49,14 @@ def _table(cell: JudgedPanelCell, where: str) -> Table:
     epochs = mean_epochs(cell.cell.epochs)
     params = cell.cell.final.params
     names = list(dict.fromkeys(name for each in epochs for name in each.terms))
+    heads = list(dict.fromkeys(horizon for each in epochs for horizon in each.further))
     at = np.unique(np.linspace(0, len(epochs) - 1, _MOST_ROWS).round().astype(int))
 
     def row(each: MeanEpoch) -> list[Cell]:
         shares = loss_shares(each.terms, params, each.number)
         terms = [value for name in names for value in (each.terms.get(name), shares.get(name))]
-        return [each.number, each.n_runs, *terms, each.rank_ic, each.sharpe]
+        of_heads = [each.further.get(horizon) for horizon in heads]
+        return [each.number, each.n_runs, *terms, each.rank_ic, each.sharpe, *of_heads]
 
     said = "Terms of the training loss before their weights, and their shares of it by the weights."
     if not names:
@@ -66,6 +69,7 @@ def _table(cell: JudgedPanelCell, where: str) -> Table:
         columns=(
             "epoch", "runs", *(column for name in names for column in (name, f"share of {name}")),
             "validation RankIC", "validation Sharpe",
+            *(f"RankIC of head {horizon} d" for horizon in heads),
         ),
         rows=[row(epochs[index]) for index in at],
         caption=f"{where}: means over the runs that reached the epoch. {said}",

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from study.data.data_config import ACCEPTABLE
+from study.data.checks.acceptable import ACCEPTABLE
 
 Status = Literal["ok", "warning", "accepted", "error"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from study.data.arrays import IndexArray, PriceArray, SampleArray, frozen
-from study.data.data_config import ACROSS, DataConfig, Normalization
+from study.data.data_config import ACROSS, DataConfig, Normalization, Target
 from study.data.inputs import require_small_shift
 from study.data.panel.arrow_cache import CachedInputs, InputsKey, cached_inputs
 from study.data.panel.panel import Panel
@@ -20,9 +20,12 @@ from study.data.panel.panel_inputs import (
     panel_inputs_code,
 )
 from study.data.panel.panel_labels import (
+    HorizonLabels,
+    labelled_returns,
     make_targets,
     market_volatility,
     relative_volatility,
+    returns_ahead,
 )
 from study.data.panel.panel_sources import load_panel
 from study.data.panel.shared_inputs import SharedInputs
@@ -90,6 +93,8 @@ class _Series:
     history: PanelHistory
     volatility: PriceArray
     """Volatility of the market on the days of the history."""
+    further_returns: dict[int, SampleArray]
+    """Labelled returns by further horizon, as those of the history."""
     across: CachedInputs
     """Inputs that are compared across the assets of a day, which are the same for all splits."""
 
@@ -100,12 +105,17 @@ def _series(config: DataConfig, panel: Panel, cache: Path | None) -> _Series:
     across = config.normalization if config.normalization in ACROSS else ACROSS[0]
     found = panel_inputs_of(config, panel, across, np.empty(0, dtype=np.int64), cache)
     history = panel_history(config, panel, found.known)
+    close = panel.close[history.first :]
     return _Series(
         panel=panel,
         config=config,
         cache=cache,
         history=history,
         volatility=market_volatility(panel.close)[history.first :],
+        further_returns={
+            horizon: labelled_returns(returns_ahead(close, horizon), history.present)
+            for horizon in config.further_horizons
+        },
         across=found,
     )
 
@@ -147,6 +157,7 @@ class _Arrays:
     inputs: SharedInputs
     returns: SampleArray
     targets: SampleArray
+    further: tuple[HorizonLabels, ...]
     volatility: SampleArray
     train_days: IndexArray
     validation_days: IndexArray
@@ -183,17 +194,31 @@ def _arrays(
         )
     shift = found.shift(first + windows, first + days.validation)
     require_small_shift(shift, max_shift, config.normalization)
-    returns = _of_parts(series.history.returns[:n_visible], days)
+    returns = {config.horizon: series.history.returns, **series.further_returns}
+    own, *further = (
+        _labels(horizon, _of_parts(values[:n_visible], days), config.target)
+        for horizon, values in returns.items()
+    )
     return _Arrays(
         inputs=found.inputs.between(first, first + n_visible),
-        returns=frozen(returns),
-        targets=frozen(make_targets(returns, config.target)),
+        returns=own.returns,
+        targets=own.targets,
+        further=tuple(further),
         volatility=frozen(relative_volatility(series.volatility[:n_visible], days.train)),
         train_days=frozen(days.train),
         validation_days=frozen(days.validation),
         feature_names=found.names,
         shift=shift,
         warnings=_distinct(warnings, found.note),
+    )
+
+
+def _labels(horizon: int, returns: SampleArray, target: Target) -> HorizonLabels:
+    """Return labels of returns that may be seen."""
+    return HorizonLabels(
+        horizon=horizon,
+        returns=frozen(returns),
+        targets=frozen(make_targets(returns, target)),
     )
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.cell_data import CellData
 from study.data.panel.panel import MaskArray
+from study.data.panel.panel_labels import HorizonLabels
 from study.data.panel.shared_inputs import SharedInputs
 from study.data.splits import Part
 
@@ -61,6 +62,9 @@ class PanelDataset(CellData):
     labels of three assets or more, which are not all equal, or none."""
     targets: SampleArray
     """What training aims at, computed from ``returns`` across each day; NaN where they are."""
+    further: tuple[HorizonLabels, ...] = ()
+    """Labels of the horizons that are learned beside ``horizon``, each with NaN by the same rules;
+    a sample may have none of them."""
     volatility: SampleArray
     """Mean absolute return of the equal-weighted market over the 20 days up to each, divided by its
     median over the training days, shape (n_days,); 1 where unknown."""

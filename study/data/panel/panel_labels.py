@@ -1,5 +1,7 @@
 """Labels of a panel: what each asset earns over the next days, and what training aims at."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from study.data.arrays import IndexArray, PriceArray, SampleArray
@@ -16,6 +18,18 @@ deviations of a normal distribution, one of which is 1.4826 such deviations."""
 
 _CHUNK_DAYS = 256
 """Days whose ranks are computed at once: 4,000 assets then need some 50 MB beside the result."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class HorizonLabels:
+    """The labels of one horizon, each of shape (n_days, n_assets), NaN where unknown."""
+
+    horizon: int
+    """Trading days that the returns look ahead."""
+    returns: SampleArray
+    """Returns, as ``labelled_returns`` gives them."""
+    targets: SampleArray
+    """What training aims at, computed from ``returns`` across each day."""
 
 
 def returns_ahead(close: PriceArray, horizon: int) -> SampleArray:

@@ -141,11 +141,11 @@ def _open(config: DataConfig, data: PanelDataset, results: Path, fold: int | Non
 
 
 def _scores_of(run: TrialRecord, runs: Path, opened: _OpenedFold, days: IndexArray) -> SampleArray:
-    """Return the scores of the network of a run, (n, n_assets)."""
+    """Return the scores of the network of a run for the horizon of its cell, (n, n_assets)."""
     state = CheckpointFolder(runs / run.folder / CHECKPOINTS_FOLDER).load_best()
     # Another machine, with another device, may have trained it.
     name = run.device if run.device is not None and is_present(run.device) else "cpu"
-    return predict_scores(
+    scores = predict_scores(
         TrialConfig.from_flat(run.params).model,
         state["weights"],
         opened.holdout.inputs.values,
@@ -154,6 +154,7 @@ def _scores_of(run: TrialRecord, runs: Path, opened: _OpenedFold, days: IndexArr
         days,
         device=resolve_device(0.0, name),
     )
+    return scores[..., 0]
 
 
 def _of_series(series: Sequence[TrialRecord], own: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -19,10 +19,10 @@ class PanelBatch:
     """Which assets are ranked, bool."""
     sector_A: Tensor
     """Sector of each asset, int64."""
-    target_BA: Tensor
-    """What the scores aim at; 0 where it is unknown."""
-    labelled_BA: Tensor
-    """Which assets count in the loss, bool."""
+    target_BHA: Tensor
+    """What the scores of each horizon aim at, that of the cell first; 0 where it is unknown."""
+    labelled_BHA: Tensor
+    """Which assets count in the loss of each horizon, bool."""
     volatility_B: Tensor
     """Volatility of the market up to the day, 1 on an ordinary one."""
 
@@ -35,7 +35,8 @@ class PanelBatch:
 class PanelObjective:
     """The base loss of a panel, with the weighted terms of a configuration.
 
-    Its reported parts are the base loss and every term that has a weight.
+    With several horizons it is the mean of that of each. Its reported parts are the base loss and
+    every term that has a weight.
 
     Args:
         train: the settings.
@@ -62,12 +63,20 @@ class PanelObjective:
         """Number of reported parts."""
 
     def __call__(self, answer: Prediction, batch: PanelBatch) -> Losses:
-        """Return the losses of a batch, summed over its days."""
-        total, base, *terms = panel_loss_sums(
-            answer.logit_B,
-            batch.target_BA,
-            batch.labelled_BA,
-            batch.volatility_B,
+        """Return the losses of a batch, summed over its days.
+
+        A day without labels of a horizon adds 0 for it, as to every term that is undefined.
+        """
+        score = answer.logit_B
+        score_BHA = score.unsqueeze(1) if score.ndim == 2 else score.movedim(2, 1)
+        n_horizons = score_BHA.shape[1]
+        # The terms are values of a day: one with its labels of one horizon stands for it.
+        sums = panel_loss_sums(
+            score_BHA.flatten(0, 1),
+            batch.target_BHA.flatten(0, 1),
+            batch.labelled_BHA.flatten(0, 1),
+            batch.volatility_B[:, None].expand(-1, n_horizons).flatten(),
             weights=self._weights,
         )
-        return Losses(total, (base, *(term for term in terms if term is not None)))
+        total, *parts = (term / n_horizons for term in sums if term is not None)
+        return Losses(total, tuple(parts))

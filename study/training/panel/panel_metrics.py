@@ -1,7 +1,7 @@
 """Computes the scores of a panel's ranks over all days of a part, in numpy."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -38,6 +38,7 @@ class PanelMetrics(PanelValidation):
     sharpe_se: float | None
     difference: float | None
     difference_se: float | None
+    further_rank_ic_se: Mapping[str, float | None] | None
 
     def validation(self) -> PanelValidation:
         """Return the scores that every epoch reports."""
@@ -47,6 +48,50 @@ class PanelMetrics(PanelValidation):
         """Return the scores that are kept if ``epoch`` is the best one."""
         names = [field.name for field in fields(PanelBest) if field.name != "epoch"]
         return PanelBest(epoch=epoch, **{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class HorizonScores:
+    """The scores of each day for a further horizon, float64 of shape (n_days,).
+
+    They are NaN on a day without its labels.
+    """
+
+    horizon: int
+    rank_ic: PriceArray
+    ic: PriceArray
+
+    @classmethod
+    def of(
+        cls, score_DA: SampleArray, *, return_DA: SampleArray, mask_DA: MaskArray, horizon: int
+    ) -> "HorizonScores | None":
+        """Return the scores of each day; None if a score that counts is not finite.
+
+        Args:
+            score_DA: scores of the assets.
+            return_DA: their returns over the next ``horizon`` days, known where the mask is True.
+            mask_DA: assets that count.
+            horizon: days that a return looks ahead.
+        """
+        if not np.isfinite(score_DA[mask_DA]).all():
+            return None
+        score, returns = score_DA.astype(np.float64), return_DA.astype(np.float64)
+        return cls(
+            horizon=horizon,
+            rank_ic=daily_rank_ic(score, returns, mask_DA),
+            ic=daily_ic(score, returns, mask_DA),
+        )
+
+    @classmethod
+    def pooled(
+        cls, days: Sequence[IndexArray], scores: Sequence["HorizonScores"]
+    ) -> "HorizonScores":
+        """Return the means of each day over the folds that judge it, in the order of time."""
+        return cls(
+            horizon=scores[0].horizon,
+            rank_ic=daily_means(days, [each.rank_ic for each in scores]),
+            ic=daily_means(days, [each.ic for each in scores]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -70,6 +115,8 @@ class DailyScores:
     """Standard deviation of the scores across the day."""
     target_sd: PriceArray
     """Standard deviation of the target across the day."""
+    further: Sequence[HorizonScores] = ()
+    """Scores for further horizons."""
 
     @classmethod
     def of(
@@ -82,6 +129,7 @@ class DailyScores:
         horizon: int,
         share: float,
         cost_bps: float,
+        further: Sequence[HorizonScores | None] = (),
     ) -> "DailyScores | None":
         """Return the scores of each day; None if a score that counts is not finite.
 
@@ -93,8 +141,10 @@ class DailyScores:
             horizon: days that a return looks ahead.
             share: share of the assets that is bought, and that is sold.
             cost_bps: cost of trading, basis points of what is traded.
+            further: scores for further horizons, each None if one that counts is not finite.
         """
-        if not np.isfinite(score_DA[mask_DA]).all():
+        of_heads = [each for each in further if each is not None]
+        if not np.isfinite(score_DA[mask_DA]).all() or len(of_heads) < len(further):
             return None
         score, returns, target = (
             values.astype(np.float64) for values in (score_DA, return_DA, target_DA)
@@ -110,13 +160,21 @@ class DailyScores:
             turnover=earned.turnover_D,
             score_sd=score.std(axis=1, where=mask_DA),
             target_sd=target.std(axis=1, where=mask_DA),
+            further=of_heads,
         )
 
     @classmethod
     def pooled(cls, days: Sequence[IndexArray], scores: Sequence["DailyScores"]) -> "DailyScores":
         """Return the means of each day over the folds that judge it, in the order of time."""
         daily = functools.partial(daily_means, days)
-        return cls(**{f.name: daily([getattr(s, f.name) for s in scores]) for f in fields(cls)})
+        names = [field.name for field in fields(cls) if field.name != "further"]
+        return cls(
+            **{name: daily([getattr(each, name) for each in scores]) for name in names},
+            further=[
+                HorizonScores.pooled(days, own)
+                for own in zip(*(each.further for each in scores), strict=True)
+            ],
+        )
 
 
 def panel_metrics(
@@ -149,6 +207,9 @@ def panel_metrics(
         halves = half_means(losses, block)
     difference = None if baseline_rank_ics is None else _known(baseline_rank_ics - daily.rank_ic)
     target_sd = float(daily.target_sd.mean())
+    # A horizon without a label in these days has no score.
+    known = {s.horizon: (_known(s.rank_ic), _known(s.ic)) for s in daily.further}
+    further = {horizon: own for horizon, own in known.items() if len(own[0]) > 0}
     return PanelMetrics(
         loss=loss,
         loss_se=loss_error,
@@ -168,6 +229,12 @@ def panel_metrics(
         spread=float(daily.score_sd.mean()) / target_sd if target_sd > 0 else 0.0,
         difference=None if difference is None else float(difference.mean()),
         difference_se=None if difference is None else standard_error(difference, block),
+        further_rank_ic={str(h): float(ranks.mean()) for h, (ranks, _) in further.items()} or None,
+        further_ic={str(h): float(ics.mean()) for h, (_, ics) in further.items()} or None,
+        further_rank_ic_se={
+            str(h): standard_error(ranks, block_days(h)) for h, (ranks, _) in further.items()
+        }
+        or None,
     )
 
 

@@ -25,10 +25,11 @@ def predict_scores(
     *,
     device: torch.device,
 ) -> SampleArray:
-    """Return the score of each asset on each day, float32 (n, n_assets), in full precision.
+    """Return the score of each asset on each day and horizon, float32 (n, n_assets, n_horizons).
 
-    Those of assets that are not present mean nothing. A network ranks any set of assets, whatever
-    their number in its training.
+    The horizon of the cell comes first. Scores are in full precision, and those of assets that are
+    not present mean nothing. A network ranks any set of assets, whatever their number in its
+    training.
 
     Args:
         config: the architecture.
@@ -52,4 +53,4 @@ def predict_scores(
             for part in torch.split(windows.days(days), size)
         ]
     scores: SampleArray = torch.cat(parts).float().cpu().numpy()
-    return scores
+    return scores.reshape(*scores.shape[:2], -1)

@@ -12,6 +12,7 @@ from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.evaluation.probability_scores import daily_means
 from study.data.panel.panel import MaskArray
 from study.data.panel.panel_dataset import PanelDataset
+from study.data.panel.panel_labels import HorizonLabels
 from study.data.panel.shared_inputs import SharedInputs
 from study.errors import DataError, require
 from study.model.model_config import ModelConfig
@@ -19,6 +20,7 @@ from study.statistics.tied_ranks import FEWEST_ASSETS
 from study.training.panel.panel_loss import PanelBatch, PanelObjective
 from study.training.panel.panel_metrics import (
     DailyScores,
+    HorizonScores,
     PanelMetric,
     PanelMetrics,
     panel_metrics,
@@ -45,6 +47,8 @@ class PanelTrainingData:
     """What training aims at, NaN where unknown, as ``present``."""
     returns: SampleArray
     """Returns of the next ``horizon`` days, NaN where unknown, as ``present``."""
+    further: Sequence[HorizonLabels] = ()
+    """Labels of further horizons, which are learned beside; they decide nothing."""
     volatility: SampleArray
     """Volatility of the market up to each day, 1 on an ordinary one, shape (n_days,)."""
     sectors: IndexArray
@@ -88,6 +92,7 @@ class PanelTrainingData:
             present=data.present,
             targets=data.targets,
             returns=data.returns,
+            further=data.further,
             volatility=data.volatility,
             sectors=data.sectors,
             train_days=data.train_days,
@@ -112,7 +117,8 @@ class PanelTrainingData:
                 error=DataError,
             )
 
-        arrays = (self.present, self.targets, self.returns)
+        arrays = [self.present, self.targets, self.returns]
+        arrays += [each for own in self.further for each in (own.targets, own.returns)]
         check(
             len(shape) == 3
             and all(array.shape == shape[:2] for array in arrays)
@@ -131,14 +137,14 @@ class PanelTrainingData:
                 f"{name} must be rows of the {shape[0]} days",
                 f"{rows.min()} to {rows.max()}",
             )
-            fewest = int(self._labelled(rows).sum(axis=1).min())
+            fewest = int(self._labelled(rows, self.labels[0]).sum(axis=1).min())
             check(
                 fewest >= FEWEST_ASSETS,
                 f"each of {name} must have {FEWEST_ASSETS} assets with a label",
                 f"{fewest} on one of them",
             )
         days = self.validation_days
-        returns = np.where(self._labelled(days), self.returns[days], np.nan)
+        returns = np.where(self._labelled(days, self.labels[0]), self.returns[days], np.nan)
         check(
             bool((np.nanmax(returns, axis=1) > np.nanmin(returns, axis=1)).any()),
             "returns must differ between the assets of a validation day",
@@ -167,6 +173,12 @@ class PanelTrainingData:
         return int(self.sectors.max()) + 1
 
     @property
+    def labels(self) -> tuple[HorizonLabels, ...]:
+        """The labels of all horizons, those of ``horizon`` first."""
+        own = HorizonLabels(horizon=self.horizon, returns=self.returns, targets=self.targets)
+        return own, *self.further
+
+    @property
     def base_rate(self) -> float:
         """One half: the scores of a day begin at 0, which is the mean of the target."""
         return 0.5
@@ -192,6 +204,13 @@ class PanelTrainingData:
             remedy="Build the ModelConfig from the PanelDataset.",
         )
         require(
+            model.n_horizons == 1 + len(self.further),
+            "Trainer",
+            "the model must score as many horizons as the panel has labels of",
+            got=f"n_horizons={model.n_horizons}, panel with {1 + len(self.further)}",
+            remedy="Build the ModelConfig from the PanelDataset.",
+        )
+        require(
             not model.auxiliary_head and train.auxiliary_weight == 0 and train.fall_weight == 0,
             "Trainer",
             "auxiliary_head, auxiliary_weight and fall_weight must be off on a panel",
@@ -209,7 +228,10 @@ class PanelTrainingData:
         return PanelObjective(train)
 
     def evaluate(self, answers: SampleArray) -> PanelMetrics | None:
-        """Return the scores of answers, (n_validation, n_assets); None if one is not finite."""
+        """Return the scores of answers, (n_validation, n_assets); None if one is not finite.
+
+        Answers of several horizons have the shape (n_validation, n_assets, n_horizons).
+        """
         daily = self._daily(answers)
         return None if daily is None else self._metrics(daily, self.baseline_rank_ics)
 
@@ -237,22 +259,34 @@ class PanelTrainingData:
         baseline = daily_means(days, baselines) if len(baselines) == len(folds) else None
         return self._metrics(DailyScores.pooled(days, found), baseline)
 
-    def _labelled(self, days: IndexArray) -> MaskArray:
+    def _labelled(self, days: IndexArray, labels: HorizonLabels) -> MaskArray:
         """Return which assets of the days are ranked and have a label, (n, n_assets)."""
-        known = np.isfinite(self.returns[days]) & np.isfinite(self.targets[days])
+        known = np.isfinite(labels.returns[days]) & np.isfinite(labels.targets[days])
         mask: MaskArray = self.present[days] & known
         return mask
 
     def _daily(self, answers: SampleArray) -> DailyScores | None:
         days = self.validation_days
+        own_DA, *further_DA = np.moveaxis(answers.reshape(*answers.shape[:2], -1), 2, 0)
+        own, *others = self.labels
+        further = [
+            HorizonScores.of(
+                score_DA,
+                return_DA=labels.returns[days],
+                mask_DA=self._labelled(days, labels),
+                horizon=labels.horizon,
+            )
+            for score_DA, labels in zip(further_DA, others, strict=True)
+        ]
         return DailyScores.of(
-            answers,
-            return_DA=self.returns[days],
-            target_DA=self.targets[days],
-            mask_DA=self._labelled(days),
+            own_DA,
+            return_DA=own.returns[days],
+            target_DA=own.targets[days],
+            mask_DA=self._labelled(days, own),
             horizon=self.horizon,
             share=self.share,
             cost_bps=self.cost_bps,
+            further=further,
         )
 
     def _metrics(self, daily: DailyScores, baseline: PriceArray | None) -> PanelMetrics:
@@ -275,14 +309,18 @@ class PanelWindows:
         )
         """What cuts the windows."""
         self._device = device
-        known = data.present & np.isfinite(data.returns) & np.isfinite(data.targets)
+        labels = data.labels
+        target_DHA = np.stack([own.targets for own in labels], axis=1)
+        known_DHA = data.present[:, None] & np.isfinite(target_DHA)
+        known_DHA &= np.isfinite(np.stack([own.returns for own in labels], axis=1))
         self._present = torch.tensor(data.present, device=device)
-        self._labelled = torch.tensor(known, device=device)
-        targets = np.where(known, data.targets, 0.0).astype(np.float32)
+        self._labelled = torch.tensor(known_DHA, device=device)
+        targets = np.where(known_DHA, target_DHA, 0.0).astype(np.float32)
         self._targets = torch.tensor(targets, device=device)
         self._volatility = torch.tensor(data.volatility, dtype=torch.float32, device=device)
         self._sector_A = torch.tensor(data.sectors, dtype=torch.int64, device=device)
-        self.answer_shape: tuple[int, ...] = (data.n_assets,)
+        n_horizons = (len(labels),) if data.further else ()
+        self.answer_shape: tuple[int, ...] = (data.n_assets, *n_horizons)
         """The shape of a network's answer to one sample."""
         self.days(data.train_days)
         self.days(data.validation_days)

@@ -20,7 +20,10 @@ def test_terms_are_means_over_the_runs_that_reached_an_epoch(tmp_path: Path) -> 
         tmp_path, "trial_0000",
         [
             {"epoch": 1, "train_terms": {"huber": 0.9, "ic": 0.2}, "rank_ic": 0.01, "sharpe": 0.5},
-            {"epoch": 2, "train_terms": {"huber": 0.8, "ic": 0.1}, "rank_ic": 0.02},
+            {
+                "epoch": 2, "train_terms": {"huber": 0.8, "ic": 0.1}, "rank_ic": 0.02,
+                "further_rank_ic": {"1": 0.03, "20": None},
+            },
         ],
     )  # fmt: skip
     write_epochs(
@@ -33,6 +36,7 @@ def test_terms_are_means_over_the_runs_that_reached_an_epoch(tmp_path: Path) -> 
     assert one.rank_ic == 0.02
     assert one.sharpe == 0.5
     assert (two.n_runs, two.sharpe) == (1, None)
+    assert (one.further, two.further) == ({}, {"1": 0.03})
 
 
 def test_the_later_report_of_an_epoch_counts_and_a_torn_line_does_not(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [
         {
             "epoch": e, "train_terms": {"huber": 1 / e, "ic": 0.1}, "rank_ic": 0.05 - 0.001 * e,
-            "sharpe": 0.1 * e,
+            "sharpe": 0.1 * e, "further_rank_ic": {"1": 0.02, "20": 0.06 - 0.002 * e},
         }
         for e in range(1, 31)
     ]  # fmt: skip
@@ -120,11 +120,12 @@ def test_a_conflict_of_scores_over_the_epochs_is_said(numbers: Any) -> None:
     (table,) = terms["tables"]
     assert table["columns"] == [
         "epoch", "runs", "huber", "share of huber", "ic", "share of ic", "validation RankIC",
-        "validation Sharpe",
+        "validation Sharpe", "RankIC of head 1 d", "RankIC of head 20 d",
     ]  # fmt: skip
     assert len(table["rows"]) == 12
     assert [table["rows"][row][0] for row in (0, -1)] == [1, 30]
     # The weight of the second term is 0.5.
+    assert table["rows"][-1][-2:] == pytest.approx([0.02, 0.0])
     assert table["rows"][0][2:6] == pytest.approx([1.0, 1 / 1.05, 0.1, 0.05 / 1.05])
 
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.data.arrays import PriceArray
-from study.data.data_config import ACCEPTABLE, TIER_SOURCES, DataConfig, Tier
+from study.data.checks.acceptable import ACCEPTABLE
+from study.data.data_config import TIER_SOURCES, DataConfig, Tier
 from study.data.dataset import build_dataset
 from study.data.features import (
     SPECS,

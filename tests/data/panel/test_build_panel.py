@@ -1,16 +1,17 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from study.data.arrays import PriceArray, SampleArray
+from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.data_config import DataConfig, Normalization, SearchSplitKind, SplitKind
 from study.data.panel.build_panel import build_panel_dataset
-from study.data.panel.panel import Panel
+from study.data.panel.panel import MaskArray, Panel
 from study.data.panel.panel_baselines import panel_baseline_scores
 from study.data.panel.panel_dataset import PanelDataset
 from study.data.panel.panel_inputs import build_panel_inputs
@@ -48,6 +49,9 @@ def arrays_of(data: PanelDataset) -> Iterator[tuple[str, bytes]]:
             "validation_days",
         ):  # fmt: skip
             yield name, getattr(each, name).tobytes()
+        for labels in each.further:
+            yield f"returns {labels.horizon}", labels.returns.tobytes()
+            yield f"targets {labels.horizon}", labels.targets.tobytes()
 
 
 def test_a_data_set_holds_the_days_that_a_search_may_see(panel: Panel, cache: Path) -> None:
@@ -118,10 +122,48 @@ def test_assets_that_come_pause_and_go_are_masked(panel: Panel, cache: Path) -> 
     assert summary.first_day == str(data.dates[data.validation_days[0]])
 
 
+@pytest.mark.parametrize("search_splits", ["chronological", "purged_k_fold"])
+def test_every_head_learns_the_labels_of_a_cell_of_its_horizon(
+    panel: Panel, cache: Path, search_splits: SearchSplitKind
+) -> None:
+    def built(horizon: int, **values: Any) -> PanelDataset:
+        config = panel_config(
+            horizon=horizon, purge_days=20, target="winsorized", search_splits=search_splits,
+            **values,
+        )  # fmt: skip
+        return build_panel_dataset(config, panel, cache=cache)
+
+    own = built(5, horizons="all")
+    assert [labels.horizon for labels in own.further] == [1, 10, 20]
+    assert [labels.horizon for labels in built(3, horizons="all").further] == [1, 5, 10, 20]
+    assert own.per_network[0].further[0].horizon == 1
+    alone = built(5)
+    assert alone.further == ()
+    assert list(arrays_of(alone)) == [
+        each for each in arrays_of(own) if not each[0].startswith(("returns ", "targets "))
+    ]
+    others = {horizon: built(horizon) for horizon in (1, 10)}
+    for number, network in enumerate(own.per_network):
+        *shorter, longest = network.further
+        for labels in shorter:
+            cell = others[labels.horizon].per_network[number]
+            np.testing.assert_array_equal(labels.returns, cell.returns)
+            np.testing.assert_array_equal(labels.targets, cell.targets)
+            assert not labels.returns.flags.writeable
+        # These days are too few for a cell of 20 days.
+        days = np.union1d(network.train_days, network.validation_days)
+        earned = panel.close[FIRST + days + 20] / panel.close[FIRST + days] - 1
+        earned[~network.present[days]] = np.nan
+        np.testing.assert_array_equal(longest.returns[days], earned.astype(np.float32))
+        assert np.isnan(np.delete(longest.returns, days, axis=0)).all()
+        np.testing.assert_array_equal(longest.targets, make_targets(longest.returns, "winsorized"))
+
+
 CONFIGS = st.builds(
-    lambda horizon, extra, embargo, kind, groups, splits, context: panel_config(
+    lambda horizon, extra, embargo, kind, groups, splits, context, horizons: panel_config(
         horizon=horizon,
-        purge_days=horizon + extra,
+        horizons=horizons,
+        purge_days=extra + (horizon if horizons == "cell" else 20),
         embargo_days=embargo,
         search_splits=kind,
         search_groups=groups if kind != "chronological" else None,
@@ -138,6 +180,7 @@ CONFIGS = st.builds(
     st.integers(4, 6),
     st.sampled_from(["shares", "walk_forward"]),
     st.sampled_from([5, 20]),
+    st.sampled_from(["cell", "all"]),
 )
 
 
@@ -147,37 +190,59 @@ def test_no_label_of_training_overlaps_validation_or_the_test_part(
     panel: Panel, cache: Path, config: DataConfig
 ) -> None:
     data = build_panel_dataset(config, panel, cache=cache)
-    first_test = int(np.searchsorted(panel.dates, np.datetime64(data.splits["test"].first_day)))
-    for network in data.per_network:
-        spans: dict[str, list[set[int]]] = {}
-        for part, days in (("train", network.train_days), ("validation", network.validation_days)):
-            spans[part] = []
-            for asset in range(len(panel.assets)):
-                labelled = [day for day in days if np.isfinite(network.returns[day, asset])]
-                ahead = range(1, config.horizon + 1)
-                spans[part].append({FIRST + int(day) + each for day in labelled for each in ahead})
-        for train, validation in zip(spans["train"], spans["validation"], strict=True):
-            assert not train & validation
-            assert max(train | validation) < first_test
-        # Nor does one begin on a day that a label of the other part looks at.
-        judged = {FIRST + int(day) for day in network.validation_days}
-        assert not any(judged & span for span in spans["train"])
+    heads = sorted({config.horizon, *((1, 5, 10, 20) if config.horizons == "all" else ())})
+    folds = range(data.n_folds) if config.walks_forward else ()
+    for seen in (data, *(build_panel_dataset(config, panel, fold=f, cache=cache) for f in folds)):
+        first_test = int(np.searchsorted(panel.dates, np.datetime64(seen.splits["test"].first_day)))
+        for network in seen.per_network:
+            spans = {
+                part: covered(network, days, len(panel.dates))
+                for part, days in (
+                    ("train", network.train_days), ("validation", network.validation_days),
+                )
+            }  # fmt: skip
+            # Whatever the head: a label of training covers no day of a label that judges.
+            assert sorted(spans["train"]) == sorted(spans["validation"]) == heads
+            learned = np.any(list(spans["train"].values()), axis=0)
+            for horizon, judging in spans["validation"].items():
+                assert judging.any(), horizon
+                assert not (learned & judging).any()
+                assert not judging[first_test:].any()
+            assert not learned[first_test:].any()
+            # Nor does one begin on a day that a label of the other part looks at.
+            assert not learned[FIRST + network.validation_days].any()
+
+
+def covered(network: PanelDataset, days: IndexArray, n_days: int) -> dict[int, MaskArray]:
+    """Return the days of each asset that labels of these days look at, by horizon."""
+    found = {}
+    own = [(network.horizon, network.returns)]
+    for horizon, returns in own + [(each.horizon, each.returns) for each in network.further]:
+        is_seen = np.zeros((n_days, returns.shape[1]), dtype=bool)
+        for day in days.tolist():
+            for asset in np.flatnonzero(np.isfinite(returns[day])):
+                is_seen[FIRST + day + 1 : FIRST + day + horizon + 1, asset] = True
+        found[horizon] = is_seen
+    return found
 
 
 @pytest.mark.parametrize(
-    ("splits", "kind", "normalization"),
+    ("splits", "kind", "normalization", "longest"),
     [
-        ("shares", "chronological", "zscore"),
-        ("shares", "combinatorial_purged", "cross_z"),
-        ("walk_forward", "purged_k_fold", "zscore"),
-        ("walk_forward", "chronological", "cross_rank"),
+        ("shares", "chronological", "zscore", 2),
+        ("shares", "combinatorial_purged", "cross_z", 20),
+        ("walk_forward", "purged_k_fold", "zscore", 2),
+        ("walk_forward", "chronological", "cross_rank", 20),
     ],
 )
 def test_prices_after_the_labels_of_validation_change_nothing(
-    panel: Panel, splits: SplitKind, kind: SearchSplitKind, normalization: Normalization
-) -> None:
+    panel: Panel, splits: SplitKind, kind: SearchSplitKind, normalization: Normalization,
+    longest: int,
+) -> None:  # fmt: skip
     config = panel_config(
         horizon=2,
+        horizons="cell" if longest == 2 else "all",
+        purge_days=max(5, longest),
         splits=splits,
         search_splits=kind,
         search_groups=None if kind == "chronological" else 3,
@@ -188,8 +253,8 @@ def test_prices_after_the_labels_of_validation_change_nothing(
     data = build_panel_dataset(config, panel)
     last = FIRST + len(data.dates) - 1
     close = panel.close.copy()
-    close[last + config.horizon + 1 :] *= np.random.default_rng(9).uniform(
-        0.5, 2, close[last + config.horizon + 1 :].shape
+    close[last + longest + 1 :] *= np.random.default_rng(9).uniform(
+        0.5, 2, close[last + longest + 1 :].shape
     )
     later = build_panel_dataset(config, of_closes(close))
     assert list(arrays_of(later)) == list(arrays_of(data))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from study.data.panel.panel_labels import HorizonLabels
 from study.data.panel.shared_inputs import SharedInputs
 from study.model.model_config import ModelConfig
 from study.training.panel.panel_samples import PanelTrainingData
@@ -59,7 +60,29 @@ def planted_panel(*, n_train: int = 90, n_validation: int = 60, seed: int = 0) -
     )
 
 
+def with_heads(data: PanelTrainingData, *, seed: int = 1) -> PanelTrainingData:
+    """Return a panel with labels of two further horizons, of which the second are few.
+
+    The first ones are the last day's second feature and noise, the second ones its third feature.
+    """
+    draw = np.random.default_rng(seed)
+    further = []
+    for horizon, feature in ((5, 1), (10, 2)):
+        noise = draw.standard_normal(data.present.shape)
+        known = np.where(data.present, data.inputs.values[:, :, feature] + 0.5 * noise, np.nan)
+        target = known.astype(np.float32)
+        if horizon == 10:
+            # None on some days, and of some assets on others.
+            target[::3] = np.nan
+            target[1::3, 0] = np.nan
+        returns = (target / 50).astype(np.float32)
+        further.append(HorizonLabels(horizon=horizon, returns=returns, targets=target))
+    return replace(data, further=further)
+
+
 DATA = planted_panel()
+HEADS = with_heads(DATA)
+"""The panel with labels of three horizons, for networks of as many heads."""
 
 
 def make_trainer(

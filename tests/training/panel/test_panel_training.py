@@ -21,11 +21,12 @@ from study.training.state_file import load, save
 from study.training.train_config import PANEL_SETTINGS, TrainConfig
 from study.training.trainer import Trainer
 from tests.recorded_graph import RecordedGraphs
-from tests.training.panel.planted_panel import CPU, DATA, MODEL, TRAIN, make_trainer
+from tests.training.panel.planted_panel import CPU, DATA, HEADS, MODEL, TRAIN, make_trainer
 from tests.training.planted import make_trainer as make_single
 from tests.training.planted import run_to_end, trace
 
 FULL_MODEL = replace(MODEL, dropout=0.2, asset_attention="sector", last_day_skip=True)
+HEADS_MODEL = replace(FULL_MODEL, n_horizons=3)
 FULL_TRAIN = replace(
     TRAIN,
     base_loss="huber",
@@ -53,7 +54,10 @@ def gradients(
     data: PanelTrainingData, *, micro_batch: int, attention: AssetAttention = "sector"
 ) -> list[torch.Tensor]:
     """Return the gradients of the first 32 training days at the weights after an epoch."""
-    trainer = full_trainer(model=replace(FULL_MODEL, dropout=0.0, asset_attention=attention))
+    model = replace(
+        FULL_MODEL, dropout=0.0, asset_attention=attention, n_horizons=1 + len(data.further)
+    )
+    trainer = full_trainer(model=model, data=HEADS if data.further else DATA)
     trainer.run_epoch()
     step = trainer._training
     windows = data.windows(FULL_MODEL.context_length, CPU)
@@ -100,8 +104,9 @@ def test_every_setting_of_a_panel_changes_the_training() -> None:
         assert other.validation != base.validation, name
 
 
-def test_several_days_give_the_sum_of_the_gradients_of_each() -> None:
-    together, alone = (gradients(DATA, micro_batch=n) for n in (32, 1))
+@pytest.mark.parametrize("data", [DATA, HEADS], ids=["cell", "all"])
+def test_several_days_give_the_sum_of_the_gradients_of_each(data: PanelTrainingData) -> None:
+    together, alone = (gradients(data, micro_batch=n) for n in (32, 1))
     for a, b in zip(together, alone, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
     assert max(float(a.abs().max()) for a in together) > 0.01
@@ -129,18 +134,21 @@ def test_an_absent_asset_and_an_unlabelled_one_teach_nothing() -> None:
     assert all(torch.equal(a, b) for a, b in zip(*pair, strict=True))
 
 
-@pytest.mark.parametrize("calls", [(1,), (3, 2)], ids=str)
+@pytest.mark.parametrize(("calls", "data"), [((1,), DATA), ((3, 2), HEADS)], ids=["cell", "all"])
 def test_a_paused_and_saved_epoch_is_the_epoch_bit_for_bit(
-    tmp_path: Path, calls: tuple[int, ...]
+    tmp_path: Path, calls: tuple[int, ...], data: PanelTrainingData
 ) -> None:
-    straight, paused = full_trainer(), full_trainer()
+    def made() -> Trainer:
+        return full_trainer(model=HEADS_MODEL if data.further else FULL_MODEL, data=data)
+
+    straight, paused = made(), made()
     expected = [straight.run_epoch() for _ in range(2)]
     reports = []
     for _ in range(2):
         for n_calls in calls:
             assert paused.run_epoch(pause_after(n_calls)) is None
             save(paused.state_dict(), tmp_path / "state.pt")
-            paused = full_trainer()
+            paused = made()
             paused.load_state_dict(load(tmp_path / "state.pt"))
         reports.append(paused.run_epoch())
     assert trace(reports) == trace(expected)
@@ -170,7 +178,7 @@ def test_memory_that_runs_out_halves_the_days_of_a_pass() -> None:
 def test_captured_steps_are_the_eager_ones() -> None:
     def made(graphs: Any) -> Trainer:
         return Trainer(
-            model=FULL_MODEL, train=FULL_TRAIN, data=DATA, device=CPU, micro_batch=5, seed=7,
+            model=HEADS_MODEL, train=FULL_TRAIN, data=HEADS, device=CPU, micro_batch=5, seed=7,
             bf16=False, graphs=graphs,
         )  # fmt: skip
 
@@ -202,7 +210,7 @@ def test_networks_of_folds_are_judged_by_all_their_days(tmp_path: Path) -> None:
     # The second fold validates the first days.
     folds = [
         replace(
-            DATA,
+            HEADS,
             train_days=train,
             validation_days=own,
             baseline_rank_ics=np.full(len(own), 0.1 + number / 10),
@@ -212,7 +220,7 @@ def test_networks_of_folds_are_judged_by_all_their_days(tmp_path: Path) -> None:
 
     def made() -> FoldedTrainer:
         return FoldedTrainer(
-            model=FULL_MODEL, train=FULL_TRAIN, folds=folds, device=CPU, micro_batch=8, seed=7,
+            model=HEADS_MODEL, train=FULL_TRAIN, folds=folds, device=CPU, micro_batch=8, seed=7,
             bf16=False,
         )  # fmt: skip
 
@@ -230,6 +238,19 @@ def test_networks_of_folds_are_judged_by_all_their_days(tmp_path: Path) -> None:
     assert isinstance(report.validation, PanelValidation)
     assert isinstance(report.best, PanelBest)
     assert report.validation.rank_ic == pytest.approx(np.average(ranks, weights=[65, 70]))
+    # A further head is judged on the days that have its labels.
+    for number, horizon in enumerate(("5", "10")):
+        n_labels = np.isfinite(HEADS.further[number].returns[:150]).sum(axis=1)
+        own = [
+            n.validation.further_rank_ic[horizon]
+            for n in networks
+            if n and isinstance(n.validation, PanelValidation) and n.validation.further_rank_ic
+        ]
+        weights = [np.count_nonzero(n_labels[part] >= 3) for part in (days[75:], days[:70])]
+        assert report.validation.further_rank_ic is not None
+        assert report.validation.further_rank_ic[horizon] == pytest.approx(
+            np.average(own, weights=weights)
+        )
     baseline = np.average([0.1, 0.2], weights=[65, 70])
     assert report.best.difference == pytest.approx(baseline - report.validation.rank_ic)
     terms = [network.train_terms["rank"] for network in networks if network and network.train_terms]
@@ -268,7 +289,7 @@ def test_scores_of_any_days_are_those_that_the_trainer_gives() -> None:
         device=CPU,
     )
     assert trainer.validation_logit is not None
-    np.testing.assert_allclose(scores, trainer.validation_logit, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(scores[..., 0], trainer.validation_logit, rtol=1e-5, atol=1e-5)
     assert scores.std() > 0.1
 
 
@@ -276,7 +297,7 @@ def test_a_state_of_an_earlier_version_had_the_defaults_of_later_settings() -> N
     first = make_single()
     first.run_epoch(pause_after(2))
     state = first.state_dict()
-    for name in ("n_assets", "asset_attention", "n_sectors"):
+    for name in ("n_assets", "asset_attention", "n_sectors", "n_horizons"):
         del state["model_config"][name]
     for name in ("base_loss", "rank_weight", "regime_strength"):
         del state["train_config"][name]
@@ -291,6 +312,10 @@ def test_a_state_of_an_earlier_version_had_the_defaults_of_later_settings() -> N
 def test_parts_that_do_not_fit_a_panel_are_refused() -> None:
     with pytest.raises(StudyError, match="n_assets=7, panel with 6"):
         make_trainer(model=replace(MODEL, n_assets=7))
+    with pytest.raises(StudyError, match="n_horizons=1, panel with 3"):
+        make_trainer(data=HEADS)
+    with pytest.raises(StudyError, match="several horizons need a panel"):
+        replace(MODEL, n_horizons=2, n_assets=1)
     with pytest.raises(StudyError, match="n_sectors=3, panel with 2"):
         make_trainer(model=replace(MODEL, n_sectors=3, asset_attention="sector"))
     with pytest.raises(StudyError, match="n_features=4, data with 3"):
