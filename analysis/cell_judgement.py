@@ -24,9 +24,10 @@ from analysis.statistics.comparison import (
     pairs_of,
 )
 from analysis.statistics.day_resampling import (
-    daily_means,
+    DaySamples,
+    daily_mean_losses,
     effective_days,
-    resampled_day_counts,
+    resampled_days,
 )
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate
@@ -188,7 +189,7 @@ class _HorizonDays:
     records: Sequence[CellRecords]
     tests: Sequence[Predictions]
     """Predictions of each cell for the test days."""
-    samples: Floats
+    samples: DaySamples
     """Samples of the days."""
 
     @classmethod
@@ -199,7 +200,7 @@ class _HorizonDays:
             StudyError: two cells have different test days.
         """
         tests = same_days(records, "test")
-        samples = resampled_day_counts(len(tests[0].y), horizon)
+        samples = resampled_days(len(tests[0].y), horizon)
         return cls(horizon=horizon, records=records, tests=tests, samples=samples)
 
     @property
@@ -260,7 +261,9 @@ def _judge_horizon(
     return JudgedHorizon(
         horizon=horizon,
         cells=cells,
-        best_set=[" = ".join(group) for group in confidence_set({**winners, **baselines}, horizon)],
+        best_set=[
+            " = ".join(group) for group in confidence_set({**winners, **baselines}, days.samples)
+        ],
         effective_days=_effective_days(winners, baselines, days.samples),
         pair_errors=_pair_errors(list(winners.values()), days.samples),
         from_smallest=[
@@ -278,7 +281,7 @@ def _judge_horizon(
 def _judge_cell(
     cell: CellRecords,
     test: Predictions,
-    days: Floats,
+    days: DaySamples,
     standing: Standing,
     means: Mapping[str, float],
     lost: Optimism | None,
@@ -362,7 +365,7 @@ def _optimism(cell: CellRecords, test: Predictions, longest: int) -> Optimism | 
     one, two = (
         (
             part.losses(cell.model), part.losses(reference),
-            resampled_day_counts(len(part.y), longest, seed=seed),
+            resampled_days(len(part.y), longest, seed=seed),
         )
         for part, seed in ((validation, _VALIDATION_DRAW), (test, 0))
     )  # fmt: skip
@@ -377,7 +380,7 @@ def _reference(predictions: Predictions) -> str:
 
 
 def _effective_days(
-    winners: Mapping[str, Floats], baselines: Mapping[str, Floats], days: Floats
+    winners: Mapping[str, Floats], baselines: Mapping[str, Floats], days: DaySamples
 ) -> dict[str, float]:
     """Return what days are worth for a loss and for a difference, by the blocks' own error."""
     best = min(baselines.values(), key=lambda losses: float(losses.mean())).mean(axis=0)
@@ -389,7 +392,7 @@ def _effective_days(
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
-def _pair_errors(winners: Sequence[Floats], days: Floats) -> list[float]:
+def _pair_errors(winners: Sequence[Floats], days: DaySamples) -> list[float]:
     """Return the standard errors of the paired differences of all two winners that differ."""
     return [
         error
@@ -398,7 +401,7 @@ def _pair_errors(winners: Sequence[Floats], days: Floats) -> list[float]:
     ]
 
 
-def _pairs(cells: Sequence[JudgedCell], days: Floats) -> list[Difference]:
+def _pairs(cells: Sequence[JudgedCell], days: DaySamples) -> list[Difference]:
     """Return each budget against the next smaller one."""
     budgets = list(dict.fromkeys(cell.records.budget for cell in cells))
     return [
@@ -416,14 +419,14 @@ def _pairs(cells: Sequence[JudgedCell], days: Floats) -> list[Difference]:
     ]
 
 
-def _law(cells: Sequence[JudgedCell], days: Floats) -> LawReport | None:
+def _law(cells: Sequence[JudgedCell], days: DaySamples) -> LawReport | None:
     """Fit the law to every final run, resampling test days for all together, seeds and winners."""
     budgets = {cell.records.budget for cell in cells}
     return judge(_runs(cells, days)) if len(budgets) >= LEAST_LEVELS else None
 
 
 def _components(
-    law: LawReport | None, cells: Sequence[JudgedCell], days: Floats
+    law: LawReport | None, cells: Sequence[JudgedCell], days: DaySamples
 ) -> Components | None:
     """Return what makes losses differ: of a law or, without any, of cells searched repeatedly."""
     if law is not None:
@@ -432,7 +435,7 @@ def _components(
     return None if found.winners is None else found
 
 
-def _runs(cells: Sequence[JudgedCell], days: Floats) -> Runs:
+def _runs(cells: Sequence[JudgedCell], days: DaySamples) -> Runs:
     """Return the final runs of cells, smaller budgets first."""
     budgets = list(dict.fromkeys(cell.records.budget for cell in cells))
 
@@ -443,7 +446,7 @@ def _runs(cells: Sequence[JudgedCell], days: Floats) -> Runs:
         names=("parameters",),
         sizes=of_each(lambda cell: float(cell.final.param_count))[:, None],
         losses=np.concatenate([cell.losses.mean(axis=1) for cell in cells]),
-        resampled=np.concatenate([daily_means(cell.losses, days) for cell in cells], axis=1),
+        resampled=np.concatenate([daily_mean_losses(cell.losses, days) for cell in cells], axis=1),
         budget=of_each(lambda cell: budgets.index(cell.records.budget)).astype(np.intp),
         search=of_each(lambda cell: cell.records.search_number).astype(np.intp),
     )

@@ -12,7 +12,7 @@ import pytest
 from scipy.signal import lfilter
 
 from analysis.statistics.comparison import compare, pairs_of
-from analysis.statistics.day_resampling import daily_means, resampled_day_counts
+from analysis.statistics.day_resampling import DaySamples, daily_means, resampled_days
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate
 from analysis.statistics.run_resampling import Runs
@@ -38,7 +38,7 @@ def daily(
 def null_study(
     counts: Sequence[int],
     effect: float,
-    days: Floats,
+    days: DaySamples,
     draw: np.random.Generator,
     *,
     n_searches: int = 1,
@@ -57,7 +57,7 @@ def null_study(
     per_search = np.repeat(counts, n_searches)
     budget = np.repeat(np.repeat(np.arange(len(counts)), n_searches), per_search)
     unit = np.repeat(np.arange(len(per_search)), per_search)
-    n, n_days = len(budget), days.shape[1]
+    n, n_days = len(budget), days.counts.shape[1]
     levels = SEED_SD * (effect * draw.standard_normal(len(per_search))[unit]
                         + draw.standard_normal(n))  # fmt: skip
     common = 0.4 + daily((1, n_days), 0.5, 0.6, draw)
@@ -96,7 +96,7 @@ DESIGNS: dict[str, tuple[list[int], dict[str, float]]] = {
 @pytest.mark.parametrize("design", DESIGNS)
 def test_nothing_is_claimed_where_nothing_is(design: str, n_days: int) -> None:
     counts, more = DESIGNS[design]
-    days = resampled_day_counts(n_days, 1)[:300]
+    days = resampled_days(n_days, 1, n_resamples=300)
     for effect in (0.0, 1.0, 2.0):
         draw = np.random.default_rng(n_days)
         held, told, steps_held = 0, 0, 0.0
@@ -122,7 +122,7 @@ def test_nothing_is_claimed_where_nothing_is(design: str, n_days: int) -> None:
 @pytest.mark.parametrize("n_rivals", [1, 4])
 def test_equal_models_are_seldom_called_better_or_worse(n_rivals: int) -> None:
     draw = np.random.default_rng(0)
-    days = resampled_day_counts(712, 1)
+    days = resampled_days(712, 1)
     called = 0
     for _ in range(N_STUDIES):
         own = daily((25, 712), 0.03, 0.1, draw) + SEED_SD * draw.standard_normal((25, 1))
