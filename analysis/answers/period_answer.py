@@ -31,8 +31,8 @@ _FEWEST_DAYS = 250
 """Days of a decade, a year of them, from which on it is a period of its own."""
 
 _FEWEST_BLOCKS = 5
-"""Blocks that such a decade must fill. With fewer its interval is a fifth too narrow and more,
-because blocks are centred on their own mean."""
+"""Blocks that such a decade must fill. With fewer they show less than seven tenths of a mean's
+variance, and its interval has to be four tenths wider and more."""
 
 _DECADE_YEARS = 10
 

@@ -1,7 +1,10 @@
 """Scores and their intervals, against scikit-learn and against what is planted."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from arch.bootstrap import MCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import lfilter
@@ -21,6 +24,7 @@ from analysis.statistics.comparison import (
     pairs_of,
 )
 from analysis.statistics.day_resampling import (
+    N_RESAMPLES,
     DaySamples,
     daily_means,
     effective_days,
@@ -287,6 +291,35 @@ def test_a_model_that_equals_its_rival_is_not_told_apart() -> None:
     assert found.difference.value == 0
     assert not found.is_better
     assert confidence_set({n: told.losses(n) for n in told.p}, days) == [("one", "other")]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_confidence_set_of_days_as_they_are_is_that_of_arch(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    common = draw.gamma(2, 0.2, N_DAYS)
+    levels = np.array([0.0, 0.001, 0.004, 0.02, 0.03])
+    daily = common[:, None] + levels + 0.05 * draw.standard_normal((N_DAYS, len(levels)))
+    days = resampled_days(N_DAYS, 1)
+    as_they_are = dataclasses.replace(days, stretch=np.ones(N_RESAMPLES), shown=1.0)
+    found = confidence_set({str(i): own[None] for i, own in enumerate(daily.T)}, as_they_are)
+    theirs = MCS(daily, 0.1, reps=N_RESAMPLES, block_size=20, bootstrap="stationary", seed=0)
+    theirs.compute()
+    assert found == [(str(i),) for i in theirs.included]
+
+
+@pytest.mark.slow
+def test_one_of_equal_models_is_left_out_as_seldom_as_is_said_where_blocks_are_few() -> None:
+    n_days, horizon, n_studies = 150, 5, 300
+    days, draw = resampled_days(n_days, horizon), np.random.default_rng(0)
+    left_out = 0
+    for _ in range(n_studies):
+        sums = np.cumsum(draw.standard_normal((4, n_days + horizon)), axis=1)
+        losses = sums[:, horizon:] - sums[:, :-horizon]
+        models = {str(i): own[None] for i, own in enumerate(losses)}
+        # All are as good, so that each is a best one.
+        left_out += len(confidence_set(models, days)) < len(models)
+    # By samples as they are it is more than a third of the studies.
+    assert left_out / n_studies <= 0.1 + 2 * (0.1 * 0.9 / n_studies) ** 0.5
 
 
 def test_equal_models_are_compared_once_and_stay_together() -> None:
