@@ -4,12 +4,13 @@ import itertools
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from analysis.edge_judgement import edge_remarks
 from analysis.holdout_scores import Scores, score_model
-from analysis.judged_days import same_days
+from analysis.judged_days import HorizonDays
 from analysis.statistics.comparison import (
     EQUAL_NATS,
     Difference,
@@ -21,12 +22,12 @@ from analysis.statistics.comparison import (
     excludes_zero,
     optimism,
     paired_difference,
-    pairs_of,
 )
 from analysis.statistics.day_resampling import (
-    daily_means,
+    DaySamples,
+    daily_mean_losses,
     effective_days,
-    resampled_day_counts,
+    resampled_days,
 )
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate
@@ -49,6 +50,8 @@ _FEWEST_SEEDS = 5
 _VALIDATION_DRAW = 1
 """Seed of the samples of validation days: those of the test days, which are other days, have 0."""
 
+_Key = TypeVar("_Key")
+
 _LEAK_ERRORS = 3
 """Standard errors by which a model may beat the exact answer: more, and its inputs know the
 future."""
@@ -65,6 +68,9 @@ class JudgedCell:
     """Scores on the test days, by model."""
     standing: Standing
     """The winner beside every baseline on the test days, one family over all cells of the study."""
+    means: Mapping[str, Standing]
+    """Mean of the probabilities of its seeds, by itself and with logistic regression, beside every
+    baseline, by name: a family of its own over all cells. Empty with one seed."""
     optimism: Optimism | None
     """How much the winner loses on later days of what it had on those on which it was chosen; None
     where it was trained on these, or chosen on folds. The later days are test days, of a walk
@@ -163,93 +169,59 @@ def judge_study(study: StudyRecords) -> list[JudgedHorizon]:
         for horizon in study.horizons
     }
     days = {
-        horizon: _HorizonDays.of(horizon, records)
+        horizon: HorizonDays.of(horizon, records)
         for horizon, records in by_horizon.items()
         if records
     }
     # A reader looks at all budgets, horizons and baselines, so they are one family.
-    pairs = {
-        (horizon, name): own for horizon, each in days.items() for name, own in each.pairs().items()
-    }
+    standings = _standings(
+        {(h, label): own for h, each in days.items() for label, own in each.pairs().items()}
+    )
+    # They are further answers, and make no claim about a winner harder.
+    means = _standings(
+        {(h, *name): own for h, each in days.items() for name, own in each.mean_pairs().items()}
+    )
+    longest = max(days, default=0)
+    return [_judge_horizon(each, standings, means, longest) for each in days.values()]
+
+
+def _standings(pairs: Mapping[_Key, Sequence[Pair]]) -> dict[_Key, Standing]:
+    """Judge models beside their baselines as one family of comparisons."""
     family = iter(compare([pair for own in pairs.values() for pair in own]))
-    standings = {
+    return {
         key: Standing(differences=list(itertools.islice(family, len(own))))
         for key, own in pairs.items()
-    }
-    longest = max(days, default=0)
-    return [_judge_horizon(each, standings, longest) for each in days.values()]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _HorizonDays:
-    """The test days of a horizon, and what its winners and baselines lose on them."""
-
-    horizon: int
-    records: Sequence[CellRecords]
-    tests: Sequence[Predictions]
-    """Predictions of each cell for the test days."""
-    samples: Floats
-    """Samples of the days."""
-
-    @classmethod
-    def of(cls, horizon: int, records: Sequence[CellRecords]) -> "_HorizonDays":
-        """Read the predictions of cells of one horizon.
-
-        Raises:
-            StudyError: two cells have different test days.
-        """
-        tests = same_days(records, "test")
-        samples = resampled_day_counts(len(tests[0].y), horizon)
-        return cls(horizon=horizon, records=records, tests=tests, samples=samples)
-
-    @property
-    def winners(self) -> dict[str, Floats]:
-        """Daily losses of the winners, by budget."""
-        return {
-            cell.label: test.losses(cell.model)
-            for cell, test in zip(self.records, self.tests, strict=True)
-        }
-
-    @property
-    def baselines(self) -> dict[str, Floats]:
-        """Daily losses of the baselines."""
-        return _baseline_losses(self.records[0], self.tests[0])
-
-    def pairs(self) -> dict[str, list[Pair]]:
-        """Return by budget the pairs of its winner with every baseline of its own record."""
-        found: dict[str, list[Pair]] = {}
-        draw = np.random.default_rng(0)
-        for cell, test in zip(self.records, self.tests, strict=True):
-            own = {cell.label: test.losses(cell.model)}
-            found |= pairs_of(own, _baseline_losses(cell, test), self.samples, draw)
-        return found
-
-
-def _baseline_losses(cell: CellRecords, predictions: Predictions) -> dict[str, Floats]:
-    return {
-        name: predictions.losses(name) for name in predictions.p if name not in (cell.model, ORACLE)
     }
 
 
 def _judge_horizon(
-    days: _HorizonDays, standings: Mapping[tuple[int, str], Standing], longest: int
+    days: HorizonDays,
+    standings: Mapping[tuple[int, str], Standing],
+    means: Mapping[tuple[int, str, str], Standing],
+    longest: int,
 ) -> JudgedHorizon:
     """Judge the cells of a horizon.
 
     Args:
         days: of the horizon.
         standings: of all cells, by horizon and label.
+        means: of the means of their seeds, by horizon, label and name.
         longest: horizon of the study, days.
     """
     horizon, winners, baselines = days.horizon, days.winners, days.baselines
-    means = {label: float(losses.mean()) for label, losses in winners.items()}
+    losses = {label: float(own.mean()) for label, own in winners.items()}
     cells = [
         _judge_cell(
             cell,
             test,
             days.samples,
             standings[horizon, cell.label],
-            means,
+            {
+                name: own
+                for (h, label, name), own in means.items()
+                if (h, label) == (horizon, cell.label)
+            },
+            losses,
             _optimism(cell, test, longest),
         )
         for cell, test in zip(days.records, days.tests, strict=True)
@@ -260,7 +232,9 @@ def _judge_horizon(
     return JudgedHorizon(
         horizon=horizon,
         cells=cells,
-        best_set=[" = ".join(group) for group in confidence_set({**winners, **baselines}, horizon)],
+        best_set=[
+            " = ".join(group) for group in confidence_set({**winners, **baselines}, days.samples)
+        ],
         effective_days=_effective_days(winners, baselines, days.samples),
         pair_errors=_pair_errors(list(winners.values()), days.samples),
         from_smallest=[
@@ -278,9 +252,10 @@ def _judge_horizon(
 def _judge_cell(
     cell: CellRecords,
     test: Predictions,
-    days: Floats,
+    days: DaySamples,
     standing: Standing,
-    means: Mapping[str, float],
+    means: Mapping[str, Standing],
+    losses: Mapping[str, float],
     lost: Optimism | None,
 ) -> JudgedCell:
     final = cell.final
@@ -288,6 +263,34 @@ def _judge_cell(
     train_prior = test.train_prior(float(cell.searched["splits"]["train"]["base_rate"]))
     scores = {model: score_model(test, model, train_prior, days) for model in test.p}
     own = scores[final.model]
+    flags, notes = _remarks(cell, final, own, losses)
+    return JudgedCell(
+        records=cell,
+        final=final,
+        test=test,
+        scores=scores,
+        standing=standing,
+        means=means,
+        optimism=lost,
+        over_oracle=paired_difference(test.losses(final.model), test.losses(ORACLE), days)
+        if ORACLE in test.p
+        else None,
+        flags=flags,
+        notes=notes,
+    )
+
+
+def _remarks(
+    cell: CellRecords, final: FinalRecord, own: Scores, losses: Mapping[str, float]
+) -> tuple[list[str], list[str]]:
+    """Return the reasons for which a cell is left out of every law, and further remarks.
+
+    Args:
+        cell: its records.
+        final: those of its final runs.
+        own: scores of its winner.
+        losses: of the winners of its horizon, by label.
+    """
     flags = []
     if own.is_next_to_constant:
         flags.append("the winner has collapsed: it says no more than a constant")
@@ -303,8 +306,8 @@ def _judge_cell(
     flags += binding
     twins = [
         label
-        for label, mean in means.items()
-        if label != cell.label and abs(mean - means[cell.label]) < _SAME_LOSS
+        for label, mean in losses.items()
+        if label != cell.label and abs(mean - losses[cell.label]) < _SAME_LOSS
     ]
     if twins:
         notes.append(f"same loss to three decimals as {', '.join(twins)}")
@@ -322,19 +325,7 @@ def _judge_cell(
         notes.append("trained on validation days too, as were the baselines")
     if final.differences:
         notes.append(f"changed since the search: {'; '.join(final.differences)}")
-    return JudgedCell(
-        records=cell,
-        final=final,
-        test=test,
-        scores=scores,
-        standing=standing,
-        optimism=lost,
-        over_oracle=paired_difference(test.losses(final.model), test.losses(ORACLE), days)
-        if ORACLE in test.p
-        else None,
-        flags=flags,
-        notes=notes,
-    )
+    return flags, notes
 
 
 def _optimism(cell: CellRecords, test: Predictions, longest: int) -> Optimism | None:
@@ -362,7 +353,7 @@ def _optimism(cell: CellRecords, test: Predictions, longest: int) -> Optimism | 
     one, two = (
         (
             part.losses(cell.model), part.losses(reference),
-            resampled_day_counts(len(part.y), longest, seed=seed),
+            resampled_days(len(part.y), longest, seed=seed),
         )
         for part, seed in ((validation, _VALIDATION_DRAW), (test, 0))
     )  # fmt: skip
@@ -377,7 +368,7 @@ def _reference(predictions: Predictions) -> str:
 
 
 def _effective_days(
-    winners: Mapping[str, Floats], baselines: Mapping[str, Floats], days: Floats
+    winners: Mapping[str, Floats], baselines: Mapping[str, Floats], days: DaySamples
 ) -> dict[str, float]:
     """Return what days are worth for a loss and for a difference, by the blocks' own error."""
     best = min(baselines.values(), key=lambda losses: float(losses.mean())).mean(axis=0)
@@ -389,7 +380,7 @@ def _effective_days(
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
-def _pair_errors(winners: Sequence[Floats], days: Floats) -> list[float]:
+def _pair_errors(winners: Sequence[Floats], days: DaySamples) -> list[float]:
     """Return the standard errors of the paired differences of all two winners that differ."""
     return [
         error
@@ -398,7 +389,7 @@ def _pair_errors(winners: Sequence[Floats], days: Floats) -> list[float]:
     ]
 
 
-def _pairs(cells: Sequence[JudgedCell], days: Floats) -> list[Difference]:
+def _pairs(cells: Sequence[JudgedCell], days: DaySamples) -> list[Difference]:
     """Return each budget against the next smaller one."""
     budgets = list(dict.fromkeys(cell.records.budget for cell in cells))
     return [
@@ -416,14 +407,14 @@ def _pairs(cells: Sequence[JudgedCell], days: Floats) -> list[Difference]:
     ]
 
 
-def _law(cells: Sequence[JudgedCell], days: Floats) -> LawReport | None:
+def _law(cells: Sequence[JudgedCell], days: DaySamples) -> LawReport | None:
     """Fit the law to every final run, resampling test days for all together, seeds and winners."""
     budgets = {cell.records.budget for cell in cells}
     return judge(_runs(cells, days)) if len(budgets) >= LEAST_LEVELS else None
 
 
 def _components(
-    law: LawReport | None, cells: Sequence[JudgedCell], days: Floats
+    law: LawReport | None, cells: Sequence[JudgedCell], days: DaySamples
 ) -> Components | None:
     """Return what makes losses differ: of a law or, without any, of cells searched repeatedly."""
     if law is not None:
@@ -432,7 +423,7 @@ def _components(
     return None if found.winners is None else found
 
 
-def _runs(cells: Sequence[JudgedCell], days: Floats) -> Runs:
+def _runs(cells: Sequence[JudgedCell], days: DaySamples) -> Runs:
     """Return the final runs of cells, smaller budgets first."""
     budgets = list(dict.fromkeys(cell.records.budget for cell in cells))
 
@@ -443,7 +434,7 @@ def _runs(cells: Sequence[JudgedCell], days: Floats) -> Runs:
         names=("parameters",),
         sizes=of_each(lambda cell: float(cell.final.param_count))[:, None],
         losses=np.concatenate([cell.losses.mean(axis=1) for cell in cells]),
-        resampled=np.concatenate([daily_means(cell.losses, days) for cell in cells], axis=1),
+        resampled=np.concatenate([daily_mean_losses(cell.losses, days) for cell in cells], axis=1),
         budget=of_each(lambda cell: budgets.index(cell.records.budget)).astype(np.intp),
         search=of_each(lambda cell: cell.records.search_number).astype(np.intp),
     )

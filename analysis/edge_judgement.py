@@ -113,7 +113,10 @@ def _judge(
     elif difference < -bound:
         verdict = f"it does not bind: {beside} is better by {-difference:.4f}, noise explains"
     else:
-        verdict = f"it is not told to bind: {beside} has {difference:+.4f}, within the noise of"
+        verdict = (
+            f"nothing shows that it binds, so the cell is kept: {beside}, further in, is as good "
+            f"({difference:+.4f}) within the noise of seeds,"
+        )
     return JudgedEdge(name=name, binds=difference > bound, remark=f"{edge}; {verdict} {bound:.4f}")
 
 

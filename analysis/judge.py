@@ -17,7 +17,7 @@ from analysis.holdout_scores import Scores, score_model
 from analysis.judge_dates import date_warnings
 from analysis.judged_days import Days, read_days
 from analysis.statistics.comparison import Difference, Standing, compare, pairs_of
-from analysis.statistics.day_resampling import resampled_day_counts
+from analysis.statistics.day_resampling import DaySamples, resampled_days
 from analysis.statistics.floats import Floats
 from analysis.study_records import Predictions
 from analysis.tables.prediction_csv import Answers, PredictionTable, read_prediction_csv
@@ -84,7 +84,7 @@ def judge_file(table: PredictionTable, days: Days) -> Judgement:
     rows = _common_rows(table, days)
     given, n_bounded = _on_days(table, days.predictions.dates[rows], days.models)
     common = _together(given, days, rows)
-    samples = resampled_day_counts(len(rows), days.horizon)
+    samples = resampled_days(len(rows), days.horizon)
     notes = _notes(table, days, rows)
     if n_bounded:
         notes.append(
@@ -107,7 +107,7 @@ def judge_file(table: PredictionTable, days: Days) -> Judgement:
 
 
 def _differences(
-    given: Mapping[str, Floats], common: Predictions, days: Days, samples: Floats
+    given: Mapping[str, Floats], common: Predictions, days: Days, samples: DaySamples
 ) -> list[Difference]:
     """Compare each model of a file with each baseline and each winner, as one family."""
     others = {name: common.losses(name) for name in (*days.baselines, *days.winners)}

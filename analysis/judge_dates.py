@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from analysis.statistics.day_resampling import DaySamples
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import LEVEL
 from analysis.study_records import Predictions
@@ -28,7 +29,7 @@ def date_warnings(
     study: Predictions,
     models: Sequence[str],
     rows: np.ndarray,
-    days: Floats,
+    days: DaySamples,
 ) -> list[str]:
     """Return a sentence for each model of a file whose dates seem to be a day off.
 
@@ -42,7 +43,7 @@ def date_warnings(
         study: the labels and models of the study on all days of the part.
         models: names of the study's models.
         rows: the rows of the common days among the study's, ascending.
-        days: samples of the common days, shape (n_samples, n_common).
+        days: samples of the common days.
     """
     found = []
     own = {name: _logits(study.p[name]) for name in models}
@@ -100,7 +101,7 @@ def _changes_together(logits: Floats, other: Floats, rows: np.ndarray, lag: int)
 
 
 def _fits_another_day(
-    logits: Floats, y: Floats, own: Mapping[str, Floats], rows: np.ndarray, days: Floats
+    logits: Floats, y: Floats, own: Mapping[str, Floats], rows: np.ndarray, days: DaySamples
 ) -> str | None:
     """Return a warning if a model goes better with the label of another day than with its own.
 
@@ -109,7 +110,7 @@ def _fits_another_day(
     """
     for lag, word in _LAGS.items():
         kept = (rows + lag >= 0) & (rows + lag < len(y))
-        there, every = rows[kept], np.concatenate([np.ones((1, kept.sum())), days[:, kept]])
+        there, every = rows[kept], np.concatenate([np.ones((1, kept.sum())), days.counts[:, kept]])
         if len(there) < _FEWEST_DAYS:
             continue
 
@@ -121,7 +122,8 @@ def _fits_another_day(
             excess = _correlations(theirs[there], y[there + lag], every)
             excess = excess - _correlations(theirs[there], y[there], every)
             most = excess if excess[0] > most[0] else most
-        beyond = (other - same - most)[1:]
+        excess = (other - same - most)[:, None]
+        beyond = days.stretched(excess[1:], excess[0])
         beyond = beyond[np.isfinite(beyond)]
         if len(beyond) and np.quantile(beyond, (1 - LEVEL) / 2) > 0:
             return (

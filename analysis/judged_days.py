@@ -1,4 +1,4 @@
-"""The days on which somebody's probabilities are judged: those of a study, or of a table."""
+"""The days on which probabilities are judged: those of a study, or of a table."""
 
 import argparse
 from collections import Counter
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.statistics.comparison import Pair, pairs_of
+from analysis.statistics.day_resampling import DaySamples, resampled_days
 from analysis.statistics.floats import Floats
 from analysis.study_records import (
     CellRecords,
@@ -16,7 +18,7 @@ from analysis.study_records import (
     read_study,
 )
 from study.errors import StudyError, quoted, require
-from study.results.finals.final_records import CONSTANT, ORACLE, read_predictions
+from study.results.finals.final_records import CONSTANT, LOGISTIC, ORACLE, read_predictions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,6 +172,80 @@ def same_days(cells: Sequence[CellRecords], part: str) -> list[Predictions]:
             error=StudyError,
         )
     return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class HorizonDays:
+    """The test days of a horizon, and what its winners and baselines lose on them."""
+
+    horizon: int
+    records: Sequence[CellRecords]
+    tests: Sequence[Predictions]
+    """Predictions of each cell for the test days."""
+    samples: DaySamples
+    """Samples of the days."""
+
+    @classmethod
+    def of(cls, horizon: int, records: Sequence[CellRecords]) -> "HorizonDays":
+        """Read the predictions of cells of one horizon.
+
+        Raises:
+            StudyError: two cells have different test days.
+        """
+        tests = same_days(records, "test")
+        samples = resampled_days(len(tests[0].y), horizon)
+        return cls(horizon=horizon, records=records, tests=tests, samples=samples)
+
+    @property
+    def winners(self) -> dict[str, Floats]:
+        """Daily losses of the winners, by budget."""
+        return {
+            cell.label: test.losses(cell.model)
+            for cell, test in zip(self.records, self.tests, strict=True)
+        }
+
+    @property
+    def baselines(self) -> dict[str, Floats]:
+        """Daily losses of the baselines."""
+        return _baseline_losses(self.records[0], self.tests[0])
+
+    def pairs(self) -> dict[str, list[Pair]]:
+        """Return by budget the pairs of its winner with every baseline of its own record."""
+        found: dict[str, list[Pair]] = {}
+        draw = np.random.default_rng(0)
+        for cell, test in zip(self.records, self.tests, strict=True):
+            own = {cell.label: test.losses(cell.model)}
+            found |= pairs_of(own, _baseline_losses(cell, test), self.samples, draw)
+        return found
+
+    def mean_pairs(self) -> dict[tuple[str, str], list[Pair]]:
+        """Return by budget and name the pairs of means of probabilities with every baseline.
+
+        The mean over the seeds of each winner that has several and, where there is logistic
+        regression, the mean of that and its probability. They are as they were trained: no other
+        seeds are drawn.
+        """
+        found: dict[tuple[str, str], list[Pair]] = {}
+        draw = np.random.default_rng(0)
+        for cell, test in zip(self.records, self.tests, strict=True):
+            seeds = test.p[cell.model]
+            if len(seeds) < 2:
+                continue
+            name = f"{cell.label}, mean of {len(seeds)} seeds"
+            means = {name: seeds.mean(axis=0, keepdims=True)}
+            if LOGISTIC in test.p:
+                means[f"{name} and {LOGISTIC}"] = (means[name] + test.p[LOGISTIC]) / 2
+            answers = Predictions(dates=test.dates, y=test.y, p=means)
+            own = {each: answers.losses(each) for each in means}
+            pairs = pairs_of(own, _baseline_losses(cell, test), self.samples, draw)
+            found |= {(cell.label, each): of_each for each, of_each in pairs.items()}
+        return found
+
+
+def _baseline_losses(cell: CellRecords, predictions: Predictions) -> dict[str, Floats]:
+    return {
+        name: predictions.losses(name) for name in predictions.p if name not in (cell.model, ORACLE)
+    }
 
 
 def _beside_each_other(cells: Sequence[CellRecords], part: str) -> tuple[Predictions, list[str]]:

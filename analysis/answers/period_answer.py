@@ -14,7 +14,12 @@ from analysis.answers.report_parts import (
 )
 from analysis.cell_judgement import JudgedCell, JudgedHorizon, all_cells
 from analysis.statistics.comparison import excludes_zero, paired_difference
-from analysis.statistics.day_resampling import daily_means, mean_over_seeds, resampled_day_counts
+from analysis.statistics.day_resampling import (
+    DaySamples,
+    daily_means,
+    mean_over_seeds,
+    resampled_days,
+)
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate, estimate
 from study.results.finals.final_records import LOGISTIC
@@ -26,8 +31,8 @@ _FEWEST_DAYS = 250
 """Days of a decade, a year of them, from which on it is a period of its own."""
 
 _FEWEST_BLOCKS = 5
-"""Blocks that such a decade must fill. With fewer its interval is a fifth too narrow and more,
-because blocks are centred on their own mean."""
+"""Blocks that such a decade must fill. With fewer they show less than seven tenths of a mean's
+variance, and its interval has to be four tenths wider and more."""
 
 _DECADE_YEARS = 10
 
@@ -43,7 +48,7 @@ class _Periods:
 
     rows: Mapping[str, np.ndarray]
     """Rows of the test days of each decade with enough of them, then of all, by name."""
-    samples: Mapping[str, Floats]
+    samples: Mapping[str, DaySamples]
     """Samples of the days of each."""
     left_out: str
     """Decades with too few days, as a caption names them; empty without any."""
@@ -123,7 +128,7 @@ def _periods(each: JudgedHorizon) -> _Periods:
     return _Periods(
         rows=rows,
         samples={
-            name: resampled_day_counts(len(own), each.horizon, n_part_days=n_days)
+            name: resampled_days(len(own), each.horizon, n_part_days=n_days)
             for name, own in rows.items()
         },
         left_out=", ".join(
@@ -164,7 +169,7 @@ def _losses(each: JudgedHorizon, periods: _Periods) -> Table:
     )
 
 
-def _mean_loss(losses: Floats, samples: Floats) -> Estimate:
+def _mean_loss(losses: Floats, samples: DaySamples) -> Estimate:
     means = mean_over_seeds(daily_means(losses, samples), np.random.default_rng(0))
     return estimate(float(losses.mean()), means)
 

@@ -8,7 +8,7 @@ import numpy as np
 from analysis.cell_judgement import JudgedCell, JudgedHorizon
 from analysis.holdout_scores import score_model
 from analysis.statistics.comparison import paired_difference
-from analysis.statistics.day_resampling import daily_means, resampled_day_counts
+from analysis.statistics.day_resampling import DaySamples, daily_mean_losses, resampled_days
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate
 from analysis.statistics.law_judgement import judge
@@ -71,7 +71,7 @@ def judge_shares(horizons: Sequence[JudgedHorizon]) -> list[JudgedData]:
 
 
 def _judge(horizon: JudgedHorizon, choice: str) -> JudgedData:
-    days = resampled_day_counts(len(horizon.cells[0].test.y), horizon.horizon)
+    days = resampled_days(len(horizon.cells[0].test.y), horizon.horizon)
     rows: list[JudgedShare] = []
     left_out: list[str] = []
     for cell in horizon.cells:
@@ -112,7 +112,7 @@ def _judge(horizon: JudgedHorizon, choice: str) -> JudgedData:
     )
 
 
-def _on_share(cell: JudgedCell, share: ShareRuns, days: Floats) -> JudgedShare:
+def _on_share(cell: JudgedCell, share: ShareRuns, days: DaySamples) -> JudgedShare:
     record = share.record
     values = record.validation_losses
     losses = test_loss = less_all = None
@@ -153,7 +153,7 @@ def _on_all(cell: JudgedCell) -> JudgedShare:
     )
 
 
-def runs_of(rows: Sequence[JudgedShare], days: Floats) -> Runs:
+def runs_of(rows: Sequence[JudgedShare], days: DaySamples) -> Runs:
     """Return the runs of winners on shares, all of which have a usable result.
 
     Args:
@@ -167,7 +167,7 @@ def runs_of(rows: Sequence[JudgedShare], days: Floats) -> Runs:
         n = len(row.losses)
         sizes.append(np.tile([float(row.cell.final.param_count), float(row.samples)], (n, 1)))
         losses.append(row.losses.mean(axis=1))
-        resampled.append(daily_means(row.losses, days))
+        resampled.append(daily_mean_losses(row.losses, days))
         budget.append(np.full(n, budgets.index(row.cell.records.budget), dtype=np.intp))
         search.append(np.full(n, row.cell.records.search_number, dtype=np.intp))
     return Runs(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.edge_judgement import edge_remarks
-from analysis.panel.day_samples import panel_day_samples
 from analysis.panel.panel_records import PanelCell, PanelRecords
 from analysis.panel.ranking_scores import RankingScores, mean_score, score_ranking
 from analysis.panel.variant_judgement import JudgedVariant, judge_variants
@@ -22,7 +21,7 @@ from analysis.statistics.comparison import (
     paired_difference,
     pairs_of,
 )
-from analysis.statistics.day_resampling import daily_means
+from analysis.statistics.day_resampling import DaySamples, daily_mean_losses, resampled_days
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate
 from analysis.statistics.run_resampling import Runs
@@ -43,7 +42,7 @@ class JudgedPanelCell:
     """One cell with final runs."""
 
     cell: PanelCell
-    samples: Floats
+    samples: DaySamples
     """Samples of its test days."""
     scores: Mapping[str, RankingScores]
     """Scores on the test days, by model."""
@@ -168,7 +167,7 @@ def risen(difference: Estimate) -> Estimate:
     )
 
 
-def _samples(cells: Sequence[PanelCell]) -> Floats:
+def _samples(cells: Sequence[PanelCell]) -> DaySamples:
     """Return samples of the test days, which cells of a horizon share.
 
     Raises:
@@ -185,11 +184,11 @@ def _samples(cells: Sequence[PanelCell]) -> Floats:
             "study.train again.",
             error=StudyError,
         )
-    return panel_day_samples(len(days), cells[0].horizon)
+    return resampled_days(len(days), cells[0].horizon)
 
 
 def _judge_horizon(
-    cells: Sequence[PanelCell], samples: Floats, standings: Mapping[str, Standing]
+    cells: Sequence[PanelCell], samples: DaySamples, standings: Mapping[str, Standing]
 ) -> JudgedPanelHorizon:
     judged = [_judge_cell(cell, samples, standings[cell.records.name]) for cell in cells]
     kept = [each for each in judged if not each.flags]
@@ -202,7 +201,7 @@ def _judge_horizon(
     )
 
 
-def _judge_cell(cell: PanelCell, samples: Floats, standing: Standing) -> JudgedPanelCell:
+def _judge_cell(cell: PanelCell, samples: DaySamples, standing: Standing) -> JudgedPanelCell:
     final, own = cell.final, cell.own
     flags = []
     if not own.rank_ic.any():
@@ -231,7 +230,7 @@ def _judge_cell(cell: PanelCell, samples: Floats, standing: Standing) -> JudgedP
         validation=None
         if before is None
         else mean_score(
-            before.rank_ic, panel_day_samples(before.rank_ic.shape[1], cell.horizon, seed=1)
+            before.rank_ic, resampled_days(before.rank_ic.shape[1], cell.horizon, seed=1)
         ),
         standing=standing,
         under_oracle=None
@@ -242,7 +241,7 @@ def _judge_cell(cell: PanelCell, samples: Floats, standing: Standing) -> JudgedP
     )
 
 
-def _runs(cells: Sequence[JudgedPanelCell], samples: Floats) -> Runs:
+def _runs(cells: Sequence[JudgedPanelCell], samples: DaySamples) -> Runs:
     """Return the final runs of cells with 1 - RankIC for a loss, smaller budgets first."""
     budgets = list(dict.fromkeys(each.cell.records.budget for each in cells))
     losses = [each.cell.own.losses for each in cells]
@@ -256,7 +255,7 @@ def _runs(cells: Sequence[JudgedPanelCell], samples: Floats) -> Runs:
         names=("parameters",),
         sizes=of_each(lambda cell: float(cell.final.param_count))[:, None],
         losses=np.concatenate([own.mean(axis=1) for own in losses]),
-        resampled=np.concatenate([daily_means(own, samples) for own in losses], axis=1),
+        resampled=np.concatenate([daily_mean_losses(own, samples) for own in losses], axis=1),
         budget=of_each(lambda cell: budgets.index(cell.records.budget)).astype(np.intp),
         search=of_each(lambda cell: cell.records.search_number).astype(np.intp),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.panel.day_scores import DailyScores
-from analysis.statistics.day_resampling import daily_means, mean_over_seeds
+from analysis.statistics.day_resampling import DaySamples, daily_means, mean_over_seeds
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate, estimate
 from study.statistics.rank_scores import icir
@@ -33,7 +33,7 @@ class RankingScores:
     turnover: Estimate
 
 
-def score_ranking(daily: DailyScores, days: Floats, horizon: int) -> RankingScores:
+def score_ranking(daily: DailyScores, days: DaySamples, horizon: int) -> RankingScores:
     """Return the scores of a model.
 
     Args:
@@ -59,7 +59,7 @@ def score_ranking(daily: DailyScores, days: Floats, horizon: int) -> RankingScor
     )
 
 
-def mean_score(values: Floats, days: Floats) -> Estimate:
+def mean_score(values: Floats, days: DaySamples) -> Estimate:
     """Return the mean of daily scores over days and seeds.
 
     Args:
@@ -70,7 +70,7 @@ def mean_score(values: Floats, days: Floats) -> Estimate:
     return estimate(float(values.mean()), spread)
 
 
-def _ratio(values: Floats, days: Floats, scale: float) -> Estimate | None:
+def _ratio(values: Floats, days: DaySamples, scale: float) -> Estimate | None:
     """Return the mean over seeds of mean / standard deviation; None if a seed never varies.
 
     Args:
@@ -83,9 +83,10 @@ def _ratio(values: Floats, days: Floats, scale: float) -> Estimate | None:
         return None
     centre = values.mean(axis=1, keepdims=True)
     # Squares about the mean of all days do not cancel as those about zero would.
-    moved, squares = daily_means(values - centre, days), daily_means((values - centre) ** 2, days)
+    moved, squares = days.means(values - centre), days.means((values - centre) ** 2)
     n = values.shape[1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = (moved + centre.T) / np.sqrt((squares - moved**2) * n / (n - 1))
+        sampled = (moved + centre.T) / np.sqrt((squares - moved**2) * n / (n - 1))
+    spread = days.stretched(sampled, np.array(known))
     mean = mean_over_seeds(scale * spread, np.random.default_rng(0))
     return estimate(scale * float(np.mean(known)), mean)

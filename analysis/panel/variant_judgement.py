@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.panel.panel_records import PanelCell, VariantRuns
 from analysis.statistics.comparison import Difference, Pair, compare
-from analysis.statistics.day_resampling import daily_means, mean_over_seeds
+from analysis.statistics.day_resampling import DaySamples, daily_means, mean_over_seeds
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import estimate
 
@@ -25,7 +25,7 @@ class JudgedVariant:
 
 
 def judge_variants(
-    cells: Sequence[PanelCell], samples: Mapping[int, Floats]
+    cells: Sequence[PanelCell], samples: Mapping[int, DaySamples]
 ) -> list[JudgedVariant]:
     """Judge the variants of all cells as one family of comparisons.
 
@@ -56,7 +56,7 @@ def _at_common_seeds(cell: PanelCell, variant: VariantRuns) -> tuple[Floats, Flo
     return variant.test.rank_ic[changed], cell.own.rank_ic[base]
 
 
-def _paired(variant: VariantRuns, differences: Floats, days: Floats) -> Pair:
+def _paired(variant: VariantRuns, differences: Floats, days: DaySamples) -> Pair:
     """Return the pair of a variant and its winner, whose seeds are paired as its days are.
 
     Args:

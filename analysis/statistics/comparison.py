@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from arch.bootstrap import MCS
 
-from analysis.statistics.day_resampling import N_RESAMPLES, daily_means, mean_over_seeds
+from analysis.statistics.day_resampling import DaySamples, daily_means, mean_over_seeds
 from analysis.statistics.floats import Floats
-from analysis.statistics.interval import LEVEL, Estimate, estimate
-from study.statistics.block_length import judged_block_days
+from analysis.statistics.interval import LEVEL, ONE_SE, Estimate, estimate
 
 EQUAL_NATS = 1e-9
 """Difference between two losses of a day, nats, that rounding makes of equal answers. Models answer
@@ -84,7 +82,7 @@ class Pair:
     """Differences in samples of days and seeds, shape (n_resamples,)."""
 
 
-def paired_difference(model: Floats, other: Floats, days: Floats) -> Estimate:
+def paired_difference(model: Floats, other: Floats, days: DaySamples) -> Estimate:
     """Return the mean difference of two models' daily losses, nats.
 
     Args:
@@ -99,7 +97,7 @@ def paired_difference(model: Floats, other: Floats, days: Floats) -> Estimate:
 def pairs_of(
     models: Mapping[str, Floats],
     others: Mapping[str, Floats],
-    days: Floats,
+    days: DaySamples,
     draw: np.random.Generator,
 ) -> dict[str, list[Pair]]:
     """Return by name the pairs that each model makes with all others.
@@ -187,8 +185,8 @@ class Optimism:
 
 
 def optimism(
-    chosen: tuple[Floats, Floats, Floats],
-    later: tuple[Floats, Floats, Floats],
+    chosen: tuple[Floats, Floats, DaySamples],
+    later: tuple[Floats, Floats, DaySamples],
     draw: np.random.Generator,
 ) -> Optimism:
     """Return how much a model loses against another from the days of the choice to later ones.
@@ -226,9 +224,18 @@ def mean_excess(each: Sequence[Optimism]) -> Estimate:
 
 
 def confidence_set(
-    models: Mapping[str, Floats], horizon: int, size: float = 0.1
+    models: Mapping[str, Floats], days: DaySamples, size: float = 0.1
 ) -> list[tuple[str, ...]]:
-    """Return the models among which the best one is with confidence (Hansen et al. 2011).
+    """Return the models among which the best one is with confidence.
+
+    While two of them differ by more standard errors than the two that differ most do by chance, the
+    worse one leaves: the range statistic of Hansen, Lunde and Nason (2011,
+    https://doi.org/10.3982/ECTA5771), on the samples of days that every interval rests on.
+
+    Args:
+        models: daily losses by name, each of shape (n_seeds, n_days).
+        days: samples of the days.
+        size: chance that the best one is left out.
 
     Returns: groups of models whose mean loss is the same on every day, most of a single model. Only
         one of a group is compared: a difference without any spread has no studentised test.
@@ -242,10 +249,32 @@ def confidence_set(
                 break
         else:
             groups.append((name,))
-    if len(groups) < 2:
-        return groups
-    means = np.stack([daily[group[0]] for group in groups], axis=1)
-    block = judged_block_days(horizon, len(means))
-    found = MCS(means, size, reps=N_RESAMPLES, block_size=block, bootstrap="stationary", seed=0)
-    found.compute()
-    return [groups[index] for index in np.sort(np.asarray(found.included, dtype=np.intp))]
+    losses = np.stack([daily[group[0]] for group in groups])
+    values = losses.mean(axis=1)
+    moves = daily_means(losses, days) - values
+    while len(values) > 1:
+        worst = _worst(values, moves, size)
+        if worst is None:
+            break
+        del groups[worst]
+        values, moves = np.delete(values, worst), np.delete(moves, worst, axis=1)
+    return groups
+
+
+def _worst(values: Floats, moves: Floats, size: float) -> int | None:
+    """Return the worse one of the two models that differ most; None if they may do so by chance.
+
+    Args:
+        values: mean losses, shape (n_models,).
+        moves: their distances from these in samples of days, shape (n_resamples, n_models).
+        size: chance with which some two differ as much.
+    """
+    first, second = np.triu_indices(len(values), k=1)
+    apart = np.abs(moves[:, first] - moves[:, second])
+    # Models that differ by the same on every day are told apart surely.
+    errors = np.maximum(np.quantile(apart, ONE_SE, axis=0), EQUAL_NATS)
+    ratios = (values[first] - values[second]) / errors
+    largest = int(np.argmax(np.abs(ratios)))
+    if abs(ratios[largest]) <= np.quantile((apart / errors).max(axis=1), 1 - size):
+        return None
+    return int((first if ratios[largest] > 0 else second)[largest])

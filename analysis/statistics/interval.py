@@ -9,6 +9,9 @@ from analysis.statistics.floats import Floats
 LEVEL = 0.95
 """Confidence level of every interval."""
 
+ONE_SE = 0.6827
+"""Share of a normal distribution within a standard deviation of its mean."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
@@ -33,7 +36,7 @@ def estimate(value: float, spread: Floats) -> Estimate:
     spread = spread[np.isfinite(spread)]
     if not len(spread) or not np.isfinite(value):
         return Estimate(value=value, low=None, high=None, se=None)
-    tail, one_se = (1 - LEVEL) / 2, 0.1587
-    low, below, above, high = np.quantile(spread, [tail, one_se, 1 - one_se, 1 - tail])
+    tail, beyond = (1 - LEVEL) / 2, (1 - ONE_SE) / 2
+    low, below, above, high = np.quantile(spread, [tail, beyond, 1 - beyond, 1 - tail])
     se = float(above - below) / 2
     return Estimate(value=value, low=float(low), high=float(high), se=se)

@@ -13,6 +13,7 @@ from analysis.answers.share_judgement import JudgedData, judge_shares
 from analysis.answers.share_judgement import runs_of as runs_of_rows
 from analysis.cell_judgement import judge_study
 from analysis.report import build
+from analysis.statistics.day_resampling import DaySamples
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate
 from analysis.statistics.law_judgement import judge
@@ -151,7 +152,8 @@ def test_too_few_shares_give_a_table_and_no_exponent(tmp_path: Path) -> None:
     assert numbers(found)["runs"][0]["test"] is None
     (data,) = judge_shares(horizons)
     usable = [row for row in data.rows if row.problem is None]
-    fitted = runs_of_rows(usable, np.ones((7, N_DAYS)))
+    every_day = DaySamples(counts=np.ones((7, N_DAYS)), stretch=np.ones(7), shown=1.0)
+    fitted = runs_of_rows(usable, every_day)
     assert fitted.levels.tolist() == [[10e3, 300], [10e3, 600], [20e3, 300], [20e3, 600]]
     assert ([len(rows) for rows in fitted.members], len(fitted.repeats)) == ([10, 10], 4)
     # Seven samples of days that are all of them have the losses of all days.

@@ -53,7 +53,8 @@ def test_an_inner_side_within_the_noise_does_not_bind_and_is_told() -> None:
     assert not found.binds
     assert found.is_told
     assert (
-        "it is not told to bind: n_layers = 8 has +0.0040, within the noise of 0.00" in found.remark
+        "n_layers = 8, further in, is as good (+0.0040) within the noise of seeds, 0.00"
+        in found.remark
     )
 
 
@@ -123,7 +124,7 @@ def test_final_runs_are_compared_with_the_fresh_seeds_of_the_inner_side() -> Non
     found = only(final, tried(1, 0.50, n_layers=16), tried(2, 0.53, n_layers=8))
     # In the search they differed by .03, which was luck.
     assert not found.binds
-    assert "n_layers = 8 has +0.0015" in found.remark
+    assert "n_layers = 8, further in, is as good (+0.0015)" in found.remark
 
 
 def test_final_runs_that_learned_from_the_validation_days_say_nothing_of_them() -> None:
@@ -131,7 +132,7 @@ def test_final_runs_that_learned_from_the_validation_days_say_nothing_of_them() 
     other = dataclasses.replace(final.selection[0], trial=2)
     final = dataclasses.replace(final, selection=[*final.selection, other])
     found = only(final, tried(1, 0.50, n_layers=16), tried(2, 0.503, n_layers=8))
-    assert "n_layers = 8 has +0.0030" in found.remark
+    assert "n_layers = 8, further in, is as good (+0.0030)" in found.remark
 
 
 def test_what_is_not_known_binds() -> None:
@@ -158,7 +159,7 @@ def test_runs_that_were_judged_on_other_days_than_the_search_are_no_evidence() -
     folded = dataclasses.replace(final, runs=other_days)
     spec = {**SPEC, "data": {"search_splits": "purged_k_fold"}}
     (found,) = judge_edges(folded, trials, {"spec": spec})
-    assert "it is not told to bind: n_layers = 8 has +0.0020" in found.remark
+    assert "n_layers = 8, further in, is as good (+0.0020)" in found.remark
 
     later = [dataclasses.replace(run, fold=1) for run in other_days]
     walked = dataclasses.replace(final, runs=[*final.runs, *later])

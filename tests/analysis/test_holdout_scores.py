@@ -1,7 +1,10 @@
 """Scores and their intervals, against scikit-learn and against what is planted."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from arch.bootstrap import MCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import lfilter
@@ -22,10 +25,11 @@ from analysis.statistics.comparison import (
 )
 from analysis.statistics.day_resampling import (
     N_RESAMPLES,
+    DaySamples,
     daily_means,
     effective_days,
     mean_over_seeds,
-    resampled_day_counts,
+    resampled_days,
 )
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate
@@ -50,7 +54,9 @@ def said(p: Floats, noise: float, n_seeds: int = 5, seed: int = 1) -> Floats:
     return np.asarray(1 / (1 + np.exp(-logit)))
 
 
-def beside(models: dict[str, Floats], others: dict[str, Floats], days: Floats) -> list[Difference]:
+def beside(
+    models: dict[str, Floats], others: dict[str, Floats], days: DaySamples
+) -> list[Difference]:
     """Return the differences of models to others, all of them one family."""
     pairs = pairs_of(models, others, days, np.random.default_rng(0))
     return compare([pair for own in pairs.values() for pair in own])
@@ -83,7 +89,7 @@ def test_scores_are_those_of_scikit_learn() -> None:
     p, y = market()
     model = said(p, 0.5)
     found = score_model(
-        of(y, patchtst=model), "patchtst", np.full(N_DAYS, 0.25), resampled_day_counts(N_DAYS, 1)
+        of(y, patchtst=model), "patchtst", np.full(N_DAYS, 0.25), resampled_days(N_DAYS, 1)
     )
     assert found.log_loss.value == pytest.approx(np.mean([log_loss(y, seed) for seed in model]))
     assert found.auc.value == pytest.approx(np.mean([roc_auc_score(y, seed) for seed in model]))
@@ -106,7 +112,7 @@ def test_a_constant_at_the_base_rate_is_a_collapse() -> None:
     y = np.random.default_rng(0).permutation(y)
     constant = np.full((1, 1000), 0.118)
     found = score_model(
-        of(y, patchtst=constant), "patchtst", np.full(1000, 0.118), resampled_day_counts(1000, 1)
+        of(y, patchtst=constant), "patchtst", np.full(1000, 0.118), resampled_days(1000, 1)
     )
     assert found.log_loss.value == pytest.approx(0.3629, abs=5e-5)
     assert found.is_next_to_constant
@@ -126,18 +132,11 @@ def test_calibration_error_is_zero_where_what_is_said_comes_true() -> None:
     assert calibration_errors(np.full(400, 0.75), y, once)[0] == pytest.approx(0.5)
 
 
-def test_samples_of_days_keep_the_number_of_days_and_are_the_same_for_all() -> None:
-    days = resampled_day_counts(300, 5)
-    assert days.shape == (N_RESAMPLES, 300)
-    assert (days.sum(axis=1) == 300).all()
-    assert np.array_equal(days, resampled_day_counts(300, 5))
-
-
 def test_days_that_hang_together_have_a_wider_interval() -> None:
     draw = np.random.default_rng(0)
     steps = draw.standard_normal(N_DAYS)
     slow = np.convolve(draw.standard_normal(N_DAYS + 29), np.full(30, 30**-0.5), mode="valid")
-    days = resampled_day_counts(N_DAYS, 1)
+    days = resampled_days(N_DAYS, 1)
     apart, together = (daily_means(v[None], days).std() for v in (steps, slow))
     assert apart == pytest.approx(N_DAYS**-0.5, rel=0.2)
     assert together > 2.5 * apart
@@ -151,8 +150,8 @@ def test_a_decade_that_hangs_together_for_months_is_resampled_in_years() -> None
     slow = lfilter([1.0], [1.0, -memory], steps)[1_000:]
     values = draw.standard_normal(n_days) + share * slow
     true = ((1 + share**2 * (1 + memory) / (1 - memory)) / n_days) ** 0.5
-    found = daily_means(values[None], resampled_day_counts(n_days, 1)).std()
-    short = daily_means(values[None], resampled_day_counts(n_days, 1, n_part_days=712)).std()
+    found = daily_means(values[None], resampled_days(n_days, 1)).std()
+    short = daily_means(values[None], resampled_days(n_days, 1, n_part_days=712)).std()
     assert short < 0.7 * true
     assert 0.75 * true < found < 1.25 * true
 
@@ -168,7 +167,7 @@ def test_seeds_that_differ_spread_their_mean_like_students_t() -> None:
 
 def test_noise_of_single_days_is_not_counted_again_among_seeds() -> None:
     draw = np.random.default_rng(0)
-    days = resampled_day_counts(N_DAYS, 1)
+    days = resampled_days(N_DAYS, 1)
     values = daily_means(draw.standard_normal((200, N_DAYS)), days)
     spread = mean_over_seeds(values, np.random.default_rng(1))
     assert spread.std() == pytest.approx(values.mean(axis=1).std(), rel=0.1)
@@ -177,7 +176,7 @@ def test_noise_of_single_days_is_not_counted_again_among_seeds() -> None:
 def test_a_better_model_is_called_better_and_an_equal_one_is_not() -> None:
     p, y = market(n=2000)
     told = of(y, good=said(p, 0.1), equal=said(p, 1.0, seed=2), rival=said(p, 1.0, seed=3))
-    days = resampled_day_counts(2000, 1)
+    days = resampled_days(2000, 1)
     models = {name: told.losses(name) for name in ("good", "equal")}
     good, equal = beside(models, {"rival": told.losses("rival")}, days)
     assert good.is_better
@@ -187,7 +186,7 @@ def test_a_better_model_is_called_better_and_an_equal_one_is_not() -> None:
     (reverse,) = beside({"rival": told.losses("rival")}, {"good": told.losses("good")}, days)
     assert reverse.is_worse
     assert not reverse.is_better
-    assert confidence_set({n: told.losses(n) for n in told.p}, 1) == [("good",)]
+    assert confidence_set({n: told.losses(n) for n in told.p}, days) == [("good",)]
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -198,7 +197,7 @@ def test_one_of_many_must_be_further_away_to_be_called_better_or_worse(sign: int
     moves -= moves.mean(axis=1, keepdims=True)
     moves[0] += sign * 2.4 * 0.05 / N_DAYS**0.5
     models = {str(i): rival + move for i, move in enumerate(moves)}
-    days = resampled_day_counts(N_DAYS, 1)
+    days = resampled_days(N_DAYS, 1)
     (alone,) = beside({"0": models["0"]}, {"rival": rival}, days)
     assert (alone.is_worse, alone.is_better) == (sign > 0, sign < 0)
     among = beside(models, {"rival": rival}, days)[0]
@@ -217,7 +216,7 @@ def test_better_is_better_than_each_of_all_and_worse_is_worse_than_one() -> None
         twin=said(p, 0.1, n_seeds=1, seed=4),
     )
     losses = {name: told.losses(name) for name in told.p}
-    days = resampled_day_counts(2000, 1)
+    days = resampled_days(2000, 1)
 
     def standing(model: str, *others: str) -> Standing:
         chosen = {name: losses[name] for name in others}
@@ -243,7 +242,7 @@ def test_a_lead_that_days_gave_is_optimism_and_one_that_lasts_is_none() -> None:
     parts = (slice(0, N_DAYS), slice(N_DAYS, None))
     for part in parts:
         moves[:, part] -= moves[:, part].mean(axis=1, keepdims=True)
-    days = [resampled_day_counts(N_DAYS, 1, seed=1), resampled_day_counts(N_DAYS, 1)]
+    days = [resampled_days(N_DAYS, 1, seed=1), resampled_days(N_DAYS, 1)]
 
     def found(chosen: float, later: float) -> Estimate:
         own = rival + moves
@@ -276,7 +275,7 @@ def test_a_lead_that_days_gave_is_optimism_and_one_that_lasts_is_none() -> None:
 def test_days_that_hang_together_are_worth_fewer() -> None:
     draw = np.random.default_rng(0)
     noise = draw.standard_normal(2_400)
-    days = resampled_day_counts(2_400, 1)
+    days = resampled_days(2_400, 1)
     assert effective_days(noise, days) == pytest.approx(2_400, rel=0.2)
     # A mean of five days in a row knows a fifth as much.
     slow = np.convolve(draw.standard_normal(2_404), np.ones(5), mode="valid")
@@ -287,25 +286,51 @@ def test_days_that_hang_together_are_worth_fewer() -> None:
 def test_a_model_that_equals_its_rival_is_not_told_apart() -> None:
     p, y = market()
     told = of(y, one=said(p, 0.5, n_seeds=1), other=said(p, 0.5, n_seeds=1))
-    (found,) = beside(
-        {"one": told.losses("one")},
-        {"other": told.losses("other")},
-        resampled_day_counts(N_DAYS, 1),
-    )
+    days = resampled_days(N_DAYS, 1)
+    (found,) = beside({"one": told.losses("one")}, {"other": told.losses("other")}, days)
     assert found.difference.value == 0
     assert not found.is_better
-    assert confidence_set({n: told.losses(n) for n in told.p}, 1) == [("one", "other")]
+    assert confidence_set({n: told.losses(n) for n in told.p}, days) == [("one", "other")]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_confidence_set_of_days_as_they_are_is_that_of_arch(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    common = draw.gamma(2, 0.2, N_DAYS)
+    levels = np.array([0.0, 0.001, 0.004, 0.02, 0.03])
+    daily = common[:, None] + levels + 0.05 * draw.standard_normal((N_DAYS, len(levels)))
+    days = resampled_days(N_DAYS, 1)
+    as_they_are = dataclasses.replace(days, stretch=np.ones(N_RESAMPLES), shown=1.0)
+    found = confidence_set({str(i): own[None] for i, own in enumerate(daily.T)}, as_they_are)
+    theirs = MCS(daily, 0.1, reps=N_RESAMPLES, block_size=20, bootstrap="stationary", seed=0)
+    theirs.compute()
+    assert found == [(str(i),) for i in theirs.included]
+
+
+@pytest.mark.slow
+def test_one_of_equal_models_is_left_out_as_seldom_as_is_said_where_blocks_are_few() -> None:
+    n_days, horizon, n_studies = 150, 5, 300
+    days, draw = resampled_days(n_days, horizon), np.random.default_rng(0)
+    left_out = 0
+    for _ in range(n_studies):
+        sums = np.cumsum(draw.standard_normal((4, n_days + horizon)), axis=1)
+        losses = sums[:, horizon:] - sums[:, :-horizon]
+        models = {str(i): own[None] for i, own in enumerate(losses)}
+        # All are as good, so that each is a best one.
+        left_out += len(confidence_set(models, days)) < len(models)
+    # By samples as they are it is more than a third of the studies.
+    assert left_out / n_studies <= 0.1 + 2 * (0.1 * 0.9 / n_studies) ** 0.5
 
 
 def test_equal_models_are_compared_once_and_stay_together() -> None:
     p, y = market()
     told = of(y, one=said(p, 0.3, n_seeds=1), twin=said(p, 0.3, n_seeds=1),
               better=said(p, 0.0, n_seeds=1))  # fmt: skip
-    losses = {name: told.losses(name) for name in told.p}
-    assert confidence_set(losses, 1) == [("one", "twin"), ("better",)]
+    losses, days = {name: told.losses(name) for name in told.p}, resampled_days(N_DAYS, 1)
+    assert confidence_set(losses, days) == [("one", "twin"), ("better",)]
     # What rounding makes of equal answers is equal.
     losses = {"one": losses["one"], "twin": losses["twin"] + 1e-16, "other": losses["one"][:, ::-1]}
-    assert ("one", "twin") in confidence_set(losses, 1)
+    assert ("one", "twin") in confidence_set(losses, days)
 
 
 @pytest.mark.slow
@@ -317,7 +342,7 @@ def test_the_interval_of_a_paired_difference_covers_what_is_true() -> None:
         p, y = market(seed=study, n=500)
         a, b = said(p, 0.3, seed=1000 + study), said(p, 0.8, seed=2000 + study)
         told = of(y, a=a, b=b)
-        found = paired_difference(told.losses("a"), told.losses("b"), resampled_day_counts(500, 1))
+        found = paired_difference(told.losses("a"), told.losses("b"), resampled_days(500, 1))
         true = _expected(p, 0.3) - _expected(p, 0.8)
         assert found.low is not None
         assert found.high is not None

@@ -14,7 +14,7 @@ from analysis.answers.final_answers import baselines_section
 from analysis.answers.report_parts import plain
 from analysis.cell_judgement import judge_study
 from analysis.judge_dates import date_warnings
-from analysis.statistics.day_resampling import resampled_day_counts
+from analysis.statistics.day_resampling import resampled_days
 from analysis.study_records import Predictions, read_study
 from study.final.answers.baseline_predictions import BASELINES
 from study.results.finals.final_records import read_predictions
@@ -221,7 +221,7 @@ def test_dates_that_are_a_day_off_are_warned_of(lag: int, said: str | None) -> N
         dates=np.arange(n + 2).astype("datetime64[D]"), y=y.astype(float), p={"own": seen[:1]}
     )
     rows = np.arange(1, n + 1)
-    days = resampled_day_counts(n, 1)
+    days = resampled_days(n, 1)
     found = date_warnings({"mine": seen[1:, rows + lag]}, study, ["own"], rows, days)
     assert [said is not None and said in each for each in found] == ([] if said is None else [True])
 
@@ -232,7 +232,7 @@ def test_answers_that_go_with_the_label_of_another_day_are_warned_of(lag: int, w
     study = Predictions(
         dates=np.arange(302).astype("datetime64[D]"), y=y.astype(float), p={"own": p[None]}
     )
-    rows, days = np.arange(1, 301), resampled_day_counts(300, 1)
+    rows, days = np.arange(1, 301), resampled_days(300, 1)
     noise = np.random.default_rng(0).uniform(0, 0.3, 300)
     mine = (0.2 + 0.2 * y[rows + lag] + noise)[None]
     (said,) = date_warnings({"mine": mine}, study, ["own"], rows, days)

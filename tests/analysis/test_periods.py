@@ -10,7 +10,7 @@ from analysis.answers.final_answers import baselines_section, blocks_sentence
 from analysis.answers.period_answer import periods_section
 from analysis.cell_judgement import JudgedHorizon, judge_study
 from analysis.statistics.comparison import paired_difference
-from analysis.statistics.day_resampling import resampled_day_counts
+from analysis.statistics.day_resampling import resampled_days
 from analysis.statistics.interval import Estimate
 from analysis.study_records import read_study
 from tests.analysis.records import FORETOLD, fold, write_study
@@ -91,7 +91,7 @@ def test_every_decade_is_judged_by_its_own_days(tmp_path: Path) -> None:
     assert far.endswith(f"by decade its interval lies above zero in the 2000s, 2010s, {rest}")
 
     one, two = (cell.losses for cell in judged.cells)
-    reached = paired_difference(one, two, resampled_day_counts(660, 1)).se
+    reached = paired_difference(one, two, resampled_days(660, 1)).se
     said = (
         f"the standard error of one is {reached:.4f} nats ({reached:.4f} to {reached:.4f} over 1 "
         "pair) between means of 5 runs"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.statistics.comparison import paired_difference
-from analysis.statistics.day_resampling import resampled_day_counts
+from analysis.statistics.day_resampling import resampled_days
 from analysis.statistics.floats import Floats
 
 N_STUDIES = 400
@@ -47,7 +47,7 @@ def test_coverage(spread: float) -> None:
         draw = np.random.default_rng(study)
         p, y = market(N_DAYS, draw)
         first, second = (losses(p, y, noise, spread, N_SEEDS, draw) for noise in (0.3, 0.6))
-        found = paired_difference(first, second, resampled_day_counts(N_DAYS, 1, seed=study))
+        found = paired_difference(first, second, resampled_days(N_DAYS, 1, seed=study))
         assert found.low is not None
         assert found.high is not None
         covered += found.low <= true <= found.high

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
-from analysis.statistics.day_resampling import daily_means, resampled_day_counts
-from analysis.statistics.floats import Floats
+from analysis.statistics.day_resampling import DaySamples, daily_means, resampled_days
 from analysis.statistics.law_judgement import judge
 from analysis.statistics.run_resampling import Runs
 from tests.bench.test_null_studies import daily
@@ -32,7 +31,7 @@ pytestmark = pytest.mark.bench
 
 
 def study(
-    draw: np.random.Generator, *, winners: float, amounts: float, days: Floats | None
+    draw: np.random.Generator, *, winners: float, amounts: float, days: DaySamples | None
 ) -> Runs:
     """Return the runs of a study, in which the law holds in the mean.
 
@@ -71,7 +70,7 @@ def study(
 def test_intervals_of_both_exponents_hold_them(
     winners: float, amounts: float, has_days: bool
 ) -> None:
-    days = resampled_day_counts(N_DAYS, 1)[:N_RESAMPLES] if has_days else None
+    days = resampled_days(N_DAYS, 1, n_resamples=N_RESAMPLES) if has_days else None
     draw = np.random.default_rng(0)
     held = {"alpha": 0, "beta": 0}
     widths: dict[str, list[float]] = {"alpha": [], "beta": []}

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.answers.report_parts import Cell, Section, Table, days_ahead
-from analysis.panel.day_samples import panel_day_samples
 from analysis.panel.day_scores import DailyScores
 from analysis.panel.panel_judgement import JudgedPanel, JudgedPanelCell, risen
 from analysis.panel.ranking_scores import mean_score
 from analysis.statistics.comparison import excludes_zero, paired_difference
+from analysis.statistics.day_resampling import DaySamples, resampled_days
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate
 from study.statistics.block_length import judged_block_days
@@ -63,9 +63,9 @@ class _Year:
         n_days = own.rank_ic.shape[1]
         self.year = year
         self.n_days = n_days
-        samples: Floats | None = None
+        samples: DaySamples | None = None
         if n_days >= _FEWEST_BLOCKS * judged_block_days(horizon, n_days):
-            samples = panel_day_samples(n_days, horizon)
+            samples = resampled_days(n_days, horizon)
         self.rank_ic = _mean(own.rank_ic, samples)
         self.ic = _mean(own.ic, samples)
         self.rival = _mean(rival.rank_ic, samples)
@@ -76,7 +76,7 @@ class _Year:
         )
 
 
-def _mean(values: Floats, samples: Floats | None) -> Estimate:
+def _mean(values: Floats, samples: DaySamples | None) -> Estimate:
     if samples is None:
         return Estimate(value=float(values.mean()), low=None, high=None, se=None)
     return mean_score(values, samples)

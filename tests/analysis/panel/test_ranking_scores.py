@@ -5,7 +5,7 @@ import pytest
 
 from analysis.panel.day_scores import DailyScores
 from analysis.panel.ranking_scores import mean_score, score_ranking
-from analysis.statistics.day_resampling import resampled_day_counts
+from analysis.statistics.day_resampling import DaySamples, resampled_days
 from study.statistics.rank_scores import sharpe, sharpe_influence
 
 N_DAYS = 800
@@ -24,7 +24,7 @@ def daily(rank_ic: np.ndarray, earned: np.ndarray | None = None) -> DailyScores:
 def test_ratios_and_their_errors_are_those_of_the_formulas() -> None:
     draw = np.random.default_rng(0)
     earned = 0.0005 + 0.01 * draw.standard_normal((1, N_DAYS))
-    days = resampled_day_counts(N_DAYS, 5)
+    days = resampled_days(N_DAYS, 5)
     found = score_ranking(daily(0.02 + 0.1 * earned, earned), days, 5)
     assert found.sharpe is not None
     assert found.sharpe.value == pytest.approx(sharpe(earned[0], 5))
@@ -44,14 +44,15 @@ def test_ratios_and_their_errors_are_those_of_the_formulas() -> None:
 
 def test_samples_in_which_every_day_is_once_give_the_ratio_itself() -> None:
     earned = 0.0005 + 0.01 * np.random.default_rng(0).standard_normal((1, 50))
-    found = score_ranking(daily(earned, earned), np.ones((10, 50)), 5)
+    every_day = DaySamples(counts=np.ones((10, 50)), stretch=np.ones(10), shown=1.0)
+    found = score_ranking(daily(earned, earned), every_day, 5)
     for ratio in (found.icir, found.sharpe, found.sharpe_net):
         assert ratio is not None
         assert ratio.low == pytest.approx(ratio.value, rel=1e-9)
 
 
 def test_what_never_varies_has_no_ratio() -> None:
-    found = score_ranking(daily(np.zeros((2, 60))), resampled_day_counts(60, 1), 1)
+    found = score_ranking(daily(np.zeros((2, 60))), resampled_days(60, 1), 1)
     assert found.icir is None
     assert found.sharpe is None
 
@@ -59,7 +60,7 @@ def test_what_never_varies_has_no_ratio() -> None:
 def test_an_interval_holds_days_and_seeds() -> None:
     draw = np.random.default_rng(1)
     noise = 0.2 * draw.standard_normal(N_DAYS)
-    days = resampled_day_counts(N_DAYS, 5)
+    days = resampled_days(N_DAYS, 5)
     alike, apart = (
         mean_score(np.stack([noise + seed for seed in seeds]), days)
         for seeds in ((0.02, 0.02, 0.02), (-0.03, 0.02, 0.07))
@@ -75,7 +76,7 @@ def test_an_interval_holds_days_and_seeds() -> None:
 def test_each_seed_has_an_interval_of_its_days() -> None:
     draw = np.random.default_rng(2)
     rank_ic = np.array([[0.0], [0.1]]) + 0.2 * draw.standard_normal((2, N_DAYS))
-    found = score_ranking(daily(rank_ic), resampled_day_counts(N_DAYS, 1), 1)
+    found = score_ranking(daily(rank_ic), resampled_days(N_DAYS, 1), 1)
     assert list(found.by_seed) == [0, 1]
     assert found.by_seed[1].value == pytest.approx(rank_ic[1].mean())
     for each in found.by_seed.values():
