@@ -16,7 +16,7 @@ from study.data.panel.panel_baselines import PanelBaseline, score_panel_baseline
 from study.data.panel.panel_dataset import PanelDataset
 from study.data.panel.panel_power import PanelPower, measure_panel_power, read_panel_power
 from study.data.panel.shared_inputs import SharedInputs
-from study.names import RIDGE
+from study.names import BOOSTING, RIDGE
 from study.planning.cell_series import AnyDataset
 from study.results.plans.plan_record import PanelPowerRecord, PowerRecord
 from study.results.records import BaselineRecord, Metric, PanelBaselineRecord
@@ -36,9 +36,9 @@ class SimpleModels:
     baselines: tuple[BaselineRecord | PanelBaselineRecord, ...]
     to_beat: BaselineRecord | PanelBaselineRecord
     """The baseline that the terminal shows beside the best trial."""
-    daily: PriceArray
-    """Its log-losses, nats, or RankICs on the validation days; on the folds of a search those of
-    one fold after the other."""
+    daily: Mapping[str, PriceArray]
+    """Log-losses, nats, or RankICs on the validation days of each baseline, by its name; on the
+    folds of a search those of one fold after the other."""
     power: Power | PanelPower
 
     @property
@@ -93,7 +93,7 @@ def samples_of(
     data: AnyDataset,
     config: DataConfig,
     metric: Metric,
-    daily: PriceArray | None = None,
+    daily: Mapping[str, PriceArray] | None = None,
     *,
     n_nodes: int = 1,
 ) -> tuple[Samples, ...]:
@@ -103,26 +103,28 @@ def samples_of(
         data: the data set of a cell.
         config: its definition.
         metric: the score by which trials are ranked.
-        daily: values of the baseline to beat, as ``SimpleModels.daily``; None without one.
+        daily: values of the baselines, as ``SimpleModels.daily``; None without them.
         n_nodes: machines of the cluster; several may share no file of a panel's inputs.
     """
     ends = np.cumsum([len(own.validation_days) for own in data.per_network])
-    parts: Sequence[PriceArray | None] = (
-        [None] * len(ends) if daily is None else np.split(daily, ends[:-1])
-    )
+
+    def parts(name: str) -> Sequence[PriceArray | None]:
+        return [None] * len(ends) if daily is None else np.split(daily[name], ends[:-1])
+
     if isinstance(data, PanelDataset):
         networks = data.per_network if n_nodes == 1 else _carried(data.per_network)
         return tuple(
             PanelTrainingData.of(
                 own,
-                baseline_rank_ics=of_baseline,
+                baseline_rank_ics=ridge,
+                boosting_rank_ics=boosting,
                 metric=cast(PanelMetric, metric),
                 share=config.portfolio_share,
                 cost_bps=config.cost_bps,
             )
-            for own, of_baseline in zip(networks, parts, strict=True)
+            for own, ridge, boosting in zip(networks, parts(RIDGE), parts(BOOSTING), strict=True)
         )
-    return tuple(map(TrainingData.of, data.per_network, parts))
+    return tuple(map(TrainingData.of, data.per_network, parts(_TO_BEAT[False])))
 
 
 def _carried(networks: Sequence[PanelDataset]) -> Sequence[PanelDataset]:
@@ -146,7 +148,7 @@ def _simple_models(
     return SimpleModels(
         baselines=tuple(records),
         to_beat=next(each for each in records if each.name == name),
-        daily=daily[name],
+        daily=daily,
         power=power,
     )
 

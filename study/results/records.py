@@ -71,6 +71,10 @@ _PANEL_NAMES = (
 """Names of a panel's scores in a row, which are those of their fields; rows of markets lack them.
 """
 
+ADDED_NAMES = ("boosting_difference", "boosting_difference_se")
+"""Names of further scores of a panel in a row, which are those of their fields; rows that were
+written before there were any lack them."""
+
 PHASES = ("data", "step", "validation", "checkpoint")
 """Phases of an epoch; each line of an epoch has their seconds, as ``data_seconds``."""
 
@@ -203,7 +207,8 @@ class TrialRecord:
             if name == "epochs_trained":
                 is_panel = isinstance(self.best, PanelBest)
                 row |= _flat(None if is_panel else self.best, _BEST_SCORE_NAMES)
-                row |= _flat(self.best, {own: own for own in _PANEL_NAMES}) if is_panel else {}
+                names = (*_PANEL_NAMES, *ADDED_NAMES) if is_panel else ()
+                row |= _flat(self.best, {own: own for own in names})
         return row
 
     @classmethod
@@ -226,7 +231,7 @@ def row_types(*, is_panel: bool = False) -> dict[str, Any]:
     del types["best"]
     types |= {name: of_best[own] | None for name, own in names.items()}
     of_panel = get_type_hints(PanelBest)
-    return types | {name: of_panel[name] for name in _PANEL_NAMES if is_panel}
+    return types | {name: of_panel[name] for name in (*_PANEL_NAMES, *ADDED_NAMES) if is_panel}
 
 
 def is_panel_row(row: Mapping[str, Any]) -> bool:
@@ -242,7 +247,8 @@ def _best(row: Mapping[str, Any]) -> BestEpoch | PanelBest | None:
     if common["half_losses"] is not None:
         common["half_losses"] = tuple(common["half_losses"])
     if is_panel_row(row):
-        return PanelBest(**common, **{name: row[name] for name in _PANEL_NAMES})
+        added: dict[str, Any] = {name: row.get(name) for name in ADDED_NAMES}
+        return PanelBest(**common, **{name: row[name] for name in _PANEL_NAMES}, **added)
     scores = {own: row[name] for name, own in _BEST_SCORE_NAMES.items()}
     return BestEpoch(**common, **scores, auc_se=None)
 
