@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from study.results.records import StopReason, TrialRecord, objective, objective_error
+from study.results.records import (
+    ADDED_NAMES,
+    StopReason,
+    TrialRecord,
+    objective,
+    objective_error,
+)
 from study.results.store import read_trials
 from study.storage.layout import TRIALS_FILE
 from tests.results.conftest import record
