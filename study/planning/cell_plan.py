@@ -143,6 +143,7 @@ def plan_cell(
     capture: bool = True,
     estimate: Estimate | None = None,
     power: Power | PanelPower | None = None,
+    simple: SimpleModels | None = None,
     per_device: Mapping[str, int] | None = None,
     times: Mapping[str, StepTimes] | None = None,
     driver_seconds: float = 0.0,
@@ -163,6 +164,7 @@ def plan_cell(
         capture: are training steps captured as graphs of the device, where it can?
         estimate: the estimate of an earlier plan; None makes one.
         power: the power of an earlier plan; None measures it.
+        simple: the baselines of an earlier plan of the same data; None fits them.
         per_device: trials that share a device in an earlier plan, by budget; None times how many
             train best, on an accelerator and unless ``concurrency`` is given.
         times: measured steps of the same architectures, by budget; None measures them.
@@ -187,7 +189,7 @@ def plan_cell(
     forced = first_configurations(space, cell)
     at_once = _trials_at_once(concurrency, resources, cell)
     # Its seconds are those that workers need to start.
-    judged = functools.cache(lambda: simple_models(data, cell.data, power))
+    judged = functools.cache(lambda: simple or simple_models(data, cell.data, power))
     if estimate is None:
         times = times or measure_search(
             space, _probed_samples(data, cell, len(nodes)), resources, device=device,

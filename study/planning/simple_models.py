@@ -40,6 +40,8 @@ class SimpleModels:
     """Log-losses, nats, or RankICs on the validation days of each baseline, by its name; on the
     folds of a search those of one fold after the other."""
     power: Power | PanelPower
+    notes: tuple[str, ...]
+    """Why kept scores of baselines were of no use or could not be kept, one line each."""
 
     @property
     def power_record(self) -> PowerRecord | PanelPowerRecord:
@@ -70,14 +72,15 @@ def simple_models(
         judge = functools.partial(
             score_panel_baselines, share=config.portfolio_share, cost_basis_points=config.cost_bps
         )
-        found = judge(data)
+        found, notes = judge(data)
+        if power is None:
+            latest, more = judge(data.without_search_folds) if data.search_folds else (found, ())
+            power, notes = measure_panel_power(data, latest), (*notes, *more)
         return _simple_models(
             [_panel_record(each) for each in found],
             {each.name: each.rank_ics for each in found},
-            power
-            or measure_panel_power(
-                data, judge(data.without_search_folds) if data.search_folds else found
-            ),
+            power,
+            notes,
             is_panel=True,
         )
     of_market = score_baselines(data)
@@ -85,6 +88,7 @@ def simple_models(
         [_record(each) for each in of_market],
         {each.name: each.losses for each in of_market},
         power or measure_power(data),
+        (),
         is_panel=False,
     )
 
@@ -141,6 +145,7 @@ def _simple_models(
     records: Sequence[BaselineRecord | PanelBaselineRecord],
     daily: Mapping[str, PriceArray],
     power: Power | PanelPower,
+    notes: tuple[str, ...],
     *,
     is_panel: bool,
 ) -> SimpleModels:
@@ -150,6 +155,7 @@ def _simple_models(
         to_beat=next(each for each in records if each.name == name),
         daily=daily,
         power=power,
+        notes=notes,
     )
 
 

@@ -4,8 +4,11 @@ None is tuned by looking at the days on which it is judged: prices alone, or tex
 training days.
 """
 
-from collections.abc import Sequence
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -13,13 +16,18 @@ import numpy.typing as npt
 
 from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.evaluation.probability_scores import daily_means
+from study.data.panel.arrow_cache import cached_scores
 from study.data.panel.panel import MaskArray
 from study.data.panel.panel_dataset import PAST_DAYS, PanelDataset
+from study.data.panel.panel_inputs import code_digest
 from study.names import BOOSTING, RIDGE
 from study.statistics.block_length import block_days
 from study.statistics.mean_error import standard_error
 from study.statistics.rank_scores import daily_ic, daily_rank_ic, long_short, sharpe
 from study.statistics.within_day_ridge import fit_within_day_ridge, ridge_scores
+
+_CODE = ("data/panel/panel_baselines.py", "statistics/within_day_ridge.py")
+"""Modules that compute scores, in the folder of the package."""
 
 _YEAR_DAYS, _MONTH_DAYS, _WEEK_DAYS = PAST_DAYS, 20, 5
 """Trading days of a year, a month and a week."""
@@ -88,21 +96,25 @@ class PanelBaseline:
 
 def score_panel_baselines(
     data: PanelDataset, *, share: float, cost_basis_points: float
-) -> tuple[PanelBaseline, ...]:
+) -> tuple[tuple[PanelBaseline, ...], tuple[str, ...]]:
     """Score the baselines on the validation days; they are fitted on the training days alone.
 
     On the folds of a search they are fitted once for each, on its training days, and the scores
-    are those of all validated days together.
+    are those of all validated days together. Where inputs are mapped from a file, the scores are
+    kept beside it, and what was fitted to the same arrays by the same code is not fitted again.
 
     Args:
         data: the data set.
         share: share of a day's assets that is bought, and that is sold.
         cost_basis_points: cost of a trade, basis points of its value.
+
+    Returns: the baselines, and why kept scores were of no use or could not be kept, one line each.
     """
     folds = data.per_network
     judged = [judged_days(fold, fold.validation_days) for fold in folds]
-    scores = [panel_baseline_scores(fold, fold.validation_days) for fold in folds]
-    return tuple(
+    found = [_kept_scores(fold) for fold in folds]
+    scores = [own for own, _ in found]
+    baselines = tuple(
         judge_panel_scores(
             name,
             [each[name] for each in scores],
@@ -113,6 +125,35 @@ def score_panel_baselines(
         )
         for name in scores[0]
     )
+    return baselines, tuple(note for _, note in found if note)
+
+
+def _kept_scores(data: PanelDataset) -> tuple[Mapping[str, SampleArray], str]:
+    """Return the scores on the validation days, from their file if there is one, and a note."""
+    return cached_scores(
+        _digest(data),
+        None if data.inputs.file is None else data.inputs.file.parent,
+        lambda: panel_baseline_scores(data, data.validation_days),
+    )
+
+
+def _digest(data: PanelDataset) -> str:
+    """Return the sha256 of all that the scores on the validation days depend on."""
+    content = hashlib.sha256(repr((_code(), data.horizon)).encode())
+    for array in (
+        data.inputs.values, data.targets, data.present, data.closes, data.train_days,
+        data.validation_days,
+    ):  # fmt: skip
+        content.update(repr((array.dtype.str, array.shape)).encode())
+        content.update(np.ascontiguousarray(array).data.cast("B"))
+    return content.hexdigest()
+
+
+@functools.cache
+def _code() -> str:
+    """Return the digest of the code and of the versions of the libraries that fit baselines."""
+    # The version of what is installed: to import scikit-learn takes a second.
+    return code_digest(_CODE, (np.__version__, version("scikit-learn")))
 
 
 def judged_days(data: PanelDataset, days: IndexArray) -> JudgedDays:

@@ -1,3 +1,4 @@
+import os
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -211,6 +212,65 @@ def test_two_that_build_at_once_both_end_with_a_good_file(tmp_path: Path) -> Non
         assert each.inputs.file == file_in(tmp_path)
     assert_as_built(cached_inputs(KEY, tmp_path, not_built))
     assert len(list(tmp_path.iterdir())) == 1
+
+
+DAY = 86_400
+
+
+def age(path: Path, days: float) -> None:
+    """Set the time of a file back, as if nobody had opened it since."""
+    now = path.stat().st_mtime - days * DAY
+    os.utime(path, (now, now))
+
+
+def test_a_new_file_removes_those_that_nobody_opened_for_a_month(tmp_path: Path) -> None:
+    keys = [replace(KEY, fingerprint=name) for name in ("old", "opened", "received", "recent")]
+    old, opened, received, recent = (cached_inputs(key, tmp_path, built) for key in keys)
+    sent = pickle.dumps(received.inputs)
+    for found, days in ((old, 31.0), (opened, 31.0), (received, 31.0), (recent, 29.0)):
+        assert found.inputs.file is not None
+        age(found.inputs.file, days)
+    unfinished, fresh, other = (tmp_path / name for name in (".a.b.tmp", ".c.d.tmp", "notes.txt"))
+    for path, days in ((unfinished, 1.1), (fresh, 0.9), (other, 400.0)):
+        path.write_text("")
+        age(path, days)
+    cached_inputs(keys[1], tmp_path, not_built)
+    # A worker that begins a trial opens the file as well.
+    pickle.loads(sent)
+    new = cached_inputs(KEY, tmp_path, built)
+    kept = {found.inputs.file for found in (opened, received, recent, new)}
+    assert set(tmp_path.iterdir()) == {*kept, fresh, other}
+    # A process that has mapped a removed file keeps what it holds.
+    np.testing.assert_array_equal(old.inputs.values, built().values)
+    assert_as_built(cached_inputs(keys[0], tmp_path, built))
+
+
+def test_a_file_that_is_only_read_removes_nothing(tmp_path: Path) -> None:
+    cached_inputs(KEY, tmp_path, built)
+    (tmp_path / "other.arrow").write_text("")
+    age(tmp_path / "other.arrow", 31)
+    cached_inputs(KEY, tmp_path, not_built)
+    assert (tmp_path / "other.arrow").exists()
+
+
+def test_many_that_build_and_remove_at_once_end_with_good_files(tmp_path: Path) -> None:
+    keys = [replace(KEY, fingerprint=str(number)) for number in range(4)]
+    for number in range(20):
+        path = tmp_path / f"{number}.arrow"
+        path.write_text("")
+        age(path, 31)
+    together = Barrier(4, timeout=20)
+
+    def build_together() -> PanelInputs:
+        together.wait()
+        return built()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda key: cached_inputs(key, tmp_path, build_together), keys))
+    for each in found:
+        assert_as_built(each)
+        assert each.note == ""
+    assert set(tmp_path.iterdir()) == {each.inputs.file for each in found}
 
 
 def test_inputs_stay_in_memory_where_no_file_can_be_written(tmp_path: Path) -> None:

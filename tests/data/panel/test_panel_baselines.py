@@ -1,10 +1,15 @@
-from dataclasses import replace
+import hashlib
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
 from study.data.panel import panel_baselines
+from study.data.panel.arrow_cache import InputsKey, cached_inputs, cached_scores
 from study.data.panel.panel_baselines import (
     PanelBaseline,
     SeenPanel,
@@ -14,6 +19,7 @@ from study.data.panel.panel_baselines import (
     score_panel_baselines,
 )
 from study.data.panel.panel_dataset import PanelDataset
+from study.data.panel.panel_inputs import PanelInputs
 from study.data.panel.shared_inputs import SharedInputs
 from study.statistics.rank_comparison import compare_days
 from tests.data.panel.planted import planted_panel
@@ -22,7 +28,7 @@ PORTFOLIO = {"share": 0.2, "cost_basis_points": 10.0}
 
 
 def scored(data: PanelDataset) -> tuple[PanelBaseline, ...]:
-    return score_panel_baselines(data, **PORTFOLIO)
+    return score_panel_baselines(data, **PORTFOLIO)[0]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +51,76 @@ def test_the_baselines_come_in_the_order_of_what_they_learn(
 ) -> None:
     names = ["zero", "momentum", "reversal", "low volatility", "ridge", "boosting"]
     assert list(found) == names
+
+
+def mapped(data: PanelDataset, folder: Path) -> PanelDataset:
+    """Return a data set whose inputs are mapped from a file in a folder."""
+    built = PanelInputs(
+        names=data.feature_names, values=data.inputs.values, known=data.present.copy()
+    )
+    key = InputsKey(
+        fingerprint=hashlib.sha256(data.inputs.values.tobytes()).hexdigest(), tier="closes",
+        normalization="cross_z", train_rows="", feature_hash="", code="",
+    )  # fmt: skip
+    return replace(data, inputs=cached_inputs(key, folder, lambda: built).inputs)
+
+
+def assert_same(some: tuple[PanelBaseline, ...], others: tuple[PanelBaseline, ...]) -> None:
+    for one, other in zip(some, others, strict=True):
+        for field in fields(PanelBaseline):
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
+
+
+def test_baselines_of_the_same_arrays_are_fitted_once(small: PanelDataset, tmp_path: Path) -> None:
+    data = mapped(small, tmp_path)
+    first, notes = score_panel_baselines(data, **PORTFOLIO)
+    assert notes == ()
+    assert_same(first, scored(small))
+    (kept,) = (path for path in tmp_path.iterdir() if path != data.inputs.file)
+    # What is in the file is what comes back: it is replaced by that of scores negated.
+    (scores, _) = cached_scores(kept.stem, tmp_path, lambda: pytest.fail("it must be there"))
+    kept.unlink()
+    cached_scores(kept.stem, tmp_path, lambda: {name: -own for name, own in scores.items()})
+    for one, other in zip(scored(data), first, strict=True):
+        np.testing.assert_array_equal(one.scores, -other.scores)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: {"targets": data.targets * 2},
+        lambda data: {"horizon": 2},
+        lambda data: {"train_days": data.train_days[1:]},
+        lambda data: {"validation_days": data.validation_days[1:]},
+        lambda data: {"closes": data.closes[1:]},
+        lambda data: {"present": np.roll(data.present, 1, axis=1)},
+        lambda data: {"inputs": data.inputs.between(0, len(data.dates) - 1)},
+    ],
+    ids=["targets", "horizon", "train", "validation", "closes", "present", "inputs"],
+)
+def test_everything_that_scores_depend_on_names_another_file(
+    small: PanelDataset, tmp_path: Path, change: Callable[[PanelDataset], dict[str, Any]]
+) -> None:
+    data = mapped(small, tmp_path)
+    digest = panel_baselines._digest(data)
+    assert panel_baselines._digest(small) == digest
+    assert panel_baselines._digest(replace(data, **change(data))) != digest
+
+
+def test_damaged_scores_are_fitted_again_and_said_so(small: PanelDataset, tmp_path: Path) -> None:
+    data = mapped(small, tmp_path)
+    first = scored(data)
+    (kept,) = (path for path in tmp_path.iterdir() if path != data.inputs.file)
+    content = bytearray(kept.read_bytes())
+    content[content.index(first[4].scores[50].tobytes())] ^= 1
+    kept.write_bytes(content)
+    again, notes = score_panel_baselines(data, **PORTFOLIO)
+    assert_same(again, first)
+    assert notes == (
+        f"{kept}: the cache of the baselines' scores is damaged (its content has another "
+        "checksum); they were built again",
+    )
+    assert score_panel_baselines(data, **PORTFOLIO)[1] == ()
 
 
 def test_equal_scores_have_a_rank_correlation_of_exactly_zero(
