@@ -6,10 +6,9 @@ training days.
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Any
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +19,15 @@ from study.data.panel.arrow_cache import cached_scores
 from study.data.panel.panel import MaskArray
 from study.data.panel.panel_dataset import PAST_DAYS, PanelDataset
 from study.data.panel.panel_inputs import code_digest
+from study.errors import DataError, cause
 from study.names import BOOSTING, RIDGE
 from study.statistics.block_length import block_days
 from study.statistics.mean_error import standard_error
 from study.statistics.rank_scores import daily_ic, daily_rank_ic, long_short, sharpe
 from study.statistics.within_day_ridge import fit_within_day_ridge, ridge_scores
+
+LIGHTGBM = "lightgbm"
+"""Gradient boosting of another library, a baseline where it is installed: its extra."""
 
 _CODE = ("data/panel/panel_baselines.py", "statistics/within_day_ridge.py")
 """Modules that compute scores, in the folder of the package."""
@@ -152,8 +155,7 @@ def _digest(data: PanelDataset) -> str:
 @functools.cache
 def _code() -> str:
     """Return the digest of the code and of the versions of the libraries that fit baselines."""
-    # The version of what is installed: to import scikit-learn takes a second.
-    return code_digest(_CODE, (np.__version__, version("scikit-learn")))
+    return code_digest(_CODE, (np.__version__, _version("scikit-learn"), _version(LIGHTGBM)))
 
 
 def judged_days(data: PanelDataset, days: IndexArray) -> JudgedDays:
@@ -193,8 +195,10 @@ def panel_baseline_scores(
         "reversal": -_return(closes, priced, _WEEK_DAYS),
         "low volatility": -_volatility(closes, priced),
         RIDGE: ridge_scores(ridge, seen.inputs, days),
-        BOOSTING: _boosting(data, seen, days),
+        BOOSTING: _boosting(data, seen, days, _fit_histograms),
     }
+    if _version(LIGHTGBM) is not None:
+        found[LIGHTGBM] = _boosting(data, seen, days, _fit_lightgbm)
     return {name: _completed(scores, present) for name, scores in found.items()}
 
 
@@ -282,47 +286,108 @@ def _completed(scores: PriceArray, present: MaskArray) -> SampleArray:
     return np.where(present, completed, np.nan).astype(np.float32)
 
 
-def _boosting(data: PanelDataset, seen: SeenPanel, days: IndexArray) -> PriceArray:
-    """Return the scores of gradient boosting, a part of the days at a time."""
-    model = _boosted(data)
+_Rows = npt.NDArray[np.float32]
+_Predict = Callable[[_Rows], PriceArray]
+_Fit = Callable[[_Rows, _Rows, int, tuple[_Rows, _Rows] | None], tuple[_Predict, Sequence[float]]]
+"""Fits so many trees to inputs and targets; returns what predicts, and the mean squared error after
+each tree on the inputs and targets that are given last, if any are."""
+
+
+def _boosting(data: PanelDataset, seen: SeenPanel, days: IndexArray, fit: _Fit) -> PriceArray:
+    """Return the scores of gradient boosting by a library, a part of the days at a time."""
+    predict, _ = _boosted(data, fit)
     scores = np.full((len(days), seen.present.shape[1]), np.nan)
     for rows in np.array_split(np.arange(len(days)), -(-scores.size // _BOOSTED_ROWS)):
         present = seen.present[days[rows]]
         part = np.full(present.shape, np.nan)
         if present.any():
-            part[present] = model.predict(seen.inputs[days[rows]][present])
+            part[present] = predict(seen.inputs[days[rows]][present])
         scores[rows] = part
     return scores
 
 
-def _boosted(data: PanelDataset) -> Any:
+def _boosted(data: PanelDataset, fit: _Fit) -> tuple[_Predict, int]:
     """Fit gradient boosting to a sample of the training asset-days.
 
     The number of trees is the one of least squared error on the latest of these days, of a fit to
     the earlier ones; the days on which labels of both sides overlap are left out.
+
+    Returns: what predicts, and its number of trees.
     """
-    # A second to import, which no other command on data need wait for.
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    def fitted(which: MaskArray, n_trees: int) -> Any:
-        model = HistGradientBoostingRegressor(
-            learning_rate=_STEP,
-            max_iter=n_trees,
-            max_leaf_nodes=_LEAVES,
-            min_samples_leaf=_LEAF_ROWS,
-            # The library's own stopping takes random asset-days, whose labels overlap the others.
-            early_stopping=False,
-            random_state=0,
-        )
-        return model.fit(inputs[which], targets[which])
-
     at, assets = _sampled(data)
     inputs, targets = data.inputs.values[at, assets], data.targets[at, assets]
     first_late = data.train_days[int(_EARLY_SHARE * len(data.train_days))]
-    late = at >= first_late
-    stages = fitted(at <= first_late - data.horizon, _TREES).staged_predict(inputs[late])
-    errors = [float(((each - targets[late]) ** 2).mean()) for each in stages]
-    return fitted(np.ones(len(at), dtype=bool), int(np.argmin(errors)) + 1)
+    early, late = at <= first_late - data.horizon, at >= first_late
+    judge = inputs[late], targets[late]
+    _, errors = fit(inputs[early], targets[early], _TREES, judge)
+    n_trees = int(np.argmin(errors)) + 1
+    return fit(inputs, targets, n_trees, None)[0], n_trees
+
+
+def _fit_histograms(
+    inputs: _Rows, targets: _Rows, n_trees: int, judge: tuple[_Rows, _Rows] | None
+) -> tuple[_Predict, Sequence[float]]:
+    """Fit the gradient boosting of scikit-learn."""
+    # A second to import, which no other command on data need wait for.
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    model = HistGradientBoostingRegressor(
+        learning_rate=_STEP,
+        max_iter=n_trees,
+        max_leaf_nodes=_LEAVES,
+        min_samples_leaf=_LEAF_ROWS,
+        # The library's own stopping takes random asset-days, whose labels overlap the others.
+        early_stopping=False,
+        random_state=0,
+    ).fit(inputs, targets)
+    if judge is None:
+        return model.predict, ()
+    stages = model.staged_predict(judge[0])
+    return model.predict, [float(((each - judge[1]) ** 2).mean()) for each in stages]
+
+
+def _fit_lightgbm(
+    inputs: _Rows, targets: _Rows, n_trees: int, judge: tuple[_Rows, _Rows] | None
+) -> tuple[_Predict, Sequence[float]]:
+    """Fit the gradient boosting of LightGBM.
+
+    Raises:
+        DataError: it is installed and cannot be loaded.
+    """
+    try:
+        import lightgbm
+    except OSError as error:
+        raise DataError(
+            f"lightgbm: must load where it is installed, but got {cause(error)}. Install the "
+            "OpenMP library that it names (libgomp1, libomp on macOS), or uninstall lightgbm."
+        ) from error
+
+    settings = {
+        "objective": "regression", "learning_rate": _STEP, "num_leaves": _LEAVES,
+        "min_data_in_leaf": _LEAF_ROWS, "seed": 0, "deterministic": True, "force_row_wise": True,
+        "num_threads": 1, "verbosity": -1,
+    }  # fmt: skip
+    train = lightgbm.Dataset(inputs, targets)
+    if judge is None:
+        return lightgbm.train(settings, train, n_trees).predict, ()
+    curve: dict[str, dict[str, list[float]]] = {}
+    model = lightgbm.train(
+        settings,
+        train,
+        n_trees,
+        valid_sets=[lightgbm.Dataset(*judge, reference=train)],
+        valid_names=["judge"],
+        callbacks=[lightgbm.record_evaluation(curve)],
+    )
+    return model.predict, curve["judge"]["l2"]
+
+
+def _version(library: str) -> str | None:
+    """Return the version of a library that may not be installed, and is not loaded."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 def _sampled(data: PanelDataset) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

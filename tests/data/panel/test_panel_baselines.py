@@ -1,6 +1,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,17 @@ from study.data.panel.panel_inputs import PanelInputs
 from study.data.panel.shared_inputs import SharedInputs
 from study.statistics.rank_comparison import compare_days
 from tests.data.panel.planted import planted_panel
+
+HAS_LIGHTGBM = find_spec("lightgbm") is not None
+needs_lightgbm = pytest.mark.skipif(not HAS_LIGHTGBM, reason="the extra lightgbm is not installed")
+by_both = pytest.mark.parametrize(
+    "fit",
+    [
+        panel_baselines._fit_histograms,
+        pytest.param(panel_baselines._fit_lightgbm, marks=needs_lightgbm),
+    ],
+    ids=["scikit-learn", "lightgbm"],
+)
 
 PORTFOLIO = {"share": 0.2, "cost_basis_points": 10.0}
 
@@ -50,7 +62,7 @@ def test_the_baselines_come_in_the_order_of_what_they_learn(
     found: dict[str, PanelBaseline],
 ) -> None:
     names = ["zero", "momentum", "reversal", "low volatility", "ridge", "boosting"]
-    assert list(found) == names
+    assert list(found) == [*names, *(["lightgbm"] if HAS_LIGHTGBM else [])]
 
 
 def mapped(data: PanelDataset, folder: Path) -> PanelDataset:
@@ -121,6 +133,34 @@ def test_damaged_scores_are_fitted_again_and_said_so(small: PanelDataset, tmp_pa
         "checksum); they were built again",
     )
     assert score_panel_baselines(data, **PORTFOLIO)[1] == ()
+
+
+@needs_lightgbm
+def test_lightgbm_finds_the_same_signal_and_repeats_itself(
+    data: PanelDataset, found: dict[str, PanelBaseline]
+) -> None:
+    own, other = found["lightgbm"], found["boosting"]
+    assert own.rank_ic == pytest.approx(other.rank_ic, abs=0.01)
+    assert not np.array_equal(own.scores, other.scores)
+    again = panel_baseline_scores(data, data.validation_days)["lightgbm"]
+    np.testing.assert_array_equal(again, own.scores)
+
+
+def test_lightgbm_is_a_baseline_where_it_is_installed_alone(
+    small: PanelDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = small.validation_days[:5]
+    assert ("lightgbm" in panel_baseline_scores(small, days)) == HAS_LIGHTGBM
+    digests = {panel_baselines._digest(small)}
+    for installed in (None, "4.0.0", "4.0.1"):
+        monkeypatch.setattr(panel_baselines, "_version", lambda _, found=installed: found)
+        panel_baselines._code.cache_clear()
+        digests.add(panel_baselines._digest(small))
+        if installed is None:
+            assert "lightgbm" not in panel_baseline_scores(small, days)
+    panel_baselines._code.cache_clear()
+    # Kept scores are those of the libraries that fitted them.
+    assert len(digests) == 4
 
 
 def test_equal_scores_have_a_rank_correlation_of_exactly_zero(
@@ -223,7 +263,7 @@ def test_inputs_of_a_validation_day_change_the_scores_of_that_day_alone(
     )
     for name, scores in changed.items():
         differs = ~np.isclose(scores, found[name].scores, equal_nan=True).all(axis=1)
-        expected = [row] if name in ("ridge", "boosting") else []
+        expected = [row] if name in ("ridge", "boosting", "lightgbm") else []
         assert np.flatnonzero(differs).tolist() == expected, name
 
 
@@ -294,22 +334,24 @@ def test_boosting_learns_from_a_sample_of_all_days(
     assert data.targets[days, assets].std() == pytest.approx(whole.std(), rel=0.03)
 
 
-def test_boosting_takes_as_many_trees_as_help_on_the_latest_training_days() -> None:
+@by_both
+def test_boosting_takes_as_many_trees_as_help_on_the_latest_training_days(fit: Any) -> None:
     trees = [
-        panel_baselines._boosted(planted_panel(n_days=600, n_assets=10, ic=ic, seed=1)).n_iter_
+        panel_baselines._boosted(planted_panel(n_days=600, n_assets=10, ic=ic, seed=1), fit)[1]
         for ic in (0.0, 0.1, 0.6)
     ]
-    # 1, 13 and 80.
+    # 1, 13 and 80 by scikit-learn.
     assert trees[0] <= 5 < trees[1] < 40 < trees[2]
 
 
-def test_days_whose_labels_reach_into_the_latest_ones_choose_no_trees() -> None:
+@by_both
+def test_days_whose_labels_reach_into_the_latest_ones_choose_no_trees(fit: Any) -> None:
     data = planted_panel(n_days=600, n_assets=10, horizon=5, ic=0.2)
     first = int(data.train_days[int(0.8 * len(data.train_days))])
     targets = data.targets.copy()
     targets[first - 4 : first] = 1000.0 * np.sign(data.inputs.values[first - 4 : first, :, 5])
     targets[~data.present] = np.nan
     wild = replace(data, targets=targets)
-    n_trees = panel_baselines._boosted(data).n_iter_
+    n_trees = panel_baselines._boosted(data, fit)[1]
     # Fitted to such targets, the first tree would do harm.
-    assert panel_baselines._boosted(wild).n_iter_ == n_trees > 10
+    assert panel_baselines._boosted(wild, fit)[1] == n_trees > 10
