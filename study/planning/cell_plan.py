@@ -149,6 +149,7 @@ def plan_cell(
     driver_seconds: float = 0.0,
     is_searched_now: bool = False,
     is_begun: bool = False,
+    may_write: bool = True,
     say: Callable[[str], None] = lambda line: None,
 ) -> CellPlan:
     """Check a cell against its data and the cluster, and measure the time it will take.
@@ -172,6 +173,7 @@ def plan_cell(
         is_searched_now: does this command search the cell next, so that the time of this plan is
             part of the search's?
         is_begun: is ``space`` that of a search that is resumed?
+        may_write: may scores of a panel's baselines be kept in the results folder?
         say: takes the name of each part that takes more than two seconds, before it begins.
 
     Raises:
@@ -189,7 +191,9 @@ def plan_cell(
     forced = first_configurations(space, cell)
     at_once = _trials_at_once(concurrency, resources, cell)
     # Its seconds are those that workers need to start.
-    judged = functools.cache(lambda: simple or simple_models(data, cell.data, power))
+    judged = functools.cache(
+        lambda: simple or simple_models(data, cell.data, power, may_write=may_write)
+    )
     if estimate is None:
         times = times or measure_search(
             space, _probed_samples(data, cell, len(nodes)), resources, device=device,

@@ -59,7 +59,11 @@ def read_simple_power(
 
 
 def simple_models(
-    data: AnyDataset, config: DataConfig, power: Power | PanelPower | None = None
+    data: AnyDataset,
+    config: DataConfig,
+    power: Power | PanelPower | None = None,
+    *,
+    may_write: bool = True,
 ) -> SimpleModels:
     """Fit the baselines on the training days and judge them on the validation days.
 
@@ -67,10 +71,14 @@ def simple_models(
         data: the data set of a cell.
         config: its definition, which names the portfolios by which a ranking is judged.
         power: what its days can show, if that has been measured.
+        may_write: may scores of a panel's baselines be kept in the results folder?
     """
     if isinstance(data, PanelDataset):
         judge = functools.partial(
-            score_panel_baselines, share=config.portfolio_share, cost_basis_points=config.cost_bps
+            score_panel_baselines,
+            share=config.portfolio_share,
+            cost_basis_points=config.cost_bps,
+            may_write=may_write,
         )
         found, notes = judge(data)
         if power is None:

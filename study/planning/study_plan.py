@@ -93,7 +93,7 @@ def plan_cells(
                 asked, data, space, nodes,
                 device=device, capture=capture, concurrency=concurrency,
                 times=measured.get(key), simple=fitted.get(asked.data),
-                driver_seconds=driver_seconds, is_begun=is_begun,
+                driver_seconds=driver_seconds, is_begun=is_begun, may_write=False,
             )  # fmt: skip
         except StudyError as error:
             row = known.row_of_problem(error, results, where)

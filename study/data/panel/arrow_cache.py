@@ -97,7 +97,11 @@ class CachedInputs:
 
 
 def cached_inputs(
-    key: InputsKey, folder: Path | None, build: Callable[[], PanelInputs]
+    key: InputsKey,
+    folder: Path | None,
+    build: Callable[[], PanelInputs],
+    *,
+    may_write: bool = True,
 ) -> CachedInputs:
     """Return the inputs of a panel, mapped from their file, which is built if it is not there.
 
@@ -109,6 +113,7 @@ def cached_inputs(
         key: what the inputs depend on.
         folder: where the files are kept; None builds the inputs in memory.
         build: what computes them.
+        may_write: may a file be written? Otherwise one that is there is only read.
     """
     if folder is None:
         return _in_memory(build())
@@ -120,12 +125,17 @@ def cached_inputs(
         build=lambda: _in_memory(build()),
         write=lambda built: _write_inputs(path, built, key.digest),
         without="every worker holds a copy of them",
+        may_write=may_write,
     )
     return replace(found, note=note)
 
 
 def cached_scores(
-    digest: str, folder: Path | None, build: Callable[[], Mapping[str, SampleArray]]
+    digest: str,
+    folder: Path | None,
+    build: Callable[[], Mapping[str, SampleArray]],
+    *,
+    may_write: bool = True,
 ) -> tuple[Mapping[str, SampleArray], str]:
     """Return the scores of models of a panel from their file, which is built as that of inputs is.
 
@@ -133,6 +143,7 @@ def cached_scores(
         digest: of everything that they depend on.
         folder: where the files are kept; None builds them each time.
         build: what computes them: float32 of shape (n_days, n_assets) by the name of the model.
+        may_write: may a file be written?
 
     Returns: the scores, and why a file was built again or could not be written, one line, empty
     otherwise.
@@ -147,6 +158,7 @@ def cached_scores(
         build=build,
         write=lambda built: _write(path, digest, list(built), built),
         without="the next command computes them anew",
+        may_write=may_write,
     )
 
 
@@ -158,6 +170,7 @@ def _cached(
     build: Callable[[], _Found],
     write: Callable[[_Found], None],
     without: str,
+    may_write: bool,
 ) -> tuple[_Found, str]:
     """Return what a file holds, built if it is not there or damaged, and a note on the latter.
 
@@ -168,6 +181,7 @@ def _cached(
         build: computes the content.
         write: writes it.
         without: what follows if it cannot be written.
+        may_write: may it be written?
     """
     where, note = f"{path}: the cache of {what}", ""
     if os.path.lexists(path):
@@ -176,6 +190,8 @@ def _cached(
             return found, ""
         note = f"{where} {found}; they were built again"
     built = build()
+    if not may_write:
+        return built, note
     try:
         write(built)
         _remove_unused(path)

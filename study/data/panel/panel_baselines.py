@@ -98,7 +98,7 @@ class PanelBaseline:
 
 
 def score_panel_baselines(
-    data: PanelDataset, *, share: float, cost_basis_points: float
+    data: PanelDataset, *, share: float, cost_basis_points: float, may_write: bool = True
 ) -> tuple[tuple[PanelBaseline, ...], tuple[str, ...]]:
     """Score the baselines on the validation days; they are fitted on the training days alone.
 
@@ -110,12 +110,13 @@ def score_panel_baselines(
         data: the data set.
         share: share of a day's assets that is bought, and that is sold.
         cost_basis_points: cost of a trade, basis points of its value.
+        may_write: may scores be kept? Those that are kept are read anyway.
 
     Returns: the baselines, and why kept scores were of no use or could not be kept, one line each.
     """
     folds = data.per_network
     judged = [judged_days(fold, fold.validation_days) for fold in folds]
-    found = [_kept_scores(fold) for fold in folds]
+    found = [_kept_scores(fold, may_write=may_write) for fold in folds]
     scores = [own for own, _ in found]
     baselines = tuple(
         judge_panel_scores(
@@ -131,12 +132,13 @@ def score_panel_baselines(
     return baselines, tuple(note for _, note in found if note)
 
 
-def _kept_scores(data: PanelDataset) -> tuple[Mapping[str, SampleArray], str]:
+def _kept_scores(data: PanelDataset, *, may_write: bool) -> tuple[Mapping[str, SampleArray], str]:
     """Return the scores on the validation days, from their file if there is one, and a note."""
     return cached_scores(
         _digest(data),
         None if data.inputs.file is None else data.inputs.file.parent,
         lambda: panel_baseline_scores(data, data.validation_days),
+        may_write=may_write,
     )
 
 

@@ -65,6 +65,21 @@ def test_inputs_are_built_once_and_mapped_after_that(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == [f"{KEY.digest}.arrow"]
 
 
+def test_who_may_not_write_reads_a_file_that_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    found = cached_inputs(KEY, folder, built, may_write=False)
+    assert_as_built(found)
+    assert (found.inputs.file, found.note, folder.exists()) == (None, "", False)
+    cached_inputs(KEY, folder, built)
+    assert cached_inputs(KEY, folder, not_built, may_write=False).inputs.file == file_in(folder)
+    cut(file_in(folder))
+    damaged = file_in(folder).read_bytes()
+    found = cached_inputs(KEY, folder, built, may_write=False)
+    assert_as_built(found)
+    assert "is damaged" in found.note
+    assert file_in(folder).read_bytes() == damaged
+
+
 def test_any_reader_of_arrow_files_reads_the_inputs(tmp_path: Path) -> None:
     cached_inputs(KEY, tmp_path, built)
     with pa.memory_map(str(file_in(tmp_path))) as file:

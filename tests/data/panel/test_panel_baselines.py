@@ -36,7 +36,7 @@ by_both = pytest.mark.parametrize(
     ids=["scikit-learn", "lightgbm"],
 )
 
-PORTFOLIO = {"share": 0.2, "cost_basis_points": 10.0}
+PORTFOLIO: dict[str, Any] = {"share": 0.2, "cost_basis_points": 10.0}
 
 
 def scored(data: PanelDataset) -> tuple[PanelBaseline, ...]:
@@ -85,6 +85,8 @@ def assert_same(some: tuple[PanelBaseline, ...], others: tuple[PanelBaseline, ..
 
 def test_baselines_of_the_same_arrays_are_fitted_once(small: PanelDataset, tmp_path: Path) -> None:
     data = mapped(small, tmp_path)
+    score_panel_baselines(data, **PORTFOLIO, may_write=False)
+    assert list(tmp_path.iterdir()) == [data.inputs.file]
     first, notes = score_panel_baselines(data, **PORTFOLIO)
     assert notes == ()
     assert_same(first, scored(small))
@@ -93,8 +95,10 @@ def test_baselines_of_the_same_arrays_are_fitted_once(small: PanelDataset, tmp_p
     (scores, _) = cached_scores(kept.stem, tmp_path, lambda: pytest.fail("it must be there"))
     kept.unlink()
     cached_scores(kept.stem, tmp_path, lambda: {name: -own for name, own in scores.items()})
-    for one, other in zip(scored(data), first, strict=True):
-        np.testing.assert_array_equal(one.scores, -other.scores)
+    for may_write in (True, False):
+        again, _ = score_panel_baselines(data, **PORTFOLIO, may_write=may_write)
+        for one, other in zip(again, first, strict=True):
+            np.testing.assert_array_equal(one.scores, -other.scores)
 
 
 @pytest.mark.parametrize(
