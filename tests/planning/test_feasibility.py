@@ -236,6 +236,7 @@ def test_a_plan_of_several_cells_says_which_cannot_run(tmp_path: Path) -> None:
     assert not found.will_run
 
 
+@pytest.mark.slow
 def test_the_baselines_of_a_horizon_are_fitted_once_for_all_budgets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -212,7 +212,7 @@ def _tried(read: Callable[[], _Found | str]) -> _Found | str:
 
 
 def _remove_unused(written: Path) -> None:
-    """Remove files beside a new one that no process has opened for long, or that are a crash's.
+    """Remove files like a new one that no process has opened for long, or that a crash has left.
 
     Every opening of a file sets its time. Linux and macOS keep a removed file for those who have
     mapped it, so that nothing is taken from a process that runs.
@@ -224,7 +224,11 @@ def _remove_unused(written: Path) -> None:
         OSError: the folder cannot be read.
     """
     now = written.stat().st_mtime
-    for pattern, most in (("*.arrow", _UNUSED_SECONDS), (".*.tmp", _UNFINISHED_SECONDS)):
+    digest = "[0-9a-f]" * len(written.stem)
+    for pattern, most in (
+        (f"{digest}.arrow", _UNUSED_SECONDS),
+        (f".{digest}.*.tmp", _UNFINISHED_SECONDS),
+    ):
         for path in written.parent.glob(pattern):
             # Another process may be removing the same ones.
             with contextlib.suppress(OSError):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from study.data.panel.arrow_cache import CachedInputs, InputsKey, cached_inputs
+from study.data.panel.arrow_cache import CachedInputs, InputsKey, cached_inputs, cached_scores
 from study.data.panel.panel_inputs import PanelInputs
 from study.data.panel.shared_inputs import SharedInputs
 from study.errors import DataError
@@ -245,8 +245,11 @@ def test_a_new_file_removes_those_that_nobody_opened_for_a_month(tmp_path: Path)
     for found, days in ((old, 31.0), (opened, 31.0), (received, 31.0), (recent, 29.0)):
         assert found.inputs.file is not None
         age(found.inputs.file, days)
-    unfinished, fresh, other = (tmp_path / name for name in (".a.b.tmp", ".c.d.tmp", "notes.txt"))
-    for path, days in ((unfinished, 1.1), (fresh, 0.9), (other, 400.0)):
+    unfinished, fresh, other, theirs = (
+        tmp_path / name
+        for name in (f".{'a' * 64}.b.tmp", f".{'b' * 64}.b.tmp", "notes.txt", "theirs.arrow")
+    )
+    for path, days in ((unfinished, 1.1), (fresh, 0.9), (other, 400.0), (theirs, 400.0)):
         path.write_text("")
         age(path, days)
     cached_inputs(keys[1], tmp_path, not_built)
@@ -254,24 +257,39 @@ def test_a_new_file_removes_those_that_nobody_opened_for_a_month(tmp_path: Path)
     pickle.loads(sent)
     new = cached_inputs(KEY, tmp_path, built)
     kept = {found.inputs.file for found in (opened, received, recent, new)}
-    assert set(tmp_path.iterdir()) == {*kept, fresh, other}
+    assert set(tmp_path.iterdir()) == {*kept, fresh, other, theirs}
     # A process that has mapped a removed file keeps what it holds.
     np.testing.assert_array_equal(old.inputs.values, built().values)
     assert_as_built(cached_inputs(keys[0], tmp_path, built))
 
 
+def test_scores_that_are_read_count_as_opened(tmp_path: Path) -> None:
+    scores = {"ridge": np.eye(3, dtype=np.float32), "boosting": np.full((3, 3), np.nan, np.float32)}
+    digests = ["a" * 64, "b" * 64]
+    for digest in digests:
+        cached_scores(digest, tmp_path, lambda: scores)
+        age(tmp_path / f"{digest}.arrow", 31)
+    found, note = cached_scores(digests[0], tmp_path, lambda: pytest.fail("it must be there"))
+    assert (list(found), note) == (list(scores), "")
+    for name, values in scores.items():
+        np.testing.assert_array_equal(found[name], values)
+    cached_scores("c" * 64, tmp_path, lambda: scores)
+    assert {path.stem[0] for path in tmp_path.iterdir()} == {"a", "c"}
+
+
 def test_a_file_that_is_only_read_removes_nothing(tmp_path: Path) -> None:
     cached_inputs(KEY, tmp_path, built)
-    (tmp_path / "other.arrow").write_text("")
-    age(tmp_path / "other.arrow", 31)
+    other = tmp_path / f"{'a' * 64}.arrow"
+    other.write_text("")
+    age(other, 31)
     cached_inputs(KEY, tmp_path, not_built)
-    assert (tmp_path / "other.arrow").exists()
+    assert other.exists()
 
 
 def test_many_that_build_and_remove_at_once_end_with_good_files(tmp_path: Path) -> None:
     keys = [replace(KEY, fingerprint=str(number)) for number in range(4)]
     for number in range(20):
-        path = tmp_path / f"{number}.arrow"
+        path = tmp_path / f"{number:064x}.arrow"
         path.write_text("")
         age(path, 31)
     together = Barrier(4, timeout=20)
