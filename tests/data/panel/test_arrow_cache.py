@@ -268,7 +268,8 @@ def test_scores_that_are_read_count_as_opened(tmp_path: Path) -> None:
     digests = ["a" * 64, "b" * 64]
     for digest in digests:
         cached_scores(digest, tmp_path, lambda: scores)
-        age(tmp_path / f"{digest}.arrow", 31)
+    for path in tmp_path.iterdir():
+        age(path, 31)
     found, note = cached_scores(digests[0], tmp_path, lambda: pytest.fail("it must be there"))
     assert (list(found), note) == (list(scores), "")
     for name, values in scores.items():
