@@ -215,6 +215,11 @@ def test_a_cell_that_cannot_run_is_described_with_the_keys_of_one_that_can(data:
     assert set(found) == set(plan_summary(plan).to_json())
     assert (found["feasible"], found["problem"], found["grid_size"]) == (False, "too large", 75)
     assert plan_summary(plan).feasible is True
+    # What is odd about the baselines is said with what is odd about the data.
+    noted = dataclasses.replace(plan, simple=dataclasses.replace(plan.simple, notes=("damaged",)))
+    contents = plan_summary(noted).contents
+    assert contents is not None
+    assert contents.inputs.warnings[-1] == "damaged"
 
 
 def test_a_plan_of_several_cells_says_which_cannot_run(tmp_path: Path) -> None:
