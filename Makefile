@@ -73,7 +73,7 @@ gpu: $(VENV)/installed ## check and time on a GPU in one go, in less than six mi
 # The newest versions that pyproject.toml allows, as a fresh environment gets them.
 lock: ## write constraints.lock anew
 	$(PYTHON) -m venv --clear build/lock
-	build/lock/bin/python $(INSTALL) ".[dev,history,panel]"
+	build/lock/bin/python $(INSTALL) ".[dev,history,panel,lightgbm]"
 	{ sed '/^[^#]/d' constraints.lock; \
 		build/lock/bin/python -m pip freeze --exclude market-scaling-study | sed 's/+.*//'; \
 	} > build/constraints.lock
@@ -81,5 +81,5 @@ lock: ## write constraints.lock anew
 
 $(VENV)/installed: pyproject.toml constraints.lock
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python $(INSTALL) --constraint constraints.lock --editable ".[dev,history,panel]"
+	$(VENV)/bin/python $(INSTALL) --constraint constraints.lock --editable ".[dev,history,panel,lightgbm]"
 	touch $@

@@ -5,3 +5,6 @@ RANKING = "ranking"
 
 RIDGE = "ridge"
 """Ridge regression on all inputs of the last day, the baseline of a panel to beat."""
+
+BOOSTING = "boosting"
+"""Gradient boosting on the same inputs, which a panel's best trial is compared with as well."""

@@ -20,7 +20,7 @@ ALLOWED = {
     "command": {"errors", "fields"},
     "storage": {"errors", "fields", "output"},
     "results": {"command", "errors", "fields", "names", "storage", "text"},
-    "terminal": {"errors", "results", "statistics", "storage", "text"},
+    "terminal": {"errors", "names", "results", "statistics", "storage", "text"},
     "data": {"command", "errors", "fields", "names", "output", "statistics", "storage", "text"},
     "model": {"errors", "fields"},
     "training": {"data", "errors", "fields", "model", "results", "statistics", "storage"},

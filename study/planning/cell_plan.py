@@ -143,11 +143,13 @@ def plan_cell(
     capture: bool = True,
     estimate: Estimate | None = None,
     power: Power | PanelPower | None = None,
+    simple: SimpleModels | None = None,
     per_device: Mapping[str, int] | None = None,
     times: Mapping[str, StepTimes] | None = None,
     driver_seconds: float = 0.0,
     is_searched_now: bool = False,
     is_begun: bool = False,
+    may_write: bool = True,
     say: Callable[[str], None] = lambda line: None,
 ) -> CellPlan:
     """Check a cell against its data and the cluster, and measure the time it will take.
@@ -163,6 +165,7 @@ def plan_cell(
         capture: are training steps captured as graphs of the device, where it can?
         estimate: the estimate of an earlier plan; None makes one.
         power: the power of an earlier plan; None measures it.
+        simple: the baselines of an earlier plan of the same data; None fits them.
         per_device: trials that share a device in an earlier plan, by budget; None times how many
             train best, on an accelerator and unless ``concurrency`` is given.
         times: measured steps of the same architectures, by budget; None measures them.
@@ -170,6 +173,7 @@ def plan_cell(
         is_searched_now: does this command search the cell next, so that the time of this plan is
             part of the search's?
         is_begun: is ``space`` that of a search that is resumed?
+        may_write: may scores of a panel's baselines be kept in the results folder?
         say: takes the name of each part that takes more than two seconds, before it begins.
 
     Raises:
@@ -187,7 +191,9 @@ def plan_cell(
     forced = first_configurations(space, cell)
     at_once = _trials_at_once(concurrency, resources, cell)
     # Its seconds are those that workers need to start.
-    judged = functools.cache(lambda: simple_models(data, cell.data, power))
+    judged = functools.cache(
+        lambda: simple or simple_models(data, cell.data, power, may_write=may_write)
+    )
     if estimate is None:
         times = times or measure_search(
             space, _probed_samples(data, cell, len(nodes)), resources, device=device,

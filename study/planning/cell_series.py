@@ -44,7 +44,8 @@ def build_data(
         results: the results folder.
         series: prices that have been loaded; None loads those that ``config`` names.
         fold: number of the fold whose past is seen, from 0; None builds what a search sees.
-        may_write: may the inputs of a panel be kept in the results folder?
+        may_write: may the inputs of a panel be kept in the results folder? Those that are kept
+            there are read anyway.
 
     Raises:
         DataError: a source is missing, breaks a rule, or is too short.
@@ -52,8 +53,8 @@ def build_data(
     imported = results / "data"
     if config.is_panel:
         panel = series if isinstance(series, Panel) else None
-        cache = imported / CACHE_FOLDER if may_write else None
-        return build_panel_dataset(config, panel, imported, fold, cache=cache)
+        cache = imported / CACHE_FOLDER
+        return build_panel_dataset(config, panel, imported, fold, cache=cache, may_write=may_write)
     prices = series if isinstance(series, Prices) else None
     return build_dataset(config, prices, imported, fold)
 

@@ -45,10 +45,14 @@ from study.training.device import supports_bf16
 
 def plan_summary(plan: CellPlan) -> PlanSummary:
     """Return what is known of a cell that can run here."""
+    contents = _contents(
+        plan.cell.data, plan.data, plan.space, device=plan.device_type, bf16=plan.bf16
+    )
+    warnings = (*contents.inputs.warnings, *plan.simple.notes)
     return PlanSummary(
         question=_question(plan.cell),
-        contents=_contents(
-            plan.cell.data, plan.data, plan.space, device=plan.device_type, bf16=plan.bf16
+        contents=dataclasses.replace(
+            contents, inputs=dataclasses.replace(contents.inputs, warnings=warnings)
         ),
         requirements=_requirements(plan),
         feasible=True,

@@ -43,7 +43,7 @@ class PlanOptions:
     import_trials: Path | None = None
     """Folder of an earlier search whose trials a new one imports."""
     may_write: bool = True
-    """May the inputs of a panel be kept in the results folder? Not by a plan."""
+    """May inputs and baselines of a panel be kept in the results folder? Not by a plan."""
 
     def cluster(self) -> AbstractContextManager[list[Node]]:
         """Start Ray, or join the cluster that runs, for as long as the block lasts."""
@@ -114,6 +114,7 @@ class PreparedCell:
             driver_seconds=process_seconds(),
             is_searched_now=True,
             is_begun=self.is_begun,
+            may_write=self.options.may_write,
             say=say,
         )
 

@@ -16,7 +16,7 @@ from study.data.panel.panel_baselines import PanelBaseline, score_panel_baseline
 from study.data.panel.panel_dataset import PanelDataset
 from study.data.panel.panel_power import PanelPower, measure_panel_power, read_panel_power
 from study.data.panel.shared_inputs import SharedInputs
-from study.names import RIDGE
+from study.names import BOOSTING, RIDGE
 from study.planning.cell_series import AnyDataset
 from study.results.plans.plan_record import PanelPowerRecord, PowerRecord
 from study.results.records import BaselineRecord, Metric, PanelBaselineRecord
@@ -36,10 +36,12 @@ class SimpleModels:
     baselines: tuple[BaselineRecord | PanelBaselineRecord, ...]
     to_beat: BaselineRecord | PanelBaselineRecord
     """The baseline that the terminal shows beside the best trial."""
-    daily: PriceArray
-    """Its log-losses, nats, or RankICs on the validation days; on the folds of a search those of
-    one fold after the other."""
+    daily: Mapping[str, PriceArray]
+    """Log-losses, nats, or RankICs on the validation days of each baseline, by its name; on the
+    folds of a search those of one fold after the other."""
     power: Power | PanelPower
+    notes: tuple[str, ...]
+    """Why kept scores of baselines were of no use or could not be kept, one line each."""
 
     @property
     def power_record(self) -> PowerRecord | PanelPowerRecord:
@@ -57,7 +59,11 @@ def read_simple_power(
 
 
 def simple_models(
-    data: AnyDataset, config: DataConfig, power: Power | PanelPower | None = None
+    data: AnyDataset,
+    config: DataConfig,
+    power: Power | PanelPower | None = None,
+    *,
+    may_write: bool = True,
 ) -> SimpleModels:
     """Fit the baselines on the training days and judge them on the validation days.
 
@@ -65,19 +71,24 @@ def simple_models(
         data: the data set of a cell.
         config: its definition, which names the portfolios by which a ranking is judged.
         power: what its days can show, if that has been measured.
+        may_write: may scores of a panel's baselines be kept in the results folder?
     """
     if isinstance(data, PanelDataset):
         judge = functools.partial(
-            score_panel_baselines, share=config.portfolio_share, cost_basis_points=config.cost_bps
+            score_panel_baselines,
+            share=config.portfolio_share,
+            cost_basis_points=config.cost_bps,
+            may_write=may_write,
         )
-        found = judge(data)
+        found, notes = judge(data)
+        if power is None:
+            latest, more = judge(data.without_search_folds) if data.search_folds else (found, ())
+            power, notes = measure_panel_power(data, latest), (*notes, *more)
         return _simple_models(
             [_panel_record(each) for each in found],
             {each.name: each.rank_ics for each in found},
-            power
-            or measure_panel_power(
-                data, judge(data.without_search_folds) if data.search_folds else found
-            ),
+            power,
+            notes,
             is_panel=True,
         )
     of_market = score_baselines(data)
@@ -85,6 +96,7 @@ def simple_models(
         [_record(each) for each in of_market],
         {each.name: each.losses for each in of_market},
         power or measure_power(data),
+        (),
         is_panel=False,
     )
 
@@ -93,7 +105,7 @@ def samples_of(
     data: AnyDataset,
     config: DataConfig,
     metric: Metric,
-    daily: PriceArray | None = None,
+    daily: Mapping[str, PriceArray] | None = None,
     *,
     n_nodes: int = 1,
 ) -> tuple[Samples, ...]:
@@ -103,26 +115,28 @@ def samples_of(
         data: the data set of a cell.
         config: its definition.
         metric: the score by which trials are ranked.
-        daily: values of the baseline to beat, as ``SimpleModels.daily``; None without one.
+        daily: values of the baselines, as ``SimpleModels.daily``; None without them.
         n_nodes: machines of the cluster; several may share no file of a panel's inputs.
     """
     ends = np.cumsum([len(own.validation_days) for own in data.per_network])
-    parts: Sequence[PriceArray | None] = (
-        [None] * len(ends) if daily is None else np.split(daily, ends[:-1])
-    )
+
+    def parts(name: str) -> Sequence[PriceArray | None]:
+        return [None] * len(ends) if daily is None else np.split(daily[name], ends[:-1])
+
     if isinstance(data, PanelDataset):
         networks = data.per_network if n_nodes == 1 else _carried(data.per_network)
         return tuple(
             PanelTrainingData.of(
                 own,
-                baseline_rank_ics=of_baseline,
+                baseline_rank_ics=ridge,
+                boosting_rank_ics=boosting,
                 metric=cast(PanelMetric, metric),
                 share=config.portfolio_share,
                 cost_bps=config.cost_bps,
             )
-            for own, of_baseline in zip(networks, parts, strict=True)
+            for own, ridge, boosting in zip(networks, parts(RIDGE), parts(BOOSTING), strict=True)
         )
-    return tuple(map(TrainingData.of, data.per_network, parts))
+    return tuple(map(TrainingData.of, data.per_network, parts(_TO_BEAT[False])))
 
 
 def _carried(networks: Sequence[PanelDataset]) -> Sequence[PanelDataset]:
@@ -139,6 +153,7 @@ def _simple_models(
     records: Sequence[BaselineRecord | PanelBaselineRecord],
     daily: Mapping[str, PriceArray],
     power: Power | PanelPower,
+    notes: tuple[str, ...],
     *,
     is_panel: bool,
 ) -> SimpleModels:
@@ -146,8 +161,9 @@ def _simple_models(
     return SimpleModels(
         baselines=tuple(records),
         to_beat=next(each for each in records if each.name == name),
-        daily=daily[name],
+        daily=daily,
         power=power,
+        notes=notes,
     )
 
 

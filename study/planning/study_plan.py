@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from study.cluster.resources import Node
+from study.data.data_config import DataConfig
 from study.data.panel.panel import Panel
 from study.data.prices import Prices
 from study.errors import StudyError
@@ -14,6 +15,7 @@ from study.planning.cell_plan import CellPlan, plan_cell, trial_device
 from study.planning.cell_series import AnyDataset, build_data, load_series, sample_shape
 from study.planning.feasibility import InfeasibleError, begun_space
 from study.planning.plan_summary import plan_summary, summary_without_plan
+from study.planning.simple_models import SimpleModels
 from study.planning.step_times import StepTimes
 from study.results.plans.plan_record import FolderState, PlanRow, PlanSummary, PlanTotal
 from study.search.beyond import Beyond
@@ -59,7 +61,8 @@ def plan_cells(
 ) -> Iterator[CellOutlook]:
     """Yield a plan of each cell, in order.
 
-    Steps are measured once per budget: the models of its horizons are the same.
+    Steps are measured once per budget: the models of its horizons are the same. Baselines are
+    fitted once per horizon: its budgets have the same data.
 
     Args:
         cells: the cells to plan; all read the same prices.
@@ -78,6 +81,7 @@ def plan_cells(
     series = load_series(cells[0].data, results)
     where = trial_device(nodes, device)
     measured: dict[tuple[object, ...], Mapping[str, StepTimes]] = {}
+    fitted: dict[DataConfig, SimpleModels] = {}
     for cell in cells:
         known = _Known(cell)
         plan = None
@@ -88,11 +92,13 @@ def plan_cells(
             plan = plan_cell(
                 asked, data, space, nodes,
                 device=device, capture=capture, concurrency=concurrency,
-                times=measured.get(key), driver_seconds=driver_seconds, is_begun=is_begun,
+                times=measured.get(key), simple=fitted.get(asked.data),
+                driver_seconds=driver_seconds, is_begun=is_begun, may_write=False,
             )  # fmt: skip
         except StudyError as error:
             row = known.row_of_problem(error, results, where)
         else:
+            fitted[asked.data] = plan.simple
             if plan.times is not None:
                 measured[key] = plan.times
             row = known.row(plan_summary(plan))

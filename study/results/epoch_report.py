@@ -63,6 +63,8 @@ _PANEL_BEST_NAMES: Mapping[str, str] = {
     "best_half_losses": "half_losses",
     "best_difference": "difference",
     "best_difference_se": "difference_se",
+    "best_boosting_difference": "boosting_difference",
+    "best_boosting_difference_se": "boosting_difference_se",
     "best_epoch": "epoch",
     "best_base_loss": "base_loss",
     "best_rank_ic": "rank_ic",

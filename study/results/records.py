@@ -74,6 +74,9 @@ _PANEL_NAMES = (
 _FURTHER_NAMES = ("further_rank_ic", "further_rank_ic_se", "further_ic")
 """Names of the scores of further heads in a row, which are those of their fields; rows of networks
 of one horizon lack them."""
+ADDED_NAMES = ("boosting_difference", "boosting_difference_se")
+"""Names of further scores of a panel in a row, which are those of their fields; rows that were
+written before there were any lack them."""
 
 PHASES = ("data", "step", "validation", "checkpoint")
 """Phases of an epoch; each line of an epoch has their seconds, as ``data_seconds``."""
@@ -207,7 +210,8 @@ class TrialRecord:
             if name == "epochs_trained":
                 is_panel = isinstance(self.best, PanelBest)
                 row |= _flat(None if is_panel else self.best, _BEST_SCORE_NAMES)
-                row |= _flat(self.best, {own: own for own in _PANEL_NAMES}) if is_panel else {}
+                names = (*_PANEL_NAMES, *ADDED_NAMES) if is_panel else ()
+                row |= _flat(self.best, {own: own for own in names})
                 row |= _further(self.best)
         return row
 
@@ -232,7 +236,7 @@ def row_types(*, is_panel: bool = False, has_further: bool = False) -> dict[str,
     del types["best"]
     types |= {name: of_best[own] | None for name, own in names.items()}
     of_panel = get_type_hints(PanelBest)
-    names_of_panel = (*_PANEL_NAMES, *(_FURTHER_NAMES if has_further else ()))
+    names_of_panel = (*_PANEL_NAMES, *ADDED_NAMES, *(_FURTHER_NAMES if has_further else ()))
     return types | {name: of_panel[name] for name in names_of_panel if is_panel}
 
 
@@ -254,8 +258,10 @@ def _best(row: Mapping[str, Any]) -> BestEpoch | PanelBest | None:
     if common["half_losses"] is not None:
         common["half_losses"] = tuple(common["half_losses"])
     if is_panel_row(row):
-        further = {name: row[name] for name in _FURTHER_NAMES if is_row_of_heads(row)}
-        return PanelBest(**common, **{name: row[name] for name in _PANEL_NAMES}, **further)
+        added: dict[str, Any] = {name: row.get(name) for name in ADDED_NAMES}
+        if is_row_of_heads(row):
+            added |= {name: row[name] for name in _FURTHER_NAMES}
+        return PanelBest(**common, **{name: row[name] for name in _PANEL_NAMES}, **added)
     scores = {own: row[name] for name, own in _BEST_SCORE_NAMES.items()}
     return BestEpoch(**common, **scores, auc_se=None)
 

@@ -147,8 +147,11 @@ class PanelBest(PanelValidation):
     sharpe_se: float | None
     """Standard error of ``sharpe``."""
     difference: float | None
-    """Mean over the days of the baseline's RankIC less the model's; negative is better. None
-    without a baseline."""
+    """Mean over the days of ridge's RankIC less the model's; negative is better. None without
+    baselines."""
     difference_se: float | None
     further_rank_ic_se: Mapping[str, float | None] | None = None
     """Standard errors of ``further_rank_ic``, each None with too few days."""
+    boosting_difference: float | None = None
+    """The same of gradient boosting; None without baselines, and in records that lack it."""
+    boosting_difference_se: float | None = None

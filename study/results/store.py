@@ -20,6 +20,7 @@ from study.errors import StudyError, quoted, require
 from study.fields import is_folder_name, require_type
 from study.results.epoch_report import EpochRecord
 from study.results.records import (
+    ADDED_NAMES,
     CellDescription,
     Metric,
     Parameters,
@@ -364,7 +365,7 @@ def _check_types(row: Any, where: str) -> None:
     """
     require_type(row, Mapping[str, Any], where, _REMEDY)
     types = row_types(is_panel=is_panel_row(row), has_further=is_row_of_heads(row))
-    missing = next((name for name in types if name not in row), None)
+    missing = next((n for n in types if n not in row and n not in ADDED_NAMES), None)
     require(
         missing is None,
         where,
@@ -374,7 +375,7 @@ def _check_types(row: Any, where: str) -> None:
         error=StudyError,
     )
     for name, kind in types.items():
-        require_type(row[name], kind, f"{where}: {name}", _REMEDY)
+        require_type(row.get(name), kind, f"{where}: {name}", _REMEDY)
     if row["value"] is None:
         return
     for name in ("best_epoch",) if is_panel_row(row) else ("best_epoch", "skill", "brier"):

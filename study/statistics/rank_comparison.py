@@ -25,6 +25,26 @@ class DailyDifference:
     high: float | None
     """Upper end of the interval."""
 
+    @classmethod
+    def of(cls, value: float, se: float | None, n_blocks: float) -> "DailyDifference":
+        """Return a difference with its 95 % interval.
+
+        The interval is that of Student's t with as many degrees of freedom as there are blocks,
+        less one: the error comes from so many means, and is too small where there are few of them.
+        On simulated noise of 250 to 2,500 days, at horizons of 1, 5 and 20 days in blocks of 20, 20
+        and 80, it covers zero in 93.4 to 97.0 % of 2,000 samples, that of the normal distribution
+        in 80.6 to 94.6 %.
+
+        Args:
+            value: mean over the days.
+            se: its standard error over blocks of days; None where it is not known.
+            n_blocks: days over those of a block.
+        """
+        if se is None:
+            return cls(value=value, se=None, low=None, high=None)
+        reach = float(stdtrit(n_blocks - 1, (1 + LEVEL) / 2)) * se
+        return cls(value=value, se=se, low=value - reach, high=value + reach)
+
     @property
     def excludes_zero(self) -> bool:
         """Has the difference an interval, and is zero outside of it?"""
@@ -51,12 +71,6 @@ def compare_days(
 ) -> DailyDifference:
     """Return the mean difference of two models' daily scores with its 95 % interval.
 
-    The interval is that of Student's t with as many degrees of freedom as there are blocks, less
-    one: the error comes from so many means, and is too small where there are few of them. On
-    simulated noise of 250 to 2,500 days, at horizons of 1, 5 and 20 days in blocks of 20, 20 and
-    80, it covers zero in 93.4 to 97.0 % of 2,000 samples, that of the normal distribution in 80.6
-    to 94.6 %.
-
     Args:
         model: daily scores, float64 of shape (n_days,), in the order of the days; NaN on days
             without one, which are left out.
@@ -65,8 +79,6 @@ def compare_days(
     """
     difference = model - other
     difference = difference[~np.isnan(difference)]
-    value, error = float(difference.mean()), standard_error(difference, block)
-    if error is None:
-        return DailyDifference(value=value, se=None, low=None, high=None)
-    reach = float(stdtrit(len(difference) / block - 1, (1 + LEVEL) / 2)) * error
-    return DailyDifference(value=value, se=error, low=value - reach, high=value + reach)
+    return DailyDifference.of(
+        float(difference.mean()), standard_error(difference, block), len(difference) / block
+    )

@@ -29,6 +29,7 @@ from study.results.records import (
     shown_objective,
 )
 from study.results.scores import BestEpoch, PanelBest
+from study.statistics.block_length import block_days
 from study.terminal.market_overview import (
     market_baselines,
     market_power_line,
@@ -311,7 +312,13 @@ def print_summary(
     console.print(Text(plan.question.cell, style="bold"))
     lines = [
         f"trials      {ended} in {duration(seconds)}: {ends}",
-        *best_lines(records, best, metric=plan.question.metric, baseline_name=baseline_name),
+        *best_lines(
+            records,
+            best,
+            metric=plan.question.metric,
+            baseline_name=baseline_name,
+            n_blocks=_n_blocks(plan),
+        ),
         *(
             f"{baseline.name:<14} {baseline_score(baseline)} on the same days"
             if isinstance(baseline, PanelBaselineRecord)
@@ -325,8 +332,21 @@ def print_summary(
         console.print(Text(f"  {line}"), soft_wrap=True)
 
 
+def _n_blocks(plan: PlanSummary) -> float:
+    """Return the number of blocks that the days have by which a search judges."""
+    contents, horizon = plan.contents, plan.question.horizon
+    assert contents is not None
+    folds, validation = contents.inputs.search_folds, contents.inputs.splits["validation"]
+    return (validation if folds is None else folds).rows / block_days(horizon)
+
+
 def best_lines(
-    records: Sequence[TrialRecord], best: TrialRecord | None, *, metric: str, baseline_name: str
+    records: Sequence[TrialRecord],
+    best: TrialRecord | None,
+    *,
+    metric: str,
+    baseline_name: str,
+    n_blocks: float,
 ) -> list[str]:
     """Return what is said of the best trial: its loss, its skill on the same days, its distance.
 
@@ -334,7 +354,8 @@ def best_lines(
         records: all trials, of which it is the best.
         best: the trial; None if none has a usable result.
         metric: what trials were scored by.
-        baseline_name: the forecast to beat.
+        baseline_name: the forecast to beat; a panel has two, which are named.
+        n_blocks: days on which trials are judged over those of a block.
     """
     scores = None if best is None else best.best
     if best is not None and isinstance(scores, PanelBest):
@@ -344,7 +365,7 @@ def best_lines(
                 metric=metric,
                 number=best.number,
                 n_trials=len(records),
-                baseline_name=baseline_name,
+                n_blocks=n_blocks,
             ),
             *_fresh_seeds(best),
         ]

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
+from study.names import BOOSTING, RIDGE
 from study.results.plans.input_record import PanelSplitRecord
 from study.results.plans.plan_record import PanelPowerRecord, PlanRow
 from study.results.records import PanelBaselineRecord
 from study.results.scores import BestEpoch, EpochScores, PanelBest, PanelValidation
+from study.statistics.rank_comparison import DailyDifference
 from study.terminal.market_overview import with_error
 
 
@@ -137,18 +139,17 @@ def panel_power_line(power: PanelPowerRecord) -> str:
 
 
 def panel_best_lines(
-    scores: PanelBest, *, metric: str, number: int, n_trials: int, baseline_name: str
+    scores: PanelBest, *, metric: str, number: int, n_trials: int, n_blocks: float
 ) -> list[str]:
-    """Return the scores of the best trial of a panel, and how far it is from the baseline.
+    """Return the scores of the best trial of a panel, and whether it is better than its rivals.
 
     Args:
         scores: those of its best epoch.
         metric: what trials were scored by.
         number: its number.
         n_trials: number of trials of which it is the best.
-        baseline_name: the ranking to beat.
+        n_blocks: days on which it was judged over those of a block.
     """
-    difference = None if scores.difference is None else -scores.difference
     scored = []
     if metric != "rank_ic":
         costs = " a year before costs" if metric == "sharpe" else ""
@@ -162,9 +163,29 @@ def panel_best_lines(
         f"            long-short: Sharpe {ratio(scores.sharpe)} a year before costs, "
         f"{ratio(scores.sharpe_net)} after; {scores.turnover:.0%} of it is traded a day; hit rate "
         f"{scores.hit_rate:.1%}",
-        f"            RankIC {signed(difference, scores.difference_se)} against {baseline_name} "
-        f"(positive is better; the best of {n_trials} is optimistic)",
         *([] if further is None else [f"            {further}"]),
+        *_verdict(scores, n_trials, n_blocks),
+    ]
+
+
+def _verdict(scores: PanelBest, n_trials: int, n_blocks: float) -> list[str]:
+    """Return what the same days say of the best trial and each of the two models to beat."""
+    rivals = (
+        (RIDGE, scores.difference, scores.difference_se),
+        (BOOSTING, scores.boosting_difference, scores.boosting_difference_se),
+    )
+    lines = []
+    for name, difference, error in rivals:
+        if difference is not None:
+            claim = DailyDifference.of(-difference, error, n_blocks).claim
+            lines.append(f"RankIC {signed(-difference, error)} against {name}: {claim}")
+    if not lines:
+        return []
+    caution = f"by 95 % intervals; the best of {n_trials}, chosen on these days, is optimistic"
+    return [
+        f"verdict     {lines[0]}",
+        *(f"            {line}" for line in lines[1:]),
+        f"            ({caution})",
     ]
 
 

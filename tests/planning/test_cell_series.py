@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import study.tune
+from study.data.panel.panel_dataset import PanelDataset
 from study.errors import StudyError
 from study.planning.cell_series import build_data, sample_shape
 from study.search.space import build_space
@@ -34,3 +35,7 @@ def test_a_plan_and_a_dry_run_keep_no_inputs_of_a_panel(tmp_path: Path, flags: l
     own = load_study(SPACE).cell("20k", 1, Overrides(data={"source": "synthetic-panel"}))
     build_data(own.data, tmp_path, may_write=may_write)
     assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".arrow"] * may_write
+    # A plan maps what a search has kept.
+    data = build_data(own.data, tmp_path, may_write=False)
+    assert isinstance(data, PanelDataset)
+    assert (data.inputs.file is not None) == may_write

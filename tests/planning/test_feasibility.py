@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
+import study.planning.study_plan as study_plan
 from study.cluster.resources import Node, needed_bytes
 from study.data.dataset import Dataset, build_dataset
 from study.planning.cell_plan import plan_cell, trial_device
@@ -213,6 +215,11 @@ def test_a_cell_that_cannot_run_is_described_with_the_keys_of_one_that_can(data:
     assert set(found) == set(plan_summary(plan).to_json())
     assert (found["feasible"], found["problem"], found["grid_size"]) == (False, "too large", 75)
     assert plan_summary(plan).feasible is True
+    # What is odd about the baselines is said with what is odd about the data.
+    noted = dataclasses.replace(plan, simple=dataclasses.replace(plan.simple, notes=("damaged",)))
+    contents = plan_summary(noted).contents
+    assert contents is not None
+    assert contents.inputs.warnings[-1] == "damaged"
 
 
 def test_a_plan_of_several_cells_says_which_cannot_run(tmp_path: Path) -> None:
@@ -232,6 +239,26 @@ def test_a_plan_of_several_cells_says_which_cannot_run(tmp_path: Path) -> None:
     assert summary.contents is not None
     assert summary.contents.grid.params_max > 2_000_000_000
     assert not found.will_run
+
+
+@pytest.mark.slow
+def test_the_baselines_of_a_horizon_are_fitted_once_for_all_budgets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With an estimate no step is timed, which needs Ray.
+    monkeypatch.setattr(study_plan, "plan_cell", partial(plan_cell, estimate=ESTIMATE))
+    smoke = load_study(SPACES / "smoke.yaml")
+    cells = [smoke.cell("50k", 1), smoke.cell("2M", 1), smoke.cell("50k", 3)]
+    plans = [
+        found.plan
+        for found in plan_cells(
+            cells, [node(24, gpus=0)], tmp_path, device="cpu", capture=True, concurrency=None,
+            driver_seconds=0.0,
+        )
+    ]  # fmt: skip
+    one, two, other = (plan.simple for plan in plans if plan is not None)
+    assert one is two
+    assert one.to_beat != other.to_beat
 
 
 def test_a_phase_two_whose_start_does_not_fit_says_so() -> None:

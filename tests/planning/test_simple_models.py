@@ -61,6 +61,23 @@ def test_the_portfolio_and_its_costs_reach_samples_and_baselines(changed: DataCo
         assert one.rank_ic == two.rank_ic
 
 
+def test_a_panels_samples_are_compared_with_ridge_and_with_boosting() -> None:
+    simple = simple_models(DATA, CONFIG)
+    (samples,) = samples_of(DATA, CONFIG, "rank_ic", simple.daily)
+    assert isinstance(samples, PanelTrainingData)
+    scores = samples.evaluate(np.ascontiguousarray(DATA.inputs.values[DATA.validation_days, :, 1]))
+    assert scores is not None
+    by_name = {each.name: each for each in simple.baselines}
+    for name, difference in (
+        ("ridge", scores.difference),
+        ("boosting", scores.boosting_difference),
+    ):
+        baseline = by_name[name]
+        assert isinstance(baseline, PanelBaselineRecord)
+        assert difference == pytest.approx(baseline.rank_ic - scores.rank_ic)
+    assert scores.difference_se != scores.boosting_difference_se
+
+
 def test_machines_of_a_cluster_need_not_share_the_file_of_a_panels_inputs(tmp_path: Path) -> None:
     config = panel_config(search_splits="purged_k_fold", search_groups=4)
     data = build_panel_dataset(config, long_walks(), cache=tmp_path)

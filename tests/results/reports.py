@@ -50,6 +50,7 @@ def panel_best(rank_ic: float, **changes: Any) -> PanelBest:
         **dataclasses.asdict(panel_validation(rank_ic)), "epoch": 1, "loss_se": 0.02,
         "half_losses": (0.96 - rank_ic, 1.04 - rank_ic), "rank_ic_se": 0.02, "ic_se": 0.02,
         "sharpe_se": 0.4, "difference": 0.04 - rank_ic, "difference_se": 0.01,
+        "boosting_difference": 0.02 - rank_ic, "boosting_difference_se": 0.01,
     }  # fmt: skip
     return PanelBest(**{**fields, **changes})
 

@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from study.results.records import StopReason, TrialRecord, objective, objective_error
+from study.results.records import (
+    ADDED_NAMES,
+    StopReason,
+    TrialRecord,
+    objective,
+    objective_error,
+)
 from study.results.store import read_trials
 from study.storage.layout import TRIALS_FILE
 from tests.results.conftest import record
@@ -69,6 +75,14 @@ def test_a_trial_of_a_panel_comes_back_from_its_row_and_table(
     rows = [{**trial.to_json(), "state": trial.state}]
     (tmp_path / TRIALS_FILE).write_text(json.dumps(rows), encoding="utf-8")
     assert read_trials(tmp_path) == [trial]
+    # Rows that were written before trials were compared with boosting lack two names.
+    for name in ADDED_NAMES:
+        del rows[0][name]
+    (tmp_path / TRIALS_FILE).write_text(json.dumps(rows), encoding="utf-8")
+    (old,) = read_trials(tmp_path)
+    assert old.best == dataclasses.replace(
+        best, boosting_difference=None, boosting_difference_se=None
+    )
     # An undefined Sharpe ratio is no value by which the trial could be the best.
     assert trial.is_rankable == ("loss" not in changes)
     # A row of one horizon is what it was before there were heads for others.

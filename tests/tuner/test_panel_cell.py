@@ -229,7 +229,10 @@ def test_every_command_speaks_of_rank_ics(left: Left) -> None:
     scores = left.best[1]
     assert f"RankIC {scores.rank_ic:+.4f} +- {scores.rank_ic_se:.3f}" in left.status
     assert f"best        RankIC {scores.rank_ic:+.4f}" in left.resumed
-    assert "against ridge" in left.resumed
+    for rival, own in (("ridge", scores.difference), ("boosting", scores.boosting_difference)):
+        assert own is not None
+        (line,) = (each for each in left.resumed.splitlines() if f"against {rival}" in each)
+        assert f"RankIC {-own:+.4f} +- " in line
     assert "a mean RankIC can be told apart from zero from about" in left.resumed
     assert "RankIC: the smallest true mean RankIC that the part tells from zero" in left.planned
     assert "h1 (search 2)  new" in left.planned

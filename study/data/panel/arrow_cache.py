@@ -1,33 +1,40 @@
-"""The inputs of panels in Arrow files, built once and mapped by every process after that."""
+"""What is computed of panels, in Arrow files: built once and read by every process after that."""
 
+import contextlib
 import hashlib
 import json
 import os
 import secrets
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from study.data.arrays import IndexArray, PriceArray
+from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.data_config import Normalization, Tier
 from study.data.panel.panel import MaskArray
 from study.data.panel.panel_inputs import PanelInputs
-from study.data.panel.shared_inputs import SharedInputs
+from study.data.panel.shared_inputs import SharedInputs, note_use
 from study.errors import cause
 from study.storage.files import make_way, sync_folder
 
 _FORMAT = 1
 """Version of the files' layout, which is part of their names."""
 
-_COLUMNS = ("inputs", "known", "sums", "squares")
-"""Columns of a file, which has a row for each day: the inputs of all assets, which assets have all
-of them, and sum and sum of squares of each input."""
+_DAY_SECONDS = 86_400
+_UNUSED_SECONDS, _UNFINISHED_SECONDS = 30 * _DAY_SECONDS, _DAY_SECONDS
+"""Seconds after which a file that no process has opened goes, and one that was never finished; own
+choices: a study that is taken up again within a month finds its files."""
+
+_Layout = Mapping[str, tuple[type[np.generic], int]]
+"""Columns of a file, which has a row for each day: their types, and how many values a day has."""
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,36 +97,143 @@ class CachedInputs:
 
 
 def cached_inputs(
-    key: InputsKey, folder: Path | None, build: Callable[[], PanelInputs]
+    key: InputsKey,
+    folder: Path | None,
+    build: Callable[[], PanelInputs],
+    *,
+    may_write: bool = True,
 ) -> CachedInputs:
     """Return the inputs of a panel, mapped from their file, which is built if it is not there.
 
     A file that is damaged, cut off or not of this key is built again. Processes that build the same
-    file at once each write their own, and the last one stays.
+    file at once each write their own, and the last one stays. Whoever writes a file removes those
+    that nobody has opened for a month; a process that has mapped one keeps what it holds.
 
     Args:
         key: what the inputs depend on.
         folder: where the files are kept; None builds the inputs in memory.
         build: what computes them.
+        may_write: may a file be written? Otherwise one that is there is only read.
     """
     if folder is None:
         return _in_memory(build())
     path = folder / f"{key.digest}.arrow"
-    where, note = f"{path}: the cache of the panel's inputs", ""
+    found, note = _cached(
+        path,
+        "the panel's inputs",
+        read=lambda: _mapped(path, key.digest),
+        build=lambda: _in_memory(build()),
+        write=lambda built: _write_inputs(path, built, key.digest),
+        without="every worker holds a copy of them",
+        may_write=may_write,
+    )
+    return replace(found, note=note)
+
+
+def cached_scores(
+    digest: str,
+    folder: Path | None,
+    build: Callable[[], Mapping[str, SampleArray]],
+    *,
+    may_write: bool = True,
+) -> tuple[Mapping[str, SampleArray], str]:
+    """Return the scores of models of a panel from their file, which is built as that of inputs is.
+
+    Args:
+        digest: of everything that they depend on.
+        folder: where the files are kept; None builds them each time.
+        build: what computes them: float32 of shape (n_days, n_assets) by the name of the model.
+        may_write: may a file be written?
+
+    Returns: the scores, and why a file was built again or could not be written, one line, empty
+    otherwise.
+    """
+    if folder is None:
+        return build(), ""
+    path = folder / f"{digest}.arrow"
+    return _cached(
+        path,
+        "the baselines' scores",
+        read=lambda: _read_scores(path, digest),
+        build=build,
+        write=lambda built: _write(path, digest, list(built), built),
+        without="the next command computes them anew",
+        may_write=may_write,
+    )
+
+
+def _cached(
+    path: Path,
+    what: str,
+    *,
+    read: Callable[[], _Found | str],
+    build: Callable[[], _Found],
+    write: Callable[[_Found], None],
+    without: str,
+    may_write: bool,
+) -> tuple[_Found, str]:
+    """Return what a file holds, built if it is not there or damaged, and a note on the latter.
+
+    Args:
+        path: the file.
+        what: name of its content, plural.
+        read: returns the content of the file, or what is wrong with it.
+        build: computes the content.
+        write: writes it.
+        without: what follows if it cannot be written.
+        may_write: may it be written?
+    """
+    where, note = f"{path}: the cache of {what}", ""
     if os.path.lexists(path):
-        found = _read(path, key.digest)
-        if isinstance(found, CachedInputs):
-            return found
+        found = _tried(read)
+        if not isinstance(found, str):
+            return found, ""
         note = f"{where} {found}; they were built again"
-    built = _in_memory(build())
+    built = build()
+    if not may_write:
+        return built, note
     try:
-        _write(path, built, key.digest)
-        written = _read(path, key.digest)
+        write(built)
+        _remove_unused(path)
+        written = _tried(read)
     except OSError as error:
         written = f"could not be written ({cause(error)})"
-    if isinstance(written, CachedInputs):
-        return replace(written, note=note)
-    return replace(built, note=f"{where} {written}; every worker holds a copy of them")
+    if not isinstance(written, str):
+        return written, note
+    return built, f"{where} {written}; {without}"
+
+
+def _tried(read: Callable[[], _Found | str]) -> _Found | str:
+    """Return the content of a file, or what is wrong with it."""
+    try:
+        return read()
+    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
+        return f"is damaged ({cause(error)})"
+
+
+def _remove_unused(written: Path) -> None:
+    """Remove files like a new one that no process has opened for long, or that a crash has left.
+
+    Every opening of a file sets its time. Linux and macOS keep a removed file for those who have
+    mapped it, so that nothing is taken from a process that runs.
+
+    Args:
+        written: the new file, whose time is the clock of the folder's file system.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    now = written.stat().st_mtime
+    digest = "[0-9a-f]" * len(written.stem)
+    for pattern, most in (
+        (f"{digest}.arrow", _UNUSED_SECONDS),
+        (f".{digest}.*.tmp", _UNFINISHED_SECONDS),
+    ):
+        for path in written.parent.glob(pattern):
+            # Another process may be removing the same ones.
+            with contextlib.suppress(OSError):
+                if path.is_file() and now - path.stat().st_mtime > most:
+                    path.unlink()
 
 
 def _in_memory(built: PanelInputs) -> CachedInputs:
@@ -134,19 +248,45 @@ def _in_memory(built: PanelInputs) -> CachedInputs:
     )
 
 
-def _write(path: Path, built: CachedInputs, digest: str) -> None:
+def _inputs_layout(shape: Sequence[int]) -> _Layout:
+    """Return the columns of inputs: which assets have all of them, sums, and sums of squares."""
+    _, n_assets, n_features = shape
+    return {
+        "inputs": (np.float32, n_assets * n_features),
+        "known": (np.uint8, n_assets),
+        "sums": (np.float64, n_features),
+        "squares": (np.float64, n_features),
+    }
+
+
+def _write_inputs(path: Path, built: CachedInputs, digest: str) -> None:
+    columns: dict[str, npt.NDArray[Any]] = {
+        "inputs": built.inputs.values,
+        "known": built.known.view(np.uint8),
+        "sums": built.sums,
+        "squares": built.squares,
+    }
+    _write(path, digest, built.names, columns)
+
+
+def _write(
+    path: Path, digest: str, names: Sequence[str], columns: Mapping[str, npt.NDArray[Any]]
+) -> None:
     """Write a file under a name of its own, then put it in its place.
+
+    Args:
+        path: its place.
+        digest: of what it depends on.
+        names: names that it holds.
+        columns: its columns, each with a row for each day; the shape of the first is kept.
 
     Raises:
         OSError: it could not be written.
     """
-    columns: list[npt.NDArray[Any]] = [
-        built.inputs.values, built.known.view(np.uint8), built.sums, built.squares,
-    ]  # fmt: skip
-    header = json.dumps([digest, built.names, built.inputs.values.shape])
-    metadata = {"header": header, "checksum": _checksum(header, columns)}
-    schema = _schema(*built.inputs.values.shape[1:])
-    batch = pa.record_batch([_as_rows(values) for values in columns], schema=schema)
+    header = json.dumps([digest, names, next(iter(columns.values())).shape])
+    metadata = {"header": header, "checksum": _checksum(header, columns.values())}
+    schema = _schema({name: (c.dtype.type, c[0].size) for name, c in columns.items()})
+    batch = pa.record_batch([_as_rows(values) for values in columns.values()], schema=schema)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp")
     try:
@@ -163,15 +303,11 @@ def _write(path: Path, built: CachedInputs, digest: str) -> None:
     sync_folder(path.parent)
 
 
-def _schema(n_assets: int, n_features: int) -> pa.Schema:
+def _schema(layout: _Layout) -> pa.Schema:
     """Return the columns of a file, each a list of fixed length a day."""
-    types = (
-        pa.list_(pa.float32(), n_assets * n_features),
-        pa.list_(pa.uint8(), n_assets),
-        pa.list_(pa.float64(), n_features),
-        pa.list_(pa.float64(), n_features),
+    return pa.schema(
+        [(n, pa.list_(pa.from_numpy_dtype(kind), size)) for n, (kind, size) in layout.items()]
     )
-    return pa.schema(list(zip(_COLUMNS, types, strict=True)))
 
 
 def _as_rows(values: npt.NDArray[Any]) -> pa.FixedSizeListArray:
@@ -202,12 +338,70 @@ def _checksum(header: str, columns: Iterable[npt.NDArray[Any]]) -> str:
     return f"{found:08x}"
 
 
-def _read(path: Path, digest: str) -> CachedInputs | str:
-    """Return the inputs of a file, mapped, or what is wrong with it."""
-    try:
-        return _mapped(path, digest)
-    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
-        return f"is damaged ({cause(error)})"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Opened:
+    """A file of the expected columns, whose content has not been read."""
+
+    path: Path
+    header: str
+    names: Sequence[str]
+    shape: Sequence[int]
+    """Shape of the first column."""
+    layout: _Layout
+    offset: Mapping[str, int]
+    """Bytes of the file before each column."""
+    checksum: bytes
+
+    def read(self, name: str) -> npt.NDArray[Any]:
+        """Return a column, one row for each day."""
+        kind, size = self.layout[name]
+        count, offset = self.shape[0] * size, self.offset[name]
+        return np.fromfile(self.path, kind, count, offset=offset).reshape(-1, size)
+
+    def is_whole(self, columns: Iterable[npt.NDArray[Any]]) -> bool:
+        """Are these the columns that were written?"""
+        return _checksum(self.header, columns).encode() == self.checksum
+
+
+_OTHER_CONTENT = "is damaged (its content has another checksum)"
+
+
+def _opened(
+    path: Path, digest: str, layout_of: Callable[[Sequence[str], Sequence[int]], _Layout]
+) -> _Opened | str:
+    """Return a file whose columns are the expected ones, or what is wrong with it.
+
+    Args:
+        path: the file.
+        digest: of what it must depend on.
+        layout_of: returns the columns by the names and the shape that it says to have.
+
+    Raises:
+        ArrowException, KeyError, OSError, TypeError, ValueError: it is no such file.
+    """
+    note_use(path)
+    with pa.memory_map(str(path)) as file:
+        reader = pa.ipc.open_file(file)
+        metadata = reader.schema.metadata or {}
+        header = metadata[b"header"].decode()
+        key, names, shape = json.loads(header)
+        if key != digest:
+            return "is of another panel or of other features"
+        layout = layout_of(names, shape)
+        if not reader.schema.equals(_schema(layout)):
+            return "has other columns"
+        batch = reader.get_batch(0)
+        if batch.num_rows != shape[0]:
+            return f"has {batch.num_rows} of {shape[0]} days"
+        return _Opened(
+            path=path,
+            header=header,
+            names=names,
+            shape=shape,
+            layout=layout,
+            offset={name: _offset(file, batch.column(name)) for name in layout},
+            checksum=metadata[b"checksum"],
+        )
 
 
 def _mapped(path: Path, digest: str) -> CachedInputs | str:
@@ -216,33 +410,29 @@ def _mapped(path: Path, digest: str) -> CachedInputs | str:
     Raises:
         ArrowException, KeyError, OSError, TypeError, ValueError: it is no such file.
     """
-    with pa.memory_map(str(path)) as file:
-        reader = pa.ipc.open_file(file)
-        metadata = reader.schema.metadata or {}
-        header = metadata[b"header"].decode()
-        key, names, shape = json.loads(header)
-        if key != digest:
-            return "is of another panel or of other features"
-        n_days, n_assets, n_features = shape
-        if not reader.schema.equals(_schema(n_assets, n_features)):
-            return "has other columns"
-        batch = reader.get_batch(0)
-        if batch.num_rows != n_days:
-            return f"has {batch.num_rows} of {n_days} days"
-        offset = {name: _offset(file, batch.column(name)) for name in _COLUMNS}
-    inputs = SharedInputs.mapped(path, offset["inputs"], tuple(shape))
-    known = np.fromfile(path, np.uint8, n_days * n_assets, offset=offset["known"])
-    sums, squares = (
-        np.fromfile(path, np.float64, n_days * n_features, offset=offset[name])
-        for name in ("sums", "squares")
-    )
-    checksum = _checksum(header, [inputs.values, known, sums, squares])
-    if checksum.encode() != metadata[b"checksum"]:
-        return "is damaged (its content has another checksum)"
+    file = _opened(path, digest, lambda _, shape: _inputs_layout(shape))
+    if isinstance(file, str):
+        return file
+    inputs = SharedInputs.mapped(path, file.offset["inputs"], tuple(file.shape))
+    known, sums, squares = map(file.read, ("known", "sums", "squares"))
+    if not file.is_whole([inputs.values, known, sums, squares]):
+        return _OTHER_CONTENT
     return CachedInputs(
-        names=tuple(names),
-        inputs=inputs,
-        known=known.reshape(n_days, n_assets).view(np.bool_),
-        sums=sums.reshape(n_days, n_features),
-        squares=squares.reshape(n_days, n_features),
+        names=tuple(file.names), inputs=inputs, known=known.view(np.bool_), sums=sums,
+        squares=squares,
+    )  # fmt: skip
+
+
+def _read_scores(path: Path, digest: str) -> Mapping[str, SampleArray] | str:
+    """Return the scores of a file, or what is wrong with it if it can be read.
+
+    Raises:
+        ArrowException, KeyError, OSError, TypeError, ValueError: it is no such file.
+    """
+    file = _opened(
+        path, digest, lambda names, shape: {name: (np.float32, shape[1]) for name in names}
     )
+    if isinstance(file, str):
+        return file
+    scores = {name: file.read(name) for name in file.names}
+    return scores if file.is_whole(scores.values()) else _OTHER_CONTENT

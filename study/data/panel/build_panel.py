@@ -47,6 +47,7 @@ def build_panel_dataset(
     fold: int | None = None,
     *,
     cache: Path | None = None,
+    may_write: bool = True,
 ) -> PanelDataset:
     """Build the arrays of a panel's cell.
 
@@ -61,6 +62,7 @@ def build_panel_dataset(
         import_folder: where imported panels live.
         fold: number of the fold whose past is seen, from 0; None builds what a search sees.
         cache: folder of the files that inputs are mapped from; None keeps them in memory.
+        may_write: may a file be written there?
 
     Raises:
         DataError: the panel is missing, breaks a rule, is too short, or is refused as said above.
@@ -72,9 +74,8 @@ def build_panel_dataset(
         got=f"task={config.task}",
         remedy=f"Give --task {RANKING}, or a source of one asset.",
     )
-    series = _series(
-        config, panel or load_panel(config.source, import_folder, config.accept), cache
-    )
+    panel = panel or load_panel(config.source, import_folder, config.accept)
+    series = _series(config, panel, cache, may_write=may_write)
     days = series.history.sample_days(fold)
     if fold is not None:
         return _dataset(series, days, fold)
@@ -90,6 +91,7 @@ class _Series:
     panel: Panel
     config: DataConfig
     cache: Path | None
+    may_write: bool
     history: PanelHistory
     volatility: PriceArray
     """Volatility of the market on the days of the history."""
@@ -99,17 +101,19 @@ class _Series:
     """Inputs that are compared across the assets of a day, which are the same for all splits."""
 
 
-def _series(config: DataConfig, panel: Panel, cache: Path | None) -> _Series:
+def _series(config: DataConfig, panel: Panel, cache: Path | None, *, may_write: bool) -> _Series:
     # Which features are known does not depend on how they are normalised, whereas the training
     # days, whose statistics ``zscore`` needs, depend on which features are known.
     across = config.normalization if config.normalization in ACROSS else ACROSS[0]
-    found = panel_inputs_of(config, panel, across, np.empty(0, dtype=np.int64), cache)
+    no_rows = np.empty(0, dtype=np.int64)
+    found = panel_inputs_of(config, panel, across, no_rows, cache, may_write=may_write)
     history = panel_history(config, panel, found.known)
     close = panel.close[history.first :]
     return _Series(
         panel=panel,
         config=config,
         cache=cache,
+        may_write=may_write,
         history=history,
         volatility=market_volatility(panel.close)[history.first :],
         further_returns={
@@ -126,6 +130,8 @@ def panel_inputs_of(
     normalization: Normalization,
     train_rows: IndexArray,
     cache: Path | None,
+    *,
+    may_write: bool = True,
 ) -> CachedInputs:
     """Return the inputs of the whole history of a panel.
 
@@ -135,6 +141,7 @@ def panel_inputs_of(
         normalization: how features become inputs.
         train_rows: rows of the panel in training windows, which ``zscore`` alone reads.
         cache: folder of the files that inputs are mapped from; None keeps them in memory.
+        may_write: may a file be written there?
     """
     of_rows = "" if normalization in ACROSS else hashlib.sha256(train_rows.tobytes()).hexdigest()
     key = InputsKey(
@@ -146,7 +153,10 @@ def panel_inputs_of(
         code=panel_inputs_code(),
     )
     return cached_inputs(
-        key, cache, lambda: build_panel_inputs(panel, config.tier, normalization, train_rows)
+        key,
+        cache,
+        lambda: build_panel_inputs(panel, config.tier, normalization, train_rows),
+        may_write=may_write,
     )
 
 
@@ -190,8 +200,9 @@ def _arrays(
     found = series.across
     if config.normalization not in ACROSS:
         found = panel_inputs_of(
-            config, series.panel, config.normalization, first + windows, series.cache
-        )
+            config, series.panel, config.normalization, first + windows, series.cache,
+            may_write=series.may_write,
+        )  # fmt: skip
     shift = found.shift(first + windows, first + days.validation)
     require_small_shift(shift, max_shift, config.normalization)
     returns = {config.horizon: series.history.returns, **series.further_returns}

@@ -4,24 +4,33 @@ None is tuned by looking at the days on which it is judged: prices alone, or tex
 training days.
 """
 
-from collections.abc import Sequence
+import functools
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import numpy.typing as npt
 
 from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.evaluation.probability_scores import daily_means
+from study.data.panel.arrow_cache import cached_scores
 from study.data.panel.panel import MaskArray
 from study.data.panel.panel_dataset import PAST_DAYS, PanelDataset
-from study.names import RIDGE
+from study.data.panel.panel_inputs import code_digest
+from study.errors import DataError, cause
+from study.names import BOOSTING, RIDGE
 from study.statistics.block_length import block_days
 from study.statistics.mean_error import standard_error
 from study.statistics.rank_scores import daily_ic, daily_rank_ic, long_short, sharpe
 from study.statistics.within_day_ridge import fit_within_day_ridge, ridge_scores
 
-BOOSTING = "boosting"
+LIGHTGBM = "lightgbm"
+"""Gradient boosting of another library, a baseline where it is installed: its extra."""
+
+_CODE = ("data/panel/panel_baselines.py", "statistics/within_day_ridge.py")
+"""Modules that compute scores, in the folder of the package."""
 
 _YEAR_DAYS, _MONTH_DAYS, _WEEK_DAYS = PAST_DAYS, 20, 5
 """Trading days of a year, a month and a week."""
@@ -89,22 +98,27 @@ class PanelBaseline:
 
 
 def score_panel_baselines(
-    data: PanelDataset, *, share: float, cost_basis_points: float
-) -> tuple[PanelBaseline, ...]:
+    data: PanelDataset, *, share: float, cost_basis_points: float, may_write: bool = True
+) -> tuple[tuple[PanelBaseline, ...], tuple[str, ...]]:
     """Score the baselines on the validation days; they are fitted on the training days alone.
 
     On the folds of a search they are fitted once for each, on its training days, and the scores
-    are those of all validated days together.
+    are those of all validated days together. Where inputs are mapped from a file, the scores are
+    kept beside it, and what was fitted to the same arrays by the same code is not fitted again.
 
     Args:
         data: the data set.
         share: share of a day's assets that is bought, and that is sold.
         cost_basis_points: cost of a trade, basis points of its value.
+        may_write: may scores be kept? Those that are kept are read anyway.
+
+    Returns: the baselines, and why kept scores were of no use or could not be kept, one line each.
     """
     folds = data.per_network
     judged = [judged_days(fold, fold.validation_days) for fold in folds]
-    scores = [panel_baseline_scores(fold, fold.validation_days) for fold in folds]
-    return tuple(
+    found = [_kept_scores(fold, may_write=may_write) for fold in folds]
+    scores = [own for own, _ in found]
+    baselines = tuple(
         judge_panel_scores(
             name,
             [each[name] for each in scores],
@@ -115,6 +129,35 @@ def score_panel_baselines(
         )
         for name in scores[0]
     )
+    return baselines, tuple(note for _, note in found if note)
+
+
+def _kept_scores(data: PanelDataset, *, may_write: bool) -> tuple[Mapping[str, SampleArray], str]:
+    """Return the scores on the validation days, from their file if there is one, and a note."""
+    return cached_scores(
+        _digest(data),
+        None if data.inputs.file is None else data.inputs.file.parent,
+        lambda: panel_baseline_scores(data, data.validation_days),
+        may_write=may_write,
+    )
+
+
+def _digest(data: PanelDataset) -> str:
+    """Return the sha256 of all that the scores on the validation days depend on."""
+    content = hashlib.sha256(repr((_code(), data.horizon)).encode())
+    for array in (
+        data.inputs.values, data.targets, data.present, data.closes, data.train_days,
+        data.validation_days,
+    ):  # fmt: skip
+        content.update(repr((array.dtype.str, array.shape)).encode())
+        content.update(np.ascontiguousarray(array).data.cast("B"))
+    return content.hexdigest()
+
+
+@functools.cache
+def _code() -> str:
+    """Return the digest of the code and of the versions of the libraries that fit baselines."""
+    return code_digest(_CODE, (np.__version__, _version("scikit-learn"), _version(LIGHTGBM)))
 
 
 def judged_days(data: PanelDataset, days: IndexArray) -> JudgedDays:
@@ -154,8 +197,10 @@ def panel_baseline_scores(
         "reversal": -_return(closes, priced, _WEEK_DAYS),
         "low volatility": -_volatility(closes, priced),
         RIDGE: ridge_scores(ridge, seen.inputs, days),
-        BOOSTING: _boosting(data, seen, days),
+        BOOSTING: _boosting(data, seen, days, _fit_histograms),
     }
+    if _version(LIGHTGBM) is not None:
+        found[LIGHTGBM] = _boosting(data, seen, days, _fit_lightgbm)
     return {name: _completed(scores, present) for name, scores in found.items()}
 
 
@@ -243,47 +288,108 @@ def _completed(scores: PriceArray, present: MaskArray) -> SampleArray:
     return np.where(present, completed, np.nan).astype(np.float32)
 
 
-def _boosting(data: PanelDataset, seen: SeenPanel, days: IndexArray) -> PriceArray:
-    """Return the scores of gradient boosting, a part of the days at a time."""
-    model = _boosted(data)
+_Rows = npt.NDArray[np.float32]
+_Predict = Callable[[_Rows], PriceArray]
+_Fit = Callable[[_Rows, _Rows, int, tuple[_Rows, _Rows] | None], tuple[_Predict, Sequence[float]]]
+"""Fits so many trees to inputs and targets; returns what predicts, and the mean squared error after
+each tree on the inputs and targets that are given last, if any are."""
+
+
+def _boosting(data: PanelDataset, seen: SeenPanel, days: IndexArray, fit: _Fit) -> PriceArray:
+    """Return the scores of gradient boosting by a library, a part of the days at a time."""
+    predict, _ = _boosted(data, fit)
     scores = np.full((len(days), seen.present.shape[1]), np.nan)
     for rows in np.array_split(np.arange(len(days)), -(-scores.size // _BOOSTED_ROWS)):
         present = seen.present[days[rows]]
         part = np.full(present.shape, np.nan)
         if present.any():
-            part[present] = model.predict(seen.inputs[days[rows]][present])
+            part[present] = predict(seen.inputs[days[rows]][present])
         scores[rows] = part
     return scores
 
 
-def _boosted(data: PanelDataset) -> Any:
+def _boosted(data: PanelDataset, fit: _Fit) -> tuple[_Predict, int]:
     """Fit gradient boosting to a sample of the training asset-days.
 
     The number of trees is the one of least squared error on the latest of these days, of a fit to
     the earlier ones; the days on which labels of both sides overlap are left out.
+
+    Returns: what predicts, and its number of trees.
     """
-    # A second to import, which no other command on data need wait for.
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    def fitted(which: MaskArray, n_trees: int) -> Any:
-        model = HistGradientBoostingRegressor(
-            learning_rate=_STEP,
-            max_iter=n_trees,
-            max_leaf_nodes=_LEAVES,
-            min_samples_leaf=_LEAF_ROWS,
-            # The library's own stopping takes random asset-days, whose labels overlap the others.
-            early_stopping=False,
-            random_state=0,
-        )
-        return model.fit(inputs[which], targets[which])
-
     at, assets = _sampled(data)
     inputs, targets = data.inputs.values[at, assets], data.targets[at, assets]
     first_late = data.train_days[int(_EARLY_SHARE * len(data.train_days))]
-    late = at >= first_late
-    stages = fitted(at <= first_late - data.horizon, _TREES).staged_predict(inputs[late])
-    errors = [float(((each - targets[late]) ** 2).mean()) for each in stages]
-    return fitted(np.ones(len(at), dtype=bool), int(np.argmin(errors)) + 1)
+    early, late = at <= first_late - data.horizon, at >= first_late
+    judge = inputs[late], targets[late]
+    _, errors = fit(inputs[early], targets[early], _TREES, judge)
+    n_trees = int(np.argmin(errors)) + 1
+    return fit(inputs, targets, n_trees, None)[0], n_trees
+
+
+def _fit_histograms(
+    inputs: _Rows, targets: _Rows, n_trees: int, judge: tuple[_Rows, _Rows] | None
+) -> tuple[_Predict, Sequence[float]]:
+    """Fit the gradient boosting of scikit-learn."""
+    # A second to import, which no other command on data need wait for.
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    model = HistGradientBoostingRegressor(
+        learning_rate=_STEP,
+        max_iter=n_trees,
+        max_leaf_nodes=_LEAVES,
+        min_samples_leaf=_LEAF_ROWS,
+        # The library's own stopping takes random asset-days, whose labels overlap the others.
+        early_stopping=False,
+        random_state=0,
+    ).fit(inputs, targets)
+    if judge is None:
+        return model.predict, ()
+    stages = model.staged_predict(judge[0])
+    return model.predict, [float(((each - judge[1]) ** 2).mean()) for each in stages]
+
+
+def _fit_lightgbm(
+    inputs: _Rows, targets: _Rows, n_trees: int, judge: tuple[_Rows, _Rows] | None
+) -> tuple[_Predict, Sequence[float]]:
+    """Fit the gradient boosting of LightGBM.
+
+    Raises:
+        DataError: it is installed and cannot be loaded.
+    """
+    try:
+        import lightgbm
+    except OSError as error:
+        raise DataError(
+            f"lightgbm: must load where it is installed, but got {cause(error)}. Install the "
+            "OpenMP library that it names (libgomp1, libomp on macOS), or uninstall lightgbm."
+        ) from error
+
+    settings = {
+        "objective": "regression", "learning_rate": _STEP, "num_leaves": _LEAVES,
+        "min_data_in_leaf": _LEAF_ROWS, "seed": 0, "deterministic": True, "force_row_wise": True,
+        "num_threads": 1, "verbosity": -1,
+    }  # fmt: skip
+    train = lightgbm.Dataset(inputs, targets)
+    if judge is None:
+        return lightgbm.train(settings, train, n_trees).predict, ()
+    curve: dict[str, dict[str, list[float]]] = {}
+    model = lightgbm.train(
+        settings,
+        train,
+        n_trees,
+        valid_sets=[lightgbm.Dataset(*judge, reference=train)],
+        valid_names=["judge"],
+        callbacks=[lightgbm.record_evaluation(curve)],
+    )
+    return model.predict, curve["judge"]["l2"]
+
+
+def _version(library: str) -> str | None:
+    """Return the version of a library that may not be installed, and is not loaded."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 def _sampled(data: PanelDataset) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,8 +128,21 @@ def panel_inputs_code(study: Path = STUDY) -> str:
         study: folder of the package.
     """
     libraries = (np.__version__, pd.__version__, talib.__version__)
+    return code_digest(CODE_OF_INPUTS, libraries, study)
+
+
+def code_digest(
+    modules: Sequence[str], libraries: tuple[str | None, ...], study: Path = STUDY
+) -> str:
+    """Return the sha256 of modules and of the versions of the libraries that they call.
+
+    Args:
+        modules: patterns of their files in the folder of the package.
+        libraries: versions of the libraries.
+        study: folder of the package.
+    """
     content = hashlib.sha256(repr(libraries).encode())
-    for pattern in CODE_OF_INPUTS:
+    for pattern in modules:
         for path in sorted(study.glob(pattern)):
             name = path.relative_to(study).as_posix()
             content.update(name.encode() + b"\0" + path.read_bytes() + b"\0")

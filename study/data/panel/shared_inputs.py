@@ -1,5 +1,7 @@
 """Model inputs of a panel, which processes of one machine share instead of copying them."""
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,13 @@ import numpy as np
 
 from study.data.arrays import SampleArray
 from study.errors import DataError, require
+
+
+def note_use(file: Path) -> None:
+    """Set the time of a file that is opened: those that nobody has opened for long are removed."""
+    # Where it may not be set, nothing is removed either.
+    with contextlib.suppress(OSError):
+        os.utime(file)
 
 
 class SharedInputs:
@@ -44,6 +53,7 @@ class SharedInputs:
             remedy="Start the command again, which builds it, and leave it while a study runs.",
             error=DataError,
         )
+        note_use(file)
         # Mode "c" gives private pages that could be written, and torch then takes them uncopied.
         values = np.memmap(file, dtype=np.float32, mode="c", offset=offset, shape=shape)
         return cls(np.asarray(values), file, offset)

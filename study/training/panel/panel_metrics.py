@@ -39,6 +39,8 @@ class PanelMetrics(PanelValidation):
     difference: float | None
     difference_se: float | None
     further_rank_ic_se: Mapping[str, float | None] | None
+    boosting_difference: float | None
+    boosting_difference_se: float | None
 
     def validation(self) -> PanelValidation:
         """Return the scores that every epoch reports."""
@@ -183,6 +185,7 @@ def panel_metrics(
     horizon: int,
     metric: PanelMetric,
     baseline_rank_ics: PriceArray | None,
+    boosting_rank_ics: PriceArray | None = None,
 ) -> PanelMetrics:
     """Return the scores over all days.
 
@@ -191,6 +194,7 @@ def panel_metrics(
         horizon: days that a return looks ahead, for the errors and the Sharpe ratio.
         metric: what ``loss`` is computed from.
         baseline_rank_ics: RankICs of the baseline to beat on the same days.
+        boosting_rank_ics: those of gradient boosting.
     """
     block = block_days(horizon)
     ratio = sharpe(daily.long_short, horizon)
@@ -205,7 +209,8 @@ def panel_metrics(
         losses = {"rank_ic": 1 - rank_ic, "ic": 1 - ic, "loss": daily.base_loss}[metric]
         loss, loss_error = float(losses.mean()), standard_error(losses, block)
         halves = half_means(losses, block)
-    difference = None if baseline_rank_ics is None else _known(baseline_rank_ics - daily.rank_ic)
+    difference, difference_se = _less(baseline_rank_ics, daily.rank_ic, block)
+    of_boosting, of_boosting_se = _less(boosting_rank_ics, daily.rank_ic, block)
     target_sd = float(daily.target_sd.mean())
     # A horizon without a label in these days has no score.
     known = {s.horizon: (_known(s.rank_ic), _known(s.ic)) for s in daily.further}
@@ -227,8 +232,10 @@ def panel_metrics(
         sharpe_se=ratio_error,
         sharpe_net=sharpe(daily.net, horizon),
         spread=float(daily.score_sd.mean()) / target_sd if target_sd > 0 else 0.0,
-        difference=None if difference is None else float(difference.mean()),
-        difference_se=None if difference is None else standard_error(difference, block),
+        difference=difference,
+        difference_se=difference_se,
+        boosting_difference=of_boosting,
+        boosting_difference_se=of_boosting_se,
         further_rank_ic={str(h): float(ranks.mean()) for h, (ranks, _) in further.items()} or None,
         further_ic={str(h): float(ics.mean()) for h, (_, ics) in further.items()} or None,
         further_rank_ic_se={
@@ -236,6 +243,16 @@ def panel_metrics(
         }
         or None,
     )
+
+
+def _less(
+    baseline: PriceArray | None, model: PriceArray, block: int
+) -> tuple[float | None, float | None]:
+    """Return the mean of a baseline's daily scores less the model's, and its error."""
+    if baseline is None:
+        return None, None
+    difference = _known(baseline - model)
+    return float(difference.mean()), standard_error(difference, block)
 
 
 def _known(values: PriceArray) -> PriceArray:

@@ -67,12 +67,15 @@ class PanelTrainingData:
     """Share of the assets that is bought, and that is sold."""
     baseline_rank_ics: PriceArray | None = None
     """RankICs of the baseline to beat on the validation days, shape (n_validation,)."""
+    boosting_rank_ics: PriceArray | None = None
+    """Those of gradient boosting, likewise."""
 
     @classmethod
     def of(
         cls,
         data: PanelDataset,
         baseline_rank_ics: PriceArray | None = None,
+        boosting_rank_ics: PriceArray | None = None,
         *,
         metric: PanelMetric = "rank_ic",
         cost_bps: float,
@@ -83,6 +86,7 @@ class PanelTrainingData:
         Args:
             data: the data set of a cell or of one of its folds.
             baseline_rank_ics: RankICs of the baseline to beat on its validation days.
+            boosting_rank_ics: those of gradient boosting.
             metric: what the search minimises.
             cost_bps: cost of trading, basis points.
             share: share of the assets that is bought, and that is sold.
@@ -102,6 +106,7 @@ class PanelTrainingData:
             cost_bps=cost_bps,
             share=share,
             baseline_rank_ics=baseline_rank_ics,
+            boosting_rank_ics=boosting_rank_ics,
         )
 
     def __post_init__(self) -> None:
@@ -150,12 +155,13 @@ class PanelTrainingData:
             "returns must differ between the assets of a validation day",
             "the same return of all assets on every one",
         )
-        baseline = self.baseline_rank_ics
-        check(
-            baseline is None or baseline.shape == self.validation_days.shape,
-            "baseline_rank_ics must hold one value per validation day",
-            "None" if baseline is None else f"shape {baseline.shape}",
-        )
+        for name in ("baseline_rank_ics", "boosting_rank_ics"):
+            rank_ics: PriceArray | None = getattr(self, name)
+            check(
+                rank_ics is None or rank_ics.shape == self.validation_days.shape,
+                f"{name} must hold one value per validation day",
+                "None" if rank_ics is None else f"shape {rank_ics.shape}",
+            )
 
     @property
     def n_assets(self) -> int:
@@ -233,7 +239,9 @@ class PanelTrainingData:
         Answers of several horizons have the shape (n_validation, n_assets, n_horizons).
         """
         daily = self._daily(answers)
-        return None if daily is None else self._metrics(daily, self.baseline_rank_ics)
+        if daily is None:
+            return None
+        return self._metrics(daily, self.baseline_rank_ics, self.boosting_rank_ics)
 
     def evaluate_folds(
         self, others: Sequence[Self], answers: Sequence[SampleArray]
@@ -255,9 +263,11 @@ class PanelTrainingData:
         if len(found) < len(folds):
             return None
         days = [fold.validation_days for fold in folds]
-        baselines = [f.baseline_rank_ics for f in folds if f.baseline_rank_ics is not None]
-        baseline = daily_means(days, baselines) if len(baselines) == len(folds) else None
-        return self._metrics(DailyScores.pooled(days, found), baseline)
+        return self._metrics(
+            DailyScores.pooled(days, found),
+            _pooled(days, [fold.baseline_rank_ics for fold in folds]),
+            _pooled(days, [fold.boosting_rank_ics for fold in folds]),
+        )
 
     def _labelled(self, days: IndexArray, labels: HorizonLabels) -> MaskArray:
         """Return which assets of the days are ranked and have a label, (n, n_assets)."""
@@ -289,13 +299,22 @@ class PanelTrainingData:
             further=further,
         )
 
-    def _metrics(self, daily: DailyScores, baseline: PriceArray | None) -> PanelMetrics:
+    def _metrics(
+        self, daily: DailyScores, baseline: PriceArray | None, boosting: PriceArray | None
+    ) -> PanelMetrics:
         return panel_metrics(
             daily,
             horizon=self.horizon,
             metric=self.metric,
             baseline_rank_ics=baseline,
+            boosting_rank_ics=boosting,
         )
+
+
+def _pooled(days: Sequence[IndexArray], rank_ics: Sequence[PriceArray | None]) -> PriceArray | None:
+    """Return a baseline's means of each day over the folds; None unless every fold has them."""
+    known = [values for values in rank_ics if values is not None]
+    return daily_means(days, known) if len(known) == len(rank_ics) else None
 
 
 class PanelWindows:

@@ -37,7 +37,14 @@ _SMALLEST_TARGET_SPREAD = 1e-6
 
 _SMALLEST_RANK_SPREAD = 0.1
 """Least standard deviation of soft ranks by which they are divided, in that of exact ranks. Scores
-of unit spread stay above it at every temperature up to 1 (normal scores have .76 there)."""
+of unit spread stay above it at every temperature up to 1 (normal scores have .76 there).
+
+Scores that are next to each other, as those of a new network are, therefore have a gradient in the
+thousands: on 20 stocks (five days ahead, 20,000 parameters, a weight of .1) the first step
+has a norm of 860 to 1,320 before clipping, and the median of all steps is 1. To count the spread
+that scores lack, up to .01, as independent noise in this divisor bounds it (9 to 14 in the first
+step) and changes nothing above that spread. It is not done: the best validation RankIC of six
+seeds was .0015 +- .0008 lower, and clipping bounds the step anyway."""
 
 _RISK_AVERSION = 0.2
 """Weight g of half the squared return in the utility of a day. The gradient of a Sharpe ratio m / s

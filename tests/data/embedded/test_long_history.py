@@ -124,7 +124,7 @@ def test_a_release_without_the_file_is_named(
 def test_the_extra_asks_for_the_release_that_the_message_names() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["optional-dependencies"]["history"] == [REQUIREMENT]
-    assert ".[dev,history,panel]" in (ROOT / "Makefile").read_text()
+    assert ".[dev,history,panel,lightgbm]" in (ROOT / "Makefile").read_text()
 
 
 def test_labels_of_the_long_market_are_as_frequent_before_the_join_as_after(long: Prices) -> None:

@@ -1,3 +1,4 @@
+import os
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from study.data.panel.arrow_cache import CachedInputs, InputsKey, cached_inputs
+from study.data.panel.arrow_cache import CachedInputs, InputsKey, cached_inputs, cached_scores
 from study.data.panel.panel_inputs import PanelInputs
 from study.data.panel.shared_inputs import SharedInputs
 from study.errors import DataError
@@ -62,6 +63,21 @@ def test_inputs_are_built_once_and_mapped_after_that(tmp_path: Path) -> None:
         # Torch takes without a copy what could be written; the pages are the process's own.
         found.inputs.values[:] = 7
     assert [path.name for path in folder.iterdir()] == [f"{KEY.digest}.arrow"]
+
+
+def test_who_may_not_write_reads_a_file_that_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    found = cached_inputs(KEY, folder, built, may_write=False)
+    assert_as_built(found)
+    assert (found.inputs.file, found.note, folder.exists()) == (None, "", False)
+    cached_inputs(KEY, folder, built)
+    assert cached_inputs(KEY, folder, not_built, may_write=False).inputs.file == file_in(folder)
+    cut(file_in(folder))
+    damaged = file_in(folder).read_bytes()
+    found = cached_inputs(KEY, folder, built, may_write=False)
+    assert_as_built(found)
+    assert "is damaged" in found.note
+    assert file_in(folder).read_bytes() == damaged
 
 
 def test_any_reader_of_arrow_files_reads_the_inputs(tmp_path: Path) -> None:
@@ -211,6 +227,84 @@ def test_two_that_build_at_once_both_end_with_a_good_file(tmp_path: Path) -> Non
         assert each.inputs.file == file_in(tmp_path)
     assert_as_built(cached_inputs(KEY, tmp_path, not_built))
     assert len(list(tmp_path.iterdir())) == 1
+
+
+DAY = 86_400
+
+
+def age(path: Path, days: float) -> None:
+    """Set the time of a file back, as if nobody had opened it since."""
+    now = path.stat().st_mtime - days * DAY
+    os.utime(path, (now, now))
+
+
+def test_a_new_file_removes_those_that_nobody_opened_for_a_month(tmp_path: Path) -> None:
+    keys = [replace(KEY, fingerprint=name) for name in ("old", "opened", "received", "recent")]
+    old, opened, received, recent = (cached_inputs(key, tmp_path, built) for key in keys)
+    sent = pickle.dumps(received.inputs)
+    for found, days in ((old, 31.0), (opened, 31.0), (received, 31.0), (recent, 29.0)):
+        assert found.inputs.file is not None
+        age(found.inputs.file, days)
+    unfinished, fresh, other, theirs = (
+        tmp_path / name
+        for name in (f".{'a' * 64}.b.tmp", f".{'b' * 64}.b.tmp", "notes.txt", "theirs.arrow")
+    )
+    for path, days in ((unfinished, 1.1), (fresh, 0.9), (other, 400.0), (theirs, 400.0)):
+        path.write_text("")
+        age(path, days)
+    cached_inputs(keys[1], tmp_path, not_built)
+    # A worker that begins a trial opens the file as well.
+    pickle.loads(sent)
+    new = cached_inputs(KEY, tmp_path, built)
+    kept = {found.inputs.file for found in (opened, received, recent, new)}
+    assert set(tmp_path.iterdir()) == {*kept, fresh, other, theirs}
+    # A process that has mapped a removed file keeps what it holds.
+    np.testing.assert_array_equal(old.inputs.values, built().values)
+    assert_as_built(cached_inputs(keys[0], tmp_path, built))
+
+
+def test_scores_that_are_read_count_as_opened(tmp_path: Path) -> None:
+    scores = {"ridge": np.eye(3, dtype=np.float32), "boosting": np.full((3, 3), np.nan, np.float32)}
+    digests = ["a" * 64, "b" * 64]
+    for digest in digests:
+        cached_scores(digest, tmp_path, lambda: scores)
+    for path in tmp_path.iterdir():
+        age(path, 31)
+    found, note = cached_scores(digests[0], tmp_path, lambda: pytest.fail("it must be there"))
+    assert (list(found), note) == (list(scores), "")
+    for name, values in scores.items():
+        np.testing.assert_array_equal(found[name], values)
+    cached_scores("c" * 64, tmp_path, lambda: scores)
+    assert {path.stem[0] for path in tmp_path.iterdir()} == {"a", "c"}
+
+
+def test_a_file_that_is_only_read_removes_nothing(tmp_path: Path) -> None:
+    cached_inputs(KEY, tmp_path, built)
+    other = tmp_path / f"{'a' * 64}.arrow"
+    other.write_text("")
+    age(other, 31)
+    cached_inputs(KEY, tmp_path, not_built)
+    assert other.exists()
+
+
+def test_many_that_build_and_remove_at_once_end_with_good_files(tmp_path: Path) -> None:
+    keys = [replace(KEY, fingerprint=str(number)) for number in range(4)]
+    for number in range(20):
+        path = tmp_path / f"{number:064x}.arrow"
+        path.write_text("")
+        age(path, 31)
+    together = Barrier(4, timeout=20)
+
+    def build_together() -> PanelInputs:
+        together.wait()
+        return built()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda key: cached_inputs(key, tmp_path, build_together), keys))
+    for each in found:
+        assert_as_built(each)
+        assert each.note == ""
+    assert set(tmp_path.iterdir()) == {each.inputs.file for each in found}
 
 
 def test_inputs_stay_in_memory_where_no_file_can_be_written(tmp_path: Path) -> None:

@@ -1,10 +1,16 @@
-from dataclasses import replace
+import hashlib
+from collections.abc import Callable
+from dataclasses import fields, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
 from study.data.panel import panel_baselines
+from study.data.panel.arrow_cache import InputsKey, cached_inputs, cached_scores
 from study.data.panel.panel_baselines import (
     PanelBaseline,
     SeenPanel,
@@ -14,15 +20,27 @@ from study.data.panel.panel_baselines import (
     score_panel_baselines,
 )
 from study.data.panel.panel_dataset import PanelDataset
+from study.data.panel.panel_inputs import PanelInputs
 from study.data.panel.shared_inputs import SharedInputs
 from study.statistics.rank_comparison import compare_days
 from tests.data.panel.planted import planted_panel
 
-PORTFOLIO = {"share": 0.2, "cost_basis_points": 10.0}
+HAS_LIGHTGBM = find_spec("lightgbm") is not None
+needs_lightgbm = pytest.mark.skipif(not HAS_LIGHTGBM, reason="the extra lightgbm is not installed")
+by_both = pytest.mark.parametrize(
+    "fit",
+    [
+        panel_baselines._fit_histograms,
+        pytest.param(panel_baselines._fit_lightgbm, marks=needs_lightgbm),
+    ],
+    ids=["scikit-learn", "lightgbm"],
+)
+
+PORTFOLIO: dict[str, Any] = {"share": 0.2, "cost_basis_points": 10.0}
 
 
 def scored(data: PanelDataset) -> tuple[PanelBaseline, ...]:
-    return score_panel_baselines(data, **PORTFOLIO)
+    return score_panel_baselines(data, **PORTFOLIO)[0]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +62,109 @@ def test_the_baselines_come_in_the_order_of_what_they_learn(
     found: dict[str, PanelBaseline],
 ) -> None:
     names = ["zero", "momentum", "reversal", "low volatility", "ridge", "boosting"]
-    assert list(found) == names
+    assert list(found) == [*names, *(["lightgbm"] if HAS_LIGHTGBM else [])]
+
+
+def mapped(data: PanelDataset, folder: Path) -> PanelDataset:
+    """Return a data set whose inputs are mapped from a file in a folder."""
+    built = PanelInputs(
+        names=data.feature_names, values=data.inputs.values, known=data.present.copy()
+    )
+    key = InputsKey(
+        fingerprint=hashlib.sha256(data.inputs.values.tobytes()).hexdigest(), tier="closes",
+        normalization="cross_z", train_rows="", feature_hash="", code="",
+    )  # fmt: skip
+    return replace(data, inputs=cached_inputs(key, folder, lambda: built).inputs)
+
+
+def assert_same(some: tuple[PanelBaseline, ...], others: tuple[PanelBaseline, ...]) -> None:
+    for one, other in zip(some, others, strict=True):
+        for field in fields(PanelBaseline):
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
+
+
+def test_baselines_of_the_same_arrays_are_fitted_once(small: PanelDataset, tmp_path: Path) -> None:
+    data = mapped(small, tmp_path)
+    score_panel_baselines(data, **PORTFOLIO, may_write=False)
+    assert list(tmp_path.iterdir()) == [data.inputs.file]
+    first, notes = score_panel_baselines(data, **PORTFOLIO)
+    assert notes == ()
+    assert_same(first, scored(small))
+    (kept,) = (path for path in tmp_path.iterdir() if path != data.inputs.file)
+    # What is in the file is what comes back: it is replaced by that of scores negated.
+    (scores, _) = cached_scores(kept.stem, tmp_path, lambda: pytest.fail("it must be there"))
+    kept.unlink()
+    cached_scores(kept.stem, tmp_path, lambda: {name: -own for name, own in scores.items()})
+    for may_write in (True, False):
+        again, _ = score_panel_baselines(data, **PORTFOLIO, may_write=may_write)
+        for one, other in zip(again, first, strict=True):
+            np.testing.assert_array_equal(one.scores, -other.scores)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: {"targets": data.targets * 2},
+        lambda data: {"horizon": 2},
+        lambda data: {"train_days": data.train_days[1:]},
+        lambda data: {"validation_days": data.validation_days[1:]},
+        lambda data: {"closes": data.closes[1:]},
+        lambda data: {"present": np.roll(data.present, 1, axis=1)},
+        lambda data: {"inputs": data.inputs.between(0, len(data.dates) - 1)},
+    ],
+    ids=["targets", "horizon", "train", "validation", "closes", "present", "inputs"],
+)
+def test_everything_that_scores_depend_on_names_another_file(
+    small: PanelDataset, tmp_path: Path, change: Callable[[PanelDataset], dict[str, Any]]
+) -> None:
+    data = mapped(small, tmp_path)
+    digest = panel_baselines._digest(data)
+    assert panel_baselines._digest(small) == digest
+    assert panel_baselines._digest(replace(data, **change(data))) != digest
+
+
+def test_damaged_scores_are_fitted_again_and_said_so(small: PanelDataset, tmp_path: Path) -> None:
+    data = mapped(small, tmp_path)
+    first = scored(data)
+    (kept,) = (path for path in tmp_path.iterdir() if path != data.inputs.file)
+    content = bytearray(kept.read_bytes())
+    content[content.index(first[4].scores[50].tobytes())] ^= 1
+    kept.write_bytes(content)
+    again, notes = score_panel_baselines(data, **PORTFOLIO)
+    assert_same(again, first)
+    assert notes == (
+        f"{kept}: the cache of the baselines' scores is damaged (its content has another "
+        "checksum); they were built again",
+    )
+    assert score_panel_baselines(data, **PORTFOLIO)[1] == ()
+
+
+@needs_lightgbm
+def test_lightgbm_finds_the_same_signal_and_repeats_itself(
+    data: PanelDataset, found: dict[str, PanelBaseline]
+) -> None:
+    own, other = found["lightgbm"], found["boosting"]
+    assert own.rank_ic == pytest.approx(other.rank_ic, abs=0.01)
+    assert not np.array_equal(own.scores, other.scores)
+    again = panel_baseline_scores(data, data.validation_days)["lightgbm"]
+    np.testing.assert_array_equal(again, own.scores)
+
+
+def test_lightgbm_is_a_baseline_where_it_is_installed_alone(
+    small: PanelDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = small.validation_days[:5]
+    assert ("lightgbm" in panel_baseline_scores(small, days)) == HAS_LIGHTGBM
+    digests = {panel_baselines._digest(small)}
+    for installed in (None, "4.0.0", "4.0.1"):
+        monkeypatch.setattr(panel_baselines, "_version", lambda _, found=installed: found)
+        panel_baselines._code.cache_clear()
+        digests.add(panel_baselines._digest(small))
+        if installed is None:
+            assert "lightgbm" not in panel_baseline_scores(small, days)
+    panel_baselines._code.cache_clear()
+    # Kept scores are those of the libraries that fitted them.
+    assert len(digests) == 4
 
 
 def test_equal_scores_have_a_rank_correlation_of_exactly_zero(
@@ -147,7 +267,7 @@ def test_inputs_of_a_validation_day_change_the_scores_of_that_day_alone(
     )
     for name, scores in changed.items():
         differs = ~np.isclose(scores, found[name].scores, equal_nan=True).all(axis=1)
-        expected = [row] if name in ("ridge", "boosting") else []
+        expected = [row] if name in ("ridge", "boosting", "lightgbm") else []
         assert np.flatnonzero(differs).tolist() == expected, name
 
 
@@ -218,22 +338,24 @@ def test_boosting_learns_from_a_sample_of_all_days(
     assert data.targets[days, assets].std() == pytest.approx(whole.std(), rel=0.03)
 
 
-def test_boosting_takes_as_many_trees_as_help_on_the_latest_training_days() -> None:
+@by_both
+def test_boosting_takes_as_many_trees_as_help_on_the_latest_training_days(fit: Any) -> None:
     trees = [
-        panel_baselines._boosted(planted_panel(n_days=600, n_assets=10, ic=ic, seed=1)).n_iter_
+        panel_baselines._boosted(planted_panel(n_days=600, n_assets=10, ic=ic, seed=1), fit)[1]
         for ic in (0.0, 0.1, 0.6)
     ]
-    # 1, 13 and 80.
+    # 1, 13 and 80 by scikit-learn.
     assert trees[0] <= 5 < trees[1] < 40 < trees[2]
 
 
-def test_days_whose_labels_reach_into_the_latest_ones_choose_no_trees() -> None:
+@by_both
+def test_days_whose_labels_reach_into_the_latest_ones_choose_no_trees(fit: Any) -> None:
     data = planted_panel(n_days=600, n_assets=10, horizon=5, ic=0.2)
     first = int(data.train_days[int(0.8 * len(data.train_days))])
     targets = data.targets.copy()
     targets[first - 4 : first] = 1000.0 * np.sign(data.inputs.values[first - 4 : first, :, 5])
     targets[~data.present] = np.nan
     wild = replace(data, targets=targets)
-    n_trees = panel_baselines._boosted(data).n_iter_
+    n_trees = panel_baselines._boosted(data, fit)[1]
     # Fitted to such targets, the first tree would do harm.
-    assert panel_baselines._boosted(wild).n_iter_ == n_trees > 10
+    assert panel_baselines._boosted(wild, fit)[1] == n_trees > 10

@@ -30,7 +30,7 @@ def data() -> PanelDataset:
 
 @pytest.fixture(scope="module")
 def baselines(data: PanelDataset) -> tuple[PanelBaseline, ...]:
-    return score_panel_baselines(data, share=0.2, cost_basis_points=10)
+    return score_panel_baselines(data, share=0.2, cost_basis_points=10)[0]
 
 
 @pytest.fixture(scope="module")

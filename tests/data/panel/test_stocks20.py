@@ -56,4 +56,4 @@ def test_without_the_package_one_line_says_how_to_install_it(
 def test_the_extra_asks_for_the_release_that_the_message_names() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["optional-dependencies"]["panel"] == [REQUIREMENT]
-    assert ".[dev,history,panel]" in (ROOT / "Makefile").read_text()
+    assert ".[dev,history,panel,lightgbm]" in (ROOT / "Makefile").read_text()

@@ -214,6 +214,7 @@ def test_networks_of_folds_are_judged_by_all_their_days(tmp_path: Path) -> None:
             train_days=train,
             validation_days=own,
             baseline_rank_ics=np.full(len(own), 0.1 + number / 10),
+            boosting_rank_ics=np.full(len(own), 0.2 + number / 10),
         )
         for number, (train, own) in enumerate([(days[:70], days[75:]), (days[75:], days[:70])])
     ]
@@ -253,6 +254,8 @@ def test_networks_of_folds_are_judged_by_all_their_days(tmp_path: Path) -> None:
         )
     baseline = np.average([0.1, 0.2], weights=[65, 70])
     assert report.best.difference == pytest.approx(baseline - report.validation.rank_ic)
+    boosting = report.best.boosting_difference
+    assert boosting == pytest.approx(0.1 + baseline - report.validation.rank_ic)
     terms = [network.train_terms["rank"] for network in networks if network and network.train_terms]
     assert report.train_terms is not None
     assert report.train_terms["rank"] == pytest.approx(np.average(terms, weights=[70, 65]))
