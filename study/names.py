@@ -5,3 +5,6 @@ RANKING = "ranking"
 
 RIDGE = "ridge"
 """Ridge regression on all inputs of the last day, the baseline of a panel to beat."""
+
+BOOSTING = "boosting"
+"""Gradient boosting on the same, the strongest baseline of a panel that is not linear."""

@@ -28,7 +28,7 @@ from analysis.statistics.interval import Estimate
 from analysis.statistics.run_resampling import Runs
 from analysis.statistics.trend import Trend, trend_of
 from study.errors import StudyError, require
-from study.names import RIDGE
+from study.names import BOOSTING, RIDGE
 from study.results.finals.final_records import ORACLE
 
 _LEAK_ERRORS = 3
@@ -77,6 +77,12 @@ class JudgedPanelCell:
         """Name of the baseline to beat: ridge, or the best one of these days without it."""
         names = [each.other for each in self.standing.differences]
         return RIDGE if RIDGE in names else self.standing.hardest.other
+
+    @property
+    def shown_rivals(self) -> list[str]:
+        """Names of the baselines that a walk is held against, the one to beat first."""
+        others = [BOOSTING] if BOOSTING in self.cell.baselines else []
+        return list(dict.fromkeys([self.rival, *others]))
 
     def against(self, name: str) -> Difference | None:
         """Return the comparison with a baseline; None if there is no such baseline."""
@@ -214,6 +220,11 @@ def _judge_cell(cell: PanelCell, samples: Floats, standing: Standing) -> JudgedP
     failed = [run for run in final.runs if not run.is_rankable]
     if failed:
         notes.append(f"{len(failed)} of {len(final.runs)} final runs failed or collapsed")
+    if final.folds and final.n_whole_seeds < final.n_seeds:
+        notes.append(
+            f"{final.n_seeds - final.n_whole_seeds} of {final.n_seeds} seeds left out, for want of "
+            "a fold's answers"
+        )
     if len(own.seeds) < _FEWEST_SEEDS:
         notes.append(f"{len(own.seeds)} seeds, fewer than {_FEWEST_SEEDS}")
     if final.with_validation:

@@ -15,13 +15,11 @@ from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.evaluation.probability_scores import daily_means
 from study.data.panel.panel import MaskArray
 from study.data.panel.panel_dataset import PAST_DAYS, PanelDataset
-from study.names import RIDGE
+from study.names import BOOSTING, RIDGE
 from study.statistics.block_length import block_days
 from study.statistics.mean_error import standard_error
 from study.statistics.rank_scores import daily_ic, daily_rank_ic, long_short, sharpe
 from study.statistics.within_day_ridge import fit_within_day_ridge, ridge_scores
-
-BOOSTING = "boosting"
 
 _YEAR_DAYS, _MONTH_DAYS, _WEEK_DAYS = PAST_DAYS, 20, 5
 """Trading days of a year, a month and a week."""

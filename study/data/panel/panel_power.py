@@ -8,12 +8,9 @@ from typing import Any
 import numpy as np
 
 from study.data.arrays import IndexArray
-from study.data.panel.panel_baselines import (
-    BOOSTING,
-    PanelBaseline,
-)
+from study.data.panel.panel_baselines import PanelBaseline
 from study.data.panel.panel_dataset import PanelDataset
-from study.names import RIDGE
+from study.names import BOOSTING, RIDGE
 from study.statistics.block_length import block_days
 from study.statistics.detectable import smallest_difference
 from study.statistics.rank_comparison import compare_days
