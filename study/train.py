@@ -33,11 +33,15 @@ from study.spec.variants import Variant, read_variants
 _MOST_RUNS = 1_000
 """Most runs of one configuration; the bases from which seeds are counted lie further apart."""
 
-_FOLDED = (
+_ON_FOLDS = (
     "search and fresh seeds are judged on the folds of the search, by networks that learned from "
-    "later days too; final runs on its latest days alone: these losses cannot be compared"
+    "later days too"
 )
-"""Line below the table where a search trained on folds."""
+_FOLDED = {
+    False: f"{_ON_FOLDS}; final runs on its latest days alone: these losses cannot be compared",
+    True: f"{_ON_FOLDS}: their scores are no forecasts, only the test days show one",
+}
+"""Line below the table where a search trained on folds; is it of a panel?"""
 
 _EXAMPLES = """examples:
   python -m study.train                                   # every cell that has been searched
@@ -175,7 +179,7 @@ def _conclude(
         table = panel_final_table if ended.records[0].is_panel else final_table
         console.print(table(ended.records, results))
     if ended.records and is_folded:
-        console.print(f"\n{_FOLDED}", soft_wrap=True)
+        console.print(f"\n{_FOLDED[ended.records[0].is_panel]}", soft_wrap=True)
     if ended.shares:
         console.print()
         console.print(share_table(ended.shares, ended.records, results))

@@ -2,23 +2,26 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+import analysis.__main__
 import study.predict
 import study.train
 import study.tune
 from study.cluster.runtime import cluster
 from study.data.panel.panel_sources import import_panel
-from study.results.finals.final_records import read_final
-from study.results.finals.panel_predictions import read_panel_predictions
+from study.results.finals.final_records import FinalRecord, read_final
+from study.results.finals.panel_predictions import days_by_assets, read_panel_predictions
 from study.results.finals.variant_records import read_variant, variant_folder, variant_names
 from study.results.store import read_trials
+from study.statistics.rank_scores import daily_rank_ic
 from study.storage.layout import CARD_FILE, FINAL_FOLDER, MODEL_FOLDER, PREDICTIONS_FILE
-from tests.tuner.command import SPACES
+from tests.tuner.command import ESTIMATE, SPACES
 from tests.tuner.in_process import MARKS, ray_environment
 
 CELL = "ranks_2k_h1_ranking_walks_closes"
@@ -43,11 +46,11 @@ def write_panel(here: Path) -> None:
     import_panel(here / "walks.csv", folder=here / "ray_results" / "data")
 
 
-def write_space(here: Path) -> None:
+def write_space(here: Path, **data: Any) -> None:
     """Write a search space whose trials take a second each."""
     raw = yaml.safe_load((SPACES / "panel.yaml").read_text())
     raw |= {"study": "ranks", "budgets": {"2k": 2000}, "tolerance": 0.5, "horizons": [HORIZON]}
-    raw["data"] |= {"source": "walks", "validation_share": 0.3}
+    raw["data"] |= {"source": "walks", "validation_share": 0.3, **data}
     raw["model"] |= {"d_model": 8, "n_layers": 1, "n_heads": 2, "d_ff_ratio": 2}
     raw["model"]["asset_attention"] = "none"
     # At the low rates of that space 18 steps would leave all scores next to each other.
@@ -117,3 +120,59 @@ def _check_ranks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # The labels of the last day are not known.
     assert len(both) == (30 - HORIZON) * 8
     np.testing.assert_allclose(both["score_x"], both["score_y"], rtol=1e-4, atol=1e-6)
+
+
+WALK = ("--splits", "walk_forward")
+WALKED = f"{CELL}_walk-forward"
+FOLD_DAYS, N_FOLDS = 90, 3
+
+
+def test_a_walk_with_refits_answers_for_every_day_by_the_runs_of_its_own_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_panel(tmp_path)
+    write_space(tmp_path, fold_days=FOLD_DAYS, validation_days=60)
+    plans = [{"cell": WALKED, "estimate": ESTIMATE}]
+    (tmp_path / "estimate.json").write_text(json.dumps({"cells": plans}))
+    cell = ("--budget", "2k", "--horizon", "1", "--estimate", "estimate.json")
+    with ray_environment(), cluster(None, use_accelerators=True):
+        assert study.tune.main(["--search", "ranks.yaml", *cell, *WALK]) == 0
+        assert study.train.main([*FLAGS, *WALK, "--refit", "train+validation"]) == 0
+        assert "on the validation days too, whose scores below say" in capsys.readouterr().out
+        # Runs that have ended are not repeated, and never on other days.
+        assert study.train.main([*FLAGS, *WALK]) == 1
+    assert "holds final runs that were trained on other days" in capsys.readouterr().err
+    folder = tmp_path / "ray_results" / FINAL_FOLDER / WALKED
+    record = read_final(folder)
+    assert record is not None
+    assert [len(record.folds), len(record.runs), record.n_whole_seeds] == [N_FOLDS, 9, N_SEEDS]
+    table = read_panel_predictions(folder / PREDICTIONS_FILE)
+    assert set(table["part"]) == {"test"}
+    days = np.sort(table["date"].unique()).astype("datetime64[D]")
+    for number, fold in enumerate(record.folds):
+        own = days[number * FOLD_DAYS : (number + 1) * FOLD_DAYS]
+        assert (fold.first_test_day, fold.last_test_day) == (str(own[0]), str(own[-1]))
+        assert fold.last_train_day == fold.last_validation_day
+        assert fold.last_train_day < fold.first_test_day
+    assert study.predict.main(["--cell", WALKED, "--days", "2"]) == 0
+    assert analysis.__main__.main([]) == 0
+    _check_report(tmp_path / "ray_results", table, record)
+
+
+def _check_report(results: Path, table: pd.DataFrame, record: FinalRecord) -> None:
+    """Check that the report has the RankIC of each fold, and from how many days runs learned."""
+    sections = json.loads((results / "report" / "report.json").read_text())["sections"]
+    walk = sections["walk"]["numbers"][WALKED]
+    assert list(walk) == [f"fold {n}" for n in range(1, N_FOLDS + 1)] + ["all days"]
+    own = table[(table["model"] == record.model) & (table["date"] <= record.folds[0].last_test_day)]
+    daily = [
+        np.mean(daily_rank_ic(*days_by_assets(rows)))
+        for _, rows in own.groupby("seed", observed=True)
+    ]
+    assert walk["fold 1"]["rank_ic"]["value"] == pytest.approx(np.mean(daily))
+    assert walk["all days"]["days"] == len(table["date"].unique())
+    assert set(walk["all days"]["leads"]) == {"ridge", "boosting"}
+    n_train = [fold.n_train for fold in record.folds]
+    assert n_train == sorted(n_train)
+    assert sections["refit"]["numbers"][WALKED]["train_days"] == n_train
