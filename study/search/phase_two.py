@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from study.errors import StudyError, quoted, require
-from study.results.records import Metric, TrialRecord, ranked
+from study.results.records import Metric, TrialRecord, objective_name, ranked
 from study.results.store import read_cell, read_trials
 from study.search.space import TrialConfig
 from study.spec.dimension import Dimension, Fixed, numbers
@@ -32,7 +32,7 @@ the two-sided 5 % level of the normal distribution."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BudgetEvidence:
-    """The best trials of a budget in phase 1, by the score it minimises: log-loss or 1 - AUC."""
+    """The best trials of a budget in phase 1, by what it minimises: a loss, or 1 less a score."""
 
     budget: str
     n_trials: int
@@ -133,7 +133,7 @@ class PhaseOne:
 
     def lines(self, chosen: Sequence[BudgetEvidence]) -> list[str]:
         """Return lines with the result of phase 1 and the certainty of the choice."""
-        name = "1 - AUC" if self.metric == "auc" else "log-loss"
+        name = objective_name(self.metric)
         found = [
             f"{each.budget:<6} mean {name} of the best {min(_BEST, each.n_trials)}: "
             f"{each.mean:.4f}{'' if each.se is None else f' +- {each.se:.4f}'}, best "

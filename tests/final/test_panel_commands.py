@@ -1,6 +1,7 @@
 """The commands on a small panel: a search, final runs with variants, and ranks."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,13 @@ FLAGS = (
 pytestmark = MARKS
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_ray() -> Iterator[None]:
+    """Run all commands of these tests on one Ray, whose start takes seconds."""
+    with ray_environment(), cluster(None, use_accelerators=True):
+        yield
+
+
 def write_panel(here: Path) -> None:
     """Import eight random walks, of two sectors, as the panel ``walks``."""
     days = np.arange("2015-01-05", "2018-01-05", dtype="datetime64[D]")
@@ -50,7 +58,7 @@ def write_space(here: Path, **data: Any) -> None:
     """Write a search space whose trials take a second each."""
     raw = yaml.safe_load((SPACES / "panel.yaml").read_text())
     raw |= {"study": "ranks", "budgets": {"2k": 2000}, "tolerance": 0.5, "horizons": [HORIZON]}
-    raw["data"] |= {"source": "walks", "validation_share": 0.3, **data}
+    raw["data"] |= {"source": "walks", **data}
     raw["model"] |= {"d_model": 8, "n_layers": 1, "n_heads": 2, "d_ff_ratio": 2}
     raw["model"]["asset_attention"] = "none"
     # At the low rates of that space 18 steps would leave all scores next to each other.
@@ -64,19 +72,18 @@ def test_variants_of_a_panel_are_trained_beside_its_winner_and_ranks_are_those_o
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_panel(tmp_path)
-    write_space(tmp_path)
+    write_space(tmp_path, validation_share=0.3)
     folder = tmp_path / "ray_results" / FINAL_FOLDER / CELL
-    with ray_environment(), cluster(None, use_accelerators=True):
-        assert study.tune.main(["--search", "ranks.yaml", "--budget", "2k", "--horizon", "1"]) == 0
-        # The winner has the second value: this variant is refused, and costs nothing else.
-        variants = ("--variants", "optimizer=adabelief", "rank_weight=0.1")
-        assert study.train.main([*FLAGS, *variants]) == 1
-        printed = capsys.readouterr()
-        assert "but got rank_weight=0.1, which it has. Give another value" in printed.err
-        _check_variant(folder, printed.out)
-        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        assert study.train.main([*FLAGS, "--variants", "optimizer=adabelief"]) == 0
-        assert {path: path.read_bytes() for path in before} == before
+    assert study.tune.main(["--search", "ranks.yaml", "--budget", "2k", "--horizon", "1"]) == 0
+    # The winner has the second value: this variant is refused, and costs nothing else.
+    variants = ("--variants", "optimizer=adabelief", "rank_weight=0.1")
+    assert study.train.main([*FLAGS, *variants]) == 1
+    printed = capsys.readouterr()
+    assert "but got rank_weight=0.1, which it has. Give another value" in printed.err
+    _check_variant(folder, printed.out)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert study.train.main([*FLAGS, "--variants", "optimizer=adabelief"]) == 0
+    assert {path: path.read_bytes() for path in before} == before
     _check_ranks(folder, capsys)
 
 
@@ -122,9 +129,8 @@ def _check_ranks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.testing.assert_allclose(both["score_x"], both["score_y"], rtol=1e-4, atol=1e-6)
 
 
-WALK = ("--splits", "walk_forward")
 WALKED = f"{CELL}_walk-forward"
-FOLD_DAYS, N_FOLDS = 90, 3
+FOLD_DAYS, N_FOLDS, N_WALKS = 130, 2, 2
 
 
 def test_a_walk_with_refits_answers_for_every_day_by_the_runs_of_its_own_fold(
@@ -132,21 +138,25 @@ def test_a_walk_with_refits_answers_for_every_day_by_the_runs_of_its_own_fold(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_panel(tmp_path)
-    write_space(tmp_path, fold_days=FOLD_DAYS, validation_days=60)
+    write_space(tmp_path, splits="walk_forward", fold_days=FOLD_DAYS, validation_days=60)
     plans = [{"cell": WALKED, "estimate": ESTIMATE}]
     (tmp_path / "estimate.json").write_text(json.dumps({"cells": plans}))
     cell = ("--budget", "2k", "--horizon", "1", "--estimate", "estimate.json")
-    with ray_environment(), cluster(None, use_accelerators=True):
-        assert study.tune.main(["--search", "ranks.yaml", *cell, *WALK]) == 0
-        assert study.train.main([*FLAGS, *WALK, "--refit", "train+validation"]) == 0
-        assert "on the validation days too, whose scores below say" in capsys.readouterr().out
-        # Runs that have ended are not repeated, and never on other days.
-        assert study.train.main([*FLAGS, *WALK]) == 1
+    flags = (*FLAGS, "--seeds", str(N_WALKS))
+    assert study.tune.main(["--search", "ranks.yaml", *cell]) == 0
+    assert study.train.main([*flags, "--refit", "train+validation"]) == 0
+    assert "on the validation days too, whose scores below say" in capsys.readouterr().out
+    # Runs that have ended stand for themselves, and not for runs on other days.
+    assert study.train.main([*flags]) == 1
     assert "holds final runs that were trained on other days" in capsys.readouterr().err
     folder = tmp_path / "ray_results" / FINAL_FOLDER / WALKED
     record = read_final(folder)
     assert record is not None
-    assert [len(record.folds), len(record.runs), record.n_whole_seeds] == [N_FOLDS, 9, N_SEEDS]
+    assert [len(record.folds), len(record.runs), record.n_whole_seeds] == [
+        N_FOLDS,
+        N_FOLDS * N_WALKS,
+        N_WALKS,
+    ]
     table = read_panel_predictions(folder / PREDICTIONS_FILE)
     assert set(table["part"]) == {"test"}
     days = np.sort(table["date"].unique()).astype("datetime64[D]")
