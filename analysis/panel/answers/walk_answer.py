@@ -32,7 +32,8 @@ def walk_section(panel: JudgedPanel) -> Section | None:
                 for rival in cell.shown_rivals
                 if periods
             ]
-        tables.append(_table(cell, all_days, [*folds, *decades]))
+        for table_of in (_scores_table, _leads_table):
+            tables.append(table_of(cell, all_days, [*folds, *decades]))
         numbers[cell.name] = {
             each.name: {"days": each.n_days, "rank_ic": each.rank_ic, "leads": dict(each.leads)}
             for each in (*folds, *decades, all_days)
@@ -108,33 +109,45 @@ def _lead_sentence(
     )
 
 
-def _table(cell: JudgedPanelCell, all_days: PeriodScores, periods: Sequence[PeriodScores]) -> Table:
-    folds = cell.cell.final.folds
+def _scores_table(
+    cell: JudgedPanelCell, all_days: PeriodScores, periods: Sequence[PeriodScores]
+) -> Table:
+    """Return a row per period with its days and the RankIC of the winner."""
+    final, (first, last) = cell.cell.final, cell.cell.test.dates[[0, -1]]
     days = {
         f"fold {number}": (f"{fold.first_test_day} to {fold.last_test_day}", fold.n_train)
-        for number, fold in enumerate(folds, start=1)
-    }
-    first, last = cell.cell.test.dates[[0, -1]]
-    rivals = cell.shown_rivals
-    rows: list[list[Cell]] = []
-    for each in (*periods, all_days):
-        span, n_train = days.get(each.name, (None, None))
-        of_rivals: list[Cell] = []
-        for rival in rivals:
-            of_rivals += [each.rivals[rival], each.leads[rival]]
-        rows.append([
-            each.name, f"{first} to {last}" if each is all_days else span, n_train, each.n_days,
-            each.rank_ic, *of_rivals,
-        ])  # fmt: skip
-    refit = " and validation" if cell.cell.final.with_validation else ""
+        for number, fold in enumerate(final.folds, start=1)
+    } | {all_days.name: (f"{first} to {last}", None)}
+    rows: list[list[Cell]] = [
+        [each.name, *days.get(each.name, (None, None)), each.n_days, each.rank_ic, each.ic]
+        for each in (*periods, all_days)
+    ]
+    trained = "training and validation days" if final.with_validation else "training days"
     return Table(
-        columns=(
-            "period", "from", f"training{refit} days", "test days", "RankIC",
-            *(head for rival in rivals for head in (f"RankIC of {rival}", f"less {rival}")),
-        ),
+        columns=("period", "days", trained, "test days", "RankIC", "IC"),
         rows=rows,
         caption=f"{cell.label}, {days_ahead(cell.cell.horizon)}: the winner and the baselines are "
         "trained again before each fold, on days before it. Means over days and seeds with 95 % "
-        "intervals, of a period over the days of that period alone, each for itself; none with too "
-        "few days.",
+        "intervals, of a period over its own days alone; none with too few days.",
+    )
+
+
+def _leads_table(
+    cell: JudgedPanelCell, all_days: PeriodScores, periods: Sequence[PeriodScores]
+) -> Table:
+    """Return a row per period with the RankIC of baselines and the winner's lead over them."""
+    rivals = cell.shown_rivals
+    rows: list[list[Cell]] = []
+    for each in (*periods, all_days):
+        own = [(each.rivals[rival], each.leads[rival]) for rival in rivals]
+        rows.append([each.name, *(value for pair in own for value in pair)])
+    return Table(
+        columns=(
+            "period",
+            *(head for name in rivals for head in (f"RankIC of {name}", f"less {name}")),
+        ),
+        rows=rows,
+        caption=f"{cell.label}, {days_ahead(cell.cell.horizon)}: daily RankIC of the winner less "
+        "that of the baseline, above zero is better. Paired by day, with 95 % intervals over "
+        "blocks of days and seeds, each for itself.",
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.answers.report_parts import Table
 from analysis.panel.answers.refit_answer import refit_section
 from analysis.panel.answers.walk_answer import walk_section
 from analysis.panel.panel_judgement import JudgedPanel, judge_panel, risen
@@ -28,6 +29,11 @@ def walked() -> list[Any]:
     ]
 
 
+def by_period(table: Table) -> dict[str, Any]:
+    """Return the rows of a table by their first value, without it."""
+    return {str(name): values for name, *values in table.rows}
+
+
 def judged(results: Path) -> JudgedPanel:
     return judge_panel(read_panel(results, read_study(results, None)))
 
@@ -44,24 +50,23 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> JudgedPanel:
 def test_every_fold_is_judged_by_its_own_days_beside_ridge_and_boosting(walk: JudgedPanel) -> None:
     (cell,), section = walk.cells, walk_section(walk)
     assert section is not None
-    (table,) = section.tables
-    rows: dict[str, Any] = {str(row[0]): row for row in table.rows}
-    assert list(rows) == ["fold 1", "fold 2", "all days"]
+    scores, leads = by_period(section.tables[0]), by_period(section.tables[1])
+    assert list(scores) == list(leads) == ["fold 1", "fold 2", "all days"]
     own = cell.cell.own.rank_ic
     for name, days, n_train in (("fold 1", slice(200), 700), ("fold 2", slice(200, None), 900)):
-        _, _, trained, n_days, rank_ic, *of_rivals = rows[name]
+        _, trained, n_days, rank_ic, _ = scores[name]
         assert (trained, n_days) == (n_train, own[:, days].shape[1])
         assert rank_ic.value == pytest.approx(own[:, days].mean())
         assert rank_ic.low < rank_ic.value < rank_ic.high
-        for rival, theirs, lead in zip(("ridge", "boosting"), of_rivals[::2], of_rivals[1::2],
-                                       strict=True):  # fmt: skip
+        for number, rival in enumerate(("ridge", "boosting")):
+            theirs, lead = leads[name][2 * number : 2 * number + 2]
             other = cell.cell.test.models[rival].rank_ic[:, days]
             assert theirs.value == pytest.approx(other.mean())
             assert lead.value == pytest.approx(own[:, days].mean() - other.mean())
     # Those of all days are the comparisons of the other sections, with the same draws.
     against = cell.against("ridge")
     assert against is not None
-    assert rows["all days"][6] == risen(against.difference)
+    assert leads["all days"][1] == risen(against.difference)
 
 
 def test_a_lead_is_said_fold_by_fold(walk: JudgedPanel) -> None:
@@ -96,13 +101,13 @@ def test_decades_and_folds_whose_inputs_drift_are_named(walk: JudgedPanel) -> No
     changed = dataclasses.replace(horizon, cells=[dataclasses.replace(cell, cell=own)])
     section = walk_section(dataclasses.replace(walk, horizons=[changed]))
     assert section is not None
-    rows: dict[str, Any] = {str(row[0]): row for row in section.tables[0].rows}
+    rows = by_period(section.tables[0])
     assert list(rows) == ["fold 1", "fold 2", "2010s", "2020s", "all days"]
     in_2020s = dates >= np.datetime64("2020-01-01")
-    assert rows["2020s"][3] == in_2020s.sum()
-    assert rows["2020s"][4].value == pytest.approx(own.own.rank_ic[:, in_2020s].mean())
+    assert rows["2020s"][2] == in_2020s.sum()
+    assert rows["2020s"][3].value == pytest.approx(own.own.rank_ic[:, in_2020s].mean())
     # Fewer than five blocks of twenty days have no interval.
-    assert rows["2020s"][4].low is None
+    assert rows["2020s"][3].low is None
     assert section.sentences[2].endswith("not corrected for the number of decades (2).")
     assert section.sentences[-1].startswith("In 2 of 2 folds of test days the inputs drift more")
 
