@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     if 2 in phases:
         later, second = phase_two(arguments, study, firsts, results)
         cells += later
-    at_once, shares = concurrency(arguments.concurrency), data_shares(arguments, cells)
+    at_once, shares = concurrency(arguments.concurrency), data_shares(arguments)
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
     from study.cluster.runtime import cluster
     from study.planning.study_plan import plan_cells, total

@@ -13,7 +13,12 @@ from analysis.edge_judgement import edge_remarks
 from analysis.panel.day_samples import panel_day_samples
 from analysis.panel.panel_records import PanelCell, PanelRecords
 from analysis.panel.ranking_scores import RankingScores, mean_score, score_ranking
-from analysis.panel.variant_judgement import JudgedVariant, judge_variants
+from analysis.panel.variant_judgement import (
+    JudgedShare,
+    JudgedVariant,
+    judge_shares,
+    judge_variants,
+)
 from analysis.statistics.comparison import (
     Difference,
     Pair,
@@ -121,6 +126,7 @@ class JudgedPanel:
     records: PanelRecords
     horizons: Sequence[JudgedPanelHorizon]
     variants: Sequence[JudgedVariant]
+    shares: Sequence[JudgedShare]
 
     @property
     def cells(self) -> list[JudgedPanelCell]:
@@ -160,6 +166,7 @@ def judge_panel(records: PanelRecords) -> JudgedPanel:
             for horizon in records.horizons
         ],
         variants=judge_variants(records.cells, samples),
+        shares=judge_shares(records.cells, samples),
     )
 
 

@@ -8,6 +8,7 @@ from analysis.page import Report
 from analysis.panel.answers.earnings_answer import earnings_section
 from analysis.panel.answers.ranking_answer import baselines_section, oracle_section, scores_section
 from analysis.panel.answers.refit_answer import refit_section
+from analysis.panel.answers.shares_answer import shares_section
 from analysis.panel.answers.size_answer import size_section, size_sentence
 from analysis.panel.answers.terms_answer import terms_section
 from analysis.panel.answers.variants_answer import variant_sentence, variants_section
@@ -41,6 +42,7 @@ def _sections(panel: JudgedPanel) -> list[Section]:
         scores_section(panel),
         refit_section(panel),
         size_section(panel),
+        shares_section(panel),
         walk_section(panel),
         years_section(panel),
         earnings_section(panel),

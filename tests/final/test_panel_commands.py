@@ -16,10 +16,15 @@ import study.train
 import study.tune
 from study.cluster.runtime import cluster
 from study.data.panel.panel_sources import import_panel
-from study.results.finals.final_records import FinalRecord, read_final
+from study.results.finals.final_records import (
+    FinalRecord,
+    read_final,
+    read_share,
+    share_folder,
+)
 from study.results.finals.panel_predictions import days_by_assets, read_panel_predictions
 from study.results.finals.variant_records import read_variant, variant_folder, variant_names
-from study.results.store import read_trials
+from study.results.store import read_cell, read_trials
 from study.statistics.rank_scores import daily_rank_ic
 from study.storage.layout import CARD_FILE, FINAL_FOLDER, MODEL_FOLDER, PREDICTIONS_FILE
 from tests.tuner.command import ESTIMATE, SPACES
@@ -77,13 +82,14 @@ def test_variants_of_a_panel_are_trained_beside_its_winner_and_ranks_are_those_o
     assert study.tune.main(["--search", "ranks.yaml", "--budget", "2k", "--horizon", "1"]) == 0
     # The winner has the second value: this variant is refused, and costs nothing else.
     variants = ("--variants", "optimizer=adabelief", "rank_weight=0.1")
-    assert study.train.main([*FLAGS, *variants]) == 1
+    assert study.train.main([*FLAGS, *variants, "--data-shares", "0.5"]) == 1
     printed = capsys.readouterr()
     assert "but got rank_weight=0.1, which it has. Give another value" in printed.err
     _check_variant(folder, printed.out)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert study.train.main([*FLAGS, "--variants", "optimizer=adabelief"]) == 0
     assert {path: path.read_bytes() for path in before} == before
+    _check_share(folder, printed.out)
     _check_ranks(folder, capsys)
 
 
@@ -110,6 +116,21 @@ def _check_variant(folder: Path, printed: str) -> None:
     assert not np.array_equal(table["score"], base["score"])
     assert f" {N_SEEDS} seeds of its final runs" in printed
     assert "difference: variant less winner, seed by seed; above 0 the variant scores" in printed
+
+
+def _check_share(folder: Path, printed: str) -> None:
+    """Check that half of the training days are as many, and that all other days are the same."""
+    final, record = read_final(folder), read_share(folder, "recent_0.5")
+    assert final is not None
+    assert record is not None
+    described = read_cell(folder.parents[1] / CELL, "splits")["splits"]
+    assert record.n_train == [round(0.5 * described["train"]["rows"])]
+    assert [run.seed for run in record.runs] == [run.seed for run in final.runs]
+    paths = (share_folder(folder, record.name), folder)
+    table, base = (read_panel_predictions(path / PREDICTIONS_FILE) for path in paths)
+    assert set(table["date"]) == set(base["date"])
+    assert set(table["model"]) == {final.model}
+    assert "training days  test RankIC" in printed
 
 
 def _check_ranks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
