@@ -1,6 +1,7 @@
 """The commands on a small panel: a search, final runs with variants, and ranks."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ def _check_share(folder: Path, printed: str) -> None:
     table, base = (read_panel_predictions(path / PREDICTIONS_FILE) for path in paths)
     assert set(table["date"]) == set(base["date"])
     assert set(table["model"]) == {final.model}
-    assert "training days  test RankIC" in printed
+    assert re.search("share +days +training days +test RankIC", printed)
 
 
 def _check_ranks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
