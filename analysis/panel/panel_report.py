@@ -19,6 +19,7 @@ from analysis.panel.panel_judgement import JudgedPanel
 from analysis.panel.panel_records import PanelRecords
 from analysis.panel.panel_words import verdict
 from study.results.plans.input_record import SearchFoldsRecord
+from study.text.short_forms import counted
 
 
 def build_panel(panel: JudgedPanel) -> Report:
@@ -77,9 +78,9 @@ def _facts(records: PanelRecords) -> list[str]:
     study, finals = records.study, [cell.final for cell in records.cells]
     first = study.cells[0]
     facts = [
-        f"Study {study.name}, {study.variant}: {len(study.cells)} cells, "
-        f"{sum(cell.n_ended for cell in study.searches)} trials, "
-        f"{sum(len(final.runs) for final in finals)} final runs.",
+        f"Study {study.name}, {study.variant}: {counted(len(study.cells), 'cell')}, "
+        f"{counted(sum(cell.n_ended for cell in study.searches), 'trial')}, "
+        f"{counted(sum(len(final.runs) for final in finals), 'final run')}.",
         f"Data {first.source}, sha256 {str(first.searched['data_sha256'])[:16]}; "
         + "; ".join(_part(name, each) for name, each in first.searched["splits"].items())
         + f" (horizon {first.horizon}).",
