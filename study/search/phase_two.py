@@ -17,6 +17,7 @@ from study.spec.dimension import Dimension, Fixed, numbers
 from study.spec.specification import Budget, Cell, Study, Supplementary
 from study.storage.driver_status import is_search_complete
 from study.storage.layout import CELL_FILE
+from study.text.short_forms import counted
 
 N_BUDGETS = 2
 """Number of budgets that phase 2 searches: the best ones of phase 1; an own choice."""
@@ -137,7 +138,8 @@ class PhaseOne:
         found = [
             f"{each.budget:<6} mean {name} of the best {min(_BEST, each.n_trials)}: "
             f"{each.mean:.4f}{'' if each.se is None else f' +- {each.se:.4f}'}, best "
-            f"{each.best.objective:.4f} (trial {each.best.number}), {each.n_trials} usable trials"
+            f"{each.best.objective:.4f} (trial {each.best.number}), "
+            f"{counted(each.n_trials, 'usable trial')}"
             for each in self.budgets
         ]
         names = [each.budget for each in chosen]

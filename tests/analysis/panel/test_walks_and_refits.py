@@ -131,9 +131,10 @@ def test_a_refit_says_from_how_many_days_and_epochs(tmp_path: Path) -> None:
     panel = judged(tmp_path)
     section = refit_section(panel)
     assert section is not None
-    assert section.sentences[0].startswith(
+    assert section.sentences[0] == (
         "1000, 5 days ahead: the runs learn from 600 days up to 2002-06-01, the validation days "
-        "among them, where those of the search had 300; their schedules have "
+        "among them, where those of the search had 300; their schedules have 8 epochs, the median "
+        "of the best epochs with fresh seeds, where those of the search had 20."
     )
     assert section in build_panel(panel).sections
 
