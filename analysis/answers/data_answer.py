@@ -24,18 +24,20 @@ from analysis.statistics.trend import LEAST_SIZES
 CHOICES = {"recent": "the latest days", "blocks": "blocks of days"}
 """Days of a share, by how they were chosen."""
 
-CAUTION = (
-    "Every share is trained with the settings and the number of epochs that were chosen on all "
-    "training days, so that a smaller one also has fewer steps: its loss is that of less data and "
-    "of less training together."
-)
-"""What a reader must know of a comparison of shares."""
-
 ONE_CHOICE = (
     "The choice of blocks is one draw, which all runs of a search have in common: what another "
     "choice would change is in no interval."
 )
 """What a reader must know, too, where blocks were chosen."""
+
+
+def caution(score: str) -> str:
+    """Return what a reader must know of a comparison of shares by a score, such as its loss."""
+    return (
+        "Every share is trained with the settings and the number of epochs that were chosen on all "
+        f"training days, so that a smaller one also has fewer steps: its {score} is that of less "
+        "data and of less training together."
+    )
 
 
 def data_sections(horizons: Sequence[JudgedHorizon]) -> list[Section]:
@@ -50,7 +52,7 @@ def _section(found: Sequence[JudgedData]) -> Section:
         sentences.append(f"{_heading(each)}: {data_sentence(each)}")
         if each.left_out:
             sentences.append(f"Left out of the law: {', and '.join(each.left_out)}.")
-    sentences.append(CAUTION)
+    sentences.append(caution("loss"))
     if any(each.choice == "blocks" for each in found):
         sentences.append(ONE_CHOICE)
     return Section(

@@ -1,6 +1,6 @@
 """The section on data: the RankIC of winners on shares of the training days."""
 
-from analysis.answers.data_answer import CAUTION, CHOICES, ONE_CHOICE
+from analysis.answers.data_answer import CHOICES, ONE_CHOICE, caution
 from analysis.answers.report_parts import Cell, Section, Table, days_ahead
 from analysis.panel.panel_judgement import JudgedPanel, risen
 from analysis.panel.panel_words import claim_on, signed
@@ -24,7 +24,7 @@ def shares_section(panel: JudgedPanel) -> Section | None:
         title="Does RankIC rise with data?",
         sentences=[
             *(_share_sentence(each) for each in panel.shares),
-            CAUTION,
+            caution("RankIC"),
             *[ONE_CHOICE] * has_blocks,
         ],
         tables=[
@@ -35,9 +35,9 @@ def shares_section(panel: JudgedPanel) -> Section | None:
                 ),
                 rows=rows,
                 caption="Test days. The difference is that of the daily RankIC to the final runs "
-                "on all training days, paired by seed and day; claims hold after all "
-                f"{counted(len(rows), 'comparison')} of shares. Training days are the mean over "
-                "folds of test days.",
+                "on all training days, paired by seed and day; claims hold after "
+                f"{'all ' * (len(rows) > 1)}{counted(len(rows), 'comparison')} of "
+                "shares. Training days are the mean over folds of test days.",
             )
         ],
         numbers={

@@ -8,6 +8,7 @@ from analysis.answers.report_parts import Cell, Section, Table, days_ahead
 from analysis.panel.panel_judgement import JudgedPanel, JudgedPanelCell
 from analysis.panel.period_scores import PeriodScores, score_period
 from analysis.statistics.comparison import excludes_zero
+from study.text.short_forms import counted
 
 
 def years_section(panel: JudgedPanel) -> Section:
@@ -23,8 +24,8 @@ def years_section(panel: JudgedPanel) -> Section:
             for sign in (1, -1)
         )
         sentences.append(
-            f"{where}: of {len(known)} years with an interval, it lies above zero in {above} and "
-            f"below it in {below}."
+            f"{where}: of {counted(len(known), 'year')} with an interval, it lies above "
+            f"zero in {above} and below it in {below}."
             if known
             else f"{where}: no year has days enough for an interval."
         )
