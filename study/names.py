@@ -7,4 +7,5 @@ RIDGE = "ridge"
 """Ridge regression on all inputs of the last day, the baseline of a panel to beat."""
 
 BOOSTING = "boosting"
-"""Gradient boosting on the same inputs, which a panel's best trial is compared with as well."""
+"""Gradient boosting on the same, the baseline of a panel that is not linear; its best trial is
+compared with it too."""

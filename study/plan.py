@@ -38,7 +38,8 @@ _EXAMPLES = """examples:
   python -m study.tune --budget 2M --horizon 3 --estimate plan.json
   python -m study.plan --search search_spaces/two_phase.yaml   # both phases of a search of two
 
-Trains nothing but a few timed steps, and writes nothing. Exit code 1 if a cell cannot run here.
+Trains nothing but a few timed steps, and writes nothing. Exit code 1 if a cell cannot run here,
+or its folder holds a search that these flags cannot go on with.
 """
 
 
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     if 2 in phases:
         later, second = phase_two(arguments, study, firsts, results)
         cells += later
-    at_once, shares = concurrency(arguments.concurrency), data_shares(arguments, cells)
+    at_once, shares = concurrency(arguments.concurrency), data_shares(arguments)
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
     from study.cluster.runtime import cluster
     from study.planning.study_plan import plan_cells, total
@@ -123,7 +124,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         print_total(console, sums)
         console.print()
         print_power(console, rows)
-    return Exit.FAILED if sums.cells_with_problem else Exit.OK
+    return Exit.FAILED if sums.cells_with_problem or sums.cells_refused else Exit.OK
 
 
 def phase_two(

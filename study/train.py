@@ -33,11 +33,15 @@ from study.spec.variants import Variant, read_variants
 _MOST_RUNS = 1_000
 """Most runs of one configuration; the bases from which seeds are counted lie further apart."""
 
-_FOLDED = (
+_ON_FOLDS = (
     "search and fresh seeds are judged on the folds of the search, by networks that learned from "
-    "later days too; final runs on its latest days alone: these losses cannot be compared"
+    "later days too"
 )
-"""Line below the table where a search trained on folds."""
+_FOLDED = {
+    False: f"{_ON_FOLDS}; final runs on its latest days alone: these losses cannot be compared",
+    True: f"{_ON_FOLDS}: their scores are no forecasts, only the test days show one",
+}
+"""Line below the table where a search trained on folds; is it of a panel?"""
 
 _EXAMPLES = """examples:
   python -m study.train                                   # every cell that has been searched
@@ -101,7 +105,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     study = load_study(arguments.search)
     # A wrong flag is answered before the results folder is read.
     selected = selected_cells(_with(arguments, first=None))
-    shares = _data_shares(arguments, selected)
+    shares = _data_shares(arguments)
     for cell in selected:
         for variant in variants:
             variant.require_read(cell.data)
@@ -167,7 +171,7 @@ def _conclude(
     """Print a line per cell that has ended, and return the exit code."""
     # final_tables imports pandas, which takes seconds.
     from study.terminal.final_tables import final_table, share_table
-    from study.terminal.panel_final_table import panel_final_table
+    from study.terminal.panel_final_table import panel_final_table, panel_share_table
     from study.terminal.variant_table import variant_notes, variant_table
 
     if ended.records:
@@ -175,10 +179,11 @@ def _conclude(
         table = panel_final_table if ended.records[0].is_panel else final_table
         console.print(table(ended.records, results))
     if ended.records and is_folded:
-        console.print(f"\n{_FOLDED}", soft_wrap=True)
+        console.print(f"\n{_FOLDED[ended.records[0].is_panel]}", soft_wrap=True)
     if ended.shares:
         console.print()
-        console.print(share_table(ended.shares, ended.records, results))
+        of_shares = panel_share_table if ended.records[0].is_panel else share_table
+        console.print(of_shares(ended.shares, ended.records, results))
     if ended.variants:
         console.print()
         console.print(variant_table(ended.variants, ended.records, results))
@@ -223,17 +228,13 @@ def _require_counts(arguments: argparse.Namespace) -> None:
         )
 
 
-def _data_shares(arguments: argparse.Namespace, cells: Sequence[Cell]) -> tuple[float, ...]:
+def _data_shares(arguments: argparse.Namespace) -> tuple[float, ...]:
     """Return the shares of the training days, below 1, on which winners are trained too.
-
-    Args:
-        arguments: the flags.
-        cells: the selected cells.
 
     Raises:
         StudyError: a share is refused, or winners are trained on the validation days too.
     """
-    shares = data_shares(arguments, cells)
+    shares = data_shares(arguments)
     _require_no_refit(arguments, "--data-shares", bool(shares))
     return shares
 

@@ -147,11 +147,12 @@ def run(
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
     if arguments.dry_run:
         planning = _planning(arguments, results, at_once)
-        plans = [_dry_run(cell, planning, arguments, interruptions).to_json() for cell in cells]
+        plans = [_dry_run(cell, planning, arguments, interruptions) for cell in cells]
         if arguments.json:
-            shown = plans[0] if evidence is None else {"phase_1": evidence, "cells": plans}
+            rows = [plan.to_json() for plan in plans]
+            shown = rows[0] if evidence is None else {"phase_1": evidence, "cells": rows}
             print(json.dumps(shown, indent=2, allow_nan=False))
-        return Exit.OK
+        return Exit.FAILED if any(plan.problem is not None for plan in plans) else Exit.OK
     with _early_ray(arguments, interruptions) as ray:
         from study.tuner.run_cell import RunOptions
 

@@ -21,18 +21,23 @@ from analysis.statistics.law_report import LawReport
 from analysis.statistics.run_resampling import LEAST_LEVELS
 from analysis.statistics.trend import LEAST_SIZES
 
-_CHOICES = {"recent": "the latest days", "blocks": "blocks of days"}
+CHOICES = {"recent": "the latest days", "blocks": "blocks of days"}
+"""Days of a share, by how they were chosen."""
 
-_CAUTION = (
-    "Every share is trained with the settings and the number of epochs that were chosen on all "
-    "training days, so that a smaller one also has fewer steps: its loss is that of less data and "
-    "of less training together."
-)
-
-_ONE_CHOICE = (
+ONE_CHOICE = (
     "The choice of blocks is one draw, which all runs of a search have in common: what another "
     "choice would change is in no interval."
 )
+"""What a reader must know, too, where blocks were chosen."""
+
+
+def caution(score: str) -> str:
+    """Return what a reader must know of a comparison of shares by a score, such as its loss."""
+    return (
+        "Every share is trained with the settings and the number of epochs that were chosen on all "
+        f"training days, so that a smaller one also has fewer steps: its {score} is that of less "
+        "data and of less training together."
+    )
 
 
 def data_sections(horizons: Sequence[JudgedHorizon]) -> list[Section]:
@@ -47,9 +52,9 @@ def _section(found: Sequence[JudgedData]) -> Section:
         sentences.append(f"{_heading(each)}: {data_sentence(each)}")
         if each.left_out:
             sentences.append(f"Left out of the law: {', and '.join(each.left_out)}.")
-    sentences.append(_CAUTION)
+    sentences.append(caution("loss"))
     if any(each.choice == "blocks" for each in found):
-        sentences.append(_ONE_CHOICE)
+        sentences.append(ONE_CHOICE)
     return Section(
         name="data",
         title="Does error fall with data?",
@@ -77,7 +82,7 @@ def _section(found: Sequence[JudgedData]) -> Section:
 
 
 def _heading(each: JudgedData) -> str:
-    return f"{days_ahead(each.horizon)}, {_CHOICES.get(each.choice, each.choice)}"
+    return f"{days_ahead(each.horizon)}, {CHOICES.get(each.choice, each.choice)}"
 
 
 def data_sentence(each: JudgedData) -> str:

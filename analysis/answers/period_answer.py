@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.answers.report_parts import (
     Cell,
@@ -75,7 +76,7 @@ def periods_section(horizons: Sequence[JudgedHorizon]) -> Section | None:
         ]
         tables += [_losses(each, periods), _lead_table(each, leads, periods)]
         numbers[str(each.horizon)] = {"against_logistic": leads}
-    sentences += _drift_sentences(horizons)
+    sentences += drift_sentences([f for cell in all_cells(horizons) for f in cell.final.folds])
     if not sentences:
         return None
     return Section(
@@ -87,9 +88,12 @@ def periods_section(horizons: Sequence[JudgedHorizon]) -> Section | None:
     )
 
 
-def _drift_sentences(horizons: Sequence[JudgedHorizon]) -> list[str]:
-    """Return a sentence that names the folds whose inputs drift; none if they are steady."""
-    every = [fold for cell in all_cells(horizons) for fold in cell.final.folds]
+def drift_sentences(every: Sequence[FoldRecord]) -> list[str]:
+    """Return a sentence that names the folds whose inputs drift; none if they are steady.
+
+    Args:
+        every: the folds of test days of all cells.
+    """
     # Cells have the same folds of test days, before which training differs little: the largest
     # shift of each is named.
     largest = {
@@ -120,9 +124,7 @@ def _periods(each: JudgedHorizon) -> _Periods:
     dates = each.cells[0].test.dates
     n_days = len(dates)
     fewest = max(_FEWEST_DAYS, _FEWEST_BLOCKS * judged_block_days(each.horizon, n_days))
-    years = dates.astype("datetime64[Y]").astype(int) + 1970
-    decades = years // _DECADE_YEARS * _DECADE_YEARS
-    every = {f"{decade}s": np.flatnonzero(decades == decade) for decade in np.unique(decades)}
+    every = decades_of(dates)
     rows = {name: own for name, own in every.items() if len(own) >= fewest}
     rows[_ALL_DAYS] = np.arange(n_days)
     return _Periods(
@@ -136,6 +138,17 @@ def _periods(each: JudgedHorizon) -> _Periods:
             if name not in rows
         ),
     )  # fmt: skip
+
+
+def decades_of(dates: npt.NDArray[np.datetime64]) -> dict[str, npt.NDArray[np.intp]]:
+    """Return the rows of the days of each decade, by name such as ``1990s``.
+
+    Args:
+        dates: days, datetime64[D], ascending.
+    """
+    years = dates.astype("datetime64[Y]").astype(int) + 1970
+    decades = years // _DECADE_YEARS * _DECADE_YEARS
+    return {f"{decade}s": np.flatnonzero(decades == decade) for decade in np.unique(decades)}
 
 
 def _all_losses(each: JudgedHorizon) -> dict[str, Floats]:

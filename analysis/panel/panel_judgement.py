@@ -12,7 +12,12 @@ import numpy as np
 from analysis.edge_judgement import edge_remarks
 from analysis.panel.panel_records import PanelCell, PanelRecords
 from analysis.panel.ranking_scores import RankingScores, mean_score, score_ranking
-from analysis.panel.variant_judgement import JudgedVariant, judge_variants
+from analysis.panel.variant_judgement import (
+    JudgedShare,
+    JudgedVariant,
+    judge_shares,
+    judge_variants,
+)
 from analysis.statistics.comparison import (
     Difference,
     Pair,
@@ -27,7 +32,7 @@ from analysis.statistics.interval import Estimate
 from analysis.statistics.run_resampling import Runs
 from analysis.statistics.trend import Trend, trend_of
 from study.errors import StudyError, require
-from study.names import RIDGE
+from study.names import BOOSTING, RIDGE
 from study.results.finals.final_records import ORACLE
 
 _LEAK_ERRORS = 3
@@ -77,6 +82,12 @@ class JudgedPanelCell:
         names = [each.other for each in self.standing.differences]
         return RIDGE if RIDGE in names else self.standing.hardest.other
 
+    @property
+    def shown_rivals(self) -> list[str]:
+        """Names of the baselines that a walk is held against, the one to beat first."""
+        others = [BOOSTING] if BOOSTING in self.cell.baselines else []
+        return list(dict.fromkeys([self.rival, *others]))
+
     def against(self, name: str) -> Difference | None:
         """Return the comparison with a baseline; None if there is no such baseline."""
         return next((each for each in self.standing.differences if each.other == name), None)
@@ -114,6 +125,7 @@ class JudgedPanel:
     records: PanelRecords
     horizons: Sequence[JudgedPanelHorizon]
     variants: Sequence[JudgedVariant]
+    shares: Sequence[JudgedShare]
 
     @property
     def cells(self) -> list[JudgedPanelCell]:
@@ -153,6 +165,7 @@ def judge_panel(records: PanelRecords) -> JudgedPanel:
             for horizon in records.horizons
         ],
         variants=judge_variants(records.cells, samples),
+        shares=judge_shares(records.cells, samples),
     )
 
 
@@ -213,6 +226,11 @@ def _judge_cell(cell: PanelCell, samples: DaySamples, standing: Standing) -> Jud
     failed = [run for run in final.runs if not run.is_rankable]
     if failed:
         notes.append(f"{len(failed)} of {len(final.runs)} final runs failed or collapsed")
+    if final.folds and final.n_whole_seeds < final.n_seeds:
+        notes.append(
+            f"{final.n_seeds - final.n_whole_seeds} of {final.n_seeds} seeds left out, for want of "
+            "a fold's answers"
+        )
     if len(own.seeds) < _FEWEST_SEEDS:
         notes.append(f"{len(own.seeds)} seeds, fewer than {_FEWEST_SEEDS}")
     if final.with_validation:

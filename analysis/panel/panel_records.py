@@ -11,7 +11,15 @@ from analysis.panel.epoch_terms import RunEpochs, read_run_epochs
 from analysis.study_records import CellRecords, StudyRecords
 from study.errors import StudyError, quoted, require
 from study.names import RANKING
-from study.results.finals.final_records import ORACLE, FinalRecord, read_final
+from study.results.finals.final_records import (
+    ORACLE,
+    FinalRecord,
+    ShareRecord,
+    read_final,
+    read_share,
+    share_folder,
+    share_names,
+)
 from study.results.finals.panel_predictions import read_panel_predictions
 from study.results.finals.variant_records import (
     VariantRecord,
@@ -34,6 +42,15 @@ class VariantRuns:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ShareRuns:
+    """The runs of a winner on a share of the training days."""
+
+    record: ShareRecord
+    test: DailyScores
+    """Scores on the test days, which are those of the final runs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PanelCell:
     """One cell of a panel with final runs."""
 
@@ -47,8 +64,10 @@ class PanelCell:
     epochs: Sequence[RunEpochs]
     """Epochs of its runs, of those whose reports are there."""
     variants: Sequence[VariantRuns]
+    shares: Sequence[ShareRuns]
+    """Runs on shares of the training days, below 1; smaller shares first."""
     problems: Sequence[str]
-    """Reasons for which variants that are there are not judged."""
+    """Reasons for which variants and shares that are there are not judged."""
 
     @property
     def label(self) -> str:
@@ -79,7 +98,7 @@ class PanelRecords:
     study: StudyRecords
     cells: Sequence[PanelCell]
     problems: Sequence[str]
-    """Reasons for which final runs and variants that are there are not judged."""
+    """Reasons for which final runs, variants and shares that are there are not judged."""
 
     @property
     def horizons(self) -> list[int]:
@@ -142,6 +161,7 @@ def _read_cell(folder: Path, records: CellRecords, final: FinalRecord) -> PanelC
     assert test is not None
     before = day_scores(table, "validation", records.name, portfolio, models=[final.model])
     variants, problems = _read_variants(folder, final, test, portfolio)
+    shares, more_problems = _read_shares(folder, final, test, portfolio)
     return PanelCell(
         records=records,
         final=final,
@@ -150,7 +170,8 @@ def _read_cell(folder: Path, records: CellRecords, final: FinalRecord) -> PanelC
         validation=None if before is None else before.models[final.model],
         epochs=read_run_epochs(folder, with_validation=final.with_validation),
         variants=variants,
-        problems=problems,
+        shares=shares,
+        problems=[*problems, *more_problems],
     )
 
 
@@ -187,21 +208,38 @@ def _read_variants(
         try:
             record = read_variant(folder, name)
             if record is not None:
-                own = _variant_days(variant_folder(folder, name), record, final, test, portfolio)
+                own = _days_of(variant_folder(folder, name), record, final, test, portfolio)
                 found.append(VariantRuns(record=record, test=own))
         except StudyError as error:
             problems.append(str(error))
     return found, problems
 
 
-def _variant_days(
+def _read_shares(
+    folder: Path, final: FinalRecord, test: DayScores, portfolio: Portfolio
+) -> tuple[list[ShareRuns], list[str]]:
+    """Return the shares of a cell that have ended, and why others cannot be judged."""
+    found: list[ShareRuns] = []
+    problems: list[str] = []
+    for name in share_names(folder):
+        try:
+            record = read_share(folder, name)
+            if record is not None:
+                own = _days_of(share_folder(folder, name), record, final, test, portfolio)
+                found.append(ShareRuns(record=record, test=own))
+        except StudyError as error:
+            problems.append(str(error))
+    return sorted(found, key=lambda each: (each.record.choice, each.record.share)), problems
+
+
+def _days_of(
     folder: Path,
-    record: VariantRecord,
+    record: VariantRecord | ShareRecord,
     final: FinalRecord,
     test: DayScores,
     portfolio: Portfolio,
 ) -> DailyScores:
-    """Return the daily scores of a variant on the test days.
+    """Return the daily scores of a variant or a share on the test days.
 
     Raises:
         StudyError: it is of another winner, or has other days, or no seed of a final run.
@@ -217,7 +255,7 @@ def _variant_days(
         f"must hold test days of trial {final.winner}, at seeds of its final runs",
         got=f"those of trial {record.winner}, "
         f"{'the same' if is_same else 'other'} days, {len(seeds)} common seeds",
-        remedy="Remove its folder and train the variant again.",
+        remedy="Remove its folder and repeat the command that trained it.",
         error=StudyError,
     )
     assert own is not None

@@ -7,14 +7,19 @@ from analysis.answers.report_parts import Section, closing_facts, days_ahead
 from analysis.page import Report
 from analysis.panel.answers.earnings_answer import earnings_section
 from analysis.panel.answers.ranking_answer import baselines_section, oracle_section, scores_section
+from analysis.panel.answers.refit_answer import refit_section
+from analysis.panel.answers.shares_answer import shares_section
 from analysis.panel.answers.size_answer import size_section, size_sentence
 from analysis.panel.answers.terms_answer import terms_section
 from analysis.panel.answers.variants_answer import variant_sentence, variants_section
+from analysis.panel.answers.walk_answer import walk_section
 from analysis.panel.answers.years_answer import years_section
 from analysis.panel.panel_first_screen import panel_first_screen
 from analysis.panel.panel_judgement import JudgedPanel
 from analysis.panel.panel_records import PanelRecords
 from analysis.panel.panel_words import verdict
+from study.results.plans.input_record import SearchFoldsRecord
+from study.text.short_forms import counted
 
 
 def build_panel(panel: JudgedPanel) -> Report:
@@ -36,7 +41,10 @@ def _sections(panel: JudgedPanel) -> list[Section]:
         oracle_section(panel),
         baselines_section(panel),
         scores_section(panel),
+        refit_section(panel),
         size_section(panel),
+        shares_section(panel),
+        walk_section(panel),
         years_section(panel),
         earnings_section(panel),
         variants_section(panel),
@@ -70,13 +78,16 @@ def _facts(records: PanelRecords) -> list[str]:
     study, finals = records.study, [cell.final for cell in records.cells]
     first = study.cells[0]
     facts = [
-        f"Study {study.name}, {study.variant}: {len(study.cells)} cells, "
-        f"{sum(cell.n_ended for cell in study.searches)} trials, "
-        f"{sum(len(final.runs) for final in finals)} final runs.",
+        f"Study {study.name}, {study.variant}: {counted(len(study.cells), 'cell')}, "
+        f"{counted(sum(cell.n_ended for cell in study.searches), 'trial')}, "
+        f"{counted(sum(len(final.runs) for final in finals), 'final run')}.",
         f"Data {first.source}, sha256 {str(first.searched['data_sha256'])[:16]}; "
         + "; ".join(_part(name, each) for name, each in first.searched["splits"].items())
         + f" (horizon {first.horizon}).",
     ]
+    folds = SearchFoldsRecord.of(first.searched)
+    if folds is not None:
+        facts.append(f"Searched on {folds.scope}: their RankICs are no forecasts.")
     warnings = [str(line) for cell in study.cells for line in cell.searched.get("warnings") or ()]
     facts += [f"Of the panel: {line}" for line in dict.fromkeys(warnings)]
     if records.cells:

@@ -1,15 +1,17 @@
-"""Comparisons of a winner with itself, one setting changed, at the same seeds and days."""
+"""Comparisons of a winner with itself, one setting or its training days changed, seed by seed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.panel.panel_records import PanelCell, VariantRuns
+from analysis.panel.day_scores import DailyScores
+from analysis.panel.panel_records import PanelCell, ShareRuns, VariantRuns
+from analysis.panel.ranking_scores import mean_score
 from analysis.statistics.comparison import Difference, Pair, compare
 from analysis.statistics.day_resampling import DaySamples, daily_means, mean_over_seeds
 from analysis.statistics.floats import Floats
-from analysis.statistics.interval import estimate
+from analysis.statistics.interval import Estimate, estimate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +26,20 @@ class JudgedVariant:
     """Daily 1 - RankIC of the variant less that of the final runs: negative is better."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedShare:
+    """The runs on a share of the training days beside the final runs of their winner."""
+
+    cell: PanelCell
+    share: ShareRuns
+    rank_ic: Estimate
+    """Mean over test days and seeds."""
+    n_seeds: int
+    """Number of seeds that both have."""
+    difference: Difference
+    """Daily 1 - RankIC on the share less that of the final runs: negative is better."""
+
+
 def judge_variants(
     cells: Sequence[PanelCell], samples: Mapping[int, DaySamples]
 ) -> list[JudgedVariant]:
@@ -36,38 +52,62 @@ def judge_variants(
     found, pairs = [], []
     for cell in cells:
         for variant in cell.variants:
-            changed, base = _at_common_seeds(cell, variant)
+            changed, base = _at_common_seeds(cell, variant.test)
             found.append((cell, variant, len(changed)))
-            pairs.append(_paired(variant, base - changed, samples[cell.horizon]))
+            names = (variant.record.name, variant.record.base_name)
+            pairs.append(_paired(names, base - changed, samples[cell.horizon]))
     return [
         JudgedVariant(cell=cell, variant=variant, n_seeds=n_seeds, difference=difference)
         for (cell, variant, n_seeds), difference in zip(found, compare(pairs), strict=True)
     ]
 
 
-def _at_common_seeds(cell: PanelCell, variant: VariantRuns) -> tuple[Floats, Floats]:
-    """Return the daily RankIC of a variant and of the final runs, each of shape (n_seeds, n_days).
+def judge_shares(
+    cells: Sequence[PanelCell], samples: Mapping[int, DaySamples]
+) -> list[JudgedShare]:
+    """Judge the runs on shares of the training days of all cells as one family of comparisons.
+
+    Args:
+        cells: of the study.
+        samples: of the test days, by horizon.
+    """
+    found, pairs = [], []
+    for cell in cells:
+        for share in cell.shares:
+            changed, base = _at_common_seeds(cell, share.test)
+            rank_ic = mean_score(share.test.rank_ic, samples[cell.horizon])
+            found.append((cell, share, rank_ic, len(changed)))
+            names = (share.record.name, "all training days")
+            pairs.append(_paired(names, base - changed, samples[cell.horizon]))
+    return [
+        JudgedShare(cell=cell, share=share, rank_ic=rank_ic, n_seeds=n_seeds, difference=difference)
+        for (cell, share, rank_ic, n_seeds), difference in zip(found, compare(pairs), strict=True)
+    ]
+
+
+def _at_common_seeds(cell: PanelCell, test: DailyScores) -> tuple[Floats, Floats]:
+    """Return the daily RankIC of other runs and of the final runs, each (n_seeds, n_days).
 
     Row by row the two have the same seed.
     """
-    both = [seed for seed in cell.own.seeds if seed in variant.test.seeds]
-    changed = [variant.test.seeds.index(seed) for seed in both]
+    both = [seed for seed in cell.own.seeds if seed in test.seeds]
+    changed = [test.seeds.index(seed) for seed in both]
     base = [cell.own.seeds.index(seed) for seed in both]
-    return variant.test.rank_ic[changed], cell.own.rank_ic[base]
+    return test.rank_ic[changed], cell.own.rank_ic[base]
 
 
-def _paired(variant: VariantRuns, differences: Floats, days: DaySamples) -> Pair:
-    """Return the pair of a variant and its winner, whose seeds are paired as its days are.
+def _paired(names: tuple[str, str], differences: Floats, days: DaySamples) -> Pair:
+    """Return the pair of a winner with itself, whose seeds are paired as its days are.
 
     Args:
-        variant: the variant.
+        names: of what is changed, and of what it is compared with.
         differences: of the losses of each seed and day, shape (n_seeds, n_days).
         days: samples of the days.
     """
     spread = mean_over_seeds(daily_means(differences, days), np.random.default_rng(0))
     return Pair(
-        model=variant.record.name,
-        other=variant.record.base_name,
+        model=names[0],
+        other=names[1],
         difference=estimate(float(differences.mean()), spread),
         spread=spread,
     )

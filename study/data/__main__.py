@@ -18,14 +18,17 @@ from study.data.data_config import (
     Normalization,
     SearchSplitKind,
     SplitKind,
+    Tier,
 )
 from study.data.dataset import build_dataset
 from study.data.evaluation.baselines import score_baselines
 from study.data.features import TIERS
 from study.data.panel.panel_command import (
     add_panel_flags,
+    build_panel_cell,
     check_panel,
     import_as_panel,
+    list_closes,
     panel_as_json,
     require_flags_of,
 )
@@ -42,9 +45,15 @@ from study.data.sources import (
 )
 from study.data.vix_series import import_vix, list_vix, load_vix
 from study.errors import DataError
+from study.names import RANKING
 
 _DESCRIBED = ("name", "formula", "look_back", "weekly", "recursive", "source", "to_input")
 """Fields of a feature that JSON shows."""
+
+_OF_PANELS = DataConfig(
+    horizon=1, task=RANKING, tier="closes", normalization="cross_z", context_length=10
+)
+"""What is not given of a panel's cell: the settings of ``search_spaces/panel.yaml``."""
 
 _EXAMPLES = """\
 examples:
@@ -56,6 +65,7 @@ examples:
   python -m study.data import five_hundred.csv --symbol SPY --adjust --name spy
   python -m study.data import --panel stocks.csv --sectors sectors.csv    many assets a day
   python -m study.data build --source spy --horizon 3 --baselines
+  python -m study.data build --source stocks20 --horizon 5 --baselines    days of many assets
   python -m study.data import ^VIX.csv --series vix --name vix
   python -m study.data build --tier c --vix vix --source spy
 """
@@ -73,6 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    if arguments.tier == "closes":
+        return list_closes(as_json=arguments.json)
     if arguments.tier is not None:
         specs = TIERS[arguments.tier]
         if arguments.json:
@@ -144,16 +156,21 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _build(arguments: argparse.Namespace) -> int:
+    folder = arguments.import_folder
+    task = arguments.task
+    if task is None and is_panel_source(arguments.source, folder):
+        task = RANKING
+    usual = _OF_PANELS if task == RANKING else DataConfig(horizon=1)
     config = DataConfig(
         source=arguments.source,
-        tier=arguments.tier,
+        tier=arguments.tier or usual.tier,
         vix=arguments.vix,
         without=arguments.without,
         horizon=arguments.horizon,
-        task=arguments.task,
+        task=task or usual.task,
         label_price=arguments.label,
-        normalization=arguments.normalization,
-        context_length=arguments.context_length,
+        normalization=arguments.normalization or usual.normalization,
+        context_length=arguments.context_length or usual.context_length,
         validation_share=arguments.validation_share,
         test_share=arguments.test_share,
         purge_days=arguments.purge_days,
@@ -169,7 +186,11 @@ def _build(arguments: argparse.Namespace) -> int:
         max_shift=arguments.max_shift,
         accept=tuple(arguments.accept),
     )
-    dataset = build_dataset(config, import_folder=arguments.import_folder)
+    if config.is_panel:
+        return build_panel_cell(
+            config, folder, with_baselines=arguments.baselines, as_json=arguments.json
+        )
+    dataset = build_dataset(config, import_folder=folder)
     scores = score_baselines(dataset) if arguments.baselines else ()
     if arguments.json:
         _print_json(
@@ -243,7 +264,7 @@ def _parser() -> CommandParser:
         return command
 
     listing = add("list", "show the markets at hand, or the features of a tier", "list --tier a200")
-    listing.add_argument("--tier", choices=tuple(TIERS), help="show its features instead")
+    listing.add_argument("--tier", choices=get_args(Tier), help="show its features instead")
     listing.add_argument("--json", action="store_true", help="print JSON")
 
     check = add("check", "check the bars of a source, rule by rule", "check prices.csv")
@@ -306,13 +327,19 @@ def _add_accept_flag(command: argparse.ArgumentParser) -> None:
 
 def _add_build_flags(build: argparse.ArgumentParser) -> None:
     default = DataConfig(horizon=1)
-    build.add_argument("--source", default=default.source, help="market or path (%(default)s)")
-    build.add_argument("--tier", choices=tuple(TIERS), default=default.tier, help="(%(default)s)")
+    build.add_argument(
+        "--source", default=default.source, help="market, panel or path (%(default)s)"
+    )
+    build.add_argument(
+        "--tier", choices=get_args(Tier), help=f"({default.tier}; {_OF_PANELS.tier} for panels)"
+    )
     build.add_argument("--vix", help="for tier c: embedded, an imported series or a path")
     build.add_argument("--without", metavar="SOURCE", help="stop if the tier is made of it: vix")
     build.add_argument("--horizon", type=int, default=1, help="trading days ahead (%(default)s)")
     build.add_argument(
-        "--task", default=default.task, help="threshold_<percent>pct or direction (%(default)s)"
+        "--task",
+        help=f"threshold_<percent>pct, direction or {RANKING} ({default.task}; {RANKING} for "
+        "panels that have a name)",
     )
     build.add_argument(
         "--label",
@@ -323,13 +350,13 @@ def _add_build_flags(build: argparse.ArgumentParser) -> None:
     build.add_argument(
         "--normalization",
         choices=get_args(Normalization),
-        default=default.normalization,
-        help="how features become inputs (%(default)s)",
+        help=f"how features become inputs ({default.normalization}; {_OF_PANELS.normalization} "
+        "for panels)",
     )
     _add_split_flags(build, default)
     _add_accept_flag(build)
     build.add_argument(
-        "--baselines", action="store_true", help="score a constant and logistic regression too"
+        "--baselines", action="store_true", help="score the baselines of a search too"
     )
     build.add_argument("--json", action="store_true", help="print JSON")
 
@@ -347,8 +374,13 @@ def _add_split_flags(build: argparse.ArgumentParser, default: DataConfig) -> Non
         default=default.search_splits,
         help="validate a search on its latest days or on folds (%(default)s)",
     )
+    build.add_argument(
+        "--context-length",
+        type=int,
+        help=f"days a model sees ({default.context_length}; {_OF_PANELS.context_length} for "
+        "panels)",
+    )
     for flag, kind, value, help_ in (
-        ("--context-length", int, default.context_length, "days a model sees"),
         ("--validation-share", float, default.validation_share, "share of the days"),
         ("--test-share", float, default.test_share, "share of the days, the latest"),
         ("--purge-days", int, default.purge_days, "days left out before a border"),

@@ -12,7 +12,10 @@ from study.data.data_config import DataConfig
 from study.data.dataset import Dataset
 from study.data.evaluation.baselines import Baseline
 from study.data.features import FeatureSpec
+from study.data.features.closes import CloseFeature
 from study.data.panel.panel import Panel
+from study.data.panel.panel_baselines import PanelBaseline
+from study.data.panel.panel_dataset import PanelDataset
 from study.data.prices import Prices
 from study.data.reading.import_notes import understood_line
 from study.data.reading.tables import BarTable
@@ -117,6 +120,14 @@ def features(specs: Sequence[FeatureSpec]) -> None:
     open_console(_PIPED_WIDTH).print(table)
 
 
+def close_features(specs: Sequence[CloseFeature]) -> None:
+    """Print one row per feature of closes alone."""
+    table = _table(None, "#", "name", "formula", ">look-back")
+    for number, spec in enumerate(specs, start=1):
+        table.add_row(str(number), spec.name, spec.formula, f"{spec.look_back} days")
+    open_console(_PIPED_WIDTH).print(table)
+
+
 def checks(bars: BarTable, results: Sequence[CheckResult]) -> None:
     """Print how the file was read, and one row per check with every message."""
     remarks(understood_line(bars.understood))
@@ -157,29 +168,75 @@ def dataset(built: Dataset, config: DataConfig, scores: Sequence[Baseline]) -> N
             f"{summary.effective_size:.0f}",
         )
     console.print(parts)
+    _print_folds(built, config)
+    console.print(_shifts(built))
+    if scores:
+        console.print(_baselines(scores, _judged_days(built)))
+    remarks(built.understood, built.warnings)
+
+
+def panel_dataset(built: PanelDataset, config: DataConfig, scores: Sequence[PanelBaseline]) -> None:
+    """Print what the data set of a panel holds, and what could spoil it."""
+    console = open_console(_PIPED_WIDTH)
+    sectors = f"{built.n_sectors} sectors" if built.n_sectors else "no sectors"
+    console.print(
+        f"{built.source}, {config.task}, horizon {config.horizon}, tier {config.tier}, "
+        f"{config.normalization}: {len(built.dates)} days x {len(built.assets)} assets x "
+        f"{len(built.feature_names)} features up to {built.dates[-1]}, {sectors}\n"
+        f"prices {built.fingerprint[:_SHORT_HASH]}, features {built.feature_hash[:_SHORT_HASH]}"
+    )
+    parts = _table(
+        "splits", "part", "first day", "last day", ">days", ">labels", ">assets a day",
+        ">effective",
+    )  # fmt: skip
+    for part, summary in built.splits.items():
+        parts.add_row(
+            part,
+            summary.first_day,
+            summary.last_day,
+            str(summary.rows),
+            str(summary.labels),
+            f"{summary.assets_mean:.1f}",
+            f"{summary.effective_size:.0f}",
+        )
+    console.print(parts)
+    _print_folds(built, config)
+    console.print(_shifts(built))
+    if scores:
+        console.print(_panel_baselines(scores, _judged_days(built)))
+    remarks(built.understood, built.warnings)
+
+
+def _print_folds(built: Dataset | PanelDataset, config: DataConfig) -> None:
+    """Print the folds of the test days and of a search, where there are any."""
+    console = open_console(_PIPED_WIDTH)
     if built.n_folds > 1:
         rows = built.fold_train_rows
         console.print(
             f"the test days are {built.n_folds} folds of {config.fold_days}, before each of which "
             f"the winner is trained again, on {min(rows)} to {max(rows)} days"
         )
-    judged = "validation"
     if built.search_folds:
         sizes = [len(fold.train_days) for fold in built.search_folds]
-        judged = f"the days of {len(sizes)} folds"
         console.print(
             f"a search trains on {len(sizes)} purged folds of the days up to {built.dates[-1]}, on "
             f"{min(sizes)} to {max(sizes)} days each, and learns from days after those that judge "
             "it"
         )
+
+
+def _judged_days(built: Dataset | PanelDataset) -> str:
+    """Return the days on which a search judges, in words."""
+    n_folds = len(built.search_folds)
+    return f"the days of {n_folds} folds" if n_folds else "validation"
+
+
+def _shifts(built: Dataset | PanelDataset) -> Table:
     worst = sorted(built.shift, key=lambda name: -abs(built.shift[name]))[:_SHIFTS_SHOWN]
-    shifts = _table("largest shifts, training to validation", "input", ">train sd")
+    table = _table("largest shifts, training to validation", "input", ">train sd")
     for name in worst:
-        shifts.add_row(name, f"{built.shift[name]:+.2f}")
-    console.print(shifts)
-    if scores:
-        console.print(_baselines(scores, judged))
-    remarks(built.understood, built.warnings)
+        table.add_row(name, f"{built.shift[name]:+.2f}")
+    return table
 
 
 def _baselines(scores: Sequence[Baseline], judged: str) -> Table:
@@ -193,6 +250,22 @@ def _baselines(scores: Sequence[Baseline], judged: str) -> Table:
             auc if score.auc_se is None else f"{auc} +- {score.auc_se:.3f}",
             f"{score.brier:.4f}",
             "-" if score.skill_own_base_rate is None else f"{score.skill_own_base_rate:+.3f}",
+        )
+    return table
+
+
+def _panel_baselines(scores: Sequence[PanelBaseline], judged: str) -> Table:
+    table = _table(
+        f"baselines on {judged}", "name", ">RankIC", ">IC", ">Sharpe a year", ">after costs"
+    )
+    for score in scores:
+        error = "" if score.rank_ic_se is None else f" +- {score.rank_ic_se:.4f}"
+        ratios = (score.sharpe, score.sharpe_net)
+        table.add_row(
+            score.name,
+            f"{score.rank_ic:+.4f}{error}",
+            f"{score.ic:+.4f}",
+            *("-" if ratio is None else f"{ratio:+.2f}" for ratio in ratios),
         )
     return table
 

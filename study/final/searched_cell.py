@@ -16,7 +16,7 @@ from study.results.records import TrialRecord
 from study.results.store import read_cell, read_trials
 from study.search.beyond import searched_cell
 from study.search.cell_folder import differences_by_part
-from study.search.space import SearchSpace, build_space
+from study.search.space import SearchSpace, TrialConfig, build_space
 from study.storage.driver_status import is_search_complete
 
 _OF_SPLITS = tuple(f"spec.data.{name} " for name in SPLIT_FIELDS)
@@ -90,16 +90,48 @@ def read_searched_cell(finalist: Finalist, results: Path, *, may_differ: bool) -
         error=StudyError,
     )
     own = dataclasses.replace(searched_cell(cell, described), budgets=(finalist.budget,))
+    space = build_space(own, **sample_shape(data))
+    own_records = [record for record in records if record.budget == finalist.budget.label]
+    _require_same_samples(own_records, space, folder)
     return SearchedCell(
         finalist=finalist,
         folder=folder,
         described=described,
-        records=[record for record in records if record.budget == finalist.budget.label],
+        records=own_records,
         end=end,
         data=data,
-        space=build_space(own, **sample_shape(data)),
+        space=space,
         differences=[*differences, *finalist.differences],
     )
+
+
+def _require_same_samples(records: Sequence[TrialRecord], space: SearchSpace, folder: Path) -> None:
+    """Refuse networks that take samples of another shape than the data set has now.
+
+    Args:
+        records: the trials, whose networks take samples of the same shape.
+        space: of the data set.
+        folder: of the search.
+
+    Raises:
+        StudyError: they are refused.
+    """
+    now = {**space.sample_shape.asdict(), "context_length": space.context_length}
+    for record in records[:1]:
+        model = TrialConfig.from_flat(record.params).model
+        changed = [
+            f"{name}={value}, was {before}"
+            for name, value in now.items()
+            if (before := getattr(model, name)) != value
+        ]
+        require(
+            not changed,
+            str(folder),
+            "winners can only be trained on samples of the shape that they were searched with",
+            got="; ".join(changed),
+            remedy="Use the data and settings of the search, or search again.",
+            error=StudyError,
+        )
 
 
 def _search_end(

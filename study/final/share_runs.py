@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.data.data_share import DataShare
-from study.data.dataset import Dataset, build_dataset
+from study.data.dataset import Dataset
 from study.errors import DataError, StudyError, require
-from study.final.answers.holdout_predictions import predict_runs
+from study.final.answers.run_answers import write_answers
 from study.final.candidates import Candidate
 from study.final.run_plan import RunPlan, plan_runs
 from study.final.searched_cell import SearchedCell
 from study.final.seed_runs import Stage
+from study.planning.cell_series import AnyDataset, build_data
 from study.results.finals.final_records import (
     RunRecord,
     ShareRecord,
     read_share,
     share_folder,
-    write_predictions,
     write_share,
 )
 from study.results.provenance import commit
@@ -70,7 +70,7 @@ def require_trainable(
 
 def build_share(
     search: SearchedCell, share: DataShare, results: Path, *, fold: int | None
-) -> Dataset:
+) -> AnyDataset:
     """Return the data set of a share of the training days, of a fold or of the search.
 
     Raises:
@@ -79,17 +79,18 @@ def build_share(
     where = f"{search.finalist.name}: --data-shares {share.share!r}"
     config = search.finalist.cell.data
     try:
-        data = build_dataset(config, import_folder=results / "data", fold=fold, share=share)
+        data = build_data(config, results, fold=fold, share=share)
     except DataError as error:
         raise StudyError(f"{where}: {error}") from error
-    require(
-        0 < data.base_rate < 1,
-        where,
-        "must leave training samples with both answers",
-        got=f"{len(data.train_days)} that are all {round(data.base_rate)}",
-        remedy="Give a larger share.",
-        error=StudyError,
-    )
+    if isinstance(data, Dataset):
+        require(
+            0 < data.base_rate < 1,
+            where,
+            "must leave training samples with both answers",
+            got=f"{len(data.train_days)} that are all {round(data.base_rate)}",
+            remedy="Give a larger share.",
+            error=StudyError,
+        )
     return data
 
 
@@ -129,8 +130,8 @@ def train_share(
     records = stage.train(given, runs_folder, seed=seed, folds=plan.folds, space=plan.space)
     usable = [record for record in records if record.is_rankable]
     if plan.whole_series(usable):
-        table = predict_runs(stage.search, plan, usable, runs_folder, stage.results)
-        write_predictions(folder / PREDICTIONS_FILE, table)
+        file = folder / PREDICTIONS_FILE
+        write_answers(stage.search, plan, usable, runs_folder, stage.results, file)
     record = ShareRecord(
         cell=stage.search.finalist.name,
         share=share.share,

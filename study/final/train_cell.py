@@ -334,7 +334,7 @@ def _select(stage: Stage, settings: FinalSettings, say: Callable[[str], None]) -
     chosen = _compared(search, settings)
     say(
         f"{search.finalist.name}: the best {len(chosen)} of {len(search.records)} trials are "
-        f"trained again, with {n_seeds} fresh seeds each"
+        f"trained again, with {counted(n_seeds, 'fresh seed')} each"
     )
     folder = stage.folder / SELECTION_FOLDER
     given = [again(trial) for trial in chosen for _ in range(n_seeds)]
@@ -357,10 +357,12 @@ def _train_winner(
     fresh, searched = best.mean_value, best.trial.value
     assert fresh is not None
     assert searched is not None
+    learnt = ", on the validation days too, whose scores below say nothing"
     say(
         f"{stage.search.finalist.name}: trial {best.trial.number} wins with "
         f"{shown_objective(fresh, metric)} (in the search {shown_objective(searched, metric)}); "
-        f"it is trained with {settings.n_seeds} more seeds"
+        f"it is trained with {counted(settings.n_seeds, 'more seed')}"
+        f"{learnt if settings.with_validation else ''}"
     )
     folds = _folds(stage, settings)
     plan = plan_runs(stage.search, best, folds, with_validation=settings.with_validation)

@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from study.errors import StudyError, require
-from study.final.answers.holdout_predictions import predict_runs
-from study.final.answers.panel_answers import predict_panel
+from study.final.answers.run_answers import write_answers
 from study.final.candidates import Candidate, source_of
 from study.final.cell_record import WinnerRuns
 from study.final.run_plan import RunPlan, plan_runs
 from study.final.searched_cell import SearchedCell
 from study.final.seed_runs import Stage
 from study.planning.cell_series import AnyDataset
-from study.results.finals.final_records import FinalRecord, RunRecord, write_predictions
-from study.results.finals.panel_predictions import write_panel_predictions
+from study.results.finals.final_records import FinalRecord, RunRecord
 from study.results.finals.variant_records import (
     Setting,
     VariantRecord,
@@ -201,7 +199,8 @@ def train_variant(
     records = stage.train(given, runs_folder, seed=seed, folds=plan.folds, space=plan.space)
     runs = WinnerRuns(plan=plan, folder=runs_folder, records=records)
     if plan.whole_series(runs.usable):
-        _answer(stage.search, runs, folder / PREDICTIONS_FILE, stage.results)
+        file = folder / PREDICTIONS_FILE
+        write_answers(stage.search, plan, runs.usable, runs_folder, stage.results, file)
     found = VariantRecord(
         cell=record.cell,
         field=variant.field,
@@ -213,14 +212,3 @@ def train_variant(
     )
     write_variant(stage.folder, found)
     return found
-
-
-def _answer(search: SearchedCell, runs: WinnerRuns, file: Path, results: Path) -> None:
-    """Write what the usable runs answer on the validation and test days."""
-    if search.finalist.cell.data.is_panel:
-        ranked = predict_panel(
-            search, runs.plan, runs.usable, runs.folder, results, with_baselines=False
-        )
-        write_panel_predictions(file, list(ranked.tables))
-        return
-    write_predictions(file, predict_runs(search, runs.plan, runs.usable, runs.folder, results))

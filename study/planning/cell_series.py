@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from study.data.data_config import DataConfig
+from study.data.data_share import DataShare
 from study.data.dataset import Dataset, build_dataset
 from study.data.panel.build_panel import build_panel_dataset
 from study.data.panel.panel import Panel
@@ -34,6 +35,7 @@ def build_data(
     results: Path,
     series: Prices | Panel | None = None,
     fold: int | None = None,
+    share: DataShare | None = None,
     *,
     may_write: bool = True,
 ) -> AnyDataset:
@@ -44,6 +46,7 @@ def build_data(
         results: the results folder.
         series: prices that have been loaded; None loads those that ``config`` names.
         fold: number of the fold whose past is seen, from 0; None builds what a search sees.
+        share: the part of the training days that is trained on; None takes all of them.
         may_write: may the inputs of a panel be kept in the results folder? Those that are kept
             there are read anyway.
 
@@ -54,9 +57,11 @@ def build_data(
     if config.is_panel:
         panel = series if isinstance(series, Panel) else None
         cache = imported / CACHE_FOLDER
-        return build_panel_dataset(config, panel, imported, fold, cache=cache, may_write=may_write)
+        return build_panel_dataset(
+            config, panel, imported, fold, share, cache=cache, may_write=may_write
+        )
     prices = series if isinstance(series, Prices) else None
-    return build_dataset(config, prices, imported, fold)
+    return build_dataset(config, prices, imported, fold, share)
 
 
 def sample_shape(data: AnyDataset) -> dict[str, int]:

@@ -32,6 +32,9 @@ from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
 from study.spec.specification import Cell
 
+_NEVER_CHANGED = ("spec", "data_sha256", "feature_hash")
+"""Parts of a search's identity that must be the same even where nothing of it is left to run."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellOutlook:
@@ -185,6 +188,11 @@ def folder_state(
     try:
         journal = read_folder(path)
         before = journal.first["cell"]
+        differences = differences_by_part(before, cell, data, path)
+        lines = [line for part in _NEVER_CHANGED for line in differences[part]]
+        if lines:
+            # Trials of other settings cannot be replayed with these.
+            return "refused", "; ".join(lines)
         space, now = begun_space(space, before), continued(journal, cell, path)
         ledger = Ledger(
             journal,
@@ -202,11 +210,8 @@ def folder_state(
         )
     except StudyError as error:
         return "refused", str(error)
-    differences = differences_by_part(before, cell, data, path)
     if is_complete:
-        # Nothing will be resumed, so only the spec and the data must be the same.
-        differences = {part: differences[part] for part in ("spec", "data_sha256", "feature_hash")}
+        # Nothing will be resumed, so that versions and folder may be others.
+        return "complete", None
     lines = [line for found in differences.values() for line in found]
-    if lines:
-        return "refused", "; ".join(lines)
-    return ("complete" if is_complete else "partial"), None
+    return ("refused", "; ".join(lines)) if lines else ("partial", None)

@@ -323,6 +323,13 @@ def score(best: BestEpoch | PanelBest, metric: Metric) -> float | None:
     )
 
 
+def objective_name(metric: Metric) -> str:
+    """Return what a search minimises, in words: a loss, or 1 less a score."""
+    if metric in SMALLER_IS_BETTER:
+        return {"log_loss": "log-loss", "loss": "loss"}[metric]
+    return f"1 - {_SHOWN.get(metric, 'AUC')}"
+
+
 _SHOWN: Mapping[str, str] = {"rank_ic": "RankIC", "ic": "IC", "sharpe": "Sharpe"}
 """Names of the scores of which a search minimises the distance from 1."""
 

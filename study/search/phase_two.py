@@ -10,13 +10,14 @@ from typing import Any, cast
 import numpy as np
 
 from study.errors import StudyError, quoted, require
-from study.results.records import Metric, TrialRecord, ranked
+from study.results.records import Metric, TrialRecord, objective_name, ranked
 from study.results.store import read_cell, read_trials
 from study.search.space import TrialConfig
 from study.spec.dimension import Dimension, Fixed, numbers
 from study.spec.specification import Budget, Cell, Study, Supplementary
 from study.storage.driver_status import is_search_complete
 from study.storage.layout import CELL_FILE
+from study.text.short_forms import counted
 
 N_BUDGETS = 2
 """Number of budgets that phase 2 searches: the best ones of phase 1; an own choice."""
@@ -32,7 +33,7 @@ the two-sided 5 % level of the normal distribution."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BudgetEvidence:
-    """The best trials of a budget in phase 1, by the score it minimises: log-loss or 1 - AUC."""
+    """The best trials of a budget in phase 1, by what it minimises: a loss, or 1 less a score."""
 
     budget: str
     n_trials: int
@@ -133,11 +134,12 @@ class PhaseOne:
 
     def lines(self, chosen: Sequence[BudgetEvidence]) -> list[str]:
         """Return lines with the result of phase 1 and the certainty of the choice."""
-        name = "1 - AUC" if self.metric == "auc" else "log-loss"
+        name = objective_name(self.metric)
         found = [
             f"{each.budget:<6} mean {name} of the best {min(_BEST, each.n_trials)}: "
             f"{each.mean:.4f}{'' if each.se is None else f' +- {each.se:.4f}'}, best "
-            f"{each.best.objective:.4f} (trial {each.best.number}), {each.n_trials} usable trials"
+            f"{each.best.objective:.4f} (trial {each.best.number}), "
+            f"{counted(each.n_trials, 'usable trial')}"
             for each in self.budgets
         ]
         names = [each.budget for each in chosen]

@@ -10,7 +10,7 @@ configuration that is trained and recorded holds plain field names and values on
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -44,6 +44,12 @@ class Shape(NamedTuple):
     n_layers: int
     d_ff_ratio: int
     n_heads: int
+
+
+_DERIVED = (
+    *SHAPE_FIELDS, "n_features", "n_assets", "n_sectors", "context_length", "auxiliary_head",
+)  # fmt: skip
+"""Fields of ModelConfig that follow from the architecture, the samples and the training."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,17 +200,18 @@ class SearchSpace:
         return dataclasses.replace(self, shapes=tuple(s for s in self.shapes if s in kept))
 
     def of_configs(self, configs: Iterable["TrialConfig"]) -> "SearchSpace":
-        """Return the space with the architectures and schedules of these configurations alone.
+        """Return the space of these configurations: their architectures, and all their values.
 
-        A search whose schedules became longer has trials of several lengths.
+        They need not lie in this space. The schedules of a search may have become longer, and the
+        settings may have changed since. Ranges that hold them stay as they are.
         """
         configs = list(configs)
-        own = self.of(config.shape for config in configs)
-        lengths = sorted({config.train.epochs for config in configs})
-        if own.epochs is None or not lengths:
-            return own
-        epochs = Fixed(lengths[0]) if len(lengths) == 1 else Choice(tuple(lengths))
-        return dataclasses.replace(own, train={**own.train, "epochs": epochs})
+        return dataclasses.replace(
+            self,
+            shapes=tuple(sorted({config.shape for config in configs})),
+            model=_holding(self.model, [config.model for config in configs], _DERIVED),
+            train=_holding(self.train, [config.train for config in configs], ()),
+        )
 
     @property
     def n_dimensions(self) -> int:
@@ -292,6 +299,30 @@ class SearchSpace:
             ),
             train=train,
         )
+
+
+def _holding(
+    dimensions: Mapping[str, Dimension],
+    configs: Sequence[ModelConfig] | Sequence[TrainConfig],
+    derived: Sequence[str],
+) -> dict[str, Dimension]:
+    """Return dimensions that hold every value of these configurations; as they are if they do.
+
+    Args:
+        dimensions: by the names of fields; a field without one has its default.
+        configs: settings of the model or of training.
+        derived: fields that are no dimensions.
+    """
+    found = dict(dimensions)
+    for field in dataclasses.fields(configs[0]) if configs else ():
+        if field.name in derived:
+            continue
+        own = {getattr(config, field.name) for config in configs}
+        before = dimensions.get(field.name, Fixed(cast(Scalar, field.default)))
+        if not all(map(before.contains, own)):
+            values = tuple(sorted(own, key=lambda value: (value is not None, value)))
+            found[field.name] = Fixed(values[0]) if len(values) == 1 else Choice(values)
+    return found
 
 
 def build_space(

@@ -1,7 +1,6 @@
 """Flags that several commands share, and the values that they stand for."""
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
@@ -132,16 +131,11 @@ def add_data_share_flag(flags: argparse.ArgumentParser) -> None:
     )
 
 
-def data_shares(arguments: argparse.Namespace, cells: Iterable[Cell]) -> tuple[float, ...]:
+def data_shares(arguments: argparse.Namespace) -> tuple[float, ...]:
     """Return the shares below 1 that ``--data-shares`` names, ascending.
 
-    Args:
-        arguments: the flags.
-        cells: the selected cells.
-
     Raises:
-        SpecError: a share is no number above 0 and up to 1, or there is one and a cell is of a
-            panel, whose days have no shares.
+        SpecError: a share is no number above 0 and up to 1.
     """
     for share in arguments.data_shares:
         require(
@@ -151,16 +145,7 @@ def data_shares(arguments: argparse.Namespace, cells: Iterable[Cell]) -> tuple[f
             got=f"{share:g}",
             remedy="Give shares such as 0.25 0.5 1.",
         )
-    shares = tuple(sorted({share for share in arguments.data_shares if share < 1}))
-    of_panels = [cell.name for cell in cells if cell.data.is_panel]
-    require(
-        not (shares and of_panels),
-        "--data-shares",
-        "is for markets of one asset",
-        got=f"the panel of {', '.join(of_panels)}",
-        remedy="Leave it out.",
-    )
-    return shares
+    return tuple(sorted({share for share in arguments.data_shares if share < 1}))
 
 
 def one_cell(arguments: argparse.Namespace) -> Cell:

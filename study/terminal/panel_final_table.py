@@ -1,4 +1,4 @@
-"""The table of the final runs of panels' cells."""
+"""The tables of the final runs of panels' cells."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,12 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from study.results.finals.final_records import ORACLE, FinalRecord
+from study.results.finals.final_records import (
+    ORACLE,
+    FinalRecord,
+    ShareRecord,
+    share_folder,
+)
 from study.results.finals.panel_predictions import days_by_assets, read_panel_predictions
 from study.results.records import shown_objective
 from study.statistics.rank_scores import daily_rank_ic
@@ -42,6 +47,30 @@ def panel_final_table(records: Sequence[FinalRecord], results: Path) -> Table:
             "-" if fresh is None else shown_objective(fresh, record.metric),
             mean_and_spread(own, sign=True),
             f"{others[best]:+.4f} {best}",
+        )
+    return table
+
+
+def panel_share_table(
+    shares: Sequence[ShareRecord], records: Sequence[FinalRecord], results: Path
+) -> Table:
+    """Return a line per cell and share of its training days, with the scores of its runs."""
+    table = Table(box=None, padding=(0, 1), show_edge=False)
+    table.add_column("cell", overflow="fold")
+    for heading in ("share", "days", "training days", "test RankIC"):
+        table.add_column(heading, justify="right")
+    models = {record.cell: record.model for record in records}
+    for share in shares:
+        path = share_folder(results / FINAL_FOLDER / share.cell, share.name) / PREDICTIONS_FILE
+        is_there = share.is_usable and path.exists()
+        found = test_rank_ics(read_panel_predictions(path)) if is_there else {}
+        own = [value for (model, _), value in found.items() if model == models[share.cell]]
+        table.add_row(
+            share.cell,
+            f"{share.share:g}",
+            share.choice,
+            f"{share.samples:,}",
+            mean_and_spread(own, sign=True),
         )
     return table
 

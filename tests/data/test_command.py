@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -189,6 +190,45 @@ def test_a_panel_is_checked_imported_and_checked_by_name(
     assert {each["status"] for each in results} == {"ok"}
 
 
+def test_a_cell_of_a_panel_is_built_with_the_settings_of_panels(
+    tmp_path: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = pd.bdate_range("2012-01-02", periods=760)
+    walk = np.random.default_rng(0).normal(0, 0.01, (len(days), 4)).cumsum(axis=0)
+    file = tmp_path / "walks.csv"
+    pd.DataFrame(50 * np.exp(walk), index=days, columns=[*"ABCD"]).to_csv(file, index_label="Date")
+    assert main(["import", str(file), "--panel", *folder]) == 0
+    capsys.readouterr()
+    build = ["build", "--source", "walks", "--baselines", *folder]
+    assert main([*build, "--json"]) == 0
+    built = json.loads(capsys.readouterr().out)
+    config = built["config"]
+    assert (config["task"], config["tier"], config["context_length"]) == ("ranking", "closes", 10)
+    assert (built["assets"], built["sectors"], len(built["features"])) == ([*"ABCD"], 0, 36)
+    assert built["splits"]["validation"]["assets_mean"] == 4
+    ridge = next(each for each in built["baselines"] if each["name"] == "ridge")
+    assert set(ridge) == {"name", "rank_ic", "rank_ic_se", "ic", "sharpe", "sharpe_net"}
+    folds = ["--splits", "walk_forward", "--fold-days", "100", "--validation-days", "60"]
+    assert main([*build, *folds, "--search-splits", "purged_k_fold"]) == 0
+    said = capsys.readouterr().out
+    for words in (
+        "days x 4 assets x 36 features", "the test days are 3 folds of 100",
+        "a search trains on 5 purged folds", "baselines on the days of 5 folds",
+    ):  # fmt: skip
+        assert words in said
+    # No inputs are kept beside the imported panel.
+    assert [path.name for path in (tmp_path / "imported").iterdir()] == ["panels"]
+
+
+def test_the_features_of_closes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--tier", "closes", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert len(listed) == 36
+    assert set(listed[0]) == {"name", "formula", "look_back"}
+    assert main(["list", "--tier", "closes"]) == 0
+    assert listed[0]["formula"] in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -197,7 +237,11 @@ def test_a_panel_is_checked_imported_and_checked_by_name(
         (["check", "stocks20", "--adjust"], "--panel: takes all assets of a file, and adjusted"),
         (["import", "x.csv", "--panel", "--series", "vix"], "--panel: is for prices, but got"),
         (["import", "x.csv", "--panel"], "import: must be a file .csv"),
-        (["build", "--source", "stocks20"], "source: must be a market of one asset, but got"),
+        (
+            ["build", "--source", "stocks20", "--task", "direction"],
+            "source: must be a market of one asset, but got source=stocks20",
+        ),
+        (["build", "--source", "sp500", "--task", "ranking"], "sp500"),
     ],
 )
 def test_flags_of_panels_and_of_single_assets_are_kept_apart(

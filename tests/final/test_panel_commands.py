@@ -1,25 +1,35 @@
 """The commands on a small panel: a search, final runs with variants, and ranks."""
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+import analysis.__main__
 import study.predict
 import study.train
 import study.tune
 from study.cluster.runtime import cluster
 from study.data.panel.panel_sources import import_panel
-from study.results.finals.final_records import read_final
-from study.results.finals.panel_predictions import read_panel_predictions
+from study.results.finals.final_records import (
+    FinalRecord,
+    read_final,
+    read_share,
+    share_folder,
+)
+from study.results.finals.panel_predictions import days_by_assets, read_panel_predictions
 from study.results.finals.variant_records import read_variant, variant_folder, variant_names
 from study.results.scores import PanelBest
-from study.results.store import read_trials
+from study.results.store import read_cell, read_trials
+from study.statistics.rank_scores import daily_rank_ic
 from study.storage.layout import CARD_FILE, FINAL_FOLDER, MODEL_FOLDER, PREDICTIONS_FILE
-from tests.tuner.command import SPACES
+from tests.tuner.command import ESTIMATE, SPACES
 from tests.tuner.in_process import MARKS, ray_environment
 
 CELL = "ranks_2k_h1_ranking_walks_closes"
@@ -34,6 +44,13 @@ FLAGS = (
 pytestmark = MARKS
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_ray() -> Iterator[None]:
+    """Run all commands of these tests on one Ray, whose start takes seconds."""
+    with ray_environment(), cluster(None, use_accelerators=True):
+        yield
+
+
 def write_panel(here: Path) -> None:
     """Import eight random walks, of two sectors, as the panel ``walks``."""
     days = np.arange("2015-01-05", "2018-01-05", dtype="datetime64[D]")
@@ -46,11 +63,11 @@ def write_panel(here: Path) -> None:
     import_panel(here / "walks.csv", folder=here / "ray_results" / "data")
 
 
-def write_space(here: Path) -> None:
+def write_space(here: Path, **data: Any) -> None:
     """Write a search space whose trials take a second each."""
     raw = yaml.safe_load((SPACES / "panel.yaml").read_text())
     raw |= {"study": "ranks", "budgets": {"2k": 2000}, "tolerance": 0.5, "horizons": [HORIZON]}
-    raw["data"] |= {"source": "walks", "validation_share": 0.3, "horizons": "all"}
+    raw["data"] |= {"source": "walks", **data}
     raw["model"] |= {"d_model": 8, "n_layers": 1, "n_heads": 2, "d_ff_ratio": 2}
     raw["model"]["asset_attention"] = "none"
     # At the low rates of that space 18 steps would leave all scores next to each other.
@@ -64,20 +81,20 @@ def test_variants_of_a_panel_are_trained_beside_its_winner_and_ranks_are_those_o
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_panel(tmp_path)
-    write_space(tmp_path)
+    write_space(tmp_path, validation_share=0.3, horizons="all")
     folder = tmp_path / "ray_results" / FINAL_FOLDER / CELL
-    with ray_environment(), cluster(None, use_accelerators=True):
-        assert study.tune.main(["--search", "ranks.yaml", "--budget", "2k", "--horizon", "1"]) == 0
-        _check_heads(folder.parent.parent / CELL, capsys.readouterr().out)
-        # The winner has the second value: this variant is refused, and costs nothing else.
-        variants = ("--variants", "optimizer=adabelief", "rank_weight=0.1")
-        assert study.train.main([*FLAGS, *variants]) == 1
-        printed = capsys.readouterr()
-        assert "but got rank_weight=0.1, which it has. Give another value" in printed.err
-        _check_variant(folder, printed.out)
-        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        assert study.train.main([*FLAGS, "--variants", "optimizer=adabelief"]) == 0
-        assert {path: path.read_bytes() for path in before} == before
+    assert study.tune.main(["--search", "ranks.yaml", "--budget", "2k", "--horizon", "1"]) == 0
+    _check_heads(folder.parent.parent / CELL, capsys.readouterr().out)
+    # The winner has the second value: this variant is refused, and costs nothing else.
+    variants = ("--variants", "optimizer=adabelief", "rank_weight=0.1")
+    assert study.train.main([*FLAGS, *variants, "--data-shares", "0.5"]) == 1
+    printed = capsys.readouterr()
+    assert "but got rank_weight=0.1, which it has. Give another value" in printed.err
+    _check_variant(folder, printed.out)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert study.train.main([*FLAGS, "--variants", "optimizer=adabelief"]) == 0
+    assert {path: path.read_bytes() for path in before} == before
+    _check_share(folder, printed.out)
     _check_ranks(folder, capsys)
 
 
@@ -121,6 +138,21 @@ def _check_variant(folder: Path, printed: str) -> None:
     assert "difference: variant less winner, seed by seed; above 0 the variant scores" in printed
 
 
+def _check_share(folder: Path, printed: str) -> None:
+    """Check that half of the training days are as many, and that all other days are the same."""
+    final, record = read_final(folder), read_share(folder, "recent_0.5")
+    assert final is not None
+    assert record is not None
+    described = read_cell(folder.parents[1] / CELL, "splits")["splits"]
+    assert record.n_train == [round(0.5 * described["train"]["rows"])]
+    assert [run.seed for run in record.runs] == [run.seed for run in final.runs]
+    paths = (share_folder(folder, record.name), folder)
+    table, base = (read_panel_predictions(path / PREDICTIONS_FILE) for path in paths)
+    assert set(table["date"]) == set(base["date"])
+    assert set(table["model"]) == {final.model}
+    assert re.search("share +days +training days +test RankIC", printed)
+
+
 def _check_ranks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Check that the exported model gives the scores of the predictions that are kept."""
     capsys.readouterr()
@@ -143,3 +175,62 @@ def _check_ranks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.testing.assert_allclose(table[of_heads], rows[of_heads], rtol=1e-6)
     assert (table[of_heads].nunique() > 200).all()
     assert table[of_heads].corr().to_numpy().min() < 0.999
+
+
+WALKED = f"{CELL}_walk-forward"
+FOLD_DAYS, N_FOLDS, N_WALKS = 130, 2, 2
+
+
+def test_a_walk_with_refits_answers_for_every_day_by_the_runs_of_its_own_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_panel(tmp_path)
+    write_space(tmp_path, splits="walk_forward", fold_days=FOLD_DAYS, validation_days=60)
+    plans = [{"cell": WALKED, "estimate": ESTIMATE}]
+    (tmp_path / "estimate.json").write_text(json.dumps({"cells": plans}))
+    cell = ("--budget", "2k", "--horizon", "1", "--estimate", "estimate.json")
+    flags = (*FLAGS, "--seeds", str(N_WALKS))
+    assert study.tune.main(["--search", "ranks.yaml", *cell]) == 0
+    assert study.train.main([*flags, "--refit", "train+validation"]) == 0
+    assert "on the validation days too, whose scores below say" in capsys.readouterr().out
+    # Runs that have ended stand for themselves, and not for runs on other days.
+    assert study.train.main([*flags]) == 1
+    assert "holds final runs that were trained on other days" in capsys.readouterr().err
+    folder = tmp_path / "ray_results" / FINAL_FOLDER / WALKED
+    record = read_final(folder)
+    assert record is not None
+    assert [len(record.folds), len(record.runs), record.n_whole_seeds] == [
+        N_FOLDS,
+        N_FOLDS * N_WALKS,
+        N_WALKS,
+    ]
+    table = read_panel_predictions(folder / PREDICTIONS_FILE)
+    assert set(table["part"]) == {"test"}
+    days = np.sort(table["date"].unique()).astype("datetime64[D]")
+    for number, fold in enumerate(record.folds):
+        own = days[number * FOLD_DAYS : (number + 1) * FOLD_DAYS]
+        assert (fold.first_test_day, fold.last_test_day) == (str(own[0]), str(own[-1]))
+        assert fold.last_train_day == fold.last_validation_day
+        assert fold.last_train_day < fold.first_test_day
+    assert study.predict.main(["--cell", WALKED, "--days", "2"]) == 0
+    assert analysis.__main__.main([]) == 0
+    _check_report(tmp_path / "ray_results", table, record)
+
+
+def _check_report(results: Path, table: pd.DataFrame, record: FinalRecord) -> None:
+    """Check that the report has the RankIC of each fold, and from how many days runs learned."""
+    sections = json.loads((results / "report" / "report.json").read_text())["sections"]
+    walk = sections["walk"]["numbers"][WALKED]
+    assert list(walk) == [f"fold {n}" for n in range(1, N_FOLDS + 1)] + ["all days"]
+    own = table[(table["model"] == record.model) & (table["date"] <= record.folds[0].last_test_day)]
+    daily = [
+        np.mean(daily_rank_ic(*days_by_assets(rows)))
+        for _, rows in own.groupby("seed", observed=True)
+    ]
+    assert walk["fold 1"]["rank_ic"]["value"] == pytest.approx(np.mean(daily))
+    assert walk["all days"]["days"] == len(table["date"].unique())
+    assert set(walk["all days"]["leads"]) == {"ridge", "boosting"}
+    n_train = [fold.n_train for fold in record.folds]
+    assert n_train == sorted(n_train)
+    assert sections["refit"]["numbers"][WALKED]["train_days"] == n_train

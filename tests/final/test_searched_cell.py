@@ -9,9 +9,11 @@ from study.data.dataset import build_dataset
 from study.errors import StudyError
 from study.final.finalists import Finalist
 from study.final.searched_cell import read_searched_cell
-from study.results.store import write_cell
-from study.search.cell_folder import identity
+from study.results.store import CellStore, write_cell
+from study.search.cell_folder import identity, identity_in_records
+from study.search.space import build_space
 from study.spec.spec_file import load_study
+from tests.results.conftest import record
 from tests.tuner.command import SPACES
 
 CELL = load_study(SPACES / "smoke.yaml").cell("50k", 1)
@@ -47,3 +49,19 @@ def test_a_search_of_other_data_is_refused_unless_it_may_differ(tmp_path: Path) 
         read_searched_cell(FINALIST, tmp_path, may_differ=False)
     (line,) = read_searched_cell(FINALIST, tmp_path, may_differ=True).differences
     assert line.startswith("data_sha256 was 'other'")
+
+
+def test_a_winner_is_not_trained_on_samples_of_another_shape(tmp_path: Path) -> None:
+    write_search(tmp_path, "s3://bucket/studies/cell")
+    data = build_dataset(CELL.data)
+    space = build_space(CELL, n_features=len(data.feature_names))
+    params = next(iter(space.configs())).flat()
+    store = CellStore(tmp_path / CELL.name, identity_in_records(CELL, data.fingerprint))
+    store.write_trials([record(0, params=params)])
+    assert len(read_searched_cell(FINALIST, tmp_path, may_differ=True).records) == 1
+    longer = dataclasses.replace(
+        FINALIST,
+        cell=dataclasses.replace(CELL, data=dataclasses.replace(CELL.data, context_length=80)),
+    )
+    with pytest.raises(StudyError, match=r"shape .* but got context_length=80, was 60\. Use the"):
+        read_searched_cell(longer, tmp_path, may_differ=True)

@@ -78,9 +78,11 @@ def test_an_infeasible_cell_is_a_row_of_the_plan_and_not_its_end(
         assert created["estimate"] == small["estimate"]
         before = sorted((p.name, p.stat().st_mtime_ns) for p in journal.parent.iterdir())
         capsys.readouterr()
-        assert study.plan.main([*of_a_cell, "--budgets", "50k", "--horizons", "1"]) == 0
+        # Of the other cell a search would be refused.
+        (journal.parents[1] / cells[1]["cell"]).mkdir()
+        assert study.plan.main([*of_a_cell, "--budgets", "50k", "--horizons", "1", "3"]) == 1
     output = capsys.readouterr().out
     assert before == sorted((p.name, p.stat().st_mtime_ns) for p in journal.parent.iterdir())
-    assert "1 complete" in output
-    assert len(output.splitlines()) <= 24
+    assert "1 complete, 1 with a folder that cannot be gone on with" in output
+    assert len(output.splitlines()) <= 36
     assert max(map(len, output.splitlines()[:14])) <= 120

@@ -12,7 +12,9 @@ from study.data.dataset import Dataset, build_dataset
 from study.planning.study_plan import folder_state
 from study.results.journal import Journal
 from study.search.cell_folder import create, identity
+from study.search.ledger import Ledger
 from study.search.space import SearchSpace, build_space
+from study.spec.dimension import Choice
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 from study.storage.layout import JOURNAL_FILES
@@ -102,6 +104,24 @@ def test_what_a_resume_would_refuse_is_refused_with_the_reason(
     assert state == "refused"
     assert problem is not None
     assert reason in problem
+
+
+def test_a_search_of_other_architectures_is_refused_and_not_replayed(
+    tmp_path: Path, data: Dataset, space: SearchSpace
+) -> None:
+    path = begun(tmp_path / "cell", data)
+    ledger = Ledger(
+        Journal.open(path, witness=None), space=space, forced=(), search=CELL.search,
+        granted_bytes={},
+    )  # fmt: skip
+    trial = ledger.next()
+    assert trial is not None
+    widths = Choice((trial.config.model.d_model + 8,))
+    other = replace(CELL, model={**CELL.model, "d_model": widths})
+    without = space.of(shape for shape in space.shapes if shape != trial.config.shape)
+    state, problem = folder_state(path, other, data, without)
+    assert state == "refused"
+    assert "spec.model.d_model" in str(problem)
 
 
 def test_a_folder_without_a_journal_is_refused(

@@ -25,6 +25,8 @@ def test_the_folds_of_a_search_say_what_they_cost_and_what_they_break() -> None:
     )
     k_fold = dataclasses.replace(FOLDS, n_folds=5, groups=5, validation_groups=1, train_rows=(9,))
     assert "each trial trains 5 networks, on 9 days; a day is judged by networks" in k_fold.sentence
+    of_panel = dataclasses.replace(FOLDS, base_rate=None)
+    assert "so its score is no forecast" in of_panel.sentence
 
 
 def test_a_search_without_folds_is_described_as_before_there_were_any() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from study.errors import StudyError
 from study.model.sizing import count_parameters
@@ -15,6 +16,7 @@ from study.search.phase_two import PhaseOne, second_phases, supplementary_cell
 from study.search.space import Shape, build_space
 from study.spec.spec_file import load_study
 from tests.results.conftest import PARAMS, record
+from tests.results.reports import panel_best
 
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 STUDY = load_study(SPACES / "two_phase.yaml")
@@ -90,6 +92,52 @@ def test_the_cell_is_the_best_trial_but_for_what_is_searched() -> None:
         supplementary_cell(CELL, STUDY.supplementary, dataclasses.replace(best, params=old), 25)
         == cell
     )
+
+
+def test_a_panel_has_two_phases_whose_second_looks_closer_at_its_best_ranking(
+    tmp_path: Path,
+) -> None:
+    raw = yaml.safe_load((SPACES / "panel.yaml").read_text())
+    raw["search"] |= {"across_budgets": True, "forced": "none"}
+    raw["supplementary"] = {
+        "trials": 5, "model": {"n_heads": {"choice": [2, 4]}},
+        "train": {"rank_weight": {"choice": [0.1, 0.3]}},
+    }  # fmt: skip
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(raw))
+    study = load_study(tmp_path / "two.yaml")
+    first = study.cell_of_all(["20k", "60k"], 5)
+    shape = {"n_features": 36, "n_assets": 20, "n_sectors": 7}
+    space = build_space(first, **shape)
+    folder = tmp_path / first.name
+    folder.mkdir()
+    write_cell(folder, {"metric": "rank_ic", "trials": 4})
+    configs = {label: config for config in space.configs() for label in [config.budget]}
+    trials = [
+        dataclasses.replace(
+            record(number, params=configs[label].flat()), best=panel_best(rank_ic),
+            objective=1 - rank_ic,
+        )
+        for number, (label, rank_ic) in enumerate(
+            (("20k", 0.03), ("60k", 0.05), ("20k", 0.01), ("60k", 0.02))
+        )
+    ]  # fmt: skip
+    identity = CellIdentity(
+        name=first.name, study="panel", budget="20k-60k", phase=1, metric="rank_ic", horizon=5,
+        task="ranking", data_sha256="abc", versions={},
+    )  # fmt: skip
+    CellStore(folder, identity).write_trials(trials)
+    ((second,), waiting) = second_phases(study, [first], tmp_path, trials=None, metric=None)
+    assert waiting == []
+    chosen = second.phase_one.choose(None)
+    assert [each.budget for each in chosen] == ["60k", "20k"]
+    lines = second.phase_one.lines(chosen)
+    assert lines[0].startswith("60k    mean 1 - RankIC of the best 2: 0.9650 +- ")
+    (best, _) = second.cells(chosen)
+    assert (best.phase, best.search.metric, best.search.trials) == (2, "rank_ic", 5)
+    (start,) = first_configurations(build_space(best, **shape), best)
+    assert start.config is not None
+    assert start.config.shape._replace(n_heads=0) == configs["60k"].shape._replace(n_heads=0)
+    assert start.config.train.rank_weight == 0.1
 
 
 def test_a_second_phase_waits_for_the_end_of_the_first(tmp_path: Path) -> None:

@@ -211,3 +211,27 @@ def test_a_space_of_configurations_holds_the_schedules_of_all_of_them() -> None:
     sampler = Sampler(both, seed=0, startup_trials=1)
     for number, config in enumerate((first, longer)):
         sampler.place(number, config)
+
+
+def test_a_space_of_configurations_holds_what_its_file_has_no_longer() -> None:
+    """Winners of a search are trained again although its settings have changed since."""
+    now = space("smoke", "50k")
+    config, other = list(now.configs())[:2]
+    begun = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, n_layers=7, patch_stride=10, dropout=0.45),
+        train=dataclasses.replace(config.train, weight_decay=0.2, patience=3, rank_weight=0.1),
+    )
+    assert not now.contains(begun)
+    found = now.of_configs([begun])
+    assert found.shapes == (begun.shape,)
+    rate = {"learning_rate": begun.train.learning_rate}
+    assert [config.flat() | rate for config in found.configs()] == [begun.flat()]
+    both = now.of_configs([begun, other])
+    assert both.contains(begun)
+    assert both.contains(other)
+    # What holds the configurations stays as the file has it.
+    assert both.train["learning_rate"] == now.train["learning_rate"]
+    sampler = Sampler(both, seed=0, startup_trials=1)
+    for number, each in enumerate((begun, other)):
+        sampler.place(number, each)

@@ -3,8 +3,6 @@ from pathlib import Path
 
 import pytest
 
-import study.plan
-import study.train
 from study.errors import SpecError
 from study.spec.command_flags import (
     add_cluster_flags,
@@ -101,13 +99,3 @@ def test_phases_are_chosen_where_there_are_some() -> None:
     assert phases(*two, "--storage", "s3://bucket/x", "--phase", "1") == (1,)
     with pytest.raises(SpecError, match="phase 2 needs a results folder"):
         phases(*two, "--storage", "s3://bucket/x")
-
-
-def test_shares_of_the_days_of_a_panel_are_refused_before_anything_is_read(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    flags = ["--search", "panel", "--budgets", "20k", "--horizons", "5", "--data-shares", "0.5"]
-    for main in (study.plan.main, study.train.main):
-        assert main(flags) == 2
-        said = capsys.readouterr().err
-        assert "--data-shares: is for markets of one asset, but got the panel of panel_" in said

@@ -4,6 +4,7 @@ from analysis.answers.report_parts import Cell, Section, Table, days_ahead
 from analysis.panel.panel_judgement import JudgedPanel, JudgedPanelCell, risen
 from analysis.panel.panel_words import signed
 from study.results.finals.final_records import ORACLE
+from study.results.plans.input_record import SearchFoldsRecord
 
 
 def baselines_section(panel: JudgedPanel) -> Section:
@@ -50,8 +51,7 @@ def scores_section(panel: JudgedPanel) -> Section:
         sentences.append(f"{_where(cell)}, RankIC by seed (intervals of days alone): {seeds}.")
         if cell.validation is not None:
             sentences.append(
-                f"On the validation days, on which it was chosen, its RankIC is "
-                f"{signed(cell.validation)}: no forecast."
+                f"On {_chosen_on(cell)}, its RankIC is {signed(cell.validation)}: no forecast."
             )
         sentences += [f"{_where(cell)}: {note}." for note in cell.notes]
     costs = sorted({cell.cell.portfolio.cost_basis_points for cell in panel.cells})
@@ -128,6 +128,14 @@ def oracle_section(panel: JudgedPanel) -> Section | None:
             for cell in cells
         },
     )  # fmt: skip
+
+
+def _chosen_on(cell: JudgedPanelCell) -> str:
+    """Return the days before the test days for which the final runs answer, in words."""
+    folds = SearchFoldsRecord.of(cell.cell.records.searched)
+    if folds is None:
+        return "the validation days, on which it was chosen"
+    return "the validation days, the latest of those on whose folds it was chosen"
 
 
 def _standing_sentence(cell: JudgedPanelCell) -> str:

@@ -29,7 +29,8 @@ def variants_section(panel: JudgedPanel) -> Section | None:
                 ),
                 rows=rows,
                 caption="Daily RankIC with the setting less that of the final runs, paired by seed "
-                f"and test day; claims hold after all {counted(n, 'comparison')} of settings.",
+                f"and test day; claims hold after {'all ' * (n > 1)}{counted(n, 'comparison')} of "
+                "settings.",
             )
         ],
         numbers={

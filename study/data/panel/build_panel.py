@@ -9,6 +9,7 @@ import numpy as np
 
 from study.data.arrays import IndexArray, PriceArray, SampleArray, frozen
 from study.data.data_config import ACROSS, DataConfig, Normalization, Target
+from study.data.data_share import DataShare
 from study.data.inputs import require_small_shift
 from study.data.panel.arrow_cache import CachedInputs, InputsKey, cached_inputs
 from study.data.panel.panel import Panel
@@ -45,6 +46,7 @@ def build_panel_dataset(
     panel: Panel | None = None,
     import_folder: Path = IMPORT_FOLDER,
     fold: int | None = None,
+    share: DataShare | None = None,
     *,
     cache: Path | None = None,
     may_write: bool = True,
@@ -53,14 +55,15 @@ def build_panel_dataset(
 
     Inputs of a day are made of its past alone, so those of the whole history are built once, and
     the data set holds them up to the last validation day. A search is refused if its validation
-    days cannot answer the question, or if its inputs drift; a fold has to live with the days that
-    it finds. Only a search has ``search_folds``.
+    days cannot answer the question, or if its inputs drift; a fold and a share have to live with
+    the days that they find. Only a search has ``search_folds``.
 
     Args:
         config: what to build, with the task ``ranking``.
         panel: prices to use in place of those that ``config.source`` names.
         import_folder: where imported panels live.
         fold: number of the fold whose past is seen, from 0; None builds what a search sees.
+        share: the part of the training days that is trained on; None takes all of them.
         cache: folder of the files that inputs are mapped from; None keeps them in memory.
         may_write: may a file be written there?
 
@@ -76,11 +79,11 @@ def build_panel_dataset(
     )
     panel = panel or load_panel(config.source, import_folder, config.accept)
     series = _series(config, panel, cache, may_write=may_write)
-    days = series.history.sample_days(fold)
-    if fold is not None:
-        return _dataset(series, days, fold)
+    days = series.history.sample_days(fold, share)
+    if fold is not None or share is not None:
+        return _dataset(series, days, fold, share, max_shift=float("inf"))
     _require_answerable(days, series.history)
-    dataset = _dataset(series, days)
+    dataset = _dataset(series, days, max_shift=config.max_shift)
     return _with_search_folds(dataset, series, days) if config.has_search_folds else dataset
 
 
@@ -233,13 +236,20 @@ def _labels(horizon: int, returns: SampleArray, target: Target) -> HorizonLabels
     )
 
 
-def _dataset(series: _Series, days: Splits, fold: int | None = None) -> PanelDataset:
+def _dataset(
+    series: _Series,
+    days: Splits,
+    fold: int | None = None,
+    share: DataShare | None = None,
+    *,
+    max_shift: float,
+) -> PanelDataset:
     """Return the data set of days that are split by time."""
     panel, config, history = series.panel, series.config, series.history
     n_visible = int(days.validation[-1]) + 1
     rows = slice(history.first, history.first + n_visible)
-    max_shift = config.max_shift if fold is None else float("inf")
-    arrays = _arrays(series, days, n_visible, _warnings(series, days, fold), max_shift)
+    warnings = _warnings(series, series.history.sample_days(fold), fold)
+    arrays = _arrays(series, days, n_visible, warnings, max_shift)
     sectors = panel.sectors or (NO_SECTORS,) * len(panel.assets)
     sector_names, sector_of = np.unique(np.array(sectors), return_inverse=True)
     oracle = _oracle(panel, config.horizon)
@@ -253,7 +263,7 @@ def _dataset(series: _Series, days: Splits, fold: int | None = None) -> PanelDat
         sectors=frozen(sector_of.astype(np.int64)),
         sector_names=tuple(sector_names.tolist()),
         n_rows=len(history.dates),
-        fold_train_rows=history.fold_train_rows(),
+        fold_train_rows=history.fold_train_rows(share),
         context_length=config.context_length,
         horizon=config.horizon,
         splits=history.summaries(days),

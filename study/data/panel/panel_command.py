@@ -1,14 +1,22 @@
-"""The data command's part for panels: checks one, imports one."""
+"""The data command's part for panels: checks one, imports one, builds a cell's data set of one."""
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from study.data import show
+from study.data.data_config import DataConfig
+from study.data.features.closes import CLOSES
+from study.data.panel.build_panel import build_panel_dataset
 from study.data.panel.panel import Panel
+from study.data.panel.panel_baselines import PanelBaseline, score_panel_baselines
 from study.data.panel.panel_sources import examine_panel, import_panel
 from study.errors import require
+
+_SCORES_OF_A_BASELINE = ("name", "rank_ic", "rank_ic_se", "ic", "sharpe", "sharpe_net")
+"""Fields of a baseline that JSON shows."""
 
 
 def add_panel_flags(command: argparse.ArgumentParser) -> None:
@@ -83,6 +91,55 @@ def import_as_panel(arguments: argparse.Namespace) -> int:
     show.panel(panel)
     show.remarks(panel.understood, panel.warnings)
     print(f"Use it with --search panel --source {panel.name}")
+    return 0
+
+
+def build_panel_cell(
+    config: DataConfig, import_folder: Path, *, with_baselines: bool, as_json: bool
+) -> int:
+    """Build the data set of a panel's cell, keep nothing of it, and print what it holds."""
+    built = build_panel_dataset(config, import_folder=import_folder)
+    scores: Sequence[PanelBaseline] = ()
+    if with_baselines:
+        # The inputs lie in no cache, so there are neither kept scores nor notes on them.
+        scores, _ = score_panel_baselines(
+            built, share=config.portfolio_share, cost_basis_points=config.cost_bps
+        )
+    if not as_json:
+        show.panel_dataset(built, config, scores)
+        return 0
+    found = {
+        "config": asdict(config),
+        "source": built.source,
+        "fingerprint": built.fingerprint,
+        "feature_hash": built.feature_hash,
+        "rows": len(built.dates),
+        "assets": built.assets,
+        "sectors": built.n_sectors,
+        "features": built.feature_names,
+        "fold_train_rows": built.fold_train_rows,
+        "splits": {part: asdict(each) for part, each in built.splits.items()},
+        "shift": built.shift,
+        "baselines": [
+            {name: getattr(score, name) for name in _SCORES_OF_A_BASELINE} for score in scores
+        ],
+        "understood": built.understood,
+        "warnings": built.warnings,
+    }
+    print(json.dumps(found, indent=2))
+    return 0
+
+
+def list_closes(*, as_json: bool) -> int:
+    """Print the features of the tier of closes."""
+    if as_json:
+        described = [
+            {name: getattr(spec, name) for name in ("name", "formula", "look_back")}
+            for spec in CLOSES
+        ]
+        print(json.dumps(described, indent=2))
+    else:
+        show.close_features(CLOSES)
     return 0
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from study.data.arrays import DayArray, IndexArray, SampleArray
 from study.data.data_config import DataConfig
+from study.data.data_share import DataShare
 from study.data.panel.panel import MaskArray, Panel
 from study.data.panel.panel_dataset import PanelSplit
 from study.data.panel.panel_inputs import panel_warm_up_days
@@ -39,15 +40,15 @@ class PanelHistory:
         """
         return split_days(self.dates, self.config, fold)
 
-    def sample_days(self, fold: int | None = None) -> Splits:
-        """Return the days of each part that can be ranked.
+    def sample_days(self, fold: int | None = None, share: DataShare | None = None) -> Splits:
+        """Return the days of each part that can be ranked, of the training days those of a share.
 
         Raises:
             DataError: a part has none.
         """
         days = self.days_by_date(fold)
         samples = Splits(
-            train=self.ranked(days.train),
+            train=self._trained(days.train, share),
             validation=self.ranked(days.validation),
             test=self.ranked(days.test),
         )
@@ -74,10 +75,15 @@ class PanelHistory:
         found: IndexArray = days[np.isfinite(self.returns[days]).any(axis=1)]
         return found
 
-    def fold_train_rows(self) -> tuple[int, ...]:
-        """Return the number of training samples of each fold of test days."""
+    def fold_train_rows(self, share: DataShare | None = None) -> tuple[int, ...]:
+        """Return the number of training samples of each fold of test days, those of a share."""
         folds = range(count_folds(self.dates, self.config))
-        return tuple(len(self.ranked(self.days_by_date(fold).train)) for fold in folds)
+        return tuple(len(self._trained(self.days_by_date(fold).train, share)) for fold in folds)
+
+    def _trained(self, days: IndexArray, share: DataShare | None) -> IndexArray:
+        """Return those of the training days that can be ranked, of them those of a share."""
+        ranked = self.ranked(days)
+        return ranked if share is None else share.of(ranked, self.config.horizon)
 
     def summaries(self, days: Splits) -> dict[Part, PanelSplit]:
         """Return the size of each part."""

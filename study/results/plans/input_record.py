@@ -79,10 +79,11 @@ class SearchFoldsRecord:
         low, high = min(self.train_rows), max(self.train_rows)
         each = f"on {low:,} days" if low == high else f"on {low:,} to {high:,} days"
         times = "" if repeats == 1 else f" {repeats} times"
+        value = "score" if self.base_rate is None else "loss"
         return (
             f"{self.days}: each trial trains {counted(self.n_folds, 'network')}, {each}; a day is "
-            f"judged{times} by networks that learned from later days too, so its loss is no "
-            "forecast: only the test days show that. The parts shown are those of the final runs"
+            f"judged{times} by networks that learned from later days too, so its {value} is "
+            "no forecast: only the test days show that. The parts shown are those of the final runs"
         )
 
 

@@ -11,7 +11,13 @@ import pandas as pd
 
 from analysis.statistics.floats import Floats
 from study.names import RANKING
-from study.results.finals.final_records import FinalRecord, write_final
+from study.results.finals.final_records import (
+    FinalRecord,
+    ShareRecord,
+    share_folder,
+    write_final,
+    write_share,
+)
 from study.results.finals.panel_predictions import (
     panel_rows,
     write_panel_predictions,
@@ -136,6 +142,17 @@ def write_planted_variant(
     )  # fmt: skip
     write_panel_predictions(variant_folder(folder, variant.name) / PREDICTIONS_FILE, tables)
     write_variant(folder, variant)
+
+
+def write_planted_share(
+    folder: Path, cell: str, share: float, tables: list[pd.DataFrame], winner: int = 1
+) -> None:
+    record = ShareRecord(
+        cell=cell, share=share, choice="recent", seed=42, winner=winner, n_train=[150],
+        runs=panel_final(cell, 10, 5).runs, commit="0123456789ab",
+    )  # fmt: skip
+    write_panel_predictions(share_folder(folder, record.name) / PREDICTIONS_FILE, tables)
+    write_share(folder, record)
 
 
 def write_epochs(folder: Path, run: str, lines: Sequence[Mapping[str, Any]]) -> None:

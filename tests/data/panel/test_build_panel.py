@@ -10,10 +10,12 @@ from hypothesis import given, settings
 
 from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.data_config import DataConfig, Normalization, SearchSplitKind, SplitKind
+from study.data.data_share import DataShare
 from study.data.panel.build_panel import build_panel_dataset
 from study.data.panel.panel import MaskArray, Panel
 from study.data.panel.panel_baselines import panel_baseline_scores
 from study.data.panel.panel_dataset import PanelDataset
+from study.data.panel.panel_holdout import open_panel_holdout
 from study.data.panel.panel_inputs import build_panel_inputs
 from study.data.panel.panel_labels import make_targets, market_volatility
 from study.errors import DataError, SpecError
@@ -281,6 +283,30 @@ def test_each_fold_of_a_search_knows_its_own_training_days(panel: Panel, cache: 
         np.testing.assert_array_equal(fold.inputs.values, own[FIRST : FIRST + len(data.dates)])
         assert fold.splits["train"].rows == len(fold.train_days)
         assert fold.splits["test"] == data.splits["test"]
+
+
+@pytest.mark.parametrize("normalization", ["cross_rank", "zscore"])
+def test_a_share_of_the_training_days_changes_no_other_day(
+    panel: Panel, cache: Path, normalization: Normalization
+) -> None:
+    config = panel_config(
+        splits="walk_forward", fold_days=200, validation_days=100,
+        normalization=normalization,
+    )  # fmt: skip
+    share = DataShare(share=0.5, choice="recent", seed=1)
+    whole = build_panel_dataset(config, panel, fold=1, cache=cache)
+    half = build_panel_dataset(config, panel, fold=1, share=share, cache=cache)
+    wanted = round(0.5 * len(whole.train_days))
+    np.testing.assert_array_equal(half.train_days, whole.train_days[-wanted:])
+    np.testing.assert_array_equal(half.validation_days, whole.validation_days)
+    assert half.fold_train_rows == tuple(round(0.5 * rows) for rows in whole.fold_train_rows)
+    assert half.splits["test"] == whole.splits["test"]
+    assert half.warnings == whole.warnings
+    # Inputs along time are scaled by the share's own days, as the opened test days are then.
+    is_same = np.array_equal(half.inputs.values, whole.inputs.values)
+    assert is_same is (normalization != "zscore")
+    opened = open_panel_holdout(config, half, panel, fold=1)
+    np.testing.assert_array_equal(opened.inputs.values[: len(half.dates)], half.inputs.values)
 
 
 def test_a_later_fold_of_test_days_sees_its_own_past(panel: Panel, cache: Path) -> None:
