@@ -101,7 +101,7 @@ def build_panel_cell(
     built = build_panel_dataset(config, import_folder=import_folder)
     scores: Sequence[PanelBaseline] = ()
     if with_baselines:
-        # The inputs lie in no cache, so there are neither kept scores nor notes on them.
+        # The inputs lie in no cache, so no scores are kept beside them and there is nothing to say.
         scores, _ = score_panel_baselines(
             built, share=config.portfolio_share, cost_basis_points=config.cost_bps
         )

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -212,9 +212,6 @@ def panel_metrics(
     difference, difference_se = _less(baseline_rank_ics, daily.rank_ic, block)
     of_boosting, of_boosting_se = _less(boosting_rank_ics, daily.rank_ic, block)
     target_sd = float(daily.target_sd.mean())
-    # A horizon without a label in these days has no score.
-    known = {s.horizon: (_known(s.rank_ic), _known(s.ic)) for s in daily.further}
-    further = {horizon: own for horizon, own in known.items() if len(own[0]) > 0}
     return PanelMetrics(
         loss=loss,
         loss_se=loss_error,
@@ -236,12 +233,7 @@ def panel_metrics(
         difference_se=difference_se,
         boosting_difference=of_boosting,
         boosting_difference_se=of_boosting_se,
-        further_rank_ic={str(h): float(ranks.mean()) for h, (ranks, _) in further.items()} or None,
-        further_ic={str(h): float(ics.mean()) for h, (_, ics) in further.items()} or None,
-        further_rank_ic_se={
-            str(h): standard_error(ranks, block_days(h)) for h, (ranks, _) in further.items()
-        }
-        or None,
+        **_further_means(daily.further),
     )
 
 
@@ -253,6 +245,19 @@ def _less(
         return None, None
     difference = _known(baseline - model)
     return float(difference.mean()), standard_error(difference, block)
+
+
+def _further_means(scores: Sequence[HorizonScores]) -> dict[str, Any]:
+    """Return the scores of further heads by horizon, without those that have no label here."""
+    known = {each.horizon: (_known(each.rank_ic), _known(each.ic)) for each in scores}
+    further = {h: own for h, own in known.items() if len(own[0]) > 0}
+    errors = {str(h): standard_error(ranks, block_days(h)) for h, (ranks, _) in further.items()}
+    return {
+        "further_rank_ic": {str(h): float(ranks.mean()) for h, (ranks, _) in further.items()}
+        or None,
+        "further_ic": {str(h): float(ics.mean()) for h, (_, ics) in further.items()} or None,
+        "further_rank_ic_se": errors or None,
+    }
 
 
 def _known(values: PriceArray) -> PriceArray:
