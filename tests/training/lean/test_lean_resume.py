@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from study.storage.file_pages import drop_file_pages
 from study.training.checkpoint import CheckpointFolder
-from study.training.mapped_memory import drop_file_pages, drop_pages, scratch_vector
+from study.training.lean.scratch import drop_pages, scratch_vector
 from study.training.trainer import Trainer
 from tests.training.checkpoints import newest
 from tests.training.planted import CPU, DATA, MODEL, TRAIN, trace
