@@ -2,9 +2,10 @@
 
 Its wheel holds 125 MB of kernels for accelerators, so it is no part of what developers install:
 ``pip install --no-deps "bitsandbytes==0.50.*"`` and run this file by hand. With 0.50.2 and torch
-2.13 on the CPU, relative errors against float32, ours and theirs: after 20 steps first moment .025 and .033, root
-of the second .015 and .020, step .16 and .21; after
-200 steps first moment .027 and .039, root of the second .036 and .036, step .20 and .28.
+2.13 on the CPU, errors relative to float32, ours and theirs:
+
+    after 20 steps      first moment .025, .033    root of the second .015, .020    step .16, .21
+    after 200 steps     first moment .027, .039    root of the second .036, .036    step .20, .28
 """
 
 import pytest

@@ -29,7 +29,7 @@ def drawn(n_numbers: int, seed: int = 0) -> Tensor:
 
 
 def root_mean_square(values: Tensor) -> float:
-    return float(values.double().square().mean().sqrt())
+    return math.sqrt(float(values.double().square().mean()))
 
 
 def farthest(weight: Tensor, n_steps: int) -> float:
@@ -40,8 +40,9 @@ def farthest(weight: Tensor, n_steps: int) -> float:
     independent, so their sum has that times their root. What the codes add to a step adds up to no
     more than if all errors had one sign. Both are without the pull of the loss towards its minimum.
     """
-    rounding = root_mean_square(weight) * 2**-8 * math.sqrt(n_steps)
-    return rounding + UPDATE_ERROR * SETTINGS["rate"] * n_steps
+    rounding = 2**-8 * root_mean_square(weight) * math.sqrt(n_steps)
+    rate: float = SETTINGS["rate"]
+    return rounding + UPDATE_ERROR * rate * n_steps
 
 
 def distance(
@@ -92,7 +93,9 @@ def test_on_a_layer_the_distance_to_adamw_is_that_of_rounding() -> None:
     x, target = torch.randn(16, 8, 32), torch.randn(16, 8, 32)
 
     def loss_at(weight: Tensor) -> Tensor:
-        for matrix, part in zip(matrices, weight.split([m.numel() for m in matrices]), strict=True):
+        for matrix, part in zip(
+            matrices, torch.split(weight, [m.numel() for m in matrices]), strict=True
+        ):
             matrix.data = part.view_as(matrix)
         return nn.functional.mse_loss(layer(x), target)
 
