@@ -16,6 +16,8 @@ _HALF = 1 << 15
 def draw_sixteen_bits(n_draws: int, generator: torch.Generator, scratch: Tensor) -> Tensor:
     """Draw integers (n_draws,), uniform in [-32768, 32768), on the device of ``generator``.
 
+    They are of 16 bits on the CPU and of 32 elsewhere, which no accelerator has run yet.
+
     Args:
         n_draws: how many.
         generator: their source.

@@ -73,6 +73,13 @@ def test_a_value_moves_by_less_than_the_distance_of_two_levels(is_signed: bool) 
     assert (off <= (2 * (share.sqrt() * top + 1) + 1) / top**2 * largest).all()
 
 
+@either_sign
+def test_the_largest_of_a_block_is_kept_whatever_is_drawn(is_signed: bool) -> None:
+    # A million draws of 16 bits: each value is drawn some sixteen times.
+    largest = numbers(16, is_signed=False).repeat_interleave(BLOCK)
+    torch.testing.assert_close(coded(largest, is_signed=is_signed), largest, rtol=1e-6, atol=0)
+
+
 def test_no_positive_number_becomes_zero_in_a_divisor() -> None:
     # A linear code of 8 bits makes zeros of all but one of these, and steps without a bound.
     values = torch.full((BLOCK,), 1e-9)
