@@ -221,6 +221,7 @@ def lean() -> Trainer:
     )
 
 
+@pytest.mark.slow
 def test_the_lean_memory_mode_trains_pauses_and_resumes() -> None:
     straight, trainer = lean(), lean()
     expected = [straight.run_epoch() for _ in range(2)]

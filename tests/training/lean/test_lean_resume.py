@@ -42,6 +42,7 @@ def tensors(state: Any) -> list[torch.Tensor]:
     return [t for each in inner for t in tensors(each)] if isinstance(state, dict | list) else []
 
 
+@pytest.mark.slow
 def test_saving_loading_and_going_on_is_not_having_stopped(tmp_path: Path) -> None:
     straight = lean()
     expected = [straight.run_epoch() for _ in range(2)]

@@ -168,6 +168,7 @@ def test_first_weights_are_those_of_the_full_mode_in_bfloat16() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_it_learns_as_the_full_mode_does(ema_decay: float) -> None:
     reports, expected = (
@@ -183,11 +184,12 @@ def test_it_learns_as_the_full_mode_does(ema_decay: float) -> None:
     assert reports[-1].train_loss < 0.5
 
 
+@pytest.mark.slow
 def test_the_loss_of_one_batch_falls_to_nothing() -> None:
     data = replace(DATA, train_days=DATA.train_days[:32])
-    reports = run_to_end(lean(data=data, epochs=60, schedule="constant", effective_batch=32))
+    reports = run_to_end(lean(data=data, epochs=40, schedule="constant", effective_batch=32))
     assert reports[-1].train_loss is not None
-    assert reports[-1].train_loss < 0.02
+    assert reports[-1].train_loss < 0.05
 
 
 def test_the_global_norm_after_clipping_is_at_most_the_one_asked_for() -> None:
