@@ -187,7 +187,7 @@ class ProbeWorker:
 
     def _checkpoint(self, trainer: Trainer) -> CheckpointTime:
         """Time a checkpoint in a temporary folder: nothing is written where results will be."""
-        state = trainer.state_dict()
+        state, record = trainer.state_dict(), trainer.optimizer_record
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
             CheckpointFolder(Path(folder)).save(state)
@@ -197,7 +197,7 @@ class ProbeWorker:
             HostCopy().of(state)
             copied_seconds = time.perf_counter() - began
         return CheckpointTime(
-            n_params=sum(p.numel() for p in trainer.model.parameters()),
+            n_params=record.n_decayed + record.n_undecayed,
             written_seconds=written_seconds,
             copied_seconds=copied_seconds,
         )
