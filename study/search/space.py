@@ -21,17 +21,17 @@ from study.model.architecture import DEFAULT_FAMILY
 from study.model.families import FAMILIES
 from study.model.model_config import ModelConfig
 from study.model.sizing import feasible_grid
-from study.results.plans.plan_record import LeftOutArchitecture, LeftOutRecord
+from study.results.plans.grid_record import LeftOutArchitecture, LeftOutRecord
 from study.search.forced18 import D_FF_RATIO, listed
 from study.spec.dimension import Choice, Dimension, Fixed, Scalar, numbers
 from study.spec.specification import SHAPE_FIELDS, Budget, Cell
 from study.text.byte_text import gib, in_gib
-from study.training.train_config import TrainConfig
+from study.training.train_config import Memory, TrainConfig
 
 LATER_FIELDS = (
     "fall_weight", "base_loss", "ic_weight", "rank_weight", "rank_temperature", "sharpe_weight",
     "regime_strength", "n_assets", "n_sectors", "asset_attention", "phases", "pretrain_epochs",
-    "pretrain_mask_share",
+    "pretrain_mask_share", "memory", "steps_per_epoch",
 )  # fmt: skip
 """Settings that records of earlier versions lack; their trials had the defaults."""
 
@@ -71,6 +71,8 @@ class LeftOut:
     """Most bytes that a trial could be granted."""
     node: str
     """Name of the node with the most memory, which could grant ``limit_bytes``."""
+    memory: Memory = "full"
+    """Memory mode in which they need the least of what they may be trained in."""
 
     def numbers(self, shape: Shape | None = None) -> str:
         """Return a phrase: the GiB that they need, or that one needs, and the GiB there are."""
@@ -81,10 +83,12 @@ class LeftOut:
 
     def record(self) -> LeftOutRecord:
         """Return the typed values that a plan and ``cell.yaml`` hold."""
+        even = "even in memory mode lean, " if self.memory == "lean" else ""
         return LeftOutRecord(
-            reason=f"a training step of one sample needs {self.numbers()}",
+            reason=f"{even}a training step of one sample needs {self.numbers()}",
             limit_bytes=self.limit_bytes,
             node=self.node,
+            memory=self.memory,
             architectures=tuple(
                 LeftOutArchitecture(**shape._asdict(), needed_bytes=needed)
                 for shape, needed in self.needed.items()
@@ -101,6 +105,7 @@ class LeftOut:
             },
             limit_bytes=record.limit_bytes,
             node=record.node,
+            memory=record.memory,
         )
 
 
@@ -158,6 +163,9 @@ class SearchSpace:
     context_length: int
     left_out: LeftOut | None = None
     """Architectures that fit a budget and that no node could train; None if there are none."""
+    lean: frozenset[Shape] | None = None
+    """Architectures that are trained in the memory mode ``lean``, because no node could hold a full
+    step of theirs when the search began; None if that is not decided yet, or ``train`` says it."""
 
     @property
     def budgets(self) -> frozenset[str]:
@@ -179,12 +187,23 @@ class SearchSpace:
         """Return the space with schedules of this length."""
         return dataclasses.replace(self, train={**self.train, "epochs": Fixed(epochs)})
 
+    def with_lean(self, shapes: Iterable[Shape]) -> "SearchSpace":
+        """Return the space in which these architectures are trained lean, and no others."""
+        return dataclasses.replace(self, lean=frozenset(shapes))
+
     def wider(self, name: str, dimension: Dimension, shapes: Iterable[Shape]) -> "SearchSpace":
-        """Return the space with a wider dimension, and with the architectures that it adds."""
+        """Return the space with a wider dimension, and with the architectures that it adds.
+
+        Those of a budget that is lean throughout are lean: this is no new decision.
+        """
         model = {**self.model, name: dimension} if name in self.model else self.model
         train = {**self.train, name: dimension} if name in self.train else self.train
         both = tuple(sorted({*self.shapes, *shapes}))
-        return dataclasses.replace(self, shapes=both, model=model, train=train)
+        lean = self.lean
+        if lean is not None:
+            mixed = {shape.budget for shape in self.shapes if shape not in lean}
+            lean |= {shape for shape in both if shape.budget in self.budgets - mixed}
+        return dataclasses.replace(self, shapes=both, model=model, train=train, lean=lean)
 
     def of(self, shapes: Iterable[Shape]) -> "SearchSpace":
         """Return the space with these architectures alone."""
@@ -194,10 +213,13 @@ class SearchSpace:
     def of_configs(self, configs: Iterable["TrialConfig"]) -> "SearchSpace":
         """Return the space with the architectures and schedules of these configurations alone.
 
-        A search whose schedules became longer has trials of several lengths.
+        Each architecture keeps the memory mode that it has there. A search whose schedules became
+        longer has trials of several lengths.
         """
         configs = list(configs)
         own = self.of(config.shape for config in configs)
+        if "memory" not in own.train:
+            own = own.with_lean(c.shape for c in configs if c.train.memory == "lean")
         lengths = sorted({config.train.epochs for config in configs})
         if own.epochs is None or not lengths:
             return own
@@ -277,6 +299,8 @@ class SearchSpace:
         train = TrainConfig(
             **cast(Any, {name: value(name, dimension) for name, dimension in self.train.items()})
         )
+        if self.lean is not None and shape in self.lean:
+            train = dataclasses.replace(train, memory="lean")
         others = {name: value(name, dimension) for name, dimension in self.model.items()}
         own = shape._asdict()
         return TrialConfig(

@@ -60,7 +60,9 @@ def linear(window_seconds: float, *, step_seconds: float = 0.0) -> ProbeTime:
 
 
 def written(n_params: int, seconds: float, copied_seconds: float = 0.0) -> CheckpointTime:
-    return CheckpointTime(n_params=n_params, written_seconds=seconds, copied_seconds=copied_seconds)
+    return CheckpointTime(
+        memory="full", n_params=n_params, written_seconds=seconds, copied_seconds=copied_seconds
+    )
 
 
 def test_layers_beyond_the_measured_ones_follow_a_straight_line(space: SearchSpace) -> None:
@@ -69,7 +71,13 @@ def test_layers_beyond_the_measured_ones_follow_a_straight_line(space: SearchSpa
     # A sample costs its layers' work, and 2 for what surrounds them.
     times = StepTimes(
         layers=tuple(
-            LayerTimes(layer_flops=w, deep_layers=8, shallow=linear(2 + w), deep=linear(2 + 8 * w))
+            LayerTimes(
+                memory="full",
+                layer_flops=w,
+                deep_layers=8,
+                shallow=linear(2 + w),
+                deep=linear(2 + 8 * w),
+            )
             for w in (work[0], work[-1])
         ),
         checkpoints=(written(1_000_000, 0.1), written(2_000_000, 0.2)),
@@ -88,6 +96,7 @@ def test_layers_beyond_the_measured_ones_follow_a_straight_line(space: SearchSpa
 def test_the_optimizer_counts_once_per_batch(space: SearchSpace) -> None:
     config = next(iter(space.configs()))
     layer = LayerTimes(
+        memory="full",
         layer_flops=layer_flops(config.model),
         deep_layers=8,
         shallow=linear(0.0, step_seconds=3.0),
@@ -114,7 +123,11 @@ def test_few_short_epochs_are_saved_and_every_long_one() -> None:
 def test_a_checkpoint_takes_as_long_as_its_parameters_say(space: SearchSpace) -> None:
     config = next(iter(space.configs()))
     layer = LayerTimes(
-        layer_flops=layer_flops(config.model), deep_layers=8, shallow=linear(0.0), deep=linear(0.0)
+        memory="full",
+        layer_flops=layer_flops(config.model),
+        deep_layers=8,
+        shallow=linear(0.0),
+        deep=linear(0.0),
     )
     count = count_parameters(config.model)
     measured = (written(count - 100, 0.1, 0.02), written(count + 100, 0.3, 0.04))
@@ -146,7 +159,9 @@ def expected_seconds(cell: Cell, data: Dataset, **terms: float) -> float:
         )},
     )  # fmt: skip
     times = StepTimes(
-        layers=(LayerTimes(layer_flops=1.0, deep_layers=2, shallow=probe, deep=probe),),
+        layers=(
+            LayerTimes(memory="full", layer_flops=1.0, deep_layers=2, shallow=probe, deep=probe),
+        ),
         checkpoints=(written(1, terms["written_seconds"], terms["copied_seconds"]),),
         worker_seconds=terms["worker_seconds"],
     )

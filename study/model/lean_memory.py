@@ -1,0 +1,96 @@
+"""The bytes of one training step in the memory mode ``lean``.
+
+The layers of the encoder hold their matrices in bfloat16 and two moments in 8-bit blocks. One layer
+at a time is computed in float32, changed as soon as its gradient is known, and computed again from
+its saved input. All else, embedding, heads and the layer across assets, is as in a full step.
+"""
+
+from study.model.asset_attention import asset_bytes
+from study.model.families import family_of
+from study.model.family import layer_matrices
+from study.model.memory import FRAMEWORK_BYTES, HOLES, StepMemory
+from study.model.model_config import ModelConfig
+
+BLOCK = 256
+"""Numbers of a block, which share one float32 scale."""
+
+UPDATE_BYTES = 64 * 2**20
+"""Most bytes of the temporary tensors with which a layer is changed."""
+
+_FLOAT32, _BFLOAT16, _CODE = 4, 2, 1
+"""Bytes of a number."""
+
+_N_STREAMS = 3
+"""Residual streams of the whole batch that a step holds at once, float32: a layer's input and its
+output on the way up, the gradient of the one and of the other on the way down, and one to spare."""
+
+
+def layer_numbers(config: ModelConfig) -> tuple[int, int, int]:
+    """Return how many numbers the matrices and the vectors of a layer have, and all else.
+
+    Matrices are counted with what fills their last block.
+    """
+    c, family = config, family_of(config)
+    rest, one = (family.count(c, c.d_model, n, c.d_ff) for n in (0, 1))
+    matrices = layer_matrices(c)
+    return -(-matrices // BLOCK) * BLOCK, one - rest - matrices, rest
+
+
+def coded_bytes(n_numbers: int) -> int:
+    """Return the bytes of numbers in 8 bits, with the scales of their blocks."""
+    return n_numbers * _CODE + n_numbers // BLOCK * _FLOAT32
+
+
+def lean_step_memory(
+    config: ModelConfig,
+    micro_batch: int,
+    *,
+    effective_batch: int,
+    bf16: bool,
+    ema: bool,
+    maps_files: bool,
+) -> StepMemory:
+    """Model the memory of a lean training step, ``micro_batch`` samples of a layer at a time.
+
+    The sum is within 10 % of the memory that a step holds (``tests/bench/test_step_memory.py``).
+    The inputs of all layers are those of the whole batch, because a layer is changed once it has
+    gone back over all of it.
+
+    Args:
+        config: the architecture.
+        micro_batch: number of samples that a layer computes at once, >= 1.
+        effective_batch: number of samples of an optimizer step.
+        bf16: are matrix products computed in bfloat16?
+        ema: is an average of the weights kept?
+        maps_files: does the average of the layers lie in a mapped file, as on the CPU, where its
+            pages are given back after their use? On an accelerator it is in its memory.
+    """
+    c, family = config, family_of(config)
+    matrices, vectors, rest = layer_numbers(c)
+    layer, n_vectors = matrices + vectors, c.n_layers * vectors
+    coded = coded_bytes(c.n_layers * matrices)
+    tokens = effective_batch * c.n_assets * family.n_tokens(c)
+    rows = micro_batch * c.n_assets * family.n_tokens(c)
+    operand = _BFLOAT16 if bf16 else _FLOAT32
+    inputs = c.n_layers * tokens * c.d_model * _BFLOAT16
+    streams = _N_STREAMS * tokens * c.d_model * _FLOAT32
+    embedded = family.embedding_bytes(c, effective_batch * c.n_assets, operand)
+    # The last layer may compute one token alone; the one below it computes all, if there is one.
+    asks_one_token = c.head == "last" and c.n_layers == 1
+    asked = micro_batch * c.n_assets if asks_one_token else rows
+    saved = family.layer_bytes(c, rows, asked, operand)
+    backward = family.layer_temporary_bytes(c, rows, asked, operand)
+    backward = max(backward, asset_bytes(c, effective_batch, operand))
+    backward += layer_matrices(c) * _FLOAT32
+    averaged = (n_vectors + rest) * _FLOAT32 + (0 if maps_files else coded)
+    return StepMemory(
+        weights=c.n_layers * matrices * _BFLOAT16 + (n_vectors + layer + rest) * _FLOAT32,
+        gradients=(layer + rest) * _FLOAT32,
+        moments=2 * coded + 2 * (n_vectors + rest) * _FLOAT32,
+        best_copy=0,
+        ema_copy=averaged if ema else 0,
+        activations=inputs + streams + embedded + saved,
+        temporaries=max(backward, UPDATE_BYTES),
+        fragmentation=int(HOLES[operand] * (saved + backward)),
+        framework=FRAMEWORK_BYTES,
+    )
