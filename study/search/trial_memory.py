@@ -98,3 +98,13 @@ def lean_obstacle(space: SearchSpace, networks: int) -> str | None:
     if networks > 1:
         return f"it trains one network, and a trial has {networks}, one for each fold"
     return None
+
+
+def what_would_fit(config: TrialConfig) -> str:
+    """Return what would train a configuration of which not even one sample at a time fitted."""
+    if config.train.memory == "lean":
+        return "Lean, one sample at a time, it needs a machine with more memory, or without others"
+    return (
+        "In full, one sample at a time, it needs a machine with more memory or fewer trials at "
+        "once (--concurrency); train.memory: lean takes a quarter of the bytes for its state"
+    )
