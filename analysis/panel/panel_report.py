@@ -1,3 +1,5 @@
+from analysis.trial_statistics import both_modes
+
 """The report of a study of panels."""
 
 from collections.abc import Mapping
@@ -86,6 +88,7 @@ def _facts(records: PanelRecords) -> list[str]:
             f"{test.dates[0]} to {test.dates[-1]} for test days. Its interval is that of other "
             "days like these, not of other assets or of another period."
         )
+    facts += both_modes([trial for cell in study.cells for trial in cell.trials])
     facts += closing_facts(finals, study.other_phases)
     return facts
 

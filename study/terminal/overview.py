@@ -103,7 +103,8 @@ def print_forced(console: Console, forced: Sequence[ForcedRecord]) -> None:
         for slot in forced:
             if slot.configuration is not None:
                 found = slot.configuration
-                text = f"{architecture(found.architecture)}, {found.param_count:,} parameters"
+                settings = {**found.architecture, **found.training}
+                text = f"{architecture(settings)}, {found.param_count:,} parameters"
                 _forced(console, slot, text)
     for slot in forced:
         if slot.configuration is None:
