@@ -1,5 +1,3 @@
-from analysis.trial_statistics import both_modes
-
 """The report of a study of panels."""
 
 from collections.abc import Mapping
@@ -17,6 +15,7 @@ from analysis.panel.panel_first_screen import panel_first_screen
 from analysis.panel.panel_judgement import JudgedPanel
 from analysis.panel.panel_records import PanelRecords
 from analysis.panel.panel_words import verdict
+from analysis.trial_statistics import both_modes
 
 
 def build_panel(panel: JudgedPanel) -> Report:
