@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,14 @@ def node(gib: float, *, gpus: int = 1) -> Node:
     )  # fmt: skip
 
 
-def whole(cell: Cell = LARGE, **train: Dimension) -> SearchSpace:
+def whole(cell: Cell = LARGE, train: Mapping[str, Dimension] | None = None) -> SearchSpace:
     space = build_space(cell, n_features=25)
-    return dataclasses.replace(space, train={**space.train, **train})
+    return dataclasses.replace(space, train={**space.train, **(train or {})})
 
 
 def in_full(cell: Cell = LARGE) -> SearchSpace:
     """Return the space of which every trial is held in full, as its file says."""
-    return whole(cell, memory=Fixed("full"))
+    return whole(cell, {"memory": Fixed("full")})
 
 
 def at(space: SearchSpace, gib: float, setting: StepSetting = SETTING) -> SearchSpace:
@@ -192,7 +193,8 @@ def test_what_does_not_fit_in_full_is_trained_lean_and_nothing_else() -> None:
     unfit = {shape for shape, bytes_ in zip(whole().shapes, needed(whole()), strict=True)
              if bytes_ > 70 * GIB * 0.95}  # fmt: skip
     assert 0 < len(unfit) < len(space.shapes)
-    assert (space.lean, space.left_out) == (unfit, None)
+    assert lean_of(space) == unfit
+    assert space.left_out is None
     assert space.shapes == whole().shapes
     modes = {config.shape: config.train.memory for config in space.configs()}
     assert modes == {shape: "lean" if shape in unfit else "full" for shape in space.shapes}
@@ -256,16 +258,16 @@ def test_where_lean_is_refused_the_refusal_says_why_and_what_it_would_need(
 ) -> None:
     setting = dataclasses.replace(SETTING, networks=networks)
     with pytest.raises(InfeasibleError, match=rf"lean would train 75 of 75 .* but .*{why}"):
-        at(whole(**train), 24, setting)
-    space = at(whole(**train), 1000, setting)
+        at(whole(train=train), 24, setting)
+    space = at(whole(train=train), 1000, setting)
     assert not space.lean
 
 
 def test_a_space_that_says_lean_is_trained_lean_everywhere() -> None:
-    space = at(whole(memory=Fixed("lean")), 1000)
+    space = at(whole(train={"memory": Fixed("lean")}), 1000)
     assert space.lean is None
     assert {config.train.memory for config in space.configs()} == {"lean"}
-    both = at(whole(memory=Choice(("lean", "full"))), 70)
+    both = at(whole(train={"memory": Choice(("lean", "full"))}), 70)
     # What may be drawn in full must fit in full.
     assert both.left_out is not None
 

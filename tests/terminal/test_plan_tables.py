@@ -103,16 +103,11 @@ def shown_on(gib: float) -> tuple[list[str], list[str]]:
         estimate=Estimate.from_json(ESTIMATE, "estimate"),
     )  # fmt: skip
     summary = plan_summary(plan)
-    shown = []
-    for text in (io.StringIO(), io.StringIO()):
-        console = Console(file=text, width=120)
-        if shown:
-            print_plan(console, summary)
-        else:
-            row = PlanRow(summary=summary, folder_state="new", folder_problem=None)
-            print_budget(console, [row])
-        shown.append(text.getvalue().splitlines())
-    return shown[0], shown[1]
+    row = PlanRow(summary=summary, folder_state="new", folder_problem=None)
+    planned, header = io.StringIO(), io.StringIO()
+    print_budget(Console(file=planned, width=120), [row])
+    print_plan(Console(file=header, width=120), summary)
+    return planned.getvalue().splitlines(), header.getvalue().splitlines()
 
 
 def test_both_memory_modes_stand_side_by_side_and_a_lean_search_says_that_it_is() -> None:
