@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import ClassVar, NamedTuple, Self
 
 import torch
@@ -64,11 +65,7 @@ class Network(nn.Module, Family):
         """
         with torch.device("meta"):
             network = cls(config, bf16=bf16)
-        # Module.to_empty would import sympy for this, a quarter of a second of every worker.
-        for module in network.modules():
-            for name, parameter in list(module.named_parameters(recurse=False)):
-                empty = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
-                setattr(module, name, nn.Parameter(empty))
+        allocate(network, device)
         return network
 
     def __init__(self, config: Architecture, *, bf16: bool = False) -> None:
@@ -97,7 +94,23 @@ class Network(nn.Module, Family):
             self.last_day_skip = nn.Linear(c.n_features, 1, bias=False)
 
     def initialise(self, generator: torch.Generator, base_rate: float) -> None:
-        """Fill every weight from ``generator`` and seed the dropout stream from it.
+        """Fill every weight with its first value and seed the dropout stream.
+
+        Args:
+            generator: see ``first_values``.
+            base_rate: see ``first_values``.
+        """
+        own = dict(self.named_parameters())
+        with torch.no_grad():
+            for name, value in self.first_values(generator, base_rate):
+                own[name].copy_(value)
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        self.dropout_generator.manual_seed(seed)
+
+    def first_values(
+        self, generator: torch.Generator, base_rate: float
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Draw the first value of one parameter after the other, by name, float32.
 
         Matrices are N(0, 1 / fan_in). Those that write to the residual stream are also divided by
         sqrt(2 * n_layers), so that its variance does not grow with depth (Radford et al. 2019,
@@ -109,6 +122,8 @@ class Network(nn.Module, Family):
             generator: a generator on the CPU, so that a seed gives the same weights on every
                 device.
             base_rate: share of positive labels in the training part, in (0, 1).
+
+        Yields: values on the generator's device; the parameters may have none, as on ``meta``.
         """
         require(
             0 < base_rate < 1,
@@ -119,20 +134,21 @@ class Network(nn.Module, Family):
         )
         n_layers = self.config.n_layers + (self.config.asset_attention != "none")
         depth_scale = (2 * n_layers) ** -0.5
+        at_base_rate = math.log(base_rate / (1 - base_rate))
         for name, parameter in self.named_parameters():
+            value = torch.zeros(parameter.shape, device=generator.device)
             if name == "position":
-                _fill_normal(parameter, self.position_std, generator)
+                value.normal_(0, self.position_std, generator=generator)
             elif name.endswith(("norm.weight", "revin_gain")):
-                nn.init.ones_(parameter)
-            elif parameter.ndim < 2 or "head" in name or "skip" in name:
-                nn.init.zeros_(parameter)
-            else:
+                value.fill_(1)
+            elif name == "head.bias":
+                value.fill_(at_base_rate)
+            elif not (parameter.ndim < 2 or "head" in name or "skip" in name):
                 std = parameter.shape[1] ** -0.5
                 writes_stream = name.endswith("_out.weight")
-                _fill_normal(parameter, std * depth_scale if writes_stream else std, generator)
-        nn.init.constant_(self.head.bias, math.log(base_rate / (1 - base_rate)))
-        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-        self.dropout_generator.manual_seed(seed)
+                std = std * depth_scale if writes_stream else std
+                value.normal_(0, std, generator=generator)
+            yield name, value
 
     def cast_maps(self, device: torch.device) -> list[Linear]:
         """Return the linear maps whose weights a pass in bfloat16 casts by itself on ``device``.
@@ -156,10 +172,31 @@ class Network(nn.Module, Family):
         Returns: a number per window or, for a panel, per day and asset, (B, A). Those of absent
             assets mean nothing.
         """
+        flat = x if x.ndim == 3 else x.flatten(0, 1)
+        x_BND = self._apply_layers(
+            self.embed(self.patches(flat)), last_only=self.config.head == "last"
+        )
+        return self.answer(x_BND, x, present_BA, sector_A)
+
+    def answer(
+        self,
+        x_BND: Tensor,
+        x: Tensor,
+        present_BA: Tensor | None = None,
+        sector_A: Tensor | None = None,
+    ) -> Prediction:
+        """Read the answer from the residual stream of each window after all layers.
+
+        Args:
+            x_BND: float32 (B, N, D), or (B, 1, D) of the ``last`` head; the windows of a panel's
+                days one after the other.
+            x: the windows, and the other two, as ``forward`` has them.
+            present_BA: which assets are ranked.
+            sector_A: sector of each asset.
+        """
         if x.ndim == 3:
-            return self._read_out(self._read(self._encode(x)), x)
+            return self._read_out(self._read(x_BND), x)
         flat = x.flatten(0, 1)
-        x_BND = self._encode(flat)
         if self.config.asset_attention == "none":
             read_BR = self._read(x_BND)
         else:
@@ -167,29 +204,30 @@ class Network(nn.Module, Family):
         logit_B, auxiliary_B = self._read_out(read_BR, flat)
         return Prediction(logit_B.view(x.shape[:2]), auxiliary_B)
 
-    def _encode(self, x_BTF: Tensor) -> Tensor:
-        """Return the residual stream of each window after all layers, (B, N, D) or (B, 1, D)."""
-        return self._encode_patches(self.patches(x_BTF), last_only=self.config.head == "last")
-
     def patches(self, x_BTF: Tensor) -> Tensor:
         """Return what the encoder reads of each token of a window, (B, N, P)."""
         return self._patches(self._normalise(x_BTF) if self.config.revin else x_BTF)
 
     def encode_patches(self, patch_BNP: Tensor) -> Tensor:
         """Return the residual stream of every token after all layers, (B, N, D)."""
-        return self._encode_patches(patch_BNP, last_only=False)
+        return self._apply_layers(self.embed(patch_BNP), last_only=False)
 
-    def _encode_patches(self, patch_BNP: Tensor, *, last_only: bool) -> Tensor:
-        c = self.config
+    def embed(self, patch_BNP: Tensor) -> Tensor:
+        """Return the residual stream of every token before the first layer, float32 (B, N, D)."""
         dtype = torch.bfloat16 if self.bf16 else patch_BNP.dtype
         x_BND = self.embedding.product(patch_BNP, dtype) + self.position
-        x_BND = dropout(x_BND, c.dropout, training=self.training, generator=self.dropout_generator)
+        return dropout(
+            x_BND, self.config.dropout, training=self.training, generator=self.dropout_generator
+        )
+
+    def _apply_layers(self, x_BND: Tensor, *, last_only: bool) -> Tensor:
+        """Return the residual stream after all layers, (B, N, D) or (B, 1, D)."""
         for index, layer in enumerate(self.layers):
             x_BND = layer(
                 x_BND,
                 generator=self.dropout_generator,
                 bf16=self.bf16,
-                last_only=last_only and index == c.n_layers - 1,
+                last_only=last_only and index == len(self.layers) - 1,
             )
         return x_BND
 
@@ -245,9 +283,10 @@ def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Paramete
     return decayed, undecayed
 
 
-def _fill_normal(parameter: nn.Parameter, std: float, generator: torch.Generator) -> None:
-    # The numbers are drawn on the generator's device and copied, one tensor at a time.
-    draw = torch.empty(parameter.shape, device=generator.device)
-    draw.normal_(0, std, generator=generator)
-    with torch.no_grad():
-        parameter.copy_(draw)
+def allocate(module: nn.Module, device: torch.device | str) -> None:
+    """Give every parameter of a module built on ``meta`` memory on a device, without values."""
+    # Module.to_empty would import sympy for this, a quarter of a second of every worker.
+    for each in module.modules():
+        for name, parameter in list(each.named_parameters(recurse=False)):
+            empty = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
+            setattr(each, name, nn.Parameter(empty))

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, overload
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from study.errors import require
 from study.model.model_config import ModelConfig
 from study.results.epoch_report import EpochReport, OptimizerRecord
-from study.training.kept_weights import BestWeights, best_weights, is_better
+from study.training.kept_weights import BestWeights, copied, is_better
 from study.training.metrics import Metrics
 from study.training.panel.panel_metrics import PanelMetrics
 from study.training.requirements import require_own_state
@@ -64,6 +65,13 @@ class FoldedTrainer:
         bf16: bool,
         graphs: Graphs | None = None,
     ) -> None:
+        require(
+            train.memory == "full",
+            "FoldedTrainer",
+            "train.memory must be full for a trial with a network for each fold",
+            got=f"memory={train.memory}",
+            remedy="Search one split of the days, or leave train.memory out.",
+        )
         require(seed >= 0, "FoldedTrainer", "seed must be >= 0", got=seed, remedy="Raise it.")
         self._model_config = model
         self._config = train
@@ -191,7 +199,8 @@ class FoldedTrainer:
             network.load_state_dict(own)
         self._logits = [None if each is None else each.numpy().copy() for each in state["logits"]]
         self._stopping.load_state_dict(state["stopping"])
-        self._best = state["best"] and BestWeights.from_state(state["best"])
+        best = state["best"]
+        self._best = best and BestWeights.from_state(best, lambda weights: copied(weights, None))
         self._epoch = state["epoch"]
         self.report = restored_report(state, self._config)
 
@@ -206,18 +215,20 @@ class FoldedTrainer:
         if metrics is not None:
             self._stopping.update(metrics.loss)
             if is_better(metrics, self._best):
-                self._best = best_weights(
-                    self._epoch, metrics, self._evaluated_weights(), instead_of=self._best
-                )
+                self._best = BestWeights(self._epoch, metrics, self._copy_weights())
         self.report = self._epoch_report(metrics, time.perf_counter() - began)
         return self.report
 
-    def _evaluated_weights(self) -> dict[str, Tensor]:
-        return {
-            f"{number}.{name}": weight
-            for number, network in enumerate(self._networks)
-            for name, weight in network.evaluated_weights().items()
-        }
+    def _copy_weights(self) -> dict[str, Tensor]:
+        """Copy the weights of all networks to the CPU, over those of the best epoch so far."""
+        before, weights = self.best_weights(), {}
+        for number, network in enumerate(self._networks):
+            begin = f"{number}."
+            own = before and {
+                name.removeprefix(begin): w for name, w in before.items() if name.startswith(begin)
+            }
+            weights.update({begin + name: w for name, w in network.copy_weights(own).items()})
+        return weights
 
     def _epoch_report(
         self, metrics: Metrics | PanelMetrics | None, judging_seconds: float
@@ -225,7 +236,7 @@ class FoldedTrainer:
         """Return the report of the epoch that has just ended, from those of its networks."""
         reports = [network.report for network in self._networks]
         own = [each for each in reports if each is not None and each.epoch == self._epoch]
-        sizes = [len(data.train_days) for data in self._data[: len(own)]]
+        sizes = [network.samples_per_epoch for network in self._networks[: len(own)]]
         best, config = self._best, self._config
         best_is_collapsed = None if best is None else is_collapsed(best.metrics)
         data_seconds = sum(each.data_seconds for each in own)
@@ -314,6 +325,7 @@ def trainer_of(
     seed: int,
     bf16: bool,
     graphs: Graphs | None,
+    scratch: Path | None = None,
 ) -> Trainer | FoldedTrainer:
     """Return what trains a trial: one network or, with several folds, one for each of them.
 
@@ -326,13 +338,14 @@ def trainer_of(
         seed: the trial's.
         bf16: are matrix products in bfloat16?
         graphs: what captures the steps; None runs them eagerly.
+        scratch: folder for what the lean memory mode keeps in files; see ``Trainer``.
 
     Raises: StudyError if the parts do not fit together.
     """
     if len(folds) == 1:
         return Trainer(
             model=model, train=train, data=folds[0], device=device, micro_batch=micro_batch,
-            seed=seed, bf16=bf16, graphs=graphs,
+            seed=seed, bf16=bf16, graphs=graphs, scratch=scratch,
         )  # fmt: skip
     return FoldedTrainer(
         model=model, train=train, folds=folds, device=device, micro_batch=micro_batch, seed=seed,

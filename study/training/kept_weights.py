@@ -1,6 +1,6 @@
 """Weights that are kept beside those that train: their moving average, and the best so far."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,11 +60,12 @@ class BestWeights:
     """Weights by name, on the CPU, so that they take no memory of an accelerator."""
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "BestWeights":
-        """Rebuild the best weights from their ``state_dict``, whose tensors are copied."""
-        weights = {name: weight.clone() for name, weight in state["weights"].items()}
+    def from_state(
+        cls, state: Mapping[str, Any], keep: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+    ) -> "BestWeights":
+        """Rebuild the best weights from their ``state_dict``, whose tensors ``keep`` copies."""
         kind = PanelMetrics if "rank_ic" in state["metrics"] else Metrics
-        return cls(state["epoch"], kind(**state["metrics"]), weights)
+        return cls(state["epoch"], kind(**state["metrics"]), keep(state["weights"]))
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain values and the live weights."""
@@ -79,26 +80,16 @@ def is_better(metrics: Metrics | PanelMetrics, best: BestWeights | None) -> bool
     return loss is not None and (least is None or loss < least)
 
 
-def best_weights(
-    epoch: int,
-    metrics: Metrics | PanelMetrics,
-    current: Mapping[str, Tensor],
-    *,
-    instead_of: BestWeights | None,
-) -> BestWeights:
-    """Copy the weights of a new best epoch to the CPU.
+def copied(weights: Mapping[str, Tensor], into: dict[str, Tensor] | None) -> dict[str, Tensor]:
+    """Copy weights to the CPU.
 
     Args:
-        epoch: number of the epoch.
-        metrics: its scores.
-        current: its weights by name, on any device.
-        instead_of: the best weights so far, which are overwritten: a second copy of two billion
-            weights would take 8 GB.
+        weights: weights by name, on any device.
+        into: an earlier copy, which is overwritten: a second one of two billion weights would take
+            8 GB. None makes one.
     """
-    if instead_of is None:
-        weights = {name: torch.empty_like(w, device="cpu") for name, w in current.items()}
-    else:
-        weights = instead_of.weights
-    for name, value in current.items():
-        weights[name].copy_(value)
-    return BestWeights(epoch, metrics, weights)
+    if into is None:
+        into = {name: torch.empty_like(w, device="cpu") for name, w in weights.items()}
+    for name, value in weights.items():
+        into[name].copy_(value)
+    return into

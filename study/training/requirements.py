@@ -43,6 +43,7 @@ def require_fit(
     Raises: StudyError.
     """
     data.require_fit(model, train)
+    require_lean(train)
     for phase in train.phase_list:
         data.require_fit(model, train.in_phase(phase))
     require_trainable(model, train.phase_list)
@@ -55,6 +56,24 @@ def require_fit(
         remedy="Derive it from the memory model.",
     )
     require(seed >= 0, "Trainer", "seed must be >= 0", got=f"seed={seed}", remedy="Mend it.")
+
+
+def require_lean(train: TrainConfig) -> None:
+    """Refuse settings that the lean memory mode has not.
+
+    Raises: StudyError.
+    """
+    if train.memory == "full":
+        return
+    for name, only in (("optimizer", "adamw"), ("phases", ""), ("pretrain_epochs", 0)):
+        value = getattr(train, name)
+        require(
+            value == only,
+            f"train.{name}",
+            f"the lean memory mode needs {only!r}",
+            got=f"{name}={value!r}",
+            remedy="Leave it out, or set train.memory to full.",
+        )
 
 
 def _defaults(config: type[ModelConfig] | type[TrainConfig]) -> dict[str, Any]:

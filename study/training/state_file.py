@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from study.errors import StudyError, cause
 from study.storage.files import make_way, no_link, sync_folder, temporary_path
 from study.training.device import synchronise
+from study.training.mapped_memory import drop_file_pages
 
 State = dict[str, Any]
 """A state: tensors, numbers, strings, None, and lists, tuples and dicts of them, all of which can
@@ -27,6 +29,10 @@ be read without running code."""
 
 _UNUSABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 """Errors of a file that cannot be read; any other OSError may come from the disk."""
+
+
+_LARGE = 1 << 20
+"""Bytes of a tensor from which on its pages are worth a look at where they come from."""
 
 
 class CheckpointError(StudyError):
@@ -215,6 +221,12 @@ class _HashingFile(io.BufferedWriter):
         except OSError as error:
             self.error = error
             raise
+        finally:
+            # What is mapped from a scratch file has now been read into memory.
+            view = memoryview(content)
+            if view.nbytes >= _LARGE:
+                address = np.frombuffer(view, np.uint8).ctypes.data
+                drop_file_pages(address, view.nbytes, only_shared=True)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The settings of one trial's training."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -131,6 +132,15 @@ class TrainConfig:
     def phase_list(self) -> tuple[Phase, ...]:
         """The phases of the schedule, in order; may be none."""
         return parse_phases(self.phases)
+
+    def steps_in_epoch(self, n_samples: int) -> int:
+        """Return the optimizer steps of an epoch of ``n_samples``, which may be cut short."""
+        steps = math.ceil(n_samples / self.effective_batch)
+        return steps if self.steps_per_epoch is None else min(steps, self.steps_per_epoch)
+
+    def samples_in_epoch(self, n_samples: int) -> int:
+        """Return how many of ``n_samples`` an epoch takes: the first of its own shuffled order."""
+        return min(n_samples, self.steps_in_epoch(n_samples) * self.effective_batch)
 
     def in_phase(self, phase: Phase | None) -> "TrainConfig":
         """Return the settings of a phase: the trial's, with the values that are the phase's own."""

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import Any, overload
 
 import torch
 from torch import Tensor
 
-from study.model.families import family_of
 from study.model.model_config import ModelConfig
 from study.results.epoch_report import EpochReport, OptimizerRecord
 from study.training.device import (
@@ -20,7 +21,8 @@ from study.training.device import (
     reset_peak_memory,
     synchronise,
 )
-from study.training.kept_weights import BestWeights, best_weights, is_better
+from study.training.kept_weights import BestWeights, is_better
+from study.training.lean.lean_training import LeanTraining
 from study.training.metrics import Metrics
 from study.training.panel.panel_metrics import PanelMetrics
 from study.training.phases.phase import Phase, phase_in
@@ -28,11 +30,11 @@ from study.training.phases.pretraining import Pretraining
 from study.training.requirements import require_fit, require_own_state
 from study.training.seeds import derived_generator, derived_seed
 from study.training.step.epoch_progress import EpochProgress, TrainMeans
-from study.training.step.forward import Forward
+from study.training.step.full_training import FullTraining
 from study.training.step.graphs import Graphs, Replayer
-from study.training.step.optimizer import learning_rate, read_optimizer
+from study.training.step.optimizer import learning_rate
 from study.training.step.samples import Samples
-from study.training.step.training_step import TrainingStep
+from study.training.step.training import Training
 from study.training.stopping import EarlyStopping, is_collapsed, restored_report
 from study.training.train_config import TrainConfig
 from study.training.windows import FloatArray, IndexArray
@@ -70,6 +72,8 @@ class Trainer:
         bf16: are matrix products in bfloat16? See ``study.training.device.supports_bf16``.
         graphs: what captures the steps and the validation; None runs them eagerly.
         is_fold: is this the network of one fold, whose trial keeps the best weights of all?
+        scratch: folder on a disk with room for the averaged and the best weights, which the lean
+            memory mode on a CPU maps from files without names; None keeps them in memory.
 
     Raises: StudyError if the parts do not fit together.
     """
@@ -86,6 +90,7 @@ class Trainer:
         bf16: bool,
         graphs: Graphs | None = None,
         is_fold: bool = False,
+        scratch: Path | None = None,
     ) -> None:
         require_fit(model, train, data, micro_batch, seed)
         self._model_config = model
@@ -95,34 +100,32 @@ class Trainer:
         self._seed = seed
         self._windows = data.windows(model.context_length, device)
         self._objective = data.objective(train)
-        self._steps_per_epoch = math.ceil(len(data.train_days) / train.effective_batch)
+        self._steps_per_epoch = train.steps_in_epoch(len(data.train_days))
         self._total_steps = self._steps_per_epoch * train.epochs
 
-        # First values are drawn on the CPU: a seed gives the same weights on every device.
-        self.model = family_of(model).build(model, bf16=bf16, device=device)
-        self.model.initialise(derived_generator(seed, "weights"), data.base_rate)
-        self.model.dropout_generator.manual_seed(derived_seed(seed, "dropout"))
         self._device_random = DeviceRandomness(device, derived_seed(seed, "dropout"))
         self._shuffle = derived_generator(seed, "shuffle")
 
         self._replayer = None if graphs is None else Replayer(graphs)
-        self._training = TrainingStep(
-            self.model,
+        build = partial(LeanTraining, scratch=scratch) if train.memory == "lean" else FullTraining
+        self._training: Training = build(
+            model,
             self._windows,
             self._objective,
             train,
+            base_rate=data.base_rate,
+            seed=seed,
+            bf16=bf16,
             device=device,
             random=self._device_random,
             micro_batch=micro_batch,
             replayer=self._replayer,
         )
+        self.model = self._training.model
         self._phase: Phase | None = None
         """Phase that the steps follow; None before the first, and of a schedule without any."""
         self._pretraining = self._new_pretraining() if train.pretrain_epochs > 0 else None
         """What comes before the first epoch, whose report carries its losses; None for nothing."""
-        self._forward = Forward(
-            self.model, self._windows, device=device, most=self.micro_batch, replayer=self._replayer
-        )
         self._stopping = EarlyStopping(train)
         self._is_fold = is_fold
         self.validation_logit: FloatArray | None = None
@@ -138,12 +141,17 @@ class Trainer:
     @property
     def optimizer_record(self) -> OptimizerRecord:
         """The values that the optimizer object holds."""
-        return read_optimizer(self._training.optimizer)
+        return self._training.optimizer_record
 
     @property
     def micro_batch(self) -> int:
         """Most samples in one forward and backward pass; halved whenever memory runs out."""
         return self._training.micro_batch
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Number of samples that an epoch trains on."""
+        return self._config.samples_in_epoch(len(self._data.train_days))
 
     def limit_micro_batch(self, most: int) -> None:
         """Let no forward and backward pass take more than ``most`` samples from here on."""
@@ -154,7 +162,7 @@ class Trainer:
         """The word ``captured``, or ``eager`` with the reason; None if nothing was to be so."""
         if self._replayer is None:
             return None
-        failure = self._replayer.failure
+        failure = self._training.eager_reason or self._replayer.failure
         return "captured" if failure is None else f"eager: {failure}"
 
     @overload
@@ -186,7 +194,7 @@ class Trainer:
         self.model.train()
         if self._progress is None:
             days = self._windows.shuffled(self._data.train_days, self._shuffle)
-            self._progress = EpochProgress(days)
+            self._progress = EpochProgress(days[: self.samples_per_epoch])
         progress = self._progress
         with self._device_random.active(), self._graphs_active():
             is_finite = self._take_steps(progress, clock, should_pause)
@@ -206,9 +214,8 @@ class Trainer:
         if metrics is not None:
             self._stopping.update(metrics.loss)
             if is_better(metrics, self._best) and not self._is_fold:
-                self._best = best_weights(
-                    self._epoch, metrics, self.evaluated_weights(), instead_of=self._best
-                )
+                weights = self.copy_weights(self.best_weights())
+                self._best = BestWeights(self._epoch, metrics, weights)
         self.report = self._epoch_report(progress, trained, metrics, validation_seconds)
         return self.report
 
@@ -218,23 +225,17 @@ class Trainer:
         After ``restore_best`` the best weights are used; before it the current ones, or their
         average if the trial has one.
         """
-        weights = self.evaluated_weights()
         self.model.eval()
         with self._graphs_active():
-            parts = [
-                self._forward.logits(part, weights)
-                for part in torch.split(self._windows.days(days), self.micro_batch)
-            ]
-            logit: FloatArray = torch.cat(parts).float().cpu().numpy()
+            answers = self._training.logits(self._windows.days(days))
+            logit: FloatArray = answers.float().cpu().numpy()
         return logit
 
     def restore_best(self) -> None:
         """Load the weights of the best epoch into the model, which cannot be trained afterwards."""
         if self._best is None:
             raise RuntimeError("Trainer: no epoch has been validated, so there are no best weights")
-        self.model.load_state_dict(self._best.weights)
-        # The averaged weights are no longer what the forward pass reads.
-        self._training.forget()
+        self._training.restore(self._best.weights)
         self._is_restored = True
 
     def best_weights(self) -> dict[str, Tensor] | None:
@@ -249,7 +250,6 @@ class Trainer:
         """
         if self._is_restored:
             raise RuntimeError("Trainer: the best weights were restored, the state is no more")
-        average = self._training.average
         return {
             "model_config": asdict(self._model_config),
             "train_config": asdict(self._config),
@@ -258,9 +258,7 @@ class Trainer:
             "step": self._step,
             "micro_batch": self.micro_batch,
             "out_of_memory_count": self._training.out_of_memory_count,
-            "model": dict(self.model.state_dict()),
-            "optimizer": self._training.optimizer.state_dict(),
-            "average": None if average is None else average.weights,
+            **self._training.state_dict(),
             "stopping": self._stopping.state_dict(),
             "partial": None if self._progress is None else self._progress.state_dict(),
             "best": None if self._best is None else self._best.state_dict(),
@@ -283,20 +281,15 @@ class Trainer:
         Raises: StudyError if the state is that of another trial.
         """
         require_own_state(state, self._model_config, self._config, self._seed)
-        self.model.load_state_dict(state["model"])
         training = self._training
-        training.optimizer.load_state_dict(state["optimizer"])
-        # A step that an error or a divergence interrupted has left its gradients behind.
-        training.take_over()
+        training.load_state_dict(state)
         self._phase = None
-        if training.average is not None:
-            training.average.load(state["average"])
         if self._pretraining is not None:
             self._pretraining.load_state_dict(state["pretraining"])
         self._stopping.load_state_dict(state["stopping"])
         partial = state["partial"]
         self._progress = partial and EpochProgress.from_state(partial, self._device)
-        self._best = state["best"] and BestWeights.from_state(state["best"])
+        self._best = state["best"] and BestWeights.from_state(state["best"], training.keep)
         self._shuffle.set_state(state["shuffle"])
         self.model.dropout_generator.set_state(state["dropout"])
         if state["device"] == self._device.type:
@@ -379,13 +372,9 @@ class Trainer:
         """Let the block run work that is captured, if any is."""
         return nullcontext() if self._replayer is None else self._replayer.active()
 
-    def evaluated_weights(self) -> dict[str, Tensor]:
-        """Return the weights that are validated and kept by name, not copied, without gradients."""
-        names = [name for name, _ in self.model.named_parameters()]
-        average, parameters = self._training.average, self._training.parameters
-        if average is None or self._is_restored:
-            return dict(zip(names, (p.detach() for p in parameters), strict=True))
-        return dict(zip(names, average.weights, strict=True))
+    def copy_weights(self, into: dict[str, Tensor] | None) -> dict[str, Tensor]:
+        """Copy the weights that are validated and kept to the CPU, over an earlier copy if any."""
+        return self._training.copy_weights(into)
 
     def _validate(self) -> Metrics | PanelMetrics | None:
         self.validation_logit = self.predict(self._data.validation_days)

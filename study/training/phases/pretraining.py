@@ -1,6 +1,5 @@
 """Pretraining of a trial's encoder on the windows of its training days, before its first epoch."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -174,7 +173,7 @@ class _Running:
         self._windows = windows
         self._days = days
         self._config = config
-        self._total = math.ceil(len(days) / config.effective_batch) * config.pretrain_epochs
+        self._total = config.steps_in_epoch(len(days)) * config.pretrain_epochs
         self._shuffle = shuffle
         self._progress: EpochProgress | None = None
         self._n_steps = 0
@@ -185,7 +184,8 @@ class _Running:
         Returns: False if a loss or a gradient was found not to be finite.
         """
         if self._progress is None:
-            self._progress = EpochProgress(self._windows.shuffled(self._days, self._shuffle))
+            days = self._windows.shuffled(self._days, self._shuffle)
+            self._progress = EpochProgress(days[: self._config.samples_in_epoch(len(days))])
         progress = self._progress
         steps = torch.split(progress.days, self._config.effective_batch)
         taken = self.step.take(

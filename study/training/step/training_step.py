@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,16 +23,8 @@ from study.training.phases.trained_modules import parameters_by_clock, set_train
 from study.training.step.graphs import Replayer
 from study.training.step.optimizer import build_optimizer
 from study.training.step.samples import Batch, Objective, SampleWindows
+from study.training.step.training import StepTaken
 from study.training.train_config import TrainConfig
-
-
-class StepTaken(NamedTuple):
-    """The values that the report needs of one optimizer step."""
-
-    sums: Tensor
-    """Sums over its samples, float32 (n_parts + 1,) on the device, as ``EpochProgress.sums``."""
-    norm: Tensor
-    """Global gradient norm before clipping, float32 () on the device."""
 
 
 class TrainingStep:
