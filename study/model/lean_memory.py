@@ -21,8 +21,8 @@ _FLOAT32, _BFLOAT16, _CODE = 4, 2, 1
 """Bytes of a number."""
 
 _N_STREAMS = 3
-"""Residual streams of the whole batch that a step holds at once, float32: a layer's input and its
-output on the way up, the gradient of the one and of the other on the way down, and one to spare."""
+"""Residual streams of the whole batch that a step holds at once on the way down, float32: what the
+embedding has given, and the gradients by a layer's output and by its input."""
 
 
 def layer_numbers(config: ModelConfig) -> tuple[int, int, int]:
@@ -63,17 +63,20 @@ def lean_step_memory(
         bf16: are matrix products computed in bfloat16?
         ema: is an average of the weights kept?
         maps_files: does the average of the layers lie in a mapped file, as on the CPU, where its
-            pages are given back after their use? On an accelerator it is in its memory.
+            pages are given back after their use? On an accelerator it is in its memory. The best
+            weights of the layers are in such a file everywhere.
     """
     c, family = config, family_of(config)
     matrices, vectors, rest = layer_numbers(c)
     layer, n_vectors = matrices + vectors, c.n_layers * vectors
-    coded = coded_bytes(c.n_layers * matrices)
+    coded, scales = (coded_bytes(c.n_layers * matrices), c.n_layers * matrices // BLOCK * _FLOAT32)
     tokens = effective_batch * c.n_assets * family.n_tokens(c)
     rows = micro_batch * c.n_assets * family.n_tokens(c)
     operand = _BFLOAT16 if bf16 else _FLOAT32
     inputs = c.n_layers * tokens * c.d_model * _BFLOAT16
-    streams = _N_STREAMS * tokens * c.d_model * _FLOAT32
+    # The output of the last layer is kept too, which may be that of one token alone.
+    n_streams = _N_STREAMS + (c.head != "last")
+    streams = n_streams * tokens * c.d_model * _FLOAT32
     embedded = family.embedding_bytes(c, effective_batch * c.n_assets, operand)
     # The last layer may compute one token alone; the one below it computes all, if there is one.
     asks_one_token = c.head == "last" and c.n_layers == 1
@@ -82,13 +85,13 @@ def lean_step_memory(
     backward = family.layer_temporary_bytes(c, rows, asked, operand)
     backward = max(backward, asset_bytes(c, effective_batch, operand))
     backward += layer_matrices(c) * _FLOAT32
-    averaged = (n_vectors + rest) * _FLOAT32 + (0 if maps_files else coded)
+    others = (n_vectors + rest) * _FLOAT32
     return StepMemory(
-        weights=c.n_layers * matrices * _BFLOAT16 + (n_vectors + layer + rest) * _FLOAT32,
-        gradients=(layer + rest) * _FLOAT32,
-        moments=2 * coded + 2 * (n_vectors + rest) * _FLOAT32,
-        best_copy=0,
-        ema_copy=averaged if ema else 0,
+        weights=c.n_layers * matrices * _BFLOAT16 + layer * _FLOAT32 + others,
+        gradients=layer * _FLOAT32 + others,
+        moments=2 * (coded + others),
+        best_copy=others,
+        ema_copy=(others + (scales if maps_files else coded)) if ema else 0,
         activations=inputs + streams + embedded + saved,
         temporaries=max(backward, UPDATE_BYTES),
         fragmentation=int(HOLES[operand] * (saved + backward)),

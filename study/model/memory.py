@@ -44,7 +44,8 @@ class StepMemory:
     """Bytes of the moments of AdamW or AdaBelief, two per parameter: float32 or, in a lean step,
     8 bits with the scales of their blocks."""
     best_copy: int
-    """Bytes of the best weights so far; 0 in a lean step, whose best weights are in a file."""
+    """Bytes of the best weights so far, without those of the layers of a lean step, which lie in a
+    file."""
     ema_copy: int
     """Bytes of the averaged weights; 0 without an average."""
     activations: int

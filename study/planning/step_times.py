@@ -104,12 +104,12 @@ class StepTimes:
 
         The first epoch of a trial takes ``begin_seconds`` more.
         """
-        batch, most_steps = config.train.effective_batch, config.train.steps_per_epoch
-        n_steps = -(-n_train // batch)
-        if most_steps is not None and most_steps < n_steps:
-            n_steps, n_train = most_steps, most_steps * batch
+        n_steps, n_taken = (
+            config.train.steps_in_epoch(n_train),
+            config.train.samples_in_epoch(n_train),
+        )
         return (
-            n_train * self._fitted("window_seconds", config)
+            n_taken * self._fitted("window_seconds", config)
             + n_steps * self._fitted("step_seconds", config)
             + n_validation * self._fitted("validation_seconds", config)
         )

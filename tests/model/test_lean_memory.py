@@ -4,12 +4,14 @@ import dataclasses
 from typing import Any
 
 import pytest
+import torch
 
 from study.model.families import family_of
 from study.model.lean_memory import coded_bytes, layer_numbers, lean_step_memory
 from study.model.memory import step_memory
 from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters
+from study.training.lean.block_code import CodedBlocks
 
 GIB = 2**30
 
@@ -40,12 +42,15 @@ def test_the_numbers_of_layers_and_rest_are_all_parameters(changes: dict[str, An
 
 def test_eight_bits_have_a_scale_for_each_block() -> None:
     assert coded_bytes(1024) == 1024 + 4 * 4
+    held = CodedBlocks.zeros(1024, is_signed=False, device=torch.device("cpu"))
+    assert sum(t.nbytes for t in held.state_dict().values()) == coded_bytes(1024)
 
 
 def test_state_grows_with_depth_by_its_bytes_and_gradients_do_not() -> None:
     shallow, deep = lean(config()), lean(config(n_layers=12))
     matrices, vectors, _ = layer_numbers(config())
-    assert deep.gradients == shallow.gradients
+    # Gradients outlive their layer for what an ordinary optimizer changes alone.
+    assert deep.gradients - shallow.gradients == 6 * 4 * vectors
     assert deep.weights - shallow.weights == 6 * (2 * matrices + 4 * vectors)
     assert deep.moments - shallow.moments == 6 * (2 * coded_bytes(matrices) + 8 * vectors)
     assert deep.temporaries == shallow.temporaries
@@ -58,8 +63,9 @@ def test_the_average_of_the_layers_is_on_the_disk_or_in_the_memory_of_an_acceler
         lean(config(), maps_files=True), lean(config(), maps_files=False), lean(config(), ema=False)
     )  # fmt: skip
     assert none.ema_copy == 0
-    assert held.ema_copy - mapped.ema_copy == coded_bytes(6 * layer_numbers(config())[0])
-    assert mapped.best_copy == 0
+    # The scales of the blocks are in memory in any case.
+    assert held.ema_copy - mapped.ema_copy == 6 * layer_numbers(config())[0]
+    assert mapped.best_copy < mapped.weights / 10
 
 
 def test_the_batch_is_held_by_the_inputs_of_layers_and_the_micro_batch_by_one_layer() -> None:
