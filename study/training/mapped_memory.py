@@ -33,11 +33,13 @@ def scratch_vector(n_numbers: int, dtype: torch.dtype, folder: Path | None) -> T
     n_bytes = n_numbers * dtype.itemsize
     handle, name = tempfile.mkstemp(prefix=".scratch-", dir=folder)
     try:
+        try:
+            mapped = torch.UntypedStorage.from_file(name, True, n_bytes)
+        finally:
+            # Without a name the file is gone with the process, however that ends.
+            os.unlink(name)
         _allocate(handle, n_bytes)
-        mapped = torch.UntypedStorage.from_file(name, True, n_bytes)
     finally:
-        # Without a name the file is gone with the process, however that ends.
-        os.unlink(name)
         os.close(handle)
     # The stub has from_file return a base class.
     return torch.empty(0, dtype=dtype).set_(mapped)  # type: ignore[arg-type]

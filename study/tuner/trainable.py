@@ -392,6 +392,7 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
             seed=trial.seed,
             bf16=bf16,
             graphs=self._graphs,
+            scratch=self._folder,
         )
 
     def _restore(self) -> tuple[str, ...]:

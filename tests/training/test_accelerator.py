@@ -207,3 +207,29 @@ def test_the_epoch_is_timed_in_parts(capture: bool) -> None:
     assert report.data_seconds > 0
     assert report.step_seconds > 0
     assert report.peak_memory_bytes > 0
+
+
+def lean() -> Trainer:
+    return Trainer(
+        model=replace(MODEL, dropout=0.2),
+        train=replace(TRAIN, memory="lean", ema_decay=0.9),
+        data=DATA,
+        device=resolve_device(1.0),
+        micro_batch=24,
+        seed=7,
+        bf16=False,
+    )
+
+
+def test_the_lean_memory_mode_trains_pauses_and_resumes() -> None:
+    straight, trainer = lean(), lean()
+    expected = [straight.run_epoch() for _ in range(2)]
+    assert trainer.run_epoch(lambda: True) is None
+    resumed = lean()
+    resumed.load_state_dict(HostCopy().of(trainer.state_dict()))
+    reports = [resumed.run_epoch() for _ in range(2)]
+    losses = [report.train_loss for report in reports]
+    assert losses == pytest.approx([report.train_loss for report in expected], abs=1e-3)
+    best = resumed.best_weights()
+    assert best is not None
+    assert all(weight.device.type == "cpu" for weight in best.values())

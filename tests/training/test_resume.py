@@ -346,6 +346,8 @@ def test_every_field_of_train_config_changes_the_training() -> None:
         "collapse_grace_share": (stuck | {"collapse_grace_share": 0.5}, 1.0),
         "optimizer": ({}, "adabelief"),
         "phases": ({}, phases_text([slower])),
+        "memory": ({}, "lean"),
+        "steps_per_epoch": ({}, 2),
         "pretrain_epochs": ({}, 1),
         "pretrain_mask_share": ({"pretrain_epochs": 1}, 0.8),
     }

@@ -1,6 +1,7 @@
 """The encoder layers of a network in few bytes: bfloat16 weights, and moments in 8 bits."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +116,10 @@ class LayerStore:
 
 
 class StoredLayers(nn.ModuleList):
-    """Stands for the layers of a network: the stage, with the weights of each in turn.
+    """Stands for the layers of a network, each of which maps many windows a few at a time.
 
-    In training these are the newest, in evaluation their average if there is one.
+    Behind each is the stage with its weights: in training the newest, in evaluation their average
+    if there is one.
     """
 
     def __init__(self, store: LayerStore, stage: Stage) -> None:
@@ -126,12 +128,15 @@ class StoredLayers(nn.ModuleList):
         self._stage = stage
         self.average_of_others: Tensor | None = None
         """Average of ``LayerStore.others``; None if the newest weights are evaluated."""
+        self.most_windows = 1
+        """Most windows that a layer maps at once."""
 
     def __len__(self) -> int:
         return len(self._store.weights)
 
-    def __iter__(self) -> Iterator[nn.Module]:
-        return map(self.load, range(len(self)))
+    def __iter__(self) -> Iterator[Any]:
+        for index in range(len(self)):
+            yield partial(self._in_parts, self.load(index))
 
     def load(self, index: int) -> EncoderLayer:
         """Return the stage with the weights of a layer."""
@@ -140,6 +145,10 @@ class StoredLayers(nn.ModuleList):
         else:
             self._store.load_average(index, self.average_of_others, self._stage)
         return self._stage.layer.train(self.training)
+
+    def _in_parts(self, layer: EncoderLayer, x_BND: Tensor, **options: Any) -> Tensor:
+        parts = torch.split(x_BND, self.most_windows)
+        return torch.cat([layer(part, **options) for part in parts])
 
 
 def _average(n_numbers: int, device: torch.device, scratch: Path | None) -> CodedBlocks:

@@ -104,7 +104,7 @@ class LeanStep:
         self._n_unchanged = 0
         """Number of layers from the first that the step in progress has not changed yet."""
         self._is_changing = False
-        """Is a layer being changed? It must not be changed again in this step."""
+        """Are weights being changed? What is half changed cannot be repeated."""
         self._square = 0.0
         """Square of the norm of the gradients so far."""
 
@@ -119,6 +119,7 @@ class LeanStep:
     def forget(self) -> None:
         """Free the gradients that an interrupted step has left."""
         self._optimizer.zero_grad()
+        self._is_changing = False
 
     def take(
         self, days: Tensor, *, learning_rate: float, number: int, clock: PhaseClock
@@ -281,11 +282,13 @@ class LeanStep:
             clip_grads_with_norm_(self.parameters, self._clip_norm, norm)
         self._values[-1] = math.sqrt(self._square + float(norm) ** 2)
         self._store.others.grad = self._other_gradients
+        self._is_changing = True
         self._optimizer.step()
         self._optimizer.zero_grad()
         if self._average is not None:
             share = self._average.share_of_newest(number)
             self._average.update([*self.parameters, self._store.others], share)
+        self._is_changing = False
         return True
 
     def _factor(self, norm: float) -> float:

@@ -106,8 +106,9 @@ class LeanTraining:
             self.model, windows, device=device, most=train.effective_batch, replayer=None
         )
         self._most_answers = train.effective_batch
-        self._best: dict[str, Tensor] | None = None
-        """Where the best weights are kept; None before any."""
+        # The room is taken at once: a disk without it is known before anything is trained.
+        self._best = self._room_for_best()
+        """Where the best weights are kept, by the names of the network's parameters."""
 
     def _build(
         self,
@@ -195,6 +196,7 @@ class LeanTraining:
 
         As many samples as a step has go through a layer before the next one is loaded.
         """
+        self._layers.most_windows = self.micro_batch * self.model.config.n_assets
         weights = self._evaluated()
         parts = torch.split(days, self._most_answers)
         return torch.cat([self._forward.logits(part, weights) for part in parts])
@@ -205,18 +207,17 @@ class LeanTraining:
         Matrices of layers are kept in bfloat16, in which they are evaluated too.
         """
         del into
-        best = self._room_for_best()
-        copied(self._evaluated(), best)
+        copied(self._evaluated(), self._best)
         self._layers.eval()
         for index in range(len(self._layers)):
             layer = self._layers.load(index)
             self._keep((_name_in_layer(index, name), p) for name, p in layer.named_parameters())
-        return best
+        return self._best
 
     def keep(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Copy saved best weights to where they are kept, one after the other."""
         self._keep(weights.items())
-        return self._room_for_best()
+        return self._best
 
     @torch.no_grad()
     def restore(self, weights: Mapping[str, Tensor]) -> None:
@@ -257,28 +258,22 @@ class LeanTraining:
         return dict(zip(named, self._average.weights[:-1], strict=True))
 
     def _room_for_best(self) -> dict[str, Tensor]:
-        """Return where the best weights are kept, by the names of the network's parameters."""
-        if self._best is None:
-            layout, n_layers = self._stage.layout, len(self._layers)
-            found = {
-                name: torch.empty_like(p, device="cpu") for name, p in self._evaluated().items()
-            }
-            others = torch.zeros(n_layers, layout.n_others)
-            for index in range(n_layers):
-                weights = scratch_vector(layout.n_padded, torch.bfloat16, self._scratch)
-                for name, view in layout.views(weights, others[index]).items():
-                    found[_name_in_layer(index, name)] = view
-            self._best = {name: found[name] for name in self._names}
-        return self._best
+        layout, n_layers = self._stage.layout, len(self._layers)
+        found = {name: torch.empty_like(p, device="cpu") for name, p in self._evaluated().items()}
+        others = torch.zeros(n_layers, layout.n_others)
+        for index in range(n_layers):
+            weights = scratch_vector(layout.n_padded, torch.bfloat16, self._scratch)
+            for name, view in layout.views(weights, others[index]).items():
+                found[_name_in_layer(index, name)] = view
+        return {name: found[name] for name in self._names}
 
     @torch.no_grad()
     def _keep(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Copy weights over the best ones so far, letting go of the pages of both."""
-        best = self._room_for_best()
         for name, value in weights:
-            best[name].copy_(value)
+            self._best[name].copy_(value)
             drop_pages(value)
-            drop_pages(best[name])
+            drop_pages(self._best[name])
 
 
 def _name_in_layer(index: int, name: str) -> str:
