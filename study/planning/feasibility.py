@@ -13,11 +13,36 @@ from study.cluster.resources import (
 )
 from study.errors import SpecError, require
 from study.results.plans.grid_record import LeftOutRecord
+from study.results.plans.machine_record import BudgetNeed, MachineFit
 from study.search.cell_folder import begun_epochs
-from study.search.space import LeftOut, SearchSpace, Shape
-from study.search.trial_memory import StepSetting, heaviest, lean_obstacle, step_bytes
-from study.text.byte_text import gib
+from study.search.space import LeftOut, SearchSpace, Shape, TrialConfig
+from study.search.trial_memory import MEMORY_MODES, StepSetting, heaviest, lean_obstacle, step_bytes
+from study.spec.specification import Cell
+from study.text.byte_text import GIB, gib
+from study.training.checkpoint_bytes import checkpoint_bytes
 from study.training.train_config import Memory
+
+
+def _machine(name: str, gibibytes: int, *, gpus: int = 0) -> Node:
+    memory = gibibytes * GIB
+    return Node(
+        name=name,
+        cpus=8,
+        gpus=gpus,
+        memory_bytes=memory,
+        device_bytes=memory,
+        unified_memory=not gpus,
+    )
+
+
+MACHINES: dict[str, tuple[str, Node]] = {
+    "MacBook 16 GB": ("cpu", _machine("MacBook 16 GB", 16)),
+    "24 GiB": ("cpu", _machine("24 GiB", 24)),
+    "MacBook 32 GB": ("cpu", _machine("MacBook 32 GB", 32)),
+    "H200": ("cuda", _machine("H200", 140, gpus=1)),
+}
+"""Machines of the table of needs, with the device of their trials: a MacBook trains on its CPU, and
+nothing else runs. An H200 has 143,771 MiB by nvidia-smi."""
 
 
 class InfeasibleError(SpecError):
@@ -149,3 +174,49 @@ def _unfit(space: SearchSpace, nodes: Sequence[Node], setting: StepSetting) -> d
         for shape, config in zip(space.shapes, heaviest(space), strict=True)
     }
     return {shape: needed_bytes(n) for shape, n in steps.items() if not fits(nodes, n)}
+
+
+def needs(cell: Cell, space: SearchSpace) -> list[BudgetNeed]:
+    """Return what a trial of a cell of one budget needs in each memory mode, and where it fits.
+
+    Matrix products are in bfloat16, and a trial has the machine to itself.
+
+    Args:
+        cell: the cell.
+        space: all architectures that its budget allows.
+    """
+    return [_need(cell.budget_label, space, memory) for memory in MEMORY_MODES]
+
+
+def _need(budget: str, space: SearchSpace, memory: Memory) -> BudgetNeed:
+    configs, setting = list(heaviest(space)), StepSetting(bf16=True)
+    needed = [needed_bytes(step_bytes(config, 1, setting, memory)) for config in configs]
+    states = (
+        checkpoint_bytes(config.model, memory=memory, ema=config.train.ema_decay > 0)
+        for config in configs
+    )
+    return BudgetNeed(
+        budget=budget,
+        memory=memory,
+        n_architectures=len(configs),
+        needed_min_bytes=min(needed),
+        needed_max_bytes=max(needed),
+        state_bytes=max(map(sum, states)),
+        machines={
+            name: _machine_fit(configs, memory, node, StepSetting(bf16=True, device=device))
+            for name, (device, node) in MACHINES.items()
+        },
+    )
+
+
+def _machine_fit(
+    configs: Sequence[TrialConfig], memory: Memory, node: Node, setting: StepSetting
+) -> MachineFit:
+    def n_fit(micro_batch: int) -> int:
+        return sum(fits([node], step_bytes(c, micro_batch, setting, memory)) for c in configs)
+
+    batch = configs[0].train.effective_batch
+    powers = (1 << n for n in reversed(range(batch.bit_length())))
+    return MachineFit(
+        n_fit=n_fit(1), micro_batch=next((n for n in powers if n_fit(n) == len(configs)), None)
+    )

@@ -36,15 +36,12 @@ from study.results.plans.plan_record import (
 from study.search.beyond import most_beyond
 from study.search.forced import Forced
 from study.search.space import SearchSpace, TrialConfig
-from study.search.trial_memory import StepSetting, heaviest, lean_obstacle, step_bytes
+from study.search.trial_memory import MEMORY_MODES, StepSetting, heaviest, lean_obstacle, step_bytes
 from study.spec.dimension import numbers
 from study.spec.specification import Budget, Cell
 from study.text.short_forms import architecture
 from study.training.checkpoint_bytes import checkpoint_bytes, running_bytes
 from study.training.train_config import Memory
-
-MEMORY_MODES: tuple[Memory, ...] = ("full", "lean")
-"""The memory modes, that which needs more first."""
 
 
 def plan_summary(plan: CellPlan) -> PlanSummary:

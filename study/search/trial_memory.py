@@ -9,6 +9,9 @@ from study.search.space import SearchSpace, TrialConfig
 from study.spec.dimension import Dimension, Scalar, numbers
 from study.training.train_config import Memory
 
+MEMORY_MODES: tuple[Memory, ...] = ("full", "lean")
+"""The memory modes, that which needs more first."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepSetting:
