@@ -37,8 +37,8 @@ def _machine(name: str, gibibytes: int, *, gpus: int = 0) -> Node:
 
 MACHINES: dict[str, tuple[str, Node]] = {
     "MacBook 16 GB": ("cpu", _machine("MacBook 16 GB", 16)),
-    "24 GiB": ("cpu", _machine("24 GiB", 24)),
     "MacBook 32 GB": ("cpu", _machine("MacBook 32 GB", 32)),
+    "24 GiB": ("cpu", _machine("24 GiB", 24)),
     "H200": ("cuda", _machine("H200", 140, gpus=1)),
 }
 """Machines of the table of needs, with the device of their trials: a MacBook trains on its CPU, and

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from study.results.plans.machine_record import MachineFit, NeedTable
-from study.text.byte_text import gib
+from study.text.byte_text import size
 
 
 def print_needs(console: Console, needs: NeedTable) -> None:
@@ -17,12 +17,12 @@ def print_needs(console: Console, needs: NeedTable) -> None:
     for heading in ("memory of a trial", "state", *machines):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in needs.rows:
-        ends = dict.fromkeys(map(gib, (row.needed_min_bytes, row.needed_max_bytes)))
+        ends = dict.fromkeys(map(size, (row.needed_min_bytes, row.needed_max_bytes)))
         table.add_row(
             row.budget,
             row.memory,
             " to ".join(ends),
-            gib(row.state_bytes),
+            size(row.state_bytes),
             *(_fit(row.machines[name], row.n_architectures) for name in machines),
         )
     console.print(Text(f"{needs.study}: what a trial needs", style="bold"))
