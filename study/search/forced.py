@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.errors import require
-from study.spec.forced18 import D_FF_RATIO, listed
 from study.search.space import SearchSpace, Shape, TrialConfig
+from study.spec.forced18 import D_FF_RATIO, listed
 from study.spec.search_config import ForcedSet
 from study.spec.specification import Cell
 

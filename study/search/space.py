@@ -22,8 +22,8 @@ from study.model.families import FAMILIES
 from study.model.model_config import ModelConfig
 from study.model.sizing import feasible_grid
 from study.results.plans.grid_record import LeftOutArchitecture, LeftOutRecord
-from study.spec.forced18 import D_FF_RATIO, listed
 from study.spec.dimension import Choice, Dimension, Fixed, Scalar, numbers
+from study.spec.forced18 import D_FF_RATIO, listed
 from study.spec.specification import SHAPE_FIELDS, Budget, Cell
 from study.text.byte_text import gib, in_gib
 from study.training.train_config import Memory, TrainConfig

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from study.errors import StudyError, cause
+from study.storage.file_pages import drop_file_pages
 from study.storage.files import make_way, no_link, sync_folder, temporary_path
 from study.training.device import synchronise
-from study.training.mapped_memory import drop_file_pages
 
 State = dict[str, Any]
 """A state: tensors, numbers, strings, None, and lists, tuples and dicts of them, all of which can

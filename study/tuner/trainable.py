@@ -383,17 +383,12 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
         bf16, share = supports_bf16(self._device), self._settings.share_bytes
         folds = self._data[fold_of_run(trial.number, len(self._data))]
         setting = StepSetting(bf16=bf16, networks=len(folds), device=self._device.type)
+        micro_batch = first_micro_batch(trial, share, setting)
         return trainer_of(
-            folds,
-            model=trial.config.model,
-            train=trial.config.train,
-            device=self._device,
-            micro_batch=first_micro_batch(trial, share, setting),
-            seed=trial.seed,
-            bf16=bf16,
-            graphs=self._graphs,
+            folds, model=trial.config.model, train=trial.config.train, device=self._device,
+            micro_batch=micro_batch, seed=trial.seed, bf16=bf16, graphs=self._graphs,
             scratch=self._folder,
-        )
+        )  # fmt: skip
 
     def _restore(self) -> tuple[str, ...]:
         """Load the newest intact checkpoint, and return a line for each newer damaged one."""

@@ -22,6 +22,7 @@ from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters
 from study.training.device import PhaseClock, supports_bf16
 from study.training.panel.panel_samples import PanelTrainingData
+from study.training.step.full_training import FullTraining
 from study.training.train_config import TrainConfig
 from study.training.trainer import Trainer
 
@@ -124,6 +125,7 @@ def test_days_of_a_panel_train_several_times_as_fast_as_in_a_plain_loop() -> Non
         bf16=supports_bf16(CPU),
     )
     step = trainer._training
+    assert isinstance(step, FullTraining)
     days = trainer._windows.days(data.train_days[:DAYS_PER_ROUND])
 
     def plain_round() -> None:

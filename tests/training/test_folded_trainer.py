@@ -16,6 +16,7 @@ from study.training.folded_trainer import FoldedTrainer, trainer_of
 from study.training.metrics import FoldAnswers, evaluate, evaluate_folds
 from study.training.seeds import derived_seed
 from study.training.state_file import load, save
+from study.training.step.full_training import FullTraining
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 from tests.recorded_graph import RecordedGraphs
@@ -189,6 +190,7 @@ def test_a_network_that_diverges_ends_the_trial() -> None:
 def test_memory_that_runs_out_halves_the_micro_batch_of_all_networks() -> None:
     trainer = make()
     inner = trainer._networks[1]._training
+    assert isinstance(inner, FullTraining)
     propagate, calls = inner._propagate, []
 
     def once(*given: Any, **named: Any) -> Any:

@@ -16,6 +16,7 @@ from study.cluster.runtime import cluster
 from study.planning.cell_plan import CellPlan
 from study.results.records import TrialRecord
 from study.search.assignment import Assignment
+from study.training.step.full_training import FullTraining
 from study.training.trainer import Trainer
 from study.tuner.trainable import CellTrainable, StepResult
 from tests.tuner.in_process import MARKS, planned, ray_environment, search, tiny_cell
@@ -36,7 +37,9 @@ class Faulty(CellTrainable):
         super()._begin(trial)
         if trial.number == OUT_OF_MEMORY:
             assert isinstance(self._trainer, Trainer)
-            self._trainer._training._propagate = _no_memory  # type: ignore[method-assign, assignment]
+            training = self._trainer._training
+            assert isinstance(training, FullTraining)
+            training._propagate = _no_memory  # type: ignore[method-assign, assignment]
 
     def _step(self) -> StepResult:
         number = int(self.config["number"])

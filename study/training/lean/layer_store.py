@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from study.model.encoder import EncoderLayer
 from study.training.lean.block_code import BLOCK, CodedBlocks
 from study.training.lean.lean_adamw import CHUNK, LeanMoments
+from study.training.lean.scratch import drop_pages, scratch_vector
 from study.training.lean.stage import LayerLayout, Stage
-from study.training.mapped_memory import drop_pages, scratch_vector
 
 
 class LayerStore:

@@ -17,8 +17,8 @@ from study.training.kept_weights import WeightAverage
 from study.training.lean.dropout_stream import DropoutStream
 from study.training.lean.layer_store import LayerStore, StoredLayers
 from study.training.lean.lean_adamw import update
+from study.training.lean.scratch import drop_pages
 from study.training.lean.stage import Stage
-from study.training.mapped_memory import drop_pages
 from study.training.step.moments import MomentOptimizer
 from study.training.step.samples import Batch, Objective, SampleWindows
 from study.training.step.training import StepTaken

@@ -17,8 +17,8 @@ from study.training.device import DeviceRandomness, PhaseClock
 from study.training.kept_weights import WeightAverage, copied
 from study.training.lean.layer_store import LayerStore, StoredLayers
 from study.training.lean.lean_step import LeanStep
+from study.training.lean.scratch import drop_pages, scratch_vector
 from study.training.lean.stage import Stage
-from study.training.mapped_memory import drop_pages, scratch_vector
 from study.training.phases.phase import Module
 from study.training.seeds import derived_generator, derived_seed
 from study.training.step.forward import Forward

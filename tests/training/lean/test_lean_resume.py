@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from study.results.epoch_report import EpochReport
+from study.storage.file_pages import drop_file_pages
 from study.training.checkpoint import CheckpointFolder
-from study.training.mapped_memory import drop_file_pages, drop_pages, scratch_vector
+from study.training.lean.scratch import drop_pages, scratch_vector
 from study.training.trainer import Trainer
 from tests.training.checkpoints import newest
 from tests.training.planted import CPU, DATA, MODEL, TRAIN, trace
@@ -45,7 +47,7 @@ def test_saving_loading_and_going_on_is_not_having_stopped(tmp_path: Path) -> No
     expected = [straight.run_epoch() for _ in range(2)]
     folder = CheckpointFolder(tmp_path / "checkpoints")
     trainer = lean(tmp_path)
-    reports = []
+    reports: list[EpochReport] = []
     while len(reports) < 2:
         report = trainer.run_epoch(lambda: True)
         reports += [] if report is None else [report]

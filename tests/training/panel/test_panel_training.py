@@ -18,6 +18,7 @@ from study.training.folded_trainer import FoldedTrainer
 from study.training.panel.panel_prediction import predict_scores
 from study.training.panel.panel_samples import PanelTrainingData
 from study.training.state_file import load, save
+from study.training.step.full_training import FullTraining
 from study.training.train_config import PANEL_SETTINGS, TrainConfig
 from study.training.trainer import Trainer
 from tests.recorded_graph import RecordedGraphs
@@ -56,6 +57,7 @@ def gradients(
     trainer = full_trainer(model=replace(FULL_MODEL, dropout=0.0, asset_attention=attention))
     trainer.run_epoch()
     step = trainer._training
+    assert isinstance(step, FullTraining)
     windows = data.windows(FULL_MODEL.context_length, CPU)
     step.begin()
     step._n_samples.fill_(32)
@@ -152,6 +154,7 @@ def test_a_paused_and_saved_epoch_is_the_epoch_bit_for_bit(
 def test_memory_that_runs_out_halves_the_days_of_a_pass() -> None:
     straight, short = (full_trainer(model=replace(FULL_MODEL, dropout=0.0)) for _ in range(2))
     inner = short._training
+    assert isinstance(inner, FullTraining)
     propagate, calls = inner._propagate, []
 
     def once(batch: Any) -> None:
