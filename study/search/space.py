@@ -271,13 +271,15 @@ class SearchSpace:
         return params
 
     def contains(self, config: TrialConfig) -> bool:
-        """Could ``sample`` draw this configuration?"""
+        """Could ``sample`` draw this configuration? Where no mode is decided, in either one."""
         flat = config.flat()
         shape, others = config.shape, (*self.model.items(), *self.train.items())
+        is_decided = self.lean is not None or "memory" in self.train
+        space = self if is_decided else self.with_lean({shape} if flat["memory"] == "lean" else ())
         return (
             shape in self.shapes
             and all(dimension.contains(flat[name]) for name, dimension in others)
-            and self._config(shape, lambda name, _: flat[name]) == config
+            and space._config(shape, lambda name, _: flat[name]) == config
         )
 
     def _shape_name(self, rows: tuple[Shape, ...], position: int) -> str:

@@ -206,6 +206,10 @@ def test_what_does_not_fit_in_full_is_trained_lean_and_nothing_else() -> None:
     assert space.contains(one)
     full = dataclasses.replace(one, train=dataclasses.replace(one.train, memory="full"))
     assert not space.contains(full)
+    # Trials of an earlier search are read before the plan decides, and again after it has.
+    assert whole().contains(one)
+    assert whole().contains(full)
+    assert not at(whole(), 200).contains(one)
 
 
 def test_a_machine_of_24_gib_trains_all_of_2b_lean_and_alone(data: Dataset) -> None:
