@@ -6,11 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study.training.lean.block_code import CodedBlocks
+from study.training.lean.block_code import N_BUFFERS, CodedBlocks
 from study.training.lean.rounding import round_stochastically
 
 CHUNK = 1 << 18
-"""Weights changed at once. Random bits are drawn per chunk, so another size is another stream."""
+"""Weights changed at once on the CPU, whose buffers of 9 MiB stay in its last cache. Random bits
+are drawn per chunk, so another size is another stream."""
+
+ACCELERATOR_CHUNK = 1 << 20
+"""Weights changed at once elsewhere, in buffers of 36 MiB: there each launch has its price."""
+
+_N_OWN = 5
 
 
 class LeanMoments:
@@ -76,18 +82,26 @@ def update(
     beta1, beta2 = betas
     step_length = rate / (1 - beta1**n_steps)
     root_correction = math.sqrt(1 - beta2**n_steps)
-    for start in range(0, weight.numel(), CHUNK):
-        stop = min(start + CHUNK, weight.numel())
-        g = gradient[start:stop] * scale
-        first = moments.first.decode(start, stop).lerp_(g, 1 - beta1)
-        root = moments.root_of_second.decode(start, stop)
+    chunk = CHUNK if weight.device.type == "cpu" else ACCELERATOR_CHUNK
+    chunk = min(chunk, weight.numel())
+    buffers = torch.empty(_N_OWN + N_BUFFERS, chunk, device=weight.device)
+    scratch = buffers[_N_OWN:]
+    for start in range(0, weight.numel(), chunk):
+        stop = min(start + chunk, weight.numel())
+        g, first, root, new, difference = buffers[:_N_OWN, : stop - start]
+        rounded = weight[start:stop]
+        torch.mul(gradient[start:stop], scale, out=g)
+        moments.first.decode(start, stop, out=first, scratch=scratch).lerp_(g, 1 - beta1)
+        moments.root_of_second.decode(start, stop, out=root)
         root.square_().mul_(beta2).addcmul_(g, g, value=1 - beta2).sqrt_()
-        old = weight[start:stop].to(torch.float32)
-        new = old * (1 - rate * weight_decay)
-        new.addcdiv_(first, (root / root_correction).add_(eps), value=-step_length)
-        weight[start:stop] = round_stochastically(new, generator)
-        moments.first.encode(start, first, generator)
-        moments.root_of_second.encode(start, root, generator)
+        new.copy_(rounded)
         if average is not None:
-            difference = average.decode(start, stop).add_(old).sub_(weight[start:stop])
-            average.encode(start, difference.mul_(1 - share), generator)
+            average.decode(start, stop, out=difference, scratch=scratch).add_(new)
+        divisor = torch.div(root, root_correction, out=g).add_(eps)
+        new.mul_(1 - rate * weight_decay).addcdiv_(first, divisor, value=-step_length)
+        round_stochastically(new, generator, out=rounded, scratch=scratch)
+        moments.first.encode(start, first, generator, scratch=scratch)
+        moments.root_of_second.encode(start, root, generator, scratch=scratch)
+        if average is not None:
+            difference.sub_(new.copy_(rounded)).mul_(1 - share)
+            average.encode(start, difference, generator, scratch=scratch)
