@@ -113,17 +113,15 @@ def test_each_memory_mode_has_its_own_times(space: SearchSpace) -> None:
     config = next(iter(space.configs()))
     lean = dataclasses.replace(config, train=dataclasses.replace(config.train, memory="lean"))
     flops = layer_flops(config.model)
+    full = LayerTimes(
+        memory="full", layer_flops=flops, deep_layers=8, shallow=linear(3.0), deep=linear(3.0)
+    )
+    slower = dataclasses.replace(full, memory="lean", shallow=linear(4.0), deep=linear(4.0))
     times = StepTimes(
-        layers=tuple(
-            LayerTimes(
-                memory=memory, layer_flops=flops, deep_layers=8, shallow=linear(seconds),
-                deep=linear(seconds),
-            )
-            for memory, seconds in (("full", 3.0), ("lean", 4.0))
-        ),
+        layers=(full, slower),
         checkpoints=(written(1, 0.2), dataclasses.replace(written(1, 0.1), memory="lean")),
         worker_seconds=0.0,
-    )  # fmt: skip
+    )
     full_seconds, lean_seconds = (times.epoch_seconds(one, 10, 0) for one in (config, lean))
     assert lean_seconds / full_seconds == pytest.approx(4 / 3)
     found = [times.checkpoint(one) for one in (config, lean)]
