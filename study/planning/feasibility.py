@@ -65,9 +65,17 @@ def fitting_space(
 
     Raises:
         InfeasibleError: none is left.
+        SpecError: the space says lean, and has something that this mode refuses.
     """
     obstacle = lean_obstacle(space, setting.networks)
     is_chosen = "memory" not in space.train
+    require(
+        obstacle is None or is_chosen or not space.train["memory"].contains("lean"),
+        label,
+        "a search may have the memory mode lean where nothing is in its way",
+        got=f"train.memory: lean, and {obstacle}",
+        remedy="Leave train.memory out, or what is in its way.",
+    )
     if is_chosen:
         full = set(_unfit(space.with_lean(()), nodes, setting))
         space = space.with_lean(full if obstacle is None else ())

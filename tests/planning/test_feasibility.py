@@ -11,6 +11,7 @@ import pytest
 
 from study.cluster.resources import Node, needed_bytes
 from study.data.dataset import Dataset, build_dataset
+from study.errors import SpecError
 from study.planning.cell_plan import plan_cell, trial_device
 from study.planning.feasibility import (
     InfeasibleError,
@@ -265,6 +266,10 @@ def test_where_lean_is_refused_the_refusal_says_why_and_what_it_would_need(
         at(whole(train=train), 24, setting)
     space = at(whole(train=train), 1000, setting)
     assert not space.lean
+    if "memory" not in train:
+        said = whole(train={**train, "memory": Fixed("lean")})
+        with pytest.raises(SpecError, match=f"got train.memory: lean, and .*{why}"):
+            at(said, 1000, setting)
 
 
 def test_a_space_that_says_lean_is_trained_lean_everywhere() -> None:
