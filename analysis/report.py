@@ -17,6 +17,7 @@ from analysis.panel.panel_judgement import judge_panel
 from analysis.panel.panel_records import read_panel
 from analysis.panel.panel_report import build_panel
 from analysis.study_records import StudyRecords, read_study
+from analysis.trial_statistics import both_modes
 from study.command import Exit
 from study.output import open_console
 from study.results.plans.input_record import SearchFoldsRecord
@@ -106,6 +107,7 @@ def build(study: StudyRecords, horizons: list[JudgedHorizon]) -> Report:
         f"{tested['last_day']} for test days. Its interval is that of other days like these: "
         f"{_WINDOWS}."
     )
+    facts += both_modes([trial for cell in study.cells for trial in cell.trials])
     facts += closing_facts(finals, study.other_phases)
     missing = list(study.problems)
     missing += [cell.final_problem for cell in study.cells if cell.final_problem is not None]

@@ -12,7 +12,7 @@ from scipy.stats import beta, poisson, spearmanr
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import LEVEL, Estimate, estimate
 from study.results.records import BEYOND, TrialRecord
-from study.text.short_forms import counted
+from study.text.short_forms import LEAN, MIXED_MODES, counted, has_both_modes
 
 _N_RESAMPLES = 500
 
@@ -60,6 +60,15 @@ def unequal_numbers(searches: Sequence[Sequence[TrialRecord]]) -> str:
         f" Each winner is the best of {min(numbers)} to {max(numbers)} trials{counting}: the best "
         "of more trials is better even where size does nothing."
     )
+
+
+def both_modes(trials: Sequence[TrialRecord]) -> list[str]:
+    """Return a sentence on trials of which some are held lean and others in full; else nothing."""
+    if not has_both_modes(trial.params for trial in trials):
+        return []
+    lean = [trial for trial in trials if trial.params.get("memory") == LEAN]
+    budgets = ", ".join(dict.fromkeys(trial.budget for trial in lean))
+    return [f"{len(lean)} of {len(trials)} trials are lean (budget {budgets}): {MIXED_MODES}."]
 
 
 def best_of(values: Floats, k: int) -> float:

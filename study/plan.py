@@ -12,6 +12,7 @@ from typing import Any
 from study.command import Exit, command_parser, exit_code
 from study.interruptions import Interruptions, interruptible
 from study.output import open_console
+from study.results.plans.machine_record import BudgetNeed, NeedTable
 from study.results.plans.plan_record import PhaseTwoHorizon, PhaseTwoRecord
 from study.search.phase_two import N_BUDGETS, in_order, second_phases
 from study.spec.command_flags import (
@@ -33,6 +34,7 @@ _EXAMPLES = """examples:
   python -m study.plan --budgets 2M 20M --horizons 1 3
   python -m study.plan --from 20M_h3 --trials 20
   python -m study.plan --searches 3
+  python -m study.plan --memory-table
   python -m study.plan --data-shares 0.25 0.5 1
   python -m study.plan --search smoke --json > plan.json
   python -m study.tune --budget 2M --horizon 3 --estimate plan.json
@@ -55,6 +57,12 @@ def parser() -> argparse.ArgumentParser:
     add_study_flags(flags)
     add_cluster_flags(flags)
     add_data_share_flag(flags)
+    flags.add_argument(
+        "--memory-table",
+        action="store_true",
+        help="print what a trial of each budget needs, held in full and lean, and on which "
+        "machines it fits; nothing is timed",
+    )
     flags.add_argument("--json", action="store_true", help="print the plan for programs")
     return flags
 
@@ -75,6 +83,8 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     phases, firsts = selected_phases(arguments, study), selected_cells(arguments)
     cells = [] if phases == (2,) else list(firsts)
     results = places(arguments.storage)[0]
+    if arguments.memory_table:
+        return memory_table(study, firsts, results, as_json=arguments.json)
     if 2 in phases:
         later, second = phase_two(arguments, study, firsts, results)
         cells += later
@@ -125,6 +135,26 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         console.print()
         print_power(console, rows)
     return Exit.FAILED if sums.cells_with_problem or sums.cells_refused else Exit.OK
+
+
+def memory_table(study: Study, cells: Sequence[Cell], results: Path, *, as_json: bool) -> int:
+    """Print what a trial of each budget needs in both memory modes, and where it fits."""
+    from study.planning.cell_series import build_data, sample_shape
+    from study.planning.feasibility import needs
+    from study.search.space import build_space
+    from study.terminal.memory_table import print_needs
+
+    first = {cell.budget_label: cell for cell in reversed(cells)}
+    rows: list[BudgetNeed] = []
+    for cell in (first[budget] for budget in dict.fromkeys(c.budget_label for c in cells)):
+        data = build_data(cell.data, results, may_write=False)
+        rows += needs(cell, build_space(cell, **sample_shape(data)))
+    table = NeedTable(study=study.name, rows=rows)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(table), indent=2, allow_nan=False))
+    else:
+        print_needs(open_console(), table)
+    return Exit.OK
 
 
 def phase_two(

@@ -18,6 +18,7 @@ from analysis.panel.panel_first_screen import panel_first_screen
 from analysis.panel.panel_judgement import JudgedPanel
 from analysis.panel.panel_records import PanelRecords
 from analysis.panel.panel_words import verdict
+from analysis.trial_statistics import both_modes
 from study.results.plans.input_record import SearchFoldsRecord
 from study.text.short_forms import counted
 
@@ -97,6 +98,7 @@ def _facts(records: PanelRecords) -> list[str]:
             f"{test.dates[0]} to {test.dates[-1]} for test days. Its interval is that of other "
             "days like these, not of other assets or of another period."
         )
+    facts += both_modes([trial for cell in study.cells for trial in cell.trials])
     facts += closing_facts(finals, study.other_phases)
     return facts
 

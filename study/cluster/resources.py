@@ -140,6 +140,11 @@ def needed_bytes(step: int) -> int:
     return int(step * _HEADROOM) + 1 + _REUSE_BYTES
 
 
+def machine_bytes(needed: int) -> int:
+    """Return the memory of the smallest machine that can grant a trial ``needed`` bytes."""
+    return math.ceil(needed / _USABLE_SHARE)
+
+
 def plan_search(
     nodes: Sequence[Node],
     wanted_bytes: Mapping[str, int],

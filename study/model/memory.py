@@ -1,8 +1,8 @@
 """The bytes of one training step, and the largest micro-batch that fits into a limit."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from study.errors import require
 from study.model.asset_attention import asset_bytes
 from study.model.families import family_of
 from study.model.family import layer_matrices
@@ -14,7 +14,7 @@ _FLOAT32, _BFLOAT16 = 4, 2
 
 _MIB = 2**20
 
-_FRAMEWORK_BYTES = 415 * _MIB
+FRAMEWORK_BYTES = 415 * _MIB
 """Bytes of the interpreter, torch and Ray after the first use of their kernels. Measured with a
 trial of 84,000 parameters at four windows: 423 MiB in bfloat16 and 401 MiB in float32."""
 
@@ -23,7 +23,7 @@ _FURTHER_NETWORK_BYTES = 12 * _MIB
 between networks. Measured with five and with fifteen networks of 40,000 to 750,000 parameters on
 the S&P 500: 5 to 13 MiB each."""
 
-_HOLES = {_BFLOAT16: 0.3, _FLOAT32: 0.45}
+HOLES = {_BFLOAT16: 0.3, _FLOAT32: 0.45}
 """Memory that is lost between activations and temporaries, as a share of these, by the bytes of an
 operand. Measured with glibc 2.36 over the trials of ``tests/bench/test_step_memory.py``: 0.16 to
 0.45 in bfloat16, 0.40 to 0.49 in float32. It is lost because an aligned block needs a freed one
@@ -36,19 +36,23 @@ class StepMemory:
     """Bytes that a trial holds at the moment of a training step that needs most, by their use."""
 
     weights: int
-    """Bytes of the parameters, float32."""
+    """Bytes of the parameters: float32 or, of the layers of a lean step, bfloat16 with one layer in
+    float32."""
     gradients: int
-    """Bytes of the gradients, one float32 per parameter."""
+    """Bytes of the gradients, float32: of every parameter or, in a lean step, of one layer."""
     moments: int
-    """Bytes of the moments of AdamW or AdaBelief, two float32 per parameter."""
+    """Bytes of the moments of AdamW or AdaBelief, two per parameter: float32 or, in a lean step,
+    8 bits with the scales of their blocks."""
     best_copy: int
-    """Bytes of the best weights so far."""
+    """Bytes of the best weights so far, without those of the layers of a lean step, which lie in a
+    file."""
     ema_copy: int
     """Bytes of the averaged weights; 0 without an average."""
     activations: int
     """Bytes that the forward pass saves for the backward pass, with the casts of the weights."""
     temporaries: int
-    """Bytes of tensors inside the backward pass of one layer; the fused optimizer needs none."""
+    """Bytes of tensors inside the backward pass of one layer, or of its update in a lean step; the
+    fused optimizer needs none."""
     fragmentation: int
     """Bytes that are lost between activations and temporaries."""
     framework: int
@@ -114,43 +118,22 @@ def step_memory(
         ema_copy=n_parameters * _FLOAT32 if ema else 0,
         activations=activations,
         temporaries=temporaries,
-        fragmentation=int(_HOLES[operand] * (activations + temporaries)),
-        framework=_FRAMEWORK_BYTES + (networks - 1) * _FURTHER_NETWORK_BYTES,
+        fragmentation=int(HOLES[operand] * (activations + temporaries)),
+        framework=FRAMEWORK_BYTES + (networks - 1) * _FURTHER_NETWORK_BYTES,
     )
 
 
 def largest_micro_batch(
-    config: ModelConfig,
-    *,
-    effective_batch: int,
-    limit_bytes: int,
-    bf16: bool,
-    ema: bool,
-    networks: int = 1,
-    pretrains: bool = False,
-) -> int:
+    needed: Callable[[int], int], *, effective_batch: int, limit_bytes: int
+) -> int | None:
     """Return the largest power of two up to ``effective_batch`` whose modelled step fits.
 
-    Raises: SpecError if not even one sample fits.
+    Args:
+        needed: bytes of a step by its micro-batch.
+        effective_batch: number of samples of an optimizer step.
+        limit_bytes: bytes that a step may take.
+
+    Returns: the micro-batch; None if not even one sample fits.
     """
-
-    def needs(micro_batch: int) -> int:
-        return step_memory(
-            config, micro_batch, bf16=bf16, ema=ema, networks=networks, pretrains=pretrains
-        ).total
-
-    micro_batch = 1 << (effective_batch.bit_length() - 1)
-    while micro_batch > 1:
-        if needs(micro_batch) <= limit_bytes:
-            return micro_batch
-        micro_batch //= 2
-    needed = needs(1)
-    require(
-        needed <= limit_bytes,
-        "largest_micro_batch",
-        "a step of one window must fit the memory of the trial",
-        got=f"needed={needed:,} bytes, limit={limit_bytes:,} bytes for "
-        f"{count_parameters(config):,} parameters",
-        remedy="Give the trial more memory, run fewer at once, or choose a smaller budget.",
-    )
-    return 1
+    powers = (1 << n for n in reversed(range(effective_batch.bit_length())))
+    return next((n for n in powers if needed(n) <= limit_bytes), None)

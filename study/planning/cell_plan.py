@@ -16,7 +16,7 @@ from study.model.sensitivity import Sensitivity, require_sensitivity
 from study.model.sizing import count_parameters
 from study.planning.cell_series import AnyDataset
 from study.planning.device_sharing import untimed_sharing
-from study.planning.feasibility import fitting_space, require_fits, step_bytes
+from study.planning.feasibility import fitting_space, require_fits
 from study.planning.simple_models import SimpleModels, samples_of, simple_models
 from study.planning.step_probe import measure_search
 from study.planning.step_times import StepTimes
@@ -25,14 +25,11 @@ from study.results.plans.plan_record import Estimate
 from study.search.beyond import most_beyond
 from study.search.forced import Forced, first_configurations
 from study.search.space import SearchSpace, TrialConfig
-from study.spec.dimension import numbers
+from study.search.trial_memory import StepSetting, heaviest, step_bytes
 from study.spec.specification import Cell
-from study.training.checkpoint_bytes import running_bytes
+from study.training.checkpoint_bytes import checkpoint_bytes, running_bytes
 from study.training.device import supports_bf16
 from study.training.step.samples import Samples
-
-_FLOAT_BYTES = 4
-"""Bytes of a weight in a checkpoint: float32."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +76,11 @@ class CellPlan:
         return len(self.data.per_network)
 
     @property
+    def setting(self) -> StepSetting:
+        """How its trials take their steps."""
+        return StepSetting(bf16=self.bf16, networks=self.networks, device=self.device_type)
+
+    @property
     def training_data(self) -> tuple[tuple[Samples, ...], ...]:
         """The samples that trials take in turn by their numbers: those of a search have the same.
 
@@ -103,8 +105,7 @@ class CellPlan:
 
     def holds(self, config: TrialConfig) -> bool:
         """Can a trial train one sample at a time with the memory of the trials of its budget?"""
-        needed = step_bytes(config, 1, bf16=self.bf16, networks=self.networks)
-        return needed <= self.share_bytes[config.budget]
+        return step_bytes(config, 1, self.setting) <= self.share_bytes[config.budget]
 
     @property
     def running_checkpoint_bytes(self) -> int:
@@ -113,7 +114,7 @@ class CellPlan:
         return max(
             min(self.concurrency, self.resources.by_budget[config.budget].capacity)
             * running_bytes(*self._checkpoint_bytes(config))
-            for config in self.space.configs()
+            for config in heaviest(self.space)
         )
 
     @property
@@ -121,15 +122,16 @@ class CellPlan:
         """Bytes that the best weights and kept states of all trials may take in the end."""
         most = self.cell.search.keep_state_mib * 2**20
         kept = []
-        for config in self.space.configs():
+        for config in heaviest(self.space):
             state, best = self._checkpoint_bytes(config)
             kept.append(best + (state if state <= most else 0))
         return (self.cell.search.trials + most_beyond(self.cell)) * max(kept)
 
     def _checkpoint_bytes(self, config: TrialConfig) -> tuple[int, int]:
-        """Return the bytes of a state (weights, two moments, average) and of its best weights."""
-        weights = self.networks * _FLOAT_BYTES * count_parameters(config.model)
-        return (3 + (config.train.ema_decay > 0)) * weights, weights
+        """Return the bytes of a state, and of its best weights, of all networks of a trial."""
+        train = config.train
+        state, best = checkpoint_bytes(config.model, memory=train.memory, ema=train.ema_decay > 0)
+        return self.networks * state, self.networks * best
 
 
 def plan_cell(
@@ -182,11 +184,11 @@ def plan_cell(
     """
     began = time.monotonic()
     where = trial_device(nodes, device)
-    bf16, networks = supports_bf16(where), len(data.per_network)
-    space = _fitting(space, nodes, bf16=bf16, label=cell.name, is_begun=is_begun, networks=networks)
+    setting = step_setting(where, data)
+    space = _fitting(space, nodes, setting, label=cell.name, is_begun=is_begun)
     is_timed = where.type != "cpu" and concurrency is None and estimate is None
     shared = _most_sharing(space, nodes, concurrency, is_timed=is_timed) | dict(per_device or {})
-    resources = _resources(space, nodes, shared, bf16=bf16, networks=networks)
+    resources = _resources(space, nodes, shared, setting)
     sensitivity = _require_every_feature_read(space, data)
     forced = first_configurations(space, cell)
     at_once = _trials_at_once(concurrency, resources, cell)
@@ -200,7 +202,7 @@ def plan_cell(
             capture=capture, concurrency=at_once, times_sharing=is_timed, meanwhile=judged, say=say,
         )  # fmt: skip
         shared |= _best_sharing(times)
-        resources = _resources(space, nodes, shared, bf16=bf16, networks=networks)
+        resources = _resources(space, nodes, shared, setting)
         at_once = _trials_at_once(concurrency, resources, cell)
         estimate = estimate_search(
             space, cell.search, data, forced, times, concurrency=at_once, resources=resources,
@@ -211,7 +213,7 @@ def plan_cell(
         say("the baselines")
     return CellPlan(
         cell=cell, data=data, space=space, forced=forced, resources=resources, concurrency=at_once,
-        device=device, capture=capture, device_type=where.type, bf16=bf16,
+        device=device, capture=capture, device_type=where.type, bf16=setting.bf16,
         simple=judged(), sensitivity=sensitivity, estimate=estimate,
         temperature=measure(), times=times,
     )  # fmt: skip
@@ -224,19 +226,23 @@ def _probed_samples(data: AnyDataset, cell: Cell, n_nodes: int) -> Samples:
     return samples
 
 
+def step_setting(where: torch.device, data: AnyDataset) -> StepSetting:
+    """Return how trials take their steps on a kind of device."""
+    return StepSetting(bf16=supports_bf16(where), networks=len(data.per_network), device=where.type)
+
+
 def _fitting(
     space: SearchSpace,
     nodes: Sequence[Node],
+    setting: StepSetting,
     *,
-    bf16: bool,
     label: str,
     is_begun: bool,
-    networks: int,
 ) -> SearchSpace:
     """Return the space without what fits no node; a search that is begun must keep all of it."""
     if not is_begun:
-        return fitting_space(space, nodes, bf16=bf16, label=label, networks=networks)
-    require_fits(space, nodes, bf16=bf16, label=label, networks=networks)
+        return fitting_space(space, nodes, setting, label=label)
+    require_fits(space, nodes, setting, label=label)
     return space
 
 
@@ -285,14 +291,11 @@ def _resources(
     space: SearchSpace,
     nodes: Sequence[Node],
     per_device: Mapping[str, int],
-    *,
-    bf16: bool,
-    networks: int,
+    setting: StepSetting,
 ) -> SearchResources:
     """Return the resources of trials: those that the largest model of their budget needs."""
-    batch = int(max(numbers(space.train["effective_batch"])))
     wanted: dict[str, int] = {}
-    for config in space.configs():
-        step = step_bytes(config, batch, bf16=bf16, networks=networks)
+    for config in heaviest(space):
+        step = step_bytes(config, config.train.effective_batch, setting)
         wanted[config.budget] = max(step, wanted.get(config.budget, 0))
     return plan_search(nodes, wanted, per_device)

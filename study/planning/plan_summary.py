@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 
+from study.cluster.resources import needed_bytes
 from study.data.data_config import DataConfig
 from study.data.panel.panel_dataset import PanelDataset, PanelSplit
 from study.data.splits import SplitSummary
 from study.model.sizing import count_parameters
-from study.planning.cell_plan import CellPlan
+from study.planning.cell_plan import CellPlan, step_setting
 from study.planning.cell_series import AnyDataset
-from study.planning.feasibility import step_bytes
-from study.planning.time_estimate import shape_name
+from study.planning.time_estimate import mode_seconds, shape_name
+from study.results.plans.grid_record import GridRecord, LeanArchitecture, ModeRecord, StepMemory
 from study.results.plans.input_record import (
     InputRecord,
     PanelSplitRecord,
@@ -25,36 +26,34 @@ from study.results.plans.plan_record import (
     Contents,
     ForcedConfiguration,
     ForcedRecord,
-    GridRecord,
     LeastFeature,
     PlanSummary,
     Question,
     RequestRecord,
     Requirements,
-    StepMemory,
     TemperatureRecord,
 )
 from study.search.beyond import most_beyond
 from study.search.forced import Forced
 from study.search.space import SearchSpace, TrialConfig
+from study.search.trial_memory import MEMORY_MODES, StepSetting, heaviest, lean_obstacle, step_bytes
 from study.spec.dimension import numbers
 from study.spec.specification import Budget, Cell
 from study.text.short_forms import architecture
-from study.training.device import supports_bf16
+from study.training.checkpoint_bytes import checkpoint_bytes, running_bytes
+from study.training.train_config import Memory
 
 
 def plan_summary(plan: CellPlan) -> PlanSummary:
     """Return what is known of a cell that can run here."""
-    contents = _contents(
-        plan.cell.data, plan.data, plan.space, device=plan.device_type, bf16=plan.bf16
-    )
+    contents = _contents(plan.cell.data, plan.data, plan.space, plan.setting)
     warnings = (*contents.inputs.warnings, *plan.simple.notes)
     return PlanSummary(
         question=_question(plan.cell),
         contents=dataclasses.replace(
             contents, inputs=dataclasses.replace(contents.inputs, warnings=warnings)
         ),
-        requirements=_requirements(plan),
+        requirements=_requirements(plan, contents.grid),
         feasible=True,
         problem=None,
     )
@@ -81,8 +80,7 @@ def summary_without_plan(
     """
     contents = None
     if data is not None and space is not None and where is not None:
-        bf16 = supports_bf16(where)
-        contents = _contents(cell.data, data, space, device=where.type, bf16=bf16)
+        contents = _contents(cell.data, data, space, step_setting(where, data))
     return PlanSummary(
         question=_question(cell),
         contents=contents,
@@ -92,19 +90,17 @@ def summary_without_plan(
     )
 
 
-def grid_record(space: SearchSpace, *, bf16: bool, networks: int) -> GridRecord:
+def grid_record(space: SearchSpace, setting: StepSetting) -> GridRecord:
     """Return the sizes of a search space, the memory of a step, and what was left out of it.
 
     Args:
         space: the search space.
-        bf16: are matrix products computed in bfloat16?
-        networks: number of networks of a trial.
+        setting: how the trials take their steps.
     """
-    rows = [(count_parameters(config.model), config) for config in space.configs()]
+    rows = [(count_parameters(config.model), config) for config in heaviest(space)]
     counts = sorted(count for count, _ in rows)
-    steps = [
-        (step_bytes(c, c.train.effective_batch, bf16=bf16, networks=networks), c) for _, c in rows
-    ]
+    steps = [(step_bytes(c, c.train.effective_batch, setting), c) for _, c in rows]
+    lean = None if space.lean is None else sorted(space.lean & set(space.shapes))
     return GridRecord(
         grid_size=len(counts),
         params_min=counts[0],
@@ -112,8 +108,28 @@ def grid_record(space: SearchSpace, *, bf16: bool, networks: int) -> GridRecord:
         params_max=counts[-1],
         n_dimensions=space.n_dimensions,
         left_out=None if space.left_out is None else space.left_out.record(),
+        lean=None if lean is None else [LeanArchitecture(**shape._asdict()) for shape in lean],
+        modes=[_mode(memory, space, setting) for memory in MEMORY_MODES],
         memory_min=_memory(steps, min),
         memory_max=_memory(steps, max),
+    )
+
+
+def _mode(memory: Memory, space: SearchSpace, setting: StepSetting) -> ModeRecord:
+    """Return what the architectures of a space would take in a memory mode."""
+    configs = list(heaviest(space))
+    needed = [needed_bytes(step_bytes(config, 1, setting, memory)) for config in configs]
+    on_disk = (
+        checkpoint_bytes(config.model, memory=memory, ema=config.train.ema_decay > 0)
+        for config in configs
+    )
+    return ModeRecord(
+        memory=memory,
+        n_planned=sum(config.train.memory == memory for config in configs),
+        needed_min_bytes=min(needed),
+        needed_max_bytes=max(needed),
+        checkpoint_bytes=max(running_bytes(*each) for each in on_disk) * setting.networks,
+        obstacle=lean_obstacle(space, setting.networks) if memory == "lean" else None,
     )
 
 
@@ -161,7 +177,7 @@ def _label(data: DataConfig) -> str:
 
 
 def _contents(
-    config: DataConfig, data: AnyDataset, space: SearchSpace, *, device: str, bf16: bool
+    config: DataConfig, data: AnyDataset, space: SearchSpace, setting: StepSetting
 ) -> Contents:
     return Contents(
         inputs=InputRecord(
@@ -174,9 +190,9 @@ def _contents(
             warnings=tuple(data.warnings),
             search_folds=_search_folds(config, data) if data.search_folds else None,
         ),
-        grid=grid_record(space, bf16=bf16, networks=len(data.per_network)),
-        device=device,
-        precision="bfloat16" if bf16 else "float32",
+        grid=grid_record(space, setting),
+        device=setting.device,
+        precision="bfloat16" if setting.bf16 else "float32",
     )
 
 
@@ -214,7 +230,7 @@ def _base_rate(data: AnyDataset) -> float | None:
     return sum(labels.values()) / len(labels)
 
 
-def _requirements(plan: CellPlan) -> Requirements:
+def _requirements(plan: CellPlan, grid: GridRecord) -> Requirements:
     feature, change = plan.sensitivity.least
     largest, temperature = plan.resources.largest, plan.temperature
     # Final runs of one budget have no architectures of the others.
@@ -235,6 +251,7 @@ def _requirements(plan: CellPlan) -> Requirements:
         running_checkpoint_bytes=plan.running_checkpoint_bytes,
         kept_checkpoint_bytes=plan.kept_checkpoint_bytes,
         estimate=plan.estimate,
+        mode_seconds=mode_seconds(plan.estimate, grid.modes),
         temperature=TemperatureRecord(
             state=temperature.state.value,
             degrees=temperature.degrees,
@@ -258,7 +275,7 @@ def _budget(plan: CellPlan, budget: Budget) -> BudgetRecord:
     return BudgetRecord(
         label=budget.label,
         target=budget.target,
-        grid=grid_record(own, bf16=plan.bf16, networks=plan.networks),
+        grid=grid_record(own, plan.setting),
         n_forced=sum(config.budget == budget.label for config in configs),
         epoch_seconds_min=min(seconds, default=None),
         epoch_seconds_max=max(seconds, default=None),

@@ -119,12 +119,14 @@ class PreparedCell:
         )
 
     def imported_by(self, plan: CellPlan) -> Imported | None:
-        """Return the earlier trials whose architectures the plan has not left out.
+        """Return the earlier trials that the planned space holds: not what the plan has left out.
+
+        Nor those of another memory mode than the plan has for their architecture.
 
         Raises:
             StudyError: there is none.
         """
-        if self.options.import_trials is None or plan.space.left_out is None:
+        if self.options.import_trials is None or plan.space == self.space:
             return self.imported
         return import_trials(self.options.import_trials, self.cell, self.data, plan.space)
 

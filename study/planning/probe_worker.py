@@ -15,7 +15,7 @@ from typing import Any
 import ray
 import torch
 
-from study.model.sizing import step_flops
+from study.model.sizing import count_parameters, step_flops
 from study.planning.step_times import CheckpointTime, ProbeTime
 from study.results.epoch_report import EpochReport
 from study.search.space import TrialConfig
@@ -168,7 +168,7 @@ class ProbeWorker:
             begin_seconds=build_seconds
             + self._n_shapes(config) * max(0.0, step_excess)
             + max(0.0, validation_excess),
-            checkpoint=self._checkpoint(trainer) if saves else None,
+            checkpoint=self._checkpoint(trainer, config) if saves else None,
         )
 
     def _n_shapes(self, config: TrialConfig) -> int:
@@ -185,9 +185,9 @@ class ProbeWorker:
             validation_days=days if is_validated_whole else days[:windows],
         )
 
-    def _checkpoint(self, trainer: Trainer) -> CheckpointTime:
+    def _checkpoint(self, trainer: Trainer, config: TrialConfig) -> CheckpointTime:
         """Time a checkpoint in a temporary folder: nothing is written where results will be."""
-        state, record = trainer.state_dict(), trainer.optimizer_record
+        state = trainer.state_dict()
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
             CheckpointFolder(Path(folder)).save(state)
@@ -197,7 +197,8 @@ class ProbeWorker:
             HostCopy().of(state)
             copied_seconds = time.perf_counter() - began
         return CheckpointTime(
-            n_params=record.n_decayed + record.n_undecayed,
+            memory=config.train.memory,
+            n_params=count_parameters(config.model),
             written_seconds=written_seconds,
             copied_seconds=copied_seconds,
         )
@@ -213,6 +214,7 @@ class ProbeWorker:
                 epochs=epochs,
                 phases="",
                 pretrain_epochs=0,
+                steps_per_epoch=None,
                 patience=None,
                 collapse_grace_share=1.0,
             ),

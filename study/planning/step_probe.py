@@ -7,7 +7,7 @@ shallow and a deep model (``study.planning.step_times`` has the fit to their tim
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -30,7 +30,9 @@ from study.planning.step_times import (
 )
 from study.search.space import SearchSpace, TrialConfig
 from study.text.short_forms import counted
+from study.training.checkpoint_bytes import checkpoint_bytes
 from study.training.step.samples import Samples
+from study.training.train_config import Memory
 
 _MOST_PROBES = 8
 """Most probes that run at once. They slow each other down as trials that share a device do, and no
@@ -47,9 +49,6 @@ deeper model do not."""
 _MOST_CHECKPOINT_BYTES = 256 * 2**20
 """Bytes of the largest checkpoint that is written. Writing a larger one would take longer than all
 other measurements, so its time is extrapolated."""
-
-_STATE_BYTES = 5 * 4
-"""Bytes of a checkpoint per parameter: weights, two moments, average and best weights, float32."""
 
 
 def measure_search(
@@ -211,7 +210,7 @@ def _measure_layers(
 
     def timed(config: TrialConfig, n_layers: int) -> ProbeTime:
         one = _with_depth(config, n_layers)
-        saves = count_parameters(one.model) in saved
+        saves = (one.train.memory, count_parameters(one.model)) in saved
         found = _median(ray.get([probe.measure.remote(one, saves=saves) for probe in probes]))
         if found.checkpoint is not None:
             checkpoints.append(found.checkpoint)
@@ -219,6 +218,7 @@ def _measure_layers(
 
     layers = tuple(
         LayerTimes(
+            memory=config.train.memory,
             layer_flops=layer_flops(config.model),
             deep_layers=deep_layers,
             shallow=timed(config, SHALLOW),
@@ -233,31 +233,50 @@ def _with_depth(config: TrialConfig, n_layers: int) -> TrialConfig:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, n_layers=n_layers))
 
 
-def _saved(configs: list[TrialConfig]) -> set[int]:
-    """Return the sizes of the models whose checkpoints are written: the ends of a straight line.
+def _saved(configs: list[TrialConfig]) -> set[tuple[Memory, int]]:
+    """Return the memory modes and sizes of the models whose checkpoints are written.
 
-    The smallest one is always written, so that there is one to extrapolate from.
+    Those are the ends of a straight line in each mode. The smallest one is always written, so that
+    there is one to extrapolate from.
     """
-    counts = sorted(count_parameters(config.model) for config in configs)
-    written = [count for count in counts if _STATE_BYTES * count <= _MOST_CHECKPOINT_BYTES]
-    return {counts[0], *written[-1:]}
+    saved: set[tuple[Memory, int]] = set()
+    for memory in {config.train.memory for config in configs}:
+        own = sorted(
+            (count_parameters(config.model), sum(_checkpoint_bytes(config)))
+            for config in configs
+            if config.train.memory == memory
+        )
+        written = [count for count, size in own if size <= _MOST_CHECKPOINT_BYTES]
+        saved |= {(memory, count) for count in (own[0][0], *written[-1:])}
+    return saved
+
+
+def _checkpoint_bytes(config: TrialConfig) -> tuple[int, int]:
+    return checkpoint_bytes(config.model, memory=config.train.memory, ema=True)
 
 
 def _probed(space: SearchSpace) -> list[tuple[TrialConfig, int]]:
-    """Return the smallest, middle and largest kind of layer, each with its deep model's depth."""
-    kinds: dict[float, list[TrialConfig]] = {}
+    """Return the smallest, middle and largest kind of layer, each with its deep model's depth.
+
+    They are those of each memory mode that the space has.
+    """
+    kinds: dict[Memory, dict[float, list[TrialConfig]]] = {}
     for config in space.configs():
-        kinds.setdefault(layer_flops(config.model), []).append(config)
+        own = kinds.setdefault(config.train.memory, {})
+        own.setdefault(layer_flops(config.model), []).append(config)
+    return [found for _, own in sorted(kinds.items()) for found in _probed_kinds(own)]
+
+
+def _probed_kinds(kinds: Mapping[float, list[TrialConfig]]) -> Iterator[tuple[TrialConfig, int]]:
+    """Yield the chosen kinds of layer of a memory mode, by the operations of a layer."""
     work = sorted(kinds)
-    chosen = []
     for flops in sorted({work[0], work[len(work) // 2], work[-1]}):
         rows = kinds[flops]
         deepest = max(config.model.n_layers for config in rows)
         affordable = int(WHOLE_FLOPS / (FEWEST_WINDOWS * flops))
         deep = max(SHALLOW + 1, min(_DEEPEST, deepest, affordable))
         # The middle row: neither the fewest nor the most heads.
-        chosen.append((rows[len(rows) // 2], deep))
-    return chosen
+        yield rows[len(rows) // 2], deep
 
 
 def _median(times: list[ProbeTime]) -> ProbeTime:
@@ -271,6 +290,7 @@ def _median(times: list[ProbeTime]) -> ProbeTime:
         validation_seconds=middle("validation_seconds"),
         begin_seconds=middle("begin_seconds"),
         checkpoint=CheckpointTime(
+            memory=saved[0].memory,
             n_params=saved[0].n_params,
             written_seconds=statistics.median(one.written_seconds for one in saved),
             copied_seconds=statistics.median(one.copied_seconds for one in saved),

@@ -17,6 +17,10 @@ the number of layers. The time of one layer, and the slope for each further one,
 linearly between the kinds, over the operations of a layer, and held constant beyond the smallest
 and the largest kind. A slope is never negative: only noise lets a deep model be faster.
 
+Trials in the two memory modes have times of their own: a lean step computes every layer's forward
+pass twice, and decodes and encodes the moments of all parameters. A space that has both modes is
+measured in both.
+
 The times of a checkpoint, of writing and of copying it, are straight lines in the number of
 parameters, through the smallest and the largest one that was written.
 """
@@ -29,6 +33,7 @@ import numpy as np
 from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters, step_flops
 from study.search.space import TrialConfig
+from study.training.train_config import Memory
 
 SHALLOW = 1
 """Number of layers of the shallow model of each kind of layer."""
@@ -38,6 +43,8 @@ SHALLOW = 1
 class CheckpointTime:
     """The measured times of one checkpoint."""
 
+    memory: Memory
+    """Memory mode of its trial."""
     n_params: int
     """Parameters of its model."""
     written_seconds: float
@@ -68,6 +75,8 @@ class ProbeTime:
 class LayerTimes:
     """A kind of layer (its width and feed-forward ratio), timed in a shallow and a deep model."""
 
+    memory: Memory
+    """Memory mode in which both were trained: each mode that a space has is timed."""
     layer_flops: float
     """Floating-point operations of one layer on one sample."""
     deep_layers: int
@@ -81,9 +90,9 @@ class StepTimes:
     """All that was measured for budgets whose trials have equal resources; horizons share it."""
 
     layers: tuple[LayerTimes, ...]
-    """The measured kinds of layer, ascending in operations, at least one."""
+    """The measured kinds of layer, ascending in operations, at least one of each memory mode."""
     checkpoints: tuple[CheckpointTime, ...]
-    """The checkpoints that were written, ascending in parameters, at least one."""
+    """The checkpoints that were written, ascending in parameters, at least one of each mode."""
     worker_seconds: float
     """Seconds from the request for workers until each has taken its first step: their processes,
     their imports and the context of their device."""
@@ -95,21 +104,25 @@ class StepTimes:
 
         The first epoch of a trial takes ``begin_seconds`` more.
         """
-        n_steps = -(-n_train // config.train.effective_batch)
+        n_steps, n_taken = (
+            config.train.steps_in_epoch(n_train),
+            config.train.samples_in_epoch(n_train),
+        )
         return (
-            n_train * self._fitted("window_seconds", config.model)
-            + n_steps * self._fitted("step_seconds", config.model)
-            + n_validation * self._fitted("validation_seconds", config.model)
+            n_taken * self._fitted("window_seconds", config)
+            + n_steps * self._fitted("step_seconds", config)
+            + n_validation * self._fitted("validation_seconds", config)
         )
 
     def begin_seconds(self, config: TrialConfig) -> float:
         """Return the seconds that the begin of a trial of ``config`` takes in a running worker."""
-        return self._fitted("begin_seconds", config.model)
+        return self._fitted("begin_seconds", config)
 
     def checkpoint(self, config: TrialConfig) -> CheckpointTime:
         """Return the times of a checkpoint of ``config``."""
-        n_params = count_parameters(config.model)
-        smallest, largest = self.checkpoints[0], self.checkpoints[-1]
+        n_params, memory = count_parameters(config.model), config.train.memory
+        own = [one for one in self.checkpoints if one.memory == memory]
+        smallest, largest = own[0], own[-1]
         further = n_params - smallest.n_params
         span = largest.n_params - smallest.n_params
 
@@ -119,21 +132,23 @@ class StepTimes:
             return max(0.0, least + further * slope)
 
         return CheckpointTime(
+            memory=memory,
             n_params=n_params,
             written_seconds=at_size(smallest.written_seconds, largest.written_seconds),
             copied_seconds=at_size(smallest.copied_seconds, largest.copied_seconds),
         )
 
-    def _fitted(self, name: str, model: ModelConfig) -> float:
+    def _fitted(self, name: str, config: TrialConfig) -> float:
         """Return one of the measured times for a model of any kind of layer and any depth."""
-        flops = [layer.layer_flops for layer in self.layers]
-        shallow = [getattr(layer.shallow, name) for layer in self.layers]
+        layers = [layer for layer in self.layers if layer.memory == config.train.memory]
+        flops = [layer.layer_flops for layer in layers]
+        shallow = [getattr(layer.shallow, name) for layer in layers]
         slopes = [
             max(0.0, getattr(layer.deep, name) - getattr(layer.shallow, name))
             / (layer.deep_layers - SHALLOW)
-            for layer in self.layers
+            for layer in layers
         ]
-        own, further = layer_flops(model), model.n_layers - SHALLOW
+        own, further = layer_flops(config.model), config.model.n_layers - SHALLOW
         return float(np.interp(own, flops, shallow) + further * np.interp(own, flops, slopes))
 
 

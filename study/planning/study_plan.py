@@ -91,7 +91,8 @@ def plan_cells(
         try:
             space, data, is_begun = known.read(series, results)
             asked = known.cell
-            key = (cell.budgets, space.shapes, min(concurrency or 0, asked.search.trials))
+            at_once = min(concurrency or 0, asked.search.trials)
+            key = (cell.budgets, space.shapes, space.lean, at_once)
             plan = plan_cell(
                 asked, data, space, nodes,
                 device=device, capture=capture, concurrency=concurrency,

@@ -23,6 +23,7 @@ from study.model.model_config import ModelConfig
 from study.planning.cell_series import AnyDataset
 from study.planning.simulation import TrialCost, play
 from study.planning.step_times import StepTimes
+from study.results.plans.grid_record import MemoryMode, ModeRecord
 from study.results.plans.plan_record import Estimate
 from study.search.forced import Forced
 from study.search.rungs import milestones, rung_epochs
@@ -40,6 +41,10 @@ a small model that is built in no time; measured by tests/bench/test_plan_time.p
 _END_SECONDS = 3.0
 """Seconds from the last trial's end to that of the command, for records and Ray's shutdown;
 measured by tests/bench/test_plan_time.py."""
+
+RECOMPUTED = 4 / 3
+"""Matrix products of a lean step by those of a full one: a backward pass costs two forward passes,
+and a lean step has a second forward pass."""
 
 _N_PLAYED = 30
 """Number of simulated searches over which a mean is taken."""
@@ -112,6 +117,23 @@ def estimate_search(
         planning_seconds=planning_seconds,
         epoch_seconds={name: statistics.fmean(found) for name, found in by_shape.items()},
     )
+
+
+def mode_seconds(estimate: Estimate, modes: Sequence[ModeRecord]) -> dict[MemoryMode, float | None]:
+    """Return the time of a search by memory mode, as if all its architectures had that one.
+
+    Measured is the mode that all of them are planned in. Where that is the full one, a lean search
+    takes as much longer as it computes: the update of the weights is left out.
+    """
+    planned = {mode.memory for mode in modes if mode.n_planned}
+    expected, start = estimate.search_seconds_expected, estimate.start_seconds
+    seconds: dict[MemoryMode, float | None] = {mode.memory: None for mode in modes}
+    for mode in modes:
+        if planned == {mode.memory}:
+            seconds[mode.memory] = expected
+        elif planned == {"full"} and mode.obstacle is None:
+            seconds[mode.memory] = start + RECOMPUTED * (expected - start)
+    return seconds
 
 
 def _cost(

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from study.errors import require
 from study.model.memory import largest_micro_batch
 from study.search.space import TrialConfig
+from study.search.trial_memory import StepSetting, step_bytes
 
 FORCED = "forced:"
 """Prefix of the source of a forced trial; the slot's name follows."""
@@ -63,23 +65,30 @@ class Assignment:
 
 
 def first_micro_batch(
-    trial: Assignment, share_bytes: Mapping[str, int], *, bf16: bool, networks: int
+    trial: Assignment, share_bytes: Mapping[str, int], setting: StepSetting
 ) -> int:
     """Return the micro-batch that a trial starts with; running out of memory may halve it.
 
     Args:
         trial: the trial.
         share_bytes: bytes of memory that a training step may use, by budget.
-        bf16: are matrix products in bfloat16?
-        networks: number of networks that the trial trains by turns, one for each fold.
+        setting: how the trial takes its steps.
+
+    Raises: SpecError if not even one sample fits.
     """
+    config, limit = trial.config, share_bytes[trial.config.budget]
     largest = largest_micro_batch(
-        trial.config.model,
-        effective_batch=trial.config.train.effective_batch,
-        limit_bytes=share_bytes[trial.config.budget],
-        bf16=bf16,
-        ema=trial.config.train.ema_decay > 0,
-        networks=networks,
-        pretrains=trial.config.train.pretrain_epochs > 0,
+        lambda micro_batch: step_bytes(config, micro_batch, setting),
+        effective_batch=config.train.effective_batch,
+        limit_bytes=limit,
     )
+    require(
+        largest is not None,
+        trial.folder,
+        "a step of one sample must fit the memory of the trial",
+        got=f"{step_bytes(config, 1, setting):,} bytes in memory mode {config.train.memory}, and "
+        f"{limit:,} that it may use",
+        remedy="Give the trial more memory, run fewer at once, or choose a smaller budget.",
+    )
+    assert largest is not None
     return min(largest, trial.micro_batch_limit or largest)

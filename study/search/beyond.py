@@ -203,6 +203,8 @@ class Beyond:
             return None
         if edge.name not in SHAPE_FIELDS:
             return wider, ()
+        # An architecture that is added has the memory mode of its budget's.
+        wide = dataclasses.replace(wide, lean=space.wider(edge.name, wider, wide.shapes).lean)
         new = _added(before, wider)
         shapes = tuple(
             shape

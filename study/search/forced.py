@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.errors import require
-from study.search.forced18 import D_FF_RATIO, listed
 from study.search.space import SearchSpace, Shape, TrialConfig
+from study.spec.forced18 import D_FF_RATIO, listed
 from study.spec.search_config import ForcedSet
 from study.spec.specification import Cell
 
@@ -57,7 +57,7 @@ def _start(space: SearchSpace, values: Mapping[str, Any]) -> Forced:
 def forced_configurations(space: SearchSpace, forced: ForcedSet) -> tuple[Forced, ...]:
     """Return the forced slots of a search, in the order in which they are tried.
 
-    ``forced18`` takes from ``study.search.forced18`` the configurations of the space's budgets,
+    ``forced18`` takes from ``study.spec.forced18`` the configurations of the space's budgets,
     unchanged. ``extremes6`` takes from the feasible set the narrowest and the widest model (which
     the budget makes the deepest and the shallowest), the shallowest and the deepest model of the
     middle width, and the models with the fewest and the most heads at the middle width and depth.

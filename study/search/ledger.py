@@ -24,6 +24,7 @@ from study.search.earlier_trials import KnownTrial, TrialToRepeat
 from study.search.forced import Forced
 from study.search.search_state import MAY_PASS, FaultKind, SearchState
 from study.search.space import SearchSpace, TrialConfig
+from study.search.trial_memory import what_would_fit
 from study.spec.search_config import SearchConfig
 
 _REASON_OF_FAULT: Mapping[FaultKind, StopReason] = {
@@ -350,6 +351,8 @@ class Ledger:
             return True
         if trial.retries:
             message += f" (tried again {trial.retries} times without one more epoch)"
+        if _REASON_OF_FAULT[kind] == "oom":
+            message += f". {what_would_fit(trial.assignment.config)}"
         self._finish(number, _REASON_OF_FAULT[kind], message)
         self.look_beyond()
         return False

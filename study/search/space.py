@@ -10,7 +10,7 @@ configuration that is trained and recorded holds plain field names and values on
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -21,17 +21,17 @@ from study.model.architecture import DEFAULT_FAMILY
 from study.model.families import FAMILIES
 from study.model.model_config import ModelConfig
 from study.model.sizing import feasible_grid
-from study.results.plans.plan_record import LeftOutArchitecture, LeftOutRecord
-from study.search.forced18 import D_FF_RATIO, listed
-from study.spec.dimension import Choice, Dimension, Fixed, Scalar, numbers
+from study.results.plans.grid_record import LeftOutArchitecture, LeftOutRecord
+from study.spec.dimension import Dimension, Fixed, Scalar, holding, numbers
+from study.spec.forced18 import D_FF_RATIO, listed
 from study.spec.specification import SHAPE_FIELDS, Budget, Cell
 from study.text.byte_text import gib, in_gib
-from study.training.train_config import TrainConfig
+from study.training.train_config import Memory, TrainConfig
 
 LATER_FIELDS = (
     "fall_weight", "base_loss", "ic_weight", "rank_weight", "rank_temperature", "sharpe_weight",
     "regime_strength", "n_assets", "n_sectors", "asset_attention", "phases", "pretrain_epochs",
-    "pretrain_mask_share", "n_horizons",
+    "pretrain_mask_share", "memory", "steps_per_epoch", "n_horizons",
 )  # fmt: skip
 """Settings that records of earlier versions lack; their trials had the defaults."""
 
@@ -79,6 +79,8 @@ class LeftOut:
     """Most bytes that a trial could be granted."""
     node: str
     """Name of the node with the most memory, which could grant ``limit_bytes``."""
+    memory: Memory = "full"
+    """Memory mode in which they need the least of what they may be trained in."""
 
     def numbers(self, shape: Shape | None = None) -> str:
         """Return a phrase: the GiB that they need, or that one needs, and the GiB there are."""
@@ -89,10 +91,12 @@ class LeftOut:
 
     def record(self) -> LeftOutRecord:
         """Return the typed values that a plan and ``cell.yaml`` hold."""
+        even = "even in memory mode lean, " if self.memory == "lean" else ""
         return LeftOutRecord(
-            reason=f"a training step of one sample needs {self.numbers()}",
+            reason=f"{even}a training step of one sample needs {self.numbers()}",
             limit_bytes=self.limit_bytes,
             node=self.node,
+            memory=self.memory,
             architectures=tuple(
                 LeftOutArchitecture(**shape._asdict(), needed_bytes=needed)
                 for shape, needed in self.needed.items()
@@ -109,6 +113,7 @@ class LeftOut:
             },
             limit_bytes=record.limit_bytes,
             node=record.node,
+            memory=record.memory,
         )
 
 
@@ -166,6 +171,9 @@ class SearchSpace:
     context_length: int
     left_out: LeftOut | None = None
     """Architectures that fit a budget and that no node could train; None if there are none."""
+    lean: frozenset[Shape] | None = None
+    """Architectures that are trained in the memory mode ``lean``, because no node could hold a full
+    step of theirs when the search began; None if that is not decided yet, or ``train`` says it."""
 
     @property
     def budgets(self) -> frozenset[str]:
@@ -187,12 +195,23 @@ class SearchSpace:
         """Return the space with schedules of this length."""
         return dataclasses.replace(self, train={**self.train, "epochs": Fixed(epochs)})
 
+    def with_lean(self, shapes: Iterable[Shape]) -> "SearchSpace":
+        """Return the space in which these architectures are trained lean, and no others."""
+        return dataclasses.replace(self, lean=frozenset(shapes))
+
     def wider(self, name: str, dimension: Dimension, shapes: Iterable[Shape]) -> "SearchSpace":
-        """Return the space with a wider dimension, and with the architectures that it adds."""
+        """Return the space with a wider dimension, and with the architectures that it adds.
+
+        Those of a budget that is lean throughout are lean: this is no new decision.
+        """
         model = {**self.model, name: dimension} if name in self.model else self.model
         train = {**self.train, name: dimension} if name in self.train else self.train
         both = tuple(sorted({*self.shapes, *shapes}))
-        return dataclasses.replace(self, shapes=both, model=model, train=train)
+        lean = self.lean
+        if lean is not None:
+            mixed = {shape.budget for shape in self.shapes if shape not in lean}
+            lean |= {shape for shape in both if shape.budget in self.budgets - mixed}
+        return dataclasses.replace(self, shapes=both, model=model, train=train, lean=lean)
 
     def of(self, shapes: Iterable[Shape]) -> "SearchSpace":
         """Return the space with these architectures alone."""
@@ -203,15 +222,21 @@ class SearchSpace:
         """Return the space of these configurations: their architectures, and all their values.
 
         They need not lie in this space. The schedules of a search may have become longer, and the
-        settings may have changed since. Ranges that hold them stay as they are.
+        settings may have changed since. Ranges that hold them stay as they are, and each
+        architecture keeps the memory mode that it has there.
         """
         configs = list(configs)
-        return dataclasses.replace(
+        # Which architectures are lean is no range of values, unless the file has it.
+        no_mode = () if "memory" in self.train else ("memory",)
+        own = dataclasses.replace(
             self,
             shapes=tuple(sorted({config.shape for config in configs})),
-            model=_holding(self.model, [config.model for config in configs], _DERIVED),
-            train=_holding(self.train, [config.train for config in configs], ()),
+            model=holding(self.model, [config.model for config in configs], _DERIVED),
+            train=holding(self.train, [config.train for config in configs], no_mode),
         )
+        if not no_mode:
+            return own
+        return own.with_lean(c.shape for c in configs if c.train.memory == "lean")
 
     @property
     def n_dimensions(self) -> int:
@@ -258,13 +283,15 @@ class SearchSpace:
         return params
 
     def contains(self, config: TrialConfig) -> bool:
-        """Could ``sample`` draw this configuration?"""
+        """Could ``sample`` draw this configuration? Where no mode is decided, in either one."""
         flat = config.flat()
         shape, others = config.shape, (*self.model.items(), *self.train.items())
+        is_decided = self.lean is not None or "memory" in self.train
+        space = self if is_decided else self.with_lean({shape} if flat["memory"] == "lean" else ())
         return (
             shape in self.shapes
             and all(dimension.contains(flat[name]) for name, dimension in others)
-            and self._config(shape, lambda name, _: flat[name]) == config
+            and space._config(shape, lambda name, _: flat[name]) == config
         )
 
     def _shape_name(self, rows: tuple[Shape, ...], position: int) -> str:
@@ -286,6 +313,8 @@ class SearchSpace:
         train = TrainConfig(
             **cast(Any, {name: value(name, dimension) for name, dimension in self.train.items()})
         )
+        if self.lean is not None and shape in self.lean:
+            train = dataclasses.replace(train, memory="lean")
         others = {name: value(name, dimension) for name, dimension in self.model.items()}
         own = shape._asdict()
         return TrialConfig(
@@ -299,30 +328,6 @@ class SearchSpace:
             ),
             train=train,
         )
-
-
-def _holding(
-    dimensions: Mapping[str, Dimension],
-    configs: Sequence[ModelConfig] | Sequence[TrainConfig],
-    derived: Sequence[str],
-) -> dict[str, Dimension]:
-    """Return dimensions that hold every value of these configurations; as they are if they do.
-
-    Args:
-        dimensions: by the names of fields; a field without one has its default.
-        configs: settings of the model or of training.
-        derived: fields that are no dimensions.
-    """
-    found = dict(dimensions)
-    for field in dataclasses.fields(configs[0]) if configs else ():
-        if field.name in derived:
-            continue
-        own = {getattr(config, field.name) for config in configs}
-        before = dimensions.get(field.name, Fixed(cast(Scalar, field.default)))
-        if not all(map(before.contains, own)):
-            values = tuple(sorted(own, key=lambda value: (value is not None, value)))
-            found[field.name] = Fixed(values[0]) if len(values) == 1 else Choice(values)
-    return found
 
 
 def build_space(

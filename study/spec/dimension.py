@@ -1,8 +1,8 @@
 """One value of a search space: fixed, chosen from a list, or drawn from a range."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol, TypeGuard, cast
 
 from study.errors import quoted, require
@@ -366,3 +366,27 @@ def _round_beyond(value: float, last: float, end: End) -> int | None:
 
 def _is_scalar(value: object) -> TypeGuard[Scalar]:
     return value is None or isinstance(value, str | bool) or is_number(value)
+
+
+def holding(
+    dimensions: Mapping[str, Dimension],
+    configs: Sequence[Any],
+    derived: Sequence[str],
+) -> dict[str, Dimension]:
+    """Return dimensions that hold every value of these configurations; as they are if they do.
+
+    Args:
+        dimensions: by the names of fields; a field without one has its default.
+        configs: dataclasses of one class: settings of the model or of training.
+        derived: fields that are no dimensions.
+    """
+    found = dict(dimensions)
+    for field in fields(configs[0]) if configs else ():
+        if field.name in derived:
+            continue
+        own = {getattr(config, field.name) for config in configs}
+        before = dimensions.get(field.name, Fixed(cast(Scalar, field.default)))
+        if not all(map(before.contains, own)):
+            values = tuple(sorted(own, key=lambda value: (value is not None, value)))
+            found[field.name] = Fixed(values[0]) if len(values) == 1 else Choice(values)
+    return found

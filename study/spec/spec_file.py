@@ -19,6 +19,7 @@ from study.spec.search_space_file import find_search_space
 from study.spec.specification import (
     DERIVED_MODEL_FIELDS,
     LONGEST_NAME,
+    PLANNED_FIELDS,
     SHAPE_FIELDS,
     Study,
     Supplementary,
@@ -187,12 +188,14 @@ def _supplementary(raw: Mapping[str, Any], where: str) -> Supplementary | None:
 def _dimensions(
     section: Mapping[str, Any], part: _Part, *, required: Sequence[str], where: str
 ) -> dict[str, Dimension]:
-    """Parse every dimension; a field that the file leaves out becomes its default."""
+    """Parse every dimension; a field that the file leaves out becomes its default, or a plan's."""
     _check_keys(section, expected=part.fields, required=required, where=where)
     defaults = {
         field.name: Fixed(field.default)
         for field in dataclasses.fields(part.config)
-        if field.name in part.fields and field.default is not dataclasses.MISSING
+        if field.name in part.fields
+        and field.name not in PLANNED_FIELDS
+        and field.default is not dataclasses.MISSING
     }
     return {**defaults, **_parsed(section, part, where)}
 

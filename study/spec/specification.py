@@ -23,6 +23,9 @@ from study.storage.layout import SEARCH_SUFFIX
 SHAPE_FIELDS = ("d_model", "n_layers", "n_heads", "d_ff_ratio")
 """Fields of ModelConfig that decide the number of parameters."""
 
+PLANNED_FIELDS = ("memory",)
+"""Fields of TrainConfig that a plan decides, by what fits, where a file leaves them out."""
+
 DERIVED_MODEL_FIELDS = (
     "n_features", "context_length", "auxiliary_head", "n_assets", "n_sectors", "n_horizons",
 )  # fmt: skip

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from study.results.plans.grid_record import GridRecord
 from study.results.plans.input_record import InputRecord, PanelSplitRecord, SplitRecord
 from study.results.plans.plan_record import (
     Contents,
     ForcedRecord,
-    GridRecord,
     PanelPowerRecord,
     PlanSummary,
     PowerRecord,
@@ -30,6 +30,7 @@ from study.results.records import (
 )
 from study.results.scores import BestEpoch, PanelBest
 from study.statistics.block_length import block_days
+from study.terminal.grid_overview import left_out, memory_modes
 from study.terminal.market_overview import (
     market_baselines,
     market_power_line,
@@ -45,11 +46,13 @@ from study.terminal.panel_overview import (
     signed,
 )
 from study.text.byte_text import gib, size
-from study.text.short_forms import architecture, counted, duration
-
-_NAMED = 6
-"""Most widths and depths that are named where many are left out; --json names all."""
-
+from study.text.short_forms import (
+    MIXED_MODES,
+    architecture,
+    counted,
+    duration,
+    has_both_modes,
+)
 
 RAY_START = "Ray and the libraries of a search"
 """Name of the first part of a start."""
@@ -101,7 +104,8 @@ def print_forced(console: Console, forced: Sequence[ForcedRecord]) -> None:
         for slot in forced:
             if slot.configuration is not None:
                 found = slot.configuration
-                text = f"{architecture(found.architecture)}, {found.param_count:,} parameters"
+                settings = {**found.architecture, **found.training}
+                text = f"{architecture(settings)}, {found.param_count:,} parameters"
                 _forced(console, slot, text)
     for slot in forced:
         if slot.configuration is None:
@@ -110,19 +114,6 @@ def print_forced(console: Console, forced: Sequence[ForcedRecord]) -> None:
 
 def _forced(console: Console, slot: ForcedRecord, text: str) -> None:
     console.print(Text(f"  forced  {slot.name:<13} {text}"), soft_wrap=True)
-
-
-def left_out(grid: GridRecord) -> str | None:
-    """Return how many architectures no node can train, which, and why; None if there are none."""
-    found = grid.left_out
-    if found is None:
-        return None
-    rows = found.architectures
-    # Heads hardly change what a step needs.
-    names = list(dict.fromkeys(f"{row.budget} d{row.d_model} L{row.n_layers}" for row in rows))
-    named = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-    n_all = grid.grid_size + len(rows)
-    return f"{len(rows)} of {n_all} architectures ({named}): {found.reason}"
 
 
 def requests(required: Requirements) -> list[str]:
@@ -156,6 +147,9 @@ def _facts(question: Question, contents: Contents) -> dict[str, str]:
         "grid": f"{grid.grid_size} architectures of {grid.params_min:,} to "
         f"{grid.params_max:,} parameters, {grid.n_dimensions} search dimensions",
     }
+    lean = memory_modes(grid)
+    if lean is not None:
+        facts["lean"] = lean
     return facts if without is None else {**facts, "without": without}
 
 
@@ -325,6 +319,7 @@ def print_summary(
             else f"{baseline.name:<11} {baseline_score(baseline)} on the same days"
             for baseline in required.baselines
         ),
+        *([f"note        {MIXED_MODES}"] if has_both_modes(r.params for r in records) else []),
         f"results     {folder}",
         f"look        tensorboard --logdir {shlex.quote(str(Path(folder).parent))}",
     ]

@@ -7,6 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from study.results.plans.grid_record import GridRecord, MemoryMode
 from study.results.plans.input_record import SplitRecord
 from study.results.plans.plan_record import (
     BudgetRecord,
@@ -18,12 +19,12 @@ from study.results.plans.plan_record import (
     Question,
     Requirements,
 )
+from study.terminal.grid_overview import left_out, memory_modes
 from study.terminal.market_overview import split_cells
 from study.terminal.overview import (
     beyond_edges,
     data_shares,
     folds,
-    left_out,
     print_forced,
     requests,
     search_folds,
@@ -50,7 +51,9 @@ def print_budget(console: Console, rows: Sequence[PlanRow], shares: Sequence[flo
     phase = "" if question.phase is None else f"phase {question.phase}, "
     console.print(Text(f"{question.study} {phase}{question.budget}", style="bold"))
     if first.contents is not None:
-        _print_contents(console, first.contents)
+        required = first.requirements
+        seconds = {} if required is None else required.mode_seconds
+        _print_contents(console, first.contents, seconds)
         if first.requirements is not None:
             _print_requirements(console, question, first.contents, first.requirements, shares)
     table = _horizons(rows)
@@ -62,8 +65,16 @@ def print_budget(console: Console, rows: Sequence[PlanRow], shares: Sequence[flo
             console.print(Padding(Text(line, style="yellow"), _INDENT))
 
 
-def _print_contents(console: Console, contents: Contents) -> None:
-    """Print what is known of a budget whether or not it can run here."""
+def _print_contents(
+    console: Console, contents: Contents, seconds: Mapping[MemoryMode, float | None]
+) -> None:
+    """Print what is known of a budget whether or not it can run here.
+
+    Args:
+        console: the terminal.
+        contents: the budget's data and architectures.
+        seconds: time of a search by memory mode, where it is known.
+    """
     grid, without = contents.grid, left_out(contents.grid)
     if contents.inputs.understood:
         _fact(console, "read", contents.inputs.understood)
@@ -77,6 +88,32 @@ def _print_contents(console: Console, contents: Contents) -> None:
           f"{grid.n_dimensions} search dimensions")  # fmt: skip
     _fact(console, "memory", f"of a step (model): {size(small.bytes)} for {small.architecture}")
     _fact(console, "", f"                   {size(large.bytes)} for {large.architecture}")
+    lean = memory_modes(grid)
+    if lean is not None:
+        _fact(console, "lean", lean)
+    console.print(_modes(grid, seconds))
+    for mode in grid.modes:
+        if mode.obstacle is not None:
+            _fact(console, "", f"mode {mode.memory}: none, for {mode.obstacle}")
+
+
+def _modes(grid: GridRecord, seconds: Mapping[MemoryMode, float | None]) -> Table:
+    """Return a line for each memory mode: what a trial of its architectures takes."""
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("mode", no_wrap=True)
+    for heading in ("planned", "memory at micro-batch 1", "checkpoints of a trial", "search"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for mode in grid.modes:
+        known = seconds.get(mode.memory)
+        ends = dict.fromkeys(map(size, (mode.needed_min_bytes, mode.needed_max_bytes)))
+        table.add_row(
+            mode.memory,
+            f"{mode.n_planned} of {grid.grid_size}",
+            " to ".join(ends),
+            size(mode.checkpoint_bytes),
+            "-" if known is None else f"about {duration(known)}",
+        )
+    return table
 
 
 def _print_requirements(

@@ -56,7 +56,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._stalled = stalled
         self._share_bytes = plan.share_bytes
         self._keep_state_mib = plan.cell.search.keep_state_mib
-        self._bf16, self._networks = plan.bf16, plan.networks
+        self._setting = plan.setting
         self._store = CellStore(self._folder, self._identity, n_folds=plan.n_folds)
         self._place = opened.folder.place
         self._views: dict[int, _View] = {}
@@ -339,9 +339,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def _first_micro_batch(self, assignment: Assignment) -> int:
         """Return the micro-batch that a trial starts with."""
-        return first_micro_batch(
-            assignment, self._share_bytes, bf16=self._bf16, networks=self._networks
-        )
+        return first_micro_batch(assignment, self._share_bytes, self._setting)
 
     @contextmanager
     def _storage(self) -> Iterator[None]:

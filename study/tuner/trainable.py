@@ -23,6 +23,7 @@ from study.results.epoch_report import EpochRecord, EpochReport, WorkerFacts
 from study.results.records import fold_of_run
 from study.search.assignment import Assignment, first_micro_batch
 from study.search.rungs import rung_epochs
+from study.search.trial_memory import StepSetting
 from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, STOP_FILE
 from study.storage.lease import WorkerStore, is_held
 from study.storage.lock import FolderLock, scratch_folder
@@ -381,7 +382,8 @@ class CellTrainable(tune.Trainable):  # type: ignore[misc]
     def _new_trainer(self, trial: Assignment) -> Trainer | FoldedTrainer:
         bf16, share = supports_bf16(self._device), self._settings.share_bytes
         folds = self._data[fold_of_run(trial.number, len(self._data))]
-        micro_batch = first_micro_batch(trial, share, bf16=bf16, networks=len(folds))
+        setting = StepSetting(bf16=bf16, networks=len(folds), device=self._device.type)
+        micro_batch = first_micro_batch(trial, share, setting)
         return trainer_of(
             folds, model=trial.config.model, train=trial.config.train, device=self._device,
             micro_batch=micro_batch, seed=trial.seed, bf16=bf16, graphs=self._graphs,

@@ -20,7 +20,13 @@ from analysis.answers.searched_answer import found_section, found_sentences, mor
 from analysis.answers.shape_tables import pairs_of_heads, styles_table
 from analysis.draw import draw
 from analysis.study_records import CellRecords, StudyRecords
-from analysis.trial_statistics import band_coverage, band_levels, tuning_curve, unequal_numbers
+from analysis.trial_statistics import (
+    band_coverage,
+    band_levels,
+    both_modes,
+    tuning_curve,
+    unequal_numbers,
+)
 from study.results.records import BEYOND, StopReason, TrialRecord
 from tests.results.conftest import PARAMS, record
 
@@ -136,6 +142,18 @@ def test_winners_of_unequally_many_trials_are_said_to_be() -> None:
     assert "12 to 15 trials, those beyond an edge of the file among them: " in unequal_numbers(
         [few, [*many[:12], *beyond]]
     )
+
+
+def test_trials_of_both_memory_modes_are_told_apart_and_said_to_be_ranked_together() -> None:
+    lean = [trial(n, 20_000, 0.5, memory="lean") for n in range(2)]
+    full = [trial(n, 20_000, 0.6, memory="full") for n in range(2, 5)]
+    assert both_modes(lean) == both_modes(full) == []
+    # Records of earlier versions have no mode, and are of full trials.
+    assert both_modes([trial(0, 20_000, 0.5), *full]) == []
+    (said,) = both_modes([*lean, *full])
+    assert said.startswith("2 of 5 trials are lean (budget 2M): trials in memory mode lean are")
+    best = found_section(study(cell(20_000, 1, [*lean, *full]))).tables[1].rows[0]
+    assert str(best[5]).endswith(" lean")
 
 
 def test_the_best_of_each_budget_stands_by_horizon_and_is_not_taken_for_a_law() -> None:

@@ -23,6 +23,7 @@ from torch import Tensor
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
 from study.model.model_config import ModelConfig
+from study.results.scores import Validation
 from study.training.device import supports_bf16
 from study.training.lean import lean_adamw
 from study.training.train_config import Memory, TrainConfig
@@ -82,9 +83,9 @@ def curve(
     )  # fmt: skip
     losses = []
     for _ in range(EPOCHS):
-        loss = trainer.run_epoch().validation.loss
-        assert loss is not None
-        losses.append(loss)
+        validation = trainer.run_epoch().validation
+        assert isinstance(validation, Validation)
+        losses.append(validation.loss)
     return losses
 
 

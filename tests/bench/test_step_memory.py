@@ -1,6 +1,8 @@
-"""The modelled memory of a step against the peak of a process, over three budgets of the space.
+"""The modelled memory of a step against the peak of a process, over the budgets of the space.
 
-Run by hand with ``make bench ARGS="-k step_memory"``: ten minutes on one core.
+Run by hand with ``make bench ARGS="-k 'step_memory and not lean_2b'"``: fifteen minutes.
+The two lean models of 2B take half an hour each, 12 GiB, and 8 GiB of the disk of temporary files:
+``make bench ARGS="-k lean_2b"``.
 """
 
 import dataclasses
@@ -19,6 +21,7 @@ from study.cluster.resources import Node, plan_resources
 from study.cluster.runtime import cluster
 from study.data.dataset import build_dataset
 from study.model.architecture import AssetAttention
+from study.model.lean_memory import lean_step_memory
 from study.model.memory import step_memory
 from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters
@@ -66,6 +69,24 @@ CASES = [
     ("200M", (2048, 4, 4, 16), 64, True),
 ]
 
+# Lean ones, with the effective batch after the micro-batch.
+LEAN_CASES = [
+    ("2M", (64, 64, 2, 4), 32, 256, True),
+    ("20M", (384, 12, 4, 8), 32, 256, True),
+    ("20M", (384, 12, 4, 8), 256, 256, False),
+    ("20M", (1024, 2, 2, 16), 32, 256, True),
+    ("20M", (128, 180, 2, 8), 64, 256, True),
+    ("200M", (256, 192, 4, 8), 16, 64, True),
+    ("200M", (768, 32, 2, 8), 16, 64, True),
+    ("200M", (1024, 16, 4, 8), 32, 64, False),
+    ("200M", (2048, 4, 4, 16), 16, 64, True),
+]
+LEAN_2B = [
+    ("2B", (1024, 256, 2, 16), 32, 256, True),
+    ("2B", (2048, 48, 4, 16), 32, 256, True),
+]
+MOST_OFF_LEAN = 0.10
+
 # The same of iTransformers, after the number of features: 26 and 212 tokens.
 FEATURE_CASES = [
     (25, (192, 4, 4, 8), 128, True),
@@ -105,17 +126,23 @@ def space_of(budget: str, family: str = "patchtst", n_features: int = 25) -> Sea
     return build_space(cell_of(budget, family), n_features=n_features)
 
 
+def say(
+    label: str, model: ModelConfig, micro_batch: int, *, bf16: bool, measured: int, modelled: int
+) -> None:
+    print(
+        f"\n{label} d{model.d_model} L{model.n_layers} x{model.d_ff_ratio} h{model.n_heads}, "
+        f"{count_parameters(model) / 1e6:.1f}M, micro-batch {micro_batch}, "
+        f"{'bfloat16' if bf16 else 'float32'}: {measured / MIB:.0f} MiB measured, "
+        f"{modelled / MIB:.0f} modelled, ratio {modelled / measured:.3f}",
+        end="",
+    )
+
+
 def judge(budget: str, model: ModelConfig, micro_batch: int, *, bf16: bool, measured: int) -> None:
     modelled = step_memory(model, micro_batch, bf16=bf16, ema=True).total
     granted = plan_resources([ROOMY], wanted_bytes=modelled).granted_bytes
-    print(
-        f"\n{budget:>4} d{model.d_model} L{model.n_layers} x{model.d_ff_ratio} h{model.n_heads}, "
-        f"{count_parameters(model) / 1e6:.1f}M, micro-batch {micro_batch}, "
-        f"{'bfloat16' if bf16 else 'float32'}: {measured / MIB:.0f} MiB measured, "
-        f"{modelled / MIB:.0f} modelled, ratio {modelled / measured:.3f}, "
-        f"{granted / MIB:.0f} granted",
-        end="",
-    )
+    say(f"{budget:>4}", model, micro_batch, bf16=bf16, measured=measured, modelled=modelled)
+    print(f", {granted / MIB:.0f} granted", end="")
     assert abs(modelled / measured - 1) <= MOST_OFF
     assert measured <= granted
 
@@ -131,6 +158,37 @@ def test_a_trial_holds_what_is_modelled(
     model = space.forced(Shape(budget, *shape)).model
     measured = measured_peak(model, micro_batch, bf16=bf16)
     judge(budget, model, micro_batch, bf16=bf16, measured=measured)
+
+
+def judge_lean(
+    budget: str, shape: tuple[int, int, int, int], micro_batch: int, batch: int, bf16: bool
+) -> None:
+    if bf16 and not supports_bf16(torch.device("cpu")):
+        pytest.skip("bfloat16 is emulated")
+    space = space_of(budget)
+    assert Shape(budget, *shape) in space.shapes
+    model = space.forced(Shape(budget, *shape)).model
+    measured = measured_peak(model, micro_batch, bf16=bf16, memory="lean", effective_batch=batch)
+    modelled = lean_step_memory(
+        model, micro_batch, effective_batch=batch, bf16=bf16, ema=True, maps_files=True
+    ).total
+    say(f"{budget:>4} lean, batch {batch}", model, micro_batch, bf16=bf16, measured=measured,
+        modelled=modelled)  # fmt: skip
+    assert abs(modelled / measured - 1) <= MOST_OFF_LEAN
+
+
+@pytest.mark.parametrize(("budget", "shape", "micro_batch", "batch", "bf16"), LEAN_CASES, ids=str)
+def test_a_lean_trial_holds_what_is_modelled(
+    budget: str, shape: tuple[int, int, int, int], micro_batch: int, batch: int, bf16: bool
+) -> None:
+    judge_lean(budget, shape, micro_batch, batch, bf16)
+
+
+@pytest.mark.parametrize(("budget", "shape", "micro_batch", "batch", "bf16"), LEAN_2B, ids=str)
+def test_lean_2b_fits_twelve_gibibytes(
+    budget: str, shape: tuple[int, int, int, int], micro_batch: int, batch: int, bf16: bool
+) -> None:
+    judge_lean(budget, shape, micro_batch, batch, bf16)
 
 
 @pytest.mark.parametrize(("n_features", "shape", "micro_batch", "bf16"), FEATURE_CASES, ids=str)

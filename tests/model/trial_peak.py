@@ -8,6 +8,8 @@ import dataclasses
 import json
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from study.data.panel.shared_inputs import SharedInputs
 from study.model.model_config import ModelConfig
 from study.training.device import bound_kernel_cache, peak_memory_bytes
 from study.training.panel.panel_samples import PanelTrainingData
-from study.training.train_config import TrainConfig
+from study.training.train_config import Memory, TrainConfig
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
 
@@ -27,9 +29,25 @@ EPOCHS = 2
 CPU = torch.device("cpu")
 
 
-def measured_peak(model: ModelConfig, micro_batch: int, *, bf16: bool) -> int:
-    """Return the largest resident set, bytes, of a process that trains ``model`` with averages."""
-    given = {**dataclasses.asdict(model), "micro_batch": micro_batch, "bf16": bf16}
+def measured_peak(
+    model: ModelConfig,
+    micro_batch: int,
+    *,
+    bf16: bool,
+    memory: Memory = "full",
+    effective_batch: int | None = None,
+) -> int:
+    """Return the largest resident set, bytes, of a process that trains ``model`` with averages.
+
+    An epoch is one step of two micro-batches or, if it is given, of ``effective_batch`` samples.
+    """
+    given = {
+        **dataclasses.asdict(model),
+        "micro_batch": micro_batch,
+        "bf16": bf16,
+        "memory": memory,
+        "effective_batch": effective_batch or 2 * micro_batch,
+    }
     done = subprocess.run(
         [sys.executable, "-m", "tests.model.trial_peak", json.dumps(given)],
         capture_output=True,
@@ -72,9 +90,10 @@ def panel(config: ModelConfig, n_samples: int) -> PanelTrainingData:
     )
 
 
-def main() -> None:
+def main(scratch: Path) -> None:
     given = json.loads(sys.argv[1])
     micro_batch, bf16 = given.pop("micro_batch"), given.pop("bf16")
+    memory, n_samples = given.pop("memory"), given.pop("effective_batch")
     config = ModelConfig(**given)
     torch.set_num_threads(1)
     bound_kernel_cache()
@@ -84,17 +103,19 @@ def main() -> None:
         train=TrainConfig(
             learning_rate=3e-4,
             epochs=100 * EPOCHS,
-            effective_batch=2 * micro_batch,
+            effective_batch=n_samples,
+            memory=memory,
             auxiliary_weight=1.0 if config.auxiliary_head else 0.0,
             ema_decay=0.95,
         ),
-        data=market(config.n_features, 2 * micro_batch)
+        data=market(config.n_features, n_samples)
         if config.n_assets == 1
-        else panel(config, 2 * micro_batch),
+        else panel(config, n_samples),
         device=CPU,
         micro_batch=micro_batch,
         seed=0,
         bf16=bf16,
+        scratch=scratch,
     )
     reports = [trainer.run_epoch() for _ in range(EPOCHS)]
     assert reports[-1].micro_batch == micro_batch
@@ -103,4 +124,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with tempfile.TemporaryDirectory() as folder:
+        main(Path(folder))

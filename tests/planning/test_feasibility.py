@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,25 @@ import pytest
 import study.planning.study_plan as study_plan
 from study.cluster.resources import Node, needed_bytes
 from study.data.dataset import Dataset, build_dataset
+from study.errors import SpecError
 from study.planning.cell_plan import plan_cell, trial_device
 from study.planning.feasibility import (
     InfeasibleError,
     begun_space,
     fitting_space,
     require_fits,
-    step_bytes,
 )
-from study.planning.plan_summary import plan_summary, summary_without_plan
+from study.planning.plan_summary import grid_record, plan_summary, summary_without_plan
 from study.planning.study_plan import folder_state, plan_cells
 from study.results.journal import Journal
+from study.results.plans.grid_record import LeftOutRecord
 from study.results.plans.plan_record import Estimate
 from study.search.cell_folder import create, identity
 from study.search.forced import first_configurations
 from study.search.ledger import Ledger
-from study.search.space import SearchSpace, TrialConfig, build_space
+from study.search.space import LeftOut, SearchSpace, Shape, TrialConfig, build_space
+from study.search.trial_memory import StepSetting, step_bytes
+from study.spec.dimension import Choice, Dimension, Fixed
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
@@ -38,6 +42,8 @@ SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 PHASE6A = load_study(SPACES / "phase6a.yaml")
 LARGE = PHASE6A.cell("2B", 1)
 GIB = 2**30
+SETTING = StepSetting(bf16=True)
+PHASES = json.dumps([{"name": "base", "epochs": 15}])
 ESTIMATE = Estimate(
     epoch_seconds_min=1.0, epoch_seconds_median=2.0, epoch_seconds_max=3.5,
     search_seconds_expected=60.0, search_seconds_most=90.0, trained_share=0.6, start_seconds=10.0,
@@ -54,12 +60,23 @@ def node(gib: float, *, gpus: int = 1) -> Node:
     )  # fmt: skip
 
 
-def whole(cell: Cell = LARGE) -> SearchSpace:
-    return build_space(cell, n_features=25)
+def whole(cell: Cell = LARGE, train: Mapping[str, Dimension] | None = None) -> SearchSpace:
+    space = build_space(cell, n_features=25)
+    return dataclasses.replace(space, train={**space.train, **(train or {})})
 
 
-def at(space: SearchSpace, gib: float) -> SearchSpace:
-    return fitting_space(space, [node(gib)], bf16=True, label="cell")
+def in_full(cell: Cell = LARGE) -> SearchSpace:
+    """Return the space of which every trial is held in full, as its file says."""
+    return whole(cell, {"memory": Fixed("full")})
+
+
+def at(space: SearchSpace, gib: float, setting: StepSetting = SETTING) -> SearchSpace:
+    return fitting_space(space, [node(gib)], setting, label="cell")
+
+
+def lean_of(space: SearchSpace) -> frozenset[Shape]:
+    assert space.lean is not None
+    return space.lean
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +85,11 @@ def data() -> Dataset:
 
 
 def needed(space: SearchSpace) -> list[int]:
-    return [needed_bytes(step_bytes(config, 1, bf16=True)) for config in space.configs()]
+    return [needed_bytes(step_bytes(config, 1, SETTING)) for config in space.configs()]
 
 
 def test_what_fits_is_kept_and_the_rest_is_named_with_its_numbers() -> None:
-    everything = whole()
+    everything = in_full()
     limit = 70 * GIB * 0.95
     left = at(everything, 70)
     assert left.left_out is not None
@@ -82,6 +99,7 @@ def test_what_fits_is_kept_and_the_rest_is_named_with_its_numbers() -> None:
     assert 0 < len(left.left_out.needed) < len(everything.shapes)
     assert "GiB against 66.5 GiB on a, the roomiest node" in left.left_out.numbers()
     assert at(everything, 90) is everything
+    assert left.lean is None
 
 
 def test_a_pretrained_trial_needs_what_its_pretraining_needs() -> None:
@@ -93,12 +111,12 @@ def test_a_pretrained_trial_needs_what_its_pretraining_needs() -> None:
         )
         for n in (0, 1)
     )
-    assert step_bytes(pretrained, 1, bf16=True) > step_bytes(plain, 1, bf16=True)
+    assert step_bytes(pretrained, 1, SETTING) > step_bytes(plain, 1, SETTING)
 
 
 def test_a_card_of_80_gb_keeps_all_of_2b_but_its_three_largest_shapes() -> None:
     # What the driver of such a card reports is less than 80 GiB.
-    left = at(whole(), 79.2)
+    left = at(in_full(), 79.2)
     assert left.left_out is not None
     assert len(left.shapes) == 60
     largest = {(s.d_model, s.n_layers) for s in left.left_out.needed}
@@ -107,27 +125,30 @@ def test_a_card_of_80_gb_keeps_all_of_2b_but_its_three_largest_shapes() -> None:
 
 
 def test_a_cell_is_infeasible_only_if_nothing_of_it_fits() -> None:
-    smallest = min(needed(whole())) / GIB / 0.95
-    assert len(at(whole(), smallest + 0.1).shapes) >= 1
+    smallest = min(needed(in_full())) / GIB / 0.95
+    assert len(at(in_full(), smallest + 0.1).shapes) >= 1
     with pytest.raises(InfeasibleError, match=r"some architecture must fit .* got 47\.5 to 75\.7"):
-        at(whole(), smallest - 0.1)
+        at(in_full(), smallest - 0.1)
 
 
 @pytest.mark.slow
 def test_an_architecture_that_is_kept_can_take_a_step_with_what_it_is_granted() -> None:
     data = build_dataset(LARGE.data)
     nodes = [node(60, gpus=0)]
-    plan = plan_cell(LARGE, data, whole(), nodes, device="cpu", concurrency=None, estimate=ESTIMATE)
-    steps = [step_bytes(config, 1, bf16=plan.bf16) for config in plan.space.configs()]
+    everything = in_full()
+    plan = plan_cell(
+        LARGE, data, everything, nodes, device="cpu", concurrency=None, estimate=ESTIMATE
+    )
+    steps = [step_bytes(config, 1, plan.setting) for config in plan.space.configs()]
     assert plan.space.left_out is not None
     assert max(steps) <= plan.share_bytes["2B"]
     written = json.loads(json.dumps(plan_summary(plan).to_json(), allow_nan=False))
     assert written["left_out"]["architectures"][0]["budget"] == "2B"
-    assert begun_space(whole(), written) == plan.space
+    assert begun_space(everything, written) == plan.space
 
 
 def test_the_extremes_and_the_draws_are_of_what_is_left() -> None:
-    left = at(whole(), 70)
+    left = at(in_full(), 70)
     slots = first_configurations(left, LARGE)
     assert [slot.problem for slot in slots] == [None] * 6
     assert all(slot.config is not None and left.contains(slot.config) for slot in slots)
@@ -139,7 +160,7 @@ def test_the_extremes_and_the_draws_are_of_what_is_left() -> None:
 def test_a_listed_configuration_that_does_not_fit_is_a_problem_and_takes_no_trial() -> None:
     study = load_study(SPACES / "two_phase.yaml")
     cell = study.cell_of_all(None, None, Overrides(search={"trials": 12}))
-    left = at(whole(cell), 3)
+    left = at(in_full(cell), 3)
     assert left.left_out is not None
     assert left.budgets == {"750k", "2M", "20M"}
     slots = first_configurations(left, cell)
@@ -151,8 +172,8 @@ def test_a_listed_configuration_that_does_not_fit_is_a_problem_and_takes_no_tria
 
 def begun(path: Path, cell: Cell, data: Dataset, space: SearchSpace) -> dict[str, Any]:
     """Make the folder of a search that was killed before its first trial."""
-    recorded = None if space.left_out is None else space.left_out.record().to_json()
-    described = {**identity(cell, data, path), "left_out": json.loads(json.dumps(recorded))}
+    grid = dataclasses.asdict(grid_record(space, SETTING))
+    described = {**identity(cell, data, path), **json.loads(json.dumps(grid))}
     create(LocalPlace(path), described).lock.release()
     return described
 
@@ -165,9 +186,133 @@ def test_a_search_goes_on_with_what_it_began_with_on_any_machine_that_has_room(
     again = begun_space(whole(), begun(tmp_path / "cell", LARGE, data, left))
     assert again == left
     assert folder_state(tmp_path / "cell", LARGE, data, whole()) == ("partial", None)
-    require_fits(again, [node(90)], bf16=True, label="cell")
+    require_fits(again, [node(90)], SETTING, label="cell")
     with pytest.raises(InfeasibleError, match="every one of its architectures"):
-        require_fits(again, [node(60)], bf16=True, label="cell")
+        require_fits(again, [node(60)], SETTING, label="cell")
+
+
+def test_what_does_not_fit_in_full_is_trained_lean_and_nothing_else() -> None:
+    space = at(whole(), 70)
+    unfit = {shape for shape, bytes_ in zip(whole().shapes, needed(whole()), strict=True)
+             if bytes_ > 70 * GIB * 0.95}  # fmt: skip
+    assert 0 < len(unfit) < len(space.shapes)
+    assert lean_of(space) == unfit
+    assert space.left_out is None
+    assert space.shapes == whole().shapes
+    modes = {config.shape: config.train.memory for config in space.configs()}
+    assert modes == {shape: "lean" if shape in unfit else "full" for shape in space.shapes}
+    # A draw is what is recorded; the same values in full are none of this search.
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [space.sample(study.ask()) for _ in range(60)]
+    assert {config.train.memory for config in drawn} == {"full", "lean"}
+    one = next(config for config in drawn if config.train.memory == "lean")
+    assert space.contains(one)
+    full = dataclasses.replace(one, train=dataclasses.replace(one.train, memory="full"))
+    assert not space.contains(full)
+    # Trials of an earlier search are read before the plan decides, and again after it has.
+    assert whole().contains(one)
+    assert whole().contains(full)
+    assert not at(whole(), 200).contains(one)
+
+
+def test_a_machine_of_24_gib_trains_all_of_2b_lean_and_alone(data: Dataset) -> None:
+    nodes = [node(24, gpus=0)]
+    plan = plan_cell(LARGE, data, whole(), nodes, device="cpu", concurrency=None, estimate=ESTIMATE)
+    assert plan.space.left_out is None
+    assert lean_of(plan.space) == set(whole().shapes)
+    assert (plan.concurrency, plan.resources.largest.exclusive) == (1, True)
+    written = json.loads(json.dumps(plan_summary(plan).to_json(), allow_nan=False))
+    assert {row["n_layers"] for row in written["lean"]} == {s.n_layers for s in whole().shapes}
+    full, lean = written["modes"]
+    assert (full["memory"], full["n_planned"], lean["n_planned"]) == ("full", 0, 75)
+    assert lean["needed_max_bytes"] < 16 * GIB < 40 * GIB < full["needed_min_bytes"]
+    assert written["mode_seconds"] == {"full": None, "lean": 60.0}
+    # One state is kept while the next is written; of 2.42 billion parameters it is 12 GiB.
+    assert plan.running_checkpoint_bytes == lean["checkpoint_bytes"] < 35 * GIB
+    assert full["checkpoint_bytes"] > 80 * GIB
+    assert begun_space(whole(), written) == plan.space
+
+
+def test_what_does_not_even_fit_lean_says_what_would() -> None:
+    space = at(whole(), 12)
+    assert space.left_out is not None
+    assert space.left_out.memory == "lean"
+    assert lean_of(space) == set(space.shapes)
+    record = space.left_out.record()
+    assert record.reason.startswith("even in memory mode lean, a training step of one sample needs")
+    assert LeftOut.from_record(LeftOutRecord.from_json(record.to_json())) == space.left_out
+    with pytest.raises(InfeasibleError, match=r"micro-batch 1, in memory mode lean, .*"
+                       r"A machine of \d+\.\d GiB can train one of them") as error:  # fmt: skip
+        at(whole(), 4)
+    # The machine that it names has room.
+    named = float(str(error.value).split("A machine of ")[1].split()[0])
+    assert at(whole(), named + 0.1).shapes
+
+
+@pytest.mark.parametrize(
+    ("train", "networks", "why"),
+    [
+        ({"optimizer": Choice(("adamw", "adabelief"))}, 1, "optimizer: adabelief"),
+        ({"pretrain_epochs": Fixed(2)}, 1, "pretrain_epochs"),
+        ({"phases": Fixed(PHASES)}, 1, "phases"),
+        ({"memory": Fixed("full")}, 1, "fixes train.memory: full"),
+        ({}, 5, "a trial has 5"),
+    ],
+    ids=str,
+)
+def test_where_lean_is_refused_the_refusal_says_why_and_what_it_would_need(
+    train: dict[str, Dimension], networks: int, why: str
+) -> None:
+    setting = dataclasses.replace(SETTING, networks=networks)
+    with pytest.raises(InfeasibleError, match=rf"lean would train 75 of 75 .* but .*{why}"):
+        at(whole(train=train), 24, setting)
+    space = at(whole(train=train), 1000, setting)
+    assert not space.lean
+    if "memory" not in train:
+        said = whole(train={**train, "memory": Fixed("lean")})
+        with pytest.raises(SpecError, match=f"got train.memory: lean, and .*{why}"):
+            at(said, 1000, setting)
+
+
+def test_a_space_that_says_lean_is_trained_lean_everywhere() -> None:
+    space = at(whole(train={"memory": Fixed("lean")}), 1000)
+    assert space.lean is None
+    assert {config.train.memory for config in space.configs()} == {"lean"}
+    both = at(whole(train={"memory": Choice(("lean", "full"))}), 70)
+    # What may be drawn in full must fit in full.
+    assert both.left_out is not None
+
+
+def test_a_search_keeps_the_modes_it_began_with_on_a_larger_machine(
+    tmp_path: Path, data: Dataset
+) -> None:
+    small = at(whole(), 24)
+    again = begun_space(whole(), begun(tmp_path / "cell", LARGE, data, small))
+    assert again == small
+    require_fits(again, [node(24)], SETTING, label="cell")
+    nodes = [node(200)]
+    plan = plan_cell(
+        LARGE, data, again, nodes, device="cpu", concurrency=None, estimate=ESTIMATE, is_begun=True
+    )
+    assert plan.space == small
+    # A search of an earlier version has full trials alone.
+    assert begun_space(whole(), {"left_out": None}).lean == frozenset()
+
+
+def test_beyond_an_edge_a_budget_that_is_lean_throughout_stays_lean() -> None:
+    lean, mixed = at(whole(), 24), at(whole(), 70)
+    added = Shape("2B", 4096, 12, 4, 16)
+    dimension = Choice((1024, 2048, 4096))
+    assert added in lean_of(lean.wider("d_model", dimension, [added]))
+    assert lean_of(mixed.wider("d_model", dimension, [added])) == lean_of(mixed)
+
+
+def test_final_runs_have_the_mode_of_their_trial() -> None:
+    lean = next(iter(at(whole(), 24).configs()))
+    again = whole().of_configs([lean])
+    assert [config.train.memory for config in again.configs()] == ["lean"]
+    full = next(iter(at(whole(), 200).configs()))
+    assert lean_of(whole().of_configs([full])) == frozenset()
 
 
 @pytest.mark.slow
@@ -225,7 +370,7 @@ def test_a_cell_that_cannot_run_is_described_with_the_keys_of_one_that_can(data:
 def test_a_plan_of_several_cells_says_which_cannot_run(tmp_path: Path) -> None:
     (found,) = plan_cells(
         [LARGE],
-        [node(24, gpus=0)],
+        [node(8, gpus=0)],
         tmp_path,
         device="cpu",
         capture=True,
@@ -234,8 +379,7 @@ def test_a_plan_of_several_cells_says_which_cannot_run(tmp_path: Path) -> None:
     )
     summary = found.row.summary
     assert (summary.feasible, found.row.folder_state) == (False, "new")
-    assert "47.6 to 75.8 GiB at micro-batch 1" not in str(summary.problem)
-    assert "GiB against 22.8 GiB on a" in str(summary.problem)
+    assert "GiB against 7.6 GiB on a" in str(summary.problem)
     assert summary.contents is not None
     assert summary.contents.grid.params_max > 2_000_000_000
     assert not found.will_run

@@ -11,6 +11,7 @@ from study.cluster.resources import SearchResources
 from study.data.dataset import Dataset, build_dataset
 from study.errors import SpecError
 from study.model.sizing import count_parameters
+from study.planning import step_probe
 from study.planning.step_times import (
     CheckpointTime,
     LayerTimes,
@@ -18,7 +19,8 @@ from study.planning.step_times import (
     StepTimes,
     layer_flops,
 )
-from study.planning.time_estimate import estimate_search, saved_shares
+from study.planning.time_estimate import estimate_search, mode_seconds, saved_shares
+from study.results.plans.grid_record import MemoryMode, ModeRecord
 from study.results.plans.plan_file import read_measurements
 from study.results.plans.plan_record import Estimate
 from study.search.space import SearchSpace, TrialConfig, build_space
@@ -60,7 +62,9 @@ def linear(window_seconds: float, *, step_seconds: float = 0.0) -> ProbeTime:
 
 
 def written(n_params: int, seconds: float, copied_seconds: float = 0.0) -> CheckpointTime:
-    return CheckpointTime(n_params=n_params, written_seconds=seconds, copied_seconds=copied_seconds)
+    return CheckpointTime(
+        memory="full", n_params=n_params, written_seconds=seconds, copied_seconds=copied_seconds
+    )
 
 
 def test_layers_beyond_the_measured_ones_follow_a_straight_line(space: SearchSpace) -> None:
@@ -69,7 +73,13 @@ def test_layers_beyond_the_measured_ones_follow_a_straight_line(space: SearchSpa
     # A sample costs its layers' work, and 2 for what surrounds them.
     times = StepTimes(
         layers=tuple(
-            LayerTimes(layer_flops=w, deep_layers=8, shallow=linear(2 + w), deep=linear(2 + 8 * w))
+            LayerTimes(
+                memory="full",
+                layer_flops=w,
+                deep_layers=8,
+                shallow=linear(2 + w),
+                deep=linear(2 + 8 * w),
+            )
             for w in (work[0], work[-1])
         ),
         checkpoints=(written(1_000_000, 0.1), written(2_000_000, 0.2)),
@@ -88,6 +98,7 @@ def test_layers_beyond_the_measured_ones_follow_a_straight_line(space: SearchSpa
 def test_the_optimizer_counts_once_per_batch(space: SearchSpace) -> None:
     config = next(iter(space.configs()))
     layer = LayerTimes(
+        memory="full",
         layer_flops=layer_flops(config.model),
         deep_layers=8,
         shallow=linear(0.0, step_seconds=3.0),
@@ -96,6 +107,73 @@ def test_the_optimizer_counts_once_per_batch(space: SearchSpace) -> None:
     times = StepTimes(layers=(layer,), checkpoints=(written(1, 0.0),), worker_seconds=0.0)
     assert config.train.effective_batch == 256
     assert times.epoch_seconds(config, 257, 0) == pytest.approx(2 * 3.0)
+
+
+def test_each_memory_mode_has_its_own_times(space: SearchSpace) -> None:
+    config = next(iter(space.configs()))
+    lean = dataclasses.replace(config, train=dataclasses.replace(config.train, memory="lean"))
+    flops = layer_flops(config.model)
+    full = LayerTimes(
+        memory="full", layer_flops=flops, deep_layers=8, shallow=linear(3.0), deep=linear(3.0)
+    )
+    slower = dataclasses.replace(full, memory="lean", shallow=linear(4.0), deep=linear(4.0))
+    times = StepTimes(
+        layers=(full, slower),
+        checkpoints=(written(1, 0.2), dataclasses.replace(written(1, 0.1), memory="lean")),
+        worker_seconds=0.0,
+    )
+    full_seconds, lean_seconds = (times.epoch_seconds(one, 10, 0) for one in (config, lean))
+    assert lean_seconds / full_seconds == pytest.approx(4 / 3)
+    found = [times.checkpoint(one) for one in (config, lean)]
+    assert [(one.memory, one.written_seconds) for one in found] == [("full", 0.2), ("lean", 0.1)]
+
+
+def test_both_modes_of_a_space_are_probed_each_in_its_own_sizes(space: SearchSpace) -> None:
+    wide = max(space.shapes, key=lambda shape: shape.d_model)
+    mixed = space.with_lean(shape for shape in space.shapes if shape.d_model == wide.d_model)
+    probed = {memory: [c.model.d_model for c, _ in step_probe._probed(mixed)
+                       if c.train.memory == memory] for memory in ("full", "lean")}  # fmt: skip
+    assert set(probed["lean"]) == {wide.d_model}
+    assert wide.d_model not in probed["full"]
+    assert len(probed["full"]) == 3
+    # The smallest of each mode is written, for there is nothing else to extrapolate from.
+    configs = [config for config, _ in step_probe._probed(mixed)]
+    assert {memory for memory, _ in step_probe._saved(configs)} == {"full", "lean"}
+
+
+def test_an_epoch_that_is_cut_short_takes_the_time_of_its_steps(space: SearchSpace) -> None:
+    config = next(iter(space.configs()))
+    cut = dataclasses.replace(config, train=dataclasses.replace(config.train, steps_per_epoch=2))
+    times = StepTimes(
+        layers=(
+            LayerTimes(
+                memory="full", layer_flops=1.0, deep_layers=8, shallow=linear(1.0), deep=linear(1.0)
+            ),
+        ),
+        checkpoints=(written(1, 0.0),),
+        worker_seconds=0.0,
+    )
+    assert times.epoch_seconds(cut, 5000, 0) == times.epoch_seconds(config, 512, 0)
+    assert times.epoch_seconds(cut, 300, 0) == times.epoch_seconds(config, 300, 0)
+
+
+def test_a_search_in_the_other_mode_takes_the_products_that_it_computes_more() -> None:
+    estimate = dataclasses.replace(ESTIMATE, search_seconds_expected=130.0, start_seconds=10.0)
+
+    def mode(memory: MemoryMode, n_planned: int, obstacle: str | None = None) -> ModeRecord:
+        return ModeRecord(
+            memory=memory, n_planned=n_planned, needed_min_bytes=1, needed_max_bytes=1,
+            checkpoint_bytes=1, obstacle=obstacle,
+        )  # fmt: skip
+
+    assert mode_seconds(estimate, [mode("full", 5), mode("lean", 0)]) == {"full": 130, "lean": 170}
+    assert mode_seconds(estimate, [mode("full", 0), mode("lean", 5)]) == {"full": None, "lean": 130}
+    assert mode_seconds(estimate, [mode("full", 2), mode("lean", 3)]) == {
+        "full": None,
+        "lean": None,
+    }
+    refused = mode_seconds(estimate, [mode("full", 5), mode("lean", 0, "it has phases")])
+    assert refused == {"full": 130, "lean": None}
 
 
 def test_few_short_epochs_are_saved_and_every_long_one() -> None:
@@ -114,7 +192,11 @@ def test_few_short_epochs_are_saved_and_every_long_one() -> None:
 def test_a_checkpoint_takes_as_long_as_its_parameters_say(space: SearchSpace) -> None:
     config = next(iter(space.configs()))
     layer = LayerTimes(
-        layer_flops=layer_flops(config.model), deep_layers=8, shallow=linear(0.0), deep=linear(0.0)
+        memory="full",
+        layer_flops=layer_flops(config.model),
+        deep_layers=8,
+        shallow=linear(0.0),
+        deep=linear(0.0),
     )
     count = count_parameters(config.model)
     measured = (written(count - 100, 0.1, 0.02), written(count + 100, 0.3, 0.04))
@@ -146,7 +228,9 @@ def expected_seconds(cell: Cell, data: Dataset, **terms: float) -> float:
         )},
     )  # fmt: skip
     times = StepTimes(
-        layers=(LayerTimes(layer_flops=1.0, deep_layers=2, shallow=probe, deep=probe),),
+        layers=(
+            LayerTimes(memory="full", layer_flops=1.0, deep_layers=2, shallow=probe, deep=probe),
+        ),
         checkpoints=(written(1, terms["written_seconds"], terms["copied_seconds"]),),
         worker_seconds=terms["worker_seconds"],
     )

@@ -199,7 +199,7 @@ def test_the_bounds_of_a_range_belong_to_a_space() -> None:
 
 def test_a_space_of_configurations_holds_the_schedules_of_all_of_them() -> None:
     """A search that was given longer schedules has cut trials with the old length."""
-    begun = space("smoke", "750k")
+    begun = space("smoke", "750k").with_lean(())
     first, second = list(begun.configs())[:2]
     assert begun.of_configs([first, second]) == begun.of([first.shape, second.shape])
     longer = second.with_epochs(7)

@@ -11,6 +11,7 @@ def test_a_shipped_space_is_found_by_its_name_from_any_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert names() == [
+        "large_check",
         "long",
         "origin",
         "panel",
@@ -46,6 +47,7 @@ def test_what_is_neither_is_answered_with_the_names(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
         SpecError,
-        match="names are long, origin, panel, panel_phases, phase6a, small, smoke, two_phase",
+        match="names are large_check, long, origin, panel, panel_phases, phase6a, small, smoke, "
+        "two_phase",
     ):
         find_search_space(Path(given))

@@ -13,7 +13,7 @@ from study.model.model_config import ModelConfig
 from study.spec.dimension import Choice, Fixed, Range
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
-from study.spec.specification import DERIVED_MODEL_FIELDS, Cell
+from study.spec.specification import DERIVED_MODEL_FIELDS, PLANNED_FIELDS, Cell
 from study.training.train_config import TrainConfig
 from tests.results.damage import damaged
 
@@ -159,10 +159,18 @@ def test_values_keep_their_kind() -> None:
 def test_the_resolved_cell_names_every_field_that_trains() -> None:
     study = load_study(SPACES / "smoke.yaml")
     resolved = study.cell("50k", 1).resolved()
-    assert set(resolved["train"]) == {field.name for field in fields(TrainConfig)}
+    trained = {field.name for field in fields(TrainConfig)} - set(PLANNED_FIELDS)
+    assert set(resolved["train"]) == trained
     derived = set(DERIVED_MODEL_FIELDS)
     assert set(resolved["model"]) == {field.name for field in fields(ModelConfig)} - derived
     assert resolved["train"]["clip_norm"] == TrainConfig(learning_rate=1.0, epochs=1).clip_norm
+
+
+def test_the_memory_mode_is_the_plans_unless_the_file_says_it(tmp_path: Path) -> None:
+    assert "memory" not in cell(SPACES / "phase6a.yaml").train
+    assert cell(edited(tmp_path, {"train.memory": "lean"})).train["memory"] == Fixed("lean")
+    with pytest.raises(SpecError, match="memory"):
+        cell(edited(tmp_path, {"train.memory": "small"}))
 
 
 def test_evaluation_days_do_not_depend_on_the_horizon() -> None:

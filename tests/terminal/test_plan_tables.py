@@ -16,7 +16,9 @@ from study.results.plans.plan_file import PlannedCell, StoredPlan
 from study.results.plans.plan_record import Estimate, PlanRow
 from study.search.space import build_space
 from study.spec.spec_file import load_study
+from study.terminal.overview import print_plan
 from study.terminal.plan_tables import print_budget, print_phase_two
+from study.text.short_forms import MIXED_MODES
 from tests.sweeping.command import plan_row
 from tests.tuner.command import ESTIMATE, POWER, SPACES
 
@@ -85,3 +87,55 @@ def test_only_a_plan_that_was_made_after_phase_one_knows_phase_two() -> None:
     assert [before.holds_phase(phase) for phase in (1, 2)] == [True, False]
     assert [after.holds_phase(phase) for phase in (1, 2)] == [True, True]
     assert [plain.holds_phase(phase) for phase in (None, 1, 2)] == [True, False, False]
+
+
+LARGE = load_study(SPACES / "phase6a.yaml").cell("2B", 1)
+
+
+def shown_on(gib: float) -> tuple[list[str], list[str]]:
+    """Return the lines of a plan, and those of a search's header, of 2B on a machine."""
+    data = build_dataset(LARGE.data)
+    memory = int(gib * 2**30)
+    node = dataclasses.replace(NODE, memory_bytes=memory, device_bytes=memory)
+    plan = plan_cell(
+        LARGE, data, build_space(LARGE, n_features=len(data.feature_names)), [node],
+        device="cpu", concurrency=None, power=read_power(POWER),
+        estimate=Estimate.from_json(ESTIMATE, "estimate"),
+    )  # fmt: skip
+    summary = plan_summary(plan)
+    row = PlanRow(summary=summary, folder_state="new", folder_problem=None)
+    planned, header = io.StringIO(), io.StringIO()
+    print_budget(Console(file=planned, width=120), [row])
+    print_plan(Console(file=header, width=120), summary)
+    return planned.getvalue().splitlines(), header.getvalue().splitlines()
+
+
+def test_both_memory_modes_stand_side_by_side_and_a_lean_search_says_that_it_is() -> None:
+    planned, header = shown_on(24)
+    modes = {line.split()[0]: line for line in planned if line.startswith((" full", " lean"))}
+    assert "0 of 75" in modes["full"]
+    assert modes["full"].rstrip().endswith("-")
+    assert "75 of 75" in modes["lean"]
+    assert "GiB" in modes["lean"].split("75 of 75")[1]
+    assert "about" in modes["lean"]
+    (said,) = (line for line in planned if line.startswith("  lean "))
+    assert "all 75 architectures in memory mode lean" in said
+    assert said in header
+    assert "ranked with full ones" not in said
+    forced = [line for line in header if line.startswith("  forced")]
+    assert len(forced) == 6
+    assert all(" lean, " in line for line in forced)
+
+
+def test_a_search_of_both_modes_names_the_lean_ones_and_what_ranking_them_assumes() -> None:
+    planned, header = shown_on(70)
+    (said,) = (line for line in planned if line.startswith("  lean "))
+    assert said in header
+    assert "of 75 architectures (2B d1024 L180, " in said
+    assert MIXED_MODES in said
+    # A machine with room for all in full says nothing of modes but what lean would take.
+    planned, header = shown_on(90)
+    assert not any(line.startswith("  lean ") for line in planned + header)
+    (lean,) = (line for line in planned if line.startswith(" lean "))
+    assert "0 of 75" in lean
+    assert "about" in lean

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from study.errors import SpecError
 from study.fields import rebuild
+from study.results.plans.grid_record import GridRecord, MemoryMode
 from study.results.plans.input_record import InputRecord
 from study.results.records import BaselineRecord, PanelBaselineRecord
 from study.text.short_forms import of_search
@@ -45,62 +46,6 @@ class Question:
     def short_name(self) -> str:
         """Return the horizon, and which further search of it is meant."""
         return of_search(f"h{self.horizon}", self.search_number)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LeftOutArchitecture:
-    """An architecture that no node can train."""
-
-    budget: str
-    d_model: int
-    n_layers: int
-    d_ff_ratio: int
-    n_heads: int
-    needed_bytes: int
-    """Memory that one sample at a time needs, headroom included."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LeftOutRecord:
-    """All architectures of a search space that no node can train."""
-
-    reason: str
-    limit_bytes: int
-    """Most memory that a trial could be granted."""
-    node: str
-    architectures: Sequence[LeftOutArchitecture]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values, from which ``from_json`` rebuilds the record."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "LeftOutRecord":
-        """Return the record of which ``to_json`` made plain values."""
-        rows = tuple(LeftOutArchitecture(**row) for row in raw["architectures"])
-        return cls(**{**raw, "architectures": rows})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepMemory:
-    """The modelled bytes of a training step, and the architecture that needs them."""
-
-    bytes: int
-    architecture: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GridRecord:
-    """The architectures that can be drawn: how many, of which sizes, and the memory of a step."""
-
-    grid_size: int
-    params_min: int
-    params_median: int
-    params_max: int
-    n_dimensions: int
-    left_out: LeftOutRecord | None
-    memory_min: StepMemory
-    memory_max: StepMemory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -324,6 +269,9 @@ class Requirements:
     running_checkpoint_bytes: int
     kept_checkpoint_bytes: int
     estimate: Estimate
+    mode_seconds: Mapping[MemoryMode, float | None]
+    """Time of the search if all of its architectures had one memory mode: measured in the mode that
+    is planned, modelled in ``lean`` where all are planned in full, None where it is not known."""
     temperature: TemperatureRecord
     power: PowerRecord | PanelPowerRecord
     baselines: Sequence[BaselineRecord | PanelBaselineRecord]
@@ -343,6 +291,7 @@ class Requirements:
             "running_checkpoint_bytes": self.running_checkpoint_bytes,
             "kept_checkpoint_bytes": self.kept_checkpoint_bytes,
             "estimate": dataclasses.asdict(self.estimate),
+            "mode_seconds": dict(self.mode_seconds),
             "temperature": dataclasses.asdict(self.temperature),
             "power": dataclasses.asdict(self.power),
             "baselines": [dataclasses.asdict(each) for each in self.baselines],
@@ -353,7 +302,7 @@ class Requirements:
 _OF_A_CELL_THAT_CAN_RUN = (
     "trial_resources", "budget_resources", "exclusive", "capacity", "concurrency", "estimate",
     "running_checkpoint_bytes", "kept_checkpoint_bytes", "power", "sensitivity", "temperature",
-    "baselines", "forced", "budgets",
+    "baselines", "forced", "budgets", "mode_seconds",
 )  # fmt: skip
 """Keys of Requirements in JSON, which are null for a cell that cannot run here."""
 

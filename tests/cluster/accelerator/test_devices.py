@@ -11,6 +11,7 @@ from study.cluster.resources import Node
 from study.errors import SpecError
 from study.planning.feasibility import InfeasibleError, fitting_space
 from study.search.space import build_space
+from study.search.trial_memory import StepSetting
 from study.spec.spec_file import load_study
 from study.training.device import absence, is_present, resolve_device
 from tests.accelerator import accelerator
@@ -113,5 +114,5 @@ def test_memory_that_others_hold_is_named_beside_what_is_needed() -> None:
     )  # fmt: skip
     space = build_space(cell, n_features=25)
     with pytest.raises(InfeasibleError, match=r"got [\d.]+ to [\d.]+ GiB") as refused:
-        fitting_space(space, [node], bf16=True, label="cell")
+        fitting_space(space, [node], StepSetting(bf16=True, device="cuda"), label="cell")
     assert "Other programs hold 79.0 GiB of the device: end them" in str(refused.value)
