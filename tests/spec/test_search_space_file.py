@@ -47,6 +47,7 @@ def test_what_is_neither_is_answered_with_the_names(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
         SpecError,
-        match="names are large_check, long, origin, panel, panel_phases, phase6a, small, smoke, two_phase",
+        match="names are large_check, long, origin, panel, panel_phases, phase6a, small, smoke, "
+        "two_phase",
     ):
         find_search_space(Path(given))
