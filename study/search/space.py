@@ -46,12 +46,6 @@ class Shape(NamedTuple):
     n_heads: int
 
 
-_DERIVED = (
-    *SHAPE_FIELDS, "n_features", "n_assets", "n_sectors", "context_length", "auxiliary_head",
-)  # fmt: skip
-"""Fields of ModelConfig that follow from the architecture, the samples and the training."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleShape:
     """The shape of a sample, which every network of a search has to take."""
@@ -67,6 +61,13 @@ class SampleShape:
     def asdict(self) -> dict[str, Any]:
         """Return the fields by name, which are those of ModelConfig."""
         return dataclasses.asdict(self)
+
+
+_DERIVED = (
+    *SHAPE_FIELDS, *(field.name for field in dataclasses.fields(SampleShape)), "context_length",
+    "auxiliary_head",
+)  # fmt: skip
+"""Fields of ModelConfig that follow from the architecture, the samples and the training."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
