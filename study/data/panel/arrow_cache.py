@@ -132,7 +132,7 @@ def cached_inputs(
 
 def cached_scores(
     digest: str,
-    folder: Path | None,
+    folder: Path,
     build: Callable[[], Mapping[str, SampleArray]],
     *,
     may_write: bool = True,
@@ -141,15 +141,13 @@ def cached_scores(
 
     Args:
         digest: of everything that they depend on.
-        folder: where the files are kept; None builds them each time.
+        folder: where the files are kept.
         build: what computes them: float32 of shape (n_days, n_assets) by the name of the model.
         may_write: may a file be written?
 
     Returns: the scores, and why a file was built again or could not be written, one line, empty
     otherwise.
     """
-    if folder is None:
-        return build(), ""
     path = folder / f"{digest}.arrow"
     return _cached(
         path,
@@ -194,11 +192,11 @@ def _cached(
         return built, note
     try:
         write(built)
-        _remove_unused(path)
         written = _tried(read)
     except OSError as error:
         written = f"could not be written ({cause(error)})"
     if not isinstance(written, str):
+        _remove_unused(path)
         return written, note
     return built, f"{where} {written}; {without}"
 
@@ -217,23 +215,22 @@ def _remove_unused(written: Path) -> None:
     Every opening of a file sets its time. Linux and macOS keep a removed file for those who have
     mapped it, so that nothing is taken from a process that runs.
 
+    What may not be removed stays: it only takes room.
+
     Args:
         written: the new file, whose time is the clock of the folder's file system.
-
-    Raises:
-        OSError: the folder cannot be read.
     """
-    now = written.stat().st_mtime
     digest = "[0-9a-f]" * len(written.stem)
     for pattern, most in (
         (f"{digest}.arrow", _UNUSED_SECONDS),
         (f".{digest}.*.tmp", _UNFINISHED_SECONDS),
     ):
-        for path in written.parent.glob(pattern):
-            # Another process may be removing the same ones.
-            with contextlib.suppress(OSError):
+        # Another process may be removing the same ones, and others may own the folder.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            now = written.stat().st_mtime
+            for path in written.parent.glob(pattern):
                 if path.is_file() and now - path.stat().st_mtime > most:
-                    path.unlink()
+                    path.unlink(missing_ok=True)
 
 
 def _in_memory(built: PanelInputs) -> CachedInputs:

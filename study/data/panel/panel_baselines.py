@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -134,21 +135,26 @@ def score_panel_baselines(
 
 def _kept_scores(data: PanelDataset, *, may_write: bool) -> tuple[Mapping[str, SampleArray], str]:
     """Return the scores on the validation days, from their file if there is one, and a note."""
+    file = data.inputs.file
+    if file is None:
+        return panel_baseline_scores(data, data.validation_days), ""
     return cached_scores(
-        _digest(data),
-        None if data.inputs.file is None else data.inputs.file.parent,
+        _digest(data, file),
+        file.parent,
         lambda: panel_baseline_scores(data, data.validation_days),
         may_write=may_write,
     )
 
 
-def _digest(data: PanelDataset) -> str:
-    """Return the sha256 of all that the scores on the validation days depend on."""
-    content = hashlib.sha256(repr((_code(), data.horizon)).encode())
-    for array in (
-        data.inputs.values, data.targets, data.present, data.closes, data.train_days,
-        data.validation_days,
-    ):  # fmt: skip
+def _digest(data: PanelDataset, file: Path) -> str:
+    """Return the sha256 of all that the scores on the validation days depend on.
+
+    The inputs may be a gigabyte. Their file is named by their content, so its name stands for them.
+    """
+    inputs = data.inputs
+    place = (file.stem, inputs.offset, inputs.values.shape)
+    content = hashlib.sha256(repr((_code(), data.horizon, place)).encode())
+    for array in (data.targets, data.present, data.closes, data.train_days, data.validation_days):
         content.update(repr((array.dtype.str, array.shape)).encode())
         content.update(np.ascontiguousarray(array).data.cast("B"))
     return content.hexdigest()

@@ -118,9 +118,12 @@ def test_everything_that_scores_depend_on_names_another_file(
     small: PanelDataset, tmp_path: Path, change: Callable[[PanelDataset], dict[str, Any]]
 ) -> None:
     data = mapped(small, tmp_path)
-    digest = panel_baselines._digest(data)
-    assert panel_baselines._digest(small) == digest
-    assert panel_baselines._digest(replace(data, **change(data))) != digest
+    file = data.inputs.file
+    assert file is not None
+    digest = panel_baselines._digest(data, file)
+    assert panel_baselines._digest(mapped(small, tmp_path), file) == digest
+    assert panel_baselines._digest(replace(data, **change(data)), file) != digest
+    assert panel_baselines._digest(data, file.with_stem("0" * 64)) != digest
 
 
 def test_damaged_scores_are_fitted_again_and_said_so(small: PanelDataset, tmp_path: Path) -> None:
@@ -153,13 +156,13 @@ def test_lightgbm_finds_the_same_signal_and_repeats_itself(
 def test_lightgbm_is_a_baseline_where_it_is_installed_alone(
     small: PanelDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    days = small.validation_days[:5]
+    days, file = small.validation_days[:5], Path("inputs.arrow")
     assert ("lightgbm" in panel_baseline_scores(small, days)) == HAS_LIGHTGBM
-    digests = {panel_baselines._digest(small)}
+    digests = {panel_baselines._digest(small, file)}
     for installed in (None, "4.0.0", "4.0.1"):
         monkeypatch.setattr(panel_baselines, "_version", lambda _, found=installed: found)
         panel_baselines._code.cache_clear()
-        digests.add(panel_baselines._digest(small))
+        digests.add(panel_baselines._digest(small, file))
         if installed is None:
             assert "lightgbm" not in panel_baseline_scores(small, days)
     panel_baselines._code.cache_clear()
