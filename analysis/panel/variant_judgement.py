@@ -33,7 +33,7 @@ class JudgedShare:
     cell: PanelCell
     share: ShareRuns
     rank_ic: Estimate
-    """Mean over test days and seeds."""
+    """Mean over test days and the seeds that both have."""
     n_seeds: int
     """Number of seeds that both have."""
     difference: Difference
@@ -75,7 +75,7 @@ def judge_shares(
     for cell in cells:
         for share in cell.shares:
             changed, base = _at_common_seeds(cell, share.test)
-            rank_ic = mean_score(share.test.rank_ic, samples[cell.horizon])
+            rank_ic = mean_score(changed, samples[cell.horizon])
             found.append((cell, share, rank_ic, len(changed)))
             names = (share.record.name, "all training days")
             pairs.append(_paired(names, base - changed, samples[cell.horizon]))

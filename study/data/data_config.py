@@ -360,7 +360,7 @@ class DataConfig:
             "DataConfig",
             f"horizons all is of panels, whose task is {RANKING}",
             got=f"task={self.task}, horizons={self.horizons}",
-            remedy="Leave it out, or choose another --task.",
+            remedy=f"Leave it out, or give --task {RANKING} with a panel.",
         )
         require(
             not self.is_panel or "vix" not in TIER_SOURCES[self.tier],

@@ -59,7 +59,10 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
         "ranges (default: the search space's)",
     )
     add("--seed", type=int, help="of the sampler and, plus its number, of each trial")
-    add("--source", help="sp500, nasdaq, the name of an imported market, or a CSV/Parquet file")
+    add(
+        "--source",
+        help="a market or panel that python -m study.data list names, or a CSV/Parquet file",
+    )
     add("--tier", help="feature set (default: the search space's)")
     add("--vix", help="for tier c: embedded, the name of an imported series, or a CSV/Parquet file")
     add("--without", metavar="SOURCE", help="stop if the tier is made of it: vix")
@@ -68,9 +71,12 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
         metavar="FAMILY",
         help=f"{', '.join(FAMILY_NAMES)} (default: the search space's)",
     )
-    add("--task", help="threshold_1pct, threshold_0.5pct, ..., or direction")
+    add("--task", help="threshold_1pct, threshold_0.5pct, ..., direction, or of panels ranking")
     add("--label", choices=("high", "close"), help="price that must reach the threshold")
-    add("--normalization", help="relative, zscore, revin or none")
+    add(
+        "--normalization",
+        help="relative, zscore, revin or none; of panels cross_z, cross_rank or zscore",
+    )
     add("--splits", choices=get_args(SplitKind),
         help="train winners once, or again before every fold of test days "
         "(default: shares, and walk_forward for sp500-long)")  # fmt: skip

@@ -214,6 +214,13 @@ def _parsed(section: Mapping[str, Any], part: _Part, where: str) -> dict[str, Di
             got=quoted(raw),
             remedy="List the values.",
         )
+        require(
+            not (name in PLANNED_FIELDS and dimension.is_searched),
+            f"{where}.{name}",
+            "must be one value, so that the trials of an architecture can be compared",
+            got=quoted(raw),
+            remedy="Give one, or leave it out: the plan then chooses by what fits.",
+        )
         for value in dimension.values:
             _check_field(name, value, types[name], part.rules, where)
         dimensions[name] = dimension

@@ -15,7 +15,7 @@ def summary_table(cells: Sequence[CellRun]) -> Table:
     for heading in ("cell", "end"):
         table.add_column(heading, no_wrap=True)
     # The plan's time is that of the cell alone; beside others it takes longer.
-    for heading in ("trials", "best loss", "took", "plan, alone"):
+    for heading in ("trials", "best score", "took", "plan, alone"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("best architecture, or why it ended")
     for cell in cells:

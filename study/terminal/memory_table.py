@@ -15,7 +15,8 @@ def print_needs(console: Console, needs: NeedTable) -> None:
     for heading in ("budget", "mode"):
         table.add_column(heading, no_wrap=True)
     for heading in ("memory of a trial", "state", *machines):
-        table.add_column(heading, justify="right", no_wrap=True)
+        # On a narrow terminal a range and a machine's name take two lines.
+        table.add_column(heading, justify="right")
     for row in needs.rows:
         ends = dict.fromkeys(map(size, (row.needed_min_bytes, row.needed_max_bytes)))
         table.add_row(

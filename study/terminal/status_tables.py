@@ -48,7 +48,7 @@ def view(status: StudyStatus, machine: str) -> Group:
 
 
 def _cells(cells: Sequence[CellStatus]) -> Table:
-    table = _table(("cell", "state"), ("done", "pruned", "failed", "best loss"), ("architecture",))
+    table = _table(("cell", "state"), ("done", "pruned", "failed", "best score"), ("architecture",))
     for heading in ("at work", "left", "life"):
         table.add_column(heading, justify="right", no_wrap=True)
     for cell in cells:

@@ -218,6 +218,7 @@ def test_evaluation_days_do_not_depend_on_the_horizon() -> None:
         ({"data.accept": "weekdays"}, "data.accept: must be a list, but got 'weekdays'"),
         ({"data.accept": ["dates differ"]}, "must name checks whose refusal can be overridden"),
         ({"data.purge_days": 1}, "purge_days must be at least the horizon"),
+        ({"train.memory": {"choice": ["full", "lean"]}}, "train.memory: must be one value"),
     ],
 )
 def test_a_broken_space_is_refused(tmp_path: Path, edit: dict[str, Any], message: str) -> None:
