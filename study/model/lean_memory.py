@@ -12,11 +12,17 @@ from study.model.memory import FRAMEWORK_BYTES, HOLES, StepMemory
 from study.model.model_config import ModelConfig
 
 BLOCK = 256
-"""Numbers of a block, which share one float32 scale."""
+"""Numbers of a block, which share one float32 scale, as in bitsandbytes 0.50."""
 
-_UPDATE_BYTES, _ACCELERATOR_UPDATE_BYTES = 9 * 2**20, 36 * 2**20
-"""Bytes of the buffers with which a layer is changed, a chunk of it at a time, on a CPU and on an
-accelerator (``study.training.lean.lean_adamw``)."""
+CHUNK = 1 << 18
+"""Weights of a layer that are changed at once on the CPU, whose buffers of 9 MiB stay in its last
+cache. Random bits are drawn per chunk, so another size is another stream."""
+
+ACCELERATOR_CHUNK = 1 << 20
+"""Weights changed at once elsewhere, in buffers of 36 MiB: there each launch has its price."""
+
+N_UPDATE_BUFFERS = 9
+"""Numbers in float32 that are held for each weight of a chunk while it is changed."""
 
 _KERNEL_BYTES = 34 * 2**20
 """Bytes of a process of lean trials beyond those of full ones. Measured with a trial of 32,000
@@ -91,6 +97,7 @@ def lean_step_memory(
     backward = max(backward, asset_bytes(c, effective_batch, operand))
     backward += layer_matrices(c) * _FLOAT32
     others = (n_vectors + rest) * _FLOAT32
+    chunk = CHUNK if maps_files else ACCELERATOR_CHUNK
     return StepMemory(
         weights=c.n_layers * matrices * _BFLOAT16 + layer * _FLOAT32 + others,
         gradients=layer * _FLOAT32 + others,
@@ -98,7 +105,7 @@ def lean_step_memory(
         best_copy=others,
         ema_copy=(others + (scales if maps_files else coded)) if ema else 0,
         activations=inputs + streams + embedded + saved,
-        temporaries=max(backward, _UPDATE_BYTES if maps_files else _ACCELERATOR_UPDATE_BYTES),
+        temporaries=max(backward, N_UPDATE_BUFFERS * chunk * _FLOAT32),
         fragmentation=int(HOLES[operand] * (saved + backward)),
         framework=FRAMEWORK_BYTES + _KERNEL_BYTES,
     )

@@ -77,20 +77,17 @@ def fitting_space(
         remedy="Leave train.memory out, or what is in its way.",
     )
     if is_chosen:
-        full = set(_unfit(space.with_lean(()), nodes, setting))
-        space = space.with_lean(full if obstacle is None else ())
-    needed = _unfit(space, nodes, setting)
-    if not needed:
+        full = _left_out(space.with_lean(()), nodes, setting)
+        space = space.with_lean(full.needed if full is not None and obstacle is None else ())
+    found = _left_out(space, nodes, setting)
+    if found is None:
         return space
-    judged: Memory = "lean" if space.lean else "full"
-    found = LeftOut(
-        needed=needed, limit_bytes=most_bytes(nodes), node=roomiest(nodes).name, memory=judged
-    )
+    needed = found.needed
     require(
         len(needed) < len(space.shapes),
         label,
         "a training step of some architecture must fit the memory of a node at micro-batch 1"
-        + (", in memory mode lean" if judged == "lean" else ""),
+        + (", in memory mode lean" if found.memory == "lean" else ""),
         got=found.numbers(),
         remedy=_remedy(space, nodes, setting, obstacle, min(needed.values())),
         error=InfeasibleError,
@@ -160,28 +157,37 @@ def require_fits(
     Raises:
         InfeasibleError: one does not fit.
     """
-    needed = _unfit(space, nodes, setting)
-    if not needed:
+    found = _left_out(space, nodes, setting)
+    if found is None:
         return
-    found = LeftOut(needed=needed, limit_bytes=most_bytes(nodes), node=roomiest(nodes).name)
+    mode = ", in memory mode lean" if found.memory == "lean" else ""
     raise InfeasibleError(
         f"{label}: can only go on where every one of its architectures fits a node at micro-batch "
-        f"1, but got {len(needed)} of {len(space.shapes)} that do not ({found.numbers()}). "
+        f"1{mode}, but got {len(found.needed)} of {len(space.shapes)} that do not "
+        f"({found.numbers()}). "
         "Free memory, or go on on a machine like the one where it was begun. A new search here "
         "can know the old results: --fresh --import-trials with the cell's folder."
     )
 
 
-def _unfit(space: SearchSpace, nodes: Sequence[Node], setting: StepSetting) -> dict[Shape, int]:
-    """Return what one sample at a time needs of the architectures that fit no node, headroom too.
+def _left_out(space: SearchSpace, nodes: Sequence[Node], setting: StepSetting) -> LeftOut | None:
+    """Return the architectures that fit no node, one sample at a time; None if all fit.
 
     Each is taken in the memory mode that it has in the space.
     """
-    steps = {
-        shape: step_bytes(config, 1, setting)
+    steps = (
+        (shape, config.train.memory, step_bytes(config, 1, setting))
         for shape, config in zip(space.shapes, heaviest(space), strict=True)
-    }
-    return {shape: needed_bytes(n) for shape, n in steps.items() if not fits(nodes, n)}
+    )
+    unfit = [step for step in steps if not fits(nodes, step[-1])]
+    if not unfit:
+        return None
+    return LeftOut(
+        needed={shape: needed_bytes(n_bytes) for shape, _, n_bytes in unfit},
+        limit_bytes=most_bytes(nodes),
+        node=roomiest(nodes).name,
+        memory="lean" if all(memory == "lean" for _, memory, _ in unfit) else "full",
+    )
 
 
 def needs(cell: Cell, space: SearchSpace) -> list[BudgetNeed]:

@@ -224,6 +224,8 @@ class ProbeWorker:
             seed=0,
             bf16=supports_bf16(self._device),
             graphs=self._graphs,
+            # Files without a name, as a trial has them in its own folder.
+            scratch=Path(tempfile.gettempdir()),
         )
 
 

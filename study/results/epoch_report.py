@@ -182,6 +182,8 @@ class OptimizerRecord:
     """The settings of an optimizer, read from the object itself and not from a configuration."""
 
     name: str
+    """``AdamW``; ``AdaBelief``; or ``LeanAdamW``: AdamW with moments of 8 bits, and with each of
+    the n parts of the network that are changed together clipped to ``clip_norm / sqrt(n)``."""
     learning_rate: float
     beta1: float
     beta2: float

@@ -24,7 +24,7 @@ from study.search.earlier_trials import KnownTrial, TrialToRepeat
 from study.search.forced import Forced
 from study.search.search_state import MAY_PASS, FaultKind, SearchState
 from study.search.space import SearchSpace, TrialConfig
-from study.search.trial_memory import what_would_fit
+from study.search.trial_memory import lean_obstacle, what_would_fit
 from study.spec.search_config import SearchConfig
 
 _REASON_OF_FAULT: Mapping[FaultKind, StopReason] = {
@@ -59,6 +59,7 @@ class Ledger:
         phase: 1 or 2 in a search of two phases; written to the records.
         may_repeat: may forced configurations be equal? They differ by their seeds.
         beyond: how the search goes beyond the edges of its file; None if it does not.
+        networks: number of networks that a trial trains by turns, one for each fold.
 
     Raises:
         JournalError: the journal's events do not follow from each other.
@@ -75,12 +76,14 @@ class Ledger:
         phase: int | None = None,
         may_repeat: bool = False,
         beyond: Beyond | None = None,
+        networks: int = 1,
     ) -> None:
         self._journal = journal
         self._search = search
         self._granted_bytes = granted_bytes
         self._phase = phase
         self._beyond = beyond
+        self._networks = networks
         self._state = SearchState(space=space, forced=forced, search=search, may_repeat=may_repeat)
         for event in journal.replay():
             self._state.apply(event)
@@ -352,7 +355,8 @@ class Ledger:
         if trial.retries:
             message += f" (tried again {trial.retries} times without one more epoch)"
         if _REASON_OF_FAULT[kind] == "oom":
-            message += f". {what_would_fit(trial.assignment.config)}"
+            obstacle = lean_obstacle(self._state.sampler.space, self._networks)
+            message += f". {what_would_fit(trial.assignment.config, obstacle)}"
         self._finish(number, _REASON_OF_FAULT[kind], message)
         self.look_beyond()
         return False

@@ -103,11 +103,17 @@ def lean_obstacle(space: SearchSpace, networks: int) -> str | None:
     return None
 
 
-def what_would_fit(config: TrialConfig) -> str:
-    """Return what would train a configuration of which not even one sample at a time fitted."""
+def what_would_fit(config: TrialConfig, obstacle: str | None) -> str:
+    """Return what would train a configuration of which not even one sample at a time fitted.
+
+    Args:
+        config: the configuration.
+        obstacle: what ``lean_obstacle`` says of its space.
+    """
     if config.train.memory == "lean":
         return "Lean, one sample at a time, it needs a machine with more memory, or without others"
+    lean = "needs less" if obstacle is None else f"would need less, but {obstacle}"
     return (
         "In full, one sample at a time, it needs a machine with more memory or fewer trials at "
-        "once (--concurrency); train.memory: lean takes a quarter of the bytes for its state"
+        f"once (--concurrency); train.memory: lean {lean}"
     )

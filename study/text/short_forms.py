@@ -8,7 +8,7 @@ LEAN = "lean"
 
 MIXED_MODES = (
     "trials in memory mode lean are ranked with full ones, which assumes that the mode costs "
-    "nothing: docs/memory.md has what was measured"
+    "nothing; that is not measured yet (docs/memory.md)"
 )
 """Note beside trials of both memory modes."""
 

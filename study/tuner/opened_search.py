@@ -83,6 +83,7 @@ class OpenedSearch:
             phase=plan.cell.phase,
             may_repeat=plan.may_repeat,
             beyond=Beyond(plan.cell, plan.holds) if plan.cell.search.beyond_edges else None,
+            networks=plan.networks,
         )
         require_nothing_lost(folder.path, ledger, folder.journal.search)
         if not ledger.is_complete:

@@ -18,7 +18,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from study.data.data_config import DataConfig
 from study.data.dataset import build_dataset
@@ -29,6 +28,7 @@ from study.training.lean import lean_adamw
 from study.training.train_config import Memory, TrainConfig
 from study.training.trainer import Trainer
 from study.training.windows import TrainingData
+from tests.training.lean.nearest import to_nearest
 
 pytestmark = pytest.mark.bench
 
@@ -87,11 +87,6 @@ def curve(
         assert isinstance(validation, Validation)
         losses.append(validation.loss)
     return losses
-
-
-def to_nearest(values: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Round as a cast does: what half a unit in the last place does not reach, is lost."""
-    return values.to(torch.bfloat16)
 
 
 def all_curves(kept: Path, scratch: Path) -> dict[tuple[str, int, int], list[float]]:

@@ -1,6 +1,8 @@
 """The modelled memory of a lean step follows what such a step holds."""
 
 import dataclasses
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from study.model.memory import step_memory
 from study.model.model_config import ModelConfig
 from study.model.sizing import count_parameters
 from study.training.lean.block_code import CodedBlocks
+from tests.bench.test_step_memory import LEAN_CASES
 
 GIB = 2**30
 
@@ -78,15 +81,43 @@ def test_the_batch_is_held_by_the_inputs_of_layers_and_the_micro_batch_by_one_la
 
 
 @pytest.mark.parametrize(
-    "shape", [{"d_model": 2048, "n_layers": 48, "n_heads": 16}, {"d_model": 1024, "n_layers": 192}]
+    ("n_params", "shape"),
+    [
+        (2.41e9, {"d_model": 2048, "n_layers": 48, "n_heads": 16}),
+        (2.15e9, {"d_model": 1024, "n_layers": 256, "n_heads": 16, "d_ff_ratio": 2}),
+    ],
 )
-def test_two_and_a_half_billion_parameters_take_less_than_twelve_gibibytes(
-    shape: dict[str, Any],
+def test_two_billion_parameters_take_less_than_twelve_gibibytes(
+    n_params: float, shape: dict[str, Any]
 ) -> None:
     model = config(**shape)
-    assert count_parameters(model) > 2.4e9
+    assert count_parameters(model) > n_params
     assert 9 * GIB < lean(model, 32, effective_batch=256).total < 12 * GIB
-    assert step_memory(model, 32, bf16=True, ema=True).total > 60 * GIB
+    assert step_memory(model, 32, bf16=True, ema=True).total > 55 * GIB
+
+
+def test_the_page_has_the_cases_of_the_bench_and_what_is_modelled_of_them() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "memory.md").read_text()
+    number = r"([\d,.]+)"
+    rows = re.findall(
+        rf"^\| d(\d+) L(\d+) x(\d)(, float32)? \| {number}M \| (\d+) of (\d+) \| {number} MiB "
+        r"\| ([-+]\d+) % \|$",
+        page,
+        flags=re.MULTILINE,
+    )
+    assert len(rows) == len(LEAN_CASES)
+    for row, (_, (width, depth, ratio, n_heads), micro_batch, batch, bf16) in zip(
+        rows, LEAN_CASES, strict=True
+    ):
+        numbers = (width, depth, ratio, "" if bf16 else ", float32")
+        assert row[:4] == tuple(map(str, numbers))
+        assert row[5:7] == (str(micro_batch), str(batch))
+        shape = {"d_model": width, "n_layers": depth, "d_ff_ratio": ratio, "n_heads": n_heads}
+        model = config(**shape, last_day_skip=True, auxiliary_head=True)
+        assert f"{count_parameters(model) / 1e6:.1f}" == row[4]
+        modelled = lean(model, micro_batch, effective_batch=batch, bf16=bf16).total / 2**20
+        off = 100 * (modelled / float(row[7].replace(",", "")) - 1)
+        assert off == pytest.approx(int(row[8]), abs=0.6)
 
 
 def test_a_lean_step_in_float32_has_larger_activations() -> None:

@@ -278,6 +278,14 @@ def test_a_space_that_says_lean_is_trained_lean_everywhere() -> None:
     space = at(whole(train={"memory": Fixed("lean")}), 1000)
     assert space.lean is None
     assert {config.train.memory for config in space.configs()} == {"lean"}
+    said = whole(train={"memory": Fixed("lean")})
+    left = at(said, 12)
+    assert left.left_out is not None
+    assert left.left_out.memory == "lean"
+    with pytest.raises(InfeasibleError, match="in memory mode lean, but got"):
+        at(said, 4)
+    with pytest.raises(InfeasibleError, match="micro-batch 1, in memory mode lean, but got"):
+        require_fits(said, [node(12)], SETTING, label="cell")
     both = at(whole(train={"memory": Choice(("lean", "full"))}), 70)
     # What may be drawn in full must fit in full.
     assert both.left_out is not None

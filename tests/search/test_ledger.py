@@ -15,6 +15,8 @@ from study.results.journal import Journal, JournalError
 from study.results.records import TrialRecord
 from study.results.scores import Validation
 from study.search.earlier_trials import TrialToRepeat
+from study.search.ledger import Ledger
+from study.spec.dimension import Choice, Dimension
 from tests.results.reports import best_epoch, validation
 from tests.search.simulated_search import (
     SEARCH,
@@ -179,7 +181,31 @@ def test_memory_that_runs_out_halves_the_micro_batch_down_to_one_sample(tmp_path
     assert (record.reason, record.state, record.value) == ("oom", "FAIL", None)
     assert record.message is not None
     assert record.message.startswith("the machine ran low. In full, one sample at a time")
-    assert "train.memory: lean" in record.message
+    assert record.message.endswith("train.memory: lean needs less")
+
+
+@pytest.mark.parametrize(
+    ("train", "networks", "why"),
+    [
+        ({"optimizer": Choice(("adamw", "adabelief"))}, 1, "the space has optimizer: adabelief"),
+        ({}, 5, "a trial has 5"),
+    ],
+    ids=str,
+)
+def test_lean_is_not_recommended_where_it_is_refused(
+    tmp_path: Path, train: dict[str, Dimension], networks: int, why: str
+) -> None:
+    space = dataclasses.replace(SPACE, train={**SPACE.train, **train})
+    journal = Journal.create(tmp_path, "abcd", {"kind": "created", "time": 0.0})
+    ledger = Ledger(
+        journal, space=space, forced=(), search=SEARCH, granted_bytes={}, networks=networks
+    )
+    ledger.next()
+    ledger.fault(0, "oom", "why", micro_batch=1)
+    record = ledger.record(0)
+    assert record is not None
+    assert "train.memory: lean would need less, but" in str(record.message)
+    assert why in str(record.message)
 
 
 @pytest.mark.parametrize("kind", ["error", "oom"])

@@ -24,15 +24,11 @@ import torch
 from torch import Tensor
 
 from study.errors import require
+from study.model.lean_memory import BLOCK
 from study.training.lean.rounding import draw_sixteen_bits
-
-BLOCK = 256
-"""Numbers that share a scale, as in bitsandbytes 0.50."""
 
 N_BUFFERS = 4
 """Rows of the scratch of ``CodedBlocks``."""
-
-_SMALLEST_SCALE = torch.finfo(torch.float32).tiny
 
 
 class CodedBlocks:
@@ -86,13 +82,15 @@ class CodedBlocks:
         """
         n_numbers = stop - start
         out = torch.empty(n_numbers, device=self.codes.device) if out is None else out
+        # Of the roots, because a small scale over the square of the top would be zero.
+        distances = self._scales(start, stop).sqrt() / self._top
         if self.is_signed:
             root = torch.empty_like(out) if scratch is None else scratch[0][:n_numbers]
             root.copy_(self.codes[start:stop].view(torch.int8))
+            root.view(-1, BLOCK).mul_(distances)
             torch.abs(root, out=out).mul_(root)
         else:
-            out.copy_(self.codes[start:stop]).add_(1).square_()
-        out.view(-1, BLOCK).mul_(self._scales(start, stop) / self._top**2)
+            out.copy_(self.codes[start:stop]).add_(1).view(-1, BLOCK).mul_(distances).square_()
         return out
 
     def encode(
@@ -122,8 +120,9 @@ class CodedBlocks:
         scales = self._scales(start, start + n_values)
         blocks = torch.abs(values, out=root).view(-1, BLOCK)
         scales.copy_(blocks.amax(dim=1, keepdim=True))
-        blocks.mul_(self._top**2 / scales.clamp(min=_SMALLEST_SCALE))
-        torch.floor(root.sqrt_(), out=below)
+        # The scale first: the square of the top over a small one would be infinite.
+        blocks.div_(scales.masked_fill(scales == 0, 1.0))
+        torch.floor(root.sqrt_().mul_(self._top), out=below)
         # The share of the way between two squares, from that between their roots:
         # (r^2 - b^2) / ((b + 1)^2 - b^2).
         torch.sub(root, below, out=part).mul_(root.add_(below))

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from study.model.encoder import EncoderLayer
-from study.training.lean.block_code import BLOCK, CodedBlocks
-from study.training.lean.lean_adamw import CHUNK, LeanMoments
+from study.model.lean_memory import BLOCK, CHUNK
+from study.training.lean.block_code import CodedBlocks
+from study.training.lean.lean_adamw import LeanMoments
 from study.training.lean.scratch import drop_pages, scratch_vector
 from study.training.lean.stage import LayerLayout, Stage
 

@@ -6,17 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from study.model.lean_memory import ACCELERATOR_CHUNK, CHUNK, N_UPDATE_BUFFERS
 from study.training.lean.block_code import N_BUFFERS, CodedBlocks
 from study.training.lean.rounding import round_stochastically
 
-CHUNK = 1 << 18
-"""Weights changed at once on the CPU, whose buffers of 9 MiB stay in its last cache. Random bits
-are drawn per chunk, so another size is another stream."""
-
-ACCELERATOR_CHUNK = 1 << 20
-"""Weights changed at once elsewhere, in buffers of 36 MiB: there each launch has its price."""
-
-_N_OWN = 5
+_N_OWN = N_UPDATE_BUFFERS - N_BUFFERS
 
 
 class LeanMoments:
@@ -84,7 +78,7 @@ def update(
     root_correction = math.sqrt(1 - beta2**n_steps)
     chunk = CHUNK if weight.device.type == "cpu" else ACCELERATOR_CHUNK
     chunk = min(chunk, weight.numel())
-    buffers = torch.empty(_N_OWN + N_BUFFERS, chunk, device=weight.device)
+    buffers = torch.empty(N_UPDATE_BUFFERS, chunk, device=weight.device)
     scratch = buffers[_N_OWN:]
     for start in range(0, weight.numel(), chunk):
         stop = min(start + chunk, weight.numel())

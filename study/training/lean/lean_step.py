@@ -42,7 +42,10 @@ class LeanStep:
 
     If memory runs out the pass is repeated with half the micro-batch, from the same place in the
     streams of dropout. Layers that were changed before that stay as they are, and only hand the
-    gradient on, so that every weight is changed once in a step. A loss that is not finite changes
+    gradient on, so that every weight is changed once in a step. That step is inexact: the layers
+    below them get the gradients of a network whose upper layers are those of the next step, and
+    its loss is that network's; the norm has the parts of both passes. If memory ran out before a
+    layer was changed, the repeated step is the whole one. A loss that is not finite changes
     nothing, and a norm that is not finite neither its layer nor those below.
 
     Args:

@@ -164,10 +164,13 @@ class LeanTraining:
 
     @property
     def optimizer_record(self) -> OptimizerRecord:
-        """The settings of the optimizer, with the weights of all layers counted."""
+        """The settings of the optimizer, with the weights of all layers counted.
+
+        Its name is another one, because its moments and its clipping are.
+        """
         record = read_optimizer(self._optimizer)
         n_weights = len(self._layers) * self._stage.layout.n_weights
-        return replace(record, n_decayed=record.n_decayed + n_weights)
+        return replace(record, name="LeanAdamW", n_decayed=record.n_decayed + n_weights)
 
     def begin(self) -> None:
         """Forget an earlier loss that was not finite."""

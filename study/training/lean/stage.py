@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from study.model.encoder import EncoderLayer
-from study.training.lean.block_code import BLOCK
+from study.model.lean_memory import BLOCK
 
 
 class LayerLayout:

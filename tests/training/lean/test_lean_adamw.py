@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from study.model.lean_memory import BLOCK, CHUNK
 from study.training.lean import lean_adamw
-from study.training.lean.block_code import BLOCK, CodedBlocks
-from study.training.lean.lean_adamw import CHUNK, LeanMoments, update
+from study.training.lean.block_code import CodedBlocks
+from study.training.lean.lean_adamw import LeanMoments, update
+from tests.training.lean.nearest import to_nearest
 
 SETTINGS: dict[str, Any] = {
     "rate": 1e-3,
@@ -124,6 +126,20 @@ def test_changes_below_half_a_unit_in_the_last_place_add_up() -> None:
     assert float(exact[0]) == pytest.approx(0.98, abs=1e-4)
     standard_error = 2**-9 * math.sqrt(n_steps / n_weights)
     assert float(lean.mean()) == pytest.approx(float(exact[0]), abs=4 * standard_error)
+
+
+def test_to_the_nearest_the_same_changes_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As tests/bench/test_lean_fidelity.py has it, to show that its check can fail.
+    monkeypatch.setattr(lean_adamw, "round_stochastically", to_nearest)
+    lean, exact = distance(
+        torch.ones(BLOCK), lambda w, step: torch.ones(BLOCK), 3, weight_decay=0.0, rate=1e-4
+    )
+    assert (lean == 1).all()
+    assert (exact < 1).all()
+    lean, exact = distance(
+        torch.ones(BLOCK), lambda w, step: torch.ones(BLOCK), 1, weight_decay=0.0, rate=0.5
+    )
+    torch.testing.assert_close(lean, exact, rtol=2**-8, atol=0)
 
 
 def test_a_weight_without_gradient_beside_large_ones_takes_no_large_steps() -> None:

@@ -155,6 +155,7 @@ def test_first_weights_are_those_of_the_full_mode_in_bfloat16() -> None:
         assert torch.equal(weights[name], kept), name
     assert list(weights) == [name for name, _ in full.model.named_parameters()]
     record = trainer.optimizer_record
+    assert record.name == "LeanAdamW"
     assert record.n_decayed + record.n_undecayed == count_parameters(DEEP)
     assert (record.n_decayed, record.n_undecayed) == (
         full.optimizer_record.n_decayed,
