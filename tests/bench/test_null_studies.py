@@ -12,7 +12,7 @@ import pytest
 from scipy.signal import lfilter
 
 from analysis.statistics.comparison import compare, excludes_zero, paired_difference, pairs_of
-from analysis.statistics.day_resampling import DaySamples, daily_means, resampled_days
+from analysis.statistics.day_resampling import DaySamples, daily_mean_losses, resampled_days
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate
 from analysis.statistics.run_resampling import Runs
@@ -69,7 +69,7 @@ def null_study(
         names=("parameters",),
         sizes=np.geomspace(2e4, 2e6, len(counts))[budget][:, None],
         losses=losses.mean(axis=1),
-        resampled=daily_means(losses, days),
+        resampled=daily_mean_losses(losses, days),
         budget=budget,
         search=unit,
     )
