@@ -31,9 +31,9 @@ from study.text.short_forms import counted
 _FEWEST_DAYS = 250
 """Days of a decade, a year of them, from which on it is a period of its own."""
 
-_FEWEST_BLOCKS = 5
-"""Blocks that such a decade must fill. With fewer they show less than seven tenths of a mean's
-variance, and its interval has to be four tenths wider and more."""
+FEWEST_BLOCKS = 5
+"""Blocks that the days of a period must fill. With fewer they show less than seven tenths of a
+mean's variance, and its interval has to be four tenths wider and more."""
 
 _DECADE_YEARS = 10
 
@@ -123,7 +123,7 @@ def _periods(each: JudgedHorizon) -> _Periods:
     """Return the decades of the test days, each resampled in blocks of the whole part."""
     dates = each.cells[0].test.dates
     n_days = len(dates)
-    fewest = max(_FEWEST_DAYS, _FEWEST_BLOCKS * judged_block_days(each.horizon, n_days))
+    fewest = max(_FEWEST_DAYS, FEWEST_BLOCKS * judged_block_days(each.horizon, n_days))
     every = decades_of(dates)
     rows = {name: own for name, own in every.items() if len(own) >= fewest}
     rows[_ALL_DAYS] = np.arange(n_days)

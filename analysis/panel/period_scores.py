@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from analysis.answers.period_answer import FEWEST_BLOCKS
 from analysis.panel.day_scores import DailyScores
 from analysis.panel.panel_judgement import JudgedPanelCell, risen
 from analysis.panel.ranking_scores import mean_score
@@ -14,10 +15,6 @@ from analysis.statistics.day_resampling import DaySamples, resampled_days
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import Estimate
 from study.statistics.block_length import judged_block_days
-
-_FEWEST_BLOCKS = 5
-"""Blocks that a period's days must fill to have an interval. With fewer it is a fifth too narrow
-and more, because blocks are centred on their own mean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +36,8 @@ def score_period(
 ) -> PeriodScores:
     """Return the scores of a winner in a period; without an interval where its days are too few.
 
+    Its days are resampled in blocks of the whole part, of which they must fill ``FEWEST_BLOCKS``.
+
     Args:
         cell: the winner's.
         name: of the period.
@@ -46,9 +45,10 @@ def score_period(
         rivals: names of the baselines with which it is compared.
     """
     horizon, test, n_days = cell.cell.horizon, cell.cell.test, len(rows)
+    n_part_days = len(test.dates)
     samples: DaySamples | None = None
-    if n_days >= _FEWEST_BLOCKS * judged_block_days(horizon, n_days):
-        samples = resampled_days(n_days, horizon)
+    if n_days >= FEWEST_BLOCKS * judged_block_days(horizon, n_part_days):
+        samples = resampled_days(n_days, horizon, n_part_days=n_part_days)
     own = cell.cell.own
     return PeriodScores(
         name=name,

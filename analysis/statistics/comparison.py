@@ -125,8 +125,13 @@ def pairs_of(
 def compare(pairs: Sequence[Pair]) -> list[Difference]:
     """Judge pairs of models as one family of comparisons.
 
-    Samples of pairs on the same days are drawn together. Those of other horizons have the same
-    samples where days and blocks are the same, and independent ones elsewhere.
+    Samples of pairs on the same days are drawn together, so that they hang together as the models
+    do. Those of other horizons have the same samples where days and blocks are the same, and
+    independent ones where the number of days is another. Of the same days in blocks of another
+    length they share the numbers that draw them: of 712 days at horizons 1 and 20 the factors that
+    stretch them correlate .83, the means of independent values .3. So they hang together too, less
+    than the models may, and with less dependence the largest of several differences is larger by
+    chance (Sidak 1967, https://doi.org/10.1080/01621459.1967.10482935): claims become harder.
     """
     told_apart = _told_apart(pairs)
     return [

@@ -150,8 +150,8 @@ class PanelBest(PanelValidation):
     """Mean over the days of ridge's RankIC less the model's; negative is better. None without
     baselines."""
     difference_se: float | None
-    further_rank_ic_se: Mapping[str, float | None] | None = None
-    """Standard errors of ``further_rank_ic``, each None with too few days."""
     boosting_difference: float | None = None
     """The same of gradient boosting; None without baselines, and in records that lack it."""
     boosting_difference_se: float | None = None
+    further_rank_ic_se: Mapping[str, float | None] | None = None
+    """Standard errors of ``further_rank_ic``, each None with too few days."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
-from analysis.statistics.day_resampling import DaySamples, daily_means, resampled_days
+from analysis.statistics.day_resampling import DaySamples, daily_mean_losses, resampled_days
 from analysis.statistics.law_judgement import judge
 from analysis.statistics.run_resampling import Runs
 from tests.bench.test_null_studies import daily
@@ -53,7 +53,7 @@ def study(
             daily((len(losses), N_DAYS), 0.03, 0.1, draw),
         )
         by_day = losses[:, None] + common + own
-        losses, resampled = by_day.mean(axis=1), daily_means(by_day, days)
+        losses, resampled = by_day.mean(axis=1), daily_mean_losses(by_day, days)
     return Runs(
         names=("parameters", "training samples"),
         sizes=np.stack([np.repeat(each.ravel(), N_SEEDS) for each in (n, d)], axis=1),

@@ -91,7 +91,9 @@ def _lead_sentence(
     periods: Sequence[PeriodScores],
 ) -> str:
     """Return on which side of zero a winner's lead over a baseline lies, period by period."""
-    leads: Mapping[str, Estimate] = {each.name: each.leads[rival] for each in periods}
+    leads: Mapping[str, Estimate] = {
+        each.name: lead for each in periods if (lead := each.leads[rival]).low is not None
+    }
     apart = [name for name, lead in leads.items() if excludes_zero(lead)]
     said = [
         f"{what} zero in {', '.join(found)}"
@@ -101,11 +103,15 @@ def _lead_sentence(
         )
         if found
     ]
+    by_period = (
+        f"by {kind} its interval lies {' and '.join(said) or 'around zero in each'}, not corrected "
+        f"for the number of {kind}s that have one ({len(leads)})"
+        if leads
+        else f"no {kind} has days enough for an interval"
+    )
     return (
         f"{cell.label}, {days_ahead(cell.cell.horizon)}: RankIC less that of {rival} is "
-        f"{signed(all_days.leads[rival])} on all {all_days.n_days:,} test days; by {kind} its "
-        f"interval lies {' and '.join(said) or 'around zero in each'}, not corrected for the "
-        f"number of {kind}s ({len(periods)})."
+        f"{signed(all_days.leads[rival])} on all {all_days.n_days:,} test days; {by_period}."
     )
 
 

@@ -38,6 +38,19 @@ def judged(results: Path) -> JudgedPanel:
     return judge_panel(read_panel(results, read_study(results, None)))
 
 
+def with_cell(panel: JudgedPanel, folds: list[Any], **test: Any) -> JudgedPanel:
+    """Return a panel of one cell with other folds, and other values of its test days."""
+    (horizon,) = panel.horizons
+    (cell,) = horizon.cells
+    own = dataclasses.replace(
+        cell.cell,
+        test=dataclasses.replace(cell.cell.test, **test),
+        final=dataclasses.replace(cell.cell.final, folds=folds),
+    )
+    changed = dataclasses.replace(horizon, cells=[dataclasses.replace(cell, cell=own)])
+    return dataclasses.replace(panel, horizons=[changed])
+
+
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> JudgedPanel:
     """Return a winner that walked forward through two folds, beside ridge, boosting and zero."""
@@ -75,15 +88,16 @@ def test_a_lead_is_said_fold_by_fold(walk: JudgedPanel) -> None:
     ridge, boosting = section.sentences
     assert ridge.startswith("1000, 5 days ahead: RankIC less that of ridge is +0.2")
     assert "on all 300 test days; by fold its interval lies above zero in fold 1, fold 2" in ridge
-    assert boosting.endswith("lies around zero in each, not corrected for the number of folds (2).")
+    assert boosting.endswith(
+        "lies around zero in each, not corrected for the number of folds that have one (2)."
+    )
     assert [each.name for each in build_panel(walk).sections][:4] == [
         "baselines", "scores", "size", "walk",
     ]  # fmt: skip
 
 
 def test_decades_and_folds_whose_inputs_drift_are_named(walk: JudgedPanel) -> None:
-    (horizon,) = walk.horizons
-    (cell,) = horizon.cells
+    (cell,) = walk.cells
     # Every tenth day: 2014 to 2022, with both folds as long as before.
     dates = cell.cell.test.dates[0] + 10 * np.arange(DAYS)
     drifting = {"largest_shift": -4.0, "largest_shift_input": "return_1d", "max_shift": 3.0}
@@ -93,23 +107,57 @@ def test_decades_and_folds_whose_inputs_drift_are_named(walk: JudgedPanel) -> No
         )
         for each, first, last in zip(walked(), (0, 200), (199, 299), strict=True)
     ]
-    own = dataclasses.replace(
-        cell.cell,
-        test=dataclasses.replace(cell.cell.test, dates=dates),
-        final=dataclasses.replace(cell.cell.final, folds=folds),
-    )
-    changed = dataclasses.replace(horizon, cells=[dataclasses.replace(cell, cell=own)])
-    section = walk_section(dataclasses.replace(walk, horizons=[changed]))
+    section = walk_section(with_cell(walk, folds=folds, dates=dates))
     assert section is not None
     rows = by_period(section.tables[0])
     assert list(rows) == ["fold 1", "fold 2", "2010s", "2020s", "all days"]
     in_2020s = dates >= np.datetime64("2020-01-01")
     assert rows["2020s"][2] == in_2020s.sum()
-    assert rows["2020s"][3].value == pytest.approx(own.own.rank_ic[:, in_2020s].mean())
+    assert rows["2020s"][3].value == pytest.approx(cell.cell.own.rank_ic[:, in_2020s].mean())
     # Fewer than five blocks of twenty days have no interval.
     assert rows["2020s"][3].low is None
-    assert section.sentences[2].endswith("not corrected for the number of decades (2).")
+    assert section.sentences[2].endswith(
+        "not corrected for the number of decades that have one (1)."
+    )
     assert section.sentences[-1].startswith("In 2 of 2 folds of test days the inputs drift more")
+
+
+@pytest.fixture(scope="module")
+def long_walk(tmp_path_factory: pytest.TempPathFactory) -> JudgedPanel:
+    """Return a winner on ten years of test days, which are resampled in blocks of a year."""
+    path = tmp_path_factory.mktemp("long")
+    write_panel_study(
+        path, {1000: 0.6}, n_days=2_500, n_assets=4, rivals={"ridge": 0.0}, folds=walked()
+    )
+    return judged(path)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "said"),
+    [
+        ((1_250, 1_250), "lies above zero in fold 1, fold 2, not corrected for the number of folds "
+         "that have one (2)."),
+        ((1_260, 1_240), "lies above zero in fold 1, not corrected for the number of folds that "
+         "have one (1)."),
+        ((1_249, 1_249), "test days; no fold has days enough for an interval."),
+    ],
+)  # fmt: skip
+def test_folds_of_a_long_part_have_its_blocks_of_a_year(
+    long_walk: JudgedPanel, lengths: tuple[int, int], said: str
+) -> None:
+    (cell,) = long_walk.cells
+    dates = cell.cell.test.dates
+    folds = [
+        fold(str(dates[first]), str(dates[first + length - 1]), length)
+        for first, length in zip((0, lengths[0]), lengths, strict=True)
+    ]
+    section = walk_section(with_cell(long_walk, folds=folds))
+    assert section is not None
+    # Five blocks of 250 days, where a fold by itself would be resampled in blocks of 20.
+    assert section.sentences[0].endswith(said)
+    rows = by_period(section.tables[0])
+    has_interval = [rows[f"fold {number}"][3].low is not None for number in (1, 2)]
+    assert has_interval == [length >= 1_250 for length in lengths]
 
 
 def test_a_seed_that_lacks_a_fold_is_named(tmp_path: Path) -> None:
