@@ -59,10 +59,7 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
         "ranges (default: the search space's)",
     )
     add("--seed", type=int, help="of the sampler and, plus its number, of each trial")
-    add(
-        "--source",
-        help="a market or panel that python -m study.data list names, or a CSV/Parquet file",
-    )
+    add("--source", help="a name that python -m study.data list has, or a CSV/Parquet file")
     add("--tier", help="feature set (default: the search space's)")
     add("--vix", help="for tier c: embedded, the name of an imported series, or a CSV/Parquet file")
     add("--without", metavar="SOURCE", help="stop if the tier is made of it: vix")
@@ -74,8 +71,7 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
     add("--task", help="threshold_1pct, threshold_0.5pct, ..., direction, or of panels ranking")
     add("--label", choices=("high", "close"), help="price that must reach the threshold")
     add(
-        "--normalization",
-        help="relative, zscore, revin or none; of panels cross_z, cross_rank or zscore",
+        "--normalization", help="relative, zscore, revin, none; panels: cross_z, cross_rank, zscore"
     )
     add("--splits", choices=get_args(SplitKind),
         help="train winners once, or again before every fold of test days "
