@@ -63,11 +63,8 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
     add("--tier", help="feature set (default: the search space's)")
     add("--vix", help="for tier c: embedded, the name of an imported series, or a CSV/Parquet file")
     add("--without", metavar="SOURCE", help="stop if the tier is made of it: vix")
-    add(
-        "--model",
-        metavar="FAMILY",
-        help=f"{', '.join(FAMILY_NAMES)} (default: the search space's)",
-    )
+    families = ", ".join(FAMILY_NAMES)
+    add("--model", metavar="FAMILY", help=f"{families} (default: the search space's)")
     add("--task", help="threshold_1pct, threshold_0.5pct, ..., direction, or of panels ranking")
     add("--label", choices=("high", "close"), help="price that must reach the threshold")
     add(
