@@ -72,9 +72,9 @@ def fitting_space(
     require(
         obstacle is None or is_chosen or not space.train["memory"].contains("lean"),
         label,
-        "a search may have the memory mode lean where nothing is in its way",
-        got=f"train.memory: lean, and {obstacle}",
-        remedy="Leave train.memory out, or what is in its way.",
+        "a search whose file has train.memory: lean must be one that lean can train",
+        got=f"one that it cannot: {obstacle}",
+        remedy="Leave train.memory out, or change that.",
     )
     if is_chosen:
         full = _left_out(space.with_lean(()), nodes, setting)

@@ -93,13 +93,13 @@ def lean_obstacle(space: SearchSpace, networks: int) -> str | None:
     if "memory" in train and not has("memory", "full"):
         return "the search space fixes train.memory: full"
     if has("optimizer", "adamw"):
-        return "it has AdamW alone, and the space has optimizer: adabelief"
+        return "lean has no AdaBelief, and the space has train.optimizer: adabelief"
     if has("phases", ""):
-        return "it has no phases, and the space has some"
+        return "lean has no phases, and the space has train.phases"
     if has("pretrain_epochs", 0):
-        return "it pretrains nothing, and the space has pretrain_epochs"
+        return "lean has no pretraining, and the space has train.pretrain_epochs"
     if networks > 1:
-        return f"it trains one network, and a trial has {networks}, one for each fold"
+        return f"lean trains one network a trial, and this search has {networks}, one for each fold"
     return None
 
 

@@ -256,7 +256,7 @@ def test_what_does_not_even_fit_lean_says_what_would() -> None:
         ({"pretrain_epochs": Fixed(2)}, 1, "pretrain_epochs"),
         ({"phases": Fixed(PHASES)}, 1, "phases"),
         ({"memory": Fixed("full")}, 1, "fixes train.memory: full"),
-        ({}, 5, "a trial has 5"),
+        ({}, 5, "this search has 5"),
     ],
     ids=str,
 )
@@ -270,7 +270,7 @@ def test_where_lean_is_refused_the_refusal_says_why_and_what_it_would_need(
     assert not space.lean
     if "memory" not in train:
         said = whole(train={**train, "memory": Fixed("lean")})
-        with pytest.raises(SpecError, match=f"got train.memory: lean, and .*{why}"):
+        with pytest.raises(SpecError, match=f"got one that it cannot: .*{why}"):
             at(said, 1000, setting)
 
 

@@ -99,8 +99,8 @@ def _has_assets(table: PanelTable) -> list[Finding]:
     return [
         error(
             f"{table.where}: a panel must have at least {FEWEST_ASSETS} assets to rank, but got "
-            f"{n_assets}: {', '.join(table.assets) or 'none'}. Add assets, or import a single one "
-            "without --panel."
+            f"{n_assets}: {', '.join(table.assets) or 'none'}. Add assets, or import a single one, "
+            "with its opens, highs, lows and volumes, without --panel."
         )
     ]
 
