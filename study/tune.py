@@ -257,11 +257,15 @@ def _dry_run(
 
     prepared = prepare(cell, options, is_resumed=arguments.resume)
     console = open_console()
+
+    def say_start(part: str) -> None:
+        console.print(start_line(part))
+
     with options.cluster() as nodes:
         # Ray has taken SIGTERM for itself.
         interruptions.install()
         try:
-            plan = prepared.plan(nodes)
+            plan = prepared.plan(nodes) if arguments.json else prepared.plan(nodes, say_start)
         except InfeasibleError as error:
             described = prepared.describe_infeasible(error, nodes)
             if not arguments.json:
