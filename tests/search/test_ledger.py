@@ -187,7 +187,7 @@ def test_memory_that_runs_out_halves_the_micro_batch_down_to_one_sample(tmp_path
 @pytest.mark.parametrize(
     ("train", "networks", "why"),
     [
-        ({"optimizer": Choice(("adamw", "adabelief"))}, 1, "the space has train.optimizer: adabelief"),
+        ({"optimizer": Choice(("adamw", "adabelief"))}, 1, "has train.optimizer: adabelief"),
         ({}, 5, "this search has 5"),
     ],
     ids=str,
