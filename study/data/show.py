@@ -154,22 +154,11 @@ def dataset(built: Dataset, config: DataConfig, scores: Sequence[Baseline]) -> N
         f"{len(built.feature_names)} features up to {built.dates[-1]}\n"
         f"prices {built.fingerprint[:_SHORT_HASH]}, features {built.feature_hash[:_SHORT_HASH]}"
     )
-    parts = _table(
-        "splits", "part", "first day", "last day", ">rows", ">positives", ">rate", ">effective"
-    )
-    for part, summary in built.splits.items():
-        parts.add_row(
-            part,
-            summary.first_day,
-            summary.last_day,
-            str(summary.rows),
-            str(summary.positives),
-            f"{summary.base_rate:.3f}",
-            f"{summary.effective_size:.0f}",
-        )
-    console.print(parts)
-    _print_folds(built, config)
-    console.print(_shifts(built))
+    counts = [
+        (str(each.rows), str(each.positives), f"{each.base_rate:.3f}")
+        for each in built.splits.values()
+    ]
+    _print_days(built, config, (">rows", ">positives", ">rate"), counts)
     if scores:
         console.print(_baselines(scores, _judged_days(built)))
     remarks(built.understood, built.warnings)
@@ -185,26 +174,37 @@ def panel_dataset(built: PanelDataset, config: DataConfig, scores: Sequence[Pane
         f"{len(built.feature_names)} features up to {built.dates[-1]}, {sectors}\n"
         f"prices {built.fingerprint[:_SHORT_HASH]}, features {built.feature_hash[:_SHORT_HASH]}"
     )
-    parts = _table(
-        "splits", "part", "first day", "last day", ">days", ">labels", ">assets a day",
-        ">effective",
-    )  # fmt: skip
-    for part, summary in built.splits.items():
-        parts.add_row(
-            part,
-            summary.first_day,
-            summary.last_day,
-            str(summary.rows),
-            str(summary.labels),
-            f"{summary.assets_mean:.1f}",
-            f"{summary.effective_size:.0f}",
-        )
-    console.print(parts)
-    _print_folds(built, config)
-    console.print(_shifts(built))
+    counts = [
+        (str(each.rows), str(each.labels), f"{each.assets_mean:.1f}")
+        for each in built.splits.values()
+    ]
+    _print_days(built, config, (">days", ">labels", ">assets a day"), counts)
     if scores:
         console.print(_panel_baselines(scores, _judged_days(built)))
     remarks(built.understood, built.warnings)
+
+
+def _print_days(
+    built: Dataset | PanelDataset,
+    config: DataConfig,
+    headings: Sequence[str],
+    counts: Sequence[Sequence[str]],
+) -> None:
+    """Print the parts of the days with what each counts, the folds, and what moves between parts.
+
+    Args:
+        built: the data set.
+        config: its settings.
+        headings: of the counts.
+        counts: a row for each part.
+    """
+    parts = _table("splits", "part", "first day", "last day", *headings, ">effective")
+    for (part, each), row in zip(built.splits.items(), counts, strict=True):
+        parts.add_row(part, each.first_day, each.last_day, *row, f"{each.effective_size:.0f}")
+    console = open_console(_PIPED_WIDTH)
+    console.print(parts)
+    _print_folds(built, config)
+    console.print(_shifts(built))
 
 
 def _print_folds(built: Dataset | PanelDataset, config: DataConfig) -> None:

@@ -188,7 +188,7 @@ class LeanTraining:
 
     def follow(self, config: TrainConfig, objective: Objective, trains: Collection[Module]) -> None:
         """Refuse: ``study.training.requirements`` lets no schedule of this mode have phases."""
-        raise NotImplementedError("LeanTraining: a schedule in the lean memory mode has no phases")
+        raise RuntimeError("LeanTraining: a schedule in the lean memory mode has no phases")
 
     def take_over(self) -> None:
         """Free what an interrupted step has left."""
