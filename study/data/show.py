@@ -199,7 +199,8 @@ def _print_days(
         counts: a row for each part.
     """
     parts = _table("splits", "part", "first day", "last day", *headings, ">effective")
-    for (part, each), row in zip(built.splits.items(), counts, strict=True):
+    for part, row in zip(built.splits, counts, strict=True):
+        each = built.splits[part]
         parts.add_row(part, each.first_day, each.last_day, *row, f"{each.effective_size:.0f}")
     console = open_console(_PIPED_WIDTH)
     console.print(parts)
