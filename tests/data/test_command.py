@@ -216,6 +216,8 @@ def test_a_cell_of_a_panel_is_built_with_the_settings_of_panels(
         "a search trains on 5 purged folds", "baselines on the days of 5 folds",
     ):  # fmt: skip
         assert words in said
+    heads = ["part", "first day", "last day", "days", "labels", "assets a day", "effective"]
+    assert [each.strip(" ┃") for each in said.splitlines()[4].split(" ┃ ")] == heads
     # No inputs are kept beside the imported panel.
     assert [path.name for path in (tmp_path / "imported").iterdir()] == ["panels"]
 
