@@ -49,16 +49,13 @@ def judge_variants(
         cells: of the study.
         samples: of the test days, by horizon.
     """
-    found, pairs = [], []
-    for cell in cells:
-        for variant in cell.variants:
-            changed, base = _at_common_seeds(cell, variant.test)
-            found.append((cell, variant, len(changed)))
-            names = (variant.record.name, variant.record.base_name)
-            pairs.append(_paired(names, base - changed, samples[cell.horizon]))
+    found = [(cell, variant) for cell in cells for variant in cell.variants]
+    judged = _compared(
+        [(cell, v.test, (v.record.name, v.record.base_name)) for cell, v in found], samples
+    )
     return [
-        JudgedVariant(cell=cell, variant=variant, n_seeds=n_seeds, difference=difference)
-        for (cell, variant, n_seeds), difference in zip(found, compare(pairs), strict=True)
+        JudgedVariant(cell=cell, variant=variant, n_seeds=len(changed), difference=difference)
+        for (cell, variant), (changed, difference) in zip(found, judged, strict=True)
     ]
 
 
@@ -71,18 +68,42 @@ def judge_shares(
         cells: of the study.
         samples: of the test days, by horizon.
     """
-    found, pairs = [], []
-    for cell in cells:
-        for share in cell.shares:
-            changed, base = _at_common_seeds(cell, share.test)
-            rank_ic = mean_score(changed, samples[cell.horizon])
-            found.append((cell, share, rank_ic, len(changed)))
-            names = (share.record.name, "all training days")
-            pairs.append(_paired(names, base - changed, samples[cell.horizon]))
+    found = [(cell, share) for cell in cells for share in cell.shares]
+    judged = _compared(
+        [(cell, s.test, (s.record.name, "all training days")) for cell, s in found], samples
+    )
     return [
-        JudgedShare(cell=cell, share=share, rank_ic=rank_ic, n_seeds=n_seeds, difference=difference)
-        for (cell, share, rank_ic, n_seeds), difference in zip(found, compare(pairs), strict=True)
+        JudgedShare(
+            cell=cell,
+            share=share,
+            rank_ic=mean_score(changed, samples[cell.horizon]),
+            n_seeds=len(changed),
+            difference=difference,
+        )
+        for (cell, share), (changed, difference) in zip(found, judged, strict=True)
     ]
+
+
+def _compared(
+    runs: Sequence[tuple[PanelCell, DailyScores, tuple[str, str]]],
+    samples: Mapping[int, DaySamples],
+) -> list[tuple[Floats, Difference]]:
+    """Compare runs with the final runs of their winners, as one family of comparisons.
+
+    Args:
+        runs: the winner's cell, the scores of the other runs, and the names of the two.
+        samples: of the test days, by horizon.
+
+    Returns: daily RankIC of the other runs at the seeds that both have, (n_seeds, n_days), and how
+        their losses differ from the winner's.
+    """
+    at_seeds = [_at_common_seeds(cell, test) for cell, test, _ in runs]
+    pairs = [
+        _paired(names, base - changed, samples[cell.horizon])
+        for (cell, _, names), (changed, base) in zip(runs, at_seeds, strict=True)
+    ]
+    differences = compare(pairs)
+    return [(changed, d) for (changed, _), d in zip(at_seeds, differences, strict=True)]
 
 
 def _at_common_seeds(cell: PanelCell, test: DailyScores) -> tuple[Floats, Floats]:
