@@ -1,5 +1,7 @@
+import platform
 import sys
 
+import psutil
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from study.errors import SpecError
 from study.training.device import (
     is_out_of_memory,
     limit_memory,
+    map_large_allocations,
     peak_memory_bytes,
     reset_peak_memory,
     resolve_device,
@@ -14,7 +17,12 @@ from study.training.device import (
 from study.training.seeds import derived_seed
 
 CPU = torch.device("cpu")
+MIB = 2**20
 HAS_ACCELERATOR = torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def resident_bytes() -> int:
+    return int(psutil.Process().memory_info().rss)
 
 
 def test_the_device_follows_the_assignment() -> None:
@@ -50,6 +58,21 @@ def test_a_new_peak_forgets_an_earlier_trial() -> None:
     del held
     reset_peak_memory(CPU)
     assert peak_memory_bytes(CPU) < before - size // 2
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of the GNU C library")
+def test_large_memory_that_was_mapped_by_itself_is_given_back() -> None:
+    map_large_allocations()
+    # Freed once, blocks of this size would come from the heap, below the small ones that stay.
+    del (large := [torch.ones(24 * MIB, dtype=torch.uint8)])[:]
+    before = resident_bytes()
+    stay = []
+    for _ in range(32):
+        large.append(torch.ones(8 * MIB, dtype=torch.uint8))
+        stay.append(torch.ones(1024))
+    assert resident_bytes() > before + 240 * MIB
+    large.clear()
+    assert resident_bytes() < before + 16 * MIB
 
 
 def test_a_real_lack_of_memory_is_known() -> None:

@@ -13,7 +13,7 @@ from study.model.families import family_of
 from study.model.model_config import ModelConfig
 from study.model.network import allocate, decay_groups
 from study.results.epoch_report import OptimizerRecord
-from study.training.device import DeviceRandomness, PhaseClock
+from study.training.device import DeviceRandomness, PhaseClock, map_large_allocations
 from study.training.kept_weights import WeightAverage, copied
 from study.training.lean.layer_store import LayerStore, StoredLayers
 from study.training.lean.lean_step import LeanStep
@@ -70,6 +70,8 @@ class LeanTraining:
         scratch: Path | None = None,
     ) -> None:
         del replayer
+        if device.type == "cpu":
+            map_large_allocations()
         self._device = device
         self._scratch = scratch
         self._layers, self._store, self._stage = self._build(config, train, bf16, device, scratch)
