@@ -69,6 +69,9 @@ class ProbeTime:
     later ones."""
     checkpoint: CheckpointTime | None
     """Times of a checkpoint; None if none was written."""
+    waited_share: float = 0.0
+    """Share of the timed seconds in which its process waited for a processor, as it does where
+    others compute; 0 on an accelerator."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +101,9 @@ class StepTimes:
     their imports and the context of their device."""
     per_device: int | None = None
     """Trials on a device that train most samples a second; None where none was tried."""
+    measured_at: float | None = None
+    """Seconds since the epoch of the oldest time that an earlier command measured; None if this
+    one has measured all of them."""
 
     def epoch_seconds(self, config: TrialConfig, n_train: int, n_validation: int) -> float:
         """Return the seconds of an epoch of ``config`` without its report and its checkpoint.
