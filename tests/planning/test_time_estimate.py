@@ -31,6 +31,8 @@ from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 from tests.search.simulated_search import request
 
+ALIKE = 1e18
+"""Operations of the smallest layer that is timed: all smaller ones take as long."""
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 ESTIMATE = Estimate(
     epoch_seconds_min=1.0,
@@ -131,7 +133,7 @@ def test_each_memory_mode_has_its_own_times(space: SearchSpace) -> None:
 def test_both_modes_of_a_space_are_probed_each_in_its_own_sizes(space: SearchSpace) -> None:
     wide = max(space.shapes, key=lambda shape: shape.d_model)
     mixed = space.with_lean(shape for shape in space.shapes if shape.d_model == wide.d_model)
-    timed = models.probed_models(mixed)
+    timed = models.probed_models(mixed, on_cpu=True)
     probed: dict[str, list[int]] = {"full": [], "lean": []}
     for one in timed[::2]:
         probed[one.config.train.memory].append(one.config.model.d_model)
@@ -145,7 +147,10 @@ def test_both_modes_of_a_space_are_probed_each_in_its_own_sizes(space: SearchSpa
 def test_budgets_of_a_study_share_the_models_of_the_layers_that_they_share() -> None:
     study = load_study(SPACES / "phase6a.yaml")
     timed = [
-        {one.config.model for one in models.probed_models(build_space(cell, n_features=25))}
+        {
+            one.config.model
+            for one in models.probed_models(build_space(cell, n_features=25), on_cpu=True)
+        }
         for cell in (study.cell("750k", 1), study.cell("2M", 1))
     ]
     # The narrowest layer in both depths, and the flat model of another one.
@@ -154,11 +159,39 @@ def test_budgets_of_a_study_share_the_models_of_the_layers_that_they_share() -> 
     ) == [(64, 2, 1), (64, 2, 8), (192, 2, 1)]
 
 
-def test_a_large_layer_is_timed_in_few_layers_and_between_close_kinds_nothing_is() -> None:
+@pytest.mark.parametrize(
+    ("on_cpu", "expected"),
+    [
+        (True, [(768, 1), (768, 2), (1024, 1), (1024, 2)]),
+        (False, [(768, 1), (768, 8), (2048, 1), (2048, 2)]),
+    ],
+)
+def test_large_layers_are_timed_in_few_and_those_of_a_minute_only_where_they_take_none(
+    on_cpu: bool, expected: list[tuple[int, int]]
+) -> None:
     cell = load_study(SPACES / "phase6a.yaml").cell("2B", 1)
-    timed = models.probed_models(build_space(cell, n_features=25))
-    found = [(one.config.model.d_model, one.config.model.n_layers) for one in timed]
-    assert found == [(768, 1), (768, 5), (2048, 1), (2048, 2)]
+    timed = models.probed_models(build_space(cell, n_features=25), on_cpu=on_cpu)
+    assert [(one.config.model.d_model, one.config.model.n_layers) for one in timed] == expected
+
+
+def test_a_layer_larger_than_those_that_were_timed_takes_as_much_longer_as_it_has_to_do(
+    space: SearchSpace,
+) -> None:
+    rows = sorted(space.configs(), key=lambda config: layer_flops(config.model))
+    small, large = rows[0], rows[-1]
+    layer = LayerTimes(
+        memory="full",
+        layer_flops=layer_flops(small.model),
+        deep_layers=2,
+        shallow=linear(1.0, step_seconds=2.0),
+        deep=linear(1.0, step_seconds=2.0),
+    )
+    times = StepTimes(layers=(layer,), checkpoints=(written(1, 0.0),), worker_seconds=0.0)
+    ratio = layer_flops(large.model) / layer_flops(small.model)
+    assert ratio > 10
+    assert times.epoch_seconds(large, 256, 4) == pytest.approx(
+        ratio * times.epoch_seconds(small, 256, 4)
+    )
 
 
 def test_an_epoch_that_is_cut_short_takes_the_time_of_its_steps(space: SearchSpace) -> None:
@@ -167,7 +200,11 @@ def test_an_epoch_that_is_cut_short_takes_the_time_of_its_steps(space: SearchSpa
     times = StepTimes(
         layers=(
             LayerTimes(
-                memory="full", layer_flops=1.0, deep_layers=8, shallow=linear(1.0), deep=linear(1.0)
+                memory="full",
+                layer_flops=ALIKE,
+                deep_layers=8,
+                shallow=linear(1.0),
+                deep=linear(1.0),
             ),
         ),
         checkpoints=(written(1, 0.0),),
@@ -249,7 +286,7 @@ def expected_seconds(cell: Cell, data: Dataset, **terms: float) -> float:
     )  # fmt: skip
     times = StepTimes(
         layers=(
-            LayerTimes(memory="full", layer_flops=1.0, deep_layers=2, shallow=probe, deep=probe),
+            LayerTimes(memory="full", layer_flops=ALIKE, deep_layers=2, shallow=probe, deep=probe),
         ),
         checkpoints=(written(1, terms["written_seconds"], terms["copied_seconds"]),),
         worker_seconds=terms["worker_seconds"],

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from study.model.sizing import count_parameters
-from study.planning.probing.probe_worker import FEWEST_IN_EPOCH
+from study.planning.probing.probe_worker import FEWEST_IN_EPOCH, WHOLE_FLOPS
 from study.planning.step_times import SHALLOW, layer_flops
 from study.search.space import SearchSpace, TrialConfig
 from study.training.checkpoint_bytes import checkpoint_bytes
@@ -18,9 +18,15 @@ _DEEPEST = 8
 """Most layers of a deep model. With eight the activations no longer fit the caches, as those of any
 deeper model do not."""
 
-_DEEP_FLOPS = 1e11
-"""Floating-point operations of the steps of a deep model's epoch at most, unless one of two layers
-has more: a second or two on a slow core; an own choice."""
+_ACCELERATOR_GAIN = 5
+"""Operations that a deep model's epoch may have on an accelerator by those on a CPU, where they are
+``WHOLE_FLOPS`` unless two layers have more; an own choice: a tenth of what it is faster by."""
+
+_MOST_LAYER_FLOPS = 1e9
+"""Most floating-point operations of a layer on a sample with which it is timed on a CPU, if a
+smaller one is there: d1024 r4 has 8e8. The products of such layers run at one rate, and the update
+of their weights grows as they do, so that a larger one takes as much longer as it has more
+operations; an own choice, for timing one with 50 million weights takes half a minute."""
 
 _CLOSE_RATIO = 8
 """Operations of a space's largest kind of layer by those of its smallest up to which the two are
@@ -40,12 +46,13 @@ class ProbedModel:
     """Is its checkpoint timed?"""
 
 
-def probed_models(space: SearchSpace) -> list[ProbedModel]:
+def probed_models(space: SearchSpace, *, on_cpu: bool) -> list[ProbedModel]:
     """Return the models that are timed, in pairs: a shallow and a deep one of each kind of layer.
 
     The kinds are the smallest, the middle and the largest of each memory mode that the space has.
+    On a CPU the largest is one that takes seconds.
     """
-    configs = [_with_depth(c, n) for c, deep in _kinds(space) for n in (SHALLOW, deep)]
+    configs = [_with_depth(c, n) for c, deep in _kinds(space, on_cpu) for n in (SHALLOW, deep)]
     saved = _saved(configs)
     return [
         ProbedModel(config=c, saves=(c.train.memory, count_parameters(c.model)) in saved)
@@ -79,24 +86,29 @@ def _checkpoint_bytes(config: TrialConfig) -> tuple[int, int]:
     return checkpoint_bytes(config.model, memory=config.train.memory, ema=True)
 
 
-def _kinds(space: SearchSpace) -> list[tuple[TrialConfig, int]]:
+def _kinds(space: SearchSpace, on_cpu: bool) -> list[tuple[TrialConfig, int]]:
     """Return the kinds of layer, each with its deep model's depth."""
     kinds: dict[Memory, dict[float, list[TrialConfig]]] = {}
     for config in space.configs():
         own = kinds.setdefault(config.train.memory, {})
         own.setdefault(layer_flops(config.model), []).append(config)
-    return [found for _, own in sorted(kinds.items()) for found in _kinds_of_mode(own)]
+    return [found for _, own in sorted(kinds.items()) for found in _kinds_of_mode(own, on_cpu)]
 
 
-def _kinds_of_mode(kinds: Mapping[float, list[TrialConfig]]) -> Iterator[tuple[TrialConfig, int]]:
+def _kinds_of_mode(
+    kinds: Mapping[float, list[TrialConfig]], on_cpu: bool
+) -> Iterator[tuple[TrialConfig, int]]:
     """Yield the chosen kinds of layer of a memory mode, by the operations of a layer."""
-    work = sorted(kinds)
-    ends = {work[0], work[-1]}
-    is_wide = work[-1] > _CLOSE_RATIO * work[0]
+    smallest = min(kinds)
+    most = max(smallest, _MOST_LAYER_FLOPS) if on_cpu else max(kinds)
+    work = sorted(flops for flops in kinds if flops <= most)
+    ends = {smallest, work[-1]}
+    is_wide = work[-1] > _CLOSE_RATIO * smallest
+    afforded = WHOLE_FLOPS if on_cpu else _ACCELERATOR_GAIN * WHOLE_FLOPS
     for flops in sorted(ends | {work[len(work) // 2]} if is_wide else ends):
         rows = kinds[flops]
         deepest = max(config.model.n_layers for config in rows)
-        affordable = int(_DEEP_FLOPS / (FEWEST_IN_EPOCH * flops))
+        affordable = int(afforded / (FEWEST_IN_EPOCH * flops))
         deep = max(SHALLOW + 1, min(_DEEPEST, deepest, affordable))
         # Neither the fewest nor the most heads, and the same ones in every budget of a study.
         heads = sorted({config.model.n_heads for config in rows})

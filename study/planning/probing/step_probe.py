@@ -225,6 +225,7 @@ class _Load:
 
     values: Mapping[str, object]
     n_train: int
+    on_cpu: bool
 
     @classmethod
     def of(
@@ -238,6 +239,7 @@ class _Load:
                 "samples": type(data).__name__,
             },
             n_train=len(data.train_days),
+            on_cpu=gpus == 0 or device == "cpu",
         )  # fmt: skip
 
     def key(self, model: ProbedModel, n_probes: int) -> str:
@@ -278,7 +280,7 @@ class _Times:
         self, space: SearchSpace, load: "_Load", known: RememberedTimes, *, n_probes: int,
         shared_by: int,
     ) -> None:  # fmt: skip
-        self.models = probed_models(space)
+        self.models = probed_models(space, on_cpu=load.on_cpu)
         self.n_probes = n_probes
         self._load, self._known = load, known
         self._sharing_key = load.sharing_key(space, shared_by) if shared_by > 1 else None
