@@ -18,9 +18,9 @@ _DEEPEST = 8
 """Most layers of a deep model. With eight the activations no longer fit the caches, as those of any
 deeper model do not."""
 
-_ACCELERATOR_GAIN = 5
+_ACCELERATOR_GAIN = 10
 """Operations that a deep model's epoch may have on an accelerator by those on a CPU, where they are
-``WHOLE_FLOPS`` unless two layers have more; an own choice: a tenth of what it is faster by."""
+``WHOLE_FLOPS`` unless two layers have more; an own choice: eight layers of d1024 are then timed."""
 
 _MOST_LAYER_FLOPS = 1e9
 """Most floating-point operations of a layer on a sample with which it is timed on a CPU, if a

@@ -51,9 +51,9 @@ second on a slow core."""
 _PART_FLOPS = 5e9
 """Floating-point operations of the smaller of the two parts of a larger step."""
 
-_PARTS_RATIO = 4
+_PARTS_RATIO = 8
 """Windows of the larger part per window of the smaller. The line through two closer points would
-follow their noise."""
+follow their noise: a lean step of few windows is mostly the update of its weights."""
 
 _FEWEST_WINDOWS = 8
 """Fewest windows of the smaller part."""
@@ -74,7 +74,7 @@ _TIMED_SECONDS = 0.4
 _FEWEST_TIMED = 2
 """Fewest timed epochs of a model, after those that warm up and are not timed; an own choice."""
 
-_LONG_SECONDS = 0.8
+_LONG_SECONDS = 1.5
 """Seconds of timed epochs after which not even so many are needed: the longer a step takes, the
 less do the pauses of a system change it; an own choice."""
 

@@ -38,8 +38,8 @@ def test_a_large_step_is_split_into_its_windows_and_the_rest(
         steps = tuple(0.5 + 0.01 * windows for windows in worker_steps)
         return probe_worker._Epoch(steps=steps, validation=0.1)
 
-    few = 256 // 5
-    worker_steps = (4 * few, few)
+    few = 256 // 9
+    worker_steps = (8 * few, few)
     monkeypatch.setattr(worker, "_epoch", epoch)
     found = worker.measure(CONFIG, saves=False)
     assert found.window_seconds == pytest.approx(0.01)
