@@ -42,7 +42,7 @@ def test_workers_find_their_best_number_and_the_steps_are_timed_with_it(tmp_path
 
     def first(probing: Probing) -> None:
         times = measure(probing, "750k", shared_by=2)
-        assert said == ["2 workers, to time steps of 6 models", "meanwhile"]
+        assert said == ["2 workers, to time steps of 4 models", "meanwhile"]
         assert times.per_device in (1, 2)
         # The two ends of the straight line.
         assert len(times.checkpoints) == 2
