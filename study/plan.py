@@ -4,10 +4,11 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from study.command import Exit, command_parser, exit_code
 from study.interruptions import Interruptions, interruptible
@@ -29,6 +30,10 @@ from study.spec.command_flags import (
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell, Study
 
+if TYPE_CHECKING:
+    # At run time it would cost a wrong flag and --help the seconds that torch takes.
+    from study.planning.study_plan import CellOutlook
+
 _EXAMPLES = """examples:
   python -m study.plan
   python -m study.plan --budgets 2M 20M --horizons 1 3
@@ -40,8 +45,9 @@ _EXAMPLES = """examples:
   python -m study.tune --budget 2M --horizon 3 --estimate plan.json
   python -m study.plan --search search_spaces/two_phase.yaml   # both phases of a search of two
 
-Trains nothing but a few timed steps, and writes nothing. Exit code 1 if a cell cannot run here,
-or its folder holds a search that these flags cannot go on with.
+Trains nothing but a few timed steps, and writes nothing but their times: the next command on this
+machine finds them in ray_results/data/cache, for a week at most. Exit code 1 if a cell cannot run
+here, or its folder holds a search that these flags cannot go on with.
 """
 
 
@@ -88,36 +94,21 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
     if 2 in phases:
         later, second = phase_two(arguments, study, firsts, results)
         cells += later
-    at_once, shares = concurrency(arguments.concurrency), data_shares(arguments)
+    shares = data_shares(arguments)
     # Ray and torch take seconds to import: a wrong flag and --help are answered before.
-    from study.cluster.runtime import cluster
-    from study.planning.study_plan import plan_cells, total
-    from study.results.provenance import process_seconds
     from study.terminal.plan_tables import print_budget, print_phase_two, print_power, print_total
-    from study.training.device import resolve_device
 
-    if arguments.device is not None and arguments.address is None:
-        resolve_device(0.0, arguments.device)
     console = open_console()
     outlooks = []
-    with cluster(arguments.address, use_accelerators=arguments.device != "cpu") as nodes:
-        # Ray has taken SIGTERM for itself.
-        interruptions.install()
-        planned = plan_cells(
-            cells,
-            nodes,
-            results,
-            device=arguments.device,
-            capture=arguments.capture == "auto",
-            concurrency=at_once,
-            driver_seconds=process_seconds(),
-        )
+    with closing(_outlooks(arguments, cells, results, interruptions)) as planned:
         for _, group in groupby(planned, key=lambda o: (o.cell.phase, o.cell.budget_label)):
             of_budget = list(group)
             outlooks += of_budget
             if not arguments.json:
                 print_budget(console, [outlook.row for outlook in of_budget], shares)
                 console.print()
+    from study.planning.study_plan import total
+
     rows, sums = [outlook.row for outlook in outlooks], total(outlooks)
     if arguments.json:
         plan: dict[str, Any] = {
@@ -135,6 +126,44 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
         console.print()
         print_power(console, rows)
     return Exit.FAILED if sums.cells_with_problem or sums.cells_refused else Exit.OK
+
+
+def _outlooks(
+    arguments: argparse.Namespace,
+    cells: Sequence[Cell],
+    results: Path,
+    interruptions: Interruptions,
+) -> "Generator[CellOutlook, None, None]":
+    """Yield the plan of each cell; Ray starts while the libraries of a plan are imported."""
+    at_once = concurrency(arguments.concurrency)
+    if arguments.device is not None and arguments.address is None:
+        from study.training.device import resolve_device
+
+        resolve_device(0.0, arguments.device)
+    from study.cluster.runtime import cluster
+    from study.planning.early_ray import early_ray
+
+    ray = cluster(arguments.address, use_accelerators=arguments.device != "cpu")
+    with early_ray(ray, _import_plan) as use, use() as nodes:
+        from study.planning.study_plan import plan_cells
+        from study.results.provenance import process_seconds
+
+        # Ray has taken SIGTERM for itself.
+        interruptions.install()
+        yield from plan_cells(
+            cells,
+            nodes,
+            results,
+            device=arguments.device,
+            capture=arguments.capture == "auto",
+            concurrency=at_once,
+            driver_seconds=process_seconds(),
+        )
+
+
+def _import_plan() -> None:
+    """Import what a plan needs: torch is most of it."""
+    import study.planning.study_plan  # noqa: F401
 
 
 def memory_table(study: Study, cells: Sequence[Cell], results: Path, *, as_json: bool) -> int:

@@ -30,8 +30,8 @@ ALLOWED = {
     "cluster": {"errors", "results", "storage", "text", "training"},
     "search": {"data", "errors", "model", "results", "spec", "storage", "text", "training"},
     "planning": {
-        "cluster", "data", "errors", "model", "names", "results", "search", "spec", "storage",
-        "text", "training",
+        "cluster", "data", "errors", "fields", "model", "names", "results", "search", "spec",
+        "storage", "text", "training",
     },
     "tuner": {
         "cluster", "data", "errors", "interruptions", "model", "output", "planning", "results",

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
 
@@ -17,8 +18,9 @@ from study.model.sizing import count_parameters
 from study.planning.cell_series import AnyDataset
 from study.planning.device_sharing import untimed_sharing
 from study.planning.feasibility import fitting_space, require_fits
+from study.planning.probing.remembered_times import RememberedTimes
+from study.planning.probing.step_probe import Probing, measure_search
 from study.planning.simple_models import SimpleModels, samples_of, simple_models
-from study.planning.step_probe import measure_search
 from study.planning.step_times import StepTimes
 from study.planning.time_estimate import estimate_search
 from study.results.plans.plan_record import Estimate
@@ -57,8 +59,8 @@ class CellPlan:
     estimate: Estimate
     temperature: Temperature
     """Temperature of this machine when the plan was made."""
-    times: Mapping[str, StepTimes] | None
-    """Measured steps by budget, if the estimate was made here."""
+    notes: tuple[str, ...] = ()
+    """Why remembered times were of no use or could not be written, one line each."""
     may_repeat: bool = False
     """May forced configurations be equal?"""
     folds: tuple[AnyDataset, ...] = ()
@@ -147,7 +149,7 @@ def plan_cell(
     power: Power | PanelPower | None = None,
     simple: SimpleModels | None = None,
     per_device: Mapping[str, int] | None = None,
-    times: Mapping[str, StepTimes] | None = None,
+    probing: Probing | None = None,
     driver_seconds: float = 0.0,
     is_searched_now: bool = False,
     is_begun: bool = False,
@@ -170,7 +172,7 @@ def plan_cell(
         simple: the baselines of an earlier plan of the same data; None fits them.
         per_device: trials that share a device in an earlier plan, by budget; None times how many
             train best, on an accelerator and unless ``concurrency`` is given.
-        times: measured steps of the same architectures, by budget; None measures them.
+        probing: what measures them; None measures all of them anew, and remembers none.
         driver_seconds: seconds from the command's start to this call.
         is_searched_now: does this command search the cell next, so that the time of this plan is
             part of the search's?
@@ -197,10 +199,12 @@ def plan_cell(
         lambda: simple or simple_models(data, cell.data, power, may_write=may_write)
     )
     if estimate is None:
-        times = times or measure_search(
-            space, _probed_samples(data, cell, len(nodes)), resources, device=device,
-            capture=capture, concurrency=at_once, times_sharing=is_timed, meanwhile=judged, say=say,
-        )  # fmt: skip
+        with nullcontext(probing) if probing else _forgetting(nodes) as own:
+            times = measure_search(
+                space, _probed_samples(data, cell, len(nodes)), resources, probing=own,
+                device=device, capture=capture, concurrency=at_once, times_sharing=is_timed,
+                meanwhile=judged, say=say,
+            )  # fmt: skip
         shared |= _best_sharing(times)
         resources = _resources(space, nodes, shared, setting)
         at_once = _trials_at_once(concurrency, resources, cell)
@@ -215,8 +219,14 @@ def plan_cell(
         cell=cell, data=data, space=space, forced=forced, resources=resources, concurrency=at_once,
         device=device, capture=capture, device_type=where.type, bf16=setting.bf16,
         simple=judged(), sensitivity=sensitivity, estimate=estimate,
-        temperature=measure(), times=times,
+        temperature=measure(),
+        notes=() if probing is None else probing.remembered.take_note(),
     )  # fmt: skip
+
+
+def _forgetting(nodes: Sequence[Node]) -> Probing:
+    """Return what measures all times anew."""
+    return Probing(RememberedTimes(None, nodes), n_nodes=len(nodes))
 
 
 def _probed_samples(data: AnyDataset, cell: Cell, n_nodes: int) -> Samples:

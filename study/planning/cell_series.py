@@ -56,12 +56,17 @@ def build_data(
     imported = results / "data"
     if config.is_panel:
         panel = series if isinstance(series, Panel) else None
-        cache = imported / CACHE_FOLDER
+        cache = cache_folder(results)
         return build_panel_dataset(
             config, panel, imported, fold, share, cache=cache, may_write=may_write
         )
     prices = series if isinstance(series, Prices) else None
     return build_dataset(config, prices, imported, fold, share)
+
+
+def cache_folder(results: Path) -> Path:
+    """Return the folder of what any command computes or measures again."""
+    return results / "data" / CACHE_FOLDER
 
 
 def sample_shape(data: AnyDataset) -> dict[str, int]:

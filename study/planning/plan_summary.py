@@ -47,7 +47,7 @@ from study.training.train_config import Memory
 def plan_summary(plan: CellPlan) -> PlanSummary:
     """Return what is known of a cell that can run here."""
     contents = _contents(plan.cell.data, plan.data, plan.space, plan.setting)
-    warnings = (*contents.inputs.warnings, *plan.simple.notes)
+    warnings = (*contents.inputs.warnings, *plan.simple.notes, *plan.notes)
     return PlanSummary(
         question=_question(plan.cell),
         contents=dataclasses.replace(

@@ -10,10 +10,12 @@ from typing import Any
 from study.cluster.resources import Node
 from study.cluster.runtime import cluster
 from study.planning.cell_plan import CellPlan, plan_cell, trial_device
-from study.planning.cell_series import AnyDataset, build_data, sample_shape
+from study.planning.cell_series import AnyDataset, build_data, cache_folder, sample_shape
 from study.planning.device_sharing import recorded_sharing
 from study.planning.feasibility import InfeasibleError, begun_space
 from study.planning.plan_summary import summary_without_plan
+from study.planning.probing.remembered_times import RememberedTimes
+from study.planning.probing.step_probe import Probing
 from study.planning.simple_models import read_simple_power
 from study.results.plans.plan_file import read_measurements
 from study.results.plans.plan_record import Estimate, PlanSummary
@@ -43,7 +45,8 @@ class PlanOptions:
     import_trials: Path | None = None
     """Folder of an earlier search whose trials a new one imports."""
     may_write: bool = True
-    """May inputs and baselines of a panel be kept in the results folder? Not by a plan."""
+    """May inputs and baselines of a panel, and times of steps, be kept in the results folder? Not
+    by a dry run."""
 
     def cluster(self) -> AbstractContextManager[list[Node]]:
         """Start Ray, or join the cluster that runs, for as long as the block lasts."""
@@ -100,23 +103,27 @@ class PreparedCell:
             estimate = Estimate.from_json(self.known["estimate"], where)
             power = read_simple_power(self.cell.data, self.known.get("power"))
             per_device = recorded_sharing(self.known)
-        return plan_cell(
-            self.cell,
-            self.data,
-            self.space,
-            nodes,
-            device=self.options.device,
-            capture=self.options.capture,
-            concurrency=self.options.concurrency,
-            estimate=estimate,
-            power=power,
-            per_device=per_device,
-            driver_seconds=process_seconds(),
-            is_searched_now=True,
-            is_begun=self.is_begun,
-            may_write=self.options.may_write,
-            say=say,
-        )
+        cache, may_write = cache_folder(self.options.results), self.options.may_write
+        remembered = RememberedTimes(cache, nodes, may_write=may_write)
+        with Probing(remembered, n_nodes=len(nodes)) as probing:
+            return plan_cell(
+                self.cell,
+                self.data,
+                self.space,
+                nodes,
+                device=self.options.device,
+                capture=self.options.capture,
+                concurrency=self.options.concurrency,
+                estimate=estimate,
+                power=power,
+                per_device=per_device,
+                probing=probing,
+                driver_seconds=process_seconds(),
+                is_searched_now=True,
+                is_begun=self.is_begun,
+                may_write=may_write,
+                say=say,
+            )
 
     def imported_by(self, plan: CellPlan) -> Imported | None:
         """Return the earlier trials that the planned space holds: not what the plan has left out.

@@ -14,8 +14,10 @@ These times depend on the number of layers and on the kind of layer: its width a
 ratio, through the floating-point operations per sample alone. Each kind that is measured is timed
 in a model of one layer and in a deep one, and each time is a straight line through these two over
 the number of layers. The time of one layer, and the slope for each further one, are interpolated
-linearly between the kinds, over the operations of a layer, and held constant beyond the smallest
-and the largest kind. A slope is never negative: only noise lets a deep model be faster.
+linearly between the kinds, over the operations of a layer, and held constant below the smallest.
+Above the largest they grow with the operations: products run at one rate there, and the update of
+the weights grows with their number. A slope is never negative: only noise lets a deep model be
+faster.
 
 Trials in the two memory modes have times of their own: a lean step computes every layer's forward
 pass twice, and decodes and encodes the moments of all parameters. A space that has both modes is
@@ -26,6 +28,7 @@ parameters, through the smallest and the largest one that was written.
 """
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +72,9 @@ class ProbeTime:
     later ones."""
     checkpoint: CheckpointTime | None
     """Times of a checkpoint; None if none was written."""
+    waited_share: float = 0.0
+    """Share of the timed seconds in which its process waited for a processor, as it does where
+    others compute; 0 on an accelerator."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +104,9 @@ class StepTimes:
     their imports and the context of their device."""
     per_device: int | None = None
     """Trials on a device that train most samples a second; None where none was tried."""
+    measured_at: float | None = None
+    """Seconds since the epoch of the oldest time that an earlier command measured; None if this
+    one has measured all of them."""
 
     def epoch_seconds(self, config: TrialConfig, n_train: int, n_validation: int) -> float:
         """Return the seconds of an epoch of ``config`` without its report and its checkpoint.
@@ -149,9 +158,12 @@ class StepTimes:
             for layer in layers
         ]
         own, further = layer_flops(config.model), config.model.n_layers - SHALLOW
-        return float(np.interp(own, flops, shallow) + further * np.interp(own, flops, slopes))
+        beyond = max(1.0, own / flops[-1])
+        of_kind = np.interp(own, flops, shallow) + further * np.interp(own, flops, slopes)
+        return float(beyond * of_kind)
 
 
+@functools.lru_cache(maxsize=4096)
 def layer_flops(model: ModelConfig) -> float:
     """Return the floating-point operations of one inner layer on one sample."""
     two, three = (dataclasses.replace(model, n_layers=n) for n in (2, 3))

@@ -1,6 +1,6 @@
 """Plans a selection of cells: a plan of each, or the reason why it cannot run here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,18 @@ from study.data.panel.panel import Panel
 from study.data.prices import Prices
 from study.errors import StudyError
 from study.planning.cell_plan import CellPlan, plan_cell, trial_device
-from study.planning.cell_series import AnyDataset, build_data, load_series, sample_shape
+from study.planning.cell_series import (
+    AnyDataset,
+    build_data,
+    cache_folder,
+    load_series,
+    sample_shape,
+)
 from study.planning.feasibility import InfeasibleError, begun_space
 from study.planning.plan_summary import plan_summary, summary_without_plan
+from study.planning.probing.remembered_times import RememberedTimes
+from study.planning.probing.step_probe import Probing
 from study.planning.simple_models import SimpleModels
-from study.planning.step_times import StepTimes
 from study.results.plans.plan_record import FolderState, PlanRow, PlanSummary, PlanTotal
 from study.search.beyond import Beyond
 from study.search.cell_folder import (
@@ -64,13 +71,15 @@ def plan_cells(
 ) -> Iterator[CellOutlook]:
     """Yield a plan of each cell, in order.
 
-    Steps are measured once per budget: the models of its horizons are the same. Baselines are
-    fitted once per horizon: its budgets have the same data.
+    Steps are measured once per budget: the models of its horizons are the same. What an earlier
+    command measured here is not measured again. Baselines are fitted once per horizon: its budgets
+    have the same data.
 
     Args:
         cells: the cells to plan; all read the same prices.
         nodes: the machines of the running Ray cluster.
-        results: the results folder, absolute; it is read only.
+        results: the results folder, absolute; only the measured times are written there, into the
+            cache.
         device: ``cpu``, ``cuda`` or ``mps``; None follows what Ray assigns.
         capture: are training steps captured as graphs of the device, where it can?
         concurrency: number of trials at once; None takes as many as fit.
@@ -83,30 +92,27 @@ def plan_cells(
         return
     series = load_series(cells[0].data, results)
     where = trial_device(nodes, device)
-    measured: dict[tuple[object, ...], Mapping[str, StepTimes]] = {}
     fitted: dict[DataConfig, SimpleModels] = {}
-    for cell in cells:
-        known = _Known(cell)
-        plan = None
-        try:
-            space, data, is_begun = known.read(series, results)
-            asked = known.cell
-            at_once = min(concurrency or 0, asked.search.trials)
-            key = (cell.budgets, space.shapes, space.lean, at_once)
-            plan = plan_cell(
-                asked, data, space, nodes,
-                device=device, capture=capture, concurrency=concurrency,
-                times=measured.get(key), simple=fitted.get(asked.data),
-                driver_seconds=driver_seconds, is_begun=is_begun, may_write=False,
-            )  # fmt: skip
-        except StudyError as error:
-            row = known.row_of_problem(error, results, where)
-        else:
-            fitted[asked.data] = plan.simple
-            if plan.times is not None:
-                measured[key] = plan.times
-            row = known.row(plan_summary(plan))
-        yield CellOutlook(cell=cell, plan=plan, row=row)
+    remembered = RememberedTimes(cache_folder(results), nodes)
+    with Probing(remembered, n_nodes=len(nodes)) as probing:
+        for cell in cells:
+            known = _Known(cell)
+            plan = None
+            try:
+                space, data, is_begun = known.read(series, results)
+                asked = known.cell
+                plan = plan_cell(
+                    asked, data, space, nodes,
+                    device=device, capture=capture, concurrency=concurrency,
+                    simple=fitted.get(asked.data), probing=probing,
+                    driver_seconds=driver_seconds, is_begun=is_begun, may_write=False,
+                )  # fmt: skip
+            except StudyError as error:
+                row = known.row_of_problem(error, results, where)
+            else:
+                fitted[asked.data] = plan.simple
+                row = known.row(plan_summary(plan))
+            yield CellOutlook(cell=cell, plan=plan, row=row)
 
 
 class _Known:

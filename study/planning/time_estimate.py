@@ -14,6 +14,7 @@ import functools
 import itertools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 import optuna
@@ -116,6 +117,7 @@ def estimate_search(
         start_seconds=start_seconds + worker_seconds,
         planning_seconds=planning_seconds,
         epoch_seconds={name: statistics.fmean(found) for name, found in by_shape.items()},
+        remembered=_minute(each.measured_at for each in times.values()),
     )
 
 
@@ -190,6 +192,14 @@ def _drawn(space: SearchSpace, seed: int) -> list[TrialConfig]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     return [space.sample(study.ask()) for _ in range(_N_DRAWN)]
+
+
+def _minute(moments: Iterable[float | None]) -> str | None:
+    """Return the minute of the earliest of these seconds since the epoch, UTC; None without any."""
+    earliest = min((moment for moment in moments if moment is not None), default=None)
+    if earliest is None:
+        return None
+    return datetime.fromtimestamp(earliest, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -63,8 +63,8 @@ PLAN_FILE = "plan.json"
 """The folder of a sweep holds what its cells were expected to take."""
 
 CACHE_FOLDER = "cache"
-"""The folder of imported data holds inputs of panels and scores of their baselines there, which any
-command computes again."""
+"""The folder of imported data holds inputs of panels, scores of their baselines and times of steps
+there, which any command computes or measures again."""
 
 FINAL_FOLDER = "final"
 SELECTION_FOLDER = "selection"

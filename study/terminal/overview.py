@@ -171,7 +171,7 @@ def _requirements(question: Question, contents: Contents, required: Requirements
         "disk": f"checkpoints take up to {size(required.running_checkpoint_bytes)} while trials "
         f"run, at most {size(required.kept_checkpoint_bytes)} in the end",
         "time": f"{question.trials} trials, {seconds_per_epoch(estimate.epoch_seconds_min)} to "
-        f"{seconds_per_epoch(estimate.epoch_seconds_max)} per epoch (measured steps): "
+        f"{seconds_per_epoch(estimate.epoch_seconds_max)} per epoch ({estimate.source}): "
         f"the search takes about {duration(estimate.search_seconds_expected)} in all, "
         f"at most {duration(estimate.search_seconds_most)}",
         **folds(question, contents.inputs, required),

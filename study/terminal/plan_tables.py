@@ -127,7 +127,7 @@ def _print_requirements(
     estimate = required.estimate
     _fact(console, "trials", f"{question.trials} per cell; {'; '.join(requests(required))}; "
           f"{contents.device}, {contents.precision}")  # fmt: skip
-    _fact(console, "epoch", "measured steps: "
+    _fact(console, "epoch", f"{estimate.source}: "
           f"{seconds_per_epoch(estimate.epoch_seconds_min)} at least, "
           f"{seconds_per_epoch(estimate.epoch_seconds_median)} median, "
           f"{seconds_per_epoch(estimate.epoch_seconds_max)} at most")  # fmt: skip

@@ -11,7 +11,7 @@ from study.cluster.resources import SearchResources
 from study.data.dataset import Dataset, build_dataset
 from study.errors import SpecError
 from study.model.sizing import count_parameters
-from study.planning import step_probe
+from study.planning.probing import models
 from study.planning.step_times import (
     CheckpointTime,
     LayerTimes,
@@ -31,6 +31,8 @@ from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 from tests.search.simulated_search import request
 
+ALIKE = 1e18
+"""Operations of the smallest layer that is timed: all smaller ones take as long."""
 SPACES = Path(__file__).parent.parent.parent / "search_spaces"
 ESTIMATE = Estimate(
     epoch_seconds_min=1.0,
@@ -131,14 +133,65 @@ def test_each_memory_mode_has_its_own_times(space: SearchSpace) -> None:
 def test_both_modes_of_a_space_are_probed_each_in_its_own_sizes(space: SearchSpace) -> None:
     wide = max(space.shapes, key=lambda shape: shape.d_model)
     mixed = space.with_lean(shape for shape in space.shapes if shape.d_model == wide.d_model)
-    probed = {memory: [c.model.d_model for c, _ in step_probe._probed(mixed)
-                       if c.train.memory == memory] for memory in ("full", "lean")}  # fmt: skip
+    timed = models.probed_models(mixed, on_cpu=True)
+    probed: dict[str, list[int]] = {"full": [], "lean": []}
+    for one in timed[::2]:
+        probed[one.config.train.memory].append(one.config.model.d_model)
     assert set(probed["lean"]) == {wide.d_model}
     assert wide.d_model not in probed["full"]
     assert len(probed["full"]) == 3
     # The smallest of each mode is written, for there is nothing else to extrapolate from.
-    configs = [config for config, _ in step_probe._probed(mixed)]
-    assert {memory for memory, _ in step_probe._saved(configs)} == {"full", "lean"}
+    assert {one.config.train.memory for one in timed if one.saves} == {"full", "lean"}
+
+
+def test_budgets_of_a_study_share_the_models_of_the_layers_that_they_share() -> None:
+    study = load_study(SPACES / "phase6a.yaml")
+    timed = [
+        {
+            one.config.model
+            for one in models.probed_models(build_space(cell, n_features=25), on_cpu=True)
+        }
+        for cell in (study.cell("750k", 1), study.cell("2M", 1))
+    ]
+    # The narrowest layer in both depths, and the flat model of another one.
+    assert sorted(
+        (model.d_model, model.d_ff_ratio, model.n_layers) for model in timed[0] & timed[1]
+    ) == [(64, 2, 1), (64, 2, 8), (192, 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("on_cpu", "expected"),
+    [
+        (True, [(768, 1), (768, 2), (1024, 1), (1024, 2)]),
+        (False, [(768, 1), (768, 8), (2048, 1), (2048, 2)]),
+    ],
+)
+def test_large_layers_are_timed_in_few_and_those_of_a_minute_only_where_they_take_none(
+    on_cpu: bool, expected: list[tuple[int, int]]
+) -> None:
+    cell = load_study(SPACES / "phase6a.yaml").cell("2B", 1)
+    timed = models.probed_models(build_space(cell, n_features=25), on_cpu=on_cpu)
+    assert [(one.config.model.d_model, one.config.model.n_layers) for one in timed] == expected
+
+
+def test_a_layer_larger_than_those_that_were_timed_takes_as_much_longer_as_it_has_to_do(
+    space: SearchSpace,
+) -> None:
+    rows = sorted(space.configs(), key=lambda config: layer_flops(config.model))
+    small, large = rows[0], rows[-1]
+    layer = LayerTimes(
+        memory="full",
+        layer_flops=layer_flops(small.model),
+        deep_layers=2,
+        shallow=linear(1.0, step_seconds=2.0),
+        deep=linear(1.0, step_seconds=2.0),
+    )
+    times = StepTimes(layers=(layer,), checkpoints=(written(1, 0.0),), worker_seconds=0.0)
+    ratio = layer_flops(large.model) / layer_flops(small.model)
+    assert ratio > 10
+    assert times.epoch_seconds(large, 256, 4) == pytest.approx(
+        ratio * times.epoch_seconds(small, 256, 4)
+    )
 
 
 def test_an_epoch_that_is_cut_short_takes_the_time_of_its_steps(space: SearchSpace) -> None:
@@ -147,7 +200,11 @@ def test_an_epoch_that_is_cut_short_takes_the_time_of_its_steps(space: SearchSpa
     times = StepTimes(
         layers=(
             LayerTimes(
-                memory="full", layer_flops=1.0, deep_layers=8, shallow=linear(1.0), deep=linear(1.0)
+                memory="full",
+                layer_flops=ALIKE,
+                deep_layers=8,
+                shallow=linear(1.0),
+                deep=linear(1.0),
             ),
         ),
         checkpoints=(written(1, 0.0),),
@@ -229,7 +286,7 @@ def expected_seconds(cell: Cell, data: Dataset, **terms: float) -> float:
     )  # fmt: skip
     times = StepTimes(
         layers=(
-            LayerTimes(memory="full", layer_flops=1.0, deep_layers=2, shallow=probe, deep=probe),
+            LayerTimes(memory="full", layer_flops=ALIKE, deep_layers=2, shallow=probe, deep=probe),
         ),
         checkpoints=(written(1, terms["written_seconds"], terms["copied_seconds"]),),
         worker_seconds=terms["worker_seconds"],
@@ -344,7 +401,7 @@ def test_a_damaged_plan_is_refused(tmp_path: Path) -> None:
 def test_an_estimate_with_a_hole_is_refused() -> None:
     raw = dataclasses.asdict(ESTIMATE)
     assert Estimate.from_json(raw, "here") == ESTIMATE
-    for name in raw:
+    for name in raw.keys() - {"remembered"}:
         with pytest.raises(SpecError, match="here: must hold the estimate of a plan"):
             Estimate.from_json({**raw, name: None}, "here")
 

@@ -59,6 +59,19 @@ def nvidia_devices() -> int:
         return 0
 
 
+def nvidia_names() -> list[str]:
+    """Return the name of each NVIDIA device of this machine."""
+    try:
+        pynvml.nvmlInit()
+        try:
+            handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+            return [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return []
+
+
 def device_facts() -> DeviceFacts:
     """Return the facts of this machine's first accelerator."""
     from study.training import device

@@ -1,10 +1,8 @@
 """What is computed of panels, in Arrow files: built once and read by every process after that."""
 
-import contextlib
 import hashlib
 import json
 import os
-import secrets
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,17 +17,12 @@ from study.data.arrays import IndexArray, PriceArray, SampleArray
 from study.data.data_config import Normalization, Tier
 from study.data.panel.panel import MaskArray
 from study.data.panel.panel_inputs import PanelInputs
-from study.data.panel.shared_inputs import SharedInputs, note_use
+from study.data.panel.shared_inputs import SharedInputs
 from study.errors import cause
-from study.storage.files import make_way, sync_folder
+from study.storage.cache_files import in_place_of, note_use, remove_unused
 
 _FORMAT = 1
 """Version of the files' layout, which is part of their names."""
-
-_DAY_SECONDS = 86_400
-_UNUSED_SECONDS, _UNFINISHED_SECONDS = 30 * _DAY_SECONDS, _DAY_SECONDS
-"""Seconds after which a file that no process has opened goes, and one that was never finished; own
-choices: a study that is taken up again within a month finds its files."""
 
 _Layout = Mapping[str, tuple[type[np.generic], int]]
 """Columns of a file, which has a row for each day: their types, and how many values a day has."""
@@ -196,7 +189,7 @@ def _cached(
     except OSError as error:
         written = f"could not be written ({cause(error)})"
     if not isinstance(written, str):
-        _remove_unused(path)
+        remove_unused(path)
         return written, note
     return built, f"{where} {written}; {without}"
 
@@ -207,30 +200,6 @@ def _tried(read: Callable[[], _Found | str]) -> _Found | str:
         return read()
     except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
         return f"is damaged ({cause(error)})"
-
-
-def _remove_unused(written: Path) -> None:
-    """Remove files like a new one that no process has opened for long, or that a crash has left.
-
-    Every opening of a file sets its time. Linux and macOS keep a removed file for those who have
-    mapped it, so that nothing is taken from a process that runs.
-
-    What may not be removed stays: it only takes room.
-
-    Args:
-        written: the new file, whose time is the clock of the folder's file system.
-    """
-    digest = "[0-9a-f]" * len(written.stem)
-    for pattern, most in (
-        (f"{digest}.arrow", _UNUSED_SECONDS),
-        (f".{digest}.*.tmp", _UNFINISHED_SECONDS),
-    ):
-        # Another process may be removing the same ones, and others may own the folder.
-        with contextlib.suppress(FileNotFoundError, PermissionError):
-            now = written.stat().st_mtime
-            for path in written.parent.glob(pattern):
-                if path.is_file() and now - path.stat().st_mtime > most:
-                    path.unlink(missing_ok=True)
 
 
 def _in_memory(built: PanelInputs) -> CachedInputs:
@@ -284,20 +253,10 @@ def _write(
     metadata = {"header": header, "checksum": _checksum(header, columns.values())}
     schema = _schema({name: (c.dtype.type, c[0].size) for name, c in columns.items()})
     batch = pa.record_batch([_as_rows(values) for values in columns.values()], schema=schema)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp")
-    try:
+    with in_place_of(path) as temporary:
         with pa.OSFile(str(temporary), "wb") as file:
             with pa.ipc.new_file(file, schema.with_metadata(metadata)) as writer:
                 writer.write_batch(batch)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        make_way(path)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
 
 
 def _schema(layout: _Layout) -> pa.Schema:

@@ -1,7 +1,5 @@
 """Model inputs of a panel, which processes of one machine share instead of copying them."""
 
-import contextlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +7,7 @@ import numpy as np
 
 from study.data.arrays import SampleArray
 from study.errors import DataError, require
-
-
-def note_use(file: Path) -> None:
-    """Set the time of a file that is opened: those that nobody has opened for long are removed."""
-    # Where it may not be set, nothing is removed either.
-    with contextlib.suppress(OSError):
-        os.utime(file)
+from study.storage.cache_files import note_use
 
 
 class SharedInputs:

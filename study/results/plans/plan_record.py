@@ -122,6 +122,15 @@ class Estimate:
     whose searches are given these times."""
     epoch_seconds: Mapping[str, float]
     """Time of an epoch by width and depth, as ``d64 L48``."""
+    remembered: str | None = None
+    """When the oldest of the times was measured that an earlier command has left, UTC, as
+    ``2026-11-29 03:10``; None where all were measured now."""
+
+    @property
+    def source(self) -> str:
+        """Where its times come from, in words."""
+        known = "" if self.remembered is None else f", remembered of {self.remembered} UTC"
+        return f"measured steps{known}"
 
     @classmethod
     def from_json(cls, raw: object, where: str) -> "Estimate":

@@ -1,0 +1,1 @@
+"""Measures the times that a plan is made of, and remembers them."""
