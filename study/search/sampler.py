@@ -81,7 +81,7 @@ class Sampler:
         self._seed = seed
         self._startup_trials = startup_trials
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study()
+        self._study = _empty_study()
         self._open: dict[int, optuna.Trial] = {}
         """The Optuna trial of every running trial, by number."""
         self._reported: dict[int, set[int]] = {}
@@ -154,7 +154,7 @@ class Sampler:
         ]
         self._space = self._space.with_epochs(epochs)
         self._seen = {config.with_epochs(epochs) for config in self._seen}
-        self._study = optuna.create_study()
+        self._study = _empty_study()
         self._study.add_trials(others)
         self._entered = {
             numbers[trial.number]: entered
@@ -173,7 +173,7 @@ class Sampler:
         before, known = self._space, self._study.get_trials(deepcopy=False)
         self._space = space
         numbers = self._numbers()
-        self._study, self._entered = optuna.create_study(), {}
+        self._study, self._entered = _empty_study(), {}
         for trial in known:
             if trial.state == TrialState.FAIL:
                 continue
@@ -226,7 +226,6 @@ class Sampler:
 
     def _enter(self, config: TrialConfig) -> optuna.Trial:
         self._seen.add(config)
-        self._study.sampler = optuna.samplers.RandomSampler(seed=0)
         self._study.enqueue_trial(self._space.optuna_params(config))
         asked = self._study.ask()
         entered = self._space.sample(asked)
@@ -253,3 +252,8 @@ def _rank(trial: FrozenTrial) -> tuple[int, float, float]:
         return 1, 1.0, 0.0
     percent, value = max(trial.intermediate_values.items())
     return 1, -percent, value
+
+
+def _empty_study() -> optuna.Study:
+    """Return a study that trials are entered into; its sampler never has anything to choose."""
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
