@@ -32,7 +32,7 @@ _GUIDED = 10
 
 _MOST_SEEN = 1_000
 """Number of ended trials that TPE is shown, an own choice: what it does with a trial takes about
-40 us, and a tenth of a second is little beside a trial."""
+70 us, and a tenth of a second is little beside a trial."""
 
 _BEST_SEEN = 25
 """Number of the best trials that are always among them: as many as TPE counts as good at most
