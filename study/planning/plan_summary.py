@@ -34,7 +34,7 @@ from study.results.plans.plan_record import (
     TemperatureRecord,
 )
 from study.search.beyond import most_beyond
-from study.search.forced import Forced
+from study.search.forced import ROOM_FOR_ALL, Forced
 from study.search.space import SearchSpace, TrialConfig
 from study.search.trial_memory import MEMORY_MODES, StepSetting, heaviest, lean_obstacle, step_bytes
 from study.spec.dimension import numbers
@@ -296,5 +296,9 @@ def _forced(slot: Forced, cell: Cell) -> ForcedRecord:
             training=dataclasses.asdict(slot.config.train),
         )
     return ForcedRecord(
-        name=slot.name, group=slot.group, configuration=configuration, problem=slot.problem
+        name=slot.name,
+        group=slot.group,
+        configuration=configuration,
+        problem=slot.problem,
+        waits_for=None if slot.later is None else ROOM_FOR_ALL,
     )

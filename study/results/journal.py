@@ -11,6 +11,7 @@ changed or foreign line is recognised.
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +26,13 @@ Event = dict[str, Any]
 
 _DIGITS = 16
 """Number of digits of a line's sha256 that are kept: 64 bits, which chance does not repeat."""
+
+
+_LINE = re.compile(
+    r'\{"search": "([^"\\]*)", "index": (0|[1-9]\d{0,11}), '
+    rf'"hash": "([0-9a-f]{{{_DIGITS}}})", "event": (.*)\}}'
+)
+"""Pattern of a line: search, index, hash and event."""
 
 
 class JournalError(StudyError):
@@ -85,7 +93,10 @@ class Journal:
     @classmethod
     def read(cls, folder: Path, *, witness: str | None) -> "Journal":
         """Read both copies as ``open`` does, but repair neither: the search may be running."""
-        copies = [_read(_content(folder / name)) for name in JOURNAL_FILES]
+        content, copied = (_content(folder / name) for name in JOURNAL_FILES)
+        first = _read(content)
+        # Two equal files, as they usually are, are read once: it is most of a resumption's time.
+        copies = [first, first if content == copied else _read(copied)]
         search = _search_of(folder, copies, witness)
         merged: dict[int, Event] = {}
         for copy in copies:
@@ -184,8 +195,12 @@ def _text(search: str, events: list[Event]) -> str:
 
 def _line(search: str, index: int, event: Mapping[str, Any]) -> str:
     text = json.dumps(event, allow_nan=False)
-    hashed = hashlib.sha256(f"{search}\n{index}\n{text}".encode()).hexdigest()[:_DIGITS]
+    hashed = _hash(search, index, text)
     return f'{{"search": "{search}", "index": {index}, "hash": "{hashed}", "event": {text}}}'
+
+
+def _hash(search: str, index: int, text: str) -> str:
+    return hashlib.sha256(f"{search}\n{index}\n{text}".encode()).hexdigest()[:_DIGITS]
 
 
 def _content(path: Path) -> str | None:
@@ -200,15 +215,13 @@ def _read(text: str | None) -> dict[str, dict[int, Event]]:
     """Return the intact events of a file by search and index; a missing file has none."""
     found: dict[str, dict[int, Event]] = {}
     for line in (text or "").splitlines():
-        try:
-            row = json.loads(line)
-            search, index, event = str(row["search"]), int(row["index"]), row["event"]
-            is_intact = line == _line(search, index, event)
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            # These are the errors that changed bytes can cause; the line is not as it was written.
+        parts = _LINE.fullmatch(line)
+        if parts is None:
             continue
-        if is_intact:
-            found.setdefault(search, {})[index] = event
+        search, index, hashed, event = parts[1], int(parts[2]), parts[3], parts[4]
+        # Any other line is not as it was written.
+        if _hash(search, index, event) == hashed:
+            found.setdefault(search, {})[index] = json.loads(event)
     return found
 
 

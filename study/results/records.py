@@ -4,6 +4,7 @@ No field has a default: a missing value is None on purpose and stays missing in 
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypedDict, get_type_hints
@@ -223,7 +224,8 @@ class TrialRecord:
         )
 
 
-def row_types(*, is_panel: bool = False, has_further: bool = False) -> dict[str, Any]:
+@functools.cache
+def row_types(*, is_panel: bool = False, has_further: bool = False) -> Mapping[str, Any]:
     """Return the types of the values in a row that ``TrialRecord.to_json`` makes.
 
     Args:

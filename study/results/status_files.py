@@ -6,7 +6,7 @@ Nothing here raises: a value that is missing, or that is not of its kind, is Non
 import dataclasses
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,11 @@ _HEAD_BYTES = 4096
 """Bytes that are read at the start of a trial's log: its first epoch."""
 
 _KIND_BYTES = 200
-"""Bytes at the start of a journal's line in which the kind of its event is found: search, place and
-hash come before it."""
+"""Bytes at the start of a journal's line in which the kind of its event and the number of its trial
+are found: search, place and hash come before them."""
+
+_ASKED = re.compile(rb'"kind": "asked", "time": [^,]*, "number": (\d{1,9}),')
+"""Pattern of the event that a trial was asked for."""
 
 _TRIAL_FOLDER = re.compile(r"trial_(\d{1,9})(?:_d(\d+)_L(\d+)_h(\d+))?")
 """Pattern of the names of trials' folders: number, width, layers, heads."""
@@ -199,22 +202,31 @@ def read_planned(folder: Path) -> dict[str, Description]:
     }
 
 
-def read_ended(folder: Path) -> list[EndedTrial]:
-    """Return the trials of a cell that have ended, in the order of its table."""
-    rows = _as_list(read_json(folder / TRIALS_FILE))
+def read_ended(folder: Path) -> list[EndedTrial] | None:
+    """Return the trials of a cell that have ended, in the order of its table.
+
+    None: there is a table, and it is damaged.
+    """
+    table = folder / TRIALS_FILE
+    if not table.exists():
+        return []
+    rows = read_json(table)
+    if not isinstance(rows, list):
+        return None
     return [EndedTrial.from_json(_as_dict(row)) for row in rows]
 
 
 def read_open(folder: Path, ended: Sequence[EndedTrial], now: float) -> list[OpenTrial]:
     """Return the trials with a folder that are not among the ended ones, by number."""
     closed = {trial.folder for trial in ended}
-    asked = _configurations(folder)
+    running = {
+        path: matched.groups()
+        for path in folders_in(folder, without=closed)
+        if (matched := _TRIAL_FOLDER.match(path.name)) and not (path / METRICS_FILE).exists()
+    }
+    asked = _configurations(folder, {int(number) for number, *_ in running.values()})
     found = []
-    for path in folders_in(folder):
-        matched = _TRIAL_FOLDER.match(path.name)
-        if not matched or path.name in closed or (path / METRICS_FILE).exists():
-            continue
-        number, width, layers, heads = matched.groups()
+    for path, (number, width, layers, heads) in running.items():
         params = asked.get(int(number), {})
         shape = f"d{width} L{layers}" if width else None
         found.append(
@@ -264,20 +276,19 @@ def read_asked(folder: Path) -> int | None:
     return None if found is None else int(found[1])
 
 
-def _configurations(folder: Path) -> dict[int, Mapping[str, Any]]:
-    """Return the configuration of every trial asked for; the many epoch lines are not decoded."""
+def _configurations(folder: Path, numbers: Container[int]) -> dict[int, Mapping[str, Any]]:
+    """Return the configurations of trials as they were asked for; other lines are not decoded."""
     found: dict[int, Mapping[str, Any]] = {}
     for name in JOURNAL_FILES:
         try:
             with (folder / name).open("rb") as file:
-                lines = [line for line in file if b'"kind": "asked"' in line[:_KIND_BYTES]]
+                for line in file:
+                    asked = _ASKED.search(line, 0, _KIND_BYTES)
+                    if asked is not None and int(asked[1]) in numbers:
+                        event = _as_dict(_report(line).get("event"))
+                        found.setdefault(int(asked[1]), _as_dict(event.get("params")))
         except OSError:
             continue
-        for line in lines:
-            event = _as_dict(_report(line).get("event"))
-            number = _as_whole(event.get("number"))
-            if number is not None:
-                found.setdefault(number, _as_dict(event.get("params")))
         if found:
             break
     return found
@@ -327,13 +338,17 @@ def read_driver(folder: Path) -> DriverStatus | None:
     )
 
 
-def damaged_records(folder: Path) -> list[str]:
-    """Return what is wrong with the records of a search, a phrase each; it can be repaired."""
+def damaged_records(folder: Path, *, has_table: bool) -> list[str]:
+    """Return what is wrong with the records of a search, a phrase each; it can be repaired.
+
+    Args:
+        folder: the cell's.
+        has_table: is its table of trials intact, or not there yet?
+    """
     found = []
     if any((folder / copy).exists() for copy in JOURNAL_FILES) and not _description(folder):
         found.append("no copy of the journal can be read: its trials cannot be gone on with")
-    table = folder / TRIALS_FILE
-    if table.exists() and not isinstance(read_json(table), list):
+    if not has_table:
         found.append(f"{TRIALS_FILE} is damaged: --resume writes it again")
     return found
 
@@ -350,12 +365,18 @@ def unreadable(folder: Path) -> str | None:
     return None
 
 
-def folders_in(path: Path) -> list[Path]:
-    """Return the folders in a folder, sorted; none if it cannot be read."""
+def folders_in(path: Path, without: Container[str | None] = ()) -> list[Path]:
+    """Return the folders in a folder, sorted, but for some names; none if it cannot be read."""
     try:
-        return sorted(p for p in path.iterdir() if not p.name.startswith(".") and p.is_dir())
+        with os.scandir(path) as entries:
+            names = sorted(
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and entry.name not in without and entry.is_dir()
+            )
     except OSError:
         return []
+    return [path / name for name in names]
 
 
 def age(path: Path, now: float) -> float | None:

@@ -247,7 +247,8 @@ def _cell(folder: Path, planned: Description | None, now: float, closed: str | N
     """Return a cell; ``closed`` says why its folder cannot be read, if it cannot."""
     planned = planned or Description.from_json({})
     description = _described(folder, planned)
-    ended = read_ended(folder)
+    table = read_ended(folder)
+    ended = table or []
     states = Counter(trial.state for trial in ended)
     driver = read_driver(folder)
     trials: list[RunningTrial] = []
@@ -258,7 +259,7 @@ def _cell(folder: Path, planned: Description | None, now: float, closed: str | N
             for trial in read_open(folder, ended, now)
         ]
     heartbeat = age(folder / LOCK_FILE, now)
-    damage = damaged_records(folder) if closed is None else []
+    damage = damaged_records(folder, has_table=table is not None) if closed is None else []
     state: CellState
     if driver is not None:
         state, reason = _state(driver, heartbeat, trials), driver.reason

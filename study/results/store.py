@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from study.errors import StudyError, quoted, require
@@ -86,9 +87,10 @@ class CellIdentity:
 
 
 class CellStore:
-    """Writes the records of one cell, and keeps no state.
+    """Writes the records of one cell.
 
-    Every method may be repeated after a crash, and leaves the same files.
+    Every method may be repeated after a crash, and leaves the same files. What is kept is the text
+    of each trial's row, as the rows of all are written again whenever a trial ends.
 
     Args:
         folder: the folder of the cell.
@@ -102,6 +104,8 @@ class CellStore:
         self._n_folds = n_folds
         self._identity = identity
         self._csv = folder.parent / TABLE_FILE
+        self._texts: dict[int, tuple[TrialRecord, str]] = {}
+        """Record and text of every row that was written, by number."""
 
     def log(self, text: str) -> None:
         """Append to the cell's log, each line with the time."""
@@ -132,9 +136,13 @@ class CellStore:
 
     def write_trials(self, records: Sequence[TrialRecord]) -> None:
         """Write the records of the whole cell: all trials, the best, and the table of all cells."""
-        write_json(self.folder / TRIALS_FILE, [_row(record) for record in records])
+        write_text(self.folder / TRIALS_FILE, self._trials_text(records))
         self._write_best(records)
-        add_rows(self._csv, [self._csv_row(record) for record in records])
+        add_rows(
+            self._csv,
+            [self._run_id(record) for record in records],
+            lambda place: self._csv_row(records[place]),
+        )
 
     def write_final_runs(
         self,
@@ -163,6 +171,14 @@ class CellStore:
     def table(self, records: Sequence[TrialRecord]) -> str:
         """Return this cell's part of the table of all cells."""
         return table_text([self._csv_row(record) for record in records])
+
+    def _trials_text(self, records: Sequence[TrialRecord]) -> str:
+        """Return the text of all rows, as ``write_json`` would write it."""
+        for record in records:
+            if record.number not in self._texts or self._texts[record.number][0] is not record:
+                self._texts[record.number] = (record, _row_text(record))
+        rows = ",\n".join(self._texts[record.number][1] for record in records)
+        return f"[\n{rows}\n]\n" if rows else "[]\n"
 
     def _metrics(self, record: TrialRecord) -> Path:
         return self.folder / record.folder / METRICS_FILE
@@ -405,6 +421,11 @@ def _phase(identity: CellIdentity) -> str:
 
 def _row(record: TrialRecord) -> dict[str, Any]:
     return {**record.to_json(), "state": record.state}
+
+
+def _row_text(record: TrialRecord) -> str:
+    """Return the text of a row as it stands in the list of all."""
+    return indent(json.dumps(_row(record), indent=2, allow_nan=False), "  ")
 
 
 def _metrics(record: TrialRecord, epochs: Sequence[EpochRecord]) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Configurations that every search tries first: the extremes of the feasible set."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from study.errors import require
+from study.model.sizing import step_flops
 from study.search.space import SearchSpace, Shape, TrialConfig
 from study.spec.forced18 import D_FF_RATIO, listed
 from study.spec.search_config import ForcedSet
@@ -14,16 +15,27 @@ _USUAL_HEADS = 8
 """Number of attention heads that the four extremes of width and depth use, or the nearest choice;
 8 as in the base model of Vaswani et al. 2017."""
 
+ROOM_FOR_ALL = 20
+"""Least number of trials with which a search tries all of ``extremes6``; an own choice. Of twelve
+trials the six would be half, and the slowest of them most of the time: with 64 layers the narrowest
+model of 2M takes five times the CPU time of the widest, measured over two steps."""
+
+_FEW_PER_EXTREME = 4
+"""Number of trials, of such a small search, for each extreme that comes first; an own choice."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forced:
-    """One named slot; ``config`` is None, with the reason, if the feasible set cannot fill it."""
+    """One named slot; ``config`` is None if the feasible set cannot fill it, or if it waits."""
 
     name: str
     config: TrialConfig | None
     group: str | None = None
     """Setting that the list takes to an extreme; None if the list has no groups."""
     problem: str | None = None
+    """Why the feasible set cannot fill it; None if it can."""
+    later: TrialConfig | None = None
+    """Configuration of a slot that waits until the search is asked for ``ROOM_FOR_ALL`` trials."""
 
 
 def first_configurations(space: SearchSpace, cell: Cell) -> tuple[Forced, ...]:
@@ -32,6 +44,8 @@ def first_configurations(space: SearchSpace, cell: Cell) -> tuple[Forced, ...]:
     There are at most as many as the cell has trials. A slot without a configuration counts as none.
     """
     first = forced_configurations(space, cell.search.forced)
+    if cell.search.forced == "extremes6" and cell.search.trials < ROOM_FOR_ALL:
+        first = _cheapest_first(first, max(1, cell.search.trials // _FEW_PER_EXTREME))
     if cell.start is not None:
         first = (_start(space, cell.start), *first)
     left, kept = cell.search.trials, []
@@ -42,6 +56,25 @@ def first_configurations(space: SearchSpace, cell: Cell) -> tuple[Forced, ...]:
             break
         kept.append(slot)
     return tuple(kept)
+
+
+def _cheapest_first(slots: Sequence[Forced], room: int) -> tuple[Forced, ...]:
+    """Return the cheapest slots, cheapest first, then the others, which wait, then the empty ones.
+
+    All models of a budget compute about the same, in as many steps one after the other as they have
+    layers. So depth ranks them, and then the operations of a sample.
+    """
+
+    def cost(slot: Forced) -> tuple[int, int]:
+        assert slot.config is not None
+        return slot.config.model.n_layers, step_flops(slot.config.model, 1)
+
+    ranked = sorted((slot for slot in slots if slot.config is not None), key=cost)
+    return (
+        *ranked[:room],
+        *(replace(slot, config=None, later=slot.config) for slot in ranked[room:]),
+        *(slot for slot in slots if slot.config is None),
+    )
 
 
 def _start(space: SearchSpace, values: Mapping[str, Any]) -> Forced:

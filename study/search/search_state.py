@@ -33,7 +33,9 @@ class SearchState:
 
     Args:
         space: the search space from which configurations are drawn.
-        forced: configurations to try first; a slot without a configuration is skipped.
+        forced: configurations to try first; a slot without a configuration is skipped. One that
+            waits is known too: the journal may say that it was tried, after the search was extended
+            or by a version that let none wait.
         search: number of trials, sampler and ASHA.
         may_repeat: may forced configurations be equal? They differ by their seeds.
     """
@@ -55,6 +57,8 @@ class SearchState:
             (f"{FORCED}{s.name}", s.group, s.config) for s in forced if s.config is not None
         )
         """Source, group and configuration of the trials to run before any is drawn."""
+        self._later = [(f"{FORCED}{s.name}", s.group, s.later) for s in forced if s.later]
+        """The same of those that wait for a search of more trials."""
         self.trials: dict[int, AskedTrial] = {}
         self.epochs = space.epochs
         """Length of the schedules to come; None if it is searched."""
@@ -133,7 +137,7 @@ class SearchState:
 
     def drop_repeats(self) -> None:
         """Drop enqueued configurations that a trial has had already."""
-        if self._may_repeat:
+        if self._may_repeat or not self.enqueued:
             return
         # Those that ASHA cut before the schedules were lengthened have had their configuration.
         asked = {
@@ -170,14 +174,15 @@ class SearchState:
         It need not be the first of them: a search that was extended has more forced configurations,
         which then stand before those that its journal asks for.
         """
-        try:
-            self.enqueued.remove((source, group, config))
-        except ValueError:
-            raise JournalError(
-                f"trial {len(self.trials)}: must be one of those to be tried first, but got "
-                f"{source} of another configuration. Start anew with --fresh --import-trials on "
-                "this folder."
-            ) from None
+        for known in (self.enqueued, self._later):
+            if (source, group, config) in known:
+                known.remove((source, group, config))
+                return
+        raise JournalError(
+            f"trial {len(self.trials)}: must be one of those to be tried first, but got "
+            f"{source} of another configuration. Start anew with --fresh --import-trials on "
+            "this folder."
+        )
 
     def _apply_epoch(self, number: int, report: EpochRecord) -> None:
         trial = self.trials[number]
@@ -238,6 +243,7 @@ class SearchState:
         self.enqueued = deque(
             (source, group, config.with_epochs(epochs)) for source, group, config in self.enqueued
         )
+        self._later = [(source, g, c.with_epochs(epochs)) for source, g, c in self._later]
         going_on = {}
         for number, trial in sorted(self.trials.items()):
             if trial.record is None or trial.record.reason == "completed":

@@ -107,8 +107,16 @@ def print_forced(console: Console, forced: Sequence[ForcedRecord]) -> None:
                 settings = {**found.architecture, **found.training}
                 text = f"{architecture(settings)}, {found.param_count:,} parameters"
                 _forced(console, slot, text)
+    waiting = [slot for slot in forced if slot.waits_for is not None]
+    if waiting:
+        names = ", ".join(slot.name for slot in waiting)
+        text = (
+            f"  waiting {names}, until the search has {waiting[0].waits_for} trials: with fewer, "
+            "only the extremes with the fewest layers, the fastest, come first"
+        )
+        console.print(Text(text), soft_wrap=True)
     for slot in forced:
-        if slot.configuration is None:
+        if slot.problem is not None:
             _forced(console, slot, f"cannot be tried: {slot.problem}")
 
 

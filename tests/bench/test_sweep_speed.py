@@ -75,8 +75,10 @@ def compared(
     for name, at_once in (("one", "1"), ("together", "6")):
         here = tmp_path / name
         here.mkdir()
-        # The same configurations, whatever ends first: all of them are forced, none is cut.
-        write_space(here, trials=TRIALS, epochs=3, scheduler="fifo", forced="extremes6")
+        # The same configurations, whatever ends first: all of them are random, none is cut.
+        write_space(
+            here, trials=TRIALS, epochs=3, scheduler="fifo", forced="none", startup_trials=TRIALS
+        )
         _let_learn_in_few_steps(here / "tiny.yaml")
         write_plan(here, capacity=capacity, concurrency=concurrency)
         seconds[name] = timed(

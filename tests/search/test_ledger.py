@@ -15,10 +15,13 @@ from study.results.journal import Journal, JournalError
 from study.results.records import TrialRecord
 from study.results.scores import Validation
 from study.search.earlier_trials import TrialToRepeat
+from study.search.forced import first_configurations
 from study.search.ledger import Ledger
 from study.spec.dimension import Choice, Dimension
+from study.spec.specification import Cell
 from tests.results.reports import best_epoch, validation
 from tests.search.simulated_search import (
+    CELL,
     SEARCH,
     SPACE,
     known,
@@ -311,6 +314,30 @@ def test_a_search_begun_without_rungs_goes_on_without_them(tmp_path: Path) -> No
     play(ledger, random.Random(0), 1, {})
     assert len(ledger.records) == SEARCH.trials
     assert {record.reason for record in ledger.records} == {"completed", "collapsed", "diverged"}
+
+
+def test_extremes_that_waited_are_tried_once_the_search_has_room_for_all(tmp_path: Path) -> None:
+    few = dataclasses.replace(CELL, search=dataclasses.replace(SEARCH, trials=8))
+    many = dataclasses.replace(CELL, search=dataclasses.replace(SEARCH, trials=20))
+
+    def ledger_for(journal: Journal, cell: Cell) -> Ledger:
+        first = first_configurations(SPACE, cell)
+        return Ledger(journal, space=SPACE, forced=first, search=few.search, granted_bytes={})
+
+    def sources(ledger: Ledger) -> list[str]:
+        return [ledger.assignment(number).source.split(":")[0] for number in ledger.numbers]
+
+    journal = Journal.create(tmp_path, "abcd", {"kind": "created", "time": 0.0})
+    ledger = ledger_for(journal, few)
+    play(ledger, random.Random(0), 1, {})
+    assert sources(ledger) == ["forced"] * 2 + ["sampled"] * 6
+    ledger = ledger_for(Journal.open(tmp_path, witness=None), many)
+    ledger.extend(20)
+    play(ledger, random.Random(0), 1, {})
+    assert sources(ledger)[8:] == ["forced"] * 4 + ["sampled"] * 8
+    # The plan of the first command, which asks for eight trials, reads the same journal.
+    again = ledger_for(Journal.open(tmp_path, witness=None), few)
+    assert known(again) == known(ledger)
 
 
 def test_more_trials_are_forced_before_imported_ones(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
-from dataclasses import dataclass
+import gc
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,6 +130,48 @@ def test_optuna_receives_how_a_trial_ended(space: SearchSpace) -> None:
     ]
     entered = [params for _, params, _, _ in history]
     assert entered == [space.optuna_params(configs[number]) for number in (0, 1, 4)]
+
+
+def test_a_draw_leaves_nothing_behind(finite: SearchSpace) -> None:
+    def n_trials() -> int:
+        gc.collect()
+        return sum(isinstance(each, optuna.trial.FrozenTrial) for each in gc.get_objects())
+
+    found = sampler(finite)
+    for number, config in enumerate(finite.configs()):
+        found.place(number, config)
+    before = n_trials()
+    # Nothing is left to draw, so that it takes all attempts.
+    assert found.draw(100) is None
+    assert n_trials() == before
+
+
+def test_of_a_long_history_tpe_sees_the_best_and_the_latest(
+    space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = sampler(space, seed=9)
+    configs = [started(source, number) for number in range(60)]
+
+    def drawn_after(changed: range, near: TrialConfig) -> list[TrialConfig]:
+        """Draw after sixty trials, the earlier the better, of which ten are next to another one."""
+        found = sampler(space)
+        for number, config in enumerate(configs):
+            if number in changed:
+                rate = near.train.learning_rate
+                rate += (1 + number % 10) / 100 * (0.001 - rate)
+                config = replace(near, train=replace(near.train, learning_rate=rate))
+            found.learn(config, "COMPLETE", 0.5 + number / 100, 100)
+        return [drawn(found, 100 + number) for number in range(4)]
+
+    # Neither of the 25 best nor of the 25 latest; of the best; of the latest.
+    forgotten, best, latest = range(25, 35), range(10), range(45, 55)
+    whole = drawn_after(range(0), configs[0])
+    assert drawn_after(forgotten, whole[0]) != whole
+    monkeypatch.setattr("study.search.sampler._MOST_SEEN", 50)
+    short = drawn_after(range(0), configs[0])
+    assert drawn_after(forgotten, short[0]) == short
+    assert drawn_after(best, configs[50]) != short
+    assert drawn_after(latest, short[0]) != short
 
 
 def test_the_end_of_a_trial_is_reported_once(space: SearchSpace) -> None:

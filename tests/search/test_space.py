@@ -7,7 +7,7 @@ import pytest
 
 from study.errors import SpecError
 from study.model.sizing import count_parameters
-from study.search.forced import forced_configurations
+from study.search.forced import first_configurations, forced_configurations
 from study.search.sampler import Sampler
 from study.search.space import SampleShape, SearchSpace, TrialConfig, build_space
 from study.spec.dimension import Fixed
@@ -85,6 +85,24 @@ def test_the_six_extremes_are_six_architectures_at_the_ends(budget: str) -> None
     assert shapes["most_heads"].n_heads == max(heads)
     assert shapes["fewest_heads"].n_layers == shapes["most_heads"].n_layers
     assert len({slot.config.train for slot in slots if slot.config is not None}) == 1
+
+
+@pytest.mark.parametrize(("trials", "room"), [(1, 1), (7, 1), (12, 3), (19, 4)])
+def test_with_few_trials_the_extremes_of_many_layers_wait(trials: int, room: int) -> None:
+    study = load_study(SPACES / "phase6a.yaml")
+    drawn_from = space("phase6a", "2M")
+    cell = study.cell("2M", 3, Overrides(search={"trials": trials}))
+    slots = first_configurations(drawn_from, cell)
+    tried = [slot.config.model.n_layers for slot in slots if slot.config is not None]
+    waiting = [slot.later.model.n_layers for slot in slots if slot.later is not None]
+    assert (len(tried), len(waiting)) == (room, 6 - room)
+    assert tried == sorted(tried)
+    assert tried[-1] <= min(waiting)
+    # Those that come first are unchanged, and with room for all the order is that of the slots.
+    all_six = forced_configurations(drawn_from, "extremes6")
+    assert {slot.config for slot in slots if slot.config} <= {slot.config for slot in all_six}
+    roomy = study.cell("2M", 3, Overrides(search={"trials": 20}))
+    assert first_configurations(drawn_from, roomy) == all_six
 
 
 def test_a_slot_without_an_architecture_says_so() -> None:

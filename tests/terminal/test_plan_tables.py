@@ -13,10 +13,10 @@ from study.plan import parser, phase_two
 from study.planning.cell_plan import plan_cell
 from study.planning.plan_summary import plan_summary
 from study.results.plans.plan_file import PlannedCell, StoredPlan
-from study.results.plans.plan_record import Estimate, PlanRow
+from study.results.plans.plan_record import Estimate, ForcedRecord, PlanRow
 from study.search.space import build_space
 from study.spec.spec_file import load_study
-from study.terminal.overview import print_plan
+from study.terminal.overview import print_forced, print_plan
 from study.terminal.plan_tables import print_budget, print_phase_two
 from study.text.short_forms import MIXED_MODES
 from tests.sweeping.command import plan_row
@@ -125,6 +125,20 @@ def test_both_memory_modes_stand_side_by_side_and_a_lean_search_says_that_it_is(
     forced = [line for line in header if line.startswith("  forced")]
     assert len(forced) == 6
     assert all(" lean, " in line for line in forced)
+
+
+def test_the_extremes_that_wait_are_named() -> None:
+    header = io.StringIO()
+    names = ("deepest", "narrowest")
+    waiting = [
+        ForcedRecord(name=name, group=None, configuration=None, problem=None, waits_for=20)
+        for name in names
+    ]
+    print_forced(Console(file=header, width=120), waiting)
+    assert header.getvalue() == (
+        "  waiting deepest, narrowest, until the search has 20 trials: with fewer, only the "
+        "extremes with the fewest layers, the fastest, come first\n"
+    )
 
 
 def test_a_search_of_both_modes_names_the_lean_ones_and_what_ranking_them_assumes() -> None:

@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from study.results.journal import Journal
 from study.results.records import TrialRecord
-from study.search.forced import forced_configurations
+from study.search.forced import first_configurations
 from study.search.ledger import Ledger
 from study.search.space import build_space
 from study.spec.spec_file import load_study
@@ -90,7 +90,7 @@ def ledger(here: Path) -> Ledger:
     return Ledger(
         Journal.open(cell_folder(here), witness=None),
         space=space,
-        forced=forced_configurations(space, cell.search.forced),
+        forced=first_configurations(space, cell),
         search=cell.search,
         granted_bytes={},
     )

@@ -26,7 +26,7 @@ from study.results.journal import Journal
 from study.results.records import TrialRecord, best_trial
 from study.results.scores import PanelBest
 from study.results.store import read_trials
-from study.search.forced import forced_configurations
+from study.search.forced import first_configurations
 from study.search.ledger import Ledger
 from study.search.space import build_space
 from study.spec.spec_file import load_study
@@ -143,7 +143,7 @@ def undisturbed(here: Path, folder: Path) -> list[TrialRecord]:
     ledger = Ledger(
         Journal.create(folder, "abcd", {"kind": "created", "time": 0.0}),
         space=space,
-        forced=forced_configurations(space, cell.search.forced),
+        forced=first_configurations(space, cell),
         search=cell.search,
         granted_bytes={},
     )

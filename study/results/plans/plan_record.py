@@ -244,16 +244,21 @@ class ForcedConfiguration:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ForcedRecord:
-    """A trial that comes before all sampled ones, or the reason why it cannot be tried."""
+    """A trial that comes before all sampled ones, or why it does not."""
 
     name: str
     group: str | None
     configuration: ForcedConfiguration | None
     problem: str | None
+    """Reason why it cannot be tried; None if it can."""
+    waits_for: int | None = None
+    """Number of trials that the search would have to be asked for; None if it does not wait."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values: those of the configuration, or the problem."""
+        """Return plain values: those of the configuration, or why it is not tried."""
         named = {"name": self.name, "group": self.group}
+        if self.waits_for is not None:
+            return {**named, "waits_for_trials": self.waits_for}
         if self.configuration is None:
             return {**named, "problem": self.problem}
         values = dataclasses.asdict(self.configuration)

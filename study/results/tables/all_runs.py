@@ -3,7 +3,7 @@
 import csv
 import io
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from study.storage.files import append_line, cut_torn_line, write_text
@@ -43,13 +43,19 @@ def table_text(rows: Sequence[Row]) -> str:
     return "".join(f"{line}\n" for line in (_HEADER, *map(_line, rows)))
 
 
-def add_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Append the rows whose runs are not in the table; a damaged table is moved aside first."""
+def add_rows(path: Path, runs: Sequence[str], row: Callable[[int], Row]) -> None:
+    """Append the runs that are not in the table; a damaged table is moved aside first.
+
+    Args:
+        path: of the table.
+        runs: their ids.
+        row: returns the values of a run by its place in ``runs``; most are in the table already.
+    """
     with FolderLock(path.parent, wait_seconds=_WAIT_SECONDS):
         logged = _prepare(path)
-        for row in rows:
-            if row[_KEY] not in logged:
-                append_line(path, _line(row))
+        new = [_line(row(place)) for place, run in enumerate(runs) if run not in logged]
+        if new:
+            append_line(path, "\n".join(new))
 
 
 def replace_rows(path: Path, rows: Sequence[Row]) -> None:
@@ -88,7 +94,10 @@ def _run_ids(path: Path) -> set[str] | None:
             if header != CSV_COLUMNS:
                 _, _, body = path.read_text(encoding="utf-8", errors="replace").partition("\n")
                 write_text(path, f"{_HEADER}\n{body}")
-            return {row[_KEY] for row in _read(path) if row.get(_KEY)}
+            place = header.index(_KEY)
+            with path.open(encoding="utf-8", errors="replace", newline="") as file:
+                rows = (row for row in csv.reader(file) if len(row) > place and row[place])
+                return {row[place] for row in rows} - {_KEY}
     except csv.Error:
         # One cause is a field of more than 131,072 characters, which no cell writes.
         pass
