@@ -16,6 +16,7 @@ seconds             seconds from the report before to this one; of a process's f
                     the first after an interruption, those of its phases
 begin_seconds       in the first epoch's row: seconds from the request for the trial to the start of
                     that epoch; for the first trials of a search that has the start of their workers
+expected_seconds    seconds of an epoch of its width and depth, as the search's plan timed them
 sample_flops        operations of the matrix products of a training step, by sample
 """
 
@@ -34,13 +35,18 @@ from study.errors import StudyError, quoted, require
 from study.model.sizing import step_flops
 from study.planning.prepared_cell import PlanOptions
 from study.results.epoch_report import EpochRecord
+from study.results.plans.plan_record import Estimate
 from study.results.records import TrialRecord
+from study.results.scheduling.curves import (
+    begin_seconds,
+    epoch_seconds,
+    expected_epoch_seconds,
+    read_epochs,
+)
 from study.results.scores import BestEpoch, Validation
 from study.results.store import read_cell, read_trials
 from study.search.space import TrialConfig
-from study.storage.documents import load_json
 from study.storage.files import write_bytes
-from study.storage.layout import METRICS_FILE
 from study.storage.place import place_of
 
 HERE = Path(__file__).parent
@@ -95,8 +101,11 @@ def searched(cell: SearchableCell, *, trials: int | None, max_epochs: int | None
 
 def curves_of(cell: SearchableCell) -> pd.DataFrame:
     """Return the curves of a complete search, one row for each trial and epoch."""
-    description = read_cell(cell.folder, "commit", "data_sha256", "versions")
-    rows = [row for record in read_trials(cell.folder) for row in _rows(cell.folder, record)]
+    description = read_cell(cell.folder, "commit", "data_sha256", "versions", "estimate")
+    estimate = Estimate.from_json(description["estimate"], str(cell.folder))
+    rows = [
+        row for record in read_trials(cell.folder) for row in _rows(cell.folder, record, estimate)
+    ]
     frame = pd.DataFrame(rows).dropna(axis="columns", how="all")
     frame = frame.astype({name: "float32" for name in _SINGLE if name in frame})
     frame.insert(0, "cell", cell.folder.name)
@@ -110,10 +119,9 @@ def curves_of(cell: SearchableCell) -> pd.DataFrame:
     ).sort_values(["number", "epoch"], ignore_index=True)
 
 
-def _rows(folder: Path, record: TrialRecord) -> Iterable[Mapping[str, Any]]:
+def _rows(folder: Path, record: TrialRecord, estimate: Estimate) -> Iterable[Mapping[str, Any]]:
     config = TrialConfig.from_flat(record.params)
-    lines = load_json(folder / record.folder / METRICS_FILE, "Mend it with --resume.")
-    epochs = [EpochRecord.from_json(line) for line in lines["learning_curve"]]
+    epochs = read_epochs(folder, record)
     settings = {
         name: value
         for name, value in config.flat().items()
@@ -128,28 +136,17 @@ def _rows(folder: Path, record: TrialRecord) -> Iterable[Mapping[str, Any]]:
         "d_ff": record.d_ff,
         "param_count": record.param_count,
         "sample_flops": step_flops(config.model, 1),
+        "expected_seconds": expected_epoch_seconds(record, estimate),
     }
-    before: EpochRecord | None = None
-    for epoch in epochs:
-        yield {**of_trial, **_of_epoch(epoch, before, record.started)}
-        before = epoch
+    for epoch, seconds in zip(epochs, epoch_seconds(epochs), strict=True):
+        begin = begin_seconds(record, epochs) if epoch is epochs[0] else None
+        yield {**of_trial, **_of_epoch(epoch), "seconds": seconds, "begin_seconds": begin}
 
 
-def _of_epoch(epoch: EpochRecord, before: EpochRecord | None, asked: float) -> dict[str, Any]:
-    """Return what a row has of its epoch.
-
-    Args:
-        epoch: the epoch.
-        before: the one before it; None for the first.
-        asked: Unix time at which the trial was asked for.
-    """
-    validation, best, worker = epoch.validation, epoch.best, epoch.worker
+def _of_epoch(epoch: EpochRecord) -> dict[str, Any]:
+    validation, best = epoch.validation, epoch.best
     assert validation is None or isinstance(validation, Validation)
     assert best is None or isinstance(best, BestEpoch)
-    worked = sum(epoch.phase_seconds.values())
-    # The time between two reports has what a report costs; that of two processes has a pause.
-    is_between = before is not None and before.worker.began == worker.began
-    seconds = worker.reported - before.worker.reported if before and is_between else worked
     return {
         "epoch": epoch.epoch,
         "loss": validation and validation.loss,
@@ -164,9 +161,7 @@ def _of_epoch(epoch: EpochRecord, before: EpochRecord | None, asked: float) -> d
         "gradient_norm": epoch.gradient_norm,
         "step": epoch.step,
         "samples": round(epoch.samples_per_second * (epoch.data_seconds + epoch.step_seconds)),
-        "seconds": seconds,
         **{f"{phase}_seconds": value for phase, value in epoch.phase_seconds.items()},
-        "begin_seconds": None if before else worker.reported - worked - asked,
         "replays": epoch.replays or 0,
     }
 
