@@ -3,14 +3,14 @@
 import dataclasses
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from study.errors import StudyError, require
 from study.fields import require_type
-from study.results.epoch_report import EpochRecord
+from study.results.epoch_report import EpochRecord, OptimizerRecord
 from study.results.plans.plan_record import Estimate, shape_name
 from study.results.records import Metric, TrialRecord, objective
 from study.results.store import read_cell, read_trials
@@ -18,6 +18,29 @@ from study.storage.documents import load_json
 from study.storage.layout import METRICS_FILE
 
 _REMEDY = "Mend it with --resume."
+
+
+class _Line(TypedDict):
+    """The part of an epoch's line that is read; others are not looked at."""
+
+    epoch: int
+    optimizer: OptimizerRecord
+    data_seconds: float
+    step_seconds: float
+    validation_seconds: float
+    checkpoint_seconds: NotRequired[float]
+    began: float
+    reported: float
+    validation_loss: NotRequired[float]
+    best_epoch: NotRequired[int]
+    best_validation_loss: NotRequired[float]
+    best_auc: NotRequired[float]
+    best_half_losses: NotRequired[Sequence[float]]
+    best_is_collapsed: NotRequired[bool]
+
+
+class _Metrics(TypedDict):
+    learning_curve: Sequence[_Line]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,10 +240,19 @@ def read_epochs(folder: Path, record: TrialRecord) -> list[EpochRecord]:
     """
     path = folder / record.folder / METRICS_FILE
     metrics = load_json(path, _REMEDY)
-    where = f"{path}: must hold a learning curve"
-    require_type(metrics, Mapping[str, Any], where, _REMEDY)
-    require_type(metrics.get("learning_curve"), list[dict[str, Any]], where, _REMEDY)
-    return [EpochRecord.from_json(line) for line in metrics["learning_curve"]]
+    where = f"{path}: must hold the learning curve of this version"
+    require_type(metrics, _Metrics, where, _REMEDY)
+    lines = metrics["learning_curve"]
+    numbers = [line["epoch"] for line in lines]
+    require(
+        numbers == list(range(1, len(lines) + 1)),
+        where,
+        "its epochs must be numbered from 1",
+        got=", ".join(map(str, numbers)),
+        remedy=_REMEDY,
+        error=StudyError,
+    )
+    return [EpochRecord.from_json(line) for line in lines]
 
 
 def epoch_seconds(epochs: Sequence[EpochRecord]) -> list[float]:

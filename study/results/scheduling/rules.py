@@ -26,6 +26,7 @@ _KEYS = {
     "eta": "reduction_factor",
     "patience": "patience",
     "gain": "min_delta",
+    "collapse": "collapse_grace_share",
     "cheap": "cheap_first",
     "tolerance": "tolerance",
     "finish": "finish",
@@ -52,12 +53,15 @@ class Rule:
     """Epochs without a gain of ``min_delta``, after which a trial ends; None waits for its last."""
     min_delta: float = 0.001
     """Least gain that counts, in nats."""
+    collapse_grace_share: float = 0.3
+    """Share of its schedule after which a trial ends whose best epoch is a collapsed one: the
+    default of every search."""
     cheap_first: int = 0
     """Number of first trials that begin in the order of their expected cost."""
     tolerance: float = 0.001
-    """Of PASHA: losses that differ by no more, in nats, may change their ranks."""
+    """Losses that differ by no more, in nats, may change their ranks without PASHA growing."""
     finish: int = 1
-    """Of ``promote`` and ``pasha``: trials that go on to their end when all others wait."""
+    """Trials that go on to their end when all others wait, of ``promote`` and ``pasha``."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -78,7 +82,7 @@ class Rule:
             got=str(self),
             remedy="Write for example asha:grace=0.25,eta=3,patience=10.",
         )
-        self._stop_rule()
+        _ = self.stop_rule
 
     @classmethod
     def parse(cls, text: str) -> "Rule":
@@ -112,10 +116,14 @@ class Rule:
         ]
         return f"{self.scheduler}:{','.join(given)}" if given else self.scheduler
 
-    def ended(self, curves: Sequence[Curve]) -> list[Curve]:
-        """Return the curves with the epochs at which they end by themselves under this rule."""
-        stop_rule = self._stop_rule()
-        return [stop_rule.applied(curve) for curve in curves]
+    @property
+    def stop_rule(self) -> StopRule:
+        """When a trial ends by itself."""
+        return StopRule(
+            patience=self.patience,
+            min_delta=self.min_delta,
+            collapse_grace_share=self.collapse_grace_share,
+        )
 
     def order(self, curves: Sequence[Curve]) -> list[Curve]:
         """Return the curves in the order in which they begin, given the order of their draws."""
@@ -126,7 +134,7 @@ class Rule:
         """Play trials in the order in which they begin.
 
         Args:
-            curves: the trials, as ``ended`` and ``order`` return them.
+            curves: the trials, each with the epoch at which ``stop_rule`` ends it.
             slots: number of trials at once.
         """
         positions: Sequence[float] = ()
@@ -142,15 +150,6 @@ class Rule:
         if self.scheduler == "pasha" and positions:
             return ProgressiveScheduler(positions, eta, tolerance=self.tolerance, finish=finish)
         return StoppingScheduler(positions, eta)
-
-    def _stop_rule(self) -> StopRule:
-        return StopRule(
-            patience=self.patience, min_delta=self.min_delta, collapse_grace_share=_COLLAPSE_GRACE
-        )
-
-
-_COLLAPSE_GRACE = 0.3
-"""Share of a schedule after which a collapsed trial ends: the default of every search."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,7 +173,9 @@ class Outcome:
 
 def outcome(rule: Rule, curves: Sequence[Curve], *, slots: int) -> Outcome:
     """Play one rule on the curves of a search, drawn in the order in which they stand."""
-    return judged(rule.play(rule.order(rule.ended(curves)), slots=slots), rule.order(curves))
+    whole = rule.order(curves)
+    ended = [rule.stop_rule.applied(curve) for curve in whole]
+    return judged(rule.play(ended, slots=slots), whole)
 
 
 def judged(played: Played, whole: Sequence[Curve]) -> Outcome:

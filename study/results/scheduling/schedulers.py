@@ -1,7 +1,7 @@
 """Schedulers: what happens to a trial that reaches a rung, and which paused trial goes on."""
 
 import math
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 from typing import Protocol
@@ -90,6 +90,8 @@ class PromotingScheduler:
         """Trials that go on past every rung."""
         self._rungs: list[dict[int, float]] = [{} for _ in self.positions]
         """The losses of the trials that reached each rung, by number."""
+        self._ranked: list[list[tuple[float, int]]] = [[] for _ in self.positions]
+        """The same as pairs of loss and number, the best first."""
         self._reached: dict[int, int] = {}
         """The latest rung that each trial has reached."""
         self._paused: set[int] = set()
@@ -100,6 +102,7 @@ class PromotingScheduler:
         if rung > self._reached.get(number, -1):
             self._reached[number] = rung
             self._rungs[rung][number] = loss
+            insort(self._ranked[rung], (loss, number))
             self._note(rung)
             if not has_ended and number not in self._finishing:
                 self._paused.add(number)
@@ -108,7 +111,7 @@ class PromotingScheduler:
 
     def next_paused(self, *, is_idle: bool) -> int | None:
         """Return the trial to promote, the latest rung first."""
-        promoted = next(self._promotable(), None)
+        promoted = next(self._promotable(), None) if self._paused else None
         if promoted is not None or not is_idle:
             return promoted
         return min(self._paused, key=self._latest, default=None) if self._left_to_finish else None
@@ -122,9 +125,8 @@ class PromotingScheduler:
 
     def _promotable(self) -> Iterator[int]:
         for rung in reversed(range(self._n_open())):
-            losses = self._rungs[rung]
-            n_best = math.floor(len(losses) / self._reduction)
-            for number in sorted(losses, key=lambda n: (losses[n], n))[:n_best]:
+            ranked = self._ranked[rung]
+            for _, number in ranked[: math.floor(len(ranked) / self._reduction)]:
                 if number in self._paused and self._reached[number] == rung:
                     yield number
 

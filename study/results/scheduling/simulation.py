@@ -1,9 +1,9 @@
 """A search on a clock, without training: trials with known losses and times, slots, a scheduler."""
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Protocol
 
 from study.results.scheduling.rungs import WHOLE_SCHEDULE, rung_epochs
@@ -113,6 +113,8 @@ class _Playing:
         self._schedulers = {group: make_scheduler() for group in dict.fromkeys(
             trial.group for trial in trials
         )}  # fmt: skip
+        self._known_looks: dict[tuple[str, int], list[int]] = {}
+        """Epochs at which trials are decided on, by their group and the length of schedule."""
         self._trained = [0] * len(trials)
         self._n_begun = 0
         self._now = 0.0
@@ -179,14 +181,15 @@ class _Playing:
     def _reach_next(self, number: int, epoch: int, at: float) -> None:
         """Add the event of the next epoch at which a scheduler decides or the trial ends."""
         trial = self._trials[number]
-        looks = _looks(tuple(self._scheduler(number).positions), trial.epochs)
-        following = min(
-            (e for e in looks if epoch < e < trial.last_epoch), default=trial.last_epoch
-        )
+        looks = self._looks(trial)
+        following = min(looks[bisect_right(looks, epoch)], trial.last_epoch)
         heapq.heappush(self._events, (at + trial.seconds(epoch, following), number, following))
 
-
-@cache
-def _looks(positions: tuple[float, ...], epochs: int) -> tuple[int, ...]:
-    """Return the epochs at which a scheduler decides, ascending."""
-    return tuple(sorted(rung_epochs(positions, epochs)))
+    def _looks(self, trial: PlayedTrial) -> list[int]:
+        """Return the epochs at which its scheduler decides and the last of its schedule."""
+        found = self._known_looks.get((trial.group, trial.epochs))
+        if found is None:
+            positions = self._schedulers[trial.group].positions
+            found = sorted(rung_epochs(positions, trial.epochs) | {trial.epochs})
+            self._known_looks[trial.group, trial.epochs] = found
+        return found

@@ -48,10 +48,10 @@ from study.results.store import read_cell, read_trials
 from study.search.space import TrialConfig
 from study.storage.files import write_bytes
 from study.storage.place import place_of
+from tests.bench.curves.cells import CURVES
 
 HERE = Path(__file__).parent
 SPACES = (HERE / "small.yaml", HERE / "large.yaml")
-CURVES = HERE / "curves.parquet"
 RESULTS = HERE.parents[2] / "build" / "curves"
 
 _SINGLE = (
