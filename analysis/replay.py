@@ -331,7 +331,7 @@ def _show_schedulers(console: Console, found: SchedulerReplay) -> None:
     )
     shown = Table(box=None, padding=(0, 1), show_edge=False)
     shown.add_column("", no_wrap=True)
-    for name in ("epochs", "seconds", "best trial", "lost", "lost by its whole curve"):
+    for name in ("epochs", "seconds", "best trial", "lost", "by its whole curve", "by fresh seeds"):
         shown.add_column(name, justify="right", no_wrap=True)
     for rule, each in found.outcomes:
         shown.add_row(
@@ -343,6 +343,7 @@ def _show_schedulers(console: Console, found: SchedulerReplay) -> None:
                 if each.winner is None
                 else (str(each.winner), f"{each.lost:.3g}", f"{each.lost_whole:.3g}")
             ),
+            "-" if each.lost_fresh is None else f"{each.lost_fresh:+.3g}",
         )
     console.print(shown)
     if found.n_short:

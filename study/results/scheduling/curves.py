@@ -11,11 +11,12 @@ from typing import NotRequired, TypedDict
 from study.errors import StudyError, require
 from study.fields import require_type
 from study.results.epoch_report import EpochRecord, OptimizerRecord
+from study.results.finals.final_records import read_final
 from study.results.plans.plan_record import Estimate, shape_name
 from study.results.records import Metric, TrialRecord, objective
 from study.results.store import read_cell, read_trials
 from study.storage.documents import load_json
-from study.storage.layout import METRICS_FILE
+from study.storage.layout import FINAL_FOLDER, METRICS_FILE
 
 _REMEDY = "Mend it with --resume."
 
@@ -68,7 +69,8 @@ class Curve:
     cost: float = math.nan
     """What an epoch of its configuration was expected to take, in any unit; NaN if unknown."""
     fresh_loss: float | None = None
-    """Mean loss of its configuration with fresh seeds; None where it was not trained again."""
+    """Mean validation loss of its configuration with fresh seeds; None where it was not trained
+    again, or failed with one of them."""
     _elapsed: tuple[float, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +105,7 @@ class Curve:
         metric: Metric,
         begin_seconds: float,
         cost: float = math.nan,
+        fresh_loss: float | None = None,
     ) -> "Curve":
         """Return the curve of a trial's epochs.
 
@@ -114,6 +117,7 @@ class Curve:
             metric: score by which its search ranks trials.
             begin_seconds: as of the field.
             cost: as of the field.
+            fresh_loss: as of the field.
         """
         return cls(
             number=number,
@@ -126,6 +130,7 @@ class Curve:
             begin_seconds=begin_seconds,
             last_epoch=len(epochs),
             cost=cost,
+            fresh_loss=fresh_loss,
         )
 
     def loss(self, epoch: int) -> float | None:
@@ -207,6 +212,7 @@ def read_curves(folder: Path) -> list[Curve]:
         remedy="Search the cell first.",
         error=StudyError,
     )
+    fresh = fresh_losses(folder)
     first_end = min(record.ended for record, _ in trained)
     begins = usual_begins(
         [begin_seconds(record, epochs) for record, epochs in trained],
@@ -221,6 +227,7 @@ def read_curves(folder: Path) -> list[Curve]:
             metric=metric,
             begin_seconds=begin,
             cost=expected_epoch_seconds(record, estimate),
+            fresh_loss=fresh.get(record.number),
         )
         for (record, epochs), begin in zip(trained, begins, strict=True)
     ]
@@ -230,6 +237,20 @@ def expected_epoch_seconds(record: TrialRecord, estimate: Estimate) -> float:
     """Return the seconds of a trial's epoch as its search's plan timed them; NaN if it did not."""
     name = shape_name(record.params["d_model"], record.params["n_layers"])
     return estimate.epoch_seconds.get(name, math.nan)
+
+
+def fresh_losses(folder: Path) -> dict[int, float]:
+    """Return the mean loss with fresh seeds of the trials that ``study.train`` trained again.
+
+    Args:
+        folder: folder of the search.
+
+    Returns: by number; nothing before the final runs of the cell have ended.
+    Raises: StudyError if their record cannot be read.
+    """
+    final = read_final(folder.parent / FINAL_FOLDER / folder.name)
+    rows = [] if final is None else final.selection
+    return {row.trial: row.mean_value for row in rows if row.mean_value is not None}
 
 
 def read_epochs(folder: Path, record: TrialRecord) -> list[EpochRecord]:

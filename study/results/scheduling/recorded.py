@@ -38,6 +38,7 @@ class SchedulerReplay:
                     "winner": each.winner,
                     "lost": None if each.winner is None else each.lost,
                     "lost_whole": None if each.winner is None else each.lost_whole,
+                    "lost_fresh": each.lost_fresh,
                 }
                 for rule, each in self.outcomes
             ],

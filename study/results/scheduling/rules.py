@@ -128,7 +128,8 @@ class Rule:
     def order(self, curves: Sequence[Curve]) -> list[Curve]:
         """Return the curves in the order in which they begin, given the order of their draws."""
         first, rest = curves[: self.cheap_first], curves[self.cheap_first :]
-        return [*sorted(first, key=lambda curve: curve.cost), *rest]
+        # Those whose cost nobody expected come last: NaN has no place in an order.
+        return [*sorted(first, key=lambda curve: (math.isnan(curve.cost), curve.cost)), *rest]
 
     def play(self, curves: Sequence[Curve], *, slots: int) -> Played:
         """Play trials in the order in which they begin.

@@ -10,11 +10,16 @@ from study.results.scheduling.curves import Curve, usual_begins
 CURVES = Path(__file__).parent / "curves.parquet"
 """The file: ``collect`` writes it, and its docstring says what a row has."""
 
+_LATER = ("expected_seconds", "fresh_loss")
+"""Columns that a file lacks if an earlier version of ``collect`` began it."""
+
 
 def read_cells(path: Path) -> dict[str, list[Curve]]:
     """Return the curves of each cell of a file that ``collect`` has written."""
     frame = pd.read_parquet(path)
     frame["loss"] = frame["loss"].fillna(math.inf)
+    for name in _LATER:
+        frame[name] = frame.get(name, math.nan)
     return {str(name): _curves(rows) for name, rows in frame.groupby("cell", sort=False)}
 
 
@@ -26,7 +31,6 @@ def _curves(frame: pd.DataFrame) -> list[Curve]:
         # The first trials of a search begin with their workers.
         [bool(first["number"] < first["at_once"]) for first in firsts],
     )
-    fresh = "fresh_loss" in frame.columns
     return [
         Curve(
             number=int(first["number"]),
@@ -41,9 +45,7 @@ def _curves(frame: pd.DataFrame) -> list[Curve]:
             begin_seconds=begin,
             last_epoch=len(trial),
             cost=float(first["expected_seconds"]),
-            fresh_loss=float(first["fresh_loss"])
-            if fresh and math.isfinite(first["fresh_loss"])
-            else None,
+            fresh_loss=float(first["fresh_loss"]) if first["fresh_loss"] > 0 else None,
         )
         for trial, first, begin in zip(trials, firsts, begins, strict=True)
     ]

@@ -17,6 +17,7 @@ seconds             seconds from the report before to this one; of a process's f
 begin_seconds       in the first epoch's row: seconds from the request for the trial to the start of
                     that epoch; for the first trials of a search that has the start of their workers
 expected_seconds    seconds of an epoch of its width and depth, as the search's plan timed them
+fresh_loss          mean loss with fresh seeds, of the trials that study.train had trained again
 sample_flops        operations of the matrix products of a training step, by sample
 """
 
@@ -41,6 +42,7 @@ from study.results.scheduling.curves import (
     begin_seconds,
     epoch_seconds,
     expected_epoch_seconds,
+    fresh_losses,
     read_epochs,
 )
 from study.results.scores import BestEpoch, Validation
@@ -107,6 +109,7 @@ def curves_of(cell: SearchableCell) -> pd.DataFrame:
         row for record in read_trials(cell.folder) for row in _rows(cell.folder, record, estimate)
     ]
     frame = pd.DataFrame(rows).dropna(axis="columns", how="all")
+    frame["fresh_loss"] = frame["number"].map(fresh_losses(cell.folder)).astype(float)
     frame = frame.astype({name: "float32" for name in _SINGLE if name in frame})
     frame.insert(0, "cell", cell.folder.name)
     frame.insert(1, "horizon", cell.specification.data.horizon)

@@ -7,8 +7,9 @@ every way to halve them. Today's rule is not chosen, and stands beside them.
 
 The trials were drawn by a sampler that saw all of them whole; a replay draws none anew. Their
 schedules are cosines over all epochs, which a replay stops and never shortens. A loss of .001 is
-less than what another seed of the same configuration changes, so that a rule which loses less than
-that cannot be told from the whole search by its winner.
+less than what another seed of the same configuration changes (``SEED_SD`` in
+``tests/bench/test_null_studies.py``), so that a rule which loses less than that cannot be told from
+the whole search by its winner.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import functools
 import itertools
 import math
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +77,8 @@ class Bench:
     def __init__(self, cells: Mapping[str, Sequence[Curve]], *, n_orders: int = ORDERS) -> None:
         self.names = tuple(cells)
         self._cells = cells
-        draw = np.random.default_rng(0)
         self._orders = {
-            name: [draw.permutation(len(curves)).tolist() for _ in range(n_orders)]
-            for name, curves in cells.items()
+            name: _orders(name, len(curves), n_orders) for name, curves in cells.items()
         }
         # Many rules are asked for again and again by the halves that choose them.
         self.replays = functools.cache(self._replays)
@@ -121,6 +121,12 @@ class Bench:
                 for order in self._orders[name]
             ]
         )
+
+
+def _orders(name: str, n_trials: int, n_orders: int) -> list[list[int]]:
+    """Return random orders of a cell's trials, the same whatever other cells there are."""
+    draw = np.random.default_rng(zlib.crc32(name.encode()))
+    return [draw.permutation(n_trials).tolist() for _ in range(n_orders)]
 
 
 def families() -> dict[str, list[Rule]]:
@@ -263,7 +269,8 @@ def _cells(of_cells: Sequence[Replays], slots: int) -> list[str]:
         return float(np.mean([each.mean() for each in values]))
 
     n_good = sum(each.epochs.mean() <= SHARES[0] and each.lost.mean() <= NEAR for each in of_cells)
-    fresh = mean(each.lost_fresh for each in of_cells)
+    fresh = np.concatenate([each.lost_fresh for each in of_cells])
+    known = fresh[~np.isnan(fresh)]
     return [
         str(slots),
         f"{mean(each.epochs for each in of_cells):.1%}",
@@ -272,7 +279,7 @@ def _cells(of_cells: Sequence[Replays], slots: int) -> list[str]:
         f"{mean(each.lost <= NEAR for each in of_cells):.0%}",
         f"{mean(each.lost_whole for each in of_cells):.5f}",
         f"{mean(each.lost_whole <= NEAR for each in of_cells):.0%}",
-        "-" if math.isnan(fresh) else f"{fresh:+.5f}",
+        f"{known.mean():+.5f} of {len(known) / len(fresh):.0%}" if len(known) else "-",
         f"{n_good} of {len(of_cells)}",
     ]
 

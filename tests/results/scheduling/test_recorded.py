@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from study.errors import StudyError
+from study.results.finals.final_records import write_final
 from study.results.scheduling.curves import read_curves
 from study.results.scheduling.recorded import play_schedulers
 from study.results.scheduling.rules import Rule
+from study.storage.layout import FINAL_FOLDER
+from tests.analysis.records import final_record
 from tests.results.scheduling.planted import write_search
 
 LOSSES = [[0.5, 0.4, 0.3, 0.2], [0.6, 0.5, 0.5, 0.5], [0.4, 0.1, 0.3, 0.3], [0.7, 0.6]]
@@ -33,7 +36,13 @@ def test_a_recorded_search_is_played_with_its_own_losses_and_times(tmp_path: Pat
     # Gains below .15 end the first and the second after two epochs, the third after three.
     assert (patient.n_epochs, patient.winner, patient.lost) == (2 + 2 + 3 + 2, 2, 0.0)
     # The second is behind at the first rung, the third is not, the fourth is.
-    assert (asha.n_epochs, asha.winner) == (4 + 1 + 4 + 1, 2)
+    assert (asha.n_epochs, asha.winner, asha.lost_fresh) == (4 + 1 + 4 + 1, 2, None)
+    # Once the final runs of the cell are there, which trained trial 1 again.
+    final = tmp_path / FINAL_FOLDER / "cell"
+    final.mkdir(parents=True)
+    write_final(final, final_record("cell", 1000, 1))
+    fresh = [curve.fresh_loss for curve in read_curves(tmp_path / "cell")]
+    assert fresh == [None, 0.515, None, None]
 
 
 @pytest.mark.parametrize(
