@@ -24,6 +24,8 @@ from study.results.convergence import (
     configuration_key,
 )
 from study.results.records import Metric
+from study.results.scheduling.recorded import SchedulerReplay, play_schedulers
+from study.results.scheduling.rules import TODAY, Rule
 from study.statistics.auc_error import auc_standard_error
 
 _METRICS = tuple(metric for metric in get_args(Metric) if metric != "loss")
@@ -100,6 +102,14 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     counts = "validation days of the {} class, from which an AUC's standard error follows"
     add("--positives", type=int, metavar="N", help=counts.format("positive"))
     add("--negatives", type=int, metavar="N", help=counts.format("negative"))
+    rules = (
+        "of the folder of a cell: also play these rules on the curves of its trials, such as "
+        f"{TODAY} (names: fifo, asha, promote, pasha; keys: grace, eta, patience, gain, cheap, "
+        "tolerance, finish)"
+    )
+    add("--scheduler", nargs="+", default=(), metavar="RULE", help=rules)
+    slots = "trials at once in these (default %(default)s)"
+    add("--slots", type=int, default=1, metavar="N", help=slots)
     add("--json", action="store_true", help="print everything as JSON")
 
 
@@ -111,6 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         ),
         ConvergenceRule(least_trials=arguments.early_stop_patience, se_share=arguments.se_share),
     )
+    schedulers = [Rule.parse(text) for text in arguments.scheduler]
     _check_errors(arguments)
     table = read_table(
         arguments.table, arguments.metric, value=arguments.value, study=arguments.study
@@ -124,13 +135,20 @@ def run(arguments: argparse.Namespace) -> int:
         remedy="There is nothing to replay.",
     )
     found = replay(trials, rules, larger_is_better=table.larger_is_better)
+    played = None
+    if schedulers:
+        played = play_schedulers(arguments.table, schedulers, slots=arguments.slots)
     if arguments.json:
         described = {"study": str(arguments.table), **describe(found, table)}
+        if played is not None:
+            described["schedulers"] = played.describe()
         print(json.dumps(described, indent=2, allow_nan=False))
     else:
         console = open_console()
         console.soft_wrap = True
         _show(console, found, table)
+        if played is not None:
+            _show_schedulers(console, played)
     return Exit.OK
 
 
@@ -303,6 +321,35 @@ def _show(console: Console, found: SearchReplay, table: TrialTable) -> None:
             f"\n{found.n_without_se} of {found.n_complete} complete trials have no standard error, "
             "without which a share of it means nothing: give --value-se, or --positives and "
             "--negatives of an AUC."
+        )
+
+
+def _show_schedulers(console: Console, found: SchedulerReplay) -> None:
+    console.print(
+        f"\nits {found.n_epochs} epochs take {found.seconds:,.0f} s with {found.slots} at once, in "
+        "the order in which its trials began; of these each rule would have trained"
+    )
+    shown = Table(box=None, padding=(0, 1), show_edge=False)
+    shown.add_column("", no_wrap=True)
+    for name in ("epochs", "seconds", "best trial", "lost", "by its whole curve", "by fresh seeds"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for rule, each in found.outcomes:
+        shown.add_row(
+            str(rule),
+            f"{each.n_epochs} ({each.n_epochs / found.n_epochs:.0%})",
+            f"{each.seconds:,.0f} ({each.seconds / found.seconds:.0%})",
+            *(
+                ("none", "-", "-")
+                if each.winner is None
+                else (str(each.winner), f"{each.lost:.3g}", f"{each.lost_whole:.3g}")
+            ),
+            "-" if each.lost_fresh is None else f"{each.lost_fresh:+.3g}",
+        )
+    console.print(shown)
+    if found.n_short:
+        console.print(
+            f"\n{found.n_short} of the trials have not trained their whole schedules, and no rule "
+            "trains them further than they were: what is lost is known of whole curves alone."
         )
 
 

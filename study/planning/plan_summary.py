@@ -13,7 +13,7 @@ from study.data.splits import SplitSummary
 from study.model.sizing import count_parameters
 from study.planning.cell_plan import CellPlan, step_setting
 from study.planning.cell_series import AnyDataset
-from study.planning.time_estimate import mode_seconds, shape_name
+from study.planning.time_estimate import mode_seconds
 from study.results.plans.grid_record import GridRecord, LeanArchitecture, ModeRecord, StepMemory
 from study.results.plans.input_record import (
     InputRecord,
@@ -32,6 +32,7 @@ from study.results.plans.plan_record import (
     RequestRecord,
     Requirements,
     TemperatureRecord,
+    shape_name,
 )
 from study.search.beyond import most_beyond
 from study.search.forced import ROOM_FOR_ALL, Forced
@@ -268,7 +269,7 @@ def _budget(plan: CellPlan, budget: Budget) -> BudgetRecord:
     """Return the architectures of a budget, the memory of their steps, and the time of an epoch."""
     own = plan.space.of(shape for shape in plan.space.shapes if shape.budget == budget.label)
     known = plan.estimate.epoch_seconds
-    names = {shape_name(shape) for shape in own.shapes}
+    names = {shape_name(shape.d_model, shape.n_layers) for shape in own.shapes}
     # An estimate of an earlier plan may know other shapes.
     seconds = [known[name] for name in names if name in known]
     configs = [slot.config for slot in plan.forced if slot.config is not None]

@@ -1,16 +1,15 @@
-"""Simulates a search in time: its rungs, its slots, and trials in the order of their starts."""
+"""Plays a search whose trials have the times of a plan and losses that are drawn."""
 
-import heapq
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from study.cluster.resources import SearchResources, TrialResources
-from study.search.rungs import Rungs
+from study.results.scheduling import simulation
+from study.results.scheduling.schedulers import StoppingScheduler
+from study.search.rungs import milestones
 from study.spec.search_config import SearchConfig
 
 
@@ -62,9 +61,38 @@ def play(
         worker_seconds: seconds that are added where a worker must be started.
         rng: generator that draws the losses.
     """
-    losses = rng.permutation(len(trials)).astype(float)
-    cluster = _Cluster(resources, slots=slots, worker_seconds=worker_seconds)
-    return _Playing(trials, search, losses, cluster).to_the_end()
+    losses = rng.permutation(len(trials)).astype(float).tolist()
+    positions = milestones(search)
+    played = simulation.play(
+        [_Foretold(cost, loss) for cost, loss in zip(trials, losses, strict=True)],
+        lambda: StoppingScheduler(positions, search.reduction_factor),
+        _Cluster(resources, slots=slots, worker_seconds=worker_seconds),
+    )
+    return Played(played.seconds, sum(played.trained) / sum(trial.epochs for trial in trials))
+
+
+class _Foretold:
+    """A trial that takes the time of its plan and has one loss.
+
+    Args:
+        cost: its time.
+        loss: the loss.
+    """
+
+    def __init__(self, cost: TrialCost, loss: float) -> None:
+        self.group = cost.budget
+        self.epochs = self.last_epoch = cost.epochs
+        self.begin_seconds = cost.begin_seconds
+        self._epoch_seconds = cost.epoch_seconds
+        self._loss = loss
+
+    def loss(self, epoch: int) -> float:
+        """Return its loss."""
+        return self._loss
+
+    def seconds(self, before: int, epoch: int) -> float:
+        """Return the seconds of so many epochs."""
+        return (epoch - before) * self._epoch_seconds
 
 
 class _Cluster:
@@ -79,16 +107,16 @@ class _Cluster:
         self._idle: Counter[TrialResources] = Counter()
         """Number of workers that are kept, by the resources they hold."""
 
-    def has_room(self, budget: str) -> bool:
+    def has_room(self, group: str) -> bool:
         """Can a trial of this budget start beside the running ones?"""
         if len(self._at_work) >= self._slots:
             return False
-        return self._resources.shares((*self._at_work.values(), budget)) <= 1
+        return self._resources.shares((*self._at_work.values(), group)) <= 1
 
-    def start(self, number: int, budget: str) -> float:
+    def start(self, number: int, group: str) -> float:
         """Start a trial and return the seconds of starting its worker: 0 if one is kept."""
-        self._at_work[number] = budget
-        own = self._resources.by_budget[budget]
+        self._at_work[number] = group
+        own = self._resources.by_budget[group]
         if self._idle[own]:
             self._idle[own] -= 1
             return 0.0
@@ -105,66 +133,3 @@ class _Cluster:
     def _workers_fit(self) -> bool:
         kept = sum(each.share * n for each, n in self._idle.items())
         return self._resources.shares(self._at_work.values()) + kept <= 1
-
-
-class _Playing:
-    """The state of a simulated search: its clock, its rungs, and the events to come."""
-
-    def __init__(
-        self,
-        trials: Sequence[TrialCost],
-        search: SearchConfig,
-        losses: npt.NDArray[np.float64],
-        cluster: _Cluster,
-    ) -> None:
-        self._trials = trials
-        self._losses = losses
-        self._cluster = cluster
-        self._rungs = {trial.budget: Rungs(search) for trial in trials}
-        rungs = next(iter(self._rungs.values()))
-        self._milestones = [math.ceil(percent) for percent, _ in rungs.recorded()]
-        self._n_started = 0
-        self._n_epochs = 0
-        """Number of epochs of the trials that have ended."""
-        self._now = 0.0
-        self._events: list[tuple[float, int, int]] = []
-        """Heap of events: the time at which a trial, given by its number, reaches an epoch."""
-
-    def to_the_end(self) -> Played:
-        self._start_those_with_room()
-        while self._events:
-            self._now, number, epoch = heapq.heappop(self._events)
-            if self._ends(number, epoch):
-                self._n_epochs += epoch
-                self._cluster.end(number)
-                self._start_those_with_room()
-            else:
-                self._reach_next(number, epoch, self._now)
-        return Played(self._now, self._n_epochs / sum(trial.epochs for trial in self._trials))
-
-    def _start_those_with_room(self) -> None:
-        while self._n_started < len(self._trials):
-            number = self._n_started
-            trial = self._trials[number]
-            if not self._cluster.has_room(trial.budget):
-                return
-            self._n_started += 1
-            worker_seconds = self._cluster.start(number, trial.budget)
-            self._reach_next(number, 0, self._now + worker_seconds + trial.begin_seconds)
-
-    def _ends(self, number: int, epoch: int) -> bool:
-        """Report a trial's loss to its rungs: has it ended, or do they stop it?"""
-        trial = self._trials[number]
-        has_ended = epoch == trial.epochs
-        percent = 100 * epoch // trial.epochs
-        rungs, loss = self._rungs[trial.budget], float(self._losses[number])
-        return rungs.is_cut(number, percent, loss, has_ended=has_ended) or has_ended
-
-    def _reach_next(self, number: int, epoch: int, at: float) -> None:
-        """Add the event of the next epoch at which a trial may be stopped or ends."""
-        trial = self._trials[number]
-        # The first whole epoch at or past each milestone, as the trainer counts percent.
-        looks = {-(-milestone * trial.epochs // 100) for milestone in self._milestones}
-        following = min(e for e in {*looks, trial.epochs} if e > epoch)
-        when = at + (following - epoch) * trial.epoch_seconds
-        heapq.heappush(self._events, (when, number, following))

@@ -20,15 +20,15 @@ import numpy as np
 import optuna
 
 from study.cluster.resources import SearchResources
-from study.model.model_config import ModelConfig
 from study.planning.cell_series import AnyDataset
 from study.planning.simulation import TrialCost, play
 from study.planning.step_times import StepTimes
 from study.results.plans.grid_record import MemoryMode, ModeRecord
-from study.results.plans.plan_record import Estimate
+from study.results.plans.plan_record import Estimate, shape_name
+from study.results.scheduling.rungs import rung_epochs
 from study.search.forced import Forced
-from study.search.rungs import milestones, rung_epochs
-from study.search.space import SearchSpace, Shape, TrialConfig
+from study.search.rungs import milestones
+from study.search.space import SearchSpace, TrialConfig
 from study.spec.search_config import SearchConfig
 
 _REPORT_SECONDS = 0.01
@@ -52,11 +52,6 @@ _N_PLAYED = 30
 
 _N_DRAWN = 200
 """Number of configurations that are drawn, from which all simulated searches take theirs."""
-
-
-def shape_name(model: ModelConfig | Shape) -> str:
-    """Return the key of ``Estimate.epoch_seconds`` for a model's width and depth."""
-    return f"d{model.d_model} L{model.n_layers}"
 
 
 def estimate_search(
@@ -88,7 +83,8 @@ def estimate_search(
     cost = functools.partial(_cost, times=times, data=data, search=search)
     by_shape: dict[str, list[float]] = {}
     for config in space.configs():
-        by_shape.setdefault(shape_name(config.model), []).append(cost(config).epoch_seconds)
+        name = shape_name(config.model.d_model, config.model.n_layers)
+        by_shape.setdefault(name, []).append(cost(config).epoch_seconds)
     seconds_by_row = sorted(itertools.chain.from_iterable(by_shape.values()))
     rng = np.random.default_rng(search.seed)
     first = [cost(slot.config) for slot in forced if slot.config is not None]

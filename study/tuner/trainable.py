@@ -21,8 +21,8 @@ from study.cluster.thermal import ThermalGuard, ThermalState, too_hot
 from study.cluster.usable_memory import most_copied_bytes
 from study.results.epoch_report import EpochRecord, EpochReport, WorkerFacts
 from study.results.records import fold_of_run
+from study.results.scheduling.rungs import rung_epochs
 from study.search.assignment import Assignment, first_micro_batch
-from study.search.rungs import rung_epochs
 from study.search.trial_memory import StepSetting
 from study.storage.layout import ALIVE_FILE, CHECKPOINTS_FOLDER, STOP_FILE
 from study.storage.lease import WorkerStore, is_held

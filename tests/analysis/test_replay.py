@@ -18,6 +18,7 @@ from study.results.store import CellIdentity, CellStore, write_cell
 from study.statistics.auc_error import auc_standard_error
 from tests.results.conftest import PARAMS, record
 from tests.results.reports import panel_best
+from tests.results.scheduling.planted import write_search
 
 Replay = Callable[..., str]
 
@@ -338,3 +339,24 @@ def test_the_search_of_a_panel_is_replayed_by_its_score_and_not_by_what_it_minim
     assert "best rank_ic at the end: 0.05, trial 1" in replay(folder)
     wrong = write_csv(tmp_path / "trials.csv", [0.02, 1.5])
     assert "a rank_ic must lie in [-1, 1]" in replay(wrong, "--metric", "rank_ic", expect=2)
+
+
+def test_schedulers_are_played_on_the_curves_of_a_cell(tmp_path: Path, replay: Replay) -> None:
+    folder = tmp_path / "cell"
+    write_search(folder, [[0.5, 0.4, 0.3, 0.2], [0.6, 0.5, 0.5, 0.5], [0.4, 0.1, 0.3, 0.3], [0.7]])
+    rules = ("fifo", "asha:grace=0.25,eta=2")
+    shown = replay(folder, "--scheduler", *rules, "--slots", 2)
+    assert "its 13 epochs take" in shown
+    assert "1 of the trials have not trained their whole schedules" in shown
+    assert "asha:eta=2   10 (77%)" in shown
+    told = json.loads(replay(folder, "--scheduler", *rules, "--json"))["schedulers"]
+    fifo, asha = told["rules"]
+    assert (fifo["rule"], fifo["n_epochs"], fifo["seconds"]) == ("fifo", 13, told["seconds"])
+    assert (asha["winner"], asha["lost"], asha["lost_whole"]) == (2, 0.0, 0.0)
+    assert "schedulers" not in json.loads(replay(folder, "--json"))
+    for flags, message in (
+        ((folder / "all_trials.json", "--scheduler", "fifo"), "needs the folder of a cell"),
+        ((folder, "--scheduler", "asha:rungs=2"), "with a key of grace, eta"),
+        ((folder, "--scheduler", "fifo", "--slots", "0"), "--slots: must be >= 1, but got 0"),
+    ):
+        assert message in replay(*flags, *AUC[: 2 * (flags[0] != folder)], expect=2)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from study.search.rungs import Rungs, milestones, rung_epochs, uses_asha
+from study.results.scheduling.rungs import rung_epochs
+from study.search.rungs import Rungs, milestones, uses_asha
 from study.spec.search_config import SearchConfig
 
 SEARCH = SearchConfig(trials=20, grace_share=0.25, reduction_factor=3)

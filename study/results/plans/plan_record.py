@@ -121,7 +121,7 @@ class Estimate:
     """Part of that time in which the command plans and times steps; 0 in a plan of several cells,
     whose searches are given these times."""
     epoch_seconds: Mapping[str, float]
-    """Time of an epoch by width and depth, as ``d64 L48``."""
+    """Time of an epoch by width and depth, as ``shape_name`` writes them."""
     remembered: str | None = None
     """When the oldest of the times was measured that an earlier command has left, UTC, as
     ``2026-11-29 03:10``; None where all were measured now."""
@@ -144,6 +144,11 @@ class Estimate:
         rule = f"{where}: must hold the estimate of a plan"
         known = {"planning_seconds": 0.0, **raw} if isinstance(raw, Mapping) else raw
         return rebuild(cls, known, rule, "Write it with python -m study.plan --json.", SpecError)
+
+
+def shape_name(d_model: int, n_layers: int) -> str:
+    """Return the key of ``Estimate.epoch_seconds`` for a width and a depth, as ``d64 L48``."""
+    return f"d{d_model} L{n_layers}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
