@@ -13,7 +13,7 @@ from study.data.splits import SplitSummary
 from study.model.sizing import count_parameters
 from study.planning.cell_plan import CellPlan, step_setting
 from study.planning.cell_series import AnyDataset
-from study.planning.time_estimate import mode_seconds, shape_name
+from study.planning.time_estimate import mode_seconds
 from study.results.plans.grid_record import GridRecord, LeanArchitecture, ModeRecord, StepMemory
 from study.results.plans.input_record import (
     InputRecord,
@@ -34,6 +34,7 @@ from study.results.plans.plan_record import (
     TemperatureRecord,
 )
 from study.search.beyond import most_beyond
+from study.search.costs import shape_name
 from study.search.forced import Forced
 from study.search.space import SearchSpace, TrialConfig
 from study.search.trial_memory import MEMORY_MODES, StepSetting, heaviest, lean_obstacle, step_bytes

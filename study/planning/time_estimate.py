@@ -19,15 +19,15 @@ import numpy as np
 import optuna
 
 from study.cluster.resources import SearchResources
-from study.model.model_config import ModelConfig
 from study.planning.cell_series import AnyDataset
 from study.planning.simulation import TrialCost, play
 from study.planning.step_times import StepTimes
 from study.results.plans.grid_record import MemoryMode, ModeRecord
 from study.results.plans.plan_record import Estimate
+from study.search.costs import shape_name
 from study.search.forced import Forced
 from study.search.rungs import milestones, rung_epochs
-from study.search.space import SearchSpace, Shape, TrialConfig
+from study.search.space import SearchSpace, TrialConfig
 from study.spec.search_config import SearchConfig
 
 _REPORT_SECONDS = 0.01
@@ -51,11 +51,6 @@ _N_PLAYED = 30
 
 _N_DRAWN = 200
 """Number of configurations that are drawn, from which all simulated searches take theirs."""
-
-
-def shape_name(model: ModelConfig | Shape) -> str:
-    """Return the key of ``Estimate.epoch_seconds`` for a model's width and depth."""
-    return f"d{model.d_model} L{model.n_layers}"
 
 
 def estimate_search(

@@ -32,6 +32,10 @@ StopReason = Literal[
 BEYOND = "beyond"
 """Source of a trial that a search adds beyond an edge of its file."""
 
+NEIGHBOUR = "neighbour:"
+"""Prefix of the source of a trial with the settings of another cell's best; the name of that cell
+and the number there follow, as ``neighbour:small_20k_h1_threshold_1pct/7``."""
+
 STATE_OF_REASON: Mapping[StopReason, TrialState] = {
     "completed": "COMPLETE",
     "early_stopping": "COMPLETE",
@@ -113,8 +117,8 @@ class TrialRecord:
     number: int
     trial_id: str
     source: str
-    """Origin of its configuration: ``sampled``, ``forced:<slot>``, ``imported:<number there>``, or
-    ``beyond`` an edge of the file."""
+    """Origin of its configuration: ``sampled``, ``forced:<slot>``, ``imported:<number there>``,
+    ``neighbour:<cell>/<number there>``, or ``beyond`` an edge of the file."""
     phase: int | None
     """1 or 2 in a search of two phases."""
     group: str | None
@@ -405,6 +409,7 @@ class CellDescription(TypedDict, total=False):
     source: str
     trials: int
     widened: Mapping[str, Mapping[str, Sequence[Any]]]
+    neighbours: Mapping[str, Sequence[Any]]
     splits: SplitDescriptions
     estimate: EstimateDescription
 

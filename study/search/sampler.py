@@ -11,7 +11,7 @@ configuration. This sampler uses Optuna's ask-and-tell interface itself:
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import cast
 
 import numpy as np
@@ -19,6 +19,7 @@ import optuna
 from optuna.trial import TrialState
 
 from study.results.records import TrialState as StateName
+from study.search.costs import Cost
 from study.search.space import SearchSpace, TrialConfig
 
 _DRAWS = 200
@@ -48,14 +49,33 @@ class Sampler:
         """Optuna's number of every trial of this search in the study; those that failed may lack
         one, for a new study goes without them."""
         self._seen: set[TrialConfig] = set()
+        self._cost: Cost = lambda config: 0.0
+        self._n_draws = 1
+        """Number of TPE's draws of which the cheapest is taken."""
 
     @property
     def space(self) -> SearchSpace:
         """The space from which configurations are drawn."""
         return self._space
 
-    def draw(self, number: int) -> TrialConfig | None:
-        """Return a configuration that no trial has had, or None if the space is exhausted."""
+    def prefer(self, cost: Cost, n_draws: int) -> None:
+        """Take the cheapest of several draws of TPE from now on."""
+        self._cost, self._n_draws = cost, n_draws
+
+    def draw(self, number: int, taken: Collection[TrialConfig] = ()) -> TrialConfig | None:
+        """Return a configuration that no trial has had, or None if the space is exhausted.
+
+        Args:
+            number: number of the trial.
+            taken: configurations that trials will have.
+        """
+        ended = (TrialState.COMPLETE, TrialState.PRUNED)
+        # Random draws stay as they are: the cheapest of several would be no random one.
+        is_chosen = self._n_draws > 1 and self._startup_trials <= len(
+            self._study.get_trials(deepcopy=False, states=ended)
+        )
+        n_draws = self._n_draws if is_chosen else 1
+        found: list[TrialConfig] = []
         for attempt in range(_DRAWS):
             seed = np.random.SeedSequence([self._seed, number, attempt]).generate_state(1)[0]
             self._study.sampler = optuna.samplers.TPESampler(
@@ -70,9 +90,11 @@ class Sampler:
             # Every draw is discarded as a failure, which TPE ignores. ``place`` then enters the
             # chosen one, in the same way for a new trial as for one from the journal.
             self._study.tell(asked, state=TrialState.FAIL)
-            if config not in self._seen:
-                return config
-        return None
+            if config not in self._seen and config not in taken:
+                found.append(config)
+            if len(found) == n_draws or (found and attempt >= _GUIDED - 1):
+                break
+        return min(found, key=self._cost, default=None)
 
     def place(self, number: int, config: TrialConfig) -> None:
         """Enter a trial that starts."""
