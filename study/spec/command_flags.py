@@ -52,18 +52,12 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
         help="range of the five best at which it stops, in the metric's units, as 0.02 "
         "(default: a share of the metric's standard error)",
     )
-    add(
-        "--beyond-edges",
-        action=argparse.BooleanOptionalAction,
+    add("--beyond-edges", action=argparse.BooleanOptionalAction,
         help="go on with a few trials where the best one is at an edge of the search space's "
-        "ranges (default: the search space's)",
-    )
-    add(
-        "--neighbours",
-        action=argparse.BooleanOptionalAction,
+        "ranges (default: the search space's)")  # fmt: skip
+    add("--neighbours", action=argparse.BooleanOptionalAction,
         help="begin with the best trials of finished cells of the same study; never with several "
-        "--searches, which stay independent (default: the search space's)",
-    )
+        "--searches, which stay independent (default: the search space's)")  # fmt: skip
     add("--seed", type=int, help="of the sampler and, plus its number, of each trial")
     add("--source", help="a name that python -m study.data list has, or a CSV/Parquet file")
     add("--tier", help="feature set (default: the search space's)")

@@ -33,10 +33,13 @@ def test_the_first_trials_are_the_same_ones_cheap_ones_first(tmp_path: Path) -> 
     for search in (CHEAP_FIRST, dataclasses.replace(CHEAP_FIRST, cheap_first=False)):
         folder = tmp_path / str(search.cheap_first)
         folder.mkdir()
-        ledger = ledger_of(Journal.create(folder, "abcd", first), search)
+        begun = ledger_of(Journal.create(folder, "abcd", first), search)
+        handed_out = [begun.next() for _ in range(3)]
+        # What was decided is decided again when the journal is read back.
+        ledger = reopened(folder, search)
         play(ledger, random.Random(0), 1, {})
         found[search.cheap_first] = known(ledger)
-        # What was decided is decided again when the journal is read back.
+        assert found[search.cheap_first]["assignments"][:3] == handed_out
         assert known(reopened(folder, search)) == found[search.cheap_first]
     cheap = [(each.source, each.config) for each in found[True]["assignments"][:9]]
     listed = [(each.source, each.config) for each in found[False]["assignments"][:9]]
@@ -53,9 +56,9 @@ def test_the_cheapest_of_several_draws_is_taken_once_tpe_draws() -> None:
             if number < 4:
                 sampler.place(number, config)
                 sampler.tell(number, "COMPLETE", 0.5 + 0.01 * number)
-        config = sampler.draw(4)
-        assert config is not None
-        return COST(config)
+        drawn_one = sampler.draw(4)
+        assert drawn_one is not None
+        return COST(drawn_one)
 
     one, two, many = (drawn(DRAWS[rule], 4) for rule in ("ignore", "tie", "per_second"))
     assert many <= two <= one > many

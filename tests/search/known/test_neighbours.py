@@ -32,13 +32,7 @@ def data() -> CellData:
 
 
 def write(
-    results: Path,
-    cell: Cell,
-    space: SearchSpace,
-    data: CellData,
-    *,
-    asked: int = 3,
-    **described: Any,
+    results: Path, cell: Cell, space: SearchSpace, data: CellData, *, best_rate: float = 9e-4
 ) -> TrialConfig:
     """Write the folder of a search of three trials, and return the configuration of its best."""
     folder = results / cell.name
@@ -46,7 +40,9 @@ def write(
     configs = [
         space.forced(shape, learning_rate=rate)
         for shape, rate in zip(
-            (space.shapes[0], space.shapes[-1], space.shapes[1]), (4e-4, 9e-4, 2e-3), strict=True
+            (space.shapes[0], space.shapes[-1], space.shapes[1]),
+            (4e-4, best_rate, 2e-3),
+            strict=True,
         )
     ]
     own: CellIdentity = identity_in_records(cell, data.fingerprint)
@@ -59,7 +55,7 @@ def write(
     plain = json.loads(json.dumps(identity(cell, data, folder)))
     content = {
         **plain, "study": cell.study, "metric": "log_loss", "horizon": cell.data.horizon,
-        "trials": asked, "search_number": cell.search_number, **described,
+        "trials": 3, "search_number": cell.search_number,
     }  # fmt: skip
     write_cell(folder, content)
     return configs[1]
