@@ -136,7 +136,7 @@ def _known_sentences(study: StudyRecords) -> list[str]:
     for cell in study.cells:
         found = cell.searched.get("neighbours", {}).get("found", ())
         if found:
-            known = ", ".join(str(one["cell"]) for one in found)
+            known = ", ".join(str(one.get("cell")) for one in found)
             told.append(f"{cell.label}, {days_ahead(cell.horizon)} (of {known})")
     if not told:
         return []

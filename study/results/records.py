@@ -392,6 +392,12 @@ class EstimateDescription(TypedDict):
     search_seconds_expected: float
 
 
+class NeighboursDescription(TypedDict):
+    """The value that is read of what a search knew of other cells when it began."""
+
+    found: Sequence[Mapping[str, Any]]
+
+
 class CellDescription(TypedDict, total=False):
     """The values that are read from cell.yaml; its other keys are for people."""
 
@@ -409,7 +415,7 @@ class CellDescription(TypedDict, total=False):
     source: str
     trials: int
     widened: Mapping[str, Mapping[str, Sequence[Any]]]
-    neighbours: Mapping[str, Sequence[Any]]
+    neighbours: NeighboursDescription
     splits: SplitDescriptions
     estimate: EstimateDescription
 
