@@ -13,6 +13,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from study.search.known.neighbours import Neighbour, Neighbours
 from study.search.ledger import Ledger
 from study.search.sampler import Sampler
 from study.search.space import SearchSpace, TrialConfig, build_space
+from study.spec.search_config import SearchConfig
 from study.spec.spec_file import load_study
 from tests.results.reports import epoch_record
 from tests.search.simulated_search import SPACES
@@ -46,6 +48,14 @@ SPACE: SearchSpace = build_space(CELL, n_features=25)
 SEARCH = dataclasses.replace(CELL.search, trials=N_TRIALS, scheduler="fifo", beyond_edges=False)
 
 pytestmark = pytest.mark.bench
+
+
+class Tried(NamedTuple):
+    """A trial: its loss with noise, by which a search ranks, and without."""
+
+    seen: float
+    true: float
+    config: TrialConfig
 
 
 def place(config: TrialConfig) -> Floats:
@@ -83,28 +93,42 @@ def drawn(seed: int, n: int) -> list[TrialConfig]:
     return [config for k in range(n) if (config := sampler.draw(k)) is not None]
 
 
-def searched(
-    folder: Path, optimum: Floats, noise: float, seed: int, known: Sequence[TrialConfig]
-) -> list[tuple[float, float]]:
-    """Return the losses of a search's trials in order, with noise and without."""
-    folder.mkdir()
-    neighbours = Neighbours(
-        found=tuple(
-            Neighbour(
-                cell=f"other{n}", trial=0, n_trials=N_TRIALS, is_same_size=True, params=one.flat()
-            )
-            for n, one in enumerate(known)
+def began_with(known: Sequence[TrialConfig]) -> dict[str, Any]:
+    """Return the part of ``cell.yaml`` of a search that begins with the best of other cells."""
+    found = tuple(
+        Neighbour(
+            cell=f"other{n}", trial=0, n_trials=N_TRIALS, is_same_size=True, params=one.flat()
         )
+        for n, one in enumerate(known)
     )
-    first = {"kind": "created", "time": 0.0, "cell": {"neighbours": neighbours.to_json()}}
+    return {"neighbours": Neighbours(found=found).to_json()}
+
+
+def searched(
+    folder: Path,
+    optimum: Floats,
+    noise: float,
+    search: SearchConfig,
+    described: dict[str, Any],
+) -> list[Tried]:
+    """Return the trials of a search in order.
+
+    Args:
+        folder: where its journal is written.
+        optimum: the bottom of the bowl.
+        noise: standard deviation of the losses that the search sees.
+        search: its settings; the noise has its seed.
+        described: the content of its ``cell.yaml``.
+    """
+    folder.mkdir()
     ledger = Ledger(
-        Journal.create(folder, "abcd", first),
+        Journal.create(folder, "abcd", {"kind": "created", "time": 0.0, "cell": described}),
         space=SPACE,
         forced=forced_configurations(SPACE, "extremes6"),
-        search=dataclasses.replace(SEARCH, seed=seed),
+        search=search,
         granted_bytes={},
     )
-    noises = np.random.default_rng([seed, 7]).normal(0, noise, N_TRIALS)
+    noises = np.random.default_rng([search.seed, 7]).normal(0, noise, N_TRIALS)
     found = []
     while (assignment := ledger.next()) is not None:
         true = loss(assignment.config, optimum)
@@ -112,13 +136,18 @@ def searched(
         seen = 1 + true + float(noises[assignment.number])
         report = epoch_record(1, loss=seen, schedule_percent=100, stop_reason="completed")
         assert ledger.epoch(assignment.number, report)
-        found.append((seen, true))
+        found.append(Tried(seen, true, assignment.config))
     return found
 
 
-def regrets(found: Sequence[tuple[float, float]]) -> Floats:
+def winner(found: Sequence[Tried]) -> float:
+    """Return the loss without noise of the trial that looks best."""
+    return min(found, key=lambda one: one.seen).true
+
+
+def regrets(found: Sequence[Tried]) -> Floats:
     """Return the loss of the winner after each number of trials."""
-    return np.array([min(found[:n])[1] for n in AFTER])
+    return np.array([winner(found[:n]) for n in AFTER])
 
 
 def known_of(kind: str, optimum: Floats, noise: float, seed: int) -> list[TrialConfig]:
@@ -144,11 +173,12 @@ def test_what_misleads_costs_next_to_nothing_and_what_helps_helps(tmp_path: Path
         optimum = np.random.default_rng([seed, 1]).uniform(0, 1, len(WEIGHTS))
         spread = statistics.pstdev(loss(config, optimum) for config in drawn(seed, N_TRIALS))
         noise = NOISE * spread
-        alone.append(regrets(searched(tmp_path / f"{seed}", optimum, noise, seed, [])) / spread)
+        search = dataclasses.replace(SEARCH, seed=seed)
+        alone.append(regrets(searched(tmp_path / f"{seed}", optimum, noise, search, {})) / spread)
         for kind, found in gained.items():
-            known = known_of(kind, optimum, noise, seed)
-            own = regrets(searched(tmp_path / f"{seed}_{kind}", optimum, noise, seed, known))
-            found.append(own / spread - alone[-1])
+            known = began_with(known_of(kind, optimum, noise, seed))
+            own = searched(tmp_path / f"{seed}_{kind}", optimum, noise, search, known)
+            found.append(regrets(own) / spread - alone[-1])
     before = np.mean(alone, axis=0)
     print(
         f"\nafter {AFTER} trials a search that knows nothing is {before.round(3)} from the bottom"
