@@ -11,7 +11,7 @@ from scipy.stats import beta, poisson, spearmanr
 
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import LEVEL, Estimate, estimate
-from study.results.records import BEYOND, TrialRecord
+from study.results.records import BEYOND, NEIGHBOUR, TrialRecord
 from study.text.short_forms import LEAN, MIXED_MODES, counted, has_both_modes
 
 _N_RESAMPLES = 500
@@ -26,23 +26,31 @@ _ROUNDING = 1e-12
 
 
 def comparable(ranked: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return trials without those beyond an edge of the file.
+    """Return trials without those beyond an edge of the file, or with other cells' settings.
 
-    These were put near the best trial after all others had ended: they are no draws like the
+    These were put near the best trial of this or of another cell: they are no draws like the
     others, and no comparison of trials may count them.
     """
-    return [trial for trial in ranked if trial.source != BEYOND]
+    return [trial for trial in ranked if not (_is_beyond(trial) or _is_neighbour(trial))]
+
+
+def _is_beyond(trial: TrialRecord) -> bool:
+    return trial.source == BEYOND
+
+
+def _is_neighbour(trial: TrialRecord) -> bool:
+    return trial.source.startswith(NEIGHBOUR)
 
 
 def not_counted(trials: Iterable[TrialRecord]) -> str:
     """Return a sentence on the trials that are not comparable, after a space; empty without any."""
-    n_beyond = sum(trial.source == BEYOND for trial in trials)
-    if not n_beyond:
-        return ""
-    return (
-        f" Not counted: {counted(n_beyond, 'trial')} beyond an edge of the file, put near the best "
-        "one, which are no draws like the others."
-    )
+    trials = list(trials)
+    told = {
+        "beyond an edge of the file, put near the best one": sum(map(_is_beyond, trials)),
+        "with the settings of other cells' best ones": sum(map(_is_neighbour, trials)),
+    }
+    named = " and ".join(f"{counted(n, 'trial')} {what}" for what, n in told.items() if n)
+    return f" Not counted: {named}, which are no draws like the others." if named else ""
 
 
 def unequal_numbers(searches: Sequence[Sequence[TrialRecord]]) -> str:

@@ -108,6 +108,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         console = open_console()
         log = SweepLog(console, folder)
         log.say(*(further_searches(selected, results) if given is None else ()))
+        arguments = _independent(arguments, study, log)
         temperature = measure()
         require_cool(temperature)
         guard = held.enter_context(ThermalGuard())
@@ -148,6 +149,14 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions, command: Se
         console.print()
         console.print(summary_table(ran))
         return _end(ran, missing, stop, driver, console)
+
+
+def _independent(arguments: argparse.Namespace, study: Study, log: SweepLog) -> argparse.Namespace:
+    """Return the flags with which several searches of a cell know nothing of other cells."""
+    if (arguments.searches or 1) == 1 or not study.search.get("neighbours"):
+        return arguments
+    log.say("neighbours: off, for several searches of a cell find their winners independently")
+    return argparse.Namespace(**{**vars(arguments), "neighbours": False})
 
 
 def _sweep_folder(results: Path, study: Study) -> Path:
@@ -273,8 +282,8 @@ def _settings(
 
 _OF_A_CELL = (
     "search", "trials", "max_epochs", "metric", "early_stop_patience", "early_stop_threshold",
-    "beyond_edges", "seed", "source", "tier", "vix", "without", "model", "task", "label",
-    "normalization", "splits", "search_splits", "accept",
+    "beyond_edges", "neighbours", "seed", "source", "tier", "vix", "without", "model", "task",
+    "label", "normalization", "splits", "search_splits", "accept",
     "concurrency", "device", "capture", "storage",
 )  # fmt: skip
 

@@ -253,7 +253,7 @@ def _dry_run(
     from study.planning.plan_summary import plan_summary
     from study.planning.prepared_cell import prepare
     from study.terminal.overview import print_plan
-    from study.tuner.run_cell import print_header
+    from study.tuner.run_cell import known_neighbours, print_header
 
     prepared = prepare(cell, options, is_resumed=arguments.resume)
     console = open_console()
@@ -273,7 +273,8 @@ def _dry_run(
             return described
         imported = prepared.imported_by(plan)
         if not arguments.json:
-            print_header(console, plan, imported)
+            neighbours = None if arguments.resume else known_neighbours(plan, options.results)
+            print_header(console, plan, imported, neighbours)
         return plan_summary(plan)
 
 

@@ -60,6 +60,7 @@ def found_section(study: StudyRecords) -> Section:
             *found_sentences(study),
             *_line_sentences(study),
             *_number_sentences(study),
+            *_known_sentences(study),
         ],
         tables=[
             _matrix(study),
@@ -127,6 +128,22 @@ def _number_sentences(study: StudyRecords) -> list[str]:
     """Return a sentence on searches of unequally many trials; nothing where all had as many."""
     said = unequal_numbers([cell.trials for cell in study.cells if cell.rankable])
     return [said.strip()] if said else []
+
+
+def _known_sentences(study: StudyRecords) -> list[str]:
+    """Return a sentence on searches that began with other cells' best; nothing without any."""
+    told = []
+    for cell in study.cells:
+        found = cell.searched.get("neighbours", {}).get("found", ())
+        if found:
+            known = ", ".join(str(one.get("cell")) for one in found)
+            told.append(f"{cell.label}, {days_ahead(cell.horizon)} (of {known})")
+    if not told:
+        return []
+    return [
+        f"{len(told)} of {len(study.cells)} searches began with the best trials of finished cells, "
+        f"so that their winners are not found independently: {'; '.join(told)}."
+    ]
 
 
 def validation_loss(trial: TrialRecord) -> Estimate:

@@ -20,7 +20,7 @@ from study.planning.simple_models import read_simple_power
 from study.results.plans.plan_file import read_measurements
 from study.results.plans.plan_record import Estimate, PlanSummary
 from study.results.provenance import process_seconds
-from study.search.earlier_trials import Imported, import_trials
+from study.search.known.earlier_trials import Imported, import_trials
 from study.search.space import SearchSpace, build_space
 from study.spec.specification import Cell
 from study.training.device import resolve_device

@@ -33,6 +33,10 @@ StopReason = Literal[
 BEYOND = "beyond"
 """Source of a trial that a search adds beyond an edge of its file."""
 
+NEIGHBOUR = "neighbour:"
+"""Prefix of the source of a trial with the settings of another cell's best; the name of that cell
+and the number there follow, as ``neighbour:small_20k_h1_threshold_1pct/7``."""
+
 STATE_OF_REASON: Mapping[StopReason, TrialState] = {
     "completed": "COMPLETE",
     "early_stopping": "COMPLETE",
@@ -114,8 +118,8 @@ class TrialRecord:
     number: int
     trial_id: str
     source: str
-    """Origin of its configuration: ``sampled``, ``forced:<slot>``, ``imported:<number there>``, or
-    ``beyond`` an edge of the file."""
+    """Origin of its configuration: ``sampled``, ``forced:<slot>``, ``imported:<number there>``,
+    ``neighbour:<cell>/<number there>``, or ``beyond`` an edge of the file."""
     phase: int | None
     """1 or 2 in a search of two phases."""
     group: str | None
@@ -390,6 +394,12 @@ class EstimateDescription(TypedDict):
     search_seconds_expected: float
 
 
+class NeighboursDescription(TypedDict):
+    """The value that is read of what a search knew of other cells when it began."""
+
+    found: Sequence[Mapping[str, Any]]
+
+
 class CellDescription(TypedDict, total=False):
     """The values that are read from cell.yaml; its other keys are for people."""
 
@@ -407,6 +417,7 @@ class CellDescription(TypedDict, total=False):
     source: str
     trials: int
     widened: Mapping[str, Mapping[str, Sequence[Any]]]
+    neighbours: NeighboursDescription
     splits: SplitDescriptions
     estimate: EstimateDescription
 

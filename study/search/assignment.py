@@ -12,6 +12,9 @@ from study.search.trial_memory import StepSetting, step_bytes
 FORCED = "forced:"
 """Prefix of the source of a forced trial; the slot's name follows."""
 
+SAMPLED = "sampled"
+"""Source of a trial that the sampler drew."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Assignment:
@@ -19,8 +22,8 @@ class Assignment:
 
     number: int
     source: str
-    """Origin of the configuration: ``sampled``, ``forced:<slot>``, ``imported:<old number>`` or
-    ``beyond`` an edge."""
+    """Origin of the configuration: ``sampled``, ``forced:<slot>``, ``imported:<old number>``,
+    ``neighbour:<cell>/<its number>`` or ``beyond`` an edge."""
     group: str | None
     """Group of a forced slot; None if there is no slot or its list has no groups."""
     seed: int

@@ -81,7 +81,7 @@ def as_begun(cell: Cell, before: Mapping[str, Any]) -> Cell:
         cell = _with_epochs(cell, epochs)
     if not isinstance(begun, Mapping):
         return cell
-    cell = _with_search(cell, beyond_edges=bool(begun.get("beyond_edges", False)))
+    cell = dataclasses.replace(cell, search=cell.search.switched_as(begun))
     trials, startup = begun.get("trials"), begun.get("startup_trials")
     if not isinstance(trials, int) or cell.search.trials <= trials:
         return cell

@@ -20,8 +20,8 @@ from study.results.records import BEYOND, StopReason, TrialRecord, best_trial
 from study.search.asked_trial import collapse_message, trial_record
 from study.search.assignment import Assignment
 from study.search.beyond import MOST_WIDENINGS, Beyond, Widening
-from study.search.earlier_trials import KnownTrial, TrialToRepeat
 from study.search.forced import Forced
+from study.search.known.earlier_trials import KnownTrial, TrialToRepeat
 from study.search.search_state import MAY_PASS, FaultKind, SearchState
 from study.search.space import SearchSpace, TrialConfig
 from study.search.trial_memory import lean_obstacle, what_would_fit

@@ -13,7 +13,7 @@ configuration. This sampler uses Optuna's ask-and-tell interface itself:
 import copy
 import heapq
 import sys
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -21,6 +21,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from study.results.records import TrialState as StateName
+from study.search.costs import Cost
 from study.search.space import SearchSpace, TrialConfig
 
 _DRAWS = 200
@@ -90,15 +91,31 @@ class Sampler:
         """Optuna's number of every trial of this search in the study; those that failed may lack
         one, for a new study goes without them."""
         self._seen: set[TrialConfig] = set()
+        self._cost: Cost = lambda config: 0.0
+        self._n_draws = 1
+        """Number of TPE's draws of which the cheapest is taken."""
 
     @property
     def space(self) -> SearchSpace:
         """The space from which configurations are drawn."""
         return self._space
 
-    def draw(self, number: int) -> TrialConfig | None:
-        """Return a configuration that no trial has had, or None if the space is exhausted."""
+    def prefer(self, cost: Cost, n_draws: int) -> None:
+        """Take the cheapest of several draws of TPE from now on."""
+        self._cost, self._n_draws = cost, n_draws
+
+    def draw(self, number: int, taken: Collection[TrialConfig] = ()) -> TrialConfig | None:
+        """Return a configuration that no trial has had, or None if the space is exhausted.
+
+        Args:
+            number: number of the trial.
+            taken: configurations that trials will have.
+        """
         history = self._shown()
+        n_ended = sum(trial.state.is_finished() for trial in history)
+        # Random draws stay as they are: the cheapest of several would be no random one.
+        n_draws = self._n_draws if n_ended >= self._startup_trials else 1
+        found: list[TrialConfig] = []
         for attempt in range(_DRAWS):
             seed = np.random.SeedSequence([self._seed, number, attempt]).generate_state(1)[0]
             # If TPE only repeats itself, random draws find what is left of a finite space.
@@ -114,9 +131,11 @@ class Sampler:
             )
             # ``place`` enters the chosen one, in the same way whether it is new or of the journal.
             config = self._space.sample(study.ask())
-            if config not in self._seen:
-                return config
-        return None
+            if config not in self._seen and config not in taken:
+                found.append(config)
+            if len(found) == n_draws or (found and attempt >= _GUIDED - 1):
+                break
+        return min(found, key=self._cost, default=None)
 
     def place(self, number: int, config: TrialConfig) -> None:
         """Enter a trial that starts."""

@@ -9,9 +9,11 @@ from study.results.epoch_report import EpochRecord
 from study.results.journal import Event, JournalError
 from study.results.records import BEYOND, TrialRecord, objective
 from study.search.asked_trial import AskedTrial
-from study.search.assignment import FORCED, Assignment
+from study.search.assignment import FORCED, SAMPLED, Assignment
 from study.search.beyond import Widening
+from study.search.costs import DRAWS, Cost, foretold
 from study.search.forced import Forced
+from study.search.known.neighbours import Neighbours
 from study.search.rungs import Rungs
 from study.search.sampler import Sampler
 from study.search.space import SearchSpace, TrialConfig
@@ -74,6 +76,8 @@ class SearchState:
         """The edges of the file that were passed, in order."""
         self.is_settled = False
         """Is it decided that no further edge is passed?"""
+        self._cost: Cost | None = None
+        """The foretold seconds of a trial; None if they decide nothing."""
 
     @property
     def n_beyond(self) -> int:
@@ -107,6 +111,8 @@ class SearchState:
             JournalError: an epoch does not follow the one before.
         """
         match event["kind"]:
+            case "created":
+                self._apply_created(event)
             case "asked":
                 self._apply_asked(event)
             case "epoch":
@@ -136,7 +142,13 @@ class SearchState:
                 self.converged = event["message"]
 
     def drop_repeats(self) -> None:
-        """Drop enqueued configurations that a trial has had already."""
+        """Drop enqueued configurations that a trial has had already.
+
+        Before the first trial, put those to be tried first into the order of their seconds, if that
+        is asked for.
+        """
+        if not self.trials:
+            self._put_cheap_first()
         if self._may_repeat or not self.enqueued:
             return
         # Those that ASHA cut before the schedules were lengthened have had their configuration.
@@ -149,11 +161,46 @@ class SearchState:
         while self.enqueued and self.enqueued[0][2] in asked:
             self.enqueued.popleft()
 
+    def _apply_created(self, event: Event) -> None:
+        """Enqueue the best trials of other cells, and read the seconds that trials will take.
+
+        The trials come before the forced ones: ASHA's rungs then hold good losses, by which it cuts
+        others early. Journals of tests may begin without a cell.
+        """
+        described = event.get("cell", {})
+        known = Neighbours.of_cell(described)
+        if known is not None:
+            first = [(one.source, None, TrialConfig.from_flat(one.params)) for one in known.found]
+            self.enqueued.extendleft(reversed(first))
+        if self._search.cheap_first or self._search.cost != "ignore":
+            self._cost = foretold(described)
+            self.sampler.prefer(self._cost, DRAWS[self._search.cost])
+
+    def _put_cheap_first(self) -> None:
+        """Order the trials before TPE draws by their foretold seconds, the random ones among them.
+
+        A random draw depends on its number in the queue and not on results, so that the
+        configurations are the same in any order. Which of them gets which number, and with it which
+        seed of its training, changes.
+        """
+        if self._cost is None or not self._search.cheap_first:
+            return
+        taken = [config for _, _, config in self.enqueued]
+        # Trials that the sampler has learnt count too when TPE begins.
+        end = min(self._search.startup_trials - len(self.sampler.history()), self.n_trials)
+        for number in range(len(set(taken)), end):
+            config = self.sampler.draw(number, taken)
+            if config is None:
+                break
+            taken.append(config)
+            self.enqueued.append((SAMPLED, None, config))
+        cost = self._cost
+        self.enqueued = deque(sorted(self.enqueued, key=lambda entry: cost(entry[2])))
+
     def _apply_asked(self, event: Event) -> None:
         number, config = event["number"], TrialConfig.from_flat(event["params"])
         self.drop_repeats()
-        if event["source"] != "sampled":
-            self._take(event["source"], event["group"], config)
+        self._take(event["source"], event["group"], config)
         self.trials[number] = AskedTrial(
             Assignment(
                 number=number,
@@ -169,7 +216,7 @@ class SearchState:
         self.rungs.setdefault(config.budget, Rungs(self._search))
 
     def _take(self, source: str, group: str | None, config: TrialConfig) -> None:
-        """Remove a configuration from those to be tried first.
+        """Remove a configuration from those to be tried first; a drawn one need not be there.
 
         It need not be the first of them: a search that was extended has more forced configurations,
         which then stand before those that its journal asks for.
@@ -178,11 +225,12 @@ class SearchState:
             if (source, group, config) in known:
                 known.remove((source, group, config))
                 return
-        raise JournalError(
-            f"trial {len(self.trials)}: must be one of those to be tried first, but got "
-            f"{source} of another configuration. Start anew with --fresh --import-trials on "
-            "this folder."
-        )
+        if source != SAMPLED:
+            raise JournalError(
+                f"trial {len(self.trials)}: must be one of those to be tried first, but got "
+                f"{source} of another configuration. Start anew with --fresh --import-trials on "
+                "this folder."
+            )
 
     def _apply_epoch(self, number: int, report: EpochRecord) -> None:
         trial = self.trials[number]

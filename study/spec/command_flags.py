@@ -12,7 +12,7 @@ from study.spec.dimension import Fixed
 from study.spec.overrides import Overrides
 from study.spec.search_number import require_search_number
 from study.spec.search_space_file import SHIPPED, names
-from study.spec.selection import select_cells
+from study.spec.selection import require_independent, select_cells
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell, Study
 from study.storage.mirror import is_uri
@@ -52,12 +52,12 @@ def add_study_flags(flags: argparse.ArgumentParser) -> None:
         help="range of the five best at which it stops, in the metric's units, as 0.02 "
         "(default: a share of the metric's standard error)",
     )
-    add(
-        "--beyond-edges",
-        action=argparse.BooleanOptionalAction,
+    add("--beyond-edges", action=argparse.BooleanOptionalAction,
         help="go on with a few trials where the best one is at an edge of the search space's "
-        "ranges (default: the search space's)",
-    )
+        "ranges (default: the search space's)")  # fmt: skip
+    add("--neighbours", action=argparse.BooleanOptionalAction,
+        help="begin with the best trials of finished cells of the same study; never with several "
+        "--searches, which stay independent (default: the search space's)")  # fmt: skip
     add("--seed", type=int, help="of the sampler and, plus its number, of each trial")
     add("--source", help="a name that python -m study.data list has, or a CSV/Parquet file")
     add("--tier", help="feature set (default: the search space's)")
@@ -158,6 +158,8 @@ def one_cell(arguments: argparse.Namespace) -> Cell:
     """
     number = arguments.search_number
     require_search_number(number, "--search-number")
+    if number > 1:
+        require_independent(arguments.neighbours, f"--search-number {number}")
     study = load_study(arguments.search)
     if study.across_budgets:
         require(
@@ -269,7 +271,7 @@ def _overrides(arguments: argparse.Namespace) -> Overrides:
         name: getattr(arguments, name)
         for name in (
             "trials", "seed", "metric", "early_stop_patience", "early_stop_threshold",
-            "beyond_edges",
+            "beyond_edges", "neighbours",
         )
     }  # fmt: skip
     return Overrides(

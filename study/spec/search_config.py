@@ -1,7 +1,9 @@
 """The settings of a search, validated."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from study.errors import require
 from study.fields import (
@@ -24,12 +26,19 @@ ForcedSet = Literal["none", "extremes6", "forced18"]
 Scheduler = Literal["asha", "fifo"]
 """Name of the scheduler; ``fifo`` runs every trial to its end."""
 
+CostRule = Literal["ignore", "tie", "per_second"]
+"""What the foretold time of a configuration is to the sampler: nothing, what decides between two
+draws, or what decides between several (``study.search.costs``)."""
+
 SEARCH_RULES: dict[str, Rule] = {
     "trials": whole(1, 100_000),
     "seed": Rule("lie in [0, 2**31)", whole(0, SEED_END - 1).holds),
     "forced": one_of(get_args(ForcedSet)),
     "across_budgets": flag(),
     "beyond_edges": flag(),
+    "neighbours": flag(),
+    "cheap_first": flag(),
+    "cost": one_of(get_args(CostRule)),
     "metric": one_of(get_args(Metric)),
     "early_stop_patience": Rule(
         "be at least 5 whole trials: the five best are compared",
@@ -51,6 +60,13 @@ SEARCH_RULES: dict[str, Rule] = {
 }
 """Rule for the value of each field, whatever the values of the others are."""
 
+_UNNAMED = {"beyond_edges": False, "neighbours": False, "cheap_first": False, "cost": "ignore"}
+"""Settings that came later, with the values of the searches before them."""
+
+_SWITCHES = ("beyond_edges", "neighbours")
+"""Settings that a search need not be resumed with: the first may change while it runs, and the
+second is about its beginning alone."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchConfig:
@@ -64,6 +80,14 @@ class SearchConfig:
     beyond_edges: bool = False
     """Does a search whose best trial is at an edge of its file go on beyond it with a few more
     trials (``study.search.beyond``)?"""
+    neighbours: bool = False
+    """Does a search begin with the best trials of finished cells of the same study
+    (``study.search.known.neighbours``)?"""
+    cheap_first: bool = False
+    """Are the forced trials, and the random ones before TPE draws, run in the order of their
+    foretold seconds? They are the same ones in any order."""
+    cost: CostRule = "ignore"
+    """Do foretold seconds decide between draws of TPE?"""
     metric: Metric = "log_loss"
     """Score by which trials are ranked: that of the validation days at the epoch of least log-loss.
     """
@@ -108,3 +132,24 @@ class SearchConfig:
             got="across_budgets and beyond_edges",
             remedy="Leave out beyond_edges, or --beyond-edges.",
         )
+
+    def plain(self) -> dict[str, Any]:
+        """Return the values by name; those of later settings only where they are in use.
+
+        A search that does without them is then described as it was before they were there.
+        """
+        values = dataclasses.asdict(self)
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in _UNNAMED or value != _UNNAMED[name]
+        }
+
+    def switched_as(self, begun: Mapping[str, Any]) -> Self:
+        """Return the settings with the switches of a search that was begun.
+
+        Args:
+            begun: its settings, as ``plain`` gave them.
+        """
+        switches: dict[str, Any] = {name: bool(begun.get(name, False)) for name in _SWITCHES}
+        return dataclasses.replace(self, **switches)

@@ -1,5 +1,6 @@
 """Selects cells of a study, in order."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,13 +32,16 @@ def select_cells(
         horizons: trading days ahead; None takes the study's.
         first: the first cell that is taken, as ``20M_h3`` (``h3`` where a cell has all budgets), or
             ``20M_h3_search2`` for a further search of it; None takes all.
-        searches: number of independent searches of each cell.
+        searches: number of independent searches of each cell; several know nothing of other cells.
         overrides: values of flags.
 
     Raises:
         SpecError: a value is unknown or breaks its rule, or ``first`` is not among the cells.
     """
     require_search_number(searches, "--searches")
+    if searches > 1:
+        require_independent(overrides.search.get("neighbours"), f"--searches {searches}")
+        overrides = dataclasses.replace(overrides, search={**overrides.search, "neighbours": False})
     labels = set(study.budgets if budgets is None else budgets)
     days = sorted(set(study.horizons if horizons is None else horizons))
     # An unknown label comes last, where the study itself refuses it.
@@ -65,6 +69,22 @@ def select_cells(
         remedy=f"Write one of them, as {next(iter(cells))}.",
     )
     return list(cells.values())[list(cells).index(first) :]
+
+
+def require_independent(neighbours: bool | None, other: str) -> None:
+    """Refuse to begin one of several searches of a cell with what other cells found.
+
+    Raises:
+        SpecError: that is asked for.
+    """
+    require(
+        not neighbours,
+        "--neighbours",
+        "is not for one of several searches of a cell: they measure how far winners differ, and "
+        "must find them independently",
+        got=f"--neighbours {other}",
+        remedy="Leave one of them out.",
+    )
 
 
 def searches_made(cell: Cell, results: Path) -> list[int]:

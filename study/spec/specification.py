@@ -144,12 +144,8 @@ class Cell:
     def resolved(self) -> dict[str, Any]:
         """Return the whole cell as plain values, for ``cell.yaml`` and for comparison.
 
-        The number of the search is part of the cell's name, and decides the seed. Whether a search
-        goes beyond edges may change while it runs, so it is named only where it does.
+        The number of the search is part of the cell's name, and decides the seed.
         """
-        search = dataclasses.asdict(self.search)
-        if not self.search.beyond_edges:
-            del search["beyond_edges"]
         return {
             "study": self.study,
             "budgets": [dataclasses.asdict(budget) for budget in self.budgets],
@@ -159,7 +155,7 @@ class Cell:
             "data": {**self.data.resolved(), "accept": list(self.data.accept)},
             "model": {name: dimension.plain for name, dimension in self.model.items()},
             "train": {name: dimension.plain for name, dimension in self.train.items()},
-            "search": search,
+            "search": self.search.plain(),
         }
 
 

@@ -14,7 +14,8 @@ from study.planning.cell_plan import CellPlan
 from study.planning.plan_summary import plan_summary
 from study.results.provenance import commit
 from study.search.cell_folder import CellFolder, create, identity, reopen
-from study.search.earlier_trials import Imported
+from study.search.known.earlier_trials import Imported
+from study.search.known.neighbours import Neighbours
 from study.spec.specification import Cell
 from study.storage.driver_status import Driver, DriverState, at_work
 from study.storage.lock import FolderLock
@@ -57,6 +58,7 @@ class Claim:
         plan: CellPlan,
         *,
         imported: Imported | None = None,
+        neighbours: Neighbours | None = None,
         slots_file: Path | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> OpenedSearch:
@@ -65,6 +67,7 @@ class Claim:
         Args:
             plan: the cell, ready to run.
             imported: trials of an earlier search, for a new one.
+            neighbours: what a new search knows of other cells; None if it looked at none.
             slots_file: the file in which a sweep grants slots; None outside of one.
             say: takes a line for each place to which something was moved.
 
@@ -74,7 +77,7 @@ class Claim:
         folder = self._resumed
         if folder is None:
             self._move_aside(say)
-            folder = create(self.place, describe(plan, self.place))
+            folder = create(self.place, describe(plan, self.place, neighbours))
             self._driver = self._enter(folder)
         return OpenedSearch.open(plan, folder, imported=imported, slots_file=slots_file)
 
@@ -136,13 +139,18 @@ def shown(folder: Path) -> Path:
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
-def describe(plan: CellPlan, place: Place) -> dict[str, Any]:
-    """Return the content of ``cell.yaml``: what must stay equal, where it ran, and its plan."""
+def describe(plan: CellPlan, place: Place, neighbours: Neighbours | None = None) -> dict[str, Any]:
+    """Return the content of ``cell.yaml``: what must stay equal, where it ran, and its plan.
+
+    And what it knows of other cells, if it looked at them.
+    """
+    known = {} if neighbours is None else {"neighbours": neighbours.to_json()}
     described = {
         **identity(plan.cell, plan.data, place.identity),
         "commit": commit(),
         "machine": machine(),
         **plan_summary(plan).to_json(),
+        **known,
     }
     plain: dict[str, Any] = json.loads(json.dumps(described, allow_nan=False))
     return plain

@@ -16,7 +16,7 @@ from study.search.cell_folder import (
     identity_in_records,
     require_nothing_lost,
 )
-from study.search.earlier_trials import Imported
+from study.search.known.earlier_trials import Imported
 from study.search.ledger import Ledger
 from study.tuner.slot_limit import Slots
 

@@ -2,9 +2,11 @@
 
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -18,7 +20,8 @@ from study.planning.early_ray import RayUse
 from study.planning.plan_summary import plan_summary
 from study.planning.prepared_cell import PlanOptions, prepare
 from study.results.records import best_trial
-from study.search.earlier_trials import Imported
+from study.search.known.earlier_trials import Imported
+from study.search.known.neighbours import Neighbours, find_neighbours
 from study.spec.specification import Cell
 from study.storage.driver_status import DriverState
 from study.storage.place import place_of
@@ -103,14 +106,17 @@ def run_cell(
             interruptions.install()
             plan = prepared.plan(nodes, say_start)
             imported = prepared.imported_by(plan)
-            print_header(console, plan, imported)
+            neighbours = known_neighbours(plan, options.planning.results, claimed.earlier)
+            print_header(console, plan, imported, neighbours)
             for state in sorted({node.mps for node in nodes if node.mps is not None}):
                 say(f"  MPS     {state}")
             if (note := place.note(shown(place.path))) is not None:
                 say(note)
             require_disk_room(place.checkpoint_disk, plan)
             slots_file = options.sweep and options.sweep / f"{cell.name}.slots"
-            opened = claimed.begin(plan, imported=imported, slots_file=slots_file, say=say)
+            opened = claimed.begin(
+                plan, imported=imported, neighbours=neighbours, slots_file=slots_file, say=say
+            )
             say_start(training_start(plan.concurrency))
             began = time.monotonic()
             outcome = search_cell(opened, interruptions, trainable=trainable)
@@ -119,11 +125,34 @@ def run_cell(
             return _end(outcome, plan, claimed, console, time.monotonic() - began)
 
 
-def print_header(console: Console, plan: CellPlan, imported: Imported | None) -> None:
-    """Print the plan, and what is imported from an earlier search."""
+def known_neighbours(
+    plan: CellPlan, results: Path, earlier: Mapping[str, Any] | None = None
+) -> Neighbours | None:
+    """Return what a search knows of other cells; None if it looks at none.
+
+    Args:
+        plan: the cell, ready to run.
+        results: the results folder.
+        earlier: the description with which a search that is resumed was begun: it knows what it
+            knew then.
+    """
+    if earlier is not None:
+        return Neighbours.of_cell(earlier)
+    n_forced = sum(slot.config is not None for slot in plan.forced)
+    return find_neighbours(
+        results, plan.cell, plan.data, plan.space, most=plan.cell.search.trials - n_forced
+    )
+
+
+def print_header(
+    console: Console, plan: CellPlan, imported: Imported | None, neighbours: Neighbours | None
+) -> None:
+    """Print the plan, and what is known of an earlier search and of other cells."""
     print_plan(console, plan_summary(plan))
     if imported is not None:
         console.print(Text(f"  import  {imported.describe()}"), soft_wrap=True)
+    if neighbours is not None:
+        console.print(Text(f"  knows   {neighbours.describe()}"), soft_wrap=True)
 
 
 def require_disk_room(results: Path, plan: CellPlan) -> None:

@@ -27,7 +27,7 @@ from analysis.trial_statistics import (
     tuning_curve,
     unequal_numbers,
 )
-from study.results.records import BEYOND, StopReason, TrialRecord
+from study.results.records import BEYOND, NEIGHBOUR, StopReason, TrialRecord
 from tests.results.conftest import PARAMS, record
 
 SPLITS = {"train": {"base_rate": 0.3}}
@@ -71,15 +71,37 @@ def three_budgets() -> StudyRecords:
     )
 
 
-def test_trials_beyond_an_edge_are_no_draws_and_are_counted_out() -> None:
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (BEYOND, "2 trials beyond an edge of the file"),
+        (f"{NEIGHBOUR}demo_1000_h3/7", "2 trials with the settings of other cells' best ones"),
+    ],
+)
+def test_trials_put_near_a_best_one_are_no_draws_and_are_counted_out(
+    source: str, said: str
+) -> None:
     within = [trial(n, 10_000, 0.6 + 0.01 * n) for n in range(8)]
-    beyond = [dataclasses.replace(trial(n, 10_000, 0.5), source=BEYOND) for n in (8, 9)]
+    beyond = [dataclasses.replace(trial(n, 10_000, 0.5), source=source) for n in (8, 9)]
     before, after = study(cell(10_000, 1, within)), study(cell(10_000, 1, [*within, *beyond]))
     for section in (more_trials_section, coverage_section):
         (one,), (other,) = section(before).figures, section(after).figures
         assert one.series == other.series
-        assert "2 trials beyond an edge of the file" in " ".join(section(after).sentences)
-        assert "beyond an edge" not in " ".join(section(before).sentences)
+        assert said in " ".join(section(after).sentences)
+        assert "Not counted" not in " ".join(section(before).sentences)
+
+
+def test_searches_that_began_with_other_cells_are_named() -> None:
+    alone = cell(10_000, 1, [trial(0, 10_000, 0.6)])
+    known = {"neighbours": {"found": [{"cell": "demo_10000_h1"}], "remarks": []}}
+    other = cell(10_000, 3, [trial(0, 10_000, 0.6)])
+    knowing = dataclasses.replace(other, searched={**other.searched, **known})
+    said = (
+        "1 of 2 searches began with the best trials of finished cells, so that their winners are "
+        "not found independently: 10000, 3 days ahead (of demo_10000_h1)."
+    )
+    assert said in found_section(study(alone, knowing)).sentences
+    assert "finished cells" not in " ".join(found_section(study(alone, other)).sentences)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from study.data.dataset import build_dataset
 from study.plan import main as plan
 from study.predict import main as predict
 from study.results.store import CellIdentity, CellStore, read_trials
-from study.search.earlier_trials import import_trials
+from study.search.known.earlier_trials import import_trials
 from study.status import main as status
 from study.sweep import main as sweep
 from study.train import main as train

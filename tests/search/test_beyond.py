@@ -17,9 +17,9 @@ from study.results.journal import Journal
 from study.results.records import BEYOND, TrialRecord
 from study.search.assignment import Assignment
 from study.search.beyond import Beyond, Widening, most_beyond, searched_cell, widened_part
-from study.search.earlier_trials import TrialToRepeat
 from study.search.edges import searched_edges
 from study.search.forced import forced_configurations
+from study.search.known.earlier_trials import TrialToRepeat
 from study.search.ledger import Ledger
 from study.search.space import TrialConfig, build_space
 from study.spec.dimension import Choice, End

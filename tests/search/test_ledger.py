@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from study.results.journal import Journal, JournalError
 from study.results.records import TrialRecord
 from study.results.scores import Validation
-from study.search.earlier_trials import TrialToRepeat
 from study.search.forced import first_configurations
+from study.search.known.earlier_trials import TrialToRepeat
 from study.search.ledger import Ledger
 from study.spec.dimension import Choice, Dimension
 from study.spec.specification import Cell

@@ -3,17 +3,21 @@ from pathlib import Path
 
 import pytest
 
+from study import tune
 from study.errors import SpecError
+from study.output import open_console
 from study.spec.command_flags import (
     add_cluster_flags,
     add_selection_flags,
     add_study_flags,
+    one_cell,
     selected_cells,
     selected_phases,
 )
 from study.spec.dimension import Fixed
 from study.spec.spec_file import load_study
-from study.sweep import _OF_A_CELL, _given
+from study.sweep import _OF_A_CELL, _given, _independent
+from study.sweeping.sweep_log import SweepLog
 
 SPACES = Path(__file__).parents[2] / "search_spaces"
 
@@ -82,6 +86,24 @@ def test_going_beyond_edges_is_switched_by_file_and_flag_in_a_sweep_too(
     assert cell.is_beyond_asked == bool(words)
     # A search that stays within its file is described as it was before there was such a setting.
     assert ("beyond_edges" in cell.resolved()["search"]) == goes_beyond
+
+
+def test_several_searches_of_a_cell_are_begun_without_other_cells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = tmp_path / "known.yaml"
+    text = (SPACES / "smoke.yaml").read_text()
+    space.write_text(text.replace("search:\n", "search:\n  neighbours: true\n"))
+    study, log = load_study(space), SweepLog(open_console(), tmp_path)
+    once = parsed("--search", str(space))
+    assert _given(_independent(once, study, log), ["neighbours"]) == []
+    assert all(cell.search.neighbours for cell in selected_cells(once))
+    thrice = parsed("--search", str(space), "--searches", "3")
+    assert _given(_independent(thrice, study, log), ["neighbours"]) == ["--no-neighbours"]
+    assert "neighbours: off, for several searches" in capsys.readouterr().out
+    words = ("--budget", "50k", "--horizon", "1", "--search-number", "2", "--neighbours")
+    with pytest.raises(SpecError, match="but got --neighbours --search-number 2"):
+        one_cell(tune.parser().parse_args(words))
 
 
 def test_phases_are_chosen_where_there_are_some() -> None:

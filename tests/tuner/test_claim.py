@@ -1,5 +1,6 @@
 """A cell is prepared, planned, claimed and begun from Python, without flags and Ray."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,11 +8,16 @@ import pytest
 
 from study.planning.plan_summary import plan_summary
 from study.planning.prepared_cell import PlanOptions, prepare
+from study.results.store import read_cell
+from study.search.known.neighbours import Neighbours
+from study.search.space import TrialConfig
 from study.storage.driver_status import DriverStatus
 from study.storage.lock import FolderLock, LockError
 from study.storage.place import LocalPlace
 from study.tuner.claim import claim
-from tests.search.simulated_search import CELL
+from study.tuner.run_cell import known_neighbours
+from tests.search.known.test_neighbours import KNOWING, STUDY, write
+from tests.search.simulated_search import CELL, SPACE
 from tests.tuner.command import ESTIMATE, POWER
 from tests.tuner.planned import NODE, plan
 
@@ -100,3 +106,29 @@ def test_a_search_that_is_replaced_is_held_until_it_is_moved(
     assert first in (aside / "journal.jsonl").read_text()
     assert second in (place.path / "journal.jsonl").read_text()
     assert [line.partition(" the ")[0] for line in lines] == ["  moved  "]
+
+
+def test_a_resumed_search_knows_of_other_cells_what_it_was_begun_with(place: LocalPlace) -> None:
+    made, results = dataclasses.replace(plan(), cell=KNOWING), place.path.parent
+    for horizon in (5, 3):
+        write(results, STUDY.cell("50k", horizon), SPACE, made.data, best_rate=4e-4 * horizon)
+    with claim(place, KNOWING, made.data) as claimed:
+        known = known_neighbours(made, results, claimed.earlier)
+        assert known is not None
+        claimed.begin(made, neighbours=known)
+        claimed.end("interrupted", "Ctrl+C")
+    write(results, STUDY.cell("50k", 2), SPACE, made.data)
+    assert Neighbours.of_cell(read_cell(place.path)) == known
+    # Whether the flag is repeated or not.
+    with claim(place, CELL, made.data, resume=True) as claimed:
+        assert claimed.continued is not None
+        assert claimed.continued.search.neighbours
+        assert known_neighbours(made, results, claimed.earlier) == known
+        opened = claimed.begin(made)
+        asked = [opened.ledger.next() for _ in range(8)]
+        claimed.end("interrupted", "Ctrl+C")
+    sources = [each.source for each in asked if each is not None]
+    assert sources[:2] == [f"neighbour:smoke_50k_h{h}_threshold_1pct/1" for h in (3, 5)]
+    assert [source.split(":")[0] for source in sources[2:]] == ["forced"] * 6
+    assert asked[0] is not None
+    assert asked[0].config == TrialConfig.from_flat(known.found[0].params)

@@ -13,7 +13,7 @@ from study.errors import SpecError, StudyError
 from study.results.records import TrialRecord
 from study.results.store import CellIdentity, CellStore, write_cell
 from study.search.cell_folder import identity
-from study.search.earlier_trials import import_trials
+from study.search.known.earlier_trials import import_trials
 from study.search.space import SampleShape, TrialConfig, build_space
 from study.spec.dimension import Fixed
 from study.spec.overrides import Overrides
