@@ -6,6 +6,7 @@ BUDGET ?= 2M
 HORIZON ?= 3
 TRIALS ?=
 ARGS ?=
+INSTALL_FLAGS ?=
 KILLS ?= 100
 EXAMPLES ?= 10000
 PARALLEL = $(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
@@ -41,11 +42,13 @@ tensorboard: $(VENV)/installed ## show the curves of all trials, live
 # A start of Ray often waits, so three of its tests at a time keep two cores busy. More of them would
 # each take all cores of a larger machine for theirs. They are collected from their own files, which
 # name the mark or the list of marks it is in: that saves each process the imports of all others.
+# A file stays in one process, as its tests share a search or a Ray; the largest files, which take
+# minutes, come first, so that no process waits for another at the end.
 test: $(VENV)/installed ## run all tests
 	$(PARALLEL) -m "not ray and not bench and not gpu"
-	$(VENV)/bin/python -m pytest --numprocesses 3 --dist worksteal \
+	$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
 		-m "ray and not alone and not bench and not gpu" \
-		$$(grep -rlE 'mark\.ray|\bMARKS\b' tests --include 'test_*.py')
+		$$(grep -rlE 'mark\.ray|\bMARKS\b' tests --include 'test_*.py' | xargs ls -S)
 	$(VENV)/bin/python -m pytest -m alone $$(grep -rl mark.alone tests --include '*.py')
 
 fast: $(VENV)/installed ## run the quick tests; ARGS="-k name" for some of them
@@ -81,5 +84,6 @@ lock: ## write constraints.lock anew
 
 $(VENV)/installed: pyproject.toml constraints.lock
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python $(INSTALL) --constraint constraints.lock --editable ".[dev,history,panel,lightgbm]"
+	$(VENV)/bin/python $(INSTALL) $(INSTALL_FLAGS) --constraint constraints.lock \
+		--editable ".[dev,history,panel,lightgbm]"
 	touch $@

@@ -15,7 +15,6 @@ from study.interruptions import Interruptions, interruptible
 from study.output import open_console
 from study.results.plans.machine_record import BudgetNeed, NeedTable
 from study.results.plans.plan_record import PhaseTwoHorizon, PhaseTwoRecord
-from study.search.phase_two import N_BUDGETS, in_order, second_phases
 from study.spec.command_flags import (
     add_cluster_flags,
     add_data_share_flag,
@@ -190,6 +189,9 @@ def phase_two(
     arguments: argparse.Namespace, study: Study, firsts: Sequence[Cell], results: Path
 ) -> tuple[list[Cell], PhaseTwoRecord]:
     """Return the cells of phase 2 that are known, and all that is known of it."""
+    # It imports torch, for which --help and a wrong flag do not wait.
+    from study.search.phase_two import N_BUDGETS, in_order, second_phases
+
     assert study.supplementary is not None
     trials = arguments.trials
     found, waiting = second_phases(study, firsts, results, trials=trials, metric=arguments.metric)

@@ -4,14 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from study.command import Exit, command_parser, exit_code
 from study.data.data_share import DATA_CHOICES
 from study.errors import StudyError, quoted, require
-from study.final.finalists import Chosen, finalists_across_budgets, ordinary_finalists
-from study.final.outcomes import FinalOutcomes, FinalSettings
 from study.interruptions import Interruptions, interruptible
 from study.output import lasting_output, open_console
 from study.spec.command_flags import (
@@ -29,6 +28,11 @@ from study.spec.selection import further_searches, searches_made
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell, Study
 from study.spec.variants import Variant, read_variants
+
+if TYPE_CHECKING:
+    # At run time it would cost a wrong flag and --help the seconds that torch takes.
+    from study.final.finalists import Chosen
+    from study.final.outcomes import FinalOutcomes, FinalSettings
 
 _MOST_RUNS = 1_000
 """Most runs of one configuration; the bases from which seeds are counted lie further apart."""
@@ -161,7 +165,7 @@ def run(arguments: argparse.Namespace, interruptions: Interruptions) -> int:
 
 
 def _conclude(
-    ended: FinalOutcomes,
+    ended: "FinalOutcomes",
     console: Console,
     results: Path,
     *,
@@ -265,8 +269,10 @@ def _settings(
     results: Path,
     shares: Sequence[float],
     variants: Sequence[Variant],
-) -> FinalSettings:
+) -> "FinalSettings":
     """Return the settings that the flags name."""
+    from study.final.outcomes import FinalSettings
+
     return FinalSettings(
         results=results,
         n_candidates=arguments.candidates,
@@ -318,8 +324,10 @@ def _chosen(
     cells: Sequence[Cell],
     phases: tuple[int | None, ...],
     results: Path,
-) -> Chosen:
+) -> "Chosen":
     """Return the searches and budgets whose winners are trained."""
+    from study.final.finalists import finalists_across_budgets, ordinary_finalists
+
     if not study.across_budgets:
         return ordinary_finalists(cells, results)
     budgets = arguments.budgets

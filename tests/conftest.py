@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--kills", type=int, default=15, help="times that the search of test_chaos.py is killed"
+        "--kills", type=int, default=10, help="times that the search of test_chaos.py is killed"
     )
 
 

@@ -25,9 +25,9 @@ from typing import Any
 _PRELOADED = (
     "study.tune", "study.tuner.run_cell", "study.train", "study.final.train_cell", "study.sweep",
     "study.plan", "study.planning.study_plan", "study.predict", "study.final.export",
-    "analysis.report",
+    "analysis.report", "ray.dag.compiled_dag_node",
 )  # fmt: skip
-"""Modules of the commands, and those that they import on use."""
+"""Modules of the commands, and those that they or, as it shuts down, Ray import on use."""
 
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(list(_PRELOADED))

@@ -17,6 +17,7 @@ import study.predict
 import study.train
 import study.tune
 from study.cluster.runtime import cluster
+from study.final.answers import baseline_predictions
 from study.results.finals.final_records import (
     FinalRecord,
     read_final,
@@ -35,7 +36,7 @@ from study.storage.layout import (
     TABLE_FILE,
 )
 from tests.sweeping.command import cell_name, processes_in, run, start, write_plan
-from tests.tuner.command import wait_until, write_space
+from tests.tuner.command import ESTIMATE, wait_until, write_space
 from tests.tuner.in_process import MARKS, ray_environment
 
 TRIALS = 4
@@ -43,9 +44,11 @@ HORIZONS = (1,)
 SEARCH = 2
 """Number of the search among those of its cell: what holds of a further one holds of the first."""
 
+# Each further worker imports Ray and torch for seconds.
+ONE_AT_A_TIME = ("--concurrency", "1")
 FLAGS = (
     "--seeds", "2", "--candidates", "2", "--selection-seeds", "2", "--budgets", "50k",
-    "--concurrency", "1",
+    *ONE_AT_A_TIME,
 )  # fmt: skip
 
 pytestmark = MARKS
@@ -92,6 +95,8 @@ def test_a_study_from_its_sweep_to_its_report_with_a_kill_between(
     # Test labels choose nothing: they are unread until the winner's runs have ended.
     assert not (final_folder(tmp_path, 1) / "test_opened.txt").exists()
     monkeypatch.chdir(tmp_path)
+    # A forest takes four seconds for each of the four data sets below.
+    monkeypatch.setattr(baseline_predictions, "_TREES", 20)
     with ray_environment(), cluster(None, use_accelerators=True):
         _check_final_runs(tmp_path, capsys)
 
@@ -190,7 +195,10 @@ def _check_walk_forward(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "walk.yaml").write_text(yaml.safe_dump(space))
     flags = ("--search", "walk.yaml", "--trials", "2")
     name = "walk_50k_h1_threshold_1pct_walk-forward"
-    done(study.tune.main, *flags, "--budget", "50k", "--horizon", "1")
+    plans = [{"cell": name, "estimate": ESTIMATE}]
+    (here / "walk.json").write_text(json.dumps({"cells": plans}))
+    cell = ("--budget", "50k", "--horizon", "1", "--estimate", "walk.json")
+    done(study.tune.main, *flags, *cell, *ONE_AT_A_TIME)
     assert "folds   2 of test days: with each seed the winner is" in capsys.readouterr().out
     done(study.train.main, *flags, "--budgets", "50k", "--horizons", "1", "--seeds", "2",
          "--candidates", "1", "--selection-seeds", "1")  # fmt: skip
@@ -223,7 +231,8 @@ def _check_shares(folder: Path, flags: tuple[str, ...]) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     whole = read_final(folder)
     done(study.train.main, *flags, "--budgets", "50k", "--horizons", "1", "--seeds", "1",
-         "--data-shares", "0.9", "1", "--variants", "weight_decay=0.123")  # fmt: skip
+         "--data-shares", "0.9", "1", "--variants", "weight_decay=0.123",
+         *ONE_AT_A_TIME)  # fmt: skip
     assert {path: path.read_bytes() for path in before} == before
     record = read_share(folder, "recent_0.9")
     assert whole is not None

@@ -36,8 +36,11 @@ CELL = "ranks_2k_h1_ranking_walks_closes"
 N_SEEDS, HORIZON = 3, 1
 LONGEST = 20
 """Longest horizon of a head, by which the days before a border are left out."""
+# One trial at a time: each further worker imports Ray and torch for seconds.
+OF_BOTH = ("--search", "ranks.yaml", "--concurrency", "1")
+SEARCH = (*OF_BOTH, "--budget", "2k", "--horizon", "1")
 FLAGS = (
-    "--search", "ranks.yaml", "--budgets", "2k", "--horizons", "1", "--seeds", str(N_SEEDS),
+    *OF_BOTH, "--budgets", "2k", "--horizons", "1", "--seeds", str(N_SEEDS),
     "--candidates", "1", "--selection-seeds", "1",
 )  # fmt: skip
 
@@ -83,7 +86,7 @@ def test_variants_of_a_panel_are_trained_beside_its_winner_and_ranks_are_those_o
     write_panel(tmp_path)
     write_space(tmp_path, validation_share=0.3, horizons="all")
     folder = tmp_path / "ray_results" / FINAL_FOLDER / CELL
-    assert study.tune.main(["--search", "ranks.yaml", "--budget", "2k", "--horizon", "1"]) == 0
+    assert study.tune.main([*SEARCH]) == 0
     _check_heads(folder.parent.parent / CELL, capsys.readouterr().out)
     # The winner has the second value: this variant is refused, and costs nothing else.
     variants = ("--variants", "optimizer=adabelief", "rank_weight=0.1")
@@ -189,9 +192,8 @@ def test_a_walk_with_refits_answers_for_every_day_by_the_runs_of_its_own_fold(
     write_space(tmp_path, splits="walk_forward", fold_days=FOLD_DAYS, validation_days=60)
     plans = [{"cell": WALKED, "estimate": ESTIMATE}]
     (tmp_path / "estimate.json").write_text(json.dumps({"cells": plans}))
-    cell = ("--budget", "2k", "--horizon", "1", "--estimate", "estimate.json")
     flags = (*FLAGS, "--seeds", str(N_WALKS))
-    assert study.tune.main(["--search", "ranks.yaml", *cell]) == 0
+    assert study.tune.main([*SEARCH, "--estimate", "estimate.json"]) == 0
     assert study.train.main([*flags, "--refit", "train+validation"]) == 0
     assert "on the validation days too, whose scores below say" in capsys.readouterr().out
     # Runs that have ended stand for themselves, and not for runs on other days.

@@ -14,6 +14,7 @@ import study.status
 import study.sweep
 import study.train
 from study.cluster.runtime import cluster
+from study.final.answers import baseline_predictions
 from study.results.finals.final_records import read_final
 from study.results.store import read_trials
 from study.storage.layout import FINAL_FOLDER, PLAN_FILE
@@ -51,6 +52,8 @@ def write_two_phases(here: Path) -> None:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_two_phases(tmp_path)
     monkeypatch.chdir(tmp_path)
+    # A whole forest takes four seconds.
+    monkeypatch.setattr(baseline_predictions, "_TREES", 20)
     return tmp_path
 
 

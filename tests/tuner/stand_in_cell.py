@@ -1,16 +1,14 @@
-"""Runs as the search command, but its trials train a small network in place of the assigned one.
+"""Trials that train a small network in place of the assigned one.
 
 The decisions of a search (which trials run, in which order, which compete) do not depend on the
 size of the networks, and a trial of 200 million parameters takes an hour on two cores.
 """
 
 import dataclasses
-import sys
 
 from study.search.assignment import Assignment
 from study.training.folded_trainer import FoldedTrainer
 from study.training.trainer import Trainer
-from study.tune import main
 from study.tuner.trainable import CellTrainable
 
 
@@ -21,7 +19,3 @@ class StandIn(CellTrainable):
         small = dataclasses.replace(trial.config.model, d_model=16, n_layers=1, n_heads=2)
         config = dataclasses.replace(trial.config, model=small)
         return super()._new_trainer(dataclasses.replace(trial, config=config))
-
-
-if __name__ == "__main__":
-    sys.exit(main(trainable=StandIn))

@@ -1,6 +1,6 @@
 """A search that is killed repeatedly, and damaged, has the results of one that was left alone.
 
-CI kills it 15 times; ``make chaos KILLS=100`` kills it a hundred times.
+CI kills it 10 times; ``make chaos KILLS=100`` kills it a hundred times.
 """
 
 import csv

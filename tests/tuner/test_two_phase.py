@@ -1,14 +1,16 @@
 """A search across budgets and its second phase, through the command and with real Ray."""
 
 import json
-import os
 import statistics
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+import study.tune
+from study.cluster.runtime import cluster
 from study.results.journal import Journal
 from study.results.scores import BestEpoch
 from study.results.store import read_trials
@@ -17,12 +19,14 @@ from study.search.ledger import Ledger
 from study.search.space import build_space
 from study.spec.overrides import Overrides
 from study.spec.spec_file import load_study
-from tests.preloaded import Command
-from tests.tuner.command import ESTIMATE, FEW_TOKENS, POWER, SPACES, left_over
+from study.tuner.trainable import CellTrainable
+from tests.tuner.command import ESTIMATE, FEW_TOKENS, POWER, SPACES
+from tests.tuner.in_process import MARKS, ray_environment
+from tests.tuner.stand_in_cell import StandIn
 
-ROOT = SPACES.parent
+Run = Callable[..., str]
 
-pytestmark = pytest.mark.ray
+pytestmark = MARKS
 
 FORCED = [
     # The list of the original study, in the order of FIELDS.
@@ -50,16 +54,26 @@ FIELDS = (
 )  # fmt: skip
 
 
-def run(here: Path, module: str, *flags: str, expect: int = 0) -> str:
-    """Run the search command in a folder, and check that no process outlives it."""
-    environment = {
-        **os.environ, "HOME": str(here / "home"), "COLUMNS": "200", "PYTHONPATH": str(ROOT)
-    }  # fmt: skip
-    process = Command(module, flags, cwd=here, env=environment)
-    output, errors = process.communicate(timeout=600)
-    assert not left_over(process.pid), "Ray processes were left"
-    assert process.returncode == expect, output + errors
-    return output
+@pytest.fixture(scope="module", autouse=True)
+def one_ray() -> Iterator[None]:
+    """Run all commands of these tests on one Ray, whose start takes seconds."""
+    with ray_environment(), cluster(None, use_accelerators=True):
+        yield
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return the search command as a function in a folder, which returns what it prints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def search(*flags: str, trainable: type[CellTrainable] = CellTrainable) -> str:
+        code = study.tune.main([*flags], trainable=trainable)
+        shown = capsys.readouterr()
+        assert code == 0, shown.out + shown.err
+        return shown.out
+
+    return search
 
 
 @pytest.mark.parametrize(
@@ -72,9 +86,8 @@ def run(here: Path, module: str, *flags: str, expect: int = 0) -> str:
     ids="-".join,
 )
 def test_the_listed_come_first_and_a_search_that_has_converged_ends(
-    tmp_path: Path, budgets: tuple[str, ...]
+    tmp_path: Path, run: Run, budgets: tuple[str, ...]
 ) -> None:
-    (tmp_path / "home").mkdir()
     name = f"two-phase-1_{'-'.join(budgets)}_h1_threshold_1pct"
     plan = {"cells": [{"cell": name, "estimate": ESTIMATE, "power": POWER}]}
     (tmp_path / "estimate.json").write_text(json.dumps(plan))
@@ -87,7 +100,7 @@ def test_the_listed_come_first_and_a_search_that_has_converged_ends(
         "--early-stop-patience", str(patience), "--early-stop-threshold", "1.0",
     )  # fmt: skip
 
-    dry = json.loads(run(tmp_path, "study.tune", *flags, "--dry-run", "--json"))
+    dry = json.loads(run(*flags, "--dry-run", "--json"))
     assert not (tmp_path / "ray_results").exists()
     planned = [
         {**slot["architecture"], **slot["training"], "budget": slot["budget"]}
@@ -95,7 +108,7 @@ def test_the_listed_come_first_and_a_search_that_has_converged_ends(
     ]
     assert [tuple(slot[field] for field in FIELDS) for slot in planned] == listed
 
-    output = run(tmp_path, "tests.tuner.stand_in_cell", *flags)
+    output = run(*flags, trainable=StandIn)
     folder = tmp_path / "ray_results" / name
     records = read_trials(folder)
     first, later = records[: len(listed)], records[len(listed) :]
@@ -156,13 +169,12 @@ def write_small(here: Path) -> None:
         for name in names
     ]
     (here / "estimate.json").write_text(json.dumps({"cells": cells}))
-    (here / "home").mkdir()
 
 
-def test_the_second_phase_looks_at_the_two_best_budgets_only(tmp_path: Path) -> None:
+def test_the_second_phase_looks_at_the_two_best_budgets_only(tmp_path: Path, run: Run) -> None:
     write_small(tmp_path)
     flags = ("--search", "tiny.yaml", "--estimate", "estimate.json", "--concurrency", "1")
-    run(tmp_path, "study.tune", *flags)
+    run(*flags)
     results = tmp_path / "ray_results"
     scores: dict[str, list[float]] = {}
     rows = json.loads(
@@ -175,7 +187,7 @@ def test_the_second_phase_looks_at_the_two_best_budgets_only(tmp_path: Path) -> 
     assert len(means) == 3
     chosen = sorted(means, key=lambda budget: means[budget])[:2]
 
-    output = run(tmp_path, "study.tune", *flags, "--supplementary")
+    output = run(*flags, "--supplementary")
     for budget in chosen:
         assert (
             f"mean log-loss of the best {min(5, len(scores[budget]))}: {means[budget]:.4f}"
