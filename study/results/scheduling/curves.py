@@ -11,7 +11,6 @@ from typing import NotRequired, TypedDict
 from study.errors import StudyError, require
 from study.fields import require_type
 from study.results.epoch_report import EpochRecord, OptimizerRecord
-from study.results.finals.final_records import read_final
 from study.results.plans.plan_record import Estimate, shape_name
 from study.results.records import Metric, TrialRecord, objective
 from study.results.store import read_cell, read_trials
@@ -248,6 +247,9 @@ def fresh_losses(folder: Path) -> dict[int, float]:
     Returns: by number; nothing before the final runs of the cell have ended.
     Raises: StudyError if their record cannot be read.
     """
+    # It imports pandas, which a command that plays no curves must not wait for.
+    from study.results.finals.final_records import read_final
+
     final = read_final(folder.parent / FINAL_FOLDER / folder.name)
     rows = [] if final is None else final.selection
     return {row.trial: row.mean_value for row in rows if row.mean_value is not None}
