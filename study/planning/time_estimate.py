@@ -92,11 +92,7 @@ def estimate_search(
     queues = _queues(first[: search.trials], pool, search.trials, rng)
     worker_seconds = max(each.worker_seconds for each in times.values())
     played = functools.partial(
-        play,
-        slots=concurrency,
-        resources=resources,
-        worker_seconds=worker_seconds,
-        rng=rng,
+        play, slots=concurrency, resources=resources, worker_seconds=worker_seconds, rng=rng
     )
     with_asha = [played(queue, search) for queue in queues]
     without = dataclasses.replace(search, scheduler="fifo")

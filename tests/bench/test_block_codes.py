@@ -96,7 +96,7 @@ def gradients() -> Iterator[Tensor]:
         logits = model(windows).logit_B
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels[own])
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         yield torch.cat([p.grad.flatten() for p in matrices if p.grad is not None])
 
@@ -132,7 +132,7 @@ CODES: dict[str, tuple[Code | None, Code | None]] = {
 
 
 def test_the_codes_of_lean_memory_are_as_good_as_any_here() -> None:
-    moments = {}
+    moments: dict[str, tuple[Tensor, Tensor]] = {}
     draw = torch.Generator().manual_seed(1)
     exact_first = exact_second = torch.zeros(0)
     for gradient in gradients():
