@@ -1,7 +1,7 @@
 """Times that earlier commands measured, of this machine and this version of the code.
 
 They lie in the cache folder, in one file for each machine and version. A time that was measured
-while its process waited for a processor lives an hour, for it tells of the other work too; any
+while its process waited for a processor lives ten minutes, for it tells of the other work too; any
 other one lives a week, in which a machine may get other drivers, another clock or another
 neighbour.
 """
@@ -30,8 +30,7 @@ from study.storage.documents import load_json
 _FORMAT = 1
 """Version of the file's layout, which is part of its name."""
 
-_HOUR_SECONDS = 3600
-_BUSY_SECONDS, _MOST_SECONDS = _HOUR_SECONDS, 7 * 24 * _HOUR_SECONDS
+_BUSY_SECONDS, _MOST_SECONDS = 600, 7 * 86_400
 """Seconds that a time lives which was measured on a busy machine, and on an idle one; own choices:
 a sweep that is planned and then begun finds both, and no time outlives a week's changes."""
 
