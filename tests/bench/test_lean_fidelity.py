@@ -2,8 +2,9 @@
 
 Run by hand with ``make bench``: five configurations with three seeds each, in full and in lean
 memory and, to show that the check can fail, in lean memory with weights rounded to the nearest.
-Windows are short and batches small, so that a step is mostly weights. Learning rates are low: a
-step then changes weights by less than bfloat16 resolves, which only rounding at random survives.
+Windows are short and batches small, so that a step is mostly weights. Learning rates are low: most
+changes of a step are then less than half of what bfloat16 resolves, which only rounding at random
+survives. Without a linear path from the last day, what is learnt passes through the layers.
 
 ``LEAN_RUNS=FILE`` keeps the curves as lines of JSON, so that an interrupted bench goes on;
 ``LEAN_CURVES=FILE.svg`` draws them.
@@ -36,12 +37,12 @@ pytestmark = pytest.mark.bench
 MOST_MEAN_DIFFERENCE = 0.002
 """Nats by which the mean validation loss of the two modes may differ."""
 
-N_SEEDS = 3
-EPOCHS = 3
+EPOCHS = 2
 BATCH = 64
 HORIZON = 3
 CPU = torch.device("cpu")
-KINDS = ("full", "lean", "nearest")
+N_SEEDS_OF = {"full": 3, "lean": 3, "nearest": 1}
+"""Seeds of each kind; one shows how rounding to the nearest fails."""
 
 
 class Recipe(NamedTuple):
@@ -57,10 +58,10 @@ class Recipe(NamedTuple):
 
 
 RECIPES = (
-    Recipe(384, 12, 4, 0.2, 3e-4, 0.01, 0.95),
-    Recipe(512, 6, 4, 0.3, 1e-4, 0.05, 0.9),
-    Recipe(768, 3, 4, 0.2, 2e-4, 0.1, 0.99),
-    Recipe(256, 24, 4, 0.4, 5e-4, 0.02, 0.95),
+    Recipe(384, 12, 4, 0.2, 3e-5, 0.01, 0.95),
+    Recipe(512, 6, 4, 0.3, 3e-5, 0.05, 0.9),
+    Recipe(768, 3, 4, 0.2, 2e-5, 0.1, 0.95),
+    Recipe(256, 24, 4, 0.4, 5e-5, 0.02, 0.95),
     Recipe(1024, 2, 2, 0.3, 1e-4, 0.2, 0.9),
 )
 
@@ -72,7 +73,7 @@ def curve(
     model = ModelConfig(
         n_features=data.features.shape[1], d_model=recipe.width, n_layers=recipe.layers,
         n_heads=8, d_ff_ratio=recipe.ratio, context_length=20, patch_length=10, patch_stride=5,
-        dropout=recipe.dropout, head="last", last_day_skip=True, auxiliary_head=True,
+        dropout=recipe.dropout, head="last", last_day_skip=False, auxiliary_head=True,
     )  # fmt: skip
     train = TrainConfig(
         learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay, epochs=EPOCHS,
@@ -96,11 +97,11 @@ def all_curves(kept: Path, scratch: Path) -> dict[tuple[str, int, int], list[flo
     lines = kept.read_text().splitlines() if kept.exists() else []
     found = {tuple(key): losses for key, losses in map(json.loads, lines)}
     data = TrainingData.of(build_dataset(DataConfig(horizon=HORIZON, context_length=20)))
-    for seed in range(N_SEEDS):
+    for seed in range(max(N_SEEDS_OF.values())):
         for number, recipe in enumerate(RECIPES):
-            for kind in KINDS:
+            for kind, n_seeds in N_SEEDS_OF.items():
                 key = (kind, number, seed)
-                if key in found:
+                if key in found or seed >= n_seeds:
                     continue
                 with pytest.MonkeyPatch.context() as patch:
                     if kind == "nearest":
@@ -115,7 +116,7 @@ def all_curves(kept: Path, scratch: Path) -> dict[tuple[str, int, int], list[flo
 def draw_curves(curves: dict[tuple[str, int, int], list[float]], path: Path) -> None:
     """Draw the validation loss of every recipe by epoch, a line for each seed and kind."""
     figure, axes = plt.subplots(1, len(RECIPES), figsize=(12, 3), layout="constrained")
-    colours = dict(zip(KINDS, ("#0b6e99", "#c4451c", "#8a8a8a"), strict=True))
+    colours = dict(zip(N_SEEDS_OF, ("#0b6e99", "#c4451c", "#8a8a8a"), strict=True))
     epochs = range(1, EPOCHS + 1)
     for number, (recipe, panel) in enumerate(zip(RECIPES, axes, strict=True)):
         for (kind, own, seed), losses in curves.items():
@@ -138,15 +139,15 @@ def test_lean_memory_costs_no_validation_loss_and_rounding_to_the_nearest_would(
         draw_curves(curves, Path(path))
     best = {
         kind: np.array(
-            [[min(curves[kind, r, s]) for s in range(N_SEEDS)] for r in range(len(RECIPES))]
+            [[min(curves[kind, r, s]) for s in range(n_seeds)] for r in range(len(RECIPES))]
         )
-        for kind in KINDS
+        for kind, n_seeds in N_SEEDS_OF.items()
     }
     spread = float(np.sqrt(best["full"].var(axis=1, ddof=1).mean()))
     print(f"\nspread of the seeds in full memory: {spread:.5f} nats")
     differences = {}
     for kind in ("lean", "nearest"):
-        pairs = (best[kind] - best["full"]).ravel()
+        pairs = (best[kind] - best["full"][:, : N_SEEDS_OF[kind]]).ravel()
         differences[kind] = abs(float(pairs.mean()))
         error = statistics.stdev(pairs) / len(pairs) ** 0.5
         print(f"{kind} less full: {pairs.mean():+.5f} +- {error:.5f} nats over {len(pairs)} pairs")
