@@ -208,7 +208,8 @@ def read_ended(folder: Path) -> list[EndedTrial] | None:
     None: there is a table, and it is damaged.
     """
     table = folder / TRIALS_FILE
-    if not table.exists():
+    # Path.exists raises where the folder is closed; a caller says that by ``unreadable``.
+    if not os.path.exists(table):
         return []
     rows = read_json(table)
     if not isinstance(rows, list):

@@ -129,6 +129,6 @@ def test_a_resumed_search_knows_of_other_cells_what_it_was_begun_with(place: Loc
         claimed.end("interrupted", "Ctrl+C")
     sources = [each.source for each in asked if each is not None]
     assert sources[:2] == [f"neighbour:smoke_50k_h{h}_threshold_1pct/1" for h in (3, 5)]
-    assert [source.split(":")[0] for source in sources[2:]] == ["forced"] * 6
+    assert [source.split(":")[0] for source in sources[2:]] == ["forced"] * 2 + ["sampled"] * 4
     assert asked[0] is not None
     assert asked[0].config == TrialConfig.from_flat(known.found[0].params)
