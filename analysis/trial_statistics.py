@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammaln
-from scipy.stats import beta, poisson, spearmanr
+from scipy.stats import beta, poisson, rankdata
 
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import LEVEL, Estimate, estimate
@@ -125,15 +125,19 @@ def correlations(trials: Sequence[TrialRecord], names: Sequence[str]) -> dict[st
         x = np.array([float(trial.params[name]) for trial in trials])
         if len(np.unique(x)) < 2:
             continue
-        spread = np.array([_rank_correlation(x[r], values[r]) for r in rows])
-        found[name] = estimate(_rank_correlation(x, values), spread)
+        spread = _rank_correlations(x[rows], values[rows])
+        found[name] = estimate(float(_rank_correlations(x[None], values[None])[0]), spread)
     return found
 
 
-def _rank_correlation(x: Floats, y: Floats) -> float:
-    if len(np.unique(x)) < 2 or len(np.unique(y)) < 2:
-        return float("nan")
-    return float(spearmanr(x, y).statistic)
+def _rank_correlations(x_RN: Floats, y_RN: Floats) -> Floats:
+    """Return Spearman's correlation in each row, (R,); NaN where one of the two is constant."""
+    x, y = (
+        ranks - ranks.mean(axis=1, keepdims=True)
+        for ranks in (rankdata(x_RN, axis=1), rankdata(y_RN, axis=1))
+    )
+    with np.errstate(invalid="ignore"):
+        return np.asarray((x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

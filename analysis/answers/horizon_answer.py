@@ -8,7 +8,6 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import kendalltau
 
 from analysis.answers.report_parts import Cell, Section, Table
 from analysis.statistics.floats import Floats
@@ -132,21 +131,34 @@ def rank_agreement(pairs: Sequence[Pair]) -> tuple[Estimate, Estimate, Estimate]
     losses = np.array(halves)
     draw = np.random.default_rng(0)
     rows = draw.integers(len(losses), size=(_N_RESAMPLES, len(losses)))
-    value = _agreement(losses)
-    spread = np.array([_agreement(losses[sample]) for sample in rows])
+    times = np.array([np.bincount(sample, minlength=len(losses)) for sample in rows])
+    value, spread = _agreement(losses, np.ones((1, len(losses))))[0], _agreement(losses, times)
     across, within = (estimate(float(value[i]), spread[:, i]) for i in range(2))
     return across, within, estimate(float(value[0] - value[1]), spread[:, 0] - spread[:, 1])
 
 
-def _agreement(losses: Floats) -> Floats:
-    """Return Kendall's tau across horizons and within, of losses (n, horizon, half)."""
+def _agreement(losses: Floats, times_RN: Floats) -> Floats:
+    """Return Kendall's tau-b across horizons and within, (R, 2).
 
-    def tau(first: tuple[int, int], second: tuple[int, int]) -> float:
-        return float(kendalltau(losses[:, *first], losses[:, *second]).statistic)
+    Args:
+        losses: of shape (N, horizon, half).
+        times_RN: how often each resample has each of the N configurations. All pairs of two
+            configurations are counted at once, as often as the resample has them.
+    """
+    order = np.sign(losses[:, None] - losses[None])
+
+    def tau(first: tuple[int, int], second: tuple[int, int]) -> Floats:
+        x_NN, y_NN = order[:, :, *first], order[:, :, *second]
+
+        def total(pairs_NN: Floats) -> Floats:
+            return np.asarray(((times_RN @ pairs_NN) * times_RN).sum(axis=1))
+
+        with np.errstate(invalid="ignore"):
+            return total(x_NN * y_NN) / np.sqrt(total(x_NN**2) * total(y_NN**2))
 
     across = (tau((0, 0), (1, 1)) + tau((0, 1), (1, 0))) / 2
     within = (tau((0, 0), (0, 1)) + tau((1, 0), (1, 1))) / 2
-    return np.array([across, within])
+    return np.stack([across, within], axis=1)
 
 
 def _common(first: CellRecords, second: CellRecords) -> list[Pair]:

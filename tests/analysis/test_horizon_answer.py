@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import kendalltau
 
 from analysis.answers.horizon_answer import Pair, rank_agreement
 from tests.results.conftest import record
@@ -45,6 +46,15 @@ def test_horizons_that_prefer_other_configurations_are_told_apart() -> None:
     assert within.value > 0.6
     assert difference.high is not None
     assert difference.high < 0
+
+
+def test_the_agreement_is_kendalls_tau_with_ties_too() -> None:
+    tied = np.random.default_rng(1).integers(0, 4, size=(12, 2, 2)).astype(float)
+    one, two = ([record(i, half_values=list(v)) for i, v in enumerate(tied[:, h])] for h in (0, 1))
+    found = rank_agreement(list(zip(one, two, strict=True)))
+    assert found is not None
+    taus = [kendalltau(tied[:, 0, a], tied[:, 1, 1 - a]).statistic for a in (0, 1)]
+    assert found[0].value == pytest.approx(np.mean(taus), abs=1e-12)
 
 
 def test_nothing_is_said_of_few_configurations_or_of_unknown_halves() -> None:
