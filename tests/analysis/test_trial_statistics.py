@@ -4,8 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
-from analysis.trial_statistics import best_of, best_of_curve, difference_of_best
+from analysis.trial_statistics import best_of, best_of_curve, correlations, difference_of_best
 from tests.results.conftest import record
 
 
@@ -22,6 +23,18 @@ def test_the_curve_falls_to_the_best() -> None:
     assert [e.value for e in curve] == sorted((e.value for e in curve), reverse=True)
     assert curve[0].value == pytest.approx(values.mean())
     assert curve[-1].value == values.min()
+
+
+def test_the_correlation_with_the_loss_is_spearmans_with_ties_too() -> None:
+    draw = np.random.default_rng(0)
+    depths, losses = draw.integers(1, 5, 12), draw.normal(0.5, 0.1, 12).round(1)
+    trials = [
+        record(i, params={"n_layers": int(depth), "d_model": 64}, value=float(loss))
+        for i, (depth, loss) in enumerate(zip(depths, losses, strict=True))
+    ]
+    found = correlations(trials, ["n_layers", "d_model"])
+    assert list(found) == ["n_layers"]
+    assert found["n_layers"].value == pytest.approx(spearmanr(depths, losses).statistic, abs=1e-12)
 
 
 def test_groups_are_compared_at_equal_effort() -> None:
