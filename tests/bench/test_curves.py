@@ -34,7 +34,7 @@ def test_the_file_has_the_curves_of_the_records(tmp_path: Path) -> None:
         )  # fmt: skip
         assert own.epoch_seconds == pytest.approx(recorded.epoch_seconds)
         assert own.begin_seconds == pytest.approx(recorded.begin_seconds)
-        assert own.cost == recorded.cost
+        assert own.epoch_cost == recorded.epoch_cost
     assert main([str(out), "--orders", "2", "--rules", "fifo", "asha:patience=2"]) == 0
 
 

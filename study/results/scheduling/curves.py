@@ -65,7 +65,7 @@ class Curve:
     """Seconds from the request for the trial to its first epoch, its worker's start left out."""
     last_epoch: int
     """The epoch with which it ends by itself, at most that of its last record."""
-    cost: float = math.nan
+    epoch_cost: float = math.nan
     """What an epoch of its configuration was expected to take, in any unit; NaN if unknown."""
     fresh_loss: float | None = None
     """Mean validation loss of its configuration with fresh seeds; None where it was not trained
@@ -103,7 +103,7 @@ class Curve:
         schedule: int,
         metric: Metric,
         begin_seconds: float,
-        cost: float = math.nan,
+        epoch_cost: float = math.nan,
         fresh_loss: float | None = None,
     ) -> "Curve":
         """Return the curve of a trial's epochs.
@@ -115,7 +115,7 @@ class Curve:
             schedule: number of epochs of its schedule.
             metric: score by which its search ranks trials.
             begin_seconds: as of the field.
-            cost: as of the field.
+            epoch_cost: as of the field.
             fresh_loss: as of the field.
         """
         return cls(
@@ -128,7 +128,7 @@ class Curve:
             epoch_seconds=tuple(epoch_seconds(epochs)),
             begin_seconds=begin_seconds,
             last_epoch=len(epochs),
-            cost=cost,
+            epoch_cost=epoch_cost,
             fresh_loss=fresh_loss,
         )
 
@@ -225,7 +225,7 @@ def read_curves(folder: Path) -> list[Curve]:
             schedule=int(record.params["epochs"]),
             metric=metric,
             begin_seconds=begin,
-            cost=expected_epoch_seconds(record, estimate),
+            epoch_cost=expected_epoch_seconds(record, estimate),
             fresh_loss=fresh.get(record.number),
         )
         for (record, epochs), begin in zip(trained, begins, strict=True)

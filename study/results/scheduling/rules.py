@@ -27,13 +27,13 @@ _KEYS = {
     "patience": "patience",
     "gain": "min_delta",
     "collapse": "collapse_grace_share",
-    "cheap": "cheap_first",
+    "cheap": "n_cheap_first",
     "tolerance": "tolerance",
     "finish": "finish",
 }
 """Keys of a rule's text, with the fields that they set."""
 
-_COUNTS = ("patience", "cheap_first", "finish")
+_COUNTS = ("patience", "n_cheap_first", "finish")
 """Fields that are whole numbers."""
 
 TODAY = "asha:patience=10"
@@ -56,7 +56,7 @@ class Rule:
     collapse_grace_share: float = 0.3
     """Share of its schedule after which a trial ends whose best epoch is a collapsed one: the
     default of every search."""
-    cheap_first: int = 0
+    n_cheap_first: int = 0
     """Number of first trials that begin in the order of their expected cost."""
     tolerance: float = 0.001
     """Losses that differ by no more, in nats, may change their ranks without PASHA growing."""
@@ -73,7 +73,7 @@ class Rule:
             self.scheduler in get_args(SchedulerName)
             and 0.01 <= self.grace_share <= 1
             and 1.1 <= self.reduction_factor <= 100
-            and self.cheap_first >= 0
+            and self.n_cheap_first >= 0
             and 0 <= self.tolerance < math.inf
             and self.finish >= 0,
             "rule",
@@ -127,9 +127,13 @@ class Rule:
 
     def order(self, curves: Sequence[Curve]) -> list[Curve]:
         """Return the curves in the order in which they begin, given the order of their draws."""
-        first, rest = curves[: self.cheap_first], curves[self.cheap_first :]
-        # Those whose cost nobody expected come last: NaN has no place in an order.
-        return [*sorted(first, key=lambda curve: (math.isnan(curve.cost), curve.cost)), *rest]
+        first, rest = curves[: self.n_cheap_first], curves[self.n_cheap_first :]
+
+        def cost(curve: Curve) -> tuple[bool, float]:
+            # Those whose cost nobody expected come last: NaN has no place in an order.
+            return math.isnan(curve.epoch_cost), curve.epochs * curve.epoch_cost
+
+        return [*sorted(first, key=cost), *rest]
 
     def play(self, curves: Sequence[Curve], *, slots: int) -> Played:
         """Play trials in the order in which they begin.

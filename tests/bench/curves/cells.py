@@ -44,7 +44,7 @@ def _curves(frame: pd.DataFrame) -> list[Curve]:
             epoch_seconds=tuple(trial["seconds"].astype(float).tolist()),
             begin_seconds=begin,
             last_epoch=len(trial),
-            cost=float(first["expected_seconds"]),
+            epoch_cost=float(first["expected_seconds"]),
             fresh_loss=float(first["fresh_loss"]) if first["fresh_loss"] > 0 else None,
         )
         for trial, first, begin in zip(trials, firsts, begins, strict=True)

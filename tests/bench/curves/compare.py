@@ -144,7 +144,7 @@ def families() -> dict[str, list[Rule]]:
     return {
         "plateau": of("fifo", ({"patience": n, "min_delta": gain} for n, gain in gains)),
         "asha": of("asha", rungs),
-        "asha, cheap first": of("asha", ({**each, "cheap_first": 10} for each in rungs)),
+        "asha, cheap first": of("asha", ({**each, "n_cheap_first": 10} for each in rungs)),
         "promote": of("promote", rungs),
         "pasha": of(
             "pasha",

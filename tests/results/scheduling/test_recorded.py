@@ -27,7 +27,7 @@ def test_a_recorded_search_is_played_with_its_own_losses_and_times(tmp_path: Pat
     assert curves[2].epoch_seconds == pytest.approx((1.3, 1.25, 1.25, 1.25))
     # What the first two waited for their workers is not theirs.
     assert [curve.begin_seconds for curve in curves] == pytest.approx([0.5] * 4)
-    assert curves[0].cost == 0.5
+    assert curves[0].epoch_cost == 0.5
     rules = [Rule.parse(text) for text in ("fifo:patience=1,gain=0.15", "asha:grace=0.25,eta=2")]
     found = play_schedulers(tmp_path / "cell", rules, slots=1)
     assert (found.n_epochs, found.n_short) == (14, 1)
