@@ -25,7 +25,7 @@ from study.results.convergence import (
 )
 from study.results.records import Metric
 from study.results.scheduling.recorded import SchedulerReplay, play_schedulers
-from study.results.scheduling.rules import TODAY, Rule
+from study.results.scheduling.rules import KEYS, TODAY, Rule, SchedulerName
 from study.statistics.auc_error import auc_standard_error
 
 _METRICS = tuple(metric for metric in get_args(Metric) if metric != "loss")
@@ -104,8 +104,7 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     add("--negatives", type=int, metavar="N", help=counts.format("negative"))
     rules = (
         "of the folder of a cell: also play these rules on the curves of its trials, such as "
-        f"{TODAY} (names: fifo, asha, promote, pasha; keys: grace, eta, patience, gain, cheap, "
-        "tolerance, finish)"
+        f"{TODAY} (names: {', '.join(get_args(SchedulerName))}; keys: {', '.join(KEYS)})"
     )
     add("--scheduler", nargs="+", default=(), metavar="RULE", help=rules)
     slots = "trials at once in these (default %(default)s)"

@@ -29,7 +29,7 @@ class TrialCost:
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class ForetoldSearch:
     """The outcome of one simulated search."""
 
     seconds: float
@@ -38,7 +38,7 @@ class Played:
     """Epochs that were trained, as a share of all epochs of all schedules."""
 
 
-def play(
+def play_plan(
     trials: Sequence[TrialCost],
     search: SearchConfig,
     *,
@@ -46,7 +46,7 @@ def play(
     resources: SearchResources,
     worker_seconds: float,
     rng: np.random.Generator,
-) -> Played:
+) -> ForetoldSearch:
     """Simulate a search without training.
 
     Each trial has one random loss, the same at every epoch, so that their ranks never change and
@@ -68,7 +68,9 @@ def play(
         lambda: StoppingScheduler(positions, search.reduction_factor),
         _Cluster(resources, slots=slots, worker_seconds=worker_seconds),
     )
-    return Played(played.seconds, sum(played.trained) / sum(trial.epochs for trial in trials))
+    return ForetoldSearch(
+        played.seconds, sum(played.trained) / sum(trial.epochs for trial in trials)
+    )
 
 
 class _Foretold:

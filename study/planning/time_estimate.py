@@ -21,7 +21,7 @@ import optuna
 
 from study.cluster.resources import SearchResources
 from study.planning.cell_series import AnyDataset
-from study.planning.simulation import TrialCost, play
+from study.planning.simulation import TrialCost, play_plan
 from study.planning.step_times import StepTimes
 from study.results.plans.grid_record import MemoryMode, ModeRecord
 from study.results.plans.plan_record import Estimate, shape_name
@@ -92,7 +92,7 @@ def estimate_search(
     queues = _queues(first[: search.trials], pool, search.trials, rng)
     worker_seconds = max(each.worker_seconds for each in times.values())
     played = functools.partial(
-        play, slots=concurrency, resources=resources, worker_seconds=worker_seconds, rng=rng
+        play_plan, slots=concurrency, resources=resources, worker_seconds=worker_seconds, rng=rng
     )
     with_asha = [played(queue, search) for queue in queues]
     without = dataclasses.replace(search, scheduler="fifo")

@@ -225,6 +225,9 @@ def read_open(folder: Path, ended: Sequence[EndedTrial], now: float) -> list[Ope
         for path in folders_in(folder, without=closed)
         if (matched := _TRIAL_FOLDER.match(path.name)) and not (path / METRICS_FILE).exists()
     }
+    if not running:
+        # Most cells of a look have ended, and their journals are long.
+        return []
     asked = _configurations(folder, {int(number) for number, *_ in running.values()})
     found = []
     for path, (number, width, layers, heads) in running.items():

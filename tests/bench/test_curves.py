@@ -34,8 +34,17 @@ def test_the_file_has_the_curves_of_the_records(tmp_path: Path) -> None:
         )  # fmt: skip
         assert own.epoch_seconds == pytest.approx(recorded.epoch_seconds)
         assert own.begin_seconds == pytest.approx(recorded.begin_seconds)
-        assert own.cost == recorded.cost
+        assert own.epoch_cost == recorded.epoch_cost
     assert main([str(out), "--orders", "2", "--rules", "fifo", "asha:patience=2"]) == 0
+
+
+def test_without_its_file_the_command_says_how_to_collect_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / "curves.parquet")]) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert "must be the file of collected curves, but got no file. Collect them: python -m" in shown
 
 
 def crossing(n: int, *, at: int, draw: np.random.Generator) -> list[Curve]:

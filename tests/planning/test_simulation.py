@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from study.cluster.resources import SearchResources
-from study.planning.simulation import Played, TrialCost, play
+from study.planning.simulation import ForetoldSearch, TrialCost, play_plan
 from study.spec.search_config import SearchConfig
 from tests.search.simulated_search import request
 
@@ -36,8 +36,8 @@ def run(
     seed: int = 1,
     resources: SearchResources | None = None,
     worker_seconds: float = 0.0,
-) -> Played:
-    return play(
+) -> ForetoldSearch:
+    return play_plan(
         trials,
         search,
         slots=slots,

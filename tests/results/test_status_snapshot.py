@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from study.results import status_files
 from study.results.journal import Journal
 from study.results.status_snapshot import read_status
 from study.storage.driver_status import Driver, DriverStatus
@@ -99,6 +101,26 @@ def test_a_cell_without_a_status_is_judged_by_its_trials(
     tmp_path: Path, ended: int, word: str
 ) -> None:
     assert state(write_cell(tmp_path, "demo_2M_h1", ended=ended, epochs=1)) == word
+
+
+def test_no_journal_is_searched_for_trials_where_none_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_cell(tmp_path, "demo_2M_h1", ended=2, running=1, epochs=1)
+    asked_for: list[set[int]] = []
+
+    def configurations(folder: Path, numbers: set[int]) -> dict[int, Any]:
+        asked_for.append(numbers)
+        return {}
+
+    monkeypatch.setattr(status_files, "_configurations", configurations)
+    ended = status_files.read_ended(folder)
+    assert ended is not None
+    assert [trial.number for trial in status_files.read_open(folder, ended, 0.0)] == [2]
+    assert asked_for == [{2}]
+    shutil.rmtree(folder / "trial_0002_d64_L2_h4")
+    assert status_files.read_open(folder, ended, 0.0) == []
+    assert asked_for == [{2}]
 
 
 def test_a_planned_cell_waits_and_running_trials_are_told(tmp_path: Path) -> None:

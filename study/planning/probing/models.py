@@ -92,6 +92,8 @@ def _kinds(space: SearchSpace, on_cpu: bool) -> list[tuple[TrialConfig, int]]:
     for config in space.configs():
         own = kinds.setdefault(config.train.memory, {})
         own.setdefault(layer_flops(config.model), []).append(config)
+    # Full before lean, which leaves its process with another way to map memory
+    # (``study.training.device.map_large_allocations``).
     return [found for _, own in sorted(kinds.items()) for found in _kinds_of_mode(own, on_cpu)]
 
 

@@ -83,7 +83,8 @@ _MOST_TIMED = 8
 
 _SMALL_SPREAD = 0.03
 """Difference between the slowest and the fastest of a model's timed epochs, as a share of their
-median, at which no further one is timed; an own choice, a tenth of what a plan may be wrong by."""
+median, at which no further one is timed; an own choice, a tenth of the 30 % that a plan may be
+wrong by."""
 
 
 class ProbeWorker:
@@ -124,14 +125,18 @@ class ProbeWorker:
         for _ in range(self._n_untimed):
             self._side_by_side.run_epoch()
 
-    def rate(self) -> float:
-        """Return the samples that this process trains in a second, now."""
+    def rate(self) -> tuple[float, float]:
+        """Return the samples a second that this process trains now, and its share of waiting.
+
+        The share is that of its time in which it waited for a processor.
+        """
         assert self._side_by_side is not None
-        began, n_samples = time.perf_counter(), 0
+        began, at_work, n_samples = time.perf_counter(), time.thread_time(), 0
         while time.perf_counter() - began < _SHARED_SECONDS:
             self._side_by_side.run_epoch()
             n_samples += self._n_shared
-        return n_samples / (time.perf_counter() - began)
+        at_work, seconds = time.thread_time() - at_work, time.perf_counter() - began
+        return n_samples / seconds, self._waited_share(at_work, seconds)
 
     def release(self) -> None:
         """Give up the model that was trained beside others."""
@@ -176,7 +181,7 @@ class ProbeWorker:
         began, at_work = time.perf_counter(), time.thread_time()
         while _needs_another(timed, time.perf_counter() - began):
             timed.append(self._epoch(trainer))
-        waited_share = 1 - (time.thread_time() - at_work) / (time.perf_counter() - began)
+        at_work, seconds = time.thread_time() - at_work, time.perf_counter() - began
         whole = statistics.median(sum(epoch.steps) for epoch in timed)
         validation = statistics.median(epoch.validation for epoch in timed)
         step_excess = sum(sum(epoch.steps) for epoch in first) - len(first) * whole
@@ -189,11 +194,15 @@ class ProbeWorker:
             + self._n_shapes(config) * max(0.0, step_excess) / len(steps)
             + max(0.0, validation_excess),
             checkpoint=self._checkpoint(trainer, config) if saves else None,
-            # What trains on an accelerator waits for it, not for a processor.
-            waited_share=max(0.0, waited_share) if self._device.type == "cpu" else 0.0,
+            waited_share=self._waited_share(at_work, seconds),
         )
         each_step = zip(*(epoch.steps for epoch in timed), strict=True)
         return found, list(map(statistics.median, each_step))
+
+    def _waited_share(self, at_work: float, seconds: float) -> float:
+        """Return the share of some seconds in which this thread waited for a processor."""
+        # What trains on an accelerator waits for it, not for a processor.
+        return max(0.0, 1 - at_work / seconds) if self._device.type == "cpu" else 0.0
 
     def _epoch(self, trainer: Trainer) -> "_Epoch":
         """Train an epoch of one or two steps, and return their times."""

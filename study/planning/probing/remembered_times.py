@@ -36,7 +36,7 @@ a sweep that is planned and then begun finds both, and no time outlives a week's
 
 _BUSY_SHARE = 0.1
 """Share of its time that a process waited for a processor from which the machine counts as busy; an
-own choice, half of what a plan may be wrong by."""
+own choice, a third of the 30 % that a plan may be wrong by."""
 
 _CPU_FACTS = Path("/proc/cpuinfo")
 _REMEDY = "Measure them again."

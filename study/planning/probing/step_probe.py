@@ -211,7 +211,7 @@ def measure_steps(
         meanwhile()
         worker_seconds = None if ready_at is None else ready_at.result() - began
         if times.needs_sharing:
-            times.share(_share(space, workers))
+            times.share(*_share(space, workers))
             probing.end_from(times.n_probes)
             workers = workers[: times.n_probes]
         times.measure(workers, worker_seconds)
@@ -309,10 +309,10 @@ class _Times:
         start = self._known.number(self._load.start_key(self.n_probes))
         return start is not None and not self.needs_sharing and not self.missing
 
-    def share(self, number: int) -> None:
-        """Note how many trials share an accelerator best."""
+    def share(self, number: int, waited_share: float) -> None:
+        """Note how many trials share an accelerator best, and how long those waited that tried."""
         assert self._sharing_key is not None
-        self._known.add_number(self._sharing_key, number, 0.0)
+        self._known.add_number(self._sharing_key, number, waited_share)
         self.n_probes = number
 
     def measure(self, workers: list[Any], worker_seconds: float | None) -> None:
@@ -391,18 +391,21 @@ def _ready_at(probes: list[Any], config: TrialConfig) -> float:
     return time.monotonic()
 
 
-def _share(space: SearchSpace, probes: list[Any]) -> int:
-    """Return how many of the probes train best side by side."""
+def _share(space: SearchSpace, probes: list[Any]) -> tuple[int, float]:
+    """Return how many of the probes train best side by side, and their longest share of waiting."""
+    waited: list[float] = []
 
     def prepare(config: TrialConfig) -> None:
         ray.get([probe.prepare.remote(config) for probe in probes])
 
     def rate(number: int) -> float:
-        return float(sum(ray.get([probe.rate.remote() for probe in probes[:number]])))
+        found = ray.get([probe.rate.remote() for probe in probes[:number]])
+        waited.append(statistics.median(share for _, share in found))
+        return float(sum(each for each, _ in found))
 
     best = measured_sharing(space, len(probes), prepare, rate)
     ray.get([probe.release.remote() for probe in probes[:best]])
-    return best
+    return best, max(waited)
 
 
 def _median(times: list[ProbeTime]) -> ProbeTime:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from study.errors import StudyError, require
+from study.errors import StudyError, quoted, require
 from study.fields import require_type
 from study.results.epoch_report import EpochRecord, OptimizerRecord
 from study.results.plans.plan_record import Estimate, shape_name
-from study.results.records import Metric, TrialRecord, objective
+from study.results.records import BEYOND, Metric, TrialRecord, objective
 from study.results.store import read_cell, read_trials
 from study.storage.documents import load_json
 from study.storage.layout import FINAL_FOLDER, METRICS_FILE
@@ -65,7 +65,7 @@ class Curve:
     """Seconds from the request for the trial to its first epoch, its worker's start left out."""
     last_epoch: int
     """The epoch with which it ends by itself, at most that of its last record."""
-    cost: float = math.nan
+    epoch_cost: float = math.nan
     """What an epoch of its configuration was expected to take, in any unit; NaN if unknown."""
     fresh_loss: float | None = None
     """Mean validation loss of its configuration with fresh seeds; None where it was not trained
@@ -82,10 +82,10 @@ class Curve:
         counts = {n, len(self.scores), len(self.is_collapsed), len(self.epoch_seconds)}
         require(
             len(counts) == 1 and 1 <= self.last_epoch <= n <= self.epochs,
-            "curve",
+            f"curve of trial {self.number} of {self.group}",
             "must have a value of each kind for every epoch, and at least one epoch",
             got=f"{sorted(counts)} values, last_epoch={self.last_epoch}, epochs={self.epochs}",
-            remedy="Leave out a trial without an epoch.",
+            remedy="Leave the trial out.",
             error=StudyError,
         )
         elapsed = [0.0]
@@ -103,7 +103,7 @@ class Curve:
         schedule: int,
         metric: Metric,
         begin_seconds: float,
-        cost: float = math.nan,
+        epoch_cost: float = math.nan,
         fresh_loss: float | None = None,
     ) -> "Curve":
         """Return the curve of a trial's epochs.
@@ -115,7 +115,7 @@ class Curve:
             schedule: number of epochs of its schedule.
             metric: score by which its search ranks trials.
             begin_seconds: as of the field.
-            cost: as of the field.
+            epoch_cost: as of the field.
             fresh_loss: as of the field.
         """
         return cls(
@@ -128,7 +128,7 @@ class Curve:
             epoch_seconds=tuple(epoch_seconds(epochs)),
             begin_seconds=begin_seconds,
             last_epoch=len(epochs),
-            cost=cost,
+            epoch_cost=epoch_cost,
             fresh_loss=fresh_loss,
         )
 
@@ -164,15 +164,19 @@ class StopRule:
         Raises:
             SpecError: they break a rule.
         """
-        require(
-            (self.patience is None or self.patience >= 1)
-            and self.min_delta >= 0
-            and 0 < self.collapse_grace_share <= 1,
-            "stop rule",
-            "patience must be >= 1, min_delta >= 0, collapse_grace_share in (0, 1]",
-            got=str(self),
-            remedy="Mend the rule.",
+        checks = (
+            ("patience", "must be >= 1 or None", self.patience is None or self.patience >= 1),
+            ("min_delta", "must be >= 0", self.min_delta >= 0),
+            ("collapse_grace_share", "must lie in (0, 1]", 0 < self.collapse_grace_share <= 1),
         )
+        for name, rule, holds in checks:
+            require(
+                holds,
+                f"stop rule: {name}",
+                rule,
+                got=quoted(getattr(self, name)),
+                remedy="Give for example patience=10, min_delta=0.001, collapse_grace_share=0.3.",
+            )
 
     def applied(self, curve: Curve) -> Curve:
         """Return the curve with the epoch at which this rule ends it."""
@@ -195,19 +199,22 @@ class StopRule:
 def read_curves(folder: Path) -> list[Curve]:
     """Return the curves of a search's trials that were trained, in the order in which they began.
 
+    Those beyond an edge are left out: no rule of a search stops them, nor do they compete in it.
+
     Raises:
         StudyError: the records cannot be read, or no trial has an epoch.
     """
     cell = read_cell(folder, "metric", "estimate")
     metric, estimate = cell["metric"], Estimate.from_json(cell["estimate"], str(folder))
-    records = sorted(read_trials(folder), key=lambda record: record.number)
+    searched = (record for record in read_trials(folder) if record.source != BEYOND)
+    records = sorted(searched, key=lambda record: record.number)
     trained = [(record, read_epochs(folder, record)) for record in records]
     trained = [(record, epochs) for record, epochs in trained if epochs]
     require(
         bool(trained),
         str(folder),
-        "must hold a trial with an epoch",
-        got=f"{len(records)} trials that have ended",
+        "must hold a trial with an epoch, not counting those beyond an edge",
+        got=f"{len(records)} such trials that have ended",
         remedy="Search the cell first.",
         error=StudyError,
     )
@@ -225,7 +232,7 @@ def read_curves(folder: Path) -> list[Curve]:
             schedule=int(record.params["epochs"]),
             metric=metric,
             begin_seconds=begin,
-            cost=expected_epoch_seconds(record, estimate),
+            epoch_cost=expected_epoch_seconds(record, estimate),
             fresh_loss=fresh.get(record.number),
         )
         for (record, epochs), begin in zip(trained, begins, strict=True)
@@ -267,10 +274,11 @@ def read_epochs(folder: Path, record: TrialRecord) -> list[EpochRecord]:
     require_type(metrics, _Metrics, where, _REMEDY)
     lines = metrics["learning_curve"]
     numbers = [line["epoch"] for line in lines]
+    most = int(record.params["epochs"])
     require(
-        numbers == list(range(1, len(lines) + 1)),
+        numbers == list(range(1, len(lines) + 1)) and len(lines) <= most,
         where,
-        "its epochs must be numbered from 1",
+        f"its epochs must be numbered from 1, and at most {most}",
         got=", ".join(map(str, numbers)),
         remedy=_REMEDY,
         error=StudyError,

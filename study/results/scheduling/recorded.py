@@ -16,7 +16,7 @@ class SchedulerReplay:
 
     slots: int
     n_epochs: int
-    """Trained epochs of all trials together, as they are recorded."""
+    """Trained epochs of all these trials together, as they are recorded."""
     seconds: float
     """Seconds of a search that trains all these epochs, in as many slots."""
     n_short: int
@@ -47,6 +47,8 @@ class SchedulerReplay:
 
 def play_schedulers(folder: Path, rules: Sequence[Rule], *, slots: int) -> SchedulerReplay:
     """Return what each rule would have trained of a search, begun in the order that it had.
+
+    Trials beyond an edge are not played (``read_curves``).
 
     Args:
         folder: folder of the cell, whose trials have their learning curves.

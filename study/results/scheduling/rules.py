@@ -21,19 +21,19 @@ from study.results.scheduling.simulation import Played, Slots, play
 SchedulerName = Literal["fifo", "asha", "promote", "pasha"]
 """Trials run to their end; ASHA that stops; ASHA that pauses and promotes; PASHA."""
 
-_KEYS = {
+KEYS = {
     "grace": "grace_share",
     "eta": "reduction_factor",
     "patience": "patience",
     "gain": "min_delta",
     "collapse": "collapse_grace_share",
-    "cheap": "cheap_first",
+    "cheap": "n_cheap_first",
     "tolerance": "tolerance",
     "finish": "finish",
 }
 """Keys of a rule's text, with the fields that they set."""
 
-_COUNTS = ("patience", "cheap_first", "finish")
+_COUNTS = ("patience", "n_cheap_first", "finish")
 """Fields that are whole numbers."""
 
 TODAY = "asha:patience=10"
@@ -56,7 +56,7 @@ class Rule:
     collapse_grace_share: float = 0.3
     """Share of its schedule after which a trial ends whose best epoch is a collapsed one: the
     default of every search."""
-    cheap_first: int = 0
+    n_cheap_first: int = 0
     """Number of first trials that begin in the order of their expected cost."""
     tolerance: float = 0.001
     """Losses that differ by no more, in nats, may change their ranks without PASHA growing."""
@@ -69,19 +69,24 @@ class Rule:
         Raises:
             SpecError: they break a rule.
         """
-        require(
-            self.scheduler in get_args(SchedulerName)
-            and 0.01 <= self.grace_share <= 1
-            and 1.1 <= self.reduction_factor <= 100
-            and self.cheap_first >= 0
-            and 0 <= self.tolerance < math.inf
-            and self.finish >= 0,
-            "rule",
-            f"needs one of {', '.join(get_args(SchedulerName))}, grace in [0.01, 1], eta in "
-            "[1.1, 100], and all else >= 0",
-            got=str(self),
-            remedy="Write for example asha:grace=0.25,eta=3,patience=10.",
+        names = get_args(SchedulerName)
+        checks = (
+            ("scheduler", f"must be one of {', '.join(names)}", self.scheduler in names),
+            ("grace_share", "must lie in [0.01, 1]", 0.01 <= self.grace_share <= 1),
+            ("reduction_factor", "must lie in [1.1, 100]", 1.1 <= self.reduction_factor <= 100),
+            ("n_cheap_first", "must be >= 0", self.n_cheap_first >= 0),
+            ("tolerance", "must be finite and >= 0", 0 <= self.tolerance < math.inf),
+            ("finish", "must be >= 0", self.finish >= 0),
         )
+        keys = {field: key for key, field in KEYS.items()}
+        for field, rule, holds in checks:
+            require(
+                holds,
+                f"rule {quoted(str(self))}: {keys.get(field, field)}",
+                rule,
+                got=quoted(getattr(self, field)),
+                remedy="Write for example asha:grace=0.25,eta=3,patience=10.",
+            )
         _ = self.stop_rule
 
     @classmethod
@@ -96,12 +101,12 @@ class Rule:
         for part in rest.split(",") if rest else ():
             key, _, value = part.partition("=")
             try:
-                field = _KEYS[key]
+                field = KEYS[key]
                 values[field] = int(value) if field in _COUNTS else float(value)
             except (KeyError, ValueError):
                 raise SpecError(
                     f"rule {quoted(text)}: must be NAME:KEY=VALUE,... with a key of "
-                    f"{', '.join(_KEYS)} and a number, but got {quoted(part)}. Write for example "
+                    f"{', '.join(KEYS)} and a number, but got {quoted(part)}. Write for example "
                     f"{TODAY}."
                 ) from None
         return cls(scheduler=name, **values)  # type: ignore[arg-type]
@@ -111,7 +116,7 @@ class Rule:
         fields = {field.name: field.default for field in dataclasses.fields(self)}
         given = [
             f"{key}={getattr(self, field):g}"
-            for key, field in _KEYS.items()
+            for key, field in KEYS.items()
             if getattr(self, field) != fields[field]
         ]
         return f"{self.scheduler}:{','.join(given)}" if given else self.scheduler
@@ -127,9 +132,13 @@ class Rule:
 
     def order(self, curves: Sequence[Curve]) -> list[Curve]:
         """Return the curves in the order in which they begin, given the order of their draws."""
-        first, rest = curves[: self.cheap_first], curves[self.cheap_first :]
-        # Those whose cost nobody expected come last: NaN has no place in an order.
-        return [*sorted(first, key=lambda curve: (math.isnan(curve.cost), curve.cost)), *rest]
+        first, rest = curves[: self.n_cheap_first], curves[self.n_cheap_first :]
+
+        def cost(curve: Curve) -> tuple[bool, float]:
+            # Those whose cost nobody expected come last: NaN has no place in an order.
+            return math.isnan(curve.epoch_cost), curve.epochs * curve.epoch_cost
+
+        return [*sorted(first, key=cost), *rest]
 
     def play(self, curves: Sequence[Curve], *, slots: int) -> Played:
         """Play trials in the order in which they begin.

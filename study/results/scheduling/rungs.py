@@ -78,8 +78,8 @@ class StoppingRungs:
     def __init__(self, positions: Sequence[float], reduction_factor: float) -> None:
         self._rungs = [_Rung(position) for position in sorted(positions, reverse=True)]
         """The rungs, the latest first: a loss counts at the latest position that it has passed."""
-        percentile = (1 - 1 / reduction_factor) * 100
-        self._share = percentile / 100
+        percent = (1 - 1 / reduction_factor) * 100
+        self._share = percent / 100
         """Share of a rung's trials that do not survive it, rounded as Ray's class rounds it."""
 
     def is_cut(self, number: int, percent: int, loss: float, *, has_ended: bool) -> bool:

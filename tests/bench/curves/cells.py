@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from study.errors import require
 from study.results.scheduling.curves import Curve, usual_begins
 
 CURVES = Path(__file__).parent / "curves.parquet"
@@ -15,7 +16,18 @@ _LATER = ("expected_seconds", "fresh_loss")
 
 
 def read_cells(path: Path) -> dict[str, list[Curve]]:
-    """Return the curves of each cell of a file that ``collect`` has written."""
+    """Return the curves of each cell of a file that ``collect`` has written.
+
+    Raises:
+        SpecError: there is no file.
+    """
+    require(
+        path.is_file(),
+        str(path),
+        "must be the file of collected curves",
+        got="no file",
+        remedy="Collect them: python -m tests.bench.curves.collect --cells 20k:1 20k:3.",
+    )
     frame = pd.read_parquet(path)
     frame["loss"] = frame["loss"].fillna(math.inf)
     for name in _LATER:
@@ -44,7 +56,7 @@ def _curves(frame: pd.DataFrame) -> list[Curve]:
             epoch_seconds=tuple(trial["seconds"].astype(float).tolist()),
             begin_seconds=begin,
             last_epoch=len(trial),
-            cost=float(first["expected_seconds"]),
+            epoch_cost=float(first["expected_seconds"]),
             fresh_loss=float(first["fresh_loss"]) if first["fresh_loss"] > 0 else None,
         )
         for trial, first, begin in zip(trials, firsts, begins, strict=True)

@@ -21,7 +21,6 @@ fresh_loss          mean loss with fresh seeds, of the trials that study.train h
 sample_flops        operations of the matrix products of a training step, by sample
 """
 
-import argparse
 import io
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +31,7 @@ import pandas as pd
 
 from study import Study
 from study.api import SearchableCell
+from study.command import CommandParser, exit_code
 from study.errors import StudyError, quoted, require
 from study.model.sizing import step_flops
 from study.planning.prepared_cell import PlanOptions
@@ -188,9 +188,11 @@ def known_cells(out: Path) -> frozenset[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    flags = argparse.ArgumentParser(
-        prog="python -m tests.bench.curves.collect", description=__doc__
-    )
+    return exit_code(lambda: _collect(argv))
+
+
+def _collect(argv: Sequence[str] | None) -> int:
+    flags = CommandParser(prog="python -m tests.bench.curves.collect", description=__doc__)
     flags.add_argument("--cells", nargs="+", required=True, metavar="BUDGET:HORIZON")
     flags.add_argument(
         "--out", type=Path, default=CURVES, help="the Parquet (default: %(default)s)"

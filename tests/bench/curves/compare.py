@@ -12,7 +12,6 @@ less than what another seed of the same configuration changes (``SEED_SD`` in
 the whole search by its winner.
 """
 
-import argparse
 import functools
 import itertools
 import math
@@ -28,6 +27,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
+from study.command import CommandParser, exit_code
 from study.results.scheduling.curves import Curve, StopRule
 from study.results.scheduling.rules import TODAY, Outcome, Rule, judged
 from tests.bench.curves.cells import CURVES, read_cells
@@ -144,7 +144,7 @@ def families() -> dict[str, list[Rule]]:
     return {
         "plateau": of("fifo", ({"patience": n, "min_delta": gain} for n, gain in gains)),
         "asha": of("asha", rungs),
-        "asha, cheap first": of("asha", ({**each, "cheap_first": 10} for each in rungs)),
+        "asha, cheap first": of("asha", ({**each, "n_cheap_first": 10} for each in rungs)),
         "promote": of("promote", rungs),
         "pasha": of(
             "pasha",
@@ -205,21 +205,24 @@ def held_out(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    flags = argparse.ArgumentParser(
-        prog="python -m tests.bench.curves.compare", description=__doc__
-    )
+    return exit_code(lambda: _compare(argv))
+
+
+def _compare(argv: Sequence[str] | None) -> int:
+    flags = CommandParser(prog="python -m tests.bench.curves.compare", description=__doc__)
     flags.add_argument(
         "curves", type=Path, nargs="?", default=CURVES, help="(default: %(default)s)"
     )
     flags.add_argument("--orders", type=int, default=ORDERS, help="of each cell")
-    flags.add_argument("--rules", nargs="+", type=Rule.parse, metavar="RULE",
+    flags.add_argument("--rules", nargs="+", default=(), metavar="RULE",
                        help="only these, on all cells: none is chosen")  # fmt: skip
     arguments = flags.parse_args(argv)
+    asked = [Rule.parse(text) for text in arguments.rules]
     bench = Bench(read_cells(arguments.curves), n_orders=arguments.orders)
     console = Console(width=150)
     console.print(f"{len(bench.names)} cells: {', '.join(bench.names)}")
-    if arguments.rules:
-        _show(console, "on all cells", [(str(r), _everywhere(bench, r)) for r in arguments.rules])
+    if asked:
+        _show(console, "on all cells", [(str(r), _everywhere(bench, r)) for r in asked])
         return 0
     today = (f"today: {TODAY}", _everywhere(bench, Rule.parse(TODAY)))
     every = families()

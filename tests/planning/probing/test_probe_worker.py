@@ -1,6 +1,8 @@
 """What a worker makes of a model's steps, in this process."""
 
 import itertools
+import statistics
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -65,8 +67,31 @@ def test_both_steps_of_an_epoch_are_timed_each_for_itself(
     found = worker.measure(CONFIG, saves=True)
     assert all(len(steps) == 2 and min(steps) > 0 for steps in seen)
     assert found.checkpoint is not None
-    assert found.window_seconds + found.step_seconds > 0
-    assert 0 <= found.waited_share <= 1
+    # The two parts of the smaller step.
+    assert found.window_seconds * (256 // 9) + found.step_seconds == pytest.approx(
+        statistics.median(smaller for _, smaller in seen[1:])
+    )
+
+
+@pytest.mark.parametrize(("is_busy", "share"), [(True, 1.0), (False, 0.0)])
+def test_the_share_of_waiting_is_that_in_which_no_processor_was_had(
+    worker: ProbeWorker, monkeypatch: pytest.MonkeyPatch, is_busy: bool, share: float
+) -> None:
+    clock = (lambda: 0.0) if is_busy else time.perf_counter
+    monkeypatch.setattr(f"{probe_worker.__name__}.time.thread_time", clock)
+    monkeypatch.setattr(probe_worker, "_SHARED_SECONDS", 0.01)
+    monkeypatch.setattr(probe_worker, "_SHARED_STEPS", 1)
+
+    def epoch(trainer: object) -> object:
+        time.sleep(0.01)
+        return probe_worker._Epoch(steps=(0.01,), validation=0.1)
+
+    worker.prepare(CONFIG)
+    rate, waited_share = worker.rate()
+    assert rate > 0
+    assert waited_share == pytest.approx(share, abs=0.01)
+    monkeypatch.setattr(worker, "_epoch", epoch)
+    assert worker.measure(CONFIG, saves=False).waited_share == pytest.approx(share, abs=0.01)
 
 
 def test_a_long_epoch_is_timed_once(worker: ProbeWorker, monkeypatch: pytest.MonkeyPatch) -> None:

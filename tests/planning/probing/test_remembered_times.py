@@ -4,11 +4,14 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from study.cluster.resources import Node
 from study.model.sizing import count_parameters
+from study.planning.probing import step_probe
 from study.planning.probing.remembered_times import RememberedTimes
 from study.planning.step_times import CheckpointTime, ProbeTime
 from study.search.space import TrialConfig
@@ -173,3 +176,27 @@ def test_a_folder_that_cannot_be_written_costs_a_line(tmp_path: Path, clock: Clo
     own.keep()
     (note,) = own.take_note()
     assert "the times of steps could not be written" in note
+
+
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_how_many_share_a_device_is_forgotten_as_soon_as_any_time_of_a_busy_machine(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, is_busy: bool
+) -> None:
+    def probe(waited_share: float) -> Any:
+        done = SimpleNamespace(remote=lambda *_: None)
+        rate = SimpleNamespace(remote=lambda: (100.0, waited_share))
+        return SimpleNamespace(prepare=done, rate=rate, release=done)
+
+    def sharing(known: RememberedTimes) -> step_probe._Times:
+        load = step_probe._Load(values={}, n_train=256, on_cpu=True)
+        return step_probe._Times(SPACE, load, known, n_probes=2, shared_by=2)
+
+    monkeypatch.setattr(f"{step_probe.__name__}.ray.get", lambda calls: calls)
+    known = times(tmp_path, clock)
+    # The second one waits where two are at work.
+    probes = [probe(0.02), probe(0.5 if is_busy else 0.02)]
+    sharing(known).share(*step_probe._share(SPACE, probes))
+    assert sharing(known).n_probes == 2
+    known.keep()
+    clock.now += HOUR
+    assert sharing(times(tmp_path, clock)).needs_sharing is is_busy

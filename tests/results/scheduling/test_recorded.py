@@ -8,10 +8,11 @@ import pytest
 
 from study.errors import StudyError
 from study.results.finals.final_records import write_final
+from study.results.records import BEYOND
 from study.results.scheduling.curves import read_curves
 from study.results.scheduling.recorded import play_schedulers
 from study.results.scheduling.rules import Rule
-from study.storage.layout import FINAL_FOLDER
+from study.storage.layout import FINAL_FOLDER, TRIALS_FILE
 from tests.analysis.records import final_record
 from tests.results.scheduling.planted import write_search
 
@@ -27,7 +28,7 @@ def test_a_recorded_search_is_played_with_its_own_losses_and_times(tmp_path: Pat
     assert curves[2].epoch_seconds == pytest.approx((1.3, 1.25, 1.25, 1.25))
     # What the first two waited for their workers is not theirs.
     assert [curve.begin_seconds for curve in curves] == pytest.approx([0.5] * 4)
-    assert curves[0].cost == 0.5
+    assert curves[0].epoch_cost == 0.5
     rules = [Rule.parse(text) for text in ("fifo:patience=1,gain=0.15", "asha:grace=0.25,eta=2")]
     found = play_schedulers(tmp_path / "cell", rules, slots=1)
     assert (found.n_epochs, found.n_short) == (14, 1)
@@ -45,10 +46,21 @@ def test_a_recorded_search_is_played_with_its_own_losses_and_times(tmp_path: Pat
     assert fresh == [None, 0.515, None, None]
 
 
+def test_trials_beyond_an_edge_are_not_played(tmp_path: Path) -> None:
+    write_search(tmp_path / "cell", LOSSES)
+    path = tmp_path / "cell" / TRIALS_FILE
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    rows[2]["source"] = BEYOND
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    found = play_schedulers(tmp_path / "cell", [Rule(scheduler="fifo")], slots=1)
+    # The third had the best loss of all, in four epochs.
+    assert (found.n_epochs, found.outcomes[0][1].winner) == (10, 0)
+
+
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        (("learning_curve", 1, "epoch"), 3, "its epochs must be numbered from 1, but got 1, 3, 3"),
+        (("learning_curve", 1, "epoch"), 3, "numbered from 1, and at most 4, but got 1, 3, 3"),
         (("learning_curve", 0, "optimizer"), [], "optimizer: must be"),
         (("learning_curve", 0, "validation_loss"), "low", "validation_loss: must be a"),
         (("learning_curve", 2), 7, "must be a mapping"),

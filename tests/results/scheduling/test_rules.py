@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from study.errors import SpecError
 from study.results.scheduling.curves import Curve, StopRule, usual_begins
 from study.results.scheduling.rules import TODAY, Rule
 from study.results.scheduling.rungs import percentile
+from study.search.space import build_space
+from study.spec.spec_file import load_study
 from study.training.stopping import EarlyStopping
 from study.training.train_config import TrainConfig
 from tests.results.scheduling.planted import planted
@@ -28,11 +31,42 @@ def test_a_rule_is_read_from_the_text_that_it_writes(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "hyperband", "asha:3", "asha:rung=3", "asha:eta=1", "fifo:patience=0", "asha:eta="]
+    ("text", "message"),
+    [
+        ("", "rule '': scheduler: must be one of fifo, asha, promote, pasha, but got ''. Write"),
+        ("hyperband", "scheduler: must be one of"),
+        ("asha:3", "with a key of grace, eta, patience, gain, collapse, cheap, tolerance, finish"),
+        ("asha:rung=3", "but got 'rung=3'. Write for example asha"),
+        ("asha:eta=", "but got 'eta='"),
+        ("asha:eta=1", "rule 'asha:eta=1': eta: must lie in [1.1, 100], but got 1.0"),
+        ("asha:grace=nan", "grace: must lie in [0.01, 1], but got nan"),
+        ("asha:cheap=-1", "cheap: must be >= 0, but got -1"),
+        ("pasha:tolerance=inf", "tolerance: must be finite and >= 0, but got inf"),
+        ("pasha:finish=-1", "finish: must be >= 0, but got -1"),
+        ("fifo:patience=0", "stop rule: patience: must be >= 1 or None, but got 0. Give for"),
+        ("fifo:gain=-1", "stop rule: min_delta: must be >= 0, but got -1.0"),
+        ("fifo:collapse=0", "stop rule: collapse_grace_share: must lie in (0, 1], but got 0.0"),
+    ],
 )
-def test_what_is_no_rule_is_refused(text: str) -> None:
-    with pytest.raises(SpecError, match=r"Write for example asha|Mend the rule"):
+def test_what_is_no_rule_is_refused(text: str, message: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(message)):
         Rule.parse(text)
+
+
+def test_the_rule_of_today_is_that_of_the_default_search() -> None:
+    cell = load_study(Path("search_spaces/phase6a.yaml")).cell("2M", 3)
+    train = next(iter(build_space(cell, n_features=25).configs())).train
+    assert cell.search.scheduler == "asha"
+    assert Rule.parse(TODAY) == Rule(
+        scheduler="asha",
+        grace_share=cell.search.grace_share,
+        reduction_factor=cell.search.reduction_factor,
+        patience=train.patience,
+        min_delta=train.min_delta,
+        collapse_grace_share=train.collapse_grace_share,
+        n_cheap_first=0,
+    )
+    assert not cell.search.cheap_first
 
 
 def test_the_percentile_of_a_rung_is_that_of_numpy() -> None:

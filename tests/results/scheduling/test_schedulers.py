@@ -94,8 +94,12 @@ def test_pasha_grows_only_where_ranks_change() -> None:
 
 
 def test_cheap_ones_of_the_first_begin_first() -> None:
-    costs = (math.nan, 1.0, 0.7, 0.5)
-    curves = [planted([0.1 * n] * 4, n, cost=cost) for n, cost in enumerate(costs)]
+    # The third has the longest epochs, and so few that it is cheaper than the second.
+    costs, epochs = (math.nan, 1.0, 1.5, 0.5), (4, 4, 2, 4)
+    curves = [
+        planted([0.1 * number] * n, number, epoch_cost=cost)
+        for number, (cost, n) in enumerate(zip(costs, epochs, strict=True))
+    ]
     assert [c.number for c in Rule.parse("fifo:cheap=3").order(curves)] == [2, 1, 0, 3]
 
 
