@@ -17,6 +17,7 @@ from study.command import Exit, command_parser, exit_code
 from study.errors import SpecError, require
 from study.interruptions import Interruptions, interruptible
 from study.output import lasting_output, open_console
+from study.results.independence import dependent_first
 from study.spec.command_flags import (
     add_cluster_flags,
     add_study_flags,
@@ -24,7 +25,6 @@ from study.spec.command_flags import (
     one_cell,
     places,
 )
-from study.spec.selection import dependent_first
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
 from study.storage.layout import CELL_FILE

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.errors import quoted, require
-from study.results.store import read_cell
 from study.spec.overrides import NO_OVERRIDES, Overrides
 from study.spec.search_number import MOST_SEARCHES, require_search_number
 from study.spec.specification import Cell, Study
-from study.storage.layout import CELL_FILE, SEARCH_SUFFIX
-from study.text.short_forms import counted
+from study.storage.layout import SEARCH_SUFFIX
 
 
 def select_cells(
@@ -86,30 +84,6 @@ def require_independent(neighbours: bool | None, other: str) -> None:
         "must find them independently",
         got=f"--neighbours {other}",
         remedy="Leave one of them out.",
-    )
-
-
-def dependent_first(name: str, number: int, results: Path) -> str | None:
-    """Return why a further search of a cell would not be independent of its first; None if it is.
-
-    Args:
-        name: name of the search.
-        number: its number.
-        results: the results folder, which need not exist.
-
-    Raises:
-        StudyError: the ``cell.yaml`` of the first search cannot be read.
-    """
-    first = results / name.removesuffix(f"{SEARCH_SUFFIX}{number}")
-    if number == 1 or not (first / CELL_FILE).exists():
-        return None
-    found = read_cell(first).get("neighbours", {}).get("found", ())
-    if not found:
-        return None
-    return (
-        f"{first}: must know nothing of other cells beside further searches, which measure how far "
-        f"winners differ, but got a search that began with {counted(len(found), 'trial')} of them. "
-        "Search it anew with study.tune --fresh --no-neighbours, or leave further searches out."
     )
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from study.cluster.thermal import Temperature
 from study.cluster.usable_memory import available_memory_bytes
+from study.results.independence import dependent_first
 from study.results.plans.plan_file import PlannedCell
-from study.spec.selection import dependent_first
 from study.text.byte_text import gib
 
 _DRIVER_BYTES = 512 * 2**20

@@ -106,9 +106,7 @@ def run_cell(
             interruptions.install()
             plan = prepared.plan(nodes, say_start)
             imported = prepared.imported_by(plan)
-            neighbours = known_neighbours(
-                cell, plan, options.planning.results, imported, claimed.earlier
-            )
+            neighbours = known_neighbours(cell, plan, place.path.parent, imported, claimed.earlier)
             print_header(console, plan, imported, neighbours)
             for state in sorted({node.mps for node in nodes if node.mps is not None}):
                 say(f"  MPS     {state}")

@@ -9,10 +9,11 @@ import pytest
 
 from study.cluster.thermal import Temperature, ThermalState
 from study.errors import SpecError
+from study.results.independence import dependent_first
 from study.results.store import write_cell
 from study.spec.overrides import Overrides
 from study.spec.search_number import MOST_SEARCHES, SEED_END
-from study.spec.selection import dependent_first, further_searches, searches_made, select_cells
+from study.spec.selection import further_searches, searches_made, select_cells
 from study.spec.spec_file import load_study
 from study.spec.specification import LONGEST_NAME
 from study.sweeping.preflight import inspect
