@@ -11,6 +11,7 @@ from scipy.stats import beta, poisson, rankdata
 
 from analysis.statistics.floats import Floats
 from analysis.statistics.interval import LEVEL, Estimate, estimate
+from study.results.convergence import is_placed
 from study.results.records import BEYOND, NEIGHBOUR, TrialRecord
 from study.text.short_forms import LEAN, MIXED_MODES, counted, has_both_modes
 
@@ -31,7 +32,7 @@ def comparable(ranked: Sequence[TrialRecord]) -> list[TrialRecord]:
     These were put near the best trial of this or of another cell: they are no draws like the
     others, and no comparison of trials may count them.
     """
-    return [trial for trial in ranked if not (_is_beyond(trial) or _is_neighbour(trial))]
+    return [trial for trial in ranked if not is_placed(trial.source)]
 
 
 def _is_beyond(trial: TrialRecord) -> bool:

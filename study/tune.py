@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from study.cluster.lifeline import end_with
 from study.command import Exit, command_parser, exit_code
-from study.errors import require
+from study.errors import SpecError, require
 from study.interruptions import Interruptions, interruptible
 from study.output import lasting_output, open_console
+from study.results.independence import dependent_first
 from study.spec.command_flags import (
     add_cluster_flags,
     add_study_flags,
@@ -26,6 +27,7 @@ from study.spec.command_flags import (
 )
 from study.spec.spec_file import load_study
 from study.spec.specification import Cell
+from study.storage.layout import CELL_FILE
 from study.storage.place import place_of
 from study.storage.search_place import require_place
 from study.terminal.overview import RAY_START, start_line
@@ -135,6 +137,9 @@ def run(
     cells, evidence = [one_cell(arguments)], None
     if arguments.supplementary:
         cells, evidence = _phase_two(arguments, cells[0], results, storage)
+    dependent = dependent_first(cells[0].name, cells[0].search_number, results)
+    if dependent is not None:
+        raise SpecError(dependent)
     if not arguments.dry_run:
         for cell in cells:
             require_place(
@@ -273,9 +278,17 @@ def _dry_run(
             return described
         imported = prepared.imported_by(plan)
         if not arguments.json:
-            neighbours = None if arguments.resume else known_neighbours(plan, options.results)
+            earlier = _described(options.results / cell.name) if arguments.resume else None
+            neighbours = known_neighbours(cell, plan, options.results, imported, earlier)
             print_header(console, plan, imported, neighbours)
         return plan_summary(plan)
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    """Return the ``cell.yaml`` with which a search was begun; empty if there is none yet."""
+    from study.results.store import read_cell
+
+    return read_cell(folder) if (folder / CELL_FILE).exists() else {}
 
 
 def _search(

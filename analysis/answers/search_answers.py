@@ -326,7 +326,8 @@ def time_section(study: StudyRecords) -> Section:
         cells = study.of_search(search.search)
         estimate = search.searched.get("estimate", {}).get("search_seconds_expected")
         trials = [trial for cell in cells for trial in cell.trials]
-        timed = comparable(trials)
+        # Trials with the settings of other cells are among those of the estimate.
+        timed = [trial for trial in trials if trial.source != BEYOND]
         if not timed:
             continue
         taken = max(t.ended for t in timed) - min(t.started for t in timed)

@@ -12,7 +12,7 @@ from analysis.tables.trial_csv import read_trial_csv
 from analysis.tables.trial_rows import PARAMETERS, TrialRows, flat_parts, objective_index
 from study.errors import StudyError, cause, quoted, require
 from study.fields import is_number
-from study.results.convergence import configuration_key
+from study.results.convergence import configuration_key, is_placed
 from study.results.records import BEYOND, SMALLER_IS_BETTER, Metric
 from study.results.store import read_cell
 from study.storage.documents import parse_json
@@ -104,7 +104,7 @@ def read_table(
     if os.path.isdir(path):  # Path.is_dir raises where a name is too long.
         metric = metric or _searched_metric(path)
         path = path / TRIALS_FILE
-    read = _without_beyond(_read(path, value, study))
+    read = _without_placed(_read(path, value, study))
     where, rows = str(path), [row for _, row in read.rows]
     _require(bool(rows), where, "must have trials", "none", "Check the file.")
     is_ours = all("trial_id" in row for row in rows)
@@ -144,26 +144,31 @@ def read_table(
     )
 
 
-def _without_beyond(read: TrialRows) -> TrialRows:
-    """Return the rows without those of our records that are beyond an edge of the file.
+def _without_placed(read: TrialRows) -> TrialRows:
+    """Return the rows without those of our records that were put near a best trial.
 
-    A search puts these near its best trial once it has converged or ended: no rule of convergence
-    counts them.
+    No rule of convergence counts them.
     """
-    rows = [(where, row) for where, row in read.rows if not _is_beyond(row)]
-    n_beyond = len(read.rows) - len(rows)
-    if not n_beyond:
+    sources = [_own_source(row) for _, row in read.rows]
+    n_beyond = sources.count(BEYOND)
+    n_placed = sum(map(is_placed, sources))
+    if not n_placed:
         return read
-    note = f"not counted: {counted(n_beyond, 'trial')} beyond an edge of the file"
-    return replace(read, rows=rows, notes=[*read.notes, note])
+    told = {
+        "beyond an edge of the file": n_beyond,
+        "with the settings of other cells' best ones": n_placed - n_beyond,
+    }
+    notes = [f"not counted: {counted(n, 'trial')} {what}" for what, n in told.items() if n]
+    rows = [pair for pair, each in zip(read.rows, sources, strict=True) if not is_placed(each)]
+    return replace(read, rows=rows, notes=[*read.notes, *notes])
 
 
-def _is_beyond(row: Mapping[str, Any]) -> bool:
-    """Is it one of our records, or of their export to Optuna, of a trial beyond an edge?"""
-    return any(
-        isinstance(fields, Mapping) and "trial_id" in fields and fields.get("source") == BEYOND
-        for fields in (row, row.get("user_attrs"))
-    )
+def _own_source(row: Mapping[str, Any]) -> object:
+    """Return the source of one of our records, or of their export to Optuna; None of others."""
+    for fields in (row, row.get("user_attrs")):
+        if isinstance(fields, Mapping) and "trial_id" in fields:
+            return fields.get("source")
+    return None
 
 
 def _require_once(where: str, numbers: Sequence[int]) -> None:

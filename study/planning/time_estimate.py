@@ -89,7 +89,7 @@ def estimate_search(
     rng = np.random.default_rng(search.seed)
     first = [cost(slot.config) for slot in forced if slot.config is not None]
     pool = [cost(config) for config in _drawn(space, search.seed)]
-    queues = _queues(first[: search.trials], pool, search.trials, rng)
+    queues = _queues(first[: search.trials], pool, search, rng)
     worker_seconds = max(each.worker_seconds for each in times.values())
     played = functools.partial(
         play_plan, slots=concurrency, resources=resources, worker_seconds=worker_seconds, rng=rng
@@ -170,13 +170,23 @@ def saved_shares(search: SearchConfig, epochs: int, epoch_seconds: float) -> tup
 
 
 def _queues(
-    first: list[TrialCost], pool: Sequence[TrialCost], n_trials: int, rng: np.random.Generator
+    first: list[TrialCost],
+    pool: Sequence[TrialCost],
+    search: SearchConfig,
+    rng: np.random.Generator,
 ) -> list[list[TrialCost]]:
-    """Return the trials of every simulated search: the same first ones, then drawn ones."""
-    return [
-        first + [pool[i] for i in rng.integers(len(pool), size=n_trials - len(first))]
+    """Return the trials of every simulated search: the same first ones, then drawn ones.
+
+    Those before TPE draws are ordered by their seconds where the search does so.
+    """
+    queues = [
+        first + [pool[i] for i in rng.integers(len(pool), size=search.trials - len(first))]
         for _ in range(_N_PLAYED)
     ]
+    if not search.cheap_first:
+        return queues
+    n = max(search.startup_trials, len(first))
+    return [[*sorted(q[:n], key=lambda t: t.epochs * t.epoch_seconds), *q[n:]] for q in queues]
 
 
 def _drawn(space: SearchSpace, seed: int) -> list[TrialConfig]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.errors import require
-from study.results.records import TrialRecord
+from study.results.records import BEYOND, NEIGHBOUR, TrialRecord
 
 LEAST_TRIALS = 20
 """Number of distinct configurations that must have completed, from the same study."""
@@ -153,6 +153,18 @@ def completed_trials(records: Iterable[TrialRecord]) -> list[CompletedTrial]:
         for record in sorted(records, key=lambda record: (record.ended, record.number))
         if record.state == "COMPLETE" and record.objective is not None
     ]
+
+
+def is_placed(source: object) -> bool:
+    """Was a trial put near the best one of its own or of another cell?
+
+    Such trials lie close together whatever their search has found, so that no rule of convergence
+    counts them, and no comparison of draws.
+
+    Args:
+        source: what its record says of it; None in tables of other programs.
+    """
+    return isinstance(source, str) and (source == BEYOND or source.startswith(NEIGHBOUR))
 
 
 def configuration_key(params: Mapping[str, Any]) -> Hashable:

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from study.errors import require
-from study.results.convergence import SE_SHARE, ConvergenceRule, completed_trials
+from study.results.convergence import SE_SHARE, ConvergenceRule, completed_trials, is_placed
 from study.results.epoch_report import EpochRecord
 from study.results.journal import Journal
 from study.results.records import BEYOND, StopReason, TrialRecord, best_trial
 from study.search.asked_trial import collapse_message, trial_record
-from study.search.assignment import Assignment
+from study.search.assignment import SAMPLED, Assignment
 from study.search.beyond import MOST_WIDENINGS, Beyond, Widening
 from study.search.forced import Forced
 from study.search.known.earlier_trials import KnownTrial, TrialToRepeat
@@ -395,7 +395,7 @@ class Ledger:
         else:
             config = state.sampler.draw(number)
             if config is not None:
-                return "sampled", None, config
+                return SAMPLED, None, config
             self._commit("exhausted")
         self.look_beyond()
         return state.enqueued[0] if state.is_beyond_due else None
@@ -411,8 +411,8 @@ class Ledger:
             threshold=threshold,
             se_share=SE_SHARE if threshold is None else None,
         )
-        # Trials beyond an edge are put near the best one, and would hardly differ from it.
-        own = [record for record in self.records if record.source != BEYOND]
+        # Trials that were put near a best one would hardly differ from it.
+        own = [record for record in self.records if not is_placed(record.source)]
         if not rule.has_converged(completed_trials(own)):
             return None
         within = f"{SE_SHARE:g} standard errors" if threshold is None else f"{threshold:g}"

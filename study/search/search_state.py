@@ -181,21 +181,29 @@ class SearchState:
 
         A random draw depends on its number in the queue and not on results, so that the
         configurations are the same in any order. Which of them gets which number, and with it which
-        seed of its training, changes.
+        seed of its training, changes. What the search has no trials for stays behind in its order:
+        else the dearest would give way to it.
         """
         if self._cost is None or not self._search.cheap_first:
             return
-        taken = [config for _, _, config in self.enqueued]
+        first: list[tuple[str, str | None, TrialConfig]] = []
+        behind: list[tuple[str, str | None, TrialConfig]] = []
+        taken: set[TrialConfig] = set()
+        for entry in self.enqueued:
+            # A repeat is dropped when its turn comes, and takes no trial.
+            has_turn = self._may_repeat or entry[2] not in taken
+            (first if has_turn and len(first) < self.n_trials else behind).append(entry)
+            taken.add(entry[2])
         # Trials that the sampler has learnt count too when TPE begins.
         end = min(self._search.startup_trials - len(self.sampler.history()), self.n_trials)
-        for number in range(len(set(taken)), end):
+        for number in range(len(first), end):
             config = self.sampler.draw(number, taken)
             if config is None:
                 break
-            taken.append(config)
-            self.enqueued.append((SAMPLED, None, config))
+            taken.add(config)
+            first.append((SAMPLED, None, config))
         cost = self._cost
-        self.enqueued = deque(sorted(self.enqueued, key=lambda entry: cost(entry[2])))
+        self.enqueued = deque([*sorted(first, key=lambda entry: cost(entry[2])), *behind])
 
     def _apply_asked(self, event: Event) -> None:
         number, config = event["number"], TrialConfig.from_flat(event["params"])

@@ -60,8 +60,9 @@ SEARCH_RULES: dict[str, Rule] = {
 }
 """Rule for the value of each field, whatever the values of the others are."""
 
-_UNNAMED = {"beyond_edges": False, "neighbours": False, "cheap_first": False, "cost": "ignore"}
-"""Settings that came later, with the values of the searches before them."""
+_ADDED = {"beyond_edges": False, "neighbours": False, "cheap_first": False, "cost": "ignore"}
+"""Settings that came later, with the values of the searches before them: these values are left out
+of what describes a search."""
 
 _SWITCHES = ("beyond_edges", "neighbours")
 """Settings that a search need not be resumed with: the first may change while it runs, and the
@@ -142,7 +143,7 @@ class SearchConfig:
         return {
             name: value
             for name, value in values.items()
-            if name not in _UNNAMED or value != _UNNAMED[name]
+            if name not in _ADDED or value != _ADDED[name]
         }
 
     def switched_as(self, begun: Mapping[str, Any]) -> Self:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from study.cluster.thermal import Temperature
 from study.cluster.usable_memory import available_memory_bytes
+from study.results.independence import dependent_first
 from study.results.plans.plan_file import PlannedCell
 from study.text.byte_text import gib
 
@@ -43,6 +44,9 @@ def inspect(cells: Sequence[PlannedCell], results: Path, temperature: Temperatur
         if cell.cell not in left_out
         for problem in filter(None, (cell.problem, cell.folder_problem))
     ]
+    dependent = (dependent_first(cell.cell, cell.search_number, results) for cell in left)
+    # Every further search of a cell says the same.
+    problems += dict.fromkeys(filter(None, dependent))
     if len(left_out) == len(cells):
         problems = [f"{name}: {problem}" for name, problem in left_out.items()]
     demands = [cell.demand for cell in cells if cell.demand is not None]

@@ -21,7 +21,7 @@ from study.planning.plan_summary import plan_summary
 from study.planning.prepared_cell import PlanOptions, prepare
 from study.results.records import best_trial
 from study.search.known.earlier_trials import Imported
-from study.search.known.neighbours import Neighbours, find_neighbours
+from study.search.known.neighbours import NOT_ASKED, Neighbours, find_neighbours
 from study.spec.specification import Cell
 from study.storage.driver_status import DriverState
 from study.storage.place import place_of
@@ -106,7 +106,7 @@ def run_cell(
             interruptions.install()
             plan = prepared.plan(nodes, say_start)
             imported = prepared.imported_by(plan)
-            neighbours = known_neighbours(plan, options.planning.results, claimed.earlier)
+            neighbours = known_neighbours(cell, plan, place.path.parent, imported, claimed.earlier)
             print_header(console, plan, imported, neighbours)
             for state in sorted({node.mps for node in nodes if node.mps is not None}):
                 say(f"  MPS     {state}")
@@ -126,21 +126,29 @@ def run_cell(
 
 
 def known_neighbours(
-    plan: CellPlan, results: Path, earlier: Mapping[str, Any] | None = None
+    asked: Cell,
+    plan: CellPlan,
+    results: Path,
+    imported: Imported | None = None,
+    earlier: Mapping[str, Any] | None = None,
 ) -> Neighbours | None:
     """Return what a search knows of other cells; None if it looks at none.
 
     Args:
+        asked: the cell as file and flags have it now.
         plan: the cell, ready to run.
         results: the results folder.
+        imported: trials of an earlier search, the best of which are trained again.
         earlier: the description with which a search that is resumed was begun: it knows what it
             knew then.
     """
     if earlier is not None:
-        return Neighbours.of_cell(earlier)
-    n_forced = sum(slot.config is not None for slot in plan.forced)
+        known = Neighbours.of_cell(earlier)
+        return NOT_ASKED if known is None and asked.search.neighbours else known
+    n_first = sum(slot.config is not None for slot in plan.forced)
+    n_first += 0 if imported is None else len(imported.again)
     return find_neighbours(
-        results, plan.cell, plan.data, plan.space, most=plan.cell.search.trials - n_forced
+        results, plan.cell, plan.data, plan.space, most=plan.cell.search.trials - n_first
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from analysis.__main__ import main
 from study.results.convergence import ConvergenceRule, completed_trials
-from study.results.records import BEYOND, Metric
+from study.results.records import BEYOND, NEIGHBOUR, Metric
 from study.results.scores import BestEpoch
 from study.results.store import CellIdentity, CellStore, write_cell
 from study.statistics.auc_error import auc_standard_error
@@ -130,7 +130,7 @@ def test_how_a_configuration_is_written_does_not_matter(tmp_path: Path, replay: 
     assert found["rules"][0]["stop_if_repeats_counted"]["number"] == 24
 
 
-def test_only_our_own_trials_can_be_beyond_an_edge(tmp_path: Path, replay: Replay) -> None:
+def test_only_our_own_trials_can_be_put_near_a_best_one(tmp_path: Path, replay: Replay) -> None:
     ours = {"trial_id": "a", "source": BEYOND}
     rows = [
         {"number": 0, "value": 0.6, "params": {"x": 0}},
@@ -138,12 +138,16 @@ def test_only_our_own_trials_can_be_beyond_an_edge(tmp_path: Path, replay: Repla
         {"number": 1, "value": 0.6, "params": {"x": 1}, "user_attrs": ours},
         {"number": 2, "value": 0.6, "params": {"x": 2}, "source": BEYOND},
         {"number": 3, "value": 0.6, "params": {"x": 3}, **ours},
+        {"number": 4, "value": 0.6, "params": {"x": 4}, **ours, "source": f"{NEIGHBOUR}a/3"},
     ]
     path = tmp_path / "all_trials.json"
     path.write_text(json.dumps(rows), encoding="utf-8")
     found = json.loads(replay(path, "--metric", "log_loss", "--json"))
     assert found["n_trials"] == 2
-    assert found["notes"] == ["not counted: 2 trials beyond an edge of the file"]
+    assert found["notes"] == [
+        "not counted: 2 trials beyond an edge of the file",
+        "not counted: 1 trial with the settings of other cells' best ones",
+    ]
 
 
 def test_only_complete_trials_count_and_all_that_were_run_are_saved(

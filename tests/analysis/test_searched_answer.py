@@ -138,6 +138,8 @@ def test_the_time_that_was_foretold_is_compared_without_trials_beyond_an_edge() 
         dataclasses.replace(trial(n, 10_000, 0.6), started=20.0 * n, ended=20.0 * n + 20)
         for n in range(3)
     ]
+    # Those with the settings of other cells are among the trials of the estimate.
+    within[0] = dataclasses.replace(within[0], source=f"{NEIGHBOUR}demo_1000_h3/7")
     last = dataclasses.replace(trial(3, 10_000, 0.5), source=BEYOND, started=60.0, ended=120.0)
     estimate = {"estimate": {"search_seconds_expected": 60.0}}
     own = cell(10_000, 1, [*within, last])

@@ -34,8 +34,8 @@ from tests.bench.test_neighbours import (
 N_SEARCHES = 30
 
 LAYERS = 16
-"""Layers that take as long as all else of a step together: 64 layers take five times as long as
-two, as on two CPU cores."""
+"""Layers that take as long as all else of a step together: 64 layers take 4.4 times as long as two,
+nearly as on two CPU cores."""
 
 DESCRIBED: dict[str, Any] = {
     "estimate": {

@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from study.cluster.resources import SearchResources
@@ -12,6 +13,7 @@ from study.data.dataset import Dataset, build_dataset
 from study.errors import SpecError
 from study.model.sizing import count_parameters
 from study.planning.probing import models
+from study.planning.simulation import TrialCost
 from study.planning.step_times import (
     CheckpointTime,
     LayerTimes,
@@ -19,7 +21,7 @@ from study.planning.step_times import (
     StepTimes,
     layer_flops,
 )
-from study.planning.time_estimate import estimate_search, mode_seconds, saved_shares
+from study.planning.time_estimate import _queues, estimate_search, mode_seconds, saved_shares
 from study.results.plans.grid_record import MemoryMode, ModeRecord
 from study.results.plans.plan_file import read_measurements
 from study.results.plans.plan_record import Estimate
@@ -244,6 +246,23 @@ def test_few_short_epochs_are_saved_and_every_long_one() -> None:
     assert saved_shares(without_rungs, 20, 0.0) == (1 / 20, 0.0)
     at_once = dataclasses.replace(search, checkpoint_seconds=0.0)
     assert saved_shares(at_once, 20, 0.5) == (1.0, 0.0)
+
+
+def test_the_trials_before_tpe_draws_are_simulated_cheap_ones_first() -> None:
+    search = SearchConfig(trials=9, startup_trials=4, cheap_first=True)
+    costs = [
+        TrialCost(budget="2M", epochs=2, epoch_seconds=float(n), begin_seconds=0.0)
+        for n in range(1, 30)
+    ]
+    first = [costs[25], costs[5]]
+    listed, ordered = (
+        _queues(first, costs, each, np.random.default_rng(0))
+        for each in (dataclasses.replace(search, cheap_first=False), search)
+    )
+    for as_listed, queue in zip(listed, ordered, strict=True):
+        assert queue[:4] == sorted(as_listed[:4], key=lambda trial: trial.epoch_seconds)
+        assert queue[4:] == as_listed[4:]
+    assert listed != ordered
 
 
 def test_a_checkpoint_takes_as_long_as_its_parameters_say(space: SearchSpace) -> None:

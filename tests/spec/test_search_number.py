@@ -3,15 +3,22 @@
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from study.cluster.thermal import Temperature, ThermalState
 from study.errors import SpecError
+from study.results.independence import dependent_first
+from study.results.store import write_cell
 from study.spec.overrides import Overrides
 from study.spec.search_number import MOST_SEARCHES, SEED_END
 from study.spec.selection import further_searches, searches_made, select_cells
 from study.spec.spec_file import load_study
 from study.spec.specification import LONGEST_NAME
+from study.sweeping.preflight import inspect
+from study.tune import main as tune
+from tests.sweeping.command import planned
 
 STUDY = load_study(Path(__file__).parents[2] / "search_spaces/phase6a.yaml")
 CELL = STUDY.cell("2M", 3)
@@ -51,6 +58,29 @@ def test_a_name_must_have_room_for_the_number() -> None:
     cell = study.cell("2M", 3, Overrides(data={"source": f"{market}.csv"}))
     with pytest.raises(SpecError, match="must name a folder of at most 200 bytes"):
         cell.of_search(2)
+
+
+def test_a_further_search_is_refused_whose_first_began_with_what_others_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second = CELL.of_search(2).name
+    assert dependent_first(second, 2, tmp_path) is None
+    (tmp_path / CELL.name).mkdir()
+    known: dict[str, Any] = {"found": [], "remarks": ["another cannot be read"]}
+    write_cell(tmp_path / CELL.name, {"neighbours": known})
+    assert dependent_first(second, 2, tmp_path) is None
+    known["found"] = [{"cell": "phase6a_2M_h5_threshold_1pct", "trial": 3}]
+    write_cell(tmp_path / CELL.name, {"neighbours": known})
+    assert dependent_first(CELL.name, 1, tmp_path) is None
+    problem = dependent_first(second, 2, tmp_path)
+    assert problem is not None
+    assert "but got a search that began with 1 trial of them. Search it anew" in problem
+    flags = ("--budget", "2M", "--horizon", "3", "--storage", str(tmp_path), "--dry-run")
+    assert tune([*flags, "--search-number", "2"]) == 2
+    assert problem in " ".join(capsys.readouterr().err.split())
+    cells = [planned(CELL.of_search(n).name, search_number=n) for n in (1, 2, 3)]
+    cool = Temperature(state=ThermalState.NORMAL, degrees=40.0, source="chip", said="40 C (chip)")
+    assert inspect(cells, tmp_path, cool).problems == (problem,)
 
 
 def test_the_searches_of_a_cell_come_after_each_other() -> None:

@@ -9,6 +9,7 @@ import pytest
 from study.planning.plan_summary import plan_summary
 from study.planning.prepared_cell import PlanOptions, prepare
 from study.results.store import read_cell
+from study.search.known.earlier_trials import Imported, TrialToRepeat
 from study.search.known.neighbours import Neighbours
 from study.search.space import TrialConfig
 from study.storage.driver_status import DriverStatus
@@ -108,12 +109,37 @@ def test_a_search_that_is_replaced_is_held_until_it_is_moved(
     assert [line.partition(" the ")[0] for line in lines] == ["  moved  "]
 
 
+def test_imported_trials_leave_other_cells_less_room_and_a_resumed_search_knows_no_more(
+    place: LocalPlace,
+) -> None:
+    made, results = dataclasses.replace(plan(), cell=KNOWING), place.path.parent
+    write(results, STUDY.cell("50k", 3), SPACE, made.data)
+    n_forced = sum(slot.config is not None for slot in made.forced)
+    again = TrialToRepeat(source="imported:1", params={})
+    imported = Imported(
+        known=[], again=[again] * (KNOWING.search.trials - n_forced), n_rescheduled=0,
+        n_outside=0, incomparable=None,
+    )  # fmt: skip
+    full = known_neighbours(KNOWING, made, results, imported)
+    assert full is not None
+    assert full.describe() == "knows no finished cell; its trials are all forced or imported ones"
+    room = dataclasses.replace(imported, again=imported.again[1:])
+    known = known_neighbours(KNOWING, made, results, room)
+    assert known is not None
+    assert len(known.found) == 1
+    # Asked for when it is resumed.
+    late = known_neighbours(KNOWING, made, results, None, {})
+    assert late is not None
+    assert late.describe().endswith("the search was begun without --neighbours, and stays so")
+    assert known_neighbours(CELL, made, results, None, {}) is None
+
+
 def test_a_resumed_search_knows_of_other_cells_what_it_was_begun_with(place: LocalPlace) -> None:
     made, results = dataclasses.replace(plan(), cell=KNOWING), place.path.parent
     for horizon in (5, 3):
         write(results, STUDY.cell("50k", horizon), SPACE, made.data, best_rate=4e-4 * horizon)
     with claim(place, KNOWING, made.data) as claimed:
-        known = known_neighbours(made, results, claimed.earlier)
+        known = known_neighbours(KNOWING, made, results)
         assert known is not None
         claimed.begin(made, neighbours=known)
         claimed.end("interrupted", "Ctrl+C")
@@ -123,12 +149,12 @@ def test_a_resumed_search_knows_of_other_cells_what_it_was_begun_with(place: Loc
     with claim(place, CELL, made.data, resume=True) as claimed:
         assert claimed.continued is not None
         assert claimed.continued.search.neighbours
-        assert known_neighbours(made, results, claimed.earlier) == known
+        assert known_neighbours(CELL, made, results, None, claimed.earlier) == known
         opened = claimed.begin(made)
-        asked = [opened.ledger.next() for _ in range(8)]
+        asked = [opened.ledger.next() for _ in range(4)]
         claimed.end("interrupted", "Ctrl+C")
     sources = [each.source for each in asked if each is not None]
     assert sources[:2] == [f"neighbour:smoke_50k_h{h}_threshold_1pct/1" for h in (3, 5)]
-    assert [source.split(":")[0] for source in sources[2:]] == ["forced"] * 2 + ["sampled"] * 4
+    assert [source.split(":")[0] for source in sources[2:]] == ["forced"] * 2
     assert asked[0] is not None
     assert asked[0].config == TrialConfig.from_flat(known.found[0].params)

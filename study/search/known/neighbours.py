@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from study.data.cell_data import CellData
-from study.errors import StudyError
+from study.errors import cause
 from study.results.records import NEIGHBOUR, TrialRecord, best_trial
 from study.results.store import read_cell, read_trials
 from study.search.space import SearchSpace, Shape, TrialConfig
 from study.spec.dimension import Scalar
+from study.spec.selection import searches_made
 from study.spec.specification import Cell
 from study.storage.driver_status import is_search_complete
 from study.storage.layout import CELL_FILE
@@ -98,6 +99,10 @@ class Neighbours:
         return cls(found=found, remarks=tuple(raw["remarks"]))
 
 
+NOT_ASKED = Neighbours(remarks=("the search was begun without --neighbours, and stays so",))
+"""What a search knows that is asked for neighbours when it is resumed only."""
+
+
 def find_neighbours(
     results: Path, cell: Cell, data: CellData, space: SearchSpace, *, most: int = MOST_NEIGHBOURS
 ) -> Neighbours | None:
@@ -106,7 +111,8 @@ def find_neighbours(
     A neighbour is a finished first search of the same study and phase, with the same ranges, days,
     prices, inputs and metric: only horizon and budget may differ. Cells of the same budget are
     nearest, those of the nearest horizon first. Cells that cannot be read are named and left out,
-    as this search can do without them.
+    as this search can do without them. A cell of several searches knows nothing: they are
+    independent.
 
     Args:
         results: the results folder.
@@ -117,10 +123,10 @@ def find_neighbours(
     """
     if not cell.search.neighbours:
         return None
-    if cell.search_number > 1:
+    if max(cell.search_number, *searches_made(cell, results), 1) > 1:
         return Neighbours(remarks=("independent searches of a cell know nothing of others",))
     if most < 1:
-        return Neighbours(remarks=("its trials are all forced ones",))
+        return Neighbours(remarks=("its trials are all forced or imported ones",))
     near: list[tuple[tuple[float, float, float], Neighbour]] = []
     remarks = []
     for file in sorted(results.glob(f"{cell.study}[_-]*/{CELL_FILE}")):
@@ -133,13 +139,15 @@ def find_neighbours(
             best = best_trial(records)
             if best is None or not is_search_complete(folder, len(records), described["trials"]):
                 continue
-            config = TrialConfig.from_flat(best.params)
-        except (KeyError, TypeError, StudyError) as error:
-            remarks.append(f"{folder.name} cannot be read ({type(error).__name__})")
+            found = _distance(described, cell), _neighbour(folder.name, records, best, space)
+        # Whatever a file holds that was damaged or edited, it costs no other search.
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            remarks.append(
+                f"{folder.name} cannot be read ({type(error).__name__}: {cause(error)}) and is "
+                "left out: move it away, or search it anew with --fresh"
+            )
             continue
-        near.append(
-            (_distance(described, cell), _neighbour(folder.name, records, best, config, space))
-        )
+        near.append(found)
     nearest = [one for _, one in sorted(near, key=lambda pair: pair[0])]
     return Neighbours(found=tuple(nearest[: min(most, MOST_NEIGHBOURS)]), remarks=tuple(remarks))
 
@@ -176,9 +184,9 @@ def _neighbour(
     name: str,
     records: Sequence[TrialRecord],
     best: TrialRecord,
-    config: TrialConfig,
     space: SearchSpace,
 ) -> Neighbour:
+    config = TrialConfig.from_flat(best.params)
     shape = config.shape
     own = shape if shape in space.shapes else _in_style_of(shape, _styles(records), space)
     return Neighbour(
